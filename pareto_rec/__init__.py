@@ -1,0 +1,1 @@
+"""Multi-objective recommenders on one shared BERT backbone."""

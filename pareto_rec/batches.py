@@ -1,0 +1,111 @@
+"""Training examples of all steps, assembled ahead without a Python loop per user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec.data.schema import Interactions, Stage
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Training rows of all users end to end, oldest first.
+
+    Attributes:
+        items: ``[rows]`` item indices.
+        liked: ``[rows]`` labels of the second task in {0, 1}.
+        start: ``[rows]`` first row of the user that a row belongs to.
+        end: ``[rows]`` one past the last row of that user.
+    """
+
+    items: NDArray[np.int64]
+    liked: NDArray[np.float32]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, train: Interactions, liked: str | None) -> Sequences:
+        """Sequences of rows sorted by user and time; without the signal all labels are 1."""
+        edges = np.flatnonzero(np.diff(train.user, prepend=-1))
+        lengths = np.diff(np.append(edges, len(train)))
+        labels = np.ones(len(train), dtype=np.float32)
+        if liked is not None:
+            labels = (train.signals[liked] > 0).astype(np.float32)
+        start = np.repeat(edges, lengths)
+        return cls(train.item, labels, start, start + np.repeat(lengths, lengths))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples of one candidate for ``T`` steps; -1 pads.
+
+    Attributes:
+        histories: ``[T, B, L]`` right-aligned, oldest first.
+        at: ``[T, B, Q]`` places in the history after which is predicted.
+        targets: ``[T, B, Q, H]`` the items that follow, -1 where there are fewer.
+        liked: ``[T, B, Q, H]`` labels of the second task.
+    """
+
+    histories: NDArray[np.int64]
+    at: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    liked: NDArray[np.float32]
+
+
+def draw(
+    sequences: Sequences,
+    rng: np.random.Generator,
+    *,
+    steps: int,
+    batch: int,
+    history: int,
+    places: int,
+    horizon: int,
+) -> Batch:
+    """Draw examples: a user-balanced row whose predecessors are the history.
+
+    A user is drawn with probability proportional to the square root of the sequence's length, then
+    a row of it uniformly; the row and its successors are the targets, at most `horizon` of them.
+    With several places the others are drawn uniformly from the history window.
+
+    Args:
+        sequences: Training rows.
+        rng: Source of the draws.
+        steps: Number of steps T.
+        batch: Examples per step B.
+        history: Length of the history L.
+        places: Predicted places per example Q.
+        horizon: Targets per place H.
+    """
+    lengths = sequences.end - sequences.start
+    rows = np.arange(len(sequences.items))
+    usable = rows[rows > sequences.start]
+    weight = np.cumsum(1.0 / np.sqrt(lengths[usable]))
+    chosen = np.searchsorted(weight, rng.random((steps, batch)) * weight[-1])
+    target = usable[np.minimum(chosen, len(usable) - 1)]
+    back = np.arange(history, 0, -1)
+    source = target[..., None] - back
+    histories = np.where(
+        source >= sequences.start[target][..., None], sequences.items[np.maximum(source, 0)], -1
+    )
+    available = np.minimum(target - sequences.start[target], history)
+    offset = (rng.random((steps, batch, places)) * available[..., None]).astype(np.int64)
+    offset[..., 0] = 0
+    ahead = (target[..., None] - offset)[..., None] + np.arange(horizon)
+    inside = ahead < sequences.end[target][..., None, None]
+    ahead = np.minimum(ahead, len(sequences.items) - 1)
+    targets = np.where(inside, sequences.items[ahead], -1)
+    return Batch(histories, history - 1 - offset, targets, sequences.liked[ahead] * inside)
+
+
+def last_items(stage: Stage, length: int) -> NDArray[np.int64]:
+    """The last items of every user's history ``[users, length]``, right-aligned, -1 pads."""
+    indptr = stage.history_indptr
+    source = indptr[1:, None] - np.arange(length, 0, -1)
+    inside = source >= indptr[:-1, None]
+    if not len(stage.history):
+        return np.full(source.shape, -1, dtype=np.int64)
+    return np.where(inside, stage.history.item[np.maximum(source, 0)], -1)

@@ -1,0 +1,117 @@
+"""What is in a data set: the figures that a person wants to see before trusting it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import numpy as np
+
+from pareto_rec.data.schema import Dataset, IntArray, Split
+
+Summary = dict[str, object]
+_SHOWN = 8
+
+
+def describe(dataset: Dataset, split: Split | None = None) -> Summary:
+    """Figures of a data set, ready for JSON.
+
+    Args:
+        dataset: What to look at.
+        split: Its split, to see the sizes of the parts and what they leak; None to leave that out.
+    """
+    rows, n_users, n_items = dataset.interactions, len(dataset.users), len(dataset.items)
+    per_user = np.bincount(rows.user, minlength=n_users)
+    per_item = np.bincount(rows.item, minlength=n_items)
+    positive = {
+        name: float((rows.signals[name] > 0).sum() / max(len(rows), 1))
+        for name in sorted(rows.signals)
+    }
+    with_category = dataset.items.categories.any(axis=1)
+    summary: Summary = {
+        "name": dataset.name,
+        "content_hash": dataset.content_hash,
+        "users": n_users,
+        "items": n_items,
+        "rows": len(rows),
+        "density": len(rows) / max(n_users * n_items, 1),
+        "time": {"first": _day(rows.time.min()), "last": _day(rows.time.max())}
+        if len(rows)
+        else {},
+        "rows_per_user": _spread(per_user),
+        "rows_per_item": _spread(per_item),
+        "items_without_rows": int((per_item == 0).sum()),
+        "positive_share": positive,
+        "categories": {
+            name: int(count)
+            for name, count in zip(
+                dataset.items.category_names, dataset.items.categories.sum(axis=0), strict=True
+            )
+        },
+        "items_without_category": int((~with_category).sum()),
+        "attributes": {
+            name: dict(Counter(values).most_common())
+            for name, values in sorted(dataset.users.attributes.items())
+        },
+    }
+    if split is not None:
+        summary["split"] = {
+            "train": len(split.validation.train),
+            "validation": len(split.validation.held_out),
+            "test": len(split.test.held_out),
+            "late_train_share": split.late_train_share,
+        }
+    return summary
+
+
+def as_text(summary: Mapping[str, object]) -> str:
+    """A summary as aligned lines."""
+    rows = [(name.replace("_", " "), _value(name, value)) for name, value in summary.items()]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _value(name: str, value: object) -> str:
+    if name == "split" and isinstance(value, Mapping):
+        parts = ", ".join(f"{part} {value[part]:,}" for part in ("train", "validation", "test"))
+        late = value["late_train_share"]
+        return f"{parts}; {late:.1%} of the training rows are later than the median test row"
+    if name == "content_hash":
+        return f"{str(value)[:16]}..."
+    if isinstance(value, Mapping):
+        return _mapping(value)
+    return _number(value)
+
+
+def _mapping(value: Mapping[str, object]) -> str:
+    nested = [isinstance(entry, Mapping) for entry in value.values()]
+    if any(nested):
+        return "; ".join(
+            f"{key}: {_mapping(entry)}"
+            for key, entry in value.items()
+            if isinstance(entry, Mapping)
+        )
+    shown = [f"{key} {_number(entry)}" for key, entry in list(value.items())[:_SHOWN]]
+    more = len(value) - len(shown)
+    return ", ".join(shown) + (f", and {more} more" if more > 0 else "")
+
+
+def _number(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.1%}" if 0.0 <= value <= 1.0 else f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _spread(counts: IntArray) -> dict[str, float | int]:
+    if len(counts) == 0:
+        return {}
+    return {
+        "least": int(counts.min()),
+        "median": float(np.median(counts)),
+        "most": int(counts.max()),
+    }
+
+
+def _day(seconds: np.int64) -> str:
+    return datetime.fromtimestamp(int(seconds), tz=UTC).date().isoformat()

@@ -1,0 +1,149 @@
+"""Text tables whose errors name the file and the line."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from pareto_rec.data.schema import IntArray
+from pareto_rec.errors import BadRequestError
+
+LARGEST = 2**40
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a text table is written.
+
+    Attributes:
+        columns: Fields per line.
+        separator: Between fields; there is no quoting.
+        header: The first line, or None where the data begin at once.
+        encoding: Of the text.
+    """
+
+    columns: int
+    separator: str
+    header: str | None = None
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of one file.
+
+    Attributes:
+        where: Name of the file, for messages.
+        rows: Fields of every row.
+        first_line: Number of the first row's line.
+    """
+
+    where: str
+    rows: list[list[str]]
+    first_line: int
+
+    def fail(self, row: int, problem: str) -> NoReturn:
+        """Refuse a row.
+
+        Raises:
+            BadRequestError: Always.
+        """
+        raise BadRequestError(f"{self.where}, line {row + self.first_line}: {problem}")
+
+    def numbers(self, column: int, what: str, low: int, high: int) -> IntArray:
+        """One column as whole numbers from `low` to `high`."""
+        values = np.empty(len(self.rows), dtype=np.int64)
+        for number, row in enumerate(self.rows):
+            try:
+                value = int(row[column])
+            except ValueError:
+                self.fail(number, f'{what} is not a whole number: "{row[column][:40]}"')
+            if not low <= value <= high:
+                self.fail(number, f"{what} is {value}, not within {low} and {high}")
+            values[number] = value
+        return values
+
+    def ids(self, column: int, what: str) -> IntArray:
+        """One column as whole numbers of which none occurs twice."""
+        values = self.numbers(column, what, 0, LARGEST)
+        _, first = np.unique(values, return_index=True)
+        if len(first) < len(values):
+            again = np.setdiff1d(np.arange(len(values)), first)[0]
+            self.fail(int(again), f"{what} {values[again]} occurs a second time")
+        return values
+
+    def places(self, column: int, what: str, known: IntArray, file: str) -> IntArray:
+        """One column of ids as positions in `known`: ascending, at least one."""
+        values = self.numbers(column, what, 0, LARGEST)
+        places = np.minimum(np.searchsorted(known, values), len(known) - 1)
+        strange = np.flatnonzero(known[places] != values)
+        if len(strange):
+            self.fail(int(strange[0]), f"{what} {values[strange[0]]} is not in {file}")
+        return places
+
+
+def from_file(path: Path) -> tuple[str, bytes]:
+    """Name and content of a file.
+
+    Raises:
+        BadRequestError: If it is missing or cannot be read.
+    """
+    try:
+        return str(path), path.read_bytes()
+    except FileNotFoundError:
+        raise BadRequestError(f"{path} is missing; put it beside the other files") from None
+    except OSError as error:
+        raise BadRequestError(f"cannot read {path}: {error.strerror}") from error
+
+
+def from_zip(archive: Path, member: str) -> tuple[str, bytes]:
+    """Name and content of a member of a zip archive.
+
+    Raises:
+        BadRequestError: If the archive is broken or has no such member.
+    """
+    try:
+        with zipfile.ZipFile(archive) as content:
+            return f"{archive}/{member}", content.read(member)
+    except KeyError:
+        raise BadRequestError(f"{archive} holds no {member}; fetch it anew") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise BadRequestError(f"{archive} is no whole zip archive; fetch it anew") from error
+
+
+def parse(where: str, content: bytes, form: Form) -> Table:
+    """Split a text table into its fields; blank lines at the end are passed over.
+
+    Raises:
+        BadRequestError: If it has no rows, ends within a line, or a line has another form.
+    """
+    try:
+        lines = content.decode(form.encoding).split("\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BadRequestError(f"{where}, line {line}: not {form.encoding} text") from error
+    if lines[-1]:
+        raise BadRequestError(
+            f"{where}, line {len(lines)}: cut off (no end of line); fetch it anew"
+        )
+    while lines and not lines[-1].strip():
+        lines.pop()
+    first = 0
+    if form.header is not None:
+        if not lines or lines[0].rstrip("\r") != form.header:
+            shown = form.header.replace(form.separator, " ")
+            raise BadRequestError(f"{where}, line 1: wrong columns; they should be: {shown}")
+        first = 1
+    rows = [line.rstrip("\r").split(form.separator) for line in lines[first:]]
+    table = Table(where, rows, first + 1)
+    for number, row in enumerate(rows):
+        if len(row) != form.columns:
+            table.fail(number, f"wrong columns: {len(row)} instead of {form.columns}")
+    if not rows:
+        raise BadRequestError(f"{where} has no rows; fetch it anew")
+    return table

@@ -1,0 +1,340 @@
+"""From trials to records: where training meets objectives."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pareto_rec.batches import Sequences, last_items
+from pareto_rec.data.schema import Stage
+from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.fitstore import FitStore
+from pareto_rec.losses import COMBINE, LOSSES, ItemFacts
+from pareto_rec.losses.base import resolve
+from pareto_rec.models import MODELS
+from pareto_rec.models.scoring import catalogue_scores
+from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome
+from pareto_rec.objectives.ranking import NDCG
+from pareto_rec.policy import HIDDEN, Scorers, Serving, recommend, standardise, with_network
+from pareto_rec.records import Record
+from pareto_rec.search import Trial
+from pareto_rec.space import SearchSpace
+from pareto_rec.train import Fit, Monitor, TrainData, TrainSpec, fit, pack_key
+from pareto_rec.variables import named_values
+
+MOST_HISTORY = 200  # longest history that a model may read
+
+Facts = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+T = TypeVar("T", TrainSpec, Serving)
+
+
+class TrainSettings(Protocol):
+    """How fits are computed; none of it changes what a fit is."""
+
+    @property
+    def pack_size(self) -> int:
+        """Most candidates trained together."""
+
+    @property
+    def device(self) -> str:
+        """``"auto"`` or a device of torch."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Objective values of one setting, or why there are none, and the seconds it took."""
+
+    objectives: Mapping[str, float]
+    reason: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured on every list.
+
+    Attributes:
+        searched: Objectives that the search sees.
+        reported: Objectives that are only written down.
+    """
+
+    searched: tuple[Objective, ...]
+    reported: tuple[Objective, ...]
+
+    @property
+    def k(self) -> int:
+        """Length of the lists: the largest cut of any objective."""
+        return max(one.k for one in (*self.searched, *self.reported))
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a config: ``"auto"`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        BadRequestError: If there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadRequestError(f'train.device: "{name}" is not to be had here: {reason}') from None
+
+
+class Evaluator:
+    """Everything that evaluating a candidate reads; it holds one stage and no other data."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        features: NDArray[np.floating[Any]],
+        experts: Mapping[str, NDArray[np.float32]],
+        space: SearchSpace,
+        fixed: Mapping[str, Any],
+        measures: Measures,
+        *,
+        signals: tuple[str, str | None],
+        train: TrainSettings,
+        store: FitStore,
+        seed: int,
+    ) -> None:
+        """Prepare one stage.
+
+        Args:
+            stage: What is learnt from and what is predicted.
+            features: Backbone features of the items ``[N, F]``.
+            experts: Expert name -> scores ``[users, N]``.
+            space: Names of simplexes.
+            fixed: Training variables that are not searched.
+            measures: Objectives.
+            signals: What counts as relevant, and the signal of the second task (or None).
+            train: How fits are computed.
+            store: Where fits are kept.
+            seed: Seed of the fits.
+        """
+        self.stage, self.space, self.measures = stage, space, measures
+        self.train_settings, self.store, self.seed = train, store, seed
+        self.device = resolve_device(train.device)
+        self.fixed = fixed
+        relevance, liked = signals
+        objectives = (*measures.searched, *measures.reported)
+        self.catalogue = Catalogue(stage.items, stage.users, stage.popularity)
+        wanted = {relevance, *(one.signal for one in objectives if one.signal)}
+        self.held_out = {name: HeldOut(stage.relevance(name)) for name in sorted(wanted)}
+        self.relevance = relevance
+        seen = np.zeros(stage.shape, dtype=bool)
+        seen[stage.history.user, stage.history.item] = True
+        facts = _item_facts(self.catalogue)
+        self.scorers = self._scorers(experts, self._tensor(seen), facts)
+        self.data = TrainData(
+            Sequences.of(stage.train, liked),
+            self._tensor(scaled_features(features)),
+            ItemFacts(*(self._tensor(part) for part in facts)),
+            self._tensor(last_items(stage, MOST_HISTORY)),
+            self.device,
+        )
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.array(array)).to(self.device)
+
+    def _scorers(
+        self, experts: Mapping[str, NDArray[np.float32]], seen: Tensor, facts: Facts
+    ) -> Scorers:
+        categories, log_popularity, _ = facts
+        popularity = (log_popularity - log_popularity.mean()) / max(log_popularity.std(), 1e-9)
+        return Scorers(
+            {name: standardise(self._tensor(one), seen) for name, one in experts.items()},
+            None,
+            None,
+            None,
+            seen,
+            self._tensor(popularity),
+            self._tensor(categories),
+        )
+
+    def spec(self, trial: Trial) -> TrainSpec:
+        """All training variables of a trial.
+
+        Raises:
+            BadRequestError: If a variable, or the model, loss or way to combine, is not known.
+        """
+        return train_spec(self.fixed, named_values(self.space.train, trial.train))
+
+    def pack_key(self, trial: Trial) -> tuple[object, ...]:
+        """Trials of equal keys can share a pack."""
+        return pack_key(self.spec(trial))
+
+    def fit_id(self, trial: Trial) -> str:
+        """Id of the fit that a trial asks for."""
+        return self.store.id(self.spec(trial), self.seed)
+
+    def evaluate(self, pack: Sequence[Trial]) -> list[Record]:
+        """Records of every candidate of a pack, in the order of the pack."""
+        specs = [self.spec(trial) for trial in pack]
+        ids = [self.store.id(spec, self.seed) for spec in specs]
+        fits = [self.store.get(one) for one in ids]
+        missing = [index for index, one in enumerate(fits) if one is None]
+        if missing:
+            new = fit(
+                [specs[index] for index in missing],
+                [self.seed] * len(missing),
+                self.data,
+                self._monitor(),
+                pack_size=self.train_settings.pack_size,
+            )
+            for index, made in zip(missing, new, strict=True):
+                fits[index] = made
+                self.store.put(ids[index], made)
+        records: list[Record] = []
+        for trial, fit_id, one in zip(pack, ids, fits, strict=True):
+            records += self.records(trial, fit_id, one, one.reason if one else "no fit")
+        return records
+
+    def _monitor(self) -> Monitor:
+        """NDCG@10 of relevance scores, what early stopping watches."""
+        watch = NDCG(10)
+
+        def value(scores: Tensor) -> float:
+            top = torch.topk(scores.masked_fill(self.scorers.seen, HIDDEN), 10)
+            return watch.value(self._outcome(top.indices.cpu().numpy(), top.values.cpu().numpy()))
+
+        return value
+
+    def _outcome(
+        self, lists: NDArray[np.int64], scores: NDArray[np.float32], seconds: float = 0.0
+    ) -> Outcome:
+        cost = {"train_seconds": seconds}
+        return Outcome(lists, scores, self.held_out, self.relevance, self.catalogue, cost)
+
+    def with_fit(self, one: Fit) -> Scorers:
+        """The scorers together with a fit's scores."""
+        temperature = torch.tensor([one.spec.temperature], device=self.device)
+        params = {name: value.unsqueeze(0).to(self.device) for name, value in one.params.items()}
+        histories = self.data.histories[:, -one.spec.history :]
+        with torch.no_grad():
+            relevance, liked = catalogue_scores(
+                params, one.shape, self.data.features, histories, temperature
+            )
+        return with_network(self.scorers, relevance[0], liked[0])
+
+    def records(
+        self, trial: Trial, fit_id: str, one: Fit | None, reason: str | None
+    ) -> list[Record]:
+        """Records of every candidate of a trial, measured on its fit or failed for a reason."""
+        if one is None or reason is not None:
+            results = [Measured({}, reason, 0.0)] * len(trial.candidates)
+        else:
+            settings = [
+                serving(named_values(self.space.serve, candidate.serve))
+                for candidate in trial.candidates
+            ]
+            results = self.measure(self.with_fit(one), settings, one.seconds)
+        return [
+            Record(
+                id=candidate.id,
+                fit=fit_id,
+                seed=self.seed,
+                generation=trial.generation,
+                position=trial.position + index,
+                origin=trial.origin(index),
+                train=candidate.train,
+                serve=candidate.serve,
+                status="ok" if result.reason is None else "failed",
+                objectives=result.objectives,
+                reason=result.reason,
+                timing={
+                    "train_seconds": one.seconds if one else 0.0,
+                    "serve_seconds": result.seconds,
+                },
+            )
+            for index, (candidate, result) in enumerate(zip(trial.candidates, results, strict=True))
+        ]
+
+    def measure(
+        self, scorers: Scorers, settings: Sequence[Serving], train_seconds: float = 0.0
+    ) -> list[Measured]:
+        """Objective values of every serving setting."""
+        began = time.perf_counter()
+        lists, scores = recommend(scorers, settings, k=self.measures.k)
+        results = []
+        for chosen, values in zip(lists, scores, strict=True):
+            outcome = self._outcome(chosen, values, train_seconds)
+            results.append(self._values(outcome))
+        share = (time.perf_counter() - began) / len(settings)
+        return [replace(result, seconds=share) for result in results]
+
+    def _values(self, outcome: Outcome) -> Measured:
+        found = {one.name: one.value(outcome) for one in self.measures.searched}
+        found |= {o.name: o.value(outcome) for o in self.measures.reported if not o.measured}
+        bad = [name for name, value in found.items() if not math.isfinite(value)]
+        if bad:
+            return Measured({}, f"{', '.join(bad)} could not be measured", 0.0)
+        return Measured(found, None, 0.0)
+
+
+def failed(evaluator: Evaluator, trial: Trial, reason: str) -> list[Record]:
+    """Failed records of every candidate of a trial."""
+    return evaluator.records(trial, evaluator.fit_id(trial), None, reason)
+
+
+def scaled_features(features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Features with mean 0 per column and deviation 1 over the whole matrix."""
+    centred = np.asarray(features, dtype=np.float32)
+    centred = centred - centred.mean(axis=0)
+    return np.asarray(centred / max(float(centred.std()), 1e-9), dtype=np.float32)
+
+
+def _item_facts(catalogue: Catalogue) -> Facts:
+    counts = catalogue.popularity
+    log_popularity = np.log1p(counts) / max(np.log1p(counts.max(initial=0)), 1e-9)
+    smoothed = (counts + 1.0) ** 0.75
+    return (
+        catalogue.unit_categories.astype(np.float32),
+        log_popularity.astype(np.float32),
+        np.log(smoothed / smoothed.sum()).astype(np.float32),
+    )
+
+
+def _construct(kind: str, build: type[T], values: Mapping[str, Any]) -> T:
+    known = [one.name for one in fields(build)]
+    for name in values:
+        if name not in known:
+            raise unknown(kind, name, known)
+    return build(**values)
+
+
+def train_spec(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainSpec:
+    """Training variables, searched ones over fixed ones.
+
+    Raises:
+        BadRequestError: If a variable, or the model, loss or way to combine, is not known.
+    """
+    spec = _construct("training variable", TrainSpec, {**fixed, **values})
+    for kind, name, known in (
+        ("model", spec.model, MODELS),
+        ("way to combine", spec.combine, COMBINE),
+    ):
+        if name not in known:
+            raise unknown(kind, name, known)
+    resolve(list(spec.loss_weights), LOSSES)
+    return spec
+
+
+def serving(values: Mapping[str, Any]) -> Serving:
+    """Serving variables; those not given keep their defaults.
+
+    Raises:
+        BadRequestError: If a variable is not known.
+    """
+    return _construct("serving variable", Serving, values)

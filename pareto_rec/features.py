@@ -1,0 +1,158 @@
+"""Vectors of texts on disk: what identifies them, how they are kept and how texts are batched."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec.errors import RunFailedError
+from pareto_rec.paths import written_whole
+
+StateArray = NDArray[np.floating[Any]]
+RowArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Features:
+    """One vector per text.
+
+    Attributes:
+        states: ``[texts, width]``, float32 or float16, mapped read-only from disk.
+        key: What the vectors were computed from and how; equal keys mean equal vectors.
+        cached: Whether they were found on disk.
+    """
+
+    states: StateArray
+    key: str
+    cached: bool
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that the vectors depend on.
+
+    Attributes:
+        weights: Hash of the weights.
+        tokenizer: Hash of the tokenizer.
+        texts: Hash of the texts in their order.
+        max_length: Tokens per text at most.
+        cut: Layers that are run.
+        dtype: ``"float32"`` or ``"float16"``.
+        shape: Texts and width.
+        pooling: How the states of a text's tokens become one vector.
+    """
+
+    weights: str
+    tokenizer: str
+    texts: str
+    max_length: int
+    cut: int
+    dtype: str
+    shape: tuple[int, int]
+    pooling: str = "mean"
+
+    @property
+    def key(self) -> str:
+        """32 hexadecimal digits."""
+        return digest(json.dumps(dataclasses.asdict(self), sort_keys=True))[:32]
+
+    def path(self, folder: Path) -> Path:
+        """Where the vectors are kept; a JSON file of the same stem says what they are."""
+        return folder / f"{self.key}.npy"
+
+
+def digest(*parts: str) -> str:
+    """SHA-256 over texts; ``("ab", "c")`` and ``("a", "bc")`` differ."""
+    found = hashlib.sha256()
+    for part in parts:
+        raw = part.encode()
+        found.update(len(raw).to_bytes(8, "big"))
+        found.update(raw)
+    return found.hexdigest()
+
+
+def find(folder: Path, recipe: Recipe) -> StateArray | None:
+    """Map the vectors of a recipe read-only, or None where there are none that can be read."""
+    try:
+        states = np.load(recipe.path(folder), mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    fits = states.shape == recipe.shape and states.dtype == np.dtype(recipe.dtype)
+    return states if fits else None
+
+
+def keep(
+    folder: Path,
+    recipe: Recipe,
+    batches: Iterable[tuple[RowArray, NDArray[np.float32]]],
+    note: Mapping[str, object],
+) -> StateArray:
+    """Write vectors batch by batch and map them; nothing is left behind if it breaks off.
+
+    Args:
+        folder: Where to keep them.
+        recipe: What they are.
+        batches: Row numbers and their vectors; together every row once.
+        note: What else the JSON file beside them shall say.
+
+    Raises:
+        BadRequestError: If the folder cannot be written or the disk is full.
+        RunFailedError: If a number is not finite (in the type in which it is kept).
+    """
+    path = recipe.path(folder)
+    with written_whole(path) as spare:
+        states = _reserve(spare, recipe)
+        for rows, vectors in batches:
+            with np.errstate(over="ignore"):  # shows as an infinity, which is refused
+                states[rows] = vectors
+            if not np.isfinite(states[rows]).all():
+                raise RunFailedError(
+                    f"the encoder's states at cut {recipe.cut} overflow {recipe.dtype} or are not "
+                    "numbers; use float32, or another backbone"
+                )
+        states.flush()
+        del states
+    with written_whole(path.with_suffix(".json")) as spare:
+        spare.write_text(json.dumps({**dataclasses.asdict(recipe), **note}, indent=1) + "\n")
+    found = find(folder, recipe)
+    if found is None:
+        raise RunFailedError(f"{path} was written and cannot be read back; check the disk")
+    return found
+
+
+def equal_lengths(lengths: Sequence[int], batch_size: int) -> Iterator[RowArray]:
+    """Row numbers in batches of texts of one length, longest first: no token of padding.
+
+    The longest come first so that a shortage of memory shows at once and not at the end.
+    """
+    counted = np.asarray(lengths, dtype=np.int64)
+    order = np.argsort(-counted, kind="stable")
+    borders = np.flatnonzero(np.diff(counted[order])) + 1
+    for group in np.split(order, borders):
+        for start in range(0, len(group), batch_size):
+            yield group[start : start + batch_size]
+
+
+def _reserve(path: Path, recipe: Recipe) -> np.memmap[Any, Any]:
+    """An NPY file whose room is taken: writing to a mapped hole on a full disk is a SIGBUS."""
+    dtype = np.dtype(recipe.dtype)
+    size = recipe.shape[0] * recipe.shape[1] * dtype.itemsize
+    header = {"descr": dtype.str, "fortran_order": False, "shape": recipe.shape}
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)
+        offset = stream.tell()
+        stream.flush()
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(stream.fileno(), offset, size)
+        else:
+            stream.truncate(offset + size)
+    return np.memmap(path, dtype=dtype, mode="r+", offset=offset, shape=recipe.shape)

@@ -1,0 +1,107 @@
+"""Fits on disk: nothing is trained twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from pareto_rec.models.base import Shape
+from pareto_rec.train import Fit, TrainSpec
+
+SOURCES = ("train.py", "batches.py", "optimiser.py", "seeds.py", "models", "losses")
+
+
+@cache
+def code_hash() -> str:
+    """Hash of the code that decides what a fit is, so that no stale fit outlives a change."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    root = Path(__file__).parent
+    for source in SOURCES:
+        paths = [root / source] if source.endswith(".py") else sorted((root / source).glob("*.py"))
+        for path in paths:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class FitStore:
+    """Fits under (training variables, seed, data, features, code)."""
+
+    def __init__(self, folder: Path, data_key: str) -> None:
+        """Fits of one stage and one set of features in a folder.
+
+        Args:
+            folder: Made when the first fit is stored.
+            data_key: Names data, stage and features.
+        """
+        self.folder, self.data_key = folder, data_key
+
+    def id(self, spec: TrainSpec, seed: int) -> str:
+        """Sixteen hex digits that name a fit by what decides it."""
+        content = [asdict(spec), seed, self.data_key, code_hash()]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def path(self, fit_id: str) -> Path:
+        """Where a fit lies."""
+        return self.folder / f"{fit_id}.safetensors"
+
+    def get(self, fit_id: str) -> Fit | None:
+        """The stored fit; None where there is none or the file is damaged."""
+        try:
+            with safe_open(self.path(fit_id), framework="pt") as stored:
+                params = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
+                return _from_metadata(stored.metadata() or {}, params)
+        except (FileNotFoundError, SafetensorError, KeyError, json.JSONDecodeError):
+            return None
+
+    def copy(self, fit_id: str, folder: Path) -> None:
+        """Copy a stored fit into a run's folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.path(fit_id), folder / f"{fit_id}.safetensors")
+
+    def put(self, fit_id: str, fit: Fit) -> None:
+        """Store a fit in one step; failed ones are not stored."""
+        if fit.reason is not None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
+        os.close(handle)
+        content = {
+            "spec": asdict(fit.spec),
+            "shape": asdict(fit.shape),
+            "curve": fit.curve,
+            "best_step": fit.best_step,
+            "seconds": fit.seconds,
+        }
+        try:
+            tensors = {
+                name: value.detach().cpu().contiguous() for name, value in fit.params.items()
+            }
+            save_file(tensors, temporary, metadata={"fit": json.dumps(content)})
+            os.replace(temporary, self.path(fit_id))
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def _from_metadata(metadata: Mapping[str, str], params: Mapping[str, torch.Tensor]) -> Fit:
+    content = json.loads(metadata["fit"])
+    curve = tuple((int(step), float(value)) for step, value in content["curve"])
+    return Fit(
+        TrainSpec(**content["spec"]),
+        Shape(**content["shape"]),
+        params,
+        curve,
+        content["best_step"],
+        content["seconds"],
+    )

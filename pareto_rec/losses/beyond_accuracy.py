@@ -1,0 +1,58 @@
+"""Losses on the predicted distribution: entropy, similarity, popularity."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from pareto_rec.losses.base import Loss, LossInputs
+
+
+class NegativeEntropy(Loss):
+    """Negative entropy of the predicted distribution, ``sum_i p_i log p_i``, mean over rows.
+
+    Confidence penalty of Pereyra et al. (ICLR workshop 2017); its smallest value is ``-log N``.
+    """
+
+    name = "negative_entropy"
+
+    def lower_bound(self, n_items: int) -> float:
+        """``-log N``: the uniform distribution."""
+        return -math.log(n_items)
+
+    def __call__(self, inputs: LossInputs, /) -> Tensor:
+        """Value per candidate ``[P]``, in nats."""
+        return (inputs.probs * inputs.log_probs).sum(-1).mean(-1)
+
+
+class Similarity(Loss):
+    """Expected similarity of two different items drawn from the predicted distribution.
+
+    ``sum_{i != j} p_i p_j cos(c_i, c_j)``: the expectation form of intra-list similarity (Ziegler et
+    al., WWW 2005), by ``||p C||^2 - sum_i p_i^2 ||c_i||^2``.
+    """
+
+    name = "similarity"
+
+    def __call__(self, inputs: LossInputs, /) -> Tensor:
+        """Value per candidate ``[P]``, a mean cosine."""
+        categories = inputs.items.categories
+        mean = torch.matmul(inputs.probs, categories)
+        own = torch.matmul(inputs.probs.square(), categories.square().sum(-1))
+        return (mean.square().sum(-1) - own).mean(-1)
+
+
+class Popularity(Loss):
+    """Expected popularity of an item drawn from the predicted distribution.
+
+    ``sum_i p_i log1p(n_i) / max_j log1p(n_j)``: one minus the expected popularity complement of
+    Vargas & Castells (RecSys 2011) on a log scale.
+    """
+
+    name = "popularity"
+
+    def __call__(self, inputs: LossInputs, /) -> Tensor:
+        """Value per candidate ``[P]``, in [0, 1]."""
+        return torch.matmul(inputs.probs, inputs.items.log_popularity).mean(-1)

@@ -1,0 +1,50 @@
+"""Attention pooling over the last items of a history."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pareto_rec.models.base import Dropout, Model, Params, Shape, init_linear
+
+
+class AttentionPooling(Model):
+    """Weighted mean of the last L item vectors, weights from learned queries and places.
+
+    Additive attention in the form of Yang et al. (NAACL 2016, eqs. 5-7) with one query per head and
+    a learned bias for the place from the end: ``a = softmax(tanh(x W) q + p)``,
+    ``u = concat_h(sum a_h x_h)``. The user vector is linear in the item vectors given the weights.
+    """
+
+    name = "attention_pooling"
+
+    def init(self, shape: Shape, generator: torch.Generator) -> dict[str, Tensor]:
+        """Parameters for one candidate."""
+        recent = torch.arange(shape.history - 1, -1, -1, dtype=torch.float32)
+        return {
+            "pool.key": init_linear(shape.width, shape.width, generator),
+            "pool.query": init_linear(shape.width, shape.heads, generator),
+            "pool.place": (-recent / 8).unsqueeze(1).repeat(1, shape.heads),
+        }
+
+    def encode(
+        self,
+        params: Params,
+        shape: Shape,
+        inputs: Tensor,
+        mask: Tensor,
+        at: Tensor,
+        dropout: Dropout | None,
+    ) -> Tensor:
+        """User states ``[P, B, 1, D]``; `at` must be the last place of the history."""
+        pack, batch, length, width = inputs.shape
+        keys = torch.tanh(torch.bmm(inputs.reshape(pack, -1, width), params["pool.key"]))
+        logits = torch.bmm(keys, params["pool.query"]).view(pack, batch, length, shape.heads)
+        logits = logits + params["pool.place"][:, None, -length:]
+        logits = logits.masked_fill(~mask.unsqueeze(-1), -1e9)
+        weights = torch.softmax(logits, dim=2) * mask.unsqueeze(-1)
+        if dropout is not None:
+            weights = weights * dropout.noise.keep((batch, length, 1), dropout.hidden)
+        heads = inputs.view(pack, batch, length, shape.heads, width // shape.heads)
+        pooled = torch.einsum("pblh,pblhd->pbhd", weights, heads)
+        return pooled.reshape(pack, batch, 1, width)

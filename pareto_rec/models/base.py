@@ -1,0 +1,164 @@
+"""What every recommender shares: stacked parameters, item table, task towers, noise.
+
+A pack of ``P`` candidates of equal shape is one set of tensors with a leading dimension ``P``, so
+that every product is a batched product. A pack of one is the ordinary case, not a special one.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+Params = Mapping[str, Tensor]
+
+TASKS = ("relevance", "liked")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What candidates must share to be trained in one pack.
+
+    Attributes:
+        model: Registered name of the user encoder.
+        n_items: Size of the catalogue.
+        feature_dim: Width of the backbone's features.
+        width: Width of item and user vectors.
+        history: Number of last items that the user encoder reads.
+        layers: Number of blocks (self-attention only).
+        heads: Number of attention heads.
+    """
+
+    model: str
+    n_items: int
+    feature_dim: int
+    width: int
+    history: int
+    layers: int
+    heads: int
+
+
+class Noise:
+    """Random draws of a pack: one generator per candidate, so that packing changes no draw.
+
+    Draws are made on the CPU and moved, so that a device changes none either.
+    """
+
+    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.device = device
+
+    def keep(self, shape: tuple[int, ...], drop: Tensor) -> Tensor:
+        """Inverted-dropout mask ``[P, *shape]``: 0 with probability `drop`, else 1 / (1 - drop).
+
+        Args:
+            shape: Shape of one candidate's mask.
+            drop: ``[P]`` probabilities below 1.
+        """
+        draws = torch.stack([torch.rand(shape, generator=one) for one in self.generators])
+        drop = drop.view(-1, *[1] * len(shape))
+        return (draws.to(self.device) >= drop) / (1 - drop)
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Rates ``[P]`` of a pack and where its draws come from; absent outside training."""
+
+    noise: Noise
+    hidden: Tensor
+    item_embedding: Tensor
+
+
+def init_linear(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """Weights ``[rows, columns]`` with variance 1 / rows (Glorot & Bengio 2010, fan-in form)."""
+    return torch.randn(rows, columns, generator=generator) / math.sqrt(rows)
+
+
+def layer_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Layer normalisation of ``x [P, ..., D]`` with per-candidate ``scale, shift [P, D]``."""
+    x = torch.nn.functional.layer_norm(x, x.shape[-1:])
+    view = (x.shape[0], *[1] * (x.dim() - 2), x.shape[-1])
+    return x * scale.view(view) + shift.view(view)
+
+
+class Model(ABC):
+    """A user encoder over shared item vectors; stateless, its parameters are arguments."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def init(self, shape: Shape, generator: torch.Generator) -> dict[str, Tensor]:
+        """Parameters of the encoder for one candidate (no leading dimension)."""
+
+    @abstractmethod
+    def encode(
+        self,
+        params: Params,
+        shape: Shape,
+        inputs: Tensor,
+        mask: Tensor,
+        at: Tensor,
+        dropout: Dropout | None,
+    ) -> Tensor:
+        """User states.
+
+        Args:
+            params: Stacked parameters.
+            shape: Shape of the pack.
+            inputs: Item vectors of the histories ``[P, B, L, D]``, oldest first, right-aligned.
+            mask: ``[P, B, L]``, True where there is an item.
+            at: Places in the history ``[P, B, Q]`` after which the state is wanted.
+            dropout: Rates and draws in training, else None.
+
+        Returns:
+            States ``[P, B, Q, D]``.
+        """
+
+
+def init_shared(shape: Shape, generator: torch.Generator) -> dict[str, Tensor]:
+    """Parameters of the item table and the task towers for one candidate."""
+    width = shape.width
+    params = {
+        "item.project": init_linear(shape.feature_dim, width, generator),
+        "item.embed": torch.randn(shape.n_items, width, generator=generator) * 0.02,
+        "item.scale": torch.ones(width),
+        "item.shift": torch.zeros(width),
+    }
+    for task in TASKS:
+        params[f"{task}.in"] = init_linear(width, width, generator)
+        params[f"{task}.in_bias"] = torch.zeros(width)
+        params[f"{task}.out"] = torch.zeros(width, width)
+        params[f"{task}.item_bias"] = torch.zeros(shape.n_items)
+    return params
+
+
+def item_table(params: Params, features: Tensor, dropout: Dropout | None) -> Tensor:
+    """Item vectors ``[P, N, D]``: projection of the features ``[N, F]`` plus item embedding.
+
+    In training the embedding of an item is dropped at random, whole and without rescaling, so that
+    an item without one (unseen in training) is scored from its text alone.
+    """
+    embed = params["item.embed"]
+    if dropout is not None:
+        drop = dropout.item_embedding
+        kept = dropout.noise.keep((embed.shape[1], 1), drop) * (1 - drop).view(-1, 1, 1)
+        embed = embed * kept
+    return torch.matmul(features, params["item.project"]) + embed
+
+
+def tower(params: Params, task: str, states: Tensor) -> Tensor:
+    """Task tower on user states ``[P, R, D]``: a residual two-layer perceptron."""
+    hidden = torch.baddbmm(params[f"{task}.in_bias"][:, None], states, params[f"{task}.in"])
+    return torch.baddbmm(states, torch.nn.functional.gelu(hidden), params[f"{task}.out"])
+
+
+def gather_items(table: Tensor, ids: Tensor) -> Tensor:
+    """Rows of per-candidate tables: ``table [P, N, D]``, ``ids [P, ...]`` -> ``[P, ..., D]``."""
+    pack, n_items, width = table.shape
+    offset = torch.arange(pack, device=ids.device).view(-1, *[1] * (ids.dim() - 1)) * n_items
+    return torch.nn.functional.embedding(ids + offset, table.reshape(pack * n_items, width))

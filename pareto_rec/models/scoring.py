@@ -1,0 +1,81 @@
+"""From parameters and histories to scores over the whole catalogue."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pareto_rec.models import MODELS
+from pareto_rec.models.base import Dropout, Params, Shape, gather_items, item_table, tower
+
+
+def user_states(
+    params: Params,
+    shape: Shape,
+    table: Tensor,
+    histories: Tensor,
+    at: Tensor,
+    dropout: Dropout | None = None,
+) -> Tensor:
+    """States of the shared bottom.
+
+    Args:
+        params: Stacked parameters of a pack.
+        shape: Shape of the pack.
+        table: Item vectors ``[P, N, D]``.
+        histories: Item indices ``[P, B, L]``, oldest first, right-aligned, -1 where there is none.
+        at: Places after which the state is wanted ``[P, B, Q]``.
+        dropout: Rates and draws in training.
+
+    Returns:
+        ``[P, B * Q, D]``.
+    """
+    mask = histories >= 0
+    inputs = gather_items(table, histories.clamp(min=0)) * mask.unsqueeze(-1)
+    states = MODELS[shape.model].encode(params, shape, inputs, mask, at, dropout)
+    return states.reshape(states.shape[0], -1, states.shape[-1])
+
+
+def relevance_states(params: Params, states: Tensor, temperature: Tensor) -> Tensor:
+    """Relevance tower with the softmax temperature ``[P]`` applied: ``[P, R, D]``."""
+    scale = states.shape[-1] ** -0.5 / temperature
+    return tower(params, "relevance", states) * scale.view(-1, 1, 1)
+
+
+def catalogue_scores(
+    params: Params,
+    shape: Shape,
+    features: Tensor,
+    histories: Tensor,
+    temperature: Tensor,
+    *,
+    liked: bool = True,
+) -> tuple[Tensor, Tensor | None]:
+    """Scores of every item for every user, by one matrix product per task.
+
+    Args:
+        params: Stacked parameters of a pack.
+        shape: Shape of the pack.
+        features: Backbone features of the items ``[N, F]``.
+        histories: ``[users, L]``, right-aligned, -1 where there is none.
+        temperature: ``[P]``.
+        liked: Whether the second task is wanted.
+
+    Returns:
+        Relevance logits and logits of `liked` given watched, each ``[P, users, N]``.
+    """
+    pack = temperature.shape[0]
+    table = item_table(params, features, None)
+    shared = histories.unsqueeze(0).expand(pack, -1, -1)
+    last = torch.full((pack, len(histories), 1), histories.shape[1] - 1, device=features.device)
+    states = user_states(params, shape, table, shared, last)
+    transposed = table.transpose(1, 2)
+    relevance = torch.baddbmm(
+        params["relevance.item_bias"][:, None],
+        relevance_states(params, states, temperature),
+        transposed,
+    )
+    if not liked:
+        return relevance, None
+    scaled = tower(params, "liked", states) * states.shape[-1] ** -0.5
+    return relevance, torch.baddbmm(params["liked.item_bias"][:, None], scaled, transposed)

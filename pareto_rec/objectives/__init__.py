@@ -1,0 +1,116 @@
+"""What is measured: the registry of objectives, and how their names are read.
+
+A name is ``family@k`` (``ndcg@10``), ``family@k[signal]`` (``ndcg@10[liked]``), ``family`` for
+costs (``train_seconds``), or ``group(objective by attribute)`` (``worst(ndcg@10 by gender)``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.objectives.base import (
+    Catalogue,
+    HeldOut,
+    Objective,
+    Outcome,
+    SetObjective,
+    UserObjective,
+)
+from pareto_rec.objectives.cost import TrainSeconds
+from pareto_rec.objectives.distribution import CategoryEntropy, Coverage, ExposureGini
+from pareto_rec.objectives.diversity import IntraListDistance
+from pareto_rec.objectives.fairness import GroupObjective, WorstGroup
+from pareto_rec.objectives.novelty import EPC
+from pareto_rec.objectives.ranking import MRR, NDCG, Recall, TailNDCG
+
+__all__ = [
+    "FAMILIES",
+    "GROUPS",
+    "Catalogue",
+    "GroupObjective",
+    "HeldOut",
+    "Objective",
+    "Outcome",
+    "SetObjective",
+    "UserObjective",
+    "parse",
+]
+
+_FAMILIES: tuple[type[Objective], ...] = (
+    NDCG,
+    Recall,
+    MRR,
+    TailNDCG,
+    IntraListDistance,
+    EPC,
+    CategoryEntropy,
+    Coverage,
+    ExposureGini,
+    TrainSeconds,
+)
+_GROUPS: tuple[type[GroupObjective], ...] = (WorstGroup,)
+
+FAMILIES: Mapping[str, type[Objective]] = MappingProxyType({c.family: c for c in _FAMILIES})
+"""Family -> objective made from ``(k, signal)``."""
+
+GROUPS: Mapping[str, type[GroupObjective]] = MappingProxyType({c.family: c for c in _GROUPS})
+"""Family -> objective made from ``(per-user objective, attribute)``."""
+
+_PLAIN = re.compile(
+    r"(?P<family>\w+)(?:@(?P<k>[1-9]\d*))?(?:\[(?P<signal>[^\[\]\s]+)\])?", re.ASCII
+)
+_GROUP = re.compile(r"(?P<family>\w+)\(\s*(?P<base>.*\S)\s+by\s+(?P<attribute>[^\s()]+)\s*\)")
+
+
+def parse(name: str) -> Objective:
+    """The objective of a name, as written in a config.
+
+    Raises:
+        BadRequestError: If the name cannot be read, no registry knows it, or its parts do not fit.
+    """
+    text = name.strip()
+    if match := _GROUP.fullmatch(text):
+        return _parse_group(text, match)
+    if match := _PLAIN.fullmatch(text):
+        return _parse_plain(text, match)
+    raise BadRequestError(
+        f'objective "{text}" cannot be read: write for example "ndcg@10", "ndcg@10[liked]", '
+        '"train_seconds" or "worst(ndcg@10 by gender)"'
+    )
+
+
+def _forms(k: str) -> list[str]:
+    plain = [f"{family}@{k}" if kind.takes_k else family for family, kind in FAMILIES.items()]
+    return plain + [f"{family}(ndcg@{k} by ATTRIBUTE)" for family in GROUPS]
+
+
+def _parse_plain(text: str, match: re.Match[str]) -> Objective:
+    family, k, signal = match["family"], match["k"], match["signal"]
+    if family not in FAMILIES:
+        raise unknown("objective", text, _forms(k or "10"))
+    kind = FAMILIES[family]
+    if kind.takes_k and k is None:
+        raise BadRequestError(f'objective "{text}" lacks the list length: write "{family}@10"')
+    if not kind.takes_k and k is not None:
+        raise BadRequestError(f'objective "{text}" takes no list length: write "{family}"')
+    if signal and not kind.takes_signal:
+        raise BadRequestError(
+            f'objective "{text}" looks at no held-out items and takes no [signal]: '
+            f'write "{text.split("[")[0]}"'
+        )
+    return kind(int(k), signal) if k else kind(signal=signal)
+
+
+def _parse_group(text: str, match: re.Match[str]) -> Objective:
+    if match["family"] not in GROUPS:
+        raise unknown("objective over groups of users", match["family"], GROUPS)
+    base = parse(match["base"])
+    if not isinstance(base, UserObjective):
+        raise BadRequestError(
+            f'objective "{text}" needs one value per user and "{base.name}" is one number for all '
+            f'lists: write for example "{match["family"]}(ndcg@10 by {match["attribute"]})"'
+        )
+    return GROUPS[match["family"]](base, match["attribute"])

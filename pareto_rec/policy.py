@@ -1,0 +1,209 @@
+"""The serving policy: fused scores -> popularity penalty -> MMR within a depth -> top k.
+
+Everything is vectorised over users and over serving settings, in chunks of users so that memory
+stays bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pareto_rec.errors import BadRequestError, unknown
+
+NETWORK = "network"
+HIDDEN = -1e9  # score of items that must not be shown
+CHUNK_ELEMENTS = 8_000_000  # most scores held at once while ranking
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Every serving variable, natural values.
+
+    Attributes:
+        fusion: Scorer name (``"network"`` or an expert) -> weight.
+        liked_exponent: Power of P(liked | watched) in the network's score (product of powers).
+        popularity_penalty: Weight of standardised log popularity, subtracted.
+        mmr: Weight of diversity in maximal marginal relevance, 0 (off) to 1.
+        depth: Number of top items that are re-ranked.
+    """
+
+    fusion: Mapping[str, float] = field(default_factory=lambda: {NETWORK: 1.0})
+    liked_exponent: float = 0.0
+    popularity_penalty: float = 0.0
+    mmr: float = 0.0
+    depth: int = 50
+
+
+@dataclass(frozen=True)
+class Scorers:
+    """What is fused, per user standardised over unseen items (mean 0, deviation 1).
+
+    Attributes:
+        experts: Expert name -> ``[users, N]``, standardised.
+        relevance: Network's log relevance ``[users, N]``, centred over unseen items; None without.
+        liked: Log of P(liked | watched) ``[users, N]``, centred over unseen items; None without.
+        moments: ``[users, 3]``: variance of `relevance`, covariance, variance of `liked`.
+        seen: ``[users, N]``, True for items of the history.
+        popularity: Standardised ``log1p`` popularity ``[N]``.
+        categories: Category vectors of length one ``[N, C]``.
+    """
+
+    experts: Mapping[str, Tensor]
+    relevance: Tensor | None
+    liked: Tensor | None
+    moments: Tensor | None
+    seen: Tensor
+    popularity: Tensor
+    categories: Tensor
+
+
+def centre(scores: Tensor, seen: Tensor) -> Tensor:
+    """Scores ``[users, N]`` less their mean over unseen items, 0 at seen ones."""
+    kept = torch.where(seen, 0.0, scores)
+    count = (~seen).sum(1, keepdim=True).clamp(min=1)
+    return torch.where(seen, 0.0, kept - kept.sum(1, keepdim=True) / count)
+
+
+def standardise(scores: Tensor, seen: Tensor) -> Tensor:
+    """Scores ``[users, N]`` with mean 0 and deviation 1 over unseen items, 0 at seen ones."""
+    centred = centre(scores, seen)
+    count = (~seen).sum(1, keepdim=True).clamp(min=1)
+    deviation = (centred.square().sum(1, keepdim=True) / count).sqrt()
+    return centred / deviation.clamp(min=1e-6)
+
+
+def with_network(base: Scorers, relevance: Tensor, liked: Tensor) -> Scorers:
+    """The scorers together with a network's logits ``[users, N]`` of both tasks."""
+    seen = base.seen
+    relevance = centre(relevance, seen)
+    liked = centre(torch.nn.functional.logsigmoid(liked), seen)
+    count = (~seen).sum(1).clamp(min=1)
+    moments = torch.stack(
+        [(relevance * relevance).sum(1), (relevance * liked).sum(1), (liked * liked).sum(1)], 1
+    )
+    return Scorers(
+        base.experts,
+        relevance,
+        liked,
+        moments / count.unsqueeze(1),
+        seen,
+        base.popularity,
+        base.categories,
+    )
+
+
+def _check(scorers: Scorers, settings: Sequence[Serving]) -> None:
+    known = [*scorers.experts, *([NETWORK] if scorers.relevance is not None else [])]
+    for setting in settings:
+        for name in setting.fusion:
+            if name not in known and setting.fusion[name] > 0:
+                raise unknown("scorer in the fusion", name, known)
+        if not sum(setting.fusion.values()) > 0:
+            raise BadRequestError("fusion weights must not all be 0; give one scorer a weight")
+
+
+def recommend(
+    scorers: Scorers, settings: Sequence[Serving], *, k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Top-k lists of every setting.
+
+    Args:
+        scorers: What is fused.
+        settings: Serving variables, S of them.
+        k: Length of the lists.
+
+    Returns:
+        Item indices and fused scores (popularity penalty applied), each ``[S, users, k]``, best
+        first; -1 where a user had fewer than k unseen items.
+
+    Raises:
+        BadRequestError: If a fusion names a scorer that is not there, or has no weight above 0.
+    """
+    _check(scorers, settings)
+    users, n_items = scorers.seen.shape
+    depth = min(n_items, max(k, *(setting.depth for setting in settings)))
+    fused, which = _distinct(settings)
+    step = max(1, CHUNK_ELEMENTS // (n_items * len(fused) + 32 * depth * len(settings)))
+    lists, scores = [], []
+    for begin in range(0, users, step):
+        top, items = torch.topk(_fuse(scorers, fused, slice(begin, begin + step)), depth, dim=-1)
+        top, items = top[:, which], items[:, which]
+        chosen = _rerank(top, scorers.categories[items], settings, k)
+        shown = torch.gather(top, 2, chosen)
+        lists.append(torch.gather(items, 2, chosen).masked_fill_(shown <= HIDDEN / 2, -1))
+        scores.append(shown)
+    return (
+        torch.cat(lists).transpose(0, 1).cpu().numpy(),
+        torch.cat(scores).transpose(0, 1).cpu().numpy(),
+    )
+
+
+def _distinct(settings: Sequence[Serving]) -> tuple[list[Serving], list[int]]:
+    """Settings that differ before re-ranking, and which of them each setting is."""
+    places: dict[str, int] = {}
+    fused: list[Serving] = []
+    which = []
+    for setting in settings:
+        key = repr((setting.fusion, setting.liked_exponent, setting.popularity_penalty))
+        if key not in places:
+            places[key] = len(fused)
+            fused.append(setting)
+        which.append(places[key])
+    return fused, which
+
+
+def _fuse(scorers: Scorers, settings: Sequence[Serving], rows: slice) -> Tensor:
+    """Fused scores ``[users, S, N]``: one matrix product per user."""
+    seen = scorers.seen[rows]
+    device = seen.device
+    parts, weights = [], []
+
+    def column(values: list[float]) -> Tensor:
+        return torch.tensor(values, device=device).expand(len(seen), -1)
+
+    for name, scores in scorers.experts.items():
+        parts.append(scores[rows])
+        weights.append(column([setting.fusion.get(name, 0.0) for setting in settings]))
+    if scorers.relevance is not None and scorers.liked is not None and scorers.moments is not None:
+        power = column([setting.liked_exponent for setting in settings])
+        rr, rl, ll = (moment.unsqueeze(1) for moment in scorers.moments[rows].unbind(1))
+        deviation = (rr + 2 * power * rl + power.square() * ll).clamp(min=1e-12).sqrt()
+        weight = column([setting.fusion.get(NETWORK, 0.0) for setting in settings]) / deviation
+        parts += [scorers.relevance[rows], scorers.liked[rows]]
+        weights += [weight, weight * power]
+    parts.append(-scorers.popularity.expand_as(parts[0]))
+    weights.append(column([setting.popularity_penalty for setting in settings]))
+    fused = torch.bmm(torch.stack(weights, 2), torch.stack(parts, 1))
+    return fused.masked_fill_(seen.unsqueeze(1), HIDDEN)
+
+
+def _rerank(top: Tensor, vectors: Tensor, settings: Sequence[Serving], k: int) -> Tensor:
+    """Places in the top ``[users, S, depth]`` chosen by maximal marginal relevance ``[users, S, k]``.
+
+    MMR (Carbonell & Goldstein, SIGIR 1998): ``argmax (1 - m) s_i - m max_j cos(c_i, c_j)`` over the
+    chosen j, with s scaled to [0, 1] within the depth. `vectors` are the items' category vectors
+    ``[users, S, depth, C]``.
+    """
+    users, sets, depth = top.shape
+    weight = torch.tensor([setting.mmr for setting in settings], device=top.device).view(1, -1, 1)
+    limit = torch.tensor([max(k, min(s.depth, depth)) for s in settings], device=top.device)
+    outside = torch.arange(depth, device=top.device) >= limit.view(1, -1, 1)
+    outside = outside | (top <= HIDDEN / 2)
+    lowest = torch.where(outside, float("inf"), top).amin(-1, keepdim=True)
+    relevance = (top - lowest) / (top[..., :1] - lowest).clamp(min=1e-9)
+    relevance = torch.where(outside, HIDDEN, (1 - weight) * relevance)
+    closest = torch.zeros_like(top)
+    chosen = torch.empty(users, sets, k, dtype=torch.long, device=top.device)
+    for place in range(k):
+        best = (relevance - weight * closest).argmax(-1, keepdim=True)
+        chosen[..., place : place + 1] = best
+        relevance = relevance.scatter(2, best, 2 * HIDDEN)
+        picked = torch.gather(vectors, 2, best.unsqueeze(-1).expand(-1, -1, -1, vectors.shape[-1]))
+        closest = torch.maximum(closest, (vectors @ picked.transpose(2, 3)).squeeze(-1))
+    return chosen

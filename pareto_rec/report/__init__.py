@@ -1,0 +1,99 @@
+"""The report page: one HTML file that opens from disk and never asks the network."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+
+from pareto_rec.errors import BadRequestError
+from pareto_rec.report.answer import answer, caveat, cost, failures, provenance
+from pareto_rec.report.payload import payload, script_json
+from pareto_rec.runview import RunView
+
+SCRIPTS = ("store.js", "scatter.js", "parallel.js", "table.js")
+
+
+def build_report(view: RunView) -> str:
+    """The page as text.
+
+    Args:
+        view: The run.
+
+    Raises:
+        BadRequestError: If plotly is not installed.
+    """
+    parts = {
+        "title": html.escape(view.title),
+        "question": html.escape(str(view.info.get("question", ""))),
+        "status": html.escape(str(view.info.get("status", "unknown"))),
+        "answer": html.escape(" ".join(answer(view))),
+        "caveat": html.escape(caveat(view)),
+        "failures": _failures(view),
+        "cost": _rows(cost(view)),
+        "provenance": _rows(provenance(view)),
+        "data": script_json(payload(view)),
+        "css": _asset("page.css"),
+        "plotly": _inline(_plotly()),
+        "js": _inline("\n".join(_asset(name) for name in SCRIPTS)),
+    }
+    # One pass, so that nothing inside a part is taken for a place to fill.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("page.html"))
+
+
+def write_report(view: RunView, run_dir: Path) -> Path:
+    """Write report.html; it appears whole or not at all.
+
+    Args:
+        view: The run.
+        run_dir: Where to write.
+
+    Raises:
+        BadRequestError: If plotly is not installed.
+    """
+    path, part = run_dir / "report.html", run_dir / ".report.html.part"
+    try:
+        part.write_text(build_report(view), encoding="utf-8")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _plotly() -> str:
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError:
+        raise BadRequestError(
+            'the report page needs plotly: pip install "pareto_rec[report]"'
+        ) from None
+    return str(get_plotlyjs())
+
+
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def _inline(script: str) -> str:
+    """A script that cannot close its own element."""
+    return re.sub(r"</(script)", r"<\\/\1", script, flags=re.IGNORECASE)
+
+
+def _rows(rows: Iterable[tuple[str, str]]) -> str:
+    cells = (
+        f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
+        for name, value in rows
+    )
+    return "".join(cells)
+
+
+def _failures(view: RunView) -> str:
+    found = failures(view)
+    if not found:
+        return f"<p>None of the {len(view.records):,} records failed.</p>"
+    total = sum(count for _, count in found)
+    rows = _rows((reason, f"{count:,}") for reason, count in found)
+    return f"<p>{total:,} of {len(view.records):,} records are not usable.</p><table>{rows}</table>"

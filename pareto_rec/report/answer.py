@@ -1,0 +1,122 @@
+"""What a run found, in sentences and small tables of plain facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pareto_rec.front import non_dominated
+from pareto_rec.plot_style import TIMES, thousandths
+from pareto_rec.runview import RunView
+
+
+def answer(view: RunView) -> list[str]:
+    """The answer first: size of the front, gain over the baselines, where a baseline wins.
+
+    Returns:
+        Sentences of the first paragraph, plain text.
+    """
+    return [_size(view), _best_point(view), _challengers(view)]
+
+
+def caveat(view: RunView) -> str:
+    """What the numbers do not say."""
+    records = int((view.records["status"] == "ok").sum())
+    text = (
+        f"All values are from validation data, and the front is the best of {records:,} records: "
+        "part of it is luck, so expect less on test data, which was not opened. "
+    )
+    if view.late_train_share is not None:
+        text += (
+            f"{view.late_train_share:.0%} of the training interactions are later than the median "
+            "test interaction, because each user's history is split on its own: a model sees some "
+            "of the future."
+        )
+    return text.strip()
+
+
+def _size(view: RunView) -> str:
+    points = "1 point" if len(view.front) == 1 else f"{len(view.front):,} points"
+    volumes = view.hypervolumes
+    if volumes.front is None:
+        return f"The front has {points}."
+    text = f"The front has {points} and a hypervolume {TIMES} 1000 of {thousandths(volumes.front)}"
+    if volumes.gain is None or volumes.all_baselines is None:
+        return f"{text}; there is no baseline worth anything to compare it with."
+    text += f", {volumes.gain:.2f} times that of all baselines together "
+    text += f"({thousandths(volumes.all_baselines)})"
+    if volumes.best_expert is not None:
+        alone = thousandths(volumes.experts[volumes.best_expert])
+        text += f"; the best single one, {volumes.best_expert}, has {alone}"
+    return f"{text}."
+
+
+def _best_point(view: RunView) -> str:
+    """The point that is best in the first objective, and the best baseline in it."""
+    axis = view.axes[0]
+    if view.front.empty:
+        return "No record is feasible, so there is no point to choose."
+    text = f"Its best {axis.label} is {_best(view.front[axis.name], axis.maximise)[1]:.4f}"
+    rows = view.baselines[view.feasible(view.baselines)]
+    if rows.empty:
+        return f"{text}."
+    place, value = _best(rows[axis.name], axis.maximise)
+    return f"{text}; the best feasible baseline, {rows['expert'].iloc[place]}, has {value:.4f}."
+
+
+def _best(column: Any, maximise: bool) -> tuple[int, float]:  # Any: a pandas Series
+    values = column.to_numpy(dtype=np.float64)
+    place = int(values.argmax() if maximise else values.argmin())
+    return place, float(values[place])
+
+
+def _challengers(view: RunView) -> str:
+    """Whether a baseline setting is better than the front somewhere."""
+    rows = view.baselines[view.feasible(view.baselines)]
+    if rows.empty:
+        return f"None of the {len(view.baselines):,} baseline settings is feasible."
+    both = np.concatenate([view.values(view.front), view.values(rows)])
+    winners = rows[non_dominated(both, maximise=view.maximise)[len(view.front) :]]
+    if winners.empty:
+        return (
+            f"No baseline wins anywhere: each of the {len(rows):,} feasible settings is dominated "
+            "by a point of the front, or equal to one."
+        )
+    counts = winners["expert"].value_counts()
+    names = ", ".join(f"{name} {count}" for name, count in counts.items())
+    which = f"{len(winners):,} of their {len(rows):,} feasible settings"
+    return f"Baselines win in places: no point of the front dominates {which} ({names})."
+
+
+def failures(view: RunView) -> list[tuple[str, int]]:
+    """Reason and number of the records that are not ``ok``, the most frequent first."""
+    bad = view.records[view.records["status"] != "ok"]
+    reasons = [
+        f"{status}: {reason}" if isinstance(reason, str) and reason else str(status)
+        for status, reason in zip(bad["status"], bad["reason"], strict=True)
+    ]
+    names = sorted(set(reasons), key=lambda name: (-reasons.count(name), name))
+    return [(name, reasons.count(name)) for name in names]
+
+
+def cost(view: RunView) -> list[tuple[str, str]]:
+    """Counts and seconds as the run wrote them."""
+    counts, seconds = view.info.get("counts") or {}, view.info.get("seconds") or {}
+    rows = [(str(name), f"{value:,}") for name, value in counts.items()]
+    return rows + [(f"seconds: {name}", _plain(value)) for name, value in seconds.items()]
+
+
+def provenance(view: RunView) -> list[tuple[str, str]]:
+    """Where the run came from: seed, commit, versions, hardware, hashes."""
+    rows = [(key, _plain(view.info[key])) for key in ("seed", "git_commit") if key in view.info]
+    for group in ("versions", "hardware", "hashes"):
+        entry = view.info.get(group)
+        if isinstance(entry, Mapping):
+            rows += [(f"{group}: {name}", _plain(value)) for name, value in entry.items()]
+    return rows
+
+
+def _plain(value: Any) -> str:  # Any: JSON
+    return f"{value:,.1f}" if isinstance(value, float) else str(value)

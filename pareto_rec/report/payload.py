@@ -1,0 +1,103 @@
+"""What the page's script gets: the front, the other records and the baselines as JSON values."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pareto_rec import plot_style
+from pareto_rec.runview import Axis, RunView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DIGITS = 7  # significant ones, as candidates are rounded
+SHOWN_VARIABLES = 6  # on the parallel coordinates at first
+
+
+def payload(view: RunView) -> dict[str, Any]:
+    """Everything that the page draws, with floats rounded and missing values as ``None``."""
+    names = [axis.name for axis in (*view.axes, *view.reported)]
+    variables = [str(name) for name in view.front if str(name).startswith(("train.", "serve."))]
+    others = view.records[view.records["status"] == "ok"]
+    others = others[~others["id"].isin(view.front["id"])]
+    volumes = view.hypervolumes.experts
+    return {
+        "title": view.title,
+        "objectives": [
+            _axis(axis) | {"searched": True, "range": list(plot_style.limits(view, place))}
+            for place, axis in enumerate(view.axes)
+        ]
+        + [_axis(axis) | {"searched": False} for axis in view.reported],
+        "variables": variables,
+        "main": main_variables(view, variables),
+        "front": _table(view.front, ["id", "selected", "fit", "seed", *names, *variables]),
+        "records": _table(others, ["id", *names]),
+        "baselines": _table(view.baselines, ["expert", "id", *names]),
+        "experts": [
+            {"name": name, "hypervolume": volumes.get(name)}
+            for name in sorted(view.experts, key=lambda name: -volumes.get(name, 0.0))
+        ],
+    }
+
+
+def script_json(value: Any) -> str:  # Any: JSON
+    """JSON that is safe inside a script element, whatever its strings hold."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    for sign in ("<", ">", "&", "\u2028", "\u2029"):
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def main_variables(view: RunView, variables: list[str]) -> list[str]:
+    """The decision variables that the searched objectives go with most on the front.
+
+    Strength is the largest absolute rank correlation with an objective; for words, the square
+    root of the share of rank variance between them. Variables that do not vary are left out.
+    """
+    strength = {name: _strength(view, name) for name in variables}
+    varied = [name for name in variables if strength[name] > 0]
+    best = sorted(varied, key=lambda name: -strength[name])[:SHOWN_VARIABLES]
+    return [name for name in variables if name in best]
+
+
+def _strength(view: RunView, name: str) -> float:
+    column = view.front[name]
+    if column.nunique() < 2:
+        return 0.0
+    ranks = view.front[view.names].rank()
+    if column.dtype.kind in "fiu":
+        return float(ranks.corrwith(column.rank()).abs().fillna(0.0).max())
+    between = ranks.groupby(column.astype(str)).transform("mean").var()
+    return float(np.sqrt((between / ranks.var()).fillna(0.0).max()))
+
+
+def _axis(axis: Axis) -> dict[str, Any]:
+    return {
+        "name": axis.name,
+        "label": axis.label_with_unit,
+        "maximise": axis.maximise,
+        "reference": axis.reference,
+        "at_least": axis.at_least,
+        "at_most": axis.at_most,
+    }
+
+
+def _table(frame: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
+    kept = [name for name in columns if name in frame]
+    rows = [[_cell(value) for value in row] for row in frame[kept].itertuples(index=False)]
+    return {"columns": kept, "rows": rows}
+
+
+def _cell(value: Any) -> Any:  # Any: what a frame holds, to what JSON holds
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    number = float(value)
+    if not math.isfinite(number):
+        return None
+    return int(number) if number.is_integer() else float(f"{number:.{DIGITS}g}")

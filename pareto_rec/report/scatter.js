@@ -1,0 +1,149 @@
+// The scatter: the front and everything it is to be compared with, on two axes of choice.
+"use strict";
+
+const symbols = ["square", "triangle-up", "diamond", "triangle-down", "pentagon", "x", "triangle-left", "star"];
+const darkMode = window.matchMedia("(prefers-color-scheme: dark)");
+
+function colourOf(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+/** Text for a hover label, where plotly would read tags. */
+function plain(text) {
+  return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+}
+
+function trace(rows, name, marker, describe) {
+  return {
+    type: "scatter", mode: "markers", name, marker,
+    x: rows.map((row) => row[state.x]), y: rows.map((row) => row[state.y]),
+    text: rows.map((row) => plain(describe(row))),
+    hovertemplate: `%{text}<br>${plain(titleOf(state.x))} %{x:.4f}<br>${plain(titleOf(state.y))} %{y:.4f}<extra></extra>`,
+  };
+}
+
+function backgroundTraces() {
+  const traces = [];
+  if (state.records) {
+    traces.push(trace(otherRecords, "other records",
+      { size: 4, color: colourOf("faint"), opacity: 0.3 }, (row) => `record ${row.id}`));
+  }
+  if (state.baselines) {
+    data.experts.forEach((expert, place) => {
+      const rows = baselines.filter((row) => row.expert === expert.name);
+      const volume = expert.hypervolume === null ? "" : ` (${(1000 * expert.hypervolume).toFixed(2)})`;
+      const marker = { size: 4.5, color: colourOf(`expert-${place % 8}`), symbol: symbols[place % 8], opacity: 0.55 };
+      traces.push(trace(rows, plain(expert.name + volume), marker, (row) => `${row.expert} ${row.id}`));
+    });
+  }
+  return traces;
+}
+
+function frontMarker(rows, size, colour) {
+  const kept = rows.map(passes);
+  const marker = {
+    size, color: colourOf(colour), opacity: kept.map((keep) => (keep ? 0.9 : 0.12)),
+    line: { width: 0.7, color: colourOf("paper") },
+  };
+  if (!state.colour) return marker;
+  const every = front.map((row) => numberOf(row, state.colour)).filter((value) => value !== null);
+  return {
+    ...marker, color: rows.map((row) => numberOf(row, state.colour)), colorscale: "Viridis",
+    cmin: Math.min(...every), cmax: Math.max(...every),
+  };
+}
+
+function frontTraces() {
+  const describe = (row) => `point ${row.id}`;
+  const groups = [
+    ["front", front.filter((row) => !row.selected), 8, "front"],
+    ["selected points of the front", front.filter((row) => row.selected), 12, "chosen"],
+  ];
+  return groups.map(([name, rows, size, colour]) => {
+    const drawn = trace(rows, name, frontMarker(rows, size, colour), describe);
+    drawn.legendrank = 1;
+    drawn.customdata = rows.map((row) => row.index);
+    return drawn;
+  });
+}
+
+function colourBar(traces) {
+  if (!state.colour) return;
+  const { words } = columnNamed.get(state.colour);
+  const last = traces[traces.length - 1].marker;
+  last.showscale = true;
+  last.colorbar = { title: { text: plain(titleOf(state.colour)), side: "right" }, thickness: 12, outlinewidth: 0 };
+  if (words) Object.assign(last.colorbar, { tickvals: words.map((_, place) => place), ticktext: words.map(plain) });
+}
+
+function currentTrace() {
+  const row = state.current === null ? null : front[state.current];
+  const marker = { size: 20, symbol: "circle-open", color: colourOf("ink"), line: { width: 3 } };
+  return { ...trace(row ? [row] : [], "selected by you", marker, () => ""), showlegend: false, hoverinfo: "skip", hovertemplate: null };
+}
+
+function axisLayout(name) {
+  const { objective } = columnNamed.get(name);
+  const arrow = objective.maximise ? "   better \u2192" : "";
+  const back = objective.maximise ? "" : "\u2190 better   ";
+  const layout = {
+    title: { text: plain(back + objective.label + arrow) }, gridcolor: colourOf("rule"), zeroline: false,
+    linecolor: colourOf("soft"), automargin: true,
+  };
+  if (objective.range) layout.range = [...objective.range];
+  return layout;
+}
+
+/** Dashed lines at the reference values and bounds, beyond which a point is worth nothing. */
+function limitShapes() {
+  const shapes = [];
+  for (const [name, axis, other] of [[state.x, "x", "y"], [state.y, "y", "x"]]) {
+    const { reference, at_least: least, at_most: most } = objectiveNamed.get(name);
+    for (const value of new Set([reference, least, most])) {
+      if (value === null) continue;
+      shapes.push({
+        type: "line", [`${axis}0`]: value, [`${axis}1`]: value, [`${other}0`]: 0, [`${other}1`]: 1,
+        [`${other}ref`]: "paper", line: { color: colourOf("soft"), width: 1, dash: "dash" }, layer: "below",
+      });
+    }
+  }
+  return shapes;
+}
+
+function drawScatter() {
+  const traces = [...backgroundTraces(), ...frontTraces()];
+  colourBar(traces);
+  traces.push(currentTrace());
+  const layout = {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
+    font: { color: colourOf("ink"), family: getComputedStyle(document.body).fontFamily, size: 12 }, margin: { l: 60, r: 10, t: 10, b: 50 },
+    xaxis: axisLayout(state.x), yaxis: axisLayout(state.y), shapes: limitShapes(),
+    legend: { orientation: "h", y: -0.16, font: { size: 11 }, itemsizing: "constant" },
+    uirevision: `${state.x} ${state.y}`, // a zoom lasts until an axis changes
+  };
+  return Plotly.react("scatter", traces, layout, {
+    displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"],
+  });
+}
+
+function startScatter() {
+  const axes = objectives.map((axis) => [axis.name, axis.label]);
+  const coloured = columns.filter((column) => column.varies).map((column) => [column.name, titleOf(column.name)]);
+  for (const [id, key, options] of [
+    ["axis-x", "x", axes], ["axis-y", "y", axes], ["axis-colour", "colour", [["", "none"], ...coloured]],
+  ]) {
+    fillSelect(byId(id), options, state[key]);
+    byId(id).addEventListener("change", (event) => update({ [key]: event.target.value }));
+  }
+  for (const key of ["baselines", "records"]) {
+    byId(`show-${key}`).addEventListener("change", (event) => update({ [key]: event.target.checked }));
+  }
+  onChange(["x", "y", "colour", "baselines", "records", "current", "find", "onlySelected", "bounds"], drawScatter);
+  byId("scatter").on("plotly_click", (event) => {
+    const index = event.points[0].customdata;
+    if (typeof index === "number") update({ current: index });
+  });
+  darkMode.addEventListener("change", drawScatter);
+}
+
+startScatter();

@@ -1,0 +1,118 @@
+// The run's data, what the reader chose, and who wants to know when that changes.
+"use strict";
+
+const data = JSON.parse(document.getElementById("run-data").textContent);
+const byId = (id) => document.getElementById(id);
+
+function rowsOf(table) {
+  return table.rows.map((cells, index) => {
+    const row = { index };
+    table.columns.forEach((name, place) => { row[name] = cells[place]; });
+    return row;
+  });
+}
+
+const front = rowsOf(data.front);
+const otherRecords = rowsOf(data.records);
+const baselines = rowsOf(data.baselines);
+const objectives = data.objectives.filter((axis) => data.front.columns.includes(axis.name));
+const objectiveNamed = new Map(objectives.map((axis) => [axis.name, axis]));
+
+// Columns of the front that can be drawn, filtered and sorted; words take the place of their rank.
+const columns = [...objectives.map((axis) => axis.name), ...data.variables].map((name) => {
+  const present = front.map((row) => row[name]).filter((value) => value !== null);
+  const words = present.some((value) => typeof value === "string")
+    ? [...new Set(present.map(String))].sort() : null;
+  return { name, words, varies: new Set(present).size > 1, objective: objectiveNamed.get(name) };
+});
+const columnNamed = new Map(columns.map((column) => [column.name, column]));
+
+/** Text of a column: an objective's label, a variable's name. */
+function titleOf(name) {
+  const axis = objectiveNamed.get(name);
+  return axis ? axis.label : name;
+}
+
+/** Number to draw or compare; null where the variable is not active. */
+function numberOf(row, name) {
+  const value = row[name];
+  if (value === null || value === undefined) return null;
+  const { words } = columnNamed.get(name);
+  return words ? words.indexOf(String(value)) : value;
+}
+
+function show(value) {
+  if (value === null || value === undefined) return "\u2013";
+  if (typeof value !== "number") return String(value);
+  if (Number.isInteger(value)) return String(value);
+  const size = Math.abs(value);
+  return size >= 0.001 && size < 10000 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+}
+
+/** Fixed decimals, so that a column of numbers lines up. */
+function showObjective(value) {
+  return typeof value === "number" ? value.toFixed(Math.abs(value) < 10 ? 4 : 1) : show(value);
+}
+
+const state = {
+  x: objectives[0].name,
+  y: objectives[1].name,
+  colour: "",
+  baselines: true,
+  records: true,
+  current: null, // index of the selected row of the front
+  find: "",
+  onlySelected: false,
+  bounds: {}, // column -> [low, high]
+  sort: { name: objectives[0].name, down: objectives[0].maximise },
+  parallel: [...objectives.filter((axis) => axis.searched).map((axis) => axis.name), ...data.main],
+};
+const listeners = [];
+
+/** Change the state, then tell every view what changed. */
+function update(change) {
+  Object.assign(state, change);
+  const keys = new Set(Object.keys(change));
+  listeners.forEach((listener) => listener(keys));
+}
+
+/** Draw now, and again whenever one of the keys changes. */
+function onChange(keys, draw) {
+  listeners.push((changed) => { if (keys.some((key) => changed.has(key))) draw(); });
+  draw();
+}
+
+function passes(row) {
+  if (state.onlySelected && !row.selected) return false;
+  for (const [name, [low, high]] of Object.entries(state.bounds)) {
+    const value = numberOf(row, name);
+    if (value === null || value < low || value > high) return false;
+  }
+  const wanted = state.find.trim().toLowerCase();
+  if (!wanted) return true;
+  return data.front.columns.some((name) => show(row[name]).toLowerCase().includes(wanted));
+}
+
+function keptRows() { return front.filter(passes); }
+
+function setBound(name, bound) {
+  const bounds = { ...state.bounds };
+  if (bound) bounds[name] = bound; else delete bounds[name];
+  update({ bounds });
+}
+
+function element(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+function fillSelect(select, options, value) {
+  select.replaceChildren(...options.map(([key, text]) => {
+    const option = element("option", {}, text);
+    option.value = key;
+    return option;
+  }));
+  select.value = value;
+}

@@ -1,0 +1,18 @@
+"""Ask -> evaluate -> tell: proposes candidates and learns from their records."""
+
+from pareto_rec.search.algorithms import ALGORITHMS
+from pareto_rec.search.searcher import Searcher, run_search
+from pareto_rec.search.values import Failure, Goal, Progress, Result, Scored, Settings, Trial
+
+__all__ = [
+    "ALGORITHMS",
+    "Failure",
+    "Goal",
+    "Progress",
+    "Result",
+    "Scored",
+    "Searcher",
+    "Settings",
+    "Trial",
+    "run_search",
+]

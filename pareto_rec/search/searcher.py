@@ -1,0 +1,337 @@
+"""The state of a search, and the loop around it.
+
+Everything is in natural units here; signs are flipped where values are handed to the algorithm.
+What a search asks is a function of the space, the goals, the settings, the seed and the results
+told so far, and of nothing else: feeding stored results into a new searcher repeats the run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
+
+import numpy as np
+
+from pareto_rec import front
+from pareto_rec.errors import BadRequestError, RunFailedError
+from pareto_rec.search import sweep
+from pareto_rec.search.algorithms import ALGORITHMS, Bools, Fresh, Task
+from pareto_rec.search.rules import choose_parents, constraints, violation
+from pareto_rec.search.values import Failure, Goal, Progress, Result, Scored, Settings, Trial
+from pareto_rec.seeds import child_seed, generator
+from pareto_rec.space import Candidate, SearchSpace
+from pareto_rec.variables import Floats
+
+PARENTS_PER_OWN = 2  # records of one fit that may become parents: siblings must not flood
+_DRAWS = 20  # random draws per missing candidate before the space counts as exhausted
+_SPARES = 8  # proposals per place of a sweep before it is left shorter
+
+
+class Searcher:
+    """Proposes trials, takes their results, and keeps the front so far.
+
+    Duplicates: a candidate that was asked for is never asked for again, and the trials of one
+    generation have different training variables. Children that repeat the training variables of
+    an earlier fit are mated again, since a new fit teaches more; they are accepted, with new
+    serving variables, once mating and random draws find nothing else. Children that then share
+    their training variables within the generation are merged into one trial.
+
+    Args:
+        space: What to search.
+        goals: What to search for.
+        settings: How.
+        seed: Root of every random draw.
+
+    Raises:
+        BadRequestError: If there is no goal, two share a name, the space is empty, or an initial
+            candidate does not fit the space.
+    """
+
+    def __init__(
+        self, space: SearchSpace, goals: Sequence[Goal], settings: Settings, *, seed: int
+    ) -> None:
+        names = [goal.name for goal in goals]
+        if not names or len(set(names)) < len(names):
+            raise BadRequestError(f"a search needs goals of different names: {names}")
+        if space.dimension == 0:
+            raise BadRequestError("the search space has nothing to vary; add a variable")
+        self._space, self._goals, self._settings, self._seed = space, tuple(goals), settings, seed
+        self._initial = [space.encode(candidate) for candidate in settings.initial]
+        self._maximise = [goal.maximise for goal in goals]
+        self._reference = [goal.reference for goal in goals]
+        self._offspring = settings.offspring or settings.population
+        self._algorithm = ALGORITHMS[settings.algorithm](
+            Task(
+                dimension=space.dimension,
+                objectives=len(goals),
+                constraints=constraints(np.zeros((1, len(goals))), self._goals).shape[1],
+                population=settings.population,
+                offspring=self._offspring,
+                seed=child_seed(seed, "algorithm"),
+                axes=space.discrete,
+            )
+        )
+        serve = ((axis - space.train_dimension, kind) for axis, kind in space.discrete)
+        self._serve_axes = [(axis, kind) for axis, kind in serve if axis >= 0]
+        self._asked: set[str] = set()
+        self._trained: set[str] = set()
+        self._cubes: dict[str, Floats] = {}  # of pending candidates and of the front
+        self._decoded: dict[bytes, Candidate] = {}  # of this generation's proposals
+        self._pending: list[Trial] = []
+        self._front: list[Candidate] = []
+        self._front_values: Floats = np.zeros((0, len(goals)))
+        self._succeeded = self._failed = 0
+        self._history: list[Progress] = []
+
+    @property
+    def generation(self) -> int:
+        """The generation that is pending or asked for next."""
+        return len(self._history)
+
+    @property
+    def history(self) -> tuple[Progress, ...]:
+        """One entry per told generation."""
+        return tuple(self._history)
+
+    def front(self) -> list[Scored]:
+        """Non-dominated feasible candidates so far."""
+        names = [goal.name for goal in self._goals]
+        rows = self._front_values.tolist()
+        return [
+            Scored(candidate, dict(zip(names, row, strict=True)))
+            for candidate, row in zip(self._front, rows, strict=True)
+        ]
+
+    def ask(self) -> list[Trial]:
+        """Propose the next generation.
+
+        Returns:
+            Trials with different training variables; none if every candidate was asked for.
+
+        Raises:
+            RuntimeError: If the last generation was not told.
+        """
+        if self._pending:
+            raise RuntimeError(f"tell the results of generation {self.generation} before asking")
+        self._decoded = {}
+        grouped: dict[str, list[Floats]] = {}
+        for cube in self._own_cubes():
+            grouped.setdefault(self._decode(cube).train_id, []).append(cube)
+        self._pending = self._trials(list(grouped.values()))
+        for trial in self._pending:
+            self._trained.add(trial.train_id)
+            self._asked.update(candidate.id for candidate in trial.candidates)
+        return list(self._pending)
+
+    def tell(self, results: Mapping[str, Result]) -> Progress:
+        """Learn the results of the generation asked for last.
+
+        Args:
+            results: For every candidate id asked for, objective values by name (names that are
+                not goals are ignored) or a failure. Their order does not matter.
+
+        Returns:
+            Where the search stands now.
+
+        Raises:
+            ValueError: If ids or goals are missing, unknown, or a value is not finite.
+            RunFailedError: If nothing of the first generation succeeded.
+        """
+        pending = {c.id: c for trial in self._pending for c in trial.candidates}
+        if results.keys() != pending.keys():
+            raise ValueError("the results told must be those of the candidates asked for")
+        values: dict[str, Floats] = {}
+        reasons: Counter[str] = Counter()
+        for key, candidate in pending.items():
+            result = results[key]
+            if isinstance(result, Failure):
+                reasons[result.reason] += 1
+            else:
+                values[key] = self._values(candidate, result)
+        if not values and not self._succeeded:
+            reason, count = reasons.most_common(1)[0]
+            raise RunFailedError(
+                f"all {len(pending)} evaluations of the first generation failed, "
+                f"{count} of them with: {reason}"
+            )
+        parents = [pair for trial in self._pending for pair in self._parents(trial, values)]
+        if parents:
+            told = np.stack([row for _, row in parents])
+            cubes = np.stack([self._cubes[candidate.id] for candidate, _ in parents])
+            minimised = np.where(self._maximise, -told, told)
+            self._algorithm.tell(cubes, minimised, constraints(told, self._goals))
+        return self._advance(values, sum(reasons.values()))
+
+    def _own_cubes(self) -> list[Floats]:
+        """The search's own points of a generation, at most `offspring` and none asked before."""
+        rng = generator(self._seed, "own", self.generation)
+        guided = self._algorithm.ask if self._succeeded else partial(self._start, rng)
+        shape = (_DRAWS * self._offspring, self._space.dimension)
+        cubes: list[Floats] = []
+        for by_training in (True, False) if self._space.train_dimension else (False,):
+            fresh = partial(self._fresh, cubes, by_training)
+            for source in (guided, lambda _: rng.random(shape)):
+                if len(cubes) < self._offspring:
+                    points = source(fresh)
+                    new = points[fresh(points, points[:0])]
+                    cubes.extend(new[: self._offspring - len(cubes)])
+        return cubes
+
+    def _start(self, rng: np.random.Generator, _: Fresh) -> Floats:
+        """First generation: initial candidates, corners of the simplexes, then a covering."""
+        shape = (self._offspring, self._space.dimension)
+        cubes = rng.random(shape)
+        if self._settings.start == "lhs":
+            strata = np.tile(np.arange(len(cubes))[:, None], shape[1])
+            cubes = (rng.permuted(strata, axis=0) + cubes) / len(cubes)
+        if self._settings.corners:
+            for row, (place, corner) in zip(cubes, self._space.train_corners, strict=False):
+                row[place] = corner
+        return np.concatenate([*[cube[None] for cube in self._initial], cubes])
+
+    def _fresh(
+        self, accepted: Sequence[Floats], by_training: bool, points: Floats, earlier: Floats
+    ) -> Bools:
+        """Mark the points that repeat neither what was asked, nor the batch, nor each other."""
+        seen = self._trained if by_training else self._asked
+        batch: set[str] = set()
+        marks = []
+        for place, cube in enumerate((*accepted, *earlier, *points)):
+            candidate = self._decode(cube)
+            key = candidate.train_id if by_training else candidate.id
+            if place >= len(accepted) + len(earlier):
+                marks.append(key not in seen and key not in batch)
+            batch.add(key)
+        return np.array(marks, dtype=np.bool_)
+
+    def _decode(self, cube: Floats) -> Candidate:
+        key = cube.tobytes()
+        if key not in self._decoded:
+            self._decoded[key] = self._space.decode(cube)
+        return self._decoded[key]
+
+    def _trials(self, groups: Sequence[Sequence[Floats]]) -> list[Trial]:
+        """One trial for each group of own points that share their training variables."""
+        split = self._space.train_dimension
+        width = self._space.serve_dimension
+        serves = [self._cubes[candidate.id][split:] for candidate in self._front]
+        pool = np.unique(np.array(serves).reshape(len(serves), width), axis=0)
+        more = self._settings.sweep - 1 if width else 0
+        quasi = sweep.quasi_random(
+            more * sum(map(len, groups)),
+            width,
+            generator(self._seed, "quasi-random", self.generation),
+        )
+        trials: list[Trial] = []
+        position = 0
+        for index, own in enumerate(groups):
+            block, quasi = np.split(quasi, [more * len(own)])
+            candidates = [self._decode(cube) for cube in own]
+            self._cubes.update((c.id, cube) for c, cube in zip(candidates, own, strict=True))
+            candidates += self._sweep(index, np.stack(own), block, pool)
+            trials.append(Trial(self.generation, index, position, tuple(candidates), len(own)))
+            position += len(candidates)
+        return trials
+
+    def _sweep(self, index: int, own: Floats, quasi: Floats, pool: Floats) -> Iterator[Candidate]:
+        """Candidates that share a fit with the own points: as many as `quasi`, all different."""
+        train_cube, serve = np.split(own, [self._space.train_dimension], axis=1)
+        train = self._decode(own[0]).train
+        taken = {self._decode(cube).id for cube in own}
+        points = sweep.proposals(
+            quasi,
+            serve,
+            pool,
+            copied=self._settings.copied,
+            varied=self._settings.varied,
+            axes=self._serve_axes,
+            rng=generator(self._seed, "sweep", self.generation, index),
+        )
+        for point in islice(points, _SPARES * len(quasi)):
+            candidate = Candidate(train, self._space.decode_serve(point, train))
+            if candidate.id not in taken and candidate.id not in self._asked:
+                taken.add(candidate.id)
+                self._cubes[candidate.id] = np.concatenate([train_cube[0], point])
+                yield candidate
+            if len(taken) == len(own) + len(quasi):
+                return
+
+    def _parents(
+        self, trial: Trial, values: Mapping[str, Floats]
+    ) -> list[tuple[Candidate, Floats]]:
+        """The records of one fit that may become parents."""
+        scored = [(c, values[c.id]) for c in trial.candidates if c.id in values]
+        if not scored:
+            return []
+        table = np.stack([row for _, row in scored])
+        best = choose_parents(table, PARENTS_PER_OWN * trial.own, self._goals)
+        return [scored[i] for i in best]
+
+    def _values(self, candidate: Candidate, result: Mapping[str, float]) -> Floats:
+        missing = [goal.name for goal in self._goals if goal.name not in result]
+        if missing:
+            raise ValueError(f"candidate {candidate.id} has no value of {missing[0]}")
+        row = np.array([result[goal.name] for goal in self._goals], dtype=np.float64)
+        if not np.isfinite(row).all():
+            raise ValueError(f"candidate {candidate.id}: tell a Failure instead of {row}")
+        return row
+
+    def _advance(self, values: Mapping[str, Floats], failed: int) -> Progress:
+        """Fold the generation into the front and the history, and forget what is not on it."""
+        new = [c for trial in self._pending for c in trial.candidates if c.id in values]
+        table = np.array([values[c.id] for c in new]).reshape(len(new), len(self._goals))
+        feasible = violation(table, self._goals) == 0.0
+        self._front += [c for c, fits in zip(new, feasible, strict=True) if fits]
+        table = np.concatenate([self._front_values, table[feasible]])
+        keep = front.non_dominated(table, maximise=self._maximise)
+        self._front = [c for c, stays in zip(self._front, keep, strict=True) if stays]
+        self._front_values = table[keep]
+        self._cubes = {c.id: self._cubes[c.id] for c in self._front}
+        self._pending = []
+        self._succeeded += len(new)
+        self._failed += failed
+        volume = front.hypervolume(
+            self._front_values, reference=self._reference, maximise=self._maximise
+        )
+        self._history.append(
+            Progress(
+                generation=self.generation,
+                fits=len(self._trained),
+                evaluated=self._succeeded + self._failed,
+                failed=self._failed,
+                front=len(self._front),
+                hypervolume=volume,
+            )
+        )
+        return self._history[-1]
+
+
+def run_search(
+    searcher: Searcher,
+    evaluate: Callable[[Sequence[Trial]], Iterable[tuple[str, Result]]],
+    generations: int,
+    *,
+    on_generation: Callable[[Progress], None] | None = None,
+) -> tuple[Progress, ...]:
+    """Ask, evaluate and tell until a number of generations is told or the space is exhausted.
+
+    Args:
+        searcher: Where to start; one that was told generations before goes on from there.
+        evaluate: Takes the trials of a generation and yields (candidate id, result) for each of
+            their candidates as they finish. The order in which they finish changes nothing.
+        generations: Total number of generations, the ones told before included.
+        on_generation: Called after each generation.
+
+    Returns:
+        The history of the search.
+    """
+    while searcher.generation < generations:
+        trials = searcher.ask()
+        if not trials:
+            break
+        progress = searcher.tell(dict(evaluate(trials)))
+        if on_generation is not None:
+            on_generation(progress)
+    return searcher.history

@@ -1,0 +1,229 @@
+"""A run directory as a search would leave it, made up but shaped like the real thing.
+
+Accuracy falls as diversity rises, weak fits lie behind good ones, and six experts lie behind most
+of the front. Nothing here is measured; hypervolumes come from moocore, not from the package.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import moocore
+import numpy as np
+from numpy.typing import NDArray
+
+NAMES = ("ndcg@10", "ild@10", "tail_ndcg@10")
+REFERENCE = (0.10, 0.65, 0.0)
+EXPERTS = {  # accuracy, reach on the tail
+    "popularity": (0.067, 0.0),
+    "item-knn": (0.131, 0.010),
+    "ease": (0.135, 0.020),
+    "popularity-recent": (0.085, 0.002),
+    "item-knn-recent": (0.180, 0.045),
+    "ease-recent": (0.193, 0.060),
+}
+LOSSES = ("softmax", "entropy", "similarity", "popularity")
+
+
+def objectives(
+    accuracy: float, tail: float, mmr: float, penalty: float, rng: np.random.Generator
+) -> dict[str, float]:
+    """Values of one serving setting of scores with the given accuracy and tail reach."""
+    ndcg = accuracy * (1 - 0.75 * mmr**2.2) * (1 - 0.45 * penalty**2) + rng.normal(0, 0.0012)
+    ild = 0.70 + 0.23 * mmr**0.9 + 0.015 * penalty + rng.normal(0, 0.0025)
+    tail_ndcg = tail * (0.45 + 2.2 * penalty * np.exp(-1.1 * penalty)) * (1 - 0.6 * mmr**2)
+    return {
+        "ndcg@10": max(0.0, float(ndcg)),
+        "ild@10": min(1.0, float(ild)),
+        "tail_ndcg@10": max(0.0, float(tail_ndcg + rng.normal(0, 0.0008))),
+        "coverage@10": float(np.clip(0.12 + 0.3 * penalty + 0.2 * mmr, 0, 1)),
+        "training_seconds": float(1.5 + rng.gamma(2.0, 0.6)),
+    }
+
+
+def hypervolume(values: NDArray[np.float64]) -> float:
+    """Hypervolume by moocore, everything maximised."""
+    kept = values[(values > np.array(REFERENCE)).all(axis=1)]
+    if not len(kept):
+        return 0.0
+    return float(moocore.hypervolume(kept, ref=np.array(REFERENCE), maximise=True))
+
+
+def _record(
+    rng: np.random.Generator, fit: int, place: int, quality: float, seconds: float
+) -> dict[str, Any]:
+    mmr, penalty = (float(v) for v in rng.beta(1.0, 1.6, size=2))
+    weights = rng.dirichlet(np.ones(len(LOSSES)))
+    measured = objectives(quality, 0.088 * quality / 0.2, mmr, penalty, rng)
+    train: dict[str, Any] = {
+        "loss_weights": [round(float(w), 6) for w in weights],
+        "learning_rate": round(float(10 ** rng.uniform(-3.5, -1.5)), 7),
+        "model": "attention" if fit % 3 else "sequence",
+        "combine": "sum" if fit % 2 else "chebyshev",
+        "width": int(2 ** rng.integers(4, 8)),
+    }
+    if fit % 3 == 0:
+        train["layers"] = 2
+    return {
+        "id": f"{rng.integers(16**12):012x}",
+        "fit": f"fit{fit:09x}",
+        "seed": 7,
+        "generation": fit // 12,
+        "position": (fit % 12) * 24 + place,
+        "origin": "own" if place == 0 else "sweep",
+        "train": train,
+        "serve": {"mmr": mmr, "penalty": penalty, "depth": 100, "fuse.ease-recent": quality},
+        "status": "ok",
+        "objectives": measured,
+        "reason": None,
+        "timing": {"elapsed_s": seconds, "train_s": measured["training_seconds"]},
+    }
+
+
+def make_records(seed: int = 0, fits: int = 60, sweep: int = 24) -> list[dict[str, Any]]:
+    """Records of a search that gets better; one fit in twenty fails."""
+    rng = np.random.default_rng(seed)
+    records: list[dict[str, Any]] = []
+    seconds = 14.0
+    for fit in range(fits):
+        seconds += float(rng.uniform(2.5, 4.5))
+        progress = 1 - np.exp(-fit / 18)
+        quality = float(np.clip(0.165 + 0.045 * progress + rng.normal(0, 0.012), 0.06, 0.215))
+        rows = [_record(rng, fit, place, quality, seconds) for place in range(sweep)]
+        if fit % 20 == 19:
+            rows = [
+                row | {"status": "failed", "objectives": {}, "reason": "loss is not finite"}
+                for row in rows[:1]
+            ]
+        records += rows
+    return records
+
+
+def make_baselines(seed: int = 1, rows: int = 279) -> list[dict[str, Any]]:
+    """Every expert under a sweep of serving settings."""
+    rng = np.random.default_rng(seed)
+    table: list[dict[str, Any]] = []
+    for expert, (accuracy, tail) in EXPERTS.items():
+        own = []
+        for place in range(rows):
+            mmr, penalty = (place % 31) / 30, (place // 31) / 8
+            row = {"expert": expert, "id": f"{rng.integers(16**12):012x}"}
+            row |= objectives(accuracy, tail, mmr, penalty, rng)
+            own.append(row | {"serve.mmr": mmr, "serve.penalty": penalty, "serve.depth": 100})
+        best = moocore.is_nondominated(_values(own), maximise=True)
+        table += [row | {"on_front": int(flag)} for row, flag in zip(own, best, strict=True)]
+    return table
+
+
+def _values(rows: list[dict[str, Any]]) -> NDArray[np.float64]:
+    return np.array([[row[name] for name in NAMES] for row in rows])
+
+
+def make_front(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Non-dominated feasible records; the first twenty by a spread of accuracy are selected."""
+    good = [r for r in records if r["status"] == "ok" and r["objectives"]["ndcg@10"] >= 0.10]
+    values = _values([r["objectives"] for r in good])
+    best = [
+        r
+        for r, keep in zip(good, moocore.is_nondominated(values, maximise=True), strict=True)
+        if keep
+    ]
+    best.sort(key=lambda r: -r["objectives"]["ndcg@10"])
+    shown = set(np.linspace(0, len(best) - 1, min(20, len(best))).astype(int).tolist())
+    rows = []
+    for place, record in enumerate(best):
+        row: dict[str, Any] = {key: record[key] for key in ("id", "fit", "seed")}
+        row |= {"selected": int(place in shown)} | record["objectives"]
+        row |= {
+            f"train.loss_weights.{name}": weight
+            for name, weight in zip(LOSSES, record["train"]["loss_weights"], strict=True)
+        }
+        row |= {f"train.{k}": v for k, v in record["train"].items() if k != "loss_weights"}
+        rows.append(row | {f"serve.{k}": v for k, v in record["serve"].items()})
+    return rows
+
+
+def _info(
+    records: list[dict[str, Any]], front: list[dict[str, Any]], baselines: list[dict[str, Any]]
+) -> dict[str, Any]:
+    alone = {e: hypervolume(_values([r for r in baselines if r["expert"] == e])) for e in EXPERTS}
+    bounds = {"at_least": 0.10, "at_most": None}
+    return {
+        "experiment": "movielens_accuracy_diversity_fairness",
+        "question": "Which trade-offs between accuracy, diversity and fairness to the items that "
+        "popularity hides can a recommender reach on MovieLens 100K?",
+        "status": "finished",
+        "objectives": [
+            {"name": name, "maximise": True, "unit": "1", "reference": value}
+            | (bounds if name == "ndcg@10" else {"at_least": None, "at_most": None})
+            for name, value in zip(NAMES, REFERENCE, strict=True)
+        ],
+        "reported": [
+            {"name": "coverage@10", "maximise": True, "unit": "1"},
+            {"name": "training_seconds", "maximise": False, "unit": "s"},
+        ],
+        "seed": 7,
+        "hypervolume": {
+            "front": hypervolume(_values(front)) if front else 0.0,
+            "baselines": alone,
+            "all_baselines": hypervolume(_values(baselines)),
+        },
+        "counts": {
+            "generations": 1 + max(r["generation"] for r in records),
+            "fits": len({r["fit"] for r in records}),
+            "records": len(records),
+            "failed": sum(r["status"] == "failed" for r in records),
+        },
+        "seconds": {"encode": 11.2, "experts": 8.4, "search": 221.0, "total": 240.6},
+        "versions": {"pareto_rec": "0.1.0", "torch": "2.13.0", "pymoo": "0.6.1.5"},
+        "hardware": {"cpu": "2 cores", "memory_gb": 8},
+        "hashes": {"data": "9f2c1e", "backbone": "77aa10"},
+        "leak": {"late_train_share": 0.36},
+        "git_commit": "0123abc",
+    }
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Rows as CSV; a key that only some rows have is an empty cell in the others."""
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, header, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_run(
+    folder: Path,
+    *,
+    seed: int = 0,
+    fits: int = 60,
+    sweep: int = 24,
+    rows: int = 279,
+    change: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a synthetic run and return its directory.
+
+    Args:
+        folder: Where to write; made if it is not there.
+        seed: Seed of the records.
+        fits: Number of fits.
+        sweep: Records per fit.
+        rows: Baseline settings per expert.
+        change: Keys of run.json to replace.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    records = make_records(seed, fits, sweep)
+    front = make_front(records)
+    baselines = make_baselines(seed + 1, rows)
+    info = _info(records, front, baselines) | dict(change or {})
+    (folder / "run.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
+    (folder / "records.jsonl").write_text(
+        "".join(json.dumps(record) + "\n" for record in records), encoding="utf-8"
+    )
+    write_csv(folder / "front.csv", front)
+    write_csv(folder / "baselines.csv", baselines)
+    return folder
