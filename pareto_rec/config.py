@@ -36,6 +36,7 @@ class SplitConfig(_Section):
     kind: Literal["per_user"] = "per_user"
     validation: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.1, gt=0, lt=1)
+    seed: int = Field(0, ge=0)  # apart from the root seed: several searches of one split compare
 
 
 class BackboneConfig(_Section):

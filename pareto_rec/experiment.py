@@ -116,7 +116,7 @@ def read_split(config: Config, cache: Path) -> Split:
         dataset,
         validation=config.split.validation,
         test=config.split.test,
-        seed=child_seed(config.seed, "split"),
+        seed=config.split.seed,
     )
 
 

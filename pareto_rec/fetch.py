@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from pareto_rec.errors import BadRequestError
-from pareto_rec.paths import file_sha256, written_whole
+from pareto_rec.paths import file_sha256, make_folder, written_whole
 
 _LOG = logging.getLogger(__name__)
 CONNECT_SECONDS = 3.0
@@ -155,11 +155,12 @@ def obtain(
     kept = _kept(what, folder, sources, memo)
     if kept:
         return kept
+    make_folder(folder)
     reasons = []
     for source in sources:
         try:
             source.bring(folder)
-        except SourceFailedError as error:
+        except (SourceFailedError, OSError) as error:  # OSError: no room for temporary files, ...
             reasons.append(str(error))
             _LOG.info("%s", error)
         else:

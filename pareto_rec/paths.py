@@ -43,18 +43,34 @@ def written_whole(target: Path) -> Iterator[Path]:
     """
     spare = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         spare.open("xb").close()
         yield spare
         os.replace(spare, target)
     except OSError as error:
-        raise BadRequestError(
-            f"cannot write {target}: {error.strerror or error}; free some space, or set "
-            f"{CACHE_VARIABLE} to a folder that can be written"
-        ) from error
+        raise _cannot_write(target, error) from error
     finally:
         with suppress(OSError):
             spare.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder with its parents, unless it exists.
+
+    Raises:
+        BadRequestError: If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> BadRequestError:
+    return BadRequestError(
+        f"cannot write {path}: {error.strerror or error}; free some space, or set "
+        f"{CACHE_VARIABLE} to a folder that can be written"
+    )
 
 
 def file_sha256(path: Path, memo: Path | None = None) -> str:

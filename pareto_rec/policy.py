@@ -41,6 +41,25 @@ class Serving:
 
 
 @dataclass(frozen=True)
+class Similarity:
+    """Cosine of category vectors, looked up by kind: items of equal categories are of one kind.
+
+    Attributes:
+        kind: Kind of each item ``[N]``.
+        table: Cosine of each pair of kinds ``[kinds, kinds]``.
+    """
+
+    kind: Tensor
+    table: Tensor
+
+    @classmethod
+    def of(cls, vectors: Tensor) -> Similarity:
+        """Similarity of category vectors of length one ``[N, C]``."""
+        distinct, kind = torch.unique(vectors, dim=0, return_inverse=True)
+        return cls(kind, distinct @ distinct.T)
+
+
+@dataclass(frozen=True)
 class Scorers:
     """What is fused, per user standardised over unseen items (mean 0, deviation 1).
 
@@ -51,7 +70,7 @@ class Scorers:
         moments: ``[users, 3]``: variance of `relevance`, covariance, variance of `liked`.
         seen: ``[users, N]``, True for items of the history.
         popularity: Standardised ``log1p`` popularity ``[N]``.
-        categories: Category vectors of length one ``[N, C]``.
+        similarity: Of items by their categories.
     """
 
     experts: Mapping[str, Tensor]
@@ -60,7 +79,7 @@ class Scorers:
     moments: Tensor | None
     seen: Tensor
     popularity: Tensor
-    categories: Tensor
+    similarity: Similarity
 
 
 def centre(scores: Tensor, seen: Tensor) -> Tensor:
@@ -94,7 +113,7 @@ def with_network(base: Scorers, relevance: Tensor, liked: Tensor) -> Scorers:
         moments / count.unsqueeze(1),
         seen,
         base.popularity,
-        base.categories,
+        base.similarity,
     )
 
 
@@ -127,21 +146,36 @@ def recommend(
     """
     _check(scorers, settings)
     users, n_items = scorers.seen.shape
-    depth = min(n_items, max(k, *(setting.depth for setting in settings)))
+    depths = [min(n_items, max(k, setting.depth)) for setting in settings]
     fused, which = _distinct(settings)
-    step = max(1, CHUNK_ELEMENTS // (n_items * len(fused) + 32 * depth * len(settings)))
-    lists, scores = [], []
+    groups = _by_depth(settings, depths, k)
+    lists = np.empty((len(settings), users, min(k, n_items)), dtype=np.int64)
+    scores = np.empty(lists.shape, dtype=np.float32)
+    step = max(1, CHUNK_ELEMENTS // (n_items * len(fused)))
     for begin in range(0, users, step):
-        top, items = torch.topk(_fuse(scorers, fused, slice(begin, begin + step)), depth, dim=-1)
-        top, items = top[:, which], items[:, which]
-        chosen = _rerank(top, scorers.categories[items], settings, k)
-        shown = torch.gather(top, 2, chosen)
-        lists.append(torch.gather(items, 2, chosen).masked_fill_(shown <= HIDDEN / 2, -1))
-        scores.append(shown)
-    return (
-        torch.cat(lists).transpose(0, 1).cpu().numpy(),
-        torch.cat(scores).transpose(0, 1).cpu().numpy(),
-    )
+        rows = slice(begin, begin + step)
+        top, items = torch.topk(_fuse(scorers, fused, rows), max(depths), dim=-1)
+        for depth, members in groups.items():
+            parts = top[:, [which[one] for one in members], :depth]
+            ids = items[:, [which[one] for one in members], :depth]
+            places = _rerank(parts, ids, scorers.similarity, [settings[m] for m in members], k)
+            shown = torch.gather(parts, 2, places)
+            chosen = torch.gather(ids, 2, places).masked_fill_(shown <= HIDDEN / 2, -1)
+            lists[members, rows] = chosen.transpose(0, 1).cpu().numpy()
+            scores[members, rows] = shown.transpose(0, 1).cpu().numpy()
+    return lists, scores
+
+
+def _by_depth(
+    settings: Sequence[Serving], depths: Sequence[int], k: int
+) -> dict[int, list[int]]:
+    """Settings that are re-ranked together: depths rounded up to a power of two."""
+    groups: dict[int, list[int]] = {}
+    for index, (setting, depth) in enumerate(zip(settings, depths, strict=True)):
+        need = depth if setting.mmr > 0 else min(k, depth)
+        bucket = min(1 << (need - 1).bit_length(), max(depths))
+        groups.setdefault(bucket, []).append(index)
+    return groups
 
 
 def _distinct(settings: Sequence[Serving]) -> tuple[list[Serving], list[int]]:
@@ -183,12 +217,14 @@ def _fuse(scorers: Scorers, settings: Sequence[Serving], rows: slice) -> Tensor:
     return fused.masked_fill_(seen.unsqueeze(1), HIDDEN)
 
 
-def _rerank(top: Tensor, vectors: Tensor, settings: Sequence[Serving], k: int) -> Tensor:
-    """Places in the top ``[users, S, depth]`` chosen by maximal marginal relevance ``[users, S, k]``.
+def _rerank(
+    top: Tensor, items: Tensor, similarity: Similarity, settings: Sequence[Serving], k: int
+) -> Tensor:
+    """Places in the top ``[users, S, depth]`` that make the lists ``[users, S, k]``.
 
-    MMR (Carbonell & Goldstein, SIGIR 1998): ``argmax (1 - m) s_i - m max_j cos(c_i, c_j)`` over the
-    chosen j, with s scaled to [0, 1] within the depth. `vectors` are the items' category vectors
-    ``[users, S, depth, C]``.
+    Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998):
+    ``argmax (1 - m) s_i - m max_j cos(c_i, c_j)`` over the chosen j, with s scaled to [0, 1] within
+    the depth.
     """
     users, sets, depth = top.shape
     weight = torch.tensor([setting.mmr for setting in settings], device=top.device).view(1, -1, 1)
@@ -197,13 +233,14 @@ def _rerank(top: Tensor, vectors: Tensor, settings: Sequence[Serving], k: int) -
     outside = outside | (top <= HIDDEN / 2)
     lowest = torch.where(outside, float("inf"), top).amin(-1, keepdim=True)
     relevance = (top - lowest) / (top[..., :1] - lowest).clamp(min=1e-9)
-    relevance = torch.where(outside, HIDDEN, (1 - weight) * relevance)
+    relevance = torch.where(outside, top + HIDDEN, (1 - weight) * relevance)
+    kinds = similarity.kind[items]
     closest = torch.zeros_like(top)
-    chosen = torch.empty(users, sets, k, dtype=torch.long, device=top.device)
-    for place in range(k):
+    places = torch.empty(users, sets, min(k, depth), dtype=torch.long, device=top.device)
+    for place in range(places.shape[-1]):
         best = (relevance - weight * closest).argmax(-1, keepdim=True)
-        chosen[..., place : place + 1] = best
-        relevance = relevance.scatter(2, best, 2 * HIDDEN)
-        picked = torch.gather(vectors, 2, best.unsqueeze(-1).expand(-1, -1, -1, vectors.shape[-1]))
-        closest = torch.maximum(closest, (vectors @ picked.transpose(2, 3)).squeeze(-1))
-    return chosen
+        places[..., place : place + 1] = best
+        relevance.scatter_(2, best, 4 * HIDDEN)
+        row = similarity.table[torch.gather(kinds, 2, best).squeeze(-1)]
+        closest = torch.maximum(closest, torch.gather(row, 2, kinds))
+    return places

@@ -254,6 +254,8 @@ def named_values(variables: Mapping[str, Variable], values: Mapping[str, Value])
     named: dict[str, Any] = {}
     for name, value in values.items():
         variable = variables.get(name)
-        weights = isinstance(variable, Simplex) and isinstance(value, tuple)
-        named[name] = dict(zip(variable.names, value, strict=True)) if weights else value
+        if isinstance(variable, Simplex) and isinstance(value, tuple):
+            named[name] = dict(zip(variable.names, value, strict=True))
+        else:
+            named[name] = value
     return named

@@ -19,9 +19,8 @@ HashArray = NDArray[np.uint64]
 def split_per_user(dataset: Dataset, *, validation: float, test: float, seed: int) -> Split:
     """Hold out each user's last rows: the very last for the test, those before for validation.
 
-    A user with ``n`` rows gives ``floor(n * test)`` rows to the test and ``floor(n * validation)``
-    to validation, and keeps the rest for training, so the rows of a user with too few of them all
-    stay in training. Rows of one moment are ordered by a seeded hash of the original user and item
+    Of a user's ``n`` rows the first ``floor(n * (1 - validation - test))``, one at least, are for
+    training, those up to ``floor(n * (1 - test))`` for validation and the rest for the test. Rows of one moment are ordered by a seeded hash of the original user and item
     ids: neither the order of the file nor the numbering of users and items has a say.
 
     Args:
@@ -36,7 +35,9 @@ def split_per_user(dataset: Dataset, *, validation: float, test: float, seed: in
     _check_shares(validation, test)
     rows = _ordered(dataset, seed)
     counts = np.bincount(rows.user, minlength=len(dataset.users)).astype(np.int64)
-    n_test, n_validation = _floor(counts * test), _floor(counts * validation)
+    kept = np.maximum(_floor(counts * (1 - validation - test)), np.minimum(counts, 1))
+    known = np.maximum(_floor(counts * (1 - test)), kept)
+    n_test, n_validation = counts - known, known - kept
     left = np.cumsum(counts)[rows.user] - np.arange(len(rows)) - 1  # rows of the user still to come
     in_test = left < n_test[rows.user]
     in_validation = ~in_test & (left < (n_test + n_validation)[rows.user])
@@ -50,7 +51,7 @@ def split_per_user(dataset: Dataset, *, validation: float, test: float, seed: in
             )
     train, held, last = (_take(rows, parts[name]) for name in ("train", "validation", "test"))
     ordered = Dataset(dataset.name, rows, dataset.items, dataset.users)
-    base = f"per-user-by-time-1 {ordered.content_hash} {validation!r} {test!r} {seed}"
+    base = f"per-user-by-time-2 {ordered.content_hash} {validation!r} {test!r} {seed}"
 
     def stage(name: str, history: Interactions, held_out: Interactions) -> Stage:
         digest = hashlib.sha256(f"{base} {name}".encode()).hexdigest()

@@ -75,6 +75,8 @@ def _best(column: Any, maximise: bool) -> tuple[int, float]:  # Any: a pandas Se
 def _challengers(view: RunView) -> str:
     """Whether a baseline setting is better than the front somewhere."""
     rows = view.baselines[view.feasible(view.baselines)]
+    if view.baselines.empty:
+        return "The run has no baselines to compare with."
     if rows.empty:
         return f"None of the {len(view.baselines):,} baseline settings is feasible."
     both = np.concatenate([view.values(view.front), view.values(rows)])
@@ -104,7 +106,10 @@ def failures(view: RunView) -> list[tuple[str, int]]:
 def cost(view: RunView) -> list[tuple[str, str]]:
     """Counts and seconds as the run wrote them."""
     counts, seconds = view.info.get("counts") or {}, view.info.get("seconds") or {}
-    rows = [(str(name), f"{value:,}") for name, value in counts.items()]
+    rows = [
+        (str(name), f"{value:,}" if isinstance(value, int) else _plain(value))
+        for name, value in counts.items()
+    ]
     return rows + [(f"seconds: {name}", _plain(value)) for name, value in seconds.items()]
 
 

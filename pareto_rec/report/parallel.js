@@ -1,7 +1,7 @@
 // Parallel coordinates: one line per point of the front; drag along an axis to filter.
 "use strict";
 
-const PLOT = { height: 340, top: 34, bottom: 34, side: 70, step: 90 };
+const PLOT = { height: 340, top: 34, bottom: 34, side: 70, step: 118 };
 
 function svg(tag, attributes = {}, text = "") {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);

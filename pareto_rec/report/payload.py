@@ -36,7 +36,7 @@ def payload(view: RunView) -> dict[str, Any]:
         "main": main_variables(view, variables),
         "front": _table(view.front, ["id", "selected", "fit", "seed", *names, *variables]),
         "records": _table(others, ["id", *names]),
-        "baselines": _table(view.baselines, ["expert", "id", *names]),
+        "baselines": _table(view.baselines, ["expert", "id", "on_front", *names]),
         "experts": [
             {"name": name, "hypervolume": volumes.get(name)}
             for name in sorted(view.experts, key=lambda name: -volumes.get(name, 0.0))

@@ -32,7 +32,7 @@ function backgroundTraces() {
     data.experts.forEach((expert, place) => {
       const rows = baselines.filter((row) => row.expert === expert.name);
       const volume = expert.hypervolume === null ? "" : ` (${(1000 * expert.hypervolume).toFixed(2)})`;
-      const marker = { size: 4.5, color: colourOf(`expert-${place % 8}`), symbol: symbols[place % 8], opacity: 0.55 };
+      const marker = { size: 4.5, color: colourOf(`expert-${place % 8}`), symbol: symbols[place % 8], opacity: rows.map((row) => (row.on_front ? 0.85 : 0.3)) };
       traces.push(trace(rows, plain(expert.name + volume), marker, (row) => `${row.expert} ${row.id}`));
     });
   }
@@ -103,7 +103,7 @@ function limitShapes() {
       if (value === null) continue;
       shapes.push({
         type: "line", [`${axis}0`]: value, [`${axis}1`]: value, [`${other}0`]: 0, [`${other}1`]: 1,
-        [`${other}ref`]: "paper", line: { color: colourOf("soft"), width: 1, dash: "dash" }, layer: "below",
+        [`${other}ref`]: "paper", line: { color: colourOf("soft"), width: 1.5, dash: "dash" }, layer: "below",
       });
     }
   }
@@ -118,7 +118,7 @@ function drawScatter() {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
     font: { color: colourOf("ink"), family: getComputedStyle(document.body).fontFamily, size: 12 }, margin: { l: 60, r: 10, t: 10, b: 50 },
     xaxis: axisLayout(state.x), yaxis: axisLayout(state.y), shapes: limitShapes(),
-    legend: { orientation: "h", y: -0.16, font: { size: 11 }, itemsizing: "constant" },
+    legend: { orientation: "h", y: byId("scatter").clientWidth < 700 ? -0.32 : -0.16, font: { size: 11 }, itemsizing: "constant" },
     uirevision: `${state.x} ${state.y}`, // a zoom lasts until an axis changes
   };
   return Plotly.react("scatter", traces, layout, {
@@ -141,7 +141,7 @@ function startScatter() {
   onChange(["x", "y", "colour", "baselines", "records", "current", "find", "onlySelected", "bounds"], drawScatter);
   byId("scatter").on("plotly_click", (event) => {
     const index = event.points[0].customdata;
-    if (typeof index === "number") update({ current: index });
+    if (typeof index === "number") update({});
   });
   darkMode.addEventListener("change", drawScatter);
 }

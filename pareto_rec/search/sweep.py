@@ -64,8 +64,8 @@ def vary(pool: Floats, count: int, axes: Axes, rng: np.random.Generator) -> Floa
         rng: Source of randomness.
 
     Returns:
-        Points ``[count, dimension]`` of the cube. Every child differs from its parents' cross in
-        at least one coordinate; the size of its steps is log-uniform.
+        Points ``[count, dimension]`` of the cube: at least one coordinate of every child was
+        stepped (and clipped to the cube), by a normal step of log-uniform width.
     """
     shape = (count, pool.shape[1])
     one, two = pool[rng.integers(len(pool), size=(2, count))]
@@ -74,8 +74,8 @@ def vary(pool: Floats, count: int, axes: Axes, rng: np.random.Generator) -> Floa
     moved = rng.random(shape) < 1.0 / shape[1]
     moved[np.arange(count), rng.integers(shape[1], size=count)] = True
     width = _WIDEST * 10.0 ** -rng.uniform(0.0, _DECADES, size=(count, 1))
-    after = np.abs(child + np.where(moved, rng.normal(size=shape) * width, 0.0)) % 2.0
-    after = np.minimum(after, 2.0 - after)  # reflected at both ends
+    step = np.where(moved, rng.normal(size=shape) * width, 0.0)
+    after = np.clip(child + step, 0.0, 1.0)  # bounds (no penalty, no re-ranking) can be the best
     return settle(child, after, axes, rng)
 
 

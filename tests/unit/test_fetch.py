@@ -28,7 +28,7 @@ NOWHERE = "http://127.0.0.1:9/a.txt"  # the discard port: nothing listens
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
@@ -58,7 +58,9 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with zipfile.ZipFile(folder / "demo-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("demo/inside/a.txt", CONTENT)
         wheel.writestr("demo/__init__.py", "raise SystemExit('a wheel was imported')")
-        wheel.writestr("demo-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n")
+        wheel.writestr(
+            "demo-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
+        )
         wheel.writestr("demo-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr("demo-1.0.dist-info/RECORD", "")
     return folder
@@ -190,18 +192,21 @@ def test_checksum_agrees_with_hashlib_and_is_remembered_until_the_file_changes(
     assert file_sha256(path, memo) == hashlib.sha256(b"longer than before").hexdigest()
 
 
+def write_half(target: Path, error: BaseException) -> None:
+    with written_whole(target) as spare:
+        spare.write_text("half")
+        raise error
+
+
 def test_what_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "sub" / "file"
-    with pytest.raises(KeyboardInterrupt), written_whole(target) as spare:
-        spare.write_text("half")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        write_half(target, KeyboardInterrupt())
     assert files_in(tmp_path) == ["sub"]
     with written_whole(target) as spare:
         spare.write_text("whole")
-    with pytest.raises(BadRequestError, match="cannot write .*file: No space"):
-        with written_whole(target) as spare:
-            spare.write_text("half")
-            raise OSError(28, "No space left on device")
+    with pytest.raises(BadRequestError, match=r"cannot write .*file: No space"):
+        write_half(target, OSError(28, "No space left on device"))
     assert target.read_text() == "whole"
     assert files_in(tmp_path) == ["sub", "sub/file"]
 
@@ -233,7 +238,5 @@ def test_nothing_heavy_is_imported() -> None:
         "heavy = {'torch', 'transformers', 'pandas', 'pooch', 'requests', 'huggingface_hub'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=False, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr.strip()) == (0, "")

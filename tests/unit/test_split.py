@@ -54,9 +54,7 @@ def named(dataset: Dataset, rows: Interactions) -> list[Row]:
     """Rows by original ids, in their order."""
     return [
         (dataset.users.ids[u], dataset.items.ids[i], int(t), float(w))
-        for u, i, t, w in zip(
-            rows.user, rows.item, rows.time, rows.signals["watched"], strict=True
-        )
+        for u, i, t, w in zip(rows.user, rows.item, rows.time, rows.signals["watched"], strict=True)
     ]
 
 
@@ -72,36 +70,45 @@ def parts(dataset: Dataset, seed: int = 5, share: float = 0.1) -> dict[str, list
 
 def test_parts_and_leak_by_hand() -> None:
     # User 0 has 10 rows at times 0..9, in a shuffled file: one for the test, one for validation.
-    # User 1 has 4 rows, all earlier than time 8: too few for a share of 10 %, all for training.
+    # User 1 has 4 rows: floor(4 * .8) = floor(4 * .9) = 3 are for training, the last for the test.
     times = [3, 9, 0, 8, 1, 7, 2, 6, 4, 5]
     dataset = make([0] * 10 + [1] * 4, [*times, 0, 1, 2, 3], [*times, 10, 11, 1, 2])
     split = split_per_user(dataset, validation=0.1, test=0.1, seed=0)
-    assert split.test.held_out.time.tolist() == [9]
+    assert split.test.held_out.time.tolist() == [9, 11]
     assert split.validation.held_out.time.tolist() == [8]
     train = split.validation.train
-    assert train.user.tolist() == [0] * 8 + [1] * 4
-    assert train.time.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 1, 2, 10, 11]
+    assert train.user.tolist() == [0] * 8 + [1] * 3
+    assert train.time.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 1, 2, 10]
     assert split.validation.history is train
     assert split.test.train is train
-    assert split.test.history.time.tolist() == [*range(9), 1, 2, 10, 11]
-    # 2 of the 12 training rows (times 10 and 11) are later than the median test row (time 9).
-    assert split.late_train_share == pytest.approx(2 / 12)
-    assert split.test.history_indptr.tolist() == [0, 9, 13]
+    assert split.test.history.time.tolist() == [*range(9), 1, 2, 10]
+    # None of the 11 training rows is later than the median test row (time 10).
+    assert split.late_train_share == 0.0
+    assert split.test.history_indptr.tolist() == [0, 9, 12]
+
+
+def test_leak_by_hand() -> None:
+    # Test rows at times 9 and 11; training rows 12, 13, 14 of user 2 are later than their median.
+    dataset = make([0] * 10 + [1] * 5, [*range(10), *range(5)], [*range(10), 11, 12, 13, 14, 15])
+    split = split_per_user(dataset, validation=0.1, test=0.1, seed=0)
+    assert sorted(split.test.held_out.time.tolist()) == [9, 15]
+    assert split.late_train_share == pytest.approx(2 / 12)  # 13 and 14 are later than 12
 
 
 @pytest.mark.parametrize(
-    ("rows", "share", "held"),
-    [(9, 0.1, 0), (10, 0.1, 1), (19, 0.1, 1), (20, 0.1, 2), (100, 0.29, 29), (3, 0.34, 1)],
+    ("rows", "share", "validation", "test"),
+    [
+        *((1, 0.1, 0, 0), (2, 0.1, 0, 1), (9, 0.1, 1, 1), (10, 0.1, 1, 1), (19, 0.1, 2, 2)),
+        *((20, 0.1, 2, 2), (100, 0.29, 29, 29), (3, 0.34, 0, 2)),
+    ],
 )
-def test_each_part_takes_the_floor(rows: int, share: float, held: int) -> None:
-    # A second user with 100 rows keeps the parts from being empty. 0.29 * 100 is below 29 in binary.
-    dataset = make(
-        [0] * rows + [1] * 100, [*range(rows), *range(100)], [*range(rows), *range(100)]
-    )
+def test_sizes_of_the_parts(rows: int, share: float, validation: int, test: int) -> None:
+    # A second user with 100 rows keeps the parts from being empty; 0.42 * 100 is below 42.
+    dataset = make([0] * rows + [1] * 100, [*range(rows), *range(100)], [*range(rows), *range(100)])
     split = split_per_user(dataset, validation=share, test=share, seed=0)
-    for stage in (split.validation, split.test):
-        assert int((stage.held_out.user == 0).sum()) == held
-    assert int((split.validation.train.user == 0).sum()) == rows - 2 * held
+    held = [int((s.held_out.user == 0).sum()) for s in (split.validation, split.test)]
+    assert held == [validation, test]
+    assert int((split.validation.train.user == 0).sum()) == rows - validation - test
 
 
 def test_parts_follow_each_other_in_time_for_every_user() -> None:
@@ -218,5 +225,5 @@ def test_shares_that_leave_nothing_are_refused() -> None:
 
 
 def test_an_empty_part_is_refused() -> None:
-    with pytest.raises(BadRequestError, match=r"the validation part of made is empty.*9 rows"):
-        split_per_user(make([0] * 9, [*range(9)], [*range(9)]), validation=0.1, test=0.1, seed=0)
+    with pytest.raises(BadRequestError, match=r"the validation part of made is empty.*4 rows"):
+        split_per_user(make([0] * 4, [*range(4)], [*range(4)]), validation=0.1, test=0.1, seed=0)

@@ -1,0 +1,206 @@
+"""The page as text: nothing leaves it, nothing breaks out of it, and it says what the run says."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from synthetic_run import write_run
+
+from pareto_rec.errors import BadRequestError
+from pareto_rec.report import build_report, write_report
+from pareto_rec.report.answer import answer, caveat, failures
+from pareto_rec.report.payload import main_variables, payload, script_json
+from pareto_rec.runread import read_run
+from pareto_rec.runview import RunView
+
+HOSTILE = "</script><b onclick='x'>&amp; {{css}} \u2028"
+
+
+class Page(HTMLParser):
+    """Collects the elements, attributes and texts that a browser would see."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[int, str] = {}
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        place = len(self.elements) - 1
+        self.texts[place] = self.texts.get(place, "") + data
+
+    def text_of(self, identity: str) -> str:
+        for place, (_, attributes) in enumerate(self.elements):
+            if attributes.get("id") == identity:
+                return self.texts[place]
+        raise AssertionError(f"no element {identity}")
+
+
+@pytest.fixture(scope="module")
+def view(tmp_path_factory: pytest.TempPathFactory) -> RunView:
+    return read_run(write_run(tmp_path_factory.mktemp("run"), fits=21, sweep=6, rows=31))
+
+
+@pytest.fixture(scope="module")
+def page(view: RunView) -> Page:
+    return Page(build_report(view))
+
+
+def test_nothing_is_loaded_from_anywhere(page: Page) -> None:
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "srcset", "action", "data", "poster"):
+            value = attributes.get(name)
+            assert value is None or value.startswith("data:"), (tag, name, value)
+    policy = [a["content"] for tag, a in page.elements if tag == "meta" and "content" in a]
+    assert any(content and "default-src 'none'" in content for content in policy)
+    styles = [page.texts[i] for i, (tag, _) in enumerate(page.elements) if tag == "style"]
+    assert len(styles) == 1
+    assert not re.search(r"@import|url\(", styles[0])
+
+
+def test_no_place_is_left_to_fill(page: Page) -> None:
+    shown = [text for i, text in page.texts.items() if page.elements[i][0] != "script"]
+    assert not any("{{" in text for text in shown)
+
+
+def test_data_round_trips(view: RunView, page: Page) -> None:
+    sent = json.loads(page.text_of("run-data"))
+    assert sent == payload(view)
+    table = pd.DataFrame(sent["front"]["rows"], columns=sent["front"]["columns"])
+    assert list(table["id"]) == list(view.front["id"])
+    assert list(table["selected"]) == list(view.front["selected"])
+    pd.testing.assert_frame_equal(
+        table[view.names], view.front[view.names], check_exact=False, rtol=1e-6
+    )
+    usable = (view.records["status"] == "ok").sum()
+    assert len(sent["front"]["rows"]) + len(sent["records"]["rows"]) == usable
+    assert len(sent["baselines"]["rows"]) == len(view.baselines)
+
+
+def test_an_inactive_variable_is_null(view: RunView) -> None:
+    front = payload(view)["front"]
+    place = front["columns"].index("train.layers")
+    model = front["columns"].index("train.model")
+    expected = {"sequence": 2, "attention": None}
+    assert {row[model]: row[place] for row in front["rows"]} == expected
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    run = write_run(
+        tmp_path, fits=4, sweep=4, rows=4, change={"experiment": HOSTILE, "question": HOSTILE}
+    )
+    first = (run / "front.csv").read_text().splitlines()[1].split(",")[0]
+    evil = "</script><b>"
+    for name in ("front.csv", "records.jsonl"):
+        path = run / name
+        path.write_text(path.read_text().replace(first, evil).replace("fit000", "<!--fit"))
+    view = read_run(run)
+    page = Page(build_report(view))
+    sent = json.loads(page.text_of("run-data"))
+    assert sent["title"] == HOSTILE
+    assert sent["front"]["rows"][0][0] == evil
+    assert "b" not in {tag for tag, _ in page.elements}
+    assert [tag for tag, _ in page.elements].count("script") == 3
+    heading = next(i for i, (tag, _) in enumerate(page.elements) if tag == "h1")
+    assert page.texts[heading].strip() == HOSTILE.strip()
+
+
+def test_script_json_is_safe_and_exact() -> None:
+    value = {"a": ["</script>", "<!--", "&", "\u2028\u2029", "é", 0.1, None, True]}
+    text = script_json(value)
+    assert not re.search(r"[<>&\u2028\u2029]", text)
+    assert json.loads(text) == value
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        script_json(float("nan"))
+
+
+def test_answer_comes_first_with_the_runs_numbers(view: RunView, page: Page) -> None:
+    text = page.text_of("answer")
+    info = view.info["hypervolume"]
+    assert f"{len(view.front)} points" in text
+    assert f"1000 of {1000 * info['front']:.2f}" in text
+    assert f"{info['front'] / info['all_baselines']:.2f} times" in text
+    assert f"best NDCG@10 is {view.front['ndcg@10'].max():.4f}" in text
+    feasible = view.baselines[view.baselines["ndcg@10"] >= 0.10]
+    best = feasible.loc[feasible["ndcg@10"].idxmax()]
+    assert f"{best['expert']}, has {best['ndcg@10']:.4f}" in text
+
+
+def test_a_baseline_that_wins_is_named_in_the_first_paragraph(view: RunView) -> None:
+    rows = view.baselines.copy()
+    behind = dataclasses.replace(view, baselines=rows.assign(**{"ndcg@10": 0.1001, "ild@10": 0.66}))
+    assert "No baseline wins anywhere" in " ".join(answer(behind))
+    great = {"ndcg@10": 0.9, "ild@10": 0.66, "tail_ndcg@10": 0.0}
+    one = behind.baselines.iloc[[0]].assign(expert="upstart", **great)
+    wins = dataclasses.replace(view, baselines=pd.concat([behind.baselines, one]))
+    assert "no point of the front dominates 1 of" in " ".join(answer(wins))
+    assert "(upstart 1)" in " ".join(answer(wins))
+
+
+def test_an_infeasible_baseline_does_not_win(view: RunView) -> None:
+    useless = {"ndcg@10": 0.0999, "ild@10": 1.0, "tail_ndcg@10": 1.0}
+    rows = view.baselines.assign(**useless)
+    text = " ".join(answer(dataclasses.replace(view, baselines=rows)))
+    assert f"None of the {len(rows)} baseline settings is feasible" in text
+
+
+def test_a_baseline_equal_to_a_front_point_does_not_win(view: RunView) -> None:
+    same = view.front[view.names].assign(expert="copy", id="x", on_front=True)
+    text = " ".join(answer(dataclasses.replace(view, baselines=same)))
+    assert "No baseline wins anywhere" in text
+
+
+def test_caveat_names_validation_luck_and_leak(view: RunView) -> None:
+    text = caveat(view)
+    assert "validation data" in text
+    assert "test data, which was not opened" in text
+    assert "36% of the training interactions" in text
+
+
+def test_failures_are_counted(view: RunView, page: Page) -> None:
+    failed = int((view.records["status"] == "failed").sum())
+    assert failed == 1
+    assert failures(view) == [("failed: loss is not finite", 1)]
+    assert any("1 of" in text and "not usable" in text for text in page.texts.values())
+
+
+def test_main_variables_are_those_that_go_with_an_objective(view: RunView) -> None:
+    count = len(view.front)
+    front = view.front.assign(
+        **{
+            "train.same": view.front["ndcg@10"] ** 3,  # same ranks: strength 1
+            "train.fixed": 1.0,
+            "train.word": ["low" if i < count / 2 else "high" for i in range(count)],
+        }
+    )
+    chosen = main_variables(
+        dataclasses.replace(view, front=front), ["train.same", "train.fixed", "train.word"]
+    )
+    assert chosen == ["train.same", "train.word"]
+
+
+def test_page_is_written_whole(view: RunView, tmp_path: Path) -> None:
+    path = write_report(view, tmp_path)
+    assert path == tmp_path / "report.html"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
+    assert path.read_text(encoding="utf-8") == build_report(view)
+
+
+def test_without_plotly_one_line_says_what_to_install(
+    view: RunView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    with pytest.raises(BadRequestError, match=r'pip install "pareto_rec\[report\]"'):
+        write_report(view, tmp_path)
+    assert not list(tmp_path.iterdir())
