@@ -13,9 +13,9 @@ from pareto_rec.evaluate import Evaluator
 from pareto_rec.paths import written_whole
 from pareto_rec.policy import Serving
 
-PENALTIES = (-0.2, 0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.1)
-TRADE_OFFS = (0.1, 0.2, 0.3, 0.45, 0.6, 0.8)
-DEPTHS = (20, 40, 70, 120, 200)
+PENALTIES = (0.0, 0.3, 0.6, 0.9, 1.1, 1.2, 1.3, 1.4, 1.5)
+TRADE_OFFS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+DEPTHS = (20, 40, 80, 160, 320)
 
 SOURCES = ("policy.py", "baselines.py", "objectives", "evaluate.py")
 

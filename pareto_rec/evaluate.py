@@ -23,7 +23,15 @@ from pareto_rec.models import MODELS
 from pareto_rec.models.scoring import catalogue_scores
 from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome
 from pareto_rec.objectives.ranking import NDCG
-from pareto_rec.policy import HIDDEN, Scorers, Serving, Similarity, recommend, standardise, with_network
+from pareto_rec.policy import (
+    HIDDEN,
+    Scorers,
+    Serving,
+    Similarity,
+    recommend,
+    standardise,
+    with_network,
+)
 from pareto_rec.records import Record
 from pareto_rec.search import Trial
 from pareto_rec.space import SearchSpace

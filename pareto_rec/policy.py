@@ -166,9 +166,7 @@ def recommend(
     return lists, scores
 
 
-def _by_depth(
-    settings: Sequence[Serving], depths: Sequence[int], k: int
-) -> dict[int, list[int]]:
+def _by_depth(settings: Sequence[Serving], depths: Sequence[int], k: int) -> dict[int, list[int]]:
     """Settings that are re-ranked together: depths rounded up to a power of two."""
     groups: dict[int, list[int]] = {}
     for index, (setting, depth) in enumerate(zip(settings, depths, strict=True)):

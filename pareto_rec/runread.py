@@ -201,7 +201,7 @@ def _front_frame(
         places.append(rows[key])
     variables = [name for name in records if str(name).startswith(("train.", "serve."))]
     typed = records.iloc[places][variables].reset_index(drop=True)
-    return frame.assign(seed=np.array(seeds, dtype=np.int64)).join(typed)
+    return frame.assign(seed=seeds).join(typed)
 
 
 def _records_frame(path: Path, names: Sequence[str], front_header: Sequence[str]) -> pd.DataFrame:

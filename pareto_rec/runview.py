@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ACRONYMS = {"ndcg", "ild", "epc", "mrr", "map", "auc"}
+
+
+def _spelled(word: str) -> str:
+    return word.upper() if word in ACRONYMS else word
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,8 @@ class Axis:
     @property
     def label(self) -> str:
         """Name as people write it: ``tail_ndcg@10`` becomes ``Tail NDCG@10``."""
-        head, *rest = self.name.split("@", 1)
-        words = [word.upper() if word in ACRONYMS else word for word in head.split("_")]
-        text = " ".join(words)
-        return "@".join([text[:1].upper() + text[1:], *rest])
+        words = re.sub(r"[a-z]+", lambda match: _spelled(match[0]), self.name).replace("_", " ")
+        return words[:1].upper() + words[1:]
 
     @property
     def label_with_unit(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pareto_rec.models.base import Dropout, Model, Params, Shape, init_linear
+from pareto_rec.models.base import Dropout, Model, Params, Shape, gather_items, init_linear
 
 
 class AttentionPooling(Model):
@@ -31,20 +31,23 @@ class AttentionPooling(Model):
         self,
         params: Params,
         shape: Shape,
-        inputs: Tensor,
-        mask: Tensor,
+        table: Tensor,
+        histories: Tensor,
         at: Tensor,
         dropout: Dropout | None,
     ) -> Tensor:
         """User states ``[P, B, 1, D]``; `at` must be the last place of the history."""
-        pack, batch, length, width = inputs.shape
-        keys = torch.tanh(torch.bmm(inputs.reshape(pack, -1, width), params["pool.key"]))
-        logits = torch.bmm(keys, params["pool.query"]).view(pack, batch, length, shape.heads)
+        pack, batch, length = histories.shape
+        width, heads = shape.width, shape.heads
+        mask = (histories >= 0).unsqueeze(-1)
+        ids = histories.clamp(min=0)
+        keys = torch.tanh(torch.bmm(table, params["pool.key"]))
+        logits = gather_items(torch.bmm(keys, params["pool.query"]), ids)  # once per item
         logits = logits + params["pool.place"][:, None, -length:]
-        logits = logits.masked_fill(~mask.unsqueeze(-1), -1e9)
-        weights = torch.softmax(logits, dim=2) * mask.unsqueeze(-1)
+        weights = torch.softmax(logits.masked_fill(~mask, -1e9), dim=2) * mask
         if dropout is not None:
             weights = weights * dropout.noise.keep((batch, length, 1), dropout.hidden)
-        heads = inputs.view(pack, batch, length, shape.heads, width // shape.heads)
-        pooled = torch.einsum("pblh,pblhd->pbhd", weights, heads)
-        return pooled.reshape(pack, batch, 1, width)
+        vectors = gather_items(table, ids).view(pack * batch, length, width)
+        pooled = torch.bmm(weights.view(pack * batch, length, heads).transpose(1, 2), vectors)
+        own = pooled.view(pack * batch, heads, heads, width // heads).diagonal(dim1=1, dim2=2)
+        return own.transpose(1, 2).reshape(pack, batch, 1, width)

@@ -100,8 +100,8 @@ class Model(ABC):
         self,
         params: Params,
         shape: Shape,
-        inputs: Tensor,
-        mask: Tensor,
+        table: Tensor,
+        histories: Tensor,
         at: Tensor,
         dropout: Dropout | None,
     ) -> Tensor:
@@ -110,8 +110,9 @@ class Model(ABC):
         Args:
             params: Stacked parameters.
             shape: Shape of the pack.
-            inputs: Item vectors of the histories ``[P, B, L, D]``, oldest first, right-aligned.
-            mask: ``[P, B, L]``, True where there is an item.
+            table: Item vectors ``[P, N, D]``.
+            histories: Item indices ``[P, B, L]``, oldest first, right-aligned, -1 where there is
+                none.
             at: Places in the history ``[P, B, Q]`` after which the state is wanted.
             dropout: Rates and draws in training, else None.
 

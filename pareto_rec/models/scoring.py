@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pareto_rec.models import MODELS
-from pareto_rec.models.base import Dropout, Params, Shape, gather_items, item_table, tower
+from pareto_rec.models.base import Dropout, Params, Shape, item_table, tower
 
 
 def user_states(
@@ -30,10 +30,8 @@ def user_states(
     Returns:
         ``[P, B * Q, D]``.
     """
-    mask = histories >= 0
-    inputs = gather_items(table, histories.clamp(min=0)) * mask.unsqueeze(-1)
-    states = MODELS[shape.model].encode(params, shape, inputs, mask, at, dropout)
-    return states.reshape(states.shape[0], -1, states.shape[-1])
+    states = MODELS[shape.model].encode(params, shape, table, histories, at, dropout)
+    return states.reshape(states.shape[0], -1, shape.width)
 
 
 def relevance_states(params: Params, states: Tensor, temperature: Tensor) -> Tensor:

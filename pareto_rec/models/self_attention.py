@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
-from pareto_rec.models.base import Dropout, Model, Params, Shape, init_linear, layer_norm
+from pareto_rec.models.base import (
+    Dropout,
+    Model,
+    Params,
+    Shape,
+    gather_items,
+    init_linear,
+    layer_norm,
+)
 
 
 class SelfAttention(Model):
@@ -45,21 +53,22 @@ class SelfAttention(Model):
         self,
         params: Params,
         shape: Shape,
-        inputs: Tensor,
-        mask: Tensor,
+        table: Tensor,
+        histories: Tensor,
         at: Tensor,
         dropout: Dropout | None,
     ) -> Tensor:
         """User states ``[P, B, Q, D]`` after the given places."""
-        pack, batch, length, width = inputs.shape
-        x = inputs
+        _, batch, length = histories.shape
+        mask = histories >= 0
+        x = gather_items(table, histories.clamp(min=0))
         if dropout is not None:
             x = x * dropout.noise.keep((batch, length, 1), dropout.hidden)
         bias = self._bias(params, mask)
         for block in range(shape.layers):
             x = x + self._attend(params, shape, block, x, bias)
             x = x + self._feed(params, block, x)
-        x = torch.gather(x, 2, at.unsqueeze(-1).expand(-1, -1, -1, width))
+        x = torch.gather(x, 2, at.unsqueeze(-1).expand(-1, -1, -1, shape.width))
         return layer_norm(x, params["final.scale"], params["final.shift"])
 
     def _bias(self, params: Params, mask: Tensor) -> Tensor:

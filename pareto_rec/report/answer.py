@@ -115,7 +115,11 @@ def cost(view: RunView) -> list[tuple[str, str]]:
 
 def provenance(view: RunView) -> list[tuple[str, str]]:
     """Where the run came from: seed, commit, versions, hardware, hashes."""
-    rows = [(key, _plain(view.info[key])) for key in ("seed", "git_commit") if key in view.info]
+    rows = [
+        (key, _plain(view.info[key]))
+        for key in ("seed", "git_commit")
+        if view.info.get(key) is not None
+    ]
     for group in ("versions", "hardware", "hashes"):
         entry = view.info.get(group)
         if isinstance(entry, Mapping):

@@ -34,7 +34,11 @@ def payload(view: RunView) -> dict[str, Any]:
         + [_axis(axis) | {"searched": False} for axis in view.reported],
         "variables": variables,
         "main": main_variables(view, variables),
-        "front": _table(view.front, ["id", "selected", "fit", "seed", *names, *variables]),
+        # A seed is longer than the integers that a script can hold, so it goes as text.
+        "front": _table(
+            view.front.assign(seed=view.front["seed"].astype(str)),
+            ["id", "selected", "fit", "seed", *names, *variables],
+        ),
         "records": _table(others, ["id", *names]),
         "baselines": _table(view.baselines, ["expert", "id", "on_front", *names]),
         "experts": [

@@ -141,7 +141,7 @@ function startScatter() {
   onChange(["x", "y", "colour", "baselines", "records", "current", "find", "onlySelected", "bounds"], drawScatter);
   byId("scatter").on("plotly_click", (event) => {
     const index = event.points[0].customdata;
-    if (typeof index === "number") update({});
+    if (typeof index === "number") update({ current: index });
   });
   darkMode.addEventListener("change", drawScatter);
 }

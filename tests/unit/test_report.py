@@ -88,6 +88,20 @@ def test_data_round_trips(view: RunView, page: Page) -> None:
     assert len(sent["baselines"]["rows"]) == len(view.baselines)
 
 
+def test_a_long_seed_arrives_exactly(tmp_path: Path) -> None:
+    run = write_run(tmp_path, fits=2, sweep=3, rows=3)
+    long = 2**64 - 1  # a number in a script holds 53 bits
+    records = run / "records.jsonl"
+    records.write_text(records.read_text().replace('"seed": 7', f'"seed": {long}'))
+    front = run / "front.csv"
+    header, *rows = front.read_text().splitlines()
+    assert header.startswith("id,fit,seed,")
+    rows = [",".join([*row.split(",")[:2], str(long), *row.split(",")[3:]]) for row in rows]
+    front.write_text("\n".join([header, *rows]))
+    table = payload(read_run(run))["front"]
+    assert {row[table["columns"].index("seed")] for row in table["rows"]} == {str(long)}
+
+
 def test_an_inactive_variable_is_null(view: RunView) -> None:
     front = payload(view)["front"]
     place = front["columns"].index("train.layers")
