@@ -71,10 +71,10 @@ def data_inspect(
     Example: pareto-rec data inspect movielens-100k
     """
     from pareto_rec.data import load
-    from pareto_rec.data.inspect import as_text, summary
+    from pareto_rec.data.inspect import as_text, describe
     from pareto_rec.paths import cache_dir
 
-    found = summary(load(name, cache_dir()))
+    found = describe(load(name, cache_dir()))
     _show(found, as_text(found), as_json=json_)
 
 

@@ -234,6 +234,7 @@ class Evaluator:
             relevance, liked = catalogue_scores(
                 params, one.shape, self.data.features, histories, temperature
             )
+        assert liked is not None
         return with_network(self.scorers, relevance[0], liked[0])
 
     def records(

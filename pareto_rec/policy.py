@@ -6,7 +6,7 @@ stays bounded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,7 @@ from pareto_rec.errors import BadRequestError, unknown
 
 NETWORK = "network"
 HIDDEN = -1e9  # score of items that must not be shown
-CHUNK_ELEMENTS = 8_000_000  # most scores held at once while ranking
+CHUNK_ELEMENTS = 4_000_000  # most scores held at once while ranking
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def recommend(
     for begin in range(0, users, step):
         rows = slice(begin, begin + step)
         top, items = torch.topk(_fuse(scorers, fused, rows), max(depths), dim=-1)
-        for depth, members in groups.items():
+        for depth, members in _bounded(groups, len(top)):
             parts = top[:, [which[one] for one in members], :depth]
             ids = items[:, [which[one] for one in members], :depth]
             places = _rerank(parts, ids, scorers.similarity, [settings[m] for m in members], k)
@@ -174,6 +174,14 @@ def _by_depth(settings: Sequence[Serving], depths: Sequence[int], k: int) -> dic
         bucket = min(1 << (need - 1).bit_length(), max(depths))
         groups.setdefault(bucket, []).append(index)
     return groups
+
+
+def _bounded(groups: Mapping[int, list[int]], users: int) -> Iterator[tuple[int, list[int]]]:
+    """The groups, cut so that the places of one part stay below `CHUNK_ELEMENTS`."""
+    for depth, members in groups.items():
+        size = max(1, CHUNK_ELEMENTS // (depth * users))
+        for begin in range(0, len(members), size):
+            yield depth, members[begin : begin + size]
 
 
 def _distinct(settings: Sequence[Serving]) -> tuple[list[Serving], list[int]]:

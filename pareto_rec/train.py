@@ -285,7 +285,7 @@ class _Pack:
             if self.reasons[index] is None:
                 self.reasons[index] = f"loss is not finite at step {step}"
                 self.running[index] = False
-        total.sum().backward()
+        total.sum().backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         self.optimiser.step(schedule(step, self.common.steps))
 
     def _losses(

@@ -86,7 +86,7 @@ class Interactions:
         return Interactions(self.user[rows], self.item[rows], self.time[rows], signals)
 
     def matrix(self, signal: str, n_users: int, n_items: int) -> sparse.csr_array:
-        """Signal values above 0 as a sparse matrix ``[users, items]`` (repeated pairs: the largest).
+        """Signal values above 0 as a matrix ``[users, items]`` (repeated pairs: the largest).
 
         Raises:
             KeyError: If there is no such signal.
@@ -167,7 +167,7 @@ class Stage:
 
     @cached_property
     def history_indptr(self) -> IntArray:
-        """``[users + 1]``: rows ``indptr[u]:indptr[u + 1]`` of `history` are those of user ``u``."""
+        """``[users + 1]``: rows ``indptr[u]:indptr[u + 1]`` of `history` are of user ``u``."""
         counts = np.bincount(self.history.user, minlength=len(self.users))
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 

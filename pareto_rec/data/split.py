@@ -20,8 +20,9 @@ def split_per_user(dataset: Dataset, *, validation: float, test: float, seed: in
     """Hold out each user's last rows: the very last for the test, those before for validation.
 
     Of a user's ``n`` rows the first ``floor(n * (1 - validation - test))``, one at least, are for
-    training, those up to ``floor(n * (1 - test))`` for validation and the rest for the test. Rows of one moment are ordered by a seeded hash of the original user and item
-    ids: neither the order of the file nor the numbering of users and items has a say.
+    training, those up to ``floor(n * (1 - test))`` for validation and the rest for the test. Rows
+    of one moment are ordered by a seeded hash of the original user and item ids: neither the order
+    of the file nor the numbering of users and items has a say.
 
     Args:
         dataset: What to split; not altered.

@@ -30,8 +30,8 @@ class NegativeEntropy(Loss):
 class Similarity(Loss):
     """Expected similarity of two different items drawn from the predicted distribution.
 
-    ``sum_{i != j} p_i p_j cos(c_i, c_j)``: the expectation form of intra-list similarity (Ziegler et
-    al., WWW 2005), by ``||p C||^2 - sum_i p_i^2 ||c_i||^2``.
+    ``sum_{i != j} p_i p_j cos(c_i, c_j)``: the expectation form of intra-list similarity (Ziegler
+    et al., WWW 2005), by ``||p C||^2 - sum_i p_i^2 ||c_i||^2``.
     """
 
     name = "similarity"

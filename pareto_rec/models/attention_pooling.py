@@ -33,7 +33,7 @@ class AttentionPooling(Model):
         shape: Shape,
         table: Tensor,
         histories: Tensor,
-        at: Tensor,
+        at: Tensor,  # noqa: ARG002 - pooling sees the whole history
         dropout: Dropout | None,
     ) -> Tensor:
         """User states ``[P, B, 1, D]``; `at` must be the last place of the history."""

@@ -37,7 +37,8 @@ def user_states(
 def relevance_states(params: Params, states: Tensor, temperature: Tensor) -> Tensor:
     """Relevance tower with the softmax temperature ``[P]`` applied: ``[P, R, D]``."""
     scale = states.shape[-1] ** -0.5 / temperature
-    return tower(params, "relevance", states) * scale.view(-1, 1, 1)
+    scaled: Tensor = tower(params, "relevance", states) * scale.view(-1, 1, 1)
+    return scaled
 
 
 def catalogue_scores(
