@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.data.schema import Interactions, Stage
+from pareto_rec.errors import BadRequestError
 
 
 @dataclass(frozen=True)
@@ -19,23 +21,59 @@ class Sequences:
         liked: ``[rows]`` labels of the second task in {0, 1}.
         start: ``[rows]`` first row of the user that a row belongs to.
         end: ``[rows]`` one past the last row of that user.
+        users: ``[rows]`` user indices; None where no loss will ask for people.
+        ratings: ``[rows]`` ratings; None where the data has none.
     """
 
     items: NDArray[np.int64]
     liked: NDArray[np.float32]
     start: NDArray[np.int64]
     end: NDArray[np.int64]
+    users: NDArray[np.int64] | None = None
+    ratings: NDArray[np.float32] | None = None
 
     @classmethod
     def of(cls, train: Interactions, liked: str | None) -> Sequences:
-        """Sequences of rows sorted by user and time; without the signal all labels are 1."""
+        """Sequences of rows sorted by user and time; without the signal all labels are 1.
+
+        Ratings are those of the signal ``rating``, where there is one.
+        """
         edges = np.flatnonzero(np.diff(train.user, prepend=-1))
         lengths = np.diff(np.append(edges, len(train)))
         labels = np.ones(len(train), dtype=np.float32)
         if liked is not None:
             labels = (train.signals[liked] > 0).astype(np.float32)
         start = np.repeat(edges, lengths)
-        return cls(train.item, labels, start, start + np.repeat(lengths, lengths))
+        end = start + np.repeat(lengths, lengths)
+        return cls(train.item, labels, start, end, train.user, train.signals.get("rating"))
+
+
+@dataclass(frozen=True)
+class People:
+    """What losses may know about users.
+
+    Attributes:
+        groups: Attribute -> 0/1 membership ``[users, groups]``; all 0 where it is unknown.
+        tastes: ``[users, C]`` category shares of the user's training rows, each item's weight
+            spread evenly over its categories; all 0 where none has a category.
+    """
+
+    groups: Mapping[str, NDArray[np.float32]]
+    tastes: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, stage: Stage) -> People:
+        """People of a stage, from its training rows alone."""
+        groups = {}
+        for name, values in stage.users.attributes.items():
+            known = np.array(sorted(set(values) - {""}), dtype=str)
+            groups[name] = (np.array(values, dtype=str)[:, None] == known).astype(np.float32)
+        categories = np.asarray(stage.items.categories, dtype=np.float64)
+        shares = categories / np.maximum(categories.sum(axis=1, keepdims=True), 1e-12)
+        tastes = np.zeros((len(stage.users), shares.shape[1]))
+        np.add.at(tastes, stage.train.user, shares[stage.train.item])
+        total = np.maximum(tastes.sum(axis=1, keepdims=True), 1e-12)
+        return cls(groups, (tastes / total).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -47,12 +85,14 @@ class Batch:
         at: ``[T, B, Q]`` places in the history after which is predicted.
         targets: ``[T, B, Q, H]`` the items that follow, -1 where there are fewer.
         liked: ``[T, B, Q, H]`` labels of the second task.
+        rows: ``[T, B, Q, H]`` training rows of the targets; any row where there is no target.
     """
 
     histories: NDArray[np.int64]
     at: NDArray[np.int64]
     targets: NDArray[np.int64]
     liked: NDArray[np.float32]
+    rows: NDArray[np.int64]
 
 
 def draw(
@@ -67,9 +107,10 @@ def draw(
 ) -> Batch:
     """Draw examples: a user-balanced row whose predecessors are the history.
 
-    A user is drawn with probability proportional to the square root of the sequence's length, then
-    a row of it uniformly; the row and its successors are the targets, at most `horizon` of them.
-    With several places the others are drawn uniformly from the history window.
+    A row with a predecessor is drawn with probability proportional to ``1 / sqrt(rows of its
+    user)``, so that a user counts for about the square root of the sequence's length; the row and
+    its successors are the targets, at most `horizon` of them. With several places the others are
+    drawn uniformly from the history window.
 
     Args:
         sequences: Training rows.
@@ -79,10 +120,18 @@ def draw(
         history: Length of the history L.
         places: Predicted places per example Q.
         horizon: Targets per place H.
+
+    Raises:
+        BadRequestError: If no user has two rows.
     """
     lengths = sequences.end - sequences.start
     rows = np.arange(len(sequences.items))
     usable = rows[rows > sequences.start]
+    if not len(usable):
+        raise BadRequestError(
+            "no user has two training rows, so there is no history to learn from; use more data "
+            "or hold out less of it"
+        )
     weight = np.cumsum(1.0 / np.sqrt(lengths[usable]))
     chosen = np.searchsorted(weight, rng.random((steps, batch)) * weight[-1])
     target = usable[np.minimum(chosen, len(usable) - 1)]
@@ -98,7 +147,8 @@ def draw(
     inside = ahead < sequences.end[target][..., None, None]
     ahead = np.minimum(ahead, len(sequences.items) - 1)
     targets = np.where(inside, sequences.items[ahead], -1)
-    return Batch(histories, history - 1 - offset, targets, sequences.liked[ahead] * inside)
+    labels = sequences.liked[ahead] * inside
+    return Batch(histories, history - 1 - offset, targets, labels, ahead)
 
 
 def last_items(stage: Stage, length: int) -> NDArray[np.int64]:

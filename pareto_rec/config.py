@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
+import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pareto_rec.errors import BadRequestError
 from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex, Variable
+
+_TRIED = ("float", "int", "str")  # pydantic names the parts of a union that it tried
 
 TomlValue = Any  # what tomllib returns: str, int, float, bool, dates, lists and tables of these
 
@@ -33,7 +35,7 @@ class DataConfig(_Section):
 class SplitConfig(_Section):
     """How rows are held out."""
 
-    kind: Literal["per_user"] = "per_user"
+    kind: str = "per_user"  # a name in pareto_rec.data.split.SPLITS
     validation: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.1, gt=0, lt=1)
     seed: int = Field(0, ge=0)  # apart from the root seed: several searches of one split compare
@@ -45,6 +47,8 @@ class BackboneConfig(_Section):
     name: str = "sentence-transformers/all-MiniLM-L6-v2"
     max_length: int = Field(64, ge=4, le=512)
     cut: int | None = Field(None, ge=1)
+    components: int = Field(64, ge=0)  # principal components that models read; 0: all features
+    text: bool = True  # false: models read no features at all, item embeddings alone
 
 
 class VariableConfig(_Section):
@@ -137,6 +141,12 @@ class TrainConfig(_Section):
     device: str = "auto"
 
 
+class LatencyConfig(_Section):
+    """What the path of a request holds, where its cost is an objective."""
+
+    encode_text: bool = False  # a text is encoded while the request waits
+
+
 class Config(_Section):
     """One experiment.
 
@@ -145,6 +155,7 @@ class Config(_Section):
         question: One sentence that the plots and the report repeat.
         seed: Root of every seed.
         fixed: Training variables that are not searched.
+        serving: Serving variables that are not searched.
         reported: Objectives that are measured but not searched on.
         baselines: Experts whose sweeps are drawn beside the front.
     """
@@ -156,12 +167,14 @@ class Config(_Section):
     split: SplitConfig = SplitConfig()
     backbone: BackboneConfig = BackboneConfig()
     fixed: dict[str, TomlValue] = Field(default_factory=dict)
+    serving: dict[str, TomlValue] = Field(default_factory=dict)
     space: SpaceConfig
     objective: Annotated[list[ObjectiveConfig], Field(min_length=2)]
     reported: list[str] = Field(default_factory=list)
     baselines: list[str] = Field(default_factory=list)
     search: SearchConfig = SearchConfig()
     train: TrainConfig = TrainConfig()
+    latency: LatencyConfig = LatencyConfig()
     smoke: dict[str, TomlValue] = Field(default_factory=dict)
 
 
@@ -179,13 +192,23 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = Fals
     if path.is_dir():
         path = path / "config.toml"
     table = _read(path)
-    if smoke:
-        for key, value in _flatten(table.get("smoke", {})):
-            _set(table, key, value)
+    quick = copy.deepcopy(table)
+    for key, value in _flatten(_smoke_table(table, path)):
+        _set(quick, key, value, f"{path}: smoke.{key}")
+    parse_config(quick, f"{path}, with its [smoke] table")  # refused now, not when it is asked for
+    chosen = quick if smoke else table
     for override in overrides:
         key, value = _parse_override(override)
-        _set(table, key, value)
-    return parse_config(table, str(path))
+        _set(chosen, key, value, f"--set {override}")
+    source = " ".join([str(path), *(f"--set {override}" for override in overrides)])
+    return parse_config(chosen, source)
+
+
+def _smoke_table(table: Mapping[str, TomlValue], path: Path) -> Mapping[str, TomlValue]:
+    smoke = table.get("smoke", {})
+    if not isinstance(smoke, Mapping):
+        raise BadRequestError(f"{path}: smoke: it must be a table, not {smoke!r}")
+    return smoke
 
 
 def parse_config(table: Mapping[str, TomlValue], source: str) -> Config:
@@ -229,53 +252,56 @@ def _flatten(table: Mapping[str, TomlValue], prefix: str = "") -> list[tuple[str
     return rows
 
 
-def _set(table: dict[str, TomlValue], key: str, value: TomlValue) -> None:
+def _set(table: dict[str, TomlValue], key: str, value: TomlValue, source: str) -> None:
+    """Set a dotted key; a part of it that is a whole number counts the entries of a list."""
     *parents, last = key.split(".")
+    here: TomlValue = table
     for parent in parents:
-        table = table.setdefault(parent, {})
-        if not isinstance(table, dict):
-            raise BadRequestError(f"--set {key}: {parent} is not a table of the config")
-    table[last] = value
+        here = _entry(here, parent, source)
+    if isinstance(here, list):
+        _entry(here, last, source)
+        here[int(last)] = value
+    elif isinstance(here, dict):
+        here[last] = value
+    else:
+        raise BadRequestError(f"{source}: {'.'.join(parents)} is a value, not a table")
+
+
+def _entry(here: TomlValue, key: str, source: str) -> TomlValue:
+    if isinstance(here, dict):
+        return here.setdefault(key, {})
+    if isinstance(here, list) and key.isdigit() and int(key) < len(here):
+        return here[int(key)]
+    if isinstance(here, list):
+        raise BadRequestError(f"{source}: {key} is no entry of a list of {len(here)} (from 0)")
+    raise BadRequestError(f"{source}: {key} lies below a value, not a table")
 
 
 def _first_error(error: ValidationError) -> str:
     """The first error as ``key: what is wrong``, with the nearest key for an unknown one."""
     problem = error.errors()[0]
-    place = [part for part in problem["loc"] if not str(part).startswith("function-")]
+    place = [part for part in problem["loc"] if part not in _TRIED]
     key = ".".join(str(part) for part in place)
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    others = {tuple(p for p in one["loc"] if p not in _TRIED) for one in error.errors()}
+    more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
     if problem["type"] == "extra_forbidden":
         known = _known_keys(place[:-1])
         near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.4)
+        near = [".".join([*map(str, place[:-1]), name]) for name in near]
         hint = f'; did you mean "{near[0]}"?' if near else f"; known here: {', '.join(known)}"
         return f'unknown key "{key}"{hint}{more}'
     if problem["type"] == "missing":
         return f'key "{key}" is missing{more}'
     message = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{key}: {message}, not {problem['input']!r}{more}"
+    return f"{key}: {message}, not {reprlib.repr(problem['input'])}{more}"
 
 
 def _known_keys(place: Sequence[int | str]) -> list[str]:
     """Keys of the section at a place of the config."""
-    model: Any = Config
+    found: Any = Config
     for part in place:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            annotation: Any = model.model_fields[str(part)].annotation
-        else:
-            annotation = model
-        model = _inner(annotation)
-    return list(model.model_fields) if hasattr(model, "model_fields") else []
-
-
-def _inner(annotation: Any) -> Any:
-    """The section inside of a list, dict, union or annotation."""
-    origin = get_origin(annotation)
-    if origin in (list, dict, Annotated, Union, UnionType):
-        arguments = [a for a in get_args(annotation) if a is not type(None)]
-        return _inner(arguments[0] if origin is Annotated else arguments[-1])
-    return annotation
-
-
-def field_names(cls: type) -> list[str]:
-    """Names of a dataclass's fields: the variables that a config may name."""
-    return [one.name for one in fields(cls)]
+        if hasattr(found, "model_fields"):
+            found = found.model_fields[str(part)].annotation
+        else:  # an entry of a list or of a table of sections
+            found = get_args(found)[-1]
+    return list(found.model_fields)

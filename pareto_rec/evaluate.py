@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -13,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.batches import Sequences, last_items
+from pareto_rec.batches import People, Sequences, last_items
+from pareto_rec.costs import Encoder
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.fitstore import FitStore
@@ -25,6 +29,7 @@ from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome
 from pareto_rec.objectives.ranking import NDCG
 from pareto_rec.policy import (
     HIDDEN,
+    NETWORK,
     Scorers,
     Serving,
     Similarity,
@@ -34,11 +39,14 @@ from pareto_rec.policy import (
 )
 from pareto_rec.records import Record
 from pareto_rec.search import Trial
-from pareto_rec.space import SearchSpace
+from pareto_rec.space import SearchSpace, Simplex, Value
+from pareto_rec.supplies import Supplies, met_before
 from pareto_rec.train import Fit, Monitor, TrainData, TrainSpec, fit, pack_key
 from pareto_rec.variables import named_values
 
 MOST_HISTORY = 200  # longest history that a model may read
+
+EXPERTS_ALONE = "experts"  # fit id of records that no network had a say in
 
 Facts = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 T = TypeVar("T", TrainSpec, Serving)
@@ -116,6 +124,9 @@ class Evaluator:
         train: TrainSettings,
         store: FitStore,
         seed: int,
+        components: int = 0,
+        serving_fixed: Mapping[str, Any] = MappingProxyType({}),
+        encoder: Encoder | None = None,
     ) -> None:
         """Prepare one stage.
 
@@ -130,14 +141,19 @@ class Evaluator:
             train: How fits are computed.
             store: Where fits are kept.
             seed: Seed of the fits.
+            components: Principal components of the features that models read; 0 for all.
+            serving_fixed: Serving variables that are not searched.
+            encoder: The backbone, where texts are encoded while a request waits; else None.
         """
         self.stage, self.space, self.measures = stage, space, measures
         self.train_settings, self.store, self.seed = train, store, seed
         self.device = resolve_device(train.device)
-        self.fixed = fixed
+        self.fixed, self.serving_fixed = fixed, serving_fixed
         relevance, liked = signals
         objectives = (*measures.searched, *measures.reported)
-        self.catalogue = Catalogue(stage.items, stage.users, stage.popularity)
+        self.catalogue = Catalogue(
+            stage.items, stage.users, stage.popularity, met_before(stage), features
+        )
         wanted = {relevance, *(one.signal for one in objectives if one.signal)}
         self.held_out = {name: HeldOut(stage.relevance(name)) for name in sorted(wanted)}
         self.relevance = relevance
@@ -147,14 +163,37 @@ class Evaluator:
         self.scorers = self._scorers(experts, self._tensor(seen), facts)
         self.data = TrainData(
             Sequences.of(stage.train, liked),
-            self._tensor(scaled_features(features)),
+            self._tensor(principal_components(features, components)),
             ItemFacts(*(self._tensor(part) for part in facts)),
             self._tensor(last_items(stage, MOST_HISTORY)),
             self.device,
+            People.of(stage),
+            self._references(experts),
+        )
+        self.supplies = Supplies.of(
+            objectives,
+            stage,
+            self.data,
+            self.scorers,
+            k=measures.k,
+            liked=liked,
+            folder=store.folder.parent / "latency",
+            encoder=encoder,
         )
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.array(array)).to(self.device)
+
+    def _references(self, experts: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:
+        """Policies that fits may be kept to: softmax of expert scores of deviation 1 per user."""
+        variable = self.space.train.get("reference")
+        named = {self.fixed.get("reference"), *getattr(variable, "options", ())}
+        found = {}
+        for name in sorted(named & set(experts)):
+            scores = self._tensor(experts[name])
+            deviation = scores.std(1, correction=0, keepdim=True).clamp(min=1e-6)
+            found[name] = torch.log_softmax(scores / deviation, dim=-1)
+        return found
 
     def _scorers(
         self, experts: Mapping[str, NDArray[np.float32]], seen: Tensor, facts: Facts
@@ -184,11 +223,24 @@ class Evaluator:
         return pack_key(self.spec(trial))
 
     def fit_id(self, trial: Trial) -> str:
-        """Id of the fit that a trial asks for."""
-        return self.store.id(self.spec(trial), self.seed)
+        """Id of the fit that a trial asks for; the same for all where experts serve alone."""
+        return self.store.id(self.spec(trial), self.seed) if self.trains else EXPERTS_ALONE
+
+    @cached_property
+    def trains(self) -> bool:
+        """Whether a network has any say; without one there is nothing to fit."""
+        fusion = self.space.serve.get("fusion")
+        names = fusion.names if isinstance(fusion, Simplex) else self.serving({}).fusion
+        return NETWORK in names
+
+    def serving(self, values: Mapping[str, Value]) -> Serving:
+        """All serving variables, those of a candidate over the fixed ones."""
+        return serving({**self.serving_fixed, **named_values(self.space.serve, values)})
 
     def evaluate(self, pack: Sequence[Trial]) -> list[Record]:
         """Records of every candidate of a pack, in the order of the pack."""
+        if not self.trains:
+            return [r for trial in pack for r in self.records(trial, EXPERTS_ALONE, None, None)]
         specs = [self.spec(trial) for trial in pack]
         ids = [self.store.id(spec, self.seed) for spec in specs]
         fits = [self.store.get(one) for one in ids]
@@ -203,7 +255,8 @@ class Evaluator:
             )
             for index, made in zip(missing, new, strict=True):
                 fits[index] = made
-                self.store.put(ids[index], made)
+                with suppress(OSError):  # a full cache costs a fit's file, not its records
+                    self.store.put(ids[index], made)
         records: list[Record] = []
         for trial, fit_id, one in zip(pack, ids, fits, strict=True):
             records += self.records(trial, fit_id, one, one.reason if one else "no fit")
@@ -241,14 +294,12 @@ class Evaluator:
         self, trial: Trial, fit_id: str, one: Fit | None, reason: str | None
     ) -> list[Record]:
         """Records of every candidate of a trial, measured on its fit or failed for a reason."""
-        if one is None or reason is not None:
+        if reason is not None:
             results = [Measured({}, reason, 0.0)] * len(trial.candidates)
         else:
-            settings = [
-                serving(named_values(self.space.serve, candidate.serve))
-                for candidate in trial.candidates
-            ]
-            results = self.measure(self.with_fit(one), settings, one.seconds)
+            settings = [self.serving(candidate.serve) for candidate in trial.candidates]
+            scorers = self.with_fit(one) if one else self.scorers
+            results = self.measure(scorers, settings, one.seconds if one else 0.0, one)
         return [
             Record(
                 id=candidate.id,
@@ -271,24 +322,36 @@ class Evaluator:
         ]
 
     def measure(
-        self, scorers: Scorers, settings: Sequence[Serving], train_seconds: float = 0.0
+        self,
+        scorers: Scorers,
+        settings: Sequence[Serving],
+        train_seconds: float = 0.0,
+        one: Fit | None = None,
     ) -> list[Measured]:
-        """Objective values of every serving setting."""
+        """Objective values of every serving setting; `one` is the fit, None for experts alone."""
         began = time.perf_counter()
         lists, scores = recommend(scorers, settings, k=self.measures.k)
+        predictions = self.supplies.predictions(one)
         results = []
-        for chosen, values in zip(lists, scores, strict=True):
+        for setting, chosen, values in zip(settings, lists, scores, strict=True):
             outcome = self._outcome(chosen, values, train_seconds)
+            outcome = replace(
+                outcome,
+                cost={**outcome.cost, **self.supplies.cost(one, setting)},
+                all_scores=self.supplies.scores(scorers, setting),
+                predictions=predictions,
+            )
             results.append(self._values(outcome))
         share = (time.perf_counter() - began) / len(settings)
         return [replace(result, seconds=share) for result in results]
 
     def _values(self, outcome: Outcome) -> Measured:
         found = {one.name: one.value(outcome) for one in self.measures.searched}
-        found |= {o.name: o.value(outcome) for o in self.measures.reported if not o.measured}
         bad = [name for name, value in found.items() if not math.isfinite(value)]
         if bad:
             return Measured({}, f"{', '.join(bad)} could not be measured", 0.0)
+        reported = {o.name: o.value(outcome) for o in self.measures.reported if o.recorded}
+        found |= {name: value for name, value in reported.items() if math.isfinite(value)}
         return Measured(found, None, 0.0)
 
 
@@ -297,10 +360,24 @@ def failed(evaluator: Evaluator, trial: Trial, reason: str) -> list[Record]:
     return evaluator.records(trial, evaluator.fit_id(trial), None, reason)
 
 
-def scaled_features(features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Features with mean 0 per column and deviation 1 over the whole matrix."""
-    centred = np.asarray(features, dtype=np.float32)
+def principal_components(features: NDArray[np.floating[Any]], count: int) -> NDArray[np.float32]:
+    """Features ``[N, F]`` on their leading principal components, deviation 1 over all of them.
+
+    Args:
+        features: One row per item.
+        count: Number of components; 0, or more than there are, keeps them all unrotated.
+
+    Returns:
+        ``[N, min(count, F)]`` with mean 0 per column; each component points to where its largest
+        loading is positive, so that it does not depend on the solver.
+    """
+    centred = np.asarray(features, dtype=np.float64)
     centred = centred - centred.mean(axis=0)
+    if 0 < count < centred.shape[1]:
+        _, vectors = np.linalg.eigh(centred.T @ centred)
+        leading = vectors[:, ::-1][:, :count]
+        largest = np.abs(leading).argmax(axis=0)
+        centred = centred @ (leading * np.sign(leading[largest, np.arange(count)]))
     return np.asarray(centred / max(float(centred.std()), 1e-9), dtype=np.float32)
 
 

@@ -13,20 +13,22 @@ import numpy as np
 
 from pareto_rec.backbone import Backbone
 from pareto_rec.config import Config
+from pareto_rec.costs import COSTS, Encoder
 from pareto_rec.data import load
 from pareto_rec.data.schema import Split, Stage
-from pareto_rec.data.split import split_per_user
-from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.evaluate import Evaluator, Measures, serving, train_spec
+from pareto_rec.data.split import split, split_kind
+from pareto_rec.errors import unknown
+from pareto_rec.evaluate import Evaluator, Measures
 from pareto_rec.experts import EXPERTS, expert_scores
 from pareto_rec.features import Features
 from pareto_rec.fitstore import FitStore
-from pareto_rec.objectives import Objective, parse
+from pareto_rec.limits import check_variables
+from pareto_rec.objectives import parse
 from pareto_rec.policy import NETWORK
 from pareto_rec.search import Goal, Settings
 from pareto_rec.seeds import child_seed
 from pareto_rec.space import SearchSpace, Simplex
-from pareto_rec.variables import named_values
+from pareto_rec.supplies import needs_of, predicted_signals
 
 EncodeProgress = Callable[[int, int, float], None]
 
@@ -63,6 +65,7 @@ def plan(config: Config) -> Plan:
     Raises:
         BadRequestError: If an objective, expert, variable, model, loss or algorithm is not known.
     """
+    split_kind(config.split.kind)
     space = config.space.build()
     measures = Measures(
         tuple(parse(one.name) for one in config.objective),
@@ -70,7 +73,7 @@ def plan(config: Config) -> Plan:
     )
     goals = tuple(
         Goal(
-            one.name,
+            objective.name,
             objective.maximise,
             objective.reference if one.reference is None else one.reference,
             one.at_least,
@@ -87,23 +90,11 @@ def plan(config: Config) -> Plan:
         start=search.start,
         corners=search.corners,
     )
-    made = Plan(config, space, measures, goals, settings)
-    for name in made.experts:
+    for name in config.baselines:
         if name not in EXPERTS:
-            raise unknown("expert", name, [*EXPERTS, NETWORK])
-    middle = space.decode(np.full(space.dimension, 0.5))
-    _middle_of(made, middle.train, middle.serve)
-    return made
-
-
-def _middle_of(made: Plan, train: object, serve: object) -> None:
-    """Refuse unknown variables before anything is computed: build the middle of the space."""
-    assert isinstance(train, dict)
-    assert isinstance(serve, dict)
-    spec = train_spec(made.config.fixed, named_values(made.space.train, train))
-    serving(named_values(made.space.serve, serve))
-    if spec.width % spec.heads:
-        raise BadRequestError(f"width {spec.width} must be a multiple of heads {spec.heads}")
+            raise unknown("expert in baselines", name, EXPERTS)
+    check_variables(config.fixed, config.serving, space)
+    return Plan(config, space, measures, goals, settings)
 
 
 def read_split(config: Config, cache: Path) -> Split:
@@ -112,8 +103,9 @@ def read_split(config: Config, cache: Path) -> Split:
     for signal in (config.data.relevance, config.data.liked):
         if signal is not None and signal not in dataset.interactions.signals:
             raise unknown("signal", signal, dataset.interactions.signals)
-    return split_per_user(
+    return split(
         dataset,
+        config.split.kind,
         validation=config.split.validation,
         test=config.split.test,
         seed=config.split.seed,
@@ -139,12 +131,15 @@ def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -
     """The evaluator of one stage."""
     config = made.config
     signals = (config.data.relevance, config.data.liked)
+    objectives = (*made.measures.searched, *made.measures.reported)
+    check_objectives(made, stage)
+    reading = [config.backbone.components, config.backbone.text]
     key = hashlib.sha256(
-        json.dumps([stage.content_hash, features.key, signals]).encode()
+        json.dumps([stage.content_hash, features.key, signals, reading]).encode()
     ).hexdigest()
     return Evaluator(
         stage,
-        features.states,
+        features.states if config.backbone.text else np.zeros((len(stage.items), 1)),
         expert_scores(made.experts, stage, cache),
         made.space,
         config.fixed,
@@ -153,6 +148,27 @@ def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -
         train=config.train,
         store=FitStore(cache / "fits", key),
         seed=child_seed(config.seed, "fit"),
+        components=config.backbone.components,
+        serving_fixed=config.serving,
+        encoder=_waiting_encoder(config, cache) if needs_of(objectives) & COSTS else None,
+    )
+
+
+def _loss_names(made: Plan) -> tuple[str, ...]:
+    """Losses that fits are trained on."""
+    searched = made.space.train.get("loss_weights")
+    if isinstance(searched, Simplex):
+        return searched.names
+    return tuple(made.config.fixed.get("loss_weights", ()))
+
+
+def _waiting_encoder(config: Config, cache: Path) -> Encoder | None:
+    """The backbone, where the experiment says that texts are encoded while a request waits."""
+    if not config.latency.encode_text:
+        return None
+    backbone, chosen = Backbone.load(config.backbone.name, cache), config.backbone
+    return Encoder.of(
+        backbone, max_length=chosen.max_length, cut=chosen.cut, device=config.train.device
     )
 
 
@@ -165,12 +181,16 @@ def worker_evaluator(config_json: str, cache: Path) -> Evaluator:
     return build_evaluator(made, split.validation, cache, features)
 
 
-def check_objectives(objectives: tuple[Objective, ...], stage: Stage) -> None:
-    """Refuse objectives on signals that the data does not have.
+def check_objectives(made: Plan, stage: Stage) -> None:
+    """Refuse objectives on what the data does not have or the fits do not predict.
 
     Raises:
-        BadRequestError: If a signal is not in the data.
+        BadRequestError: If a signal or an attribute of users is not there, or is not predicted.
     """
-    for one in objectives:
-        if one.signal is not None and one.signal not in stage.held_out.signals:
-            raise unknown(f"signal of objective {one.name}", one.signal, stage.held_out.signals)
+    predicted = predicted_signals(made.config.data.liked, _loss_names(made))
+    for one in (*made.measures.searched, *made.measures.reported):
+        one.check(
+            signals=stage.held_out.signals,
+            attributes=stage.users.attributes,
+            predicted=predicted,
+        )

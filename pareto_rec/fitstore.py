@@ -28,7 +28,7 @@ def code_hash() -> str:
     digest = hashlib.sha256(torch.__version__.encode())
     root = Path(__file__).parent
     for source in SOURCES:
-        paths = [root / source] if source.endswith(".py") else sorted((root / source).glob("*.py"))
+        paths = [root / source] if source.endswith(".py") else sorted((root / source).rglob("*.py"))
         for path in paths:
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
@@ -61,7 +61,7 @@ class FitStore:
             with safe_open(self.path(fit_id), framework="pt") as stored:
                 params = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
                 return _from_metadata(stored.metadata() or {}, params)
-        except (FileNotFoundError, SafetensorError, KeyError, json.JSONDecodeError):
+        except (FileNotFoundError, SafetensorError, _DamagedError):
             return None
 
     def copy(self, fit_id: str, folder: Path) -> None:
@@ -87,15 +87,32 @@ class FitStore:
             tensors = {
                 name: value.detach().cpu().contiguous() for name, value in fit.params.items()
             }
-            save_file(tensors, temporary, metadata={"fit": json.dumps(content)})
+            text = json.dumps(content)
+            save_file(tensors, temporary, {"fit": f"{_checksum(text, tensors)} {text}"})
             os.replace(temporary, self.path(fit_id))
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
 
 
+class _DamagedError(Exception):
+    """What is stored is not what was stored."""
+
+
+def _checksum(text: str, params: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over the description and every parameter; safetensors itself has none."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(params):
+        digest.update(f"{name} {tuple(params[name].shape)}".encode())
+        digest.update(params[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
 def _from_metadata(metadata: Mapping[str, str], params: Mapping[str, torch.Tensor]) -> Fit:
-    content = json.loads(metadata["fit"])
+    checksum, _, text = metadata.get("fit", "").partition(" ")
+    if _checksum(text, params) != checksum:
+        raise _DamagedError
+    content = json.loads(text)
     curve = tuple((int(step), float(value)) for step, value in content["curve"])
     return Fit(
         TrainSpec(**content["spec"]),

@@ -7,7 +7,7 @@ stays bounded.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -139,7 +139,7 @@ def recommend(
 
     Returns:
         Item indices and fused scores (popularity penalty applied), each ``[S, users, k]``, best
-        first; -1 where a user had fewer than k unseen items.
+        first; -1 (and a score of `HIDDEN`) where a user had fewer than k unseen items.
 
     Raises:
         BadRequestError: If a fusion names a scorer that is not there, or has no weight above 0.
@@ -149,21 +149,54 @@ def recommend(
     depths = [min(n_items, max(k, setting.depth)) for setting in settings]
     fused, which = _distinct(settings)
     groups = _by_depth(settings, depths, k)
-    lists = np.empty((len(settings), users, min(k, n_items)), dtype=np.int64)
-    scores = np.empty(lists.shape, dtype=np.float32)
+    length = min(k, n_items)
+    lists = np.full((len(settings), users, k), -1, dtype=np.int64)
+    scores = np.full(lists.shape, HIDDEN, dtype=np.float32)
     step = max(1, CHUNK_ELEMENTS // (n_items * len(fused)))
     for begin in range(0, users, step):
         rows = slice(begin, begin + step)
-        top, items = torch.topk(_fuse(scorers, fused, rows), max(depths), dim=-1)
+        top, items = largest(_fuse(scorers, fused, rows), max(depths))
         for depth, members in _bounded(groups, len(top)):
             parts = top[:, [which[one] for one in members], :depth]
             ids = items[:, [which[one] for one in members], :depth]
             places = _rerank(parts, ids, scorers.similarity, [settings[m] for m in members], k)
             shown = torch.gather(parts, 2, places)
             chosen = torch.gather(ids, 2, places).masked_fill_(shown <= HIDDEN / 2, -1)
-            lists[members, rows] = chosen.transpose(0, 1).cpu().numpy()
-            scores[members, rows] = shown.transpose(0, 1).cpu().numpy()
+            lists[members, rows, :length] = chosen.transpose(0, 1).cpu().numpy()
+            scores[members, rows, :length] = shown.transpose(0, 1).cpu().numpy()
     return lists, scores
+
+
+def fused_scores(scorers: Scorers, setting: Serving, rows: slice) -> NDArray[np.float32]:
+    """What the lists of some users are made from, before re-ranking.
+
+    Returns:
+        Fused scores, popularity penalty applied, ``[rows, N]``; NaN for items of the history.
+    """
+    _check(scorers, [setting])
+    used = {n: scores for n, scores in scorers.experts.items() if setting.fusion.get(n, 0) > 0}
+    fused = _fuse(replace(scorers, experts=used), [setting], rows)[:, 0]
+    return np.asarray(fused.masked_fill_(scorers.seen[rows], float("nan")).cpu().numpy())
+
+
+def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest scores of the last axis and their places, best first, each ``[..., count]``.
+
+    On a CPU by NumPy, whose vectorised quickselect takes half the time of torch's.
+    """
+    if scores.device.type != "cpu":
+        return torch.topk(scores, count, dim=-1)
+    values = scores.numpy()
+    first = values.shape[-1] - count
+    places = np.argpartition(values, first, axis=-1)[..., first:] if first else None
+    if places is None:
+        places = np.broadcast_to(np.arange(count), values.shape)
+    kept = np.take_along_axis(values, places, -1)
+    order = np.argsort(kept, axis=-1)[..., ::-1]
+    return (
+        torch.from_numpy(np.take_along_axis(kept, order, -1)),
+        torch.from_numpy(np.take_along_axis(places, order, -1)),
+    )
 
 
 def _by_depth(settings: Sequence[Serving], depths: Sequence[int], k: int) -> dict[int, list[int]]:

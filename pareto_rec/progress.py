@@ -29,16 +29,24 @@ class _Line:
     def __rich__(self) -> Text:
         spent = time.monotonic() - self.began
         if self.stage != "searching":
-            return Text(f"[{spent:4.0f} s] {self.stage} {self.detail}")
-        done = 0 if self.last is None else self.last.generation + 1
+            return Text(f"[{spent:4.0f} s] {self.stage} {self.detail}".rstrip())
+        return self.searching(min(self.done + 1, self.generations))
+
+    @property
+    def done(self) -> int:
+        """Generations that have ended."""
+        return 0 if self.last is None else self.last.generation + 1
+
+    def searching(self, generation: int) -> Text:
+        """The line of a generation, counted from 1."""
+        spent = time.monotonic() - self.began
         parts = [
-            f"[{spent:4.0f} s] generation {min(done + 1, self.generations)}/{self.generations}",
-            f"{self.fits} fits, {self.records} records, {self.failed} failed",
+            f"[{spent:4.0f} s] generation {generation}/{self.generations}",
+            f"{self.fits} fits, {self.records:,} records, {self.failed} failed",
         ]
         if self.last is not None:
-            parts.append(
-                f"front {self.last.front}, hypervolume x 1000 {1e3 * self.last.hypervolume:.3f}"
-            )
+            volume = 1000 * self.last.hypervolume
+            parts.append(f"front {self.last.front}, hypervolume x 1000 {volume:.3f}")
         if self.fits:
             each = (time.monotonic() - self.search_began) / self.fits
             left = max(0, self.generations * self.population - self.fits) * each
@@ -51,7 +59,7 @@ class _Line:
             self.search_began = time.monotonic()
 
     def set_encoded(self, done: int, total: int, per_second: float) -> None:
-        self.detail = f"{done}/{total}, {per_second:.0f} texts a second"
+        self.detail = f"{done:,}/{total:,}, {per_second:.0f} texts a second"
 
     def set_counts(self, fits: int, records: int, failed: int) -> None:
         self.fits, self.records, self.failed = fits, records, failed
@@ -62,26 +70,35 @@ class _Line:
 
 @contextmanager
 def watching(config: Config, *, quiet: bool) -> Iterator[Watch]:
-    """Show a live line on a terminal, a line per generation elsewhere, nothing when quiet."""
-    if quiet:
-        yield Watch()
-        return
-    console = Console(stderr=True)
+    """Show a live line on a terminal, a line per generation elsewhere, nothing when quiet.
+
+    Args:
+        config: The experiment.
+        quiet: Show nothing.
+    """
+    console = Console(stderr=True, quiet=quiet)
     line = _Line(config)
+    if console.is_terminal and not quiet:
+        with Live(line, console=console, refresh_per_second=8):
+            yield Watch(line.set_encoded, line.set_stage, line.set_counts, line.set_generation)
+    else:
+        yield _lines(line, console)
+
+
+def _lines(line: _Line, console: Console) -> Watch:
+    """A line per stage and per generation, for logs."""
+
+    def show(text: Text) -> None:
+        console.print(text, soft_wrap=True, highlight=False)
+
+    def stage(name: str) -> None:
+        if line.detail:  # how far the stage before came
+            show(Text(f"{line.stage}: {line.detail}"))
+        line.set_stage(name)
+        show(Text(name))
 
     def generation(progress: Progress) -> None:
         line.set_generation(progress)
-        if not console.is_terminal:
-            console.print(line.__rich__(), soft_wrap=True)
+        show(line.searching(line.done))
 
-    def stage(text: str) -> None:
-        line.set_stage(text)
-        if not console.is_terminal:
-            console.print(text)
-
-    watch = Watch(line.set_encoded, stage, line.set_counts, generation)
-    if console.is_terminal:
-        with Live(line, console=console, refresh_per_second=8, transient=False):
-            yield watch
-    else:
-        yield watch
+    return Watch(line.set_encoded, stage, line.set_counts, generation)

@@ -1,10 +1,12 @@
-"""What a run was made with: versions, hardware, commit."""
+"""What a run was made with: versions, hardware, commit, memory."""
 
 from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -55,13 +57,59 @@ def _commit() -> str | None:
     """Commit of the source tree that this package runs from, marked when files differ from it."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        said = subprocess.run(
-            [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
+        # An installed copy may lie in somebody else's working tree: ask whether git knows it.
+        _said([*git, "ls-files", "--error-unmatch", Path(__file__).name])
+        return (
+            _said([*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]) or None
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return said.stdout.strip() or None
+
+
+def _said(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
+
+
+class PeakMemory:
+    """Peak memory of this process and of the processes that it started, as the kernel counts it.
+
+    The largest resident set of each process, read from ``/proc`` (Linux): it counts pages that
+    processes share once for each of them, so that the sum is an upper bound. Elsewhere only this
+    process is known. ``getrusage`` would not do for children: theirs begins at the parent's.
+    """
+
+    def __init__(self) -> None:
+        self._children: dict[int, float] = {}
+
+    def look(self) -> None:
+        """Look at the processes that run now; ended ones keep their last value."""
+        for listing in Path("/proc/self/task").glob("*/children"):
+            for pid in _read(listing).split():
+                peak = _high_water(Path(f"/proc/{pid}/status"))
+                if peak is not None:
+                    self._children[int(pid)] = peak
+
+    def summary(self) -> dict[str, Any]:
+        """Peaks in MiB: this process, each other one, and their sum."""
+        main = _high_water(Path("/proc/self/status")) or _own_peak()
+        others = sorted((round(peak, 1) for peak in self._children.values()), reverse=True)
+        return {"main": round(main, 1), "children": others, "sum": round(main + sum(others), 1)}
+
+
+def _high_water(status: Path) -> float | None:
+    """Largest resident set of a process in MiB."""
+    lines = [line for line in _read(status).splitlines() if line.startswith("VmHWM:")]
+    return int(lines[0].split()[1]) / 1024 if lines else None
+
+
+def _own_peak() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # the process has ended, or there is no such file on this system
+        return ""

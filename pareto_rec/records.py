@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, Self
 
-from pareto_rec.errors import BadRequestError
+from pareto_rec.errors import BadRequestError, RunFailedError
 
 Value = float | int | str | tuple[float, ...]
 Status = Literal["ok", "failed", "pruned"]
 Origin = Literal["own", "sweep"]
+
+RECORDS = "records.jsonl"
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,34 @@ class Record:
 
 
 class RunDirectory:
-    """The files of one run. Records are appended and synced; every other file is replaced whole."""
+    """The files of one run. Records are appended and synced; every other file is replaced whole.
 
-    def __init__(self, path: Path, store: TextIO) -> None:
+    Whatever interrupts it (a kill, a full disk), every record written before stays readable.
+    """
+
+    def __init__(self, path: Path, store: FileIO) -> None:
         self.path = path
         self._store = store
+        self._size = 0  # bytes of whole records
+
+    @staticmethod
+    def check(path: Path) -> None:
+        """Refuse a place where no run can be written, before any work; leaves nothing behind.
+
+        Raises:
+            BadRequestError: If it exists and is not empty, or cannot be written.
+        """
+        made: list[Path] = []
+        try:
+            made = [folder for folder in (path, *path.parents) if not folder.exists()]
+            _make_empty(path)
+            tempfile.TemporaryFile(dir=path).close()
+        except OSError as error:
+            raise _cannot_write(path, error) from None
+        finally:
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
 
     @classmethod
     def create(cls, path: Path) -> RunDirectory:
@@ -70,20 +98,35 @@ class RunDirectory:
             BadRequestError: If it exists and is not empty, or cannot be written.
         """
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
-                raise BadRequestError(f"{path} exists and is not empty; give another --out")
-            return cls(path, (path / "records.jsonl").open("x", encoding="utf-8"))
+            _make_empty(path)
+            return cls(path, FileIO(path / RECORDS, "x"))
         except OSError as error:
-            raise BadRequestError(
-                f"{path} cannot be written: {error.strerror}; give another --out"
-            ) from None
+            raise _cannot_write(path, error) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def append(self, records: Iterable[Record]) -> None:
-        """Add records, one line each, and sync them to disk before returning."""
-        self._store.write("".join(record.to_json() + "\n" for record in records))
-        self._store.flush()
-        os.fsync(self._store.fileno())
+        """Add records, one line each, and sync them to disk before returning.
+
+        Raises:
+            RunFailedError: If that is not possible; then none of them is added.
+        """
+        content = "".join(record.to_json() + "\n" for record in records).encode()
+        try:
+            written = 0
+            while written < len(content):
+                written += self._store.write(content[written:]) or 0
+            os.fsync(self._store.fileno())
+        except OSError as error:
+            with suppress(OSError):  # half a line must not stand between whole ones
+                self._store.truncate(self._size)
+                self._store.seek(self._size)
+            raise _write_failed(self.path / RECORDS, error) from error
+        self._size += len(content)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> Path:
         """Replace a JSON file in one step."""
@@ -94,28 +137,47 @@ class RunDirectory:
     ) -> Path:
         """Replace a CSV file in one step; columns: `first`, then in order of first appearance."""
         columns = list(dict.fromkeys([*first, *(key for row in rows for key in row)]))
-        with tempfile.SpooledTemporaryFile(mode="w+", newline="", max_size=1 << 26) as buffer:
-            writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-            buffer.seek(0)
-            return self.write_text(name, buffer.read())
+        buffer = io.StringIO(newline="")
+        writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return self.write_text(name, buffer.getvalue())
 
     def write_text(self, name: str, text: str) -> Path:
-        """Replace a text file in one step."""
+        """Replace a text file in one step.
+
+        Raises:
+            RunFailedError: If that is not possible; the file is then as it was before.
+        """
         target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        temporary = target.with_name(f".{target.name}.part")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            os.chmod(temporary, 0o644)
+            temporary.write_text(text, encoding="utf-8", newline="")
             os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        except OSError as error:
+            raise _write_failed(target, error) from error
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
         return target
 
     def close(self) -> None:
         """Close the store."""
         self._store.close()
+
+
+def _make_empty(path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    if any(path.iterdir()):
+        raise BadRequestError(f"{path} exists and is not empty; give another --out")
+
+
+def _cannot_write(path: Path, error: OSError) -> BadRequestError:
+    return BadRequestError(f"{path} cannot be written: {error.strerror}; give another --out")
+
+
+def _write_failed(path: Path, error: OSError) -> RunFailedError:
+    return RunFailedError(
+        f"{path} cannot be written: {error.strerror}; every record before is kept, and fits are "
+        "cached: after mending it, search again into another --out and none is trained twice"
+    )

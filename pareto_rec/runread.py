@@ -55,7 +55,20 @@ def read_run(path: Path) -> RunView:
         records=records,
         front=_front_frame(front_rows, names, records, path / "front.csv"),
         baselines=_flagged(_frame(baseline_rows, names), "on_front"),
+        controls=_controls(path / "controls.json"),
     )
+
+
+def _controls(path: Path) -> tuple[str, ...]:
+    """Sentences of controls.json, in the order in which the controls were run."""
+    if not path.is_file():
+        return ()
+    try:
+        return tuple(str(row["says"]) for row in json.loads(_text(path))["controls"])
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise BadRequestError(
+            f"{path} is damaged ({error}); remove it, or run the controls again"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ class RunView:
             objectives, and the variables as in ``records``.
         baselines: One row per baseline setting: ``expert``, ``id``, ``on_front`` (bool), the
             objectives and ``serve.<name>``.
+        controls: What each control says, a sentence each; empty where none was run.
     """
 
     path: Path
@@ -111,6 +112,7 @@ class RunView:
     records: pd.DataFrame
     front: pd.DataFrame
     baselines: pd.DataFrame
+    controls: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

@@ -5,29 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.batches import Sequences, draw
+from pareto_rec.batches import Batch, People, Sequences, draw
+from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.losses import COMBINE, LOSSES, ItemFacts, LossInputs
 from pareto_rec.losses.base import resolve
+from pareto_rec.losses.combine.descent import Descent
 from pareto_rec.models import MODELS
-from pareto_rec.models.base import (
-    Dropout,
-    Noise,
-    Shape,
-    gather_items,
-    init_shared,
-    item_table,
-    tower,
+from pareto_rec.models.base import RATING, TASKS, Dropout, Noise, Shape, init_shared, item_table
+from pareto_rec.models.scoring import (
+    catalogue_scores,
+    relevance_states,
+    task_logits,
+    user_states,
 )
-from pareto_rec.models.scoring import catalogue_scores, relevance_states, user_states
 from pareto_rec.optimiser import StackedAdamW, schedule
 from pareto_rec.seeds import child_seed, generator
 
 Monitor = Callable[[Tensor], float]
+
+POPULARITY = "popularity"
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,9 @@ class TrainSpec:
         loss_weights: Loss name -> weight, on the simplex.
         check_every: Steps between two looks at validation.
         patience: Looks without improvement before a fit stops.
+        group: Attribute of users between whose values the loss ``group_gap`` is measured.
+        reference: Policy that the loss ``reference_kl`` keeps to: ``"popularity"``, or the name of
+            one of the :attr:`TrainData.references`.
     """
 
     model: str = "attention_pooling"
@@ -75,6 +81,8 @@ class TrainSpec:
     loss_weights: Mapping[str, float] = field(default_factory=lambda: {"softmax": 1.0})
     check_every: int = 25
     patience: int = 3
+    group: str = ""
+    reference: str = POPULARITY
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,8 @@ class TrainData:
         facts: Facts about items.
         histories: Histories at validation ``[users, L_max]``.
         device: Where tensors live.
+        people: Groups and tastes of users; None where no loss asks for them.
+        references: Name -> log-probabilities of a fixed policy ``[users, N]``.
     """
 
     sequences: Sequences
@@ -94,6 +104,8 @@ class TrainData:
     facts: ItemFacts
     histories: Tensor
     device: torch.device
+    people: People | None = None
+    references: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,13 +133,40 @@ class Fit:
 
 SHARED = (
     *("model", "width", "history", "layers", "heads", "steps", "batch", "places", "horizon"),
-    *("negatives", "check_every", "patience"),
+    *("negatives", "check_every", "patience", "group", "reference"),
 )
 
 
 def pack_key(spec: TrainSpec) -> tuple[object, ...]:
-    """What candidates must have in common to be trained in one pack."""
-    return (*(getattr(spec, name) for name in SHARED), *spec.loss_weights)
+    """What candidates must have in common to be trained in one pack.
+
+    Ways that look at gradients go apart from those that do not, who would pay for them.
+    """
+    by_gradient = COMBINE[spec.combine].needs_gramian
+    return (*(getattr(spec, name) for name in SHARED), by_gradient, *spec.loss_weights)
+
+
+def check_losses(spec: TrainSpec, data: TrainData) -> None:
+    """Refuse a loss that asks for what the data does not have.
+
+    Raises:
+        BadRequestError: Names the loss and what it needs.
+    """
+    needs = {need for loss in resolve(list(spec.loss_weights), LOSSES) for need in loss.needs}
+    if RATING in needs and data.sequences.ratings is None:
+        raise BadRequestError('loss "rating" needs a signal "rating", which the data does not have')
+    if needs & {"group", "taste"} and data.people is None:
+        raise BadRequestError("losses on groups or tastes need users, which the data does not have")
+    if "group" in needs and data.people is not None and spec.group not in data.people.groups:
+        groups = data.people.groups
+        if not spec.group:
+            raise BadRequestError(
+                'loss "group_gap" needs an attribute of users: set the training variable "group" '
+                f"to one of {', '.join(sorted(groups)) or 'those in the data (it has none)'}"
+            )
+        raise unknown("user attribute in group", spec.group, groups)
+    if "reference" in needs and spec.reference not in (POPULARITY, *data.references):
+        raise unknown("policy in reference", spec.reference, (POPULARITY, *data.references))
 
 
 def fit(
@@ -149,7 +188,12 @@ def fit(
 
     Returns:
         One fit per candidate, in the order given. A candidate whose loss is not finite fails alone.
+
+    Raises:
+        BadRequestError: If a loss asks for what the data does not have.
     """
+    for spec in specs:
+        check_losses(spec, data)
     groups: dict[tuple[object, ...], list[int]] = {}
     for index, spec in enumerate(specs):
         groups.setdefault(pack_key(spec), []).append(index)
@@ -186,14 +230,16 @@ class _Pack:
             common.layers,
             common.heads,
         )
-        initial = []
-        for seed in seeds:
-            source = torch.Generator().manual_seed(child_seed(seed, "init"))
-            shared = init_shared(self.shape, source)
-            initial.append(shared | MODELS[common.model].init(self.shape, source))
-        self.params = _stack(initial, data.device)
         self.losses = resolve(list(common.loss_weights), LOSSES)
-        self.weights = self._column([list(spec.loss_weights.values()) for spec in specs])
+        self.needs = frozenset(need for loss in self.losses for need in loss.needs)
+        self.params = _stack([self._initial(seed) for seed in seeds], data.device)
+        accurate = [loss.accuracy for loss in self.losses]
+        self.descent = Descent(
+            [COMBINE[spec.combine] for spec in specs],
+            np.array([list(spec.loss_weights.values()) for spec in specs], dtype=np.float64),
+            seeds,
+            primary=accurate.index(True) if any(accurate) else 0,
+        )
         self.temperature = self._column([spec.temperature for spec in specs])
         noise = Noise([child_seed(seed, "noise") for seed in seeds], data.device)
         self.dropout = Dropout(
@@ -215,6 +261,21 @@ class _Pack:
         self.reasons: list[str | None] = [None] * len(specs)
         self.running = [True] * len(specs)
 
+    def _initial(self, seed: int) -> dict[str, Tensor]:
+        """Parameters of one candidate; a rating task only where its loss is trained on."""
+        source = torch.Generator().manual_seed(child_seed(seed, "init"))
+        tasks = (*TASKS, RATING) if RATING in self.needs else TASKS
+        params = init_shared(self.shape, source, tasks)
+        if RATING in self.needs:
+            params[f"{RATING}.stars"] = torch.tensor(self._stars())
+        return params | MODELS[self.common.model].init(self.shape, source)
+
+    def _stars(self) -> tuple[float, float]:
+        """Mean and deviation of the training ratings."""
+        ratings = self.data.sequences.ratings
+        assert ratings is not None
+        return float(ratings.mean()), max(float(ratings.std()), 1e-6)
+
     def _column(self, values: Sequence[float] | Sequence[list[float]]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self.data.device)
 
@@ -226,95 +287,111 @@ class _Pack:
             batches = self._draw(first)
             count = min(common.check_every, common.steps - first)
             for offset in range(count):
-                self._step(first + offset, *(part[:, offset] for part in batches))
+                self._step(first + offset, {name: x[:, offset] for name, x in batches.items()})
             self._look(first + count, monitor)
             if not any(self.running):
                 break
         share = (time.perf_counter() - began) / len(self.specs)
         return [self._result(index, share) for index in range(len(self.specs))]
 
-    def _draw(self, first: int) -> tuple[Tensor, ...]:
+    def _draw(self, first: int) -> dict[str, Tensor]:
         """Examples of the steps until the next look, ``[P, T, ...]`` each."""
-        common, drawn, negatives = self.common, [], []
+        common, sequences = self.common, self.data.sequences
+        drawn: list[dict[str, NDArray[Any]]] = []
         frequency = np.cumsum(self.data.facts.log_frequency.exp().cpu().numpy())
         for seed in self.seeds:
             rng = generator(seed, "batches", first)
-            drawn.append(
-                draw(
-                    self.data.sequences,
-                    rng,
-                    steps=common.check_every,
-                    batch=common.batch,
-                    history=common.history,
-                    places=common.places,
-                    horizon=common.horizon,
-                )
+            batch = draw(
+                sequences,
+                rng,
+                steps=common.check_every,
+                batch=common.batch,
+                history=common.history,
+                places=common.places,
+                horizon=common.horizon,
             )
+            arrays = {name: getattr(batch, name) for name in ("histories", "at", "targets")}
             uniform = rng.random((common.check_every, common.negatives)) * frequency[-1]
-            negatives.append(np.searchsorted(frequency, uniform))
-        arrays = [
-            np.stack([getattr(batch, name) for batch in drawn])
-            for name in ("histories", "at", "targets", "liked")
-        ]
-        arrays.append(np.stack(negatives))
-        return tuple(torch.from_numpy(array).to(self.data.device) for array in arrays)
+            arrays["negatives"] = np.searchsorted(frequency, uniform)
+            drawn.append(arrays | {"liked": batch.liked} | self._optional(batch))
+        return {
+            name: torch.from_numpy(np.stack([one[name] for one in drawn])).to(self.data.device)
+            for name in drawn[0]
+        }
 
-    def _step(
-        self,
-        step: int,
-        histories: Tensor,
-        at: Tensor,
-        targets: Tensor,
-        liked: Tensor,
-        negatives: Tensor,
-    ) -> None:
-        losses = self._losses(histories, at, targets, liked, negatives)
+    def _optional(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """What only some losses need, of the examples' targets and of their users ``[T, B]``."""
+        found: dict[str, NDArray[Any]] = {}
+        sequences, people = self.data.sequences, self.data.people
+        if RATING in self.needs and sequences.ratings is not None:
+            mean, deviation = self._stars()
+            found["rating"] = (sequences.ratings[batch.rows] - np.float32(mean)) / deviation
+        if sequences.users is not None and people is not None:
+            users = sequences.users[batch.rows[..., 0, 0]]
+            if "group" in self.needs:
+                found["group"] = people.groups[self.common.group][users]
+            if "taste" in self.needs:
+                found["taste"] = people.tastes[users]
+            if "reference" in self.needs and self.common.reference != POPULARITY:
+                found["users"] = users
+        return found
+
+    def _step(self, step: int, batch: Mapping[str, Tensor]) -> None:
+        losses = self._losses(batch)
+        n_items = self.shape.n_items
         if self.scale is None:
-            self.scale = losses.detach().abs().clamp(min=1e-6)
-        scaled = losses / self.scale
-        bounds = self._column([loss.lower_bound(self.shape.n_items) for loss in self.losses])
-        total = torch.stack(
-            [
-                COMBINE[spec.combine](
-                    scaled[i : i + 1], self.weights[i : i + 1], (bounds / self.scale)[i : i + 1]
-                )
-                for i, spec in enumerate(self.specs)
-            ]
-        )
-        for index in torch.nonzero(~torch.isfinite(total.detach().view(-1))).view(-1).tolist():
+            units = [loss.unit(n_items) for loss in self.losses]
+            own = losses.detach().abs().clamp(min=1e-6)
+            parts = [own[:, m] if u is None else own[:, m] * 0 + u for m, u in enumerate(units)]
+            self.scale = torch.stack(parts, dim=-1)
+        bounds = self._column([loss.lower_bound(n_items) for loss in self.losses])
+        ideal = (bounds / self.scale).cpu().double().numpy()
+        finite = self.descent.backward(step, losses / self.scale, ideal, self.params)
+        for index in np.flatnonzero(~finite).tolist():
             if self.reasons[index] is None:
                 self.reasons[index] = f"loss is not finite at step {step}"
                 self.running[index] = False
-        total.sum().backward()  # type: ignore[no-untyped-call] # torch leaves it untyped
         self.optimiser.step(schedule(step, self.common.steps))
 
-    def _losses(
-        self, histories: Tensor, at: Tensor, targets: Tensor, liked: Tensor, negatives: Tensor
-    ) -> Tensor:
+    def _losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Unscaled losses ``[P, M]``."""
         params, pack = self.params, len(self.specs)
         table = item_table(params, self.data.features, self.dropout)
-        states = user_states(params, self.shape, table, histories, at, self.dropout)
-        targets = targets.reshape(pack, -1, self.common.horizon)
-        mask = targets >= 0
+        states = user_states(
+            params, self.shape, table, batch["histories"], batch["at"], self.dropout
+        )
+        targets = batch["targets"].reshape(pack, -1, self.common.horizon)
         ids = targets.clamp(min=0)
-        flat = ids.reshape(pack, -1)
-        liked_states = tower(params, "liked", states) * states.shape[-1] ** -0.5
-        vectors = gather_items(table, ids)
-        liked_logits = (liked_states.unsqueeze(2) * vectors).sum(-1)
-        liked_logits = liked_logits + torch.gather(params["liked.item_bias"], 1, flat).view_as(ids)
         inputs = LossInputs(
             states=relevance_states(params, states, self.temperature),
             table=table,
             bias=params["relevance.item_bias"],
             targets=ids,
-            mask=mask,
-            liked_logits=liked_logits,
-            liked=liked.reshape(ids.shape),
-            negatives=negatives,
+            mask=targets >= 0,
+            liked=batch["liked"].reshape(ids.shape),
+            negatives=batch["negatives"],
             items=self.data.facts,
+            **self._optional_inputs(batch, states, table, ids),
         )
         return torch.stack([loss(inputs) for loss in self.losses], dim=-1)
+
+    def _optional_inputs(
+        self, batch: Mapping[str, Tensor], states: Tensor, table: Tensor, ids: Tensor
+    ) -> dict[str, Tensor]:
+        """Inputs that some loss of the pack needs; an example has several rows of states."""
+        found: dict[str, Tensor] = {}
+        if "liked_logits" in self.needs:
+            found["liked_logits"] = task_logits(self.params, "liked", states, table, ids)
+        if RATING in self.needs:
+            found["rating"] = batch["rating"].reshape(ids.shape)
+            found["predicted_rating"] = task_logits(self.params, RATING, states, table, ids)
+        for name in ("group", "taste"):
+            if name in self.needs:
+                found[name] = batch[name].repeat_interleave(self.common.places, dim=1)
+        if "users" in batch:
+            users = batch["users"].repeat_interleave(self.common.places, dim=1)
+            found["reference"] = self.data.references[self.common.reference][users]
+        return found
 
     @torch.no_grad()
     def _look(self, step: int, monitor: Monitor) -> None:
@@ -325,6 +402,10 @@ class _Pack:
         )
         for index in range(len(self.specs)):
             if not self.running[index]:
+                continue
+            if not bool(torch.isfinite(relevance[index]).all()):
+                self.reasons[index] = f"scores are not finite after step {step}"
+                self.running[index] = False
                 continue
             value = monitor(relevance[index])
             curve = self.curves[index]

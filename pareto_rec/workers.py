@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,10 +13,15 @@ from types import TracebackType
 from typing import Any, Self
 
 import joblib
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import BrokenProcessPool
+from safetensors import SafetensorError
 
 from pareto_rec.config import Config
+from pareto_rec.errors import RunFailedError
 from pareto_rec.evaluate import Evaluator, failed
 from pareto_rec.experiment import worker_evaluator
+from pareto_rec.paths import CACHE_VARIABLE
 from pareto_rec.records import Record
 from pareto_rec.search import Trial
 from pareto_rec.threads import one_thread
@@ -20,10 +29,36 @@ from pareto_rec.threads import one_thread
 Job = Callable[[Evaluator, Any, Path], Any]  # what it takes and gives is the caller's affair
 
 
+def _begin(parent: int) -> None:
+    """Leave Ctrl-C to the parent, and end when it does, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _end_processes() -> None:
+    """Stop the worker processes and wait for their end."""
+    get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+
+
 def evaluate_pack(evaluator: Evaluator, pack: Sequence[Trial], _: Path) -> list[Record]:
-    """Records of a pack; whatever goes wrong becomes failed records with the reason."""
+    """Records of a pack; whatever goes wrong becomes failed records with the reason.
+
+    Raises:
+        RunFailedError: If a fit cannot be stored, which is no fault of a candidate.
+    """
     try:
         return evaluator.evaluate(pack)
+    except (OSError, SafetensorError) as error:
+        raise RunFailedError(
+            f"a fit cannot be stored: {error}; free some space, or set {CACHE_VARIABLE} to a "
+            "folder that can be written, and search again"
+        ) from error
     except Exception as error:  # a failed evaluation is a record, whatever failed
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return [record for trial in pack for record in failed(evaluator, trial, reason)]
@@ -56,7 +91,12 @@ class Workers:
 
     def __enter__(self) -> Self:
         if self.count > 1:
-            self.stack.enter_context(joblib.parallel_config("loky", inner_max_num_threads=1))
+            self.stack.callback(_end_processes)
+            self.stack.enter_context(
+                joblib.parallel_config(
+                    "loky", inner_max_num_threads=1, initializer=_begin, initargs=(os.getpid(),)
+                )
+            )
             self.parallel = self.stack.enter_context(
                 joblib.Parallel(n_jobs=self.count, return_as="generator_unordered", batch_size=1)
             )
@@ -78,7 +118,13 @@ class Workers:
         else:
             call = joblib.delayed(_in_worker)
             tasks = (call(job, self.config_json, self.cache, argument) for argument in arguments)
-            yield from self.parallel(tasks)
+            try:
+                yield from self.parallel(tasks)
+            except BrokenProcessPool as error:
+                raise RunFailedError(
+                    f"one of {self.count} workers died, perhaps for want of memory; what was "
+                    "recorded is kept, and fits are cached: search again with fewer --workers"
+                ) from error
 
     def evaluate(self, packs: Sequence[Sequence[Trial]]) -> Iterator[list[Record]]:
         """Records of each pack, as packs finish."""

@@ -1,1 +1,7 @@
 """Shared by all tests; its place also puts this folder's helper modules on the import path."""
+
+from __future__ import annotations
+
+from tiny_experiment import sources, tiny_cache
+
+__all__ = ["sources", "tiny_cache"]

@@ -57,10 +57,21 @@ def describe(dataset: Dataset, split: Split | None = None) -> Summary:
     }
     if split is not None:
         summary["split"] = {
+            "kind": split.kind,
             "train": len(split.validation.train),
             "validation": len(split.validation.held_out),
             "test": len(split.test.held_out),
+            "users_asked": {
+                stage.name: len(np.unique(stage.held_out.user))
+                for stage in (split.validation, split.test)
+            },
+            "users_without_history": {
+                stage.name: int((np.diff(stage.history_indptr) == 0).sum())
+                for stage in (split.validation, split.test)
+            },
+            "items_without_training_rows": int((split.test.popularity == 0).sum()),
             "late_train_share": split.late_train_share,
+            "leak": split.leak,
         }
     return summary
 
@@ -76,7 +87,8 @@ def _value(name: str, value: object) -> str:
     if name == "split" and isinstance(value, Mapping):
         parts = ", ".join(f"{part} {value[part]:,}" for part in ("train", "validation", "test"))
         late = value["late_train_share"]
-        return f"{parts}; {late:.1%} of the training rows are later than the median test row"
+        leak = f"{late:.1%} of the training rows are later than the median test row"
+        return f"{value['kind']}: {parts} rows; {value['leak'] or leak}"
     if name == "content_hash":
         return f"{str(value)[:16]}..."
     if isinstance(value, Mapping):

@@ -138,8 +138,9 @@ class Dataset:
 class Stage:
     """One question put to a recommender: learn from `train`, read `history`, predict `held_out`.
 
-    The validation stage has ``history = train``; the test stage adds the validation rows to the
-    history. Whoever holds only the validation stage cannot see test data.
+    The validation stage has ``history = train`` (and, where users are held out altogether, their
+    first rows); the test stage adds the validation rows to the history. Whoever holds only the
+    validation stage cannot see test data.
 
     Attributes:
         name: ``"validation"`` or ``"test"``.
@@ -190,8 +191,12 @@ class Split:
         test: Opened once, by ``confirm``.
         late_train_share: Share of training rows later than the median test row: a per-user split of
             sign-up sessions lets a model learn from the future of other users.
+        kind: Registered name of the way it was cut.
+        leak: The same and what else must be known of the cut, in one line for people.
     """
 
     validation: Stage
     test: Stage
     late_train_share: float
+    kind: str = "per_user"
+    leak: str = ""

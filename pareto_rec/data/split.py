@@ -1,67 +1,158 @@
-"""Per-user split by time."""
+"""From a data set to what search and confirmation see: the registry of splits."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pareto_rec.data.cuts import (
+    HashArray,
+    Log,
+    Mask,
+    Parts,
+    cold_items,
+    cold_users,
+    global_time,
+    leave_last_out,
+    pair_hash,
+    per_user,
+    random_rows,
+)
 from pareto_rec.data.schema import Dataset, IntArray, Interactions, Split, Stage
-from pareto_rec.errors import BadRequestError
+from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.seeds import child_seed
 
-HashArray = NDArray[np.uint64]
+
+@dataclass(frozen=True)
+class Kind:
+    """A registered way to split.
+
+    Attributes:
+        cut: Says which rows belong where.
+        name: As written in a config.
+        shares: Whether the shares of validation and test have a say.
+        revision: Part of the content hash; changed when the parts change for the same request.
+    """
+
+    cut: Callable[[Log], Parts]
+    name: str
+    shares: bool = True
+    revision: str = "1"
 
 
-def split_per_user(dataset: Dataset, *, validation: float, test: float, seed: int) -> Split:
-    """Hold out each user's last rows: the very last for the test, those before for validation.
+_KINDS = (
+    Kind(per_user, "per_user", revision="per-user-by-time-2"),
+    Kind(leave_last_out, "leave_last_out", shares=False),
+    Kind(global_time, "global_time"),
+    Kind(random_rows, "random"),
+    Kind(cold_items, "cold_items"),
+    Kind(cold_users, "cold_users"),
+)
+SPLITS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})
 
-    Of a user's ``n`` rows the first ``floor(n * (1 - validation - test))``, one at least, are for
-    training, those up to ``floor(n * (1 - test))`` for validation and the rest for the test. Rows
-    of one moment are ordered by a seeded hash of the original user and item ids: neither the order
-    of the file nor the numbering of users and items has a say.
+
+def split_kind(name: str) -> Kind:
+    """A registered kind of split.
+
+    Raises:
+        BadRequestError: If there is none of that name.
+    """
+    if name not in SPLITS:
+        raise unknown("kind of split", name, SPLITS)
+    return SPLITS[name]
+
+
+def split(dataset: Dataset, kind: str, *, validation: float, test: float, seed: int) -> Split:
+    """Cut a data set into train, validation and test.
+
+    Rows of one moment are ordered by a seeded hash of the original user and item ids: neither the
+    order of the file nor the numbering of users and items has a say.
 
     Args:
         dataset: What to split; not altered.
-        validation: Share of each user's rows, above 0.
-        test: Share of each user's rows, above 0; both together below 1.
-        seed: Orders ties in time.
+        kind: A name in `SPLITS`.
+        validation: Share for validation, above 0; of what, the kind says.
+        test: Share for the test, above 0; both together below 1.
+        seed: Orders ties in time, and draws what is drawn.
 
     Raises:
-        BadRequestError: If a share is out of range, or a part would be empty.
+        BadRequestError: If the kind is not known, a share is out of range, or a part is empty.
     """
+    chosen = split_kind(kind)
     _check_shares(validation, test)
-    rows = _ordered(dataset, seed)
-    counts = np.bincount(rows.user, minlength=len(dataset.users)).astype(np.int64)
-    kept = np.maximum(_floor(counts * (1 - validation - test)), np.minimum(counts, 1))
-    known = np.maximum(_floor(counts * (1 - test)), kept)
-    n_test, n_validation = counts - known, known - kept
-    left = np.cumsum(counts)[rows.user] - np.arange(len(rows)) - 1  # rows of the user still to come
-    in_test = left < n_test[rows.user]
-    in_validation = ~in_test & (left < (n_test + n_validation)[rows.user])
-    parts = {"validation": in_validation, "test": in_test, "train": ~(in_test | in_validation)}
-    for name, mask in parts.items():
-        if not mask.any():
-            raise BadRequestError(
-                f"the {name} part of {dataset.name} is empty: no user has enough rows for "
-                f"validation = {validation:g} and test = {test:g} (largest: {counts.max(initial=0)}"
-                " rows); raise the share or bring more data"
-            )
-    train, held, last = (_take(rows, parts[name]) for name in ("train", "validation", "test"))
+    user_hash, item_hash = (
+        _id_hash(ids, child_seed(seed, "split", label))
+        for ids, label in ((dataset.users.ids, "user"), (dataset.items.ids, "item"))
+    )
+    rows = _ordered(dataset.interactions, user_hash, item_hash)
+    log = Log(rows, user_hash, item_hash, validation, test)
+    parts = chosen.cut(log)
+    for name in ("train", "validation", "test"):
+        if not getattr(parts, name).any():
+            raise _empty(dataset.name, chosen, name, log)
+    shares = f"{validation!r} {test!r}" if chosen.shares else ""
+    label = chosen.revision if kind == "per_user" else f"{kind}-{chosen.revision}"
     ordered = Dataset(dataset.name, rows, dataset.items, dataset.users)
-    base = f"per-user-by-time-2 {ordered.content_hash} {validation!r} {test!r} {seed}"
+    return _stages(ordered, parts, kind, f"{label} {ordered.content_hash} {shares} {seed}")
+
+
+def split_per_user(dataset: Dataset, *, validation: float, test: float, seed: int) -> Split:
+    """:func:`split` of the kind ``per_user``."""
+    return split(dataset, "per_user", validation=validation, test=test, seed=seed)
+
+
+def _stages(dataset: Dataset, parts: Parts, kind: str, label: str) -> Split:
+    rows = dataset.interactions
+    train, held, last = (_take(rows, part) for part in (parts.train, parts.validation, parts.test))
 
     def stage(name: str, history: Interactions, held_out: Interactions) -> Stage:
-        digest = hashlib.sha256(f"{base} {name}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{label} {name}".encode()).hexdigest()
         return Stage(name, train, history, held_out, dataset.items, dataset.users, digest)
 
-    return Split(
-        stage("validation", train, held),
-        stage("test", _take(rows, ~in_test), last),
-        late_train_share=float((train.time > np.median(last.time)).mean()),
+    known = _with(parts.train, parts.validation_context)
+    later = _with(known | parts.validation, parts.test_context)
+    history = train if known is parts.train else _take(rows, known)
+    validation = stage("validation", history, held)
+    test = stage("test", _take(rows, later), last)
+    late = float((train.time > np.median(last.time)).mean())
+    return Split(validation, test, late, kind, _leak(validation, test, late))
+
+
+def _with(mask: Mask, more: Mask | None) -> Mask:
+    return mask if more is None else mask | more
+
+
+def _leak(validation: Stage, test: Stage, late: float) -> str:
+    """What a split leaks, and whom it asks about that training does not know, in one line."""
+    train, last = validation.train, test.held_out
+    users, items = (
+        float((~np.isin(getattr(last, name), getattr(train, name))).mean())
+        for name in ("user", "item")
+    )
+    first = np.full(test.shape[0], np.iinfo(np.int64).max)
+    np.minimum.at(first, last.user, last.time)
+    own = train.time > first[train.user]
+    said = [f"{late:.0%} of the training rows are later than the median test row"]
+    if own.any():
+        said.append(f"{own.mean():.0%} are later than a test row of their own user")
+    for share, what in ((users, "users"), (items, "items")):
+        if share:
+            said.append(f"{share:.1%} of the test rows are of {what} without training rows")
+    return "; ".join(said)
+
+
+def _empty(data: str, kind: Kind, part: str, log: Log) -> BadRequestError:
+    most = int(log.counts()[0].max(initial=0))
+    asked = f" for validation = {log.validation:g} and test = {log.test:g}" if kind.shares else ""
+    advice = "raise the share or bring more data" if kind.shares else "bring more data"
+    return BadRequestError(
+        f"the {part} part of {data} is empty: its {len(log.rows)} rows (at most {most} of one "
+        f'user) do not suffice for the split "{kind.name}"{asked}; {advice}'
     )
 
 
@@ -76,19 +167,9 @@ def _check_shares(validation: float, test: float) -> None:
         )
 
 
-def _floor(values: NDArray[np.floating[Any]]) -> IntArray:
-    # 0.29 * 100 is 28.999999999999996: the nudge keeps it from losing a row.
-    floors: IntArray = np.floor(values + 1e-9).astype(np.int64)
-    return floors
-
-
-def _ordered(dataset: Dataset, seed: int) -> Interactions:
+def _ordered(rows: Interactions, user_hash: HashArray, item_hash: HashArray) -> Interactions:
     """All rows by user, time and tie hash; rows alike in all three by their signals."""
-    rows = dataset.interactions
-    ties = _pair_hash(
-        _id_hash(dataset.users.ids, child_seed(seed, "split", "user"))[rows.user],
-        _id_hash(dataset.items.ids, child_seed(seed, "split", "item"))[rows.item],
-    )
+    ties = pair_hash(user_hash[rows.user], item_hash[rows.item])
     keys: list[NDArray[np.generic]] = [ties, rows.time, rows.user]
     order = np.lexsort(keys)
     same = np.ones(max(len(order) - 1, 0), dtype=bool)
@@ -99,7 +180,7 @@ def _ordered(dataset: Dataset, seed: int) -> Interactions:
     return _take(rows, order)
 
 
-def _take(rows: Interactions, which: IntArray | NDArray[np.bool_]) -> Interactions:
+def _take(rows: Interactions, which: IntArray | Mask) -> Interactions:
     """Rows as read-only arrays."""
     taken = rows.take(which)
     for array in (taken.user, taken.item, taken.time):
@@ -114,12 +195,3 @@ def _id_hash(ids: Sequence[str], key: int) -> HashArray:
     secret = key.to_bytes(8, "big")
     raw = b"".join(hashlib.blake2b(id_.encode(), digest_size=8, key=secret).digest() for id_ in ids)
     return np.frombuffer(raw, dtype=">u8").astype(np.uint64)
-
-
-def _pair_hash(first: HashArray, second: HashArray) -> HashArray:
-    """Mix two hashes per row into one (finaliser of SplitMix64, Steele et al. 2014)."""
-    mixed: HashArray = first + second * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(31)
-    return mixed

@@ -1,19 +1,26 @@
 """Losses and the ways to combine them."""
 
-from pareto_rec.losses.accuracy import Liked, SampledSoftmax, Softmax
+from pareto_rec.losses.accuracy import BPR, Liked, Rating, SampledSoftmax, Softmax
 from pareto_rec.losses.base import ItemFacts, Loss, LossInputs
-from pareto_rec.losses.beyond_accuracy import NegativeEntropy, Popularity, Similarity
+from pareto_rec.losses.beyond_accuracy import Exposure, NegativeEntropy, Popularity, Similarity
 from pareto_rec.losses.combine import COMBINE
+from pareto_rec.losses.people import Calibration, GroupGap, ReferenceKL
 
 LOSSES: dict[str, Loss] = {
     loss.name: loss
     for loss in (
         Softmax(),
         SampledSoftmax(),
+        BPR(),
         Liked(),
+        Rating(),
         NegativeEntropy(),
         Similarity(),
         Popularity(),
+        Exposure(),
+        GroupGap(),
+        Calibration(),
+        ReferenceKL(),
     )
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from pareto_rec.losses.base import Loss, LossInputs
 
@@ -36,20 +36,7 @@ class SampledSoftmax(Loss):
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
         """Value per candidate ``[P]``, in nats."""
-        pack, rows, width = inputs.states.shape
-        flat = inputs.targets.reshape(pack, -1)
-        target_vectors = torch.gather(inputs.table, 1, flat.unsqueeze(-1).expand(-1, -1, width))
-        target_vectors = target_vectors.view(pack, rows, -1, width)
-        correction = inputs.bias - inputs.items.log_frequency
-        positive = torch.einsum("prd,prhd->prh", inputs.states, target_vectors)
-        positive = positive + torch.gather(correction, 1, flat).view_as(positive)
-        index = inputs.negatives.unsqueeze(-1).expand(-1, -1, width)
-        negative_vectors = torch.gather(inputs.table, 1, index)
-        negative = torch.baddbmm(
-            torch.gather(correction, 1, inputs.negatives)[:, None],
-            inputs.states,
-            negative_vectors.transpose(1, 2),
-        )
+        positive, negative = _logits(inputs, inputs.bias - inputs.items.log_frequency)
         same = inputs.targets.unsqueeze(-1) == inputs.negatives[:, None, None]
         others = negative.unsqueeze(2).expand(-1, -1, positive.shape[2], -1)
         others = others.masked_fill(same, float("-inf"))
@@ -57,14 +44,68 @@ class SampledSoftmax(Loss):
         return inputs.mean_over_targets(torch.logsumexp(everything, dim=-1) - positive)
 
 
+class BPR(Loss):
+    """Chance that a target does not outrank an item drawn at random, on a logistic scale.
+
+    ``-mean_h mean_j log sigmoid(s(target_h) - s(j))`` over the drawn items j other than the target:
+    BPR-Opt of Rendle et al. (UAI 2009, section 4.1; its regulariser is the optimiser's decay).
+    Items are drawn from the smoothed popularity rather than uniformly, so that they are hard.
+    """
+
+    name = "bpr"
+    accuracy = True
+
+    def __call__(self, inputs: LossInputs, /) -> Tensor:
+        """Value per candidate ``[P]``, in nats; 0 where every drawn item is the target."""
+        positive, negative = _logits(inputs, inputs.bias)
+        other = inputs.targets.unsqueeze(-1) != inputs.negatives[:, None, None]
+        values = -logsigmoid(positive.unsqueeze(-1) - negative.unsqueeze(2)) * other
+        return inputs.mean_over_targets(values.sum(-1) / other.sum(-1).clamp(min=1))
+
+
+def _logits(inputs: LossInputs, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits of targets ``[P, R, H]`` and negatives ``[P, R, S]`` with ``bias [P, N]`` added."""
+    pack, rows, width = inputs.states.shape
+    flat = inputs.targets.reshape(pack, -1)
+    target_vectors = torch.gather(inputs.table, 1, flat.unsqueeze(-1).expand(-1, -1, width))
+    target_vectors = target_vectors.view(pack, rows, -1, width)
+    positive = torch.einsum("prd,prhd->prh", inputs.states, target_vectors)
+    positive = positive + torch.gather(bias, 1, flat).view_as(positive)
+    index = inputs.negatives.unsqueeze(-1).expand(-1, -1, width)
+    negative = torch.baddbmm(
+        torch.gather(bias, 1, inputs.negatives)[:, None],
+        inputs.states,
+        torch.gather(inputs.table, 1, index).transpose(1, 2),
+    )
+    return positive, negative
+
+
 class Liked(Loss):
     """Binary cross-entropy of the second task on watched items: liked, given watched."""
 
     name = "liked"
+    needs = frozenset({"liked_logits"})
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
         """Value per candidate ``[P]``, in nats."""
         values = binary_cross_entropy_with_logits(
-            inputs.liked_logits, inputs.liked, reduction="none"
+            inputs.part("liked_logits"), inputs.liked, reduction="none"
         )
         return inputs.mean_over_targets(values)
+
+
+class Rating(Loss):
+    """Squared error of predicted ratings: ``mean_h (predicted - true)^2``.
+
+    Ratings are standardised by their training mean and deviation, so that always predicting the
+    mean costs 1 on any scale of ratings; multiply by the variance for squared stars. The squared
+    error of Koren, Bell & Volinsky (IEEE Computer 2009, eq. 2) without its regulariser.
+    """
+
+    name = "rating"
+    needs = frozenset({"rating", "predicted_rating"})
+
+    def __call__(self, inputs: LossInputs, /) -> Tensor:
+        """Value per candidate ``[P]``, in variances of the training ratings."""
+        error = inputs.part("predicted_rating") - inputs.part("rating")
+        return inputs.mean_over_targets(error.square())

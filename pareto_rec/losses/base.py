@@ -39,10 +39,20 @@ class LossInputs:
         bias: Item biases of the relevance task ``[P, N]``.
         targets: Items that follow ``[P, R, H]``.
         mask: ``[P, R, H]``, True where there is a target; every row has one at least.
-        liked_logits: Logits of the second task at the targets ``[P, R, H]``.
-        liked: Its labels ``[P, R, H]`` in {0, 1}.
+        liked: Labels of the second task ``[P, R, H]`` in {0, 1}.
         negatives: Items drawn from the smoothed popularity ``[P, S]``.
         items: Facts about the catalogue.
+
+    The rest is there only where a loss :attr:`Loss.needs` it:
+
+    Attributes:
+        liked_logits: Logits of the second task at the targets ``[P, R, H]``.
+        rating: Ratings of the targets ``[P, R, H]`` with mean 0 and deviation 1 over training.
+        predicted_rating: What the rating task predicts for them ``[P, R, H]``.
+        group: 0/1 membership of the row's user in each group ``[P, R, G]``; all 0 where unknown.
+        taste: Category shares of the user's training rows ``[P, R, C]``, summing to 1; all 0 where
+            none has a category.
+        reference: Log-probabilities of a fixed policy ``[P, R, N]``; None stands for popularity.
     """
 
     states: Tensor
@@ -50,10 +60,15 @@ class LossInputs:
     bias: Tensor
     targets: Tensor
     mask: Tensor
-    liked_logits: Tensor
     liked: Tensor
     negatives: Tensor
     items: ItemFacts
+    liked_logits: Tensor | None = None
+    rating: Tensor | None = None
+    predicted_rating: Tensor | None = None
+    group: Tensor | None = None
+    taste: Tensor | None = None
+    reference: Tensor | None = None
 
     @cached_property
     def log_probs(self) -> Tensor:
@@ -66,10 +81,24 @@ class LossInputs:
         """The predicted distribution ``[P, R, N]``."""
         return self.log_probs.exp()
 
+    def row_means(self, values: Tensor) -> Tensor:
+        """Mean of ``values [P, R, H]`` over the targets of a row: ``[P, R]``."""
+        return (values * self.mask).sum(-1) / self.mask.sum(-1)
+
     def mean_over_targets(self, values: Tensor) -> Tensor:
         """Mean of ``values [P, R, H]`` over the targets of a row, then over rows: ``[P]``."""
-        per_row = (values * self.mask).sum(-1) / self.mask.sum(-1)
-        return per_row.mean(-1)
+        return self.row_means(values).mean(-1)
+
+    def part(self, name: str) -> Tensor:
+        """An optional part that the caller's loss needs.
+
+        Raises:
+            ValueError: If it is absent.
+        """
+        value: Tensor | None = getattr(self, name)
+        if value is None:
+            raise ValueError(f'loss inputs have no "{name}"')
+        return value
 
 
 class Loss(ABC):
@@ -80,14 +109,26 @@ class Loss(ABC):
         lower_bound: Smallest possible value as a function of the catalogue's size, subtracted where
             a way to combine compares losses with their ideal.
         accuracy: Whether its weight keeps a floor.
+        needs: Optional parts of the inputs that it reads; what no loss of a fit needs is not
+            computed.
     """
 
     name: ClassVar[str]
     accuracy: ClassVar[bool] = False
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def lower_bound(self, n_items: int) -> float:  # noqa: ARG002 - most bounds do not depend on it
         """Smallest possible value for a catalogue of that size."""
         return 0.0
+
+    def unit(self, n_items: int) -> float | None:  # noqa: ARG002 - few know their unit
+        """What values are divided by before they are weighted.
+
+        Returns:
+            None for the size of the value at initialisation, which suits every loss that does not
+            start near 0; else the unit.
+        """
+        return None
 
     @abstractmethod
     def __call__(self, inputs: LossInputs, /) -> Tensor:

@@ -1,4 +1,4 @@
-"""Losses on the predicted distribution: entropy, similarity, popularity."""
+"""Losses on the predicted distribution: entropy, similarity, popularity, exposure."""
 
 from __future__ import annotations
 
@@ -56,3 +56,24 @@ class Popularity(Loss):
     def __call__(self, inputs: LossInputs, /) -> Tensor:
         """Value per candidate ``[P]``, in [0, 1]."""
         return torch.matmul(inputs.probs, inputs.items.log_popularity).mean(-1)
+
+
+class Exposure(Loss):
+    """Concentration of the exposure that all rows together give to the items.
+
+    ``sum_i m_i^2`` with ``m_i`` the mean over rows of ``p_i``: the index of Herfindahl (1950) and
+    Hirschman (1945), whose inverse is the number of items that would share the exposure equally
+    (Hill, Ecology 1973, order 2). Unlike the entropy of each row it asks for variety between
+    people: everybody may be sure, of different items. Estimated on a batch of R rows it is too
+    large by about ``(mean_r sum_i p_ri^2 - sum_i m_i^2) / R``.
+    """
+
+    name = "exposure"
+
+    def lower_bound(self, n_items: int) -> float:
+        """``1 / N``: every item gets the same."""
+        return 1.0 / n_items
+
+    def __call__(self, inputs: LossInputs, /) -> Tensor:
+        """Value per candidate ``[P]``, in [1 / N, 1]."""
+        return inputs.probs.mean(1).square().sum(-1)

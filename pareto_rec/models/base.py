@@ -18,6 +18,7 @@ from torch import Tensor
 Params = Mapping[str, Tensor]
 
 TASKS = ("relevance", "liked")
+RATING = "rating"  # a third task, there only where its loss is trained on
 
 
 @dataclass(frozen=True)
@@ -121,16 +122,16 @@ class Model(ABC):
         """
 
 
-def init_shared(shape: Shape, generator: torch.Generator) -> dict[str, Tensor]:
+def init_shared(
+    shape: Shape, generator: torch.Generator, tasks: Sequence[str] = TASKS
+) -> dict[str, Tensor]:
     """Parameters of the item table and the task towers for one candidate."""
     width = shape.width
     params = {
         "item.project": init_linear(shape.feature_dim, width, generator),
         "item.embed": torch.randn(shape.n_items, width, generator=generator) * 0.02,
-        "item.scale": torch.ones(width),
-        "item.shift": torch.zeros(width),
     }
-    for task in TASKS:
+    for task in tasks:
         params[f"{task}.in"] = init_linear(width, width, generator)
         params[f"{task}.in_bias"] = torch.zeros(width)
         params[f"{task}.out"] = torch.zeros(width, width)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pareto_rec.models import MODELS
-from pareto_rec.models.base import Dropout, Params, Shape, item_table, tower
+from pareto_rec.models.base import RATING, Dropout, Params, Shape, gather_items, item_table, tower
 
 
 def user_states(
@@ -39,6 +39,55 @@ def relevance_states(params: Params, states: Tensor, temperature: Tensor) -> Ten
     scale = states.shape[-1] ** -0.5 / temperature
     scaled: Tensor = tower(params, "relevance", states) * scale.view(-1, 1, 1)
     return scaled
+
+
+def task_logits(params: Params, task: str, states: Tensor, table: Tensor, ids: Tensor) -> Tensor:
+    """Logits of a task at some items, without temperature.
+
+    Args:
+        params: Stacked parameters of a pack.
+        task: Its name.
+        states: States of the shared bottom ``[P, R, D]``.
+        table: Item vectors ``[P, N, D]``.
+        ids: Items ``[P, R, H]``.
+
+    Returns:
+        ``[P, R, H]``.
+    """
+    scaled = tower(params, task, states) * states.shape[-1] ** -0.5
+    flat = ids.reshape(len(ids), -1)
+    bias = torch.gather(params[f"{task}.item_bias"], 1, flat).view_as(ids)
+    logits: Tensor = (scaled.unsqueeze(2) * gather_items(table, ids)).sum(-1)
+    return logits + bias
+
+
+def predicted_ratings(params: Params, shape: Shape, features: Tensor, histories: Tensor) -> Tensor:
+    """Predicted ratings of every item for every user, in stars.
+
+    Args:
+        params: Stacked parameters of a pack that was trained on the loss ``rating``; they hold the
+            mean and the deviation of the training ratings.
+        shape: Shape of the pack.
+        features: Backbone features of the items ``[N, F]``.
+        histories: ``[users, L]``, right-aligned, -1 where there is none.
+
+    Returns:
+        ``[P, users, N]``.
+
+    Raises:
+        KeyError: If the parameters have no rating task.
+    """
+    stars = params[f"{RATING}.stars"]
+    table = item_table(params, features, None)
+    shared = histories.unsqueeze(0).expand(len(stars), -1, -1)
+    last = torch.full(
+        (len(stars), len(histories), 1), histories.shape[1] - 1, device=features.device
+    )
+    states = user_states(params, shape, table, shared, last)
+    scaled = tower(params, RATING, states) * states.shape[-1] ** -0.5
+    bias = params[f"{RATING}.item_bias"][:, None]
+    standard = torch.baddbmm(bias, scaled, table.transpose(1, 2))
+    return stars[:, 0, None, None] + stars[:, 1, None, None] * standard
 
 
 def catalogue_scores(

@@ -61,7 +61,7 @@ class SelfAttention(Model):
         """User states ``[P, B, Q, D]`` after the given places."""
         _, batch, length = histories.shape
         mask = histories >= 0
-        x = gather_items(table, histories.clamp(min=0))
+        x = gather_items(table, histories.clamp(min=0)) * mask.unsqueeze(-1)
         if dropout is not None:
             x = x * dropout.noise.keep((batch, length, 1), dropout.hidden)
         bias = self._bias(params, mask)

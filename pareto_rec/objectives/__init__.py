@@ -1,7 +1,8 @@
 """What is measured: the registry of objectives, and how their names are read.
 
-A name is ``family@k`` (``ndcg@10``), ``family@k[signal]`` (``ndcg@10[liked]``), ``family`` for
-costs (``train_seconds``), or ``group(objective by attribute)`` (``worst(ndcg@10 by gender)``).
+A name is ``family@k`` (``ndcg@10``), ``family@k[signal]`` (``ndcg@10[liked]``), ``family`` or
+``family[signal]`` for what looks at no list (``train_seconds``, ``mse[liked]``), or
+``group(objective by attribute)`` (``worst(ndcg@10 by gender)``).
 """
 
 from __future__ import annotations
@@ -11,20 +12,29 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.objectives.base import (
-    Catalogue,
-    HeldOut,
-    Objective,
-    Outcome,
-    SetObjective,
-    UserObjective,
+from pareto_rec.objectives.auc import AUC
+from pareto_rec.objectives.base import Objective, SetObjective, UserObjective
+from pareto_rec.objectives.calibration import Calibration, Personalization
+from pareto_rec.objectives.cost import (
+    Flops,
+    LatencyMedian,
+    LatencyTail,
+    Parameters,
+    TrainSeconds,
 )
-from pareto_rec.objectives.cost import TrainSeconds
-from pareto_rec.objectives.distribution import CategoryEntropy, Coverage, ExposureGini
-from pareto_rec.objectives.diversity import IntraListDistance
-from pareto_rec.objectives.fairness import GroupObjective, WorstGroup
-from pareto_rec.objectives.novelty import EPC
-from pareto_rec.objectives.ranking import MRR, NDCG, Recall, TailNDCG
+from pareto_rec.objectives.distribution import (
+    CategoryEntropy,
+    CategoryExposure,
+    Coverage,
+    ExposureGini,
+    TailExposure,
+)
+from pareto_rec.objectives.diversity import IntraListDistance, TextDistance
+from pareto_rec.objectives.fairness import Gap, GroupObjective, Ratio, WorstGroup
+from pareto_rec.objectives.novelty import EPC, Novelty, ProfileDistance
+from pareto_rec.objectives.outcome import Catalogue, HeldOut, Outcome, Predicted
+from pareto_rec.objectives.prediction import MSE, RMSE
+from pareto_rec.objectives.ranking import F1, MRR, NDCG, Hit, Precision, Recall, TailNDCG
 
 __all__ = [
     "FAMILIES",
@@ -34,6 +44,7 @@ __all__ = [
     "HeldOut",
     "Objective",
     "Outcome",
+    "Predicted",
     "SetObjective",
     "UserObjective",
     "parse",
@@ -41,17 +52,34 @@ __all__ = [
 
 _FAMILIES: tuple[type[Objective], ...] = (
     NDCG,
+    Precision,
     Recall,
+    F1,
+    Hit,
     MRR,
+    AUC,
     TailNDCG,
+    MSE,
+    RMSE,
     IntraListDistance,
-    EPC,
+    TextDistance,
     CategoryEntropy,
+    EPC,
+    Novelty,
+    ProfileDistance,
+    Calibration,
+    Personalization,
     Coverage,
     ExposureGini,
+    TailExposure,
+    CategoryExposure,
     TrainSeconds,
+    Parameters,
+    Flops,
+    LatencyMedian,
+    LatencyTail,
 )
-_GROUPS: tuple[type[GroupObjective], ...] = (WorstGroup,)
+_GROUPS: tuple[type[GroupObjective], ...] = (WorstGroup, Gap, Ratio)
 
 FAMILIES: Mapping[str, type[Objective]] = MappingProxyType({c.family: c for c in _FAMILIES})
 """Family -> objective made from ``(k, signal)``."""

@@ -1,6 +1,7 @@
-"""How recommendations spread over categories and over the catalogue.
+"""How recommendations spread over categories, over the catalogue, and over groups of items.
 
-Random lists win coverage and Gini, so report or constrain those rather than search on them.
+Random lists win coverage, Gini and tail exposure, so report or constrain those rather than search
+on them.
 """
 
 from __future__ import annotations
@@ -8,8 +9,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.objectives.base import Outcome, SetObjective, UserObjective, sum_over_places
+from pareto_rec.objectives.base import SetObjective, UserObjective
+from pareto_rec.objectives.outcome import Outcome, sum_over_places
 from pareto_rec.objectives.ranking import discounts
+
+
+def exposure(lists: NDArray[np.int64], n_items: int) -> NDArray[np.float64]:
+    """Exposure per item ``[items]``: the discounts of the places that it has in ``[users, k]``."""
+    weight = np.broadcast_to(discounts(lists.shape[1]), lists.shape)[lists >= 0]
+    return np.bincount(lists[lists >= 0], weights=weight, minlength=n_items).astype(np.float64)
 
 
 class CategoryEntropy(UserObjective):
@@ -81,10 +89,64 @@ class ExposureGini(SetObjective):
         """One number for all lists; NaN where nothing is shown."""
         lists = self.top(outcome)
         size = len(outcome.catalogue.items)
-        weight = np.broadcast_to(discounts(self.k), lists.shape)[lists >= 0]
-        exposure = np.sort(np.bincount(lists[lists >= 0], weights=weight, minlength=size))
-        total = exposure.sum()
+        rising = np.sort(exposure(lists, size))
+        total = rising.sum()
         if total == 0:
             return float("nan")
         ranks = 2.0 * np.arange(1, size + 1) - size - 1
-        return float(np.clip(ranks @ exposure / (size * total), 0.0, 1.0))
+        return float(np.clip(ranks @ rising / (size * total), 0.0, 1.0))
+
+
+class TailExposure(UserObjective):
+    """Share of the exposure of one user's list that goes to items outside the head.
+
+    A place gives exposure ``1 / log2(place + 1)``; the head is the smallest set of most popular
+    items with half of the training rows, so .5 gives the tail what it had in training. Empty lists
+    are left out (NaN).
+
+    Misleads: it needs no relevance, and random lists win: the tail holds most of the catalogue.
+    Report or constrain it, and search on ``tail_ndcg``, which counts hits.
+
+    Source: Singh and Joachims, Fairness of exposure in rankings, KDD 2018; head and tail as in
+    Abdollahpouri, Burke and Mobasher, RecSys 2017.
+    """
+
+    family = "tail_exposure"
+    maximise = True
+    reference = 0.0
+
+    def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
+        """Values ``[users]``."""
+        lists = self.top(outcome)
+        shown = lists >= 0
+        total = shown @ discounts(self.k)
+        tail = (shown & ~outcome.catalogue.head[lists]) @ discounts(self.k)
+        return np.asarray(tail / np.where(total > 0, total, np.nan))
+
+
+class CategoryExposure(SetObjective):
+    """How far the exposure of the categories is from their share of training rows; 0 is equal.
+
+    Total variation ``1/2 sum over categories |share of exposure - share of training rows|``: the
+    share of exposure that would have to move. Items spread what they have evenly over their
+    categories; those without any count for nothing.
+
+    Misleads: what was popular in training is not what is fair or wanted now; small categories count
+    for little; lists that are wrong for everybody may add up to the right shares.
+
+    Source: Singh and Joachims, Fairness of exposure in rankings, KDD 2018 (disparate treatment,
+    with training rows as merit).
+    """
+
+    family = "category_exposure"
+    maximise = False
+    reference = 0.2  # on MovieLens 100K popularity .23, other experts .11 to .14, random lists .14
+
+    def value(self, outcome: Outcome, /) -> float:
+        """One number for all lists; NaN where no category is shown or none was in training."""
+        catalogue = outcome.catalogue
+        given = exposure(self.top(outcome), len(catalogue.items)) @ catalogue.category_shares
+        merited = catalogue.popularity @ catalogue.category_shares
+        if not given.sum() or not merited.sum():
+            return float("nan")
+        return float(np.abs(given / given.sum() - merited / merited.sum()).sum() / 2)

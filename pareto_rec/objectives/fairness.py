@@ -12,8 +12,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.errors import unknown
-from pareto_rec.objectives.base import Catalogue, Outcome, SetObjective, UserObjective
+from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.objectives.base import SetObjective, UserObjective
+from pareto_rec.objectives.outcome import Catalogue, Outcome
 
 
 class GroupObjective(SetObjective):
@@ -32,15 +33,22 @@ class GroupObjective(SetObjective):
         super().__init__(base.k, base.signal)
         self.base = base
         self.attribute = attribute
+        self.needs, self.measured, self.replayed = base.needs, base.measured, base.replayed
         self.name = f"{self.family}({base.name} by {attribute})"
 
     @abstractmethod
     def combine(self, means: NDArray[np.float64], /) -> float:
         """One number from the means of the groups ``[groups]``, at least one, none of them NaN."""
 
-    def check(self, *, signals: Collection[str], attributes: Collection[str]) -> None:
-        """Refuse a signal or an attribute that the data does not have."""
-        self.base.check(signals=signals, attributes=attributes)
+    def check(
+        self,
+        *,
+        signals: Collection[str],
+        attributes: Collection[str],
+        predicted: Collection[str] | None = None,
+    ) -> None:
+        """Refuse a signal or an attribute that the data or the experiment does not have."""
+        self.base.check(signals=signals, attributes=attributes, predicted=predicted)
         if self.attribute not in attributes:
             raise unknown(f"user attribute in objective {self.name}:", self.attribute, attributes)
 
@@ -84,8 +92,69 @@ class WorstGroup(GroupObjective):
         self.unit = base.unit
         self.reference = base.reference
         self.bounds = base.bounds
-        self.measured = base.measured
 
     def combine(self, means: NDArray[np.float64], /) -> float:
         """The smallest mean, or the largest where less is better."""
         return float(means.min() if self.maximise else means.max())
+
+
+class Gap(GroupObjective):
+    """Largest mean of any group less the smallest; 0 where all groups fare alike.
+
+    In the unit of the base objective. NaN where fewer than two groups could be measured.
+
+    Misleads: lists that are useless to everybody have no gap, so it needs the base objective beside
+    it; the more groups and the smaller they are, the larger it is by chance alone.
+
+    Source: Ekstrand et al., All the cool kids, how do they fit in?, FAT* 2018 (utility of a
+    recommender by age and gender).
+    """
+
+    family = "gap"
+
+    def __init__(self, base: UserObjective, attribute: str) -> None:
+        super().__init__(base, attribute)
+        low, high = base.bounds
+        self.maximise = False
+        self.unit = base.unit
+        self.bounds = (0.0, high - low)
+        # a tenth of the whole range; without an end to the range, the base's own yardstick
+        self.reference = (high - low) / 10 if np.isfinite(high - low) else abs(base.reference)
+
+    def combine(self, means: NDArray[np.float64], /) -> float:
+        """Largest less smallest mean."""
+        return float(means.max() - means.min()) if len(means) > 1 else float("nan")
+
+
+class Ratio(GroupObjective):
+    """Smallest mean of any group divided by the largest; 1 where all groups fare alike.
+
+    Free of the unit of the base objective, whose values must not be negative. NaN where fewer than
+    two groups could be measured, or all means are 0.
+
+    Misleads: it says nothing about the level, only about proportion; small means make it jump; the
+    four fifths that law takes as a yardstick are a convention, no test.
+
+    Source: Uniform Guidelines on Employee Selection Procedures, 29 CFR 1607.4 D, 1978; Feldman
+    et al., Certifying and removing disparate impact, KDD 2015.
+    """
+
+    family = "ratio"
+
+    def __init__(self, base: UserObjective, attribute: str) -> None:
+        super().__init__(base, attribute)
+        if base.bounds[0] < 0:
+            raise BadRequestError(
+                f"objective {self.name} divides by a value that may be negative: write "
+                f'"gap({base.name} by {attribute})"'
+            )
+        self.maximise = True
+        self.unit = "1"
+        self.bounds = (0.0, 1.0)
+        self.reference = 0.8  # the four-fifths rule
+
+    def combine(self, means: NDArray[np.float64], /) -> float:
+        """Smallest over largest mean."""
+        if len(means) < 2 or means.max() <= 0:
+            return float("nan")
+        return float(means.min() / means.max())

@@ -1,4 +1,4 @@
-"""Accuracy of the ranking: NDCG, recall, MRR, and NDCG on the items that popularity hides.
+"""Accuracy of the ranking: NDCG, precision, recall, F1, hit rate, MRR, and NDCG in the tail.
 
 Gains are binary: a held-out item counts or does not. Users without a relevant held-out item are
 left out (NaN).
@@ -12,7 +12,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.objectives.base import Outcome, UserObjective
+from pareto_rec.objectives.base import UserObjective
+from pareto_rec.objectives.outcome import Outcome
 
 
 @cache
@@ -67,9 +68,10 @@ class NDCG(UserObjective):
 class TailNDCG(UserObjective):
     """NDCG that counts only held-out items outside the head.
 
-    The head is the smallest set of most popular items that holds half of the training rows.
-    Fairness to the items that popularity hides: whoever recommends the head alone gets 0.
-    Users without a relevant held-out item in the tail are left out (NaN).
+    The head is the smallest set of most popular items that holds half of the training rows,
+    together with those as popular as its last. Fairness to the items that popularity hides: whoever
+    recommends the head alone gets 0. Users without a relevant held-out item in the tail are left
+    out (NaN).
 
     Misleads: it says nothing about head items pushed out of the lists, so it needs an accuracy
     objective beside it; the edge between head and tail is sharp.
@@ -112,6 +114,71 @@ class Recall(UserObjective):
         relevant = outcome.truth(self.signal).counts
         found = self.top_hits(outcome).sum(axis=1)
         return np.asarray(found / np.where(relevant > 0, relevant, np.nan))
+
+
+class Precision(UserObjective):
+    """Share of the k places that hold a relevant item.
+
+    ``hits / k``, also where a list is shorter than k.
+
+    Misleads: who has fewer than k relevant items cannot reach 1, so its mean says as much about how
+    many items are held out per user as about the lists; the order within the list does not count.
+
+    Source: Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, chapter 8.
+    """
+
+    family = "precision"
+    maximise = True
+    reference = 0.05  # above what popularity reaches on MovieLens 100K (.046)
+    takes_signal: ClassVar[bool] = True
+
+    def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
+        """Values ``[users]``."""
+        share = self.top_hits(outcome).sum(axis=1) / self.k
+        return np.where(outcome.truth(self.signal).counts > 0, share, np.nan)
+
+
+class F1(UserObjective):
+    """Harmonic mean of precision and recall of one user's list.
+
+    ``2 P R / (P + R) = 2 hits / (k + relevant)``, 0 without a hit.
+
+    Misleads: it inherits the ceilings of both parts, and which of the two limits it changes from
+    user to user; its mean is not the harmonic mean of mean precision and mean recall.
+
+    Source: van Rijsbergen, Information Retrieval, 2nd edition, 1979, chapter 7 (1 - E).
+    """
+
+    family = "f1"
+    maximise = True
+    reference = 0.05  # above what popularity reaches on MovieLens 100K (.043)
+    takes_signal: ClassVar[bool] = True
+
+    def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
+        """Values ``[users]``."""
+        relevant = outcome.truth(self.signal).counts
+        value = 2 * self.top_hits(outcome).sum(axis=1) / (self.k + relevant)
+        return np.where(relevant > 0, value, np.nan)
+
+
+class Hit(UserObjective):
+    """Whether the list holds any relevant item: 1 or 0. Its mean is the hit rate.
+
+    Misleads: it grows with the number of items held out per user and is soon near 1 for long lists;
+    one hit counts as much as ten, and the first place as much as the last.
+
+    Source: Deshpande and Karypis, Item-based top-N recommendation algorithms, TOIS 2004, section 6.
+    """
+
+    family = "hit"
+    maximise = True
+    reference = 0.35  # above what popularity reaches on MovieLens 100K (.32)
+    takes_signal: ClassVar[bool] = True
+
+    def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
+        """Values ``[users]``."""
+        found = self.top_hits(outcome).any(axis=1).astype(np.float64)
+        return np.where(outcome.truth(self.signal).counts > 0, found, np.nan)
 
 
 class MRR(UserObjective):

@@ -32,6 +32,7 @@ def build_report(view: RunView) -> str:
         "status": html.escape(str(view.info.get("status", "unknown"))),
         "answer": html.escape(" ".join(answer(view))),
         "caveat": html.escape(caveat(view)),
+        "controls": _controls(view),
         "failures": _failures(view),
         "cost": _rows(cost(view)),
         "provenance": _rows(provenance(view)),
@@ -88,6 +89,18 @@ def _rows(rows: Iterable[tuple[str, str]]) -> str:
         for name, value in rows
     )
     return "".join(cells)
+
+
+def _controls(view: RunView) -> str:
+    """The section of the controls; nothing where none was run."""
+    if not view.controls:
+        return ""
+    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in view.controls)
+    return (
+        '<section aria-labelledby="controls-title">'
+        '<h2 id="controls-title">What each part buys, at the same number of fits</h2>'
+        f'<ul id="controls">{items}</ul></section>'
+    )
 
 
 def _failures(view: RunView) -> str:

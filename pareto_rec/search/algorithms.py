@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.search import sweep
-from pareto_rec.seeds import generator
+from pareto_rec.seeds import child_seed, generator
 from pareto_rec.variables import Floats
 
 Bools = NDArray[np.bool_]
@@ -63,6 +63,24 @@ class RandomSearch:
     def ask(self, fresh: Fresh) -> Floats:
         """Draw points and drop the ones that are not fresh."""
         points = self._rng.random(self._shape)
+        return points[fresh(points, points[:0])]
+
+    def tell(self, X: Floats, F: Floats, G: Floats) -> None:
+        """Learn nothing."""
+
+
+class QuasiRandom:
+    """Points of one scrambled Sobol sequence: an even sweep of the space, blind to results."""
+
+    def __init__(self, task: Task) -> None:
+        seed = child_seed(task.seed, "quasi-random search")
+        self._points = sweep.quasi_random(1 << 12, task.dimension, np.random.default_rng(seed))
+        self._offspring, self._next = task.offspring, 0
+
+    def ask(self, fresh: Fresh) -> Floats:
+        """Take the next points and drop the ones that are not fresh."""
+        points = self._points[self._next : self._next + self._offspring]
+        self._next += self._offspring
         return points[fresh(points, points[:0])]
 
     def tell(self, X: Floats, F: Floats, G: Floats) -> None:
@@ -182,5 +200,6 @@ ALGORITHMS: Mapping[str, Callable[[Task], Algorithm]] = MappingProxyType(
         ),
         "sms_emoa": _pymoo("pymoo.algorithms.moo.sms", "SMSEMOA"),
         "random": RandomSearch,
+        "quasi_random": QuasiRandom,
     }
 )

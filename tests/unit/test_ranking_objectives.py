@@ -17,7 +17,8 @@ from pareto_rec.experts import EXPERTS
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, UserObjective, parse
 from pareto_rec.paths import cache_dir
 
-METRICS = ("ndcg", "recall", "mrr")
+METRICS = ("ndcg", "recall", "mrr", "precision", "f1", "hit")
+NAMES = {"tail_ndcg": "ndcg", "hit": "hit_rate"}  # where ranx calls it otherwise
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def assert_agrees(ranx: ModuleType, outcome: Outcome, family: str, k: int) -> No
     objective = parse(f"{family}@{k}")
     assert isinstance(objective, UserObjective)
     tail = family == "tail_ndcg"
-    expected = by_ranx(ranx, outcome, f"{'ndcg' if tail else family}@{k}", tail_only=tail)
+    expected = by_ranx(ranx, outcome, f"{NAMES.get(family, family)}@{k}", tail_only=tail)
     np.testing.assert_allclose(objective.per_user(outcome), expected, atol=1e-6, rtol=0)
     assert objective.value(outcome) == pytest.approx(np.nanmean(expected), abs=1e-6)
     assert np.nanmax(expected) > 0

@@ -1,0 +1,30 @@
+# front: a Pareto front on MovieLens 100K from nothing but Python 3.11+; test: the whole test suite.
+# Both install into .venv once, with the versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+MAIN := experiments/movielens_accuracy_diversity_fairness
+
+.PHONY: front test lint
+.DELETE_ON_ERROR:
+
+front: $(VENV)/.installed-all
+	$(BIN)/python $(MAIN)/run.py
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp is older than what it was installed from only when that has changed since.
+$(VENV)/.installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e ".[$*]"
+	touch $@

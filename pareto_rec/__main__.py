@@ -1,0 +1,6 @@
+"""``python -m pareto_rec``: the commands."""
+
+from pareto_rec.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""What training and serving variables may be: every option is checked before any work is done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from itertools import islice, product
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.evaluate import MOST_HISTORY
+from pareto_rec.experts import EXPERTS
+from pareto_rec.losses import COMBINE, LOSSES
+from pareto_rec.models import MODELS
+from pareto_rec.policy import NETWORK
+from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex, Variable
+from pareto_rec.train import TrainSpec
+
+_MOST_SHAPES = 100_000  # combinations of width and heads that are looked at
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of a range, whole or not; `open_low` and `open_high` leave out the bound itself."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
+    open_low: bool = False
+    open_high: bool = False
+
+    def check(self, value: Any) -> None:
+        """Refuse what is no number of the range.
+
+        Raises:
+            BadRequestError: With the value and the bounds.
+        """
+        kinds = int if self.whole else (int, float)
+        number = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or not self._inside(value):
+            raise BadRequestError(f"{value!r} is out of range: it must be {self}")
+
+    def _inside(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        return above and below
+
+    def __str__(self) -> str:
+        parts = []
+        if self.low > -math.inf:
+            parts.append(f"{'above' if self.open_low else 'at least'} {self.low:g}")
+        if self.high < math.inf:
+            parts.append(f"{'below' if self.open_high else 'at most'} {self.high:g}")
+        return " ".join(
+            ["a whole number" if self.whole else "a number", " and ".join(parts)]
+        ).strip()
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name out of a registry."""
+
+    kind: str
+    known: Iterable[str]
+
+    def check(self, value: Any) -> None:
+        """Refuse what no registry knows.
+
+        Raises:
+            BadRequestError: With the known names and the nearest of them.
+        """
+        if value not in self.known:
+            raise unknown(self.kind, str(value), self.known)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of names out of a registry, none below zero and not all zero."""
+
+    kind: str
+    known: Iterable[str]
+
+    def check(self, value: Any) -> None:
+        """Refuse unknown names and impossible weights.
+
+        Raises:
+            BadRequestError: With what is wrong.
+        """
+        if not isinstance(value, Mapping) or not value:
+            raise BadRequestError(f"{value!r} must be a table of weights, one for each {self.kind}")
+        for name, weight in value.items():
+            Name(self.kind, self.known).check(name)
+            try:
+                Number(low=0).check(weight)
+            except BadRequestError as error:
+                raise BadRequestError(f"{name}: {error}") from None
+        if not sum(value.values()) > 0:
+            raise BadRequestError("weights must not all be 0; give one a weight")
+
+
+@dataclass(frozen=True)
+class Word:
+    """A name that only the data can know."""
+
+    kind: str
+
+    def check(self, value: Any) -> None:
+        """Refuse what is no name.
+
+        Raises:
+            BadRequestError: With the value.
+        """
+        if not isinstance(value, str):
+            raise BadRequestError(f"{value!r} must be the name of a {self.kind}")
+
+
+Limit = Number | Name | Weights | Word
+
+_COUNT = Number(low=1, whole=True)
+_SHARE = Number(low=0, high=1, open_high=True)
+
+TRAIN: Mapping[str, Limit] = MappingProxyType(
+    {
+        "model": Name("model", MODELS),
+        "width": _COUNT,
+        "history": Number(low=1, high=MOST_HISTORY, whole=True),
+        "layers": _COUNT,
+        "heads": _COUNT,
+        "steps": _COUNT,
+        "batch": _COUNT,
+        "places": _COUNT,
+        "horizon": _COUNT,
+        "negatives": _COUNT,
+        "learning_rate": Number(low=0, open_low=True),
+        "weight_decay": Number(low=0),
+        "dropout": _SHARE,
+        "item_dropout": _SHARE,
+        "temperature": Number(low=0, open_low=True),
+        "combine": Name("way to combine losses", COMBINE),
+        "loss_weights": Weights("loss", LOSSES),
+        "check_every": _COUNT,
+        "patience": _COUNT,
+        "group": Word("user attribute"),
+        "reference": Word("policy"),
+    }
+)
+"""Training variable -> what it may be."""
+
+SERVE: Mapping[str, Limit] = MappingProxyType(
+    {
+        "fusion": Weights("expert", (NETWORK, *EXPERTS)),
+        "liked_exponent": Number(),
+        "popularity_penalty": Number(),
+        "mmr": Number(low=0, high=1),
+        "depth": _COUNT,
+    }
+)
+"""Serving variable -> what it may be."""
+
+
+def check_variables(
+    fixed: Mapping[str, Any], serving: Mapping[str, Any], space: SearchSpace
+) -> None:
+    """Refuse a variable, fixed or searched, that is unknown or has an impossible option.
+
+    Args:
+        fixed: Training variables that are not searched.
+        serving: Serving variables that are not searched.
+        space: Those that are.
+
+    Raises:
+        BadRequestError: Names the key, the bound and, for a name, the known ones.
+    """
+    for table, values, part, variables, limits, kind in (
+        ("fixed", fixed, "train", space.train, TRAIN, "training variable"),
+        ("serving", serving, "serve", space.serve, SERVE, "serving variable"),
+    ):
+        for name, value in values.items():
+            limit = _limit(f"{table}.{name}", kind, name, limits)
+            if name in variables and not variables[name].when:
+                raise BadRequestError(
+                    f"{table}.{name}: space.{part}.{name} searches it; remove one of both"
+                )
+            _within(f"{table}.{name}", limit, [value])
+    for part, variables, limits, kind in (
+        ("train", space.train, TRAIN, "training variable"),
+        ("serve", space.serve, SERVE, "serving variable"),
+    ):
+        for name, variable in variables.items():
+            key = f"space.{part}.{name}"
+            limit = _limit(key, kind, name, limits)
+            _within(key, limit, _extremes(key, limit, variable))
+    _check_heads(fixed, space)
+
+
+def _limit(key: str, kind: str, name: str, limits: Mapping[str, Limit]) -> Limit:
+    if name not in limits:
+        raise BadRequestError(f"{key}: {unknown(kind, name, limits)}")
+    return limits[name]
+
+
+def _within(key: str, limit: Limit, values: Iterable[Any]) -> None:
+    for value in values:
+        try:
+            limit.check(value)
+        except BadRequestError as error:
+            raise BadRequestError(f"{key}: {error}") from None
+
+
+def _extremes(key: str, limit: Limit, variable: Variable) -> list[Any]:
+    """Values of a variable that are in range only if all of them are."""
+    if isinstance(limit, Weights) != isinstance(variable, Simplex):
+        needs = "" if isinstance(limit, Weights) else "not "
+        raise BadRequestError(f'{key}: this variable must {needs}be of kind "simplex"')
+    match variable:
+        case Simplex(names=names):
+            return [dict.fromkeys(names, 1.0)]
+        case Choice(options=options):
+            return list(options)
+        case Real() if isinstance(limit, Number) and limit.whole:
+            raise BadRequestError(f'{key}: this variable is a whole number; use kind = "integer"')
+        case Real(low=low, high=high) | Integer(low=low, high=high):
+            return [low, high]
+
+
+def _check_heads(fixed: Mapping[str, Any], space: SearchSpace) -> None:
+    """Refuse a width that some reachable number of heads does not divide."""
+    defaults = {one.name: one.default for one in fields(TrainSpec)}
+    for train in islice(_shapes(space), _MOST_SHAPES):
+        values = {**defaults, **fixed, **train}
+        width, heads = values["width"], values["heads"]
+        if width % heads:
+            raise BadRequestError(
+                f"width and heads: a width of {width} cannot be shared by {heads} heads; every "
+                "width must be a multiple of every number of heads that it meets"
+            )
+
+
+def _shapes(space: SearchSpace) -> Iterable[Mapping[str, Any]]:
+    """Training values of every combination of what decides width and heads."""
+    deciding = {"width", "heads"}
+    while more := {other for n in deciding & set(space.train) for other in space.train[n].when}:
+        if more <= deciding:
+            break
+        deciding |= more
+    chosen = [space.train[name] for name in sorted(deciding) if name in space.train]
+    axes = [(axis, one) for axis, one in space.discrete if any(one is c for c in chosen)]
+    cube = np.full(space.dimension, 0.5)
+    for values in product(*(_all(variable) for _, variable in axes)):
+        for (axis, variable), value in zip(axes, values, strict=True):
+            cube[axis] = variable.to_cube(value)[0]
+        yield space.decode(cube).train
+
+
+def _all(variable: Integer | Choice) -> Iterable[Any]:
+    if isinstance(variable, Choice):
+        return variable.options
+    return range(variable.low, variable.high + 1)

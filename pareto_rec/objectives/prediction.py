@@ -1,0 +1,106 @@
+"""Accuracy of predicted values on held-out rows: for signals that the network predicts.
+
+Nothing here looks at lists, so serving variables change none of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec.errors import BadRequestError
+from pareto_rec.objectives.base import Objective, SetObjective, UserObjective
+from pareto_rec.objectives.outcome import Outcome, Predicted
+
+
+class _OnPredictions(Objective):
+    takes_k: ClassVar[bool] = False
+    takes_signal: ClassVar[bool] = True
+    maximise = False
+    bounds = (0.0, float("inf"))
+    needs = frozenset({"predictions"})
+
+    def check(
+        self,
+        *,
+        signals: Collection[str],
+        attributes: Collection[str],
+        predicted: Collection[str] | None = None,
+    ) -> None:
+        """Refuse a signal that the data does not have, or that nothing predicts."""
+        super().check(signals=signals, attributes=attributes, predicted=predicted)
+        if predicted is not None and self.signal not in predicted:
+            names = sorted(predicted)
+            advice = f'write "{self.family}[{names[0]}]"' if names else "leave it out"
+            raise BadRequestError(
+                f"objective {self.name} compares predicted values with held-out ones, and this "
+                f"experiment predicts {', '.join(names) or 'no signal'}: {advice}"
+            )
+
+    def predicted(self, outcome: Outcome) -> Predicted | None:
+        """Predicted values of the signal; None where it is not predicted.
+
+        Raises:
+            BadRequestError: If the data has no such signal.
+        """
+        name = self.signal or outcome.relevance
+        if name not in outcome.predictions:
+            outcome.truth(name)
+        return outcome.predictions.get(name)
+
+
+class MSE(_OnPredictions, UserObjective):
+    """Mean squared error of predicted values, over the held-out rows of one user.
+
+    ``mean of (predicted - true)^2``, then the mean over users, so that everybody counts alike. On a
+    0/1 signal the prediction is a probability and this is the Brier score: at most 1, and 1/4 for
+    always saying one half. Users without held-out rows are left out (NaN).
+
+    Misleads: it is measured on rows that people chose to produce, not on what would be recommended,
+    and says nothing about the order of lists; a constant guess at the mean does surprisingly well.
+
+    Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather
+    Review 1950; for ratings Herlocker et al., TOIS 2004, section 4.1.
+    """
+
+    family = "mse"
+    unit = "signal^2"
+    reference = 0.25  # a 0/1 signal always predicted as one half; give your own for ratings
+
+    def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
+        """Values ``[users]``; all NaN where the signal is not predicted."""
+        found, users = self.predicted(outcome), len(outcome.lists)
+        if found is None:
+            return np.full(users, np.nan)
+        squared = np.square(found.predicted.astype(np.float64) - found.true)
+        count = np.bincount(found.user, minlength=users)
+        total = np.bincount(found.user, weights=squared, minlength=users)
+        return np.asarray(total / np.where(count > 0, count, np.nan))
+
+
+class RMSE(_OnPredictions, SetObjective):
+    """Root of the mean squared error of predicted values, over all held-out rows together.
+
+    ``sqrt(mean of (predicted - true)^2)``, in the unit of the signal, as rating predictors are
+    compared; people with many held-out rows count for more, so it is not the root of ``mse``.
+
+    Misleads: as ``mse``; and a root has no per-user values, so neither bootstrap over users nor
+    groups can be had of it (take ``mse``).
+
+    Source: Bennett and Lanning, The Netflix Prize, KDD Cup and Workshop 2007.
+    """
+
+    family = "rmse"
+    unit = "signal"
+    reference = 0.5  # a 0/1 signal always predicted as one half; give your own for ratings
+
+    def value(self, outcome: Outcome, /) -> float:
+        """One number for all rows; NaN where the signal is not predicted or nothing is held out."""
+        found = self.predicted(outcome)
+        if found is None or not len(found.true):
+            return float("nan")
+        return math.sqrt(np.square(found.predicted.astype(np.float64) - found.true).mean())

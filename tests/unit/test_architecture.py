@@ -1,0 +1,221 @@
+"""Who may import whom. The table is the architecture: change it only together with a reason.
+
+A part is a module of the package, or a folder of them. Imports inside functions and those for type
+checkers count like any other.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import pareto_rec
+
+ROOT = Path(pareto_rec.__file__).parent
+
+# From the leaves to the commands. A part may import the parts named here, and its own modules.
+ALLOWED: dict[str, str] = {
+    # values and plain functions: they know nobody, or errors alone
+    "errors": "",
+    "seeds": "",
+    "threads": "",
+    "front": "",
+    "optimiser": "",
+    "provenance": "",
+    "runview": "",
+    "models": "",
+    "paths": "errors",
+    "variables": "errors",
+    "policy": "errors",
+    "records": "errors",
+    "space": "errors variables",
+    # from files to arrays
+    "fetch": "errors paths",
+    "features": "errors paths",
+    "encoders": "errors fetch",
+    "views": "encoders errors",
+    "backbone": "encoders errors features paths views",
+    "data": "errors fetch seeds",
+    # what is learnt and what is measured: none of it knows a search, a config or a run
+    "objectives": "data errors",
+    "losses": "errors seeds",
+    "experts": "data errors paths",
+    "batches": "data errors",
+    "train": "batches errors losses models optimiser seeds",
+    "fitstore": "models train",
+    "latency": "data experts models paths policy provenance train",
+    "costs": "backbone data experts latency models policy train views",
+    "supplies": "costs data latency models objectives policy train",
+    # the search knows candidates and values, and neither models nor data
+    "search": "errors front seeds space variables",
+    # where training meets objectives
+    "evaluate": "batches costs data errors fitstore losses models objectives policy records search "
+    "space supplies train variables",
+    "baselines": "evaluate paths policy",
+    # from a config to a run directory
+    "config": "errors space",
+    "controls": "config policy space variables",
+    "limits": "errors evaluate experts losses models policy space train",
+    "experiment": "backbone config costs data errors evaluate experts features fitstore limits "
+    "objectives policy search seeds space supplies",
+    "summary": "front records search space variables",
+    "journal": "errors experiment fitstore provenance records summary",
+    "workers": "config errors evaluate experiment paths records search threads",
+    "run": "baselines config evaluate experiment journal records search workers",
+    # from a run directory to pictures: it knows files, not the code that wrote them
+    "runread": "errors runview",
+    "plot_style": "front runview",
+    "plots": "front plot_style runview",
+    "report": "errors front plot_style runview",
+    # the commands
+    "progress": "config run search",
+    "cli": "config data errors paths plots progress report run runread",
+    "__main__": "cli",
+}
+
+PYMOO = {"search.algorithms", "decide"}  # the only modules that may know pymoo
+NO_TORCH = {
+    *("data", "objectives", "experts", "search", "front", "space", "variables", "config"),
+    *("records", "summary", "runread", "runview", "plots", "plot_style", "report", "cli"),
+}
+# What a command that needs none of them must not pay for: imported inside functions alone.
+LATE = {"transformers", "matplotlib", "pandas", "plotly", "pooch", "requests", "huggingface_hub"}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+MODULES.pop("")  # the package itself loads its public names late, from wherever they are
+
+
+def part_of(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Full names of what is imported anywhere below a node."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text())
+
+
+def own(module: str) -> set[str]:
+    """Modules of the package that a module imports."""
+    found = set()
+    for name in imports(tree_of(module)):
+        if name.startswith("pareto_rec."):
+            name = name.removeprefix("pareto_rec.")
+            found.add(name if name in MODULES else name.rpartition(".")[0])
+    return found
+
+
+def foreign(tree: ast.AST) -> set[str]:
+    return {name.partition(".")[0] for name in imports(tree)} - {"pareto_rec"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_its_part_may(module: str) -> None:
+    part = part_of(module)
+    assert part in ALLOWED, f"{part} is new: say in ALLOWED what it may import"
+    wrong = {part_of(name) for name in own(module)} - {part, *ALLOWED[part].split()}
+    assert not wrong, f"{module} must not import {', '.join(sorted(wrong))}"
+
+
+def test_the_table_allows_no_more_than_there_is() -> None:
+    used: dict[str, set[str]] = {part: set() for part in ALLOWED}
+    for module in MODULES:
+        used[part_of(module)] |= {part_of(name) for name in own(module)} - {part_of(module)}
+    idle = {part: set(ALLOWED[part].split()) - used[part] for part in ALLOWED}
+    assert not {part: names for part, names in idle.items() if names}
+    assert set(ALLOWED) == {part_of(module) for module in MODULES}
+
+
+def test_there_are_no_circles() -> None:
+    order = TopologicalSorter({module: own(module) - {module} for module in MODULES})
+    order.prepare()
+
+
+def test_parts_are_named_after_what_they_use() -> None:
+    """The table reads from the leaves up: no part may import one that stands below it."""
+    seen: set[str] = set()
+    for part, names in ALLOWED.items():
+        later = set(names.split()) - seen
+        assert not later, f"{part} stands above {', '.join(sorted(later))}"
+        seen.add(part)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_two_modules_may_know_pymoo(module: str) -> None:
+    tree = tree_of(module)
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    by_name = any(isinstance(text, str) and text.startswith("pymoo.") for text in texts)
+    assert not ("pymoo" in foreign(tree) or by_name) or module in PYMOO
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if part_of(name) in NO_TORCH])
+def test_these_parts_do_without_torch(module: str) -> None:
+    assert not foreign(tree_of(module)) & {"torch", "safetensors", "transformers"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_heavy_packages_are_imported_where_they_are_used(module: str) -> None:
+    top = ast.Module([node for node in tree_of(module).body if _runs(node)], type_ignores=[])
+    late = LATE - ({"matplotlib"} if module in {"plots", "plot_style"} else set())
+    assert not foreign(top) & late
+
+
+def _runs(node: ast.stmt) -> bool:
+    """Whether it is an import that runs with the module: in no function, not for type checkers."""
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def test_the_table_would_notice() -> None:
+    """The reader of imports sees every form of them."""
+    tree = ast.parse(
+        "import pymoo.core\nfrom pareto_rec.data import load\n"
+        "def f():\n    from torch import nn\nif TYPE_CHECKING:\n    import pandas as pd\n"
+    )
+    assert imports(tree) == {"pymoo.core", "pareto_rec.data.load", "torch.nn", "pandas"}
+    assert foreign(tree) == {"pymoo", "torch", "pandas"}
+
+
+def test_public_names_are_there_and_are_what_they_say() -> None:
+    assert len(pareto_rec.__all__) < 20
+    assert set(pareto_rec.__all__) <= set(dir(pareto_rec))
+    for name in pareto_rec.__all__:
+        assert getattr(pareto_rec, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'serch'"):
+        pareto_rec.serch  # type: ignore[attr-defined]  # noqa: B018  # that is the point
+
+
+def test_public_names_mean_the_same_to_type_checkers() -> None:
+    checked = next(node for node in ast.parse(inspect.getsource(pareto_rec)).body if _checks(node))
+    declared = {
+        alias.asname or alias.name: getattr(importlib.import_module(str(node.module)), alias.name)
+        for node in ast.walk(checked)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert declared == {name: getattr(pareto_rec, name) for name in pareto_rec.__all__}
+
+
+def _checks(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"

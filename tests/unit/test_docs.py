@@ -1,0 +1,58 @@
+"""The committed reference pages say what the registries say now."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+GENERATE = load()
+
+
+@pytest.mark.parametrize("name", GENERATE.PAGES)
+def test_a_page_is_what_is_generated_now(name: str) -> None:
+    committed = (DOCS / name).read_text(encoding="utf-8")
+    assert committed == GENERATE.PAGES[name](), (
+        f"run python docs/generate.py: {name} is out of date"
+    )
+
+
+@pytest.mark.parametrize(
+    ("page", "registry"),
+    [
+        ("objectives.md", {**GENERATE.FAMILIES, **GENERATE.GROUPS}),
+        ("splits.md", GENERATE.SPLITS),
+        ("losses.md", GENERATE.LOSSES),
+        ("combine.md", GENERATE.COMBINE),
+    ],
+)
+def test_every_entry_has_a_section_that_says_something(
+    page: str, registry: dict[str, object]
+) -> None:
+    sections = GENERATE.PAGES[page]().split("\n## ")[1:]
+    titles = [section.partition("\n")[0] for section in sections]
+    assert titles == list(registry)
+    for section in sections:
+        assert len(section.split()) > 8, section
+        assert "Args:" not in section
+        assert "``" not in section
+
+
+def test_an_objective_says_when_it_misleads_and_where_it_comes_from() -> None:
+    for section in GENERATE.PAGES["objectives.md"]().split("\n## ")[1:]:
+        assert "**Misleads:**" in section
+        assert "**Source:**" in section

@@ -1,0 +1,254 @@
+"""Losses that need more than targets: ratings, groups, tastes and policies, from data to fit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from toy_learning import interactions, mean_reciprocal_rank, next_item_stage, train_data
+
+from pareto_rec import batches
+from pareto_rec.batches import People
+from pareto_rec.errors import BadRequestError
+from pareto_rec.losses import COMBINE, LOSSES, LossInputs
+from pareto_rec.losses.base import Loss
+from pareto_rec.losses.combine import Moment, State
+from pareto_rec.losses.combine.values import WeightedSum
+from pareto_rec.models.scoring import catalogue_scores, predicted_ratings
+from pareto_rec.train import Fit, TrainData, TrainSpec, fit, pack_key
+
+STAGE = next_item_stage()
+MONITOR = mean_reciprocal_rank(STAGE)
+
+
+def stars(item: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Ratings that the item decides: 1, 3 or 5."""
+    return (1 + 2 * (item % 3)).astype(np.float32)
+
+
+def whole_data(**references: torch.Tensor) -> TrainData:
+    """Training rows with ratings, people and policies."""
+    plain = train_data(STAGE)
+    sequences = dataclasses.replace(plain.sequences, ratings=stars(plain.sequences.items))
+    return dataclasses.replace(
+        plain, sequences=sequences, people=People.of(STAGE), references=references
+    )
+
+
+DATA = whole_data(second=torch.log_softmax(torch.eye(24)[torch.arange(48) % 24] * 3, dim=-1))
+
+
+def spec_of(weights: dict[str, float], **changes: Any) -> TrainSpec:
+    small = {"width": 8, "history": 6, "steps": 12, "batch": 16, "horizon": 2, "heads": 2}
+    more = {"negatives": 5, "check_every": 6, "learning_rate": 0.02, "group": "gender"}
+    return TrainSpec(loss_weights=weights, **{**small, **more, **changes})
+
+
+def train(*specs: TrainSpec, data: TrainData = DATA) -> list[Fit]:
+    return fit(list(specs), [0] * len(specs), data, MONITOR, pack_size=8)
+
+
+def test_people_by_hand() -> None:
+    """Users are F and M in turn; a walk of nine items over four categories in a circle."""
+    people = People.of(STAGE)
+    assert set(people.groups) == {"gender"}
+    np.testing.assert_array_equal(people.groups["gender"][:3], [[1, 0], [0, 1], [1, 0]])
+    first = STAGE.train.item[STAGE.train.user == 0]
+    expected = np.bincount(first % 4, minlength=4) / 9
+    np.testing.assert_allclose(people.tastes[0], expected, rtol=1e-6)
+
+
+def test_people_of_whom_nothing_is_known() -> None:
+    users = dataclasses.replace(STAGE.users, attributes={"gender": ("", "F") * 24})
+    items = dataclasses.replace(STAGE.items, categories=np.zeros((24, 4), dtype=np.float32))
+    people = People.of(dataclasses.replace(STAGE, users=users, items=items))
+    np.testing.assert_array_equal(people.groups["gender"][:2], [[0], [1]])
+    assert not people.tastes.any()
+
+
+@pytest.mark.parametrize("combine", ["weighted_sum", "upgrad"])
+@pytest.mark.parametrize(("model", "places"), [("attention_pooling", 1), ("self_attention", 2)])
+def test_every_loss_together_packed_and_alone(model: str, places: int, combine: str) -> None:
+    count = len(LOSSES)
+    up = {name: (n + 1) / 90 for n, name in enumerate(LOSSES)}
+    down = {name: (count - n) / 90 for n, name in enumerate(LOSSES)}
+    specs = [
+        spec_of(weights, model=model, places=places, reference="second", steps=4, combine=combine)
+        for weights in (up, down)
+    ]
+    for packed, spec in zip(train(*specs), specs, strict=True):
+        assert packed.reason is None
+        [alone] = train(spec)
+        for name, value in packed.params.items():
+            torch.testing.assert_close(value, alone.params[name], rtol=1e-2, atol=1e-3, msg=name)
+
+
+def seen_by(monkeypatch: pytest.MonkeyPatch, name: str) -> list[LossInputs]:
+    """What a loss is given in training."""
+    found: list[LossInputs] = []
+    loss = LOSSES[name]  # replaced until the test ends
+
+    class Recording(type(loss)):  # type: ignore[misc] # the class is known at run time alone
+        def __call__(self, inputs: LossInputs, /) -> torch.Tensor:
+            found.append(inputs)
+            value: torch.Tensor = loss(inputs)
+            return value
+
+    monkeypatch.setitem(LOSSES, name, Recording())
+    return found
+
+
+def test_rows_meet_their_own_users_and_ratings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user is known by the walk: who starts where has which gender and taste."""
+    drawn: list[batches.Batch] = []
+
+    def recording(*args: Any, **sizes: Any) -> batches.Batch:
+        drawn.append(batches.draw(*args, **sizes))
+        return drawn[-1]
+
+    monkeypatch.setattr("pareto_rec.train.draw", recording)
+    inputs = seen_by(monkeypatch, "group_gap")
+    weights = {"softmax": 0.5, "group_gap": 0.1, "calibration": 0.1, "rating": 0.1}
+    weights |= {"reference_kl": 0.2}
+    train(spec_of(weights, model="self_attention", places=3, reference="second"))
+    people, users = People.of(STAGE), STAGE.train.user
+    for step in (0, 5):
+        rows, now = drawn[0].rows[step], inputs[step]
+        user = users[rows[:, :, 0]].reshape(-1)  # of every place; the same for all of an example
+        np.testing.assert_array_equal(user.reshape(-1, 3)[:, 0], user.reshape(-1, 3)[:, 2])
+        np.testing.assert_array_equal(now.part("group")[0], people.groups["gender"][user])
+        np.testing.assert_array_equal(now.part("taste")[0], people.tastes[user])
+        np.testing.assert_array_equal(now.part("reference")[0], DATA.references["second"][user])
+        expected = stars(now.targets[0].numpy())
+        assert DATA.sequences.ratings is not None
+        mean, deviation = DATA.sequences.ratings.mean(), DATA.sequences.ratings.std()
+        found = now.part("rating")[0].numpy() * deviation + mean
+        mask = now.mask[0].numpy()
+        np.testing.assert_allclose(found[mask], expected[mask], rtol=1e-5)
+
+
+def rated(one: Fit) -> np.ndarray[Any, np.dtype[np.float32]]:
+    params = {name: value.unsqueeze(0) for name, value in one.params.items()}
+    found = predicted_ratings(params, one.shape, DATA.features, DATA.histories[:, -6:])
+    return np.asarray(found[0].numpy())
+
+
+def test_ratings_are_learnt_and_come_back_in_stars() -> None:
+    """Of items that may follow; guessing the mean is off by 1.63 (the deviation of 1, 3 and 5)."""
+    spec = spec_of({"rating": 1.0}, steps=120, batch=64, learning_rate=0.03, patience=99)
+    last = iter(range(100))
+    [one] = fit([spec], [0], DATA, lambda _: float(next(last)), pack_size=1)
+    follows = (STAGE.held_out.item[:, None] + np.arange(2)) % 24
+    errors = np.take_along_axis(rated(one), follows, 1) - stars(follows)
+    assert np.sqrt((errors**2).mean()) < 0.6
+
+
+def test_the_scale_of_ratings_does_not_matter() -> None:
+    """Ratings of 20 r - 7: the same fit, and its predictions in that unit."""
+    assert DATA.sequences.ratings is not None
+    sequences = dataclasses.replace(DATA.sequences, ratings=20 * DATA.sequences.ratings - 7)
+    spec = spec_of({"softmax": 0.5, "rating": 0.5})
+    [plain] = train(spec)
+    [scaled] = train(spec, data=dataclasses.replace(DATA, sequences=sequences))
+    for name in set(plain.params) - {"rating.stars"}:
+        torch.testing.assert_close(plain.params[name], scaled.params[name], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(rated(scaled), 20 * rated(plain) - 7, rtol=1e-2, atol=0.1)
+
+
+def test_what_no_loss_needs_is_neither_there_nor_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = seen_by(monkeypatch, "softmax")
+    [plain] = train(spec_of({"softmax": 1.0}))
+    assert not any(name.startswith("rating") for name in plain.params)
+    for name in ("liked_logits", "rating", "predicted_rating", "group", "taste", "reference"):
+        assert getattr(inputs[0], name) is None
+    [rating] = train(spec_of({"softmax": 0.9, "rating": 0.1}))
+    assert {"rating.in", "rating.stars"} <= set(rating.params)
+    with pytest.raises(KeyError):
+        rated(plain)
+
+
+def test_a_weight_on_the_gap_narrows_it() -> None:
+    """Women (even users) walk in a circle, men at random: only the former can be predicted."""
+    walks = np.random.default_rng(8).integers(0, 24, (48, 10))
+    walks[::2] = (walks[::2, :1] + np.arange(10)) % 24
+    rows = interactions(walks[:, :-1].tolist(), lambda item: item % 2)
+    stage = dataclasses.replace(STAGE, train=rows, history=rows)
+    data = dataclasses.replace(train_data(stage), people=People.of(stage))
+
+    def gap(weight: float) -> float:
+        spec = spec_of({"softmax": 1 - weight, "group_gap": weight}, steps=80, batch=64)
+        last = iter(range(100))
+        [one] = fit([spec], [0], data, lambda _: float(next(last)), pack_size=1)
+        params = {name: value.unsqueeze(0) for name, value in one.params.items()}
+        scores, _ = catalogue_scores(
+            params, one.shape, data.features, data.histories[:, -6:], torch.ones(1), liked=False
+        )
+        likely = torch.log_softmax(scores[0], -1).numpy()[np.arange(48), walks[:, -1]]
+        return float(abs(likely[::2].mean() - likely[1::2].mean()))
+
+    plain = gap(0.0)
+    assert plain > 0.8
+    assert gap(0.6) < 0.6 * plain
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "match"),
+    [
+        ("group_gap", {"group": ""}, 'set the training variable "group" to one of gender'),
+        ("group_gap", {"group": "gendre"}, r'unknown user attribute .*did you mean "gender"'),
+        ("reference_kl", {"reference": "secnd"}, r'unknown policy .*did you mean "second"'),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(
+    name: str, changes: dict[str, Any], match: str
+) -> None:
+    with pytest.raises(BadRequestError, match=match) as error:
+        train(spec_of({"softmax": 0.5, name: 0.5}, **changes))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["rating", "group_gap", "calibration"])
+def test_data_without_ratings_or_people(name: str) -> None:
+    bare = train_data(STAGE)
+    sequences = dataclasses.replace(bare.sequences, ratings=None)
+    bare = dataclasses.replace(bare, sequences=sequences, people=None)
+    with pytest.raises(BadRequestError, match="which the data does not have"):
+        train(spec_of({"softmax": 0.5, name: 0.5}), data=bare)
+
+
+def test_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the first step every loss is as large as 1, but for a gap, whose unit is log N."""
+    seen: list[np.ndarray[Any, np.dtype[np.float64]]] = []
+
+    class Recording(WeightedSum):
+        def weights(self, moment: Moment, state: State, /) -> Any:
+            seen.append(moment.losses.copy())
+            return super().weights(moment, state)
+
+    monkeypatch.setitem(COMBINE, "weighted_sum", Recording())
+    gap_of = LOSSES["group_gap"]
+    inputs = seen_by(monkeypatch, "group_gap")
+    names = list(LOSSES)
+    train(spec_of(dict.fromkeys(names, 1 / len(names))))
+    first = dict(zip(names, seen[0].tolist(), strict=True))
+    with torch.no_grad():
+        expected = float(gap_of(inputs[0])) / np.log(24)
+    assert first.pop("group_gap") == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(np.abs(list(first.values())), 1.0, rtol=1e-5)
+
+
+def test_ways_on_gradients_go_into_packs_of_their_own() -> None:
+    keys = {way: pack_key(spec_of({"softmax": 1.0}, combine=way)) for way in COMBINE}
+    plain = {keys[name] for name, way in COMBINE.items() if not way.needs_gramian}
+    dear = {keys[name] for name, way in COMBINE.items() if way.needs_gramian}
+    assert len(plain) == len(dear) == 1
+    assert plain != dear
+
+
+def test_every_need_is_a_part_of_the_inputs() -> None:
+    parts = {field.name for field in dataclasses.fields(LossInputs)}
+    assert all(loss.needs <= parts for loss in LOSSES.values())
+    assert Loss.needs == frozenset()

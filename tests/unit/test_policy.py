@@ -1,0 +1,407 @@
+"""The serving policy against one user at a time in plain loops, and its promises."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pareto_rec import policy
+from pareto_rec.errors import BadRequestError
+from pareto_rec.policy import Scorers, Serving, Similarity, centre, recommend, standardise
+from pareto_rec.policy import with_network as add_network
+from pareto_rec.threads import one_thread
+
+EXPERTS = ("a", "b")
+EXAMPLES = settings(max_examples=40, deadline=None, derandomize=True)
+SEEDS = st.integers(0, 2**32 - 1)
+Matrix = NDArray[np.float64]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """Raw scores as they come from experts and network, before anything is standardised."""
+
+    experts: dict[str, Matrix]
+    relevance: Matrix
+    liked: Matrix
+    seen: NDArray[np.bool_]
+    popularity: NDArray[np.float64]
+    categories: Matrix
+
+    @property
+    def scorers(self) -> Scorers:
+        """What `recommend` is given."""
+
+        def tensor(values: Matrix) -> torch.Tensor:
+            return torch.from_numpy(values.astype(np.float32))
+
+        seen = torch.from_numpy(self.seen)
+        base = Scorers(
+            {name: standardise(tensor(one), seen) for name, one in self.experts.items()},
+            None,
+            None,
+            None,
+            seen,
+            tensor(self.popularity),
+            Similarity.of(tensor(self.categories)),
+        )
+        return add_network(base, tensor(self.relevance), tensor(self.liked))
+
+
+def world(seed: int, users: int = 5, n_items: int = 30, seen_share: float = 0.3) -> World:
+    """Continuous scores (no ties), few kinds of items, item 0 without a category."""
+    rng = np.random.default_rng(seed)
+    categories = (rng.random((n_items, 4)) < 0.4).astype(float)
+    categories[0] = 0
+    popularity = rng.normal(size=n_items)
+    return World(
+        {name: rng.normal(2.0, 3.0, (users, n_items)) for name in EXPERTS},
+        rng.normal(1.0, 2.0, (users, n_items)),
+        rng.normal(-1.0, 2.0, (users, n_items)),
+        rng.random((users, n_items)) < seen_share,
+        (popularity - popularity.mean()) / popularity.std(),
+        categories / np.maximum(np.linalg.norm(categories, axis=1, keepdims=True), 1e-12),
+    )
+
+
+def random_settings(seed: int, count: int) -> list[Serving]:
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        weights = rng.dirichlet(np.ones(3)).tolist()
+        found.append(
+            Serving(
+                dict(zip((policy.NETWORK, *EXPERTS), weights, strict=True)),
+                liked_exponent=float(rng.uniform(-0.5, 2)),
+                popularity_penalty=float(rng.uniform(-0.2, 1.5)),
+                mmr=float(rng.choice([0.0, rng.uniform(0.05, 0.9)])),
+                depth=int(rng.integers(1, 40)),
+            )
+        )
+    return found
+
+
+# ------------------------------------------------------- one user at a time, in plain loops
+
+
+def z_scores(values: list[float]) -> list[float]:
+    mean = sum(values) / len(values)
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+    return [(value - mean) / deviation for value in values]
+
+
+def fused_scores(of: World, user: int, setting: Serving) -> dict[int, float]:
+    """Unseen item -> sum of weighted standardised scores, less the popularity penalty."""
+    unseen = [item for item in range(of.seen.shape[1]) if not of.seen[user, item]]
+    parts = {name: z_scores([of.experts[name][user, i] for i in unseen]) for name in EXPERTS}
+    parts[policy.NETWORK] = z_scores(
+        [
+            # log (relevance * P(liked | watched) ** exponent), constants aside
+            of.relevance[user, i]
+            + setting.liked_exponent * math.log(1 / (1 + math.exp(-of.liked[user, i])))
+            for i in unseen
+        ]
+    )
+    return {
+        item: sum(weight * parts[name][place] for name, weight in setting.fusion.items())
+        - setting.popularity_penalty * of.popularity[item]
+        for place, item in enumerate(unseen)
+    }
+
+
+def assert_lists_of(of: World, user: int, setting: Serving, found: list[int], k: int) -> None:
+    """Each item is, given those before it, the best that is left (or as good up to rounding)."""
+    fused = fused_scores(of, user, setting)
+    pool = sorted(fused, key=lambda item: -fused[item])[: max(k, setting.depth)]
+    top, bottom = fused[pool[0]], fused[pool[-1]]
+    assert len(set(found)) == len(found) == min(k, len(fused))
+    chosen: list[int] = []
+    for item in found:
+        values = {}
+        for other in pool:
+            if other not in chosen:
+                closest = max([0.0, *(of.categories[other] @ of.categories[c] for c in chosen)])
+                relevance = (fused[other] - bottom) / (top - bottom)
+                values[other] = (1 - setting.mmr) * relevance - setting.mmr * closest
+        assert item in values, "not in the pool"
+        assert values[item] >= max(values.values()) - 1e-5
+        chosen.append(item)
+
+
+@EXAMPLES
+@given(
+    seed=SEEDS,
+    users=st.integers(1, 6),
+    n_items=st.integers(14, 45),
+    k=st.integers(2, 10),
+    count=st.integers(1, 5),
+)
+def test_lists_are_those_of_plain_loops(
+    seed: int, users: int, n_items: int, k: int, count: int
+) -> None:
+    of, wanted = world(seed, users, n_items), random_settings(seed, count)
+    lists, scores = recommend(of.scorers, wanted, k=k)
+    assert lists.shape == scores.shape == (count, users, k)
+    assert (lists.dtype, scores.dtype) == (np.int64, np.float32)
+    for index, setting in enumerate(wanted):
+        for user in range(users):
+            found = [item for item in lists[index, user].tolist() if item >= 0]
+            assert_lists_of(of, user, setting, found, k)
+            fused = fused_scores(of, user, setting)
+            np.testing.assert_allclose(
+                scores[index, user, : len(found)], [fused[item] for item in found], atol=1e-4
+            )
+
+
+def test_without_re_ranking_lists_are_sorted_by_score() -> None:
+    of = world(3, n_items=200)
+    lists, scores = recommend(of.scorers, [Serving({"a": 1.0})], k=20)
+    assert (np.diff(scores[0]) < 0).all()
+    for user in range(len(of.seen)):
+        left = np.where(of.seen[user], -np.inf, of.experts["a"][user])
+        assert lists[0, user].tolist() == np.argsort(-left)[:20].tolist()
+
+
+# ------------------------------------------------------- promises
+
+
+@EXAMPLES
+@given(seed=SEEDS, seen_share=st.sampled_from([0.0, 0.5, 0.9, 1.0]), k=st.integers(1, 14))
+def test_seen_items_never_appear_and_short_lists_end_with_minus_one(
+    seed: int, seen_share: float, k: int
+) -> None:
+    of, wanted = world(seed, 8, 14, seen_share), random_settings(seed, 4)
+    lists, _ = recommend(of.scorers, wanted, k=k)
+    for user, seen in enumerate(of.seen):
+        left = min(k, int((~seen).sum()))
+        for found in lists[:, user]:
+            assert not seen[found[:left]].any()
+            assert len(set(found[:left].tolist())) == left
+            assert (found[:left] >= 0).all()
+            assert (found[left:] == -1).all()
+
+
+def test_lists_longer_than_the_catalogue_end_with_minus_one() -> None:
+    of = world(4, users=3, n_items=6, seen_share=0.2)
+    for setting in (Serving(), Serving(mmr=0.5, depth=3)):
+        lists, scores = recommend(of.scorers, [setting], k=10)
+        assert lists.shape == scores.shape == (1, 3, 10)
+        for user in range(3):
+            left = np.flatnonzero(~of.seen[user]).tolist()
+            assert sorted(lists[0, user, : len(left)].tolist()) == left
+            assert (lists[0, user, len(left) :] == -1).all()
+
+
+@settings(EXAMPLES, max_examples=20)
+@given(seed=SEEDS, count=st.integers(2, 8))
+def test_several_settings_at_once_are_each_alone(seed: int, count: int) -> None:
+    of, wanted = world(seed, n_items=60), random_settings(seed, count)
+    wanted.append(dataclasses.replace(wanted[0], mmr=0.35, depth=17))  # differs in re-ranking only
+    lists, scores = recommend(of.scorers, wanted, k=10)
+    for index, setting in enumerate(wanted):
+        alone, own = recommend(of.scorers, [setting], k=10)
+        np.testing.assert_array_equal(lists[index], alone[0])
+        np.testing.assert_allclose(scores[index], own[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"fusion": {"network": 0.3, "a": 0.7}},
+        {"liked_exponent": 1.5},
+        {"popularity_penalty": 0.8},
+        {"mmr": 0.6},
+        {"depth": 12},
+    ],
+)
+def test_settings_that_differ_in_one_variable_are_told_apart(change: dict[str, Any]) -> None:
+    of = world(23, n_items=80)
+    base = Serving({"network": 0.8, "b": 0.2}, mmr=0.3, depth=40)
+    other = dataclasses.replace(base, **change)
+    lists, _ = recommend(of.scorers, [base, other], k=10)
+    for index, setting in enumerate((base, other)):
+        np.testing.assert_array_equal(lists[index], recommend(of.scorers, [setting], k=10)[0][0])
+    assert not np.array_equal(lists[0], lists[1])
+
+
+@pytest.mark.parametrize("elements", [1, 100, 700, 5000])
+def test_the_size_of_chunks_changes_nothing(elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    of, wanted = world(8, users=11, n_items=50), random_settings(8, 9)
+    lists, scores = recommend(of.scorers, wanted, k=10)
+    monkeypatch.setattr(policy, "CHUNK_ELEMENTS", elements)
+    again, same = recommend(of.scorers, wanted, k=10)
+    np.testing.assert_array_equal(again, lists)
+    np.testing.assert_allclose(same, scores, atol=1e-5)
+
+
+def test_users_do_not_see_each_other() -> None:
+    of, wanted = world(9, users=6), random_settings(9, 4)
+    lists, _ = recommend(of.scorers, wanted, k=8)
+    for user in range(6):
+        part = dataclasses.replace(
+            of,
+            experts={name: one[user : user + 1] for name, one in of.experts.items()},
+            relevance=of.relevance[user : user + 1],
+            liked=of.liked[user : user + 1],
+            seen=of.seen[user : user + 1],
+        )
+        np.testing.assert_array_equal(recommend(part.scorers, wanted, k=8)[0][:, 0], lists[:, user])
+
+
+def test_inputs_are_not_mutated() -> None:
+    scorers, wanted = world(10).scorers, random_settings(10, 4)
+    parts = {
+        name: getattr(scorers, name)
+        for name in ("relevance", "liked", "moments", "seen", "popularity")
+    }
+    parts |= scorers.experts
+    parts |= {"kind": scorers.similarity.kind, "table": scorers.similarity.table}
+    before = {name: value.clone() for name, value in parts.items()}
+    fusions = [dict(setting.fusion) for setting in wanted]
+    recommend(scorers, wanted, k=10)
+    for name, value in parts.items():
+        assert torch.equal(value, before[name]), name
+    assert [dict(setting.fusion) for setting in wanted] == fusions
+
+
+def test_making_scorers_mutates_no_scores() -> None:
+    of = world(11)
+    raw = torch.from_numpy(of.relevance.astype(np.float32))
+    liked = torch.from_numpy(of.liked.astype(np.float32))
+    kept = raw.clone(), liked.clone()
+    standardise(raw, torch.from_numpy(of.seen))
+    add_network(of.scorers, raw, liked)
+    assert torch.equal(raw, kept[0])
+    assert torch.equal(liked, kept[1])
+
+
+# ------------------------------------------------------- standardising and fusing
+
+
+@pytest.mark.parametrize("exponent", [-1.0, 0.0, 0.3, 1.0, 2.5])
+def test_the_network_is_standardised_whatever_the_exponent(exponent: float) -> None:
+    """By moments: the deviation of r + e l is sqrt(var r + 2 e cov(r, l) + e^2 var l)."""
+    of = world(12, users=3, n_items=40)
+    n_unseen = (~of.seen).sum(1)
+    lists, scores = recommend(of.scorers, [Serving(liked_exponent=exponent)], k=40)
+    for user in range(3):
+        unseen = np.flatnonzero(~of.seen[user])
+        raw = of.relevance[user] + exponent * -np.log1p(np.exp(-of.liked[user]))
+        expected = (raw - raw[unseen].mean()) / raw[unseen].std()
+        found = lists[0, user, : n_unseen[user]]
+        assert sorted(found.tolist()) == unseen.tolist()
+        np.testing.assert_allclose(scores[0, user, : len(found)], expected[found], atol=1e-4)
+
+
+def test_standardised_scores_have_mean_zero_and_deviation_one_over_unseen_items() -> None:
+    of = world(13, users=4, n_items=50)
+    seen = torch.from_numpy(of.seen)
+    raw = torch.from_numpy(of.relevance * 1000 + 5e4).float()
+    found, centred = standardise(raw, seen), centre(raw, seen)
+    for user in range(4):
+        unseen = found[user][~seen[user]].double()
+        assert float(unseen.mean()) == pytest.approx(0, abs=1e-3)
+        assert float(unseen.std(correction=0)) == pytest.approx(1, abs=1e-3)
+        expected = raw[user][~seen[user]].double()
+        torch.testing.assert_close(
+            centred[user][~seen[user]].double(), expected - expected.mean(), rtol=1e-3, atol=0.1
+        )
+    assert (found[seen] == 0).all()
+    assert (centred[seen] == 0).all()
+
+
+def test_scores_that_say_nothing_stay_nothing() -> None:
+    """Constant scores and users who have seen everything: zeros, not NaN."""
+    seen = torch.tensor([[False, False, True], [True, True, True]])
+    assert (standardise(torch.full((2, 3), 7.0), seen) == 0).all()
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_the_scale_of_a_scorer_does_not_matter(scale: float) -> None:
+    of, wanted = world(14), random_settings(14, 5)
+    experts = {**of.experts, "a": of.experts["a"] * scale - 3.0}
+    other = dataclasses.replace(of, experts=experts)
+    np.testing.assert_array_equal(
+        recommend(other.scorers, wanted, k=6)[0], recommend(of.scorers, wanted, k=6)[0]
+    )
+
+
+def test_a_scorer_without_weight_does_not_matter() -> None:
+    of = world(15)
+    mute = Serving({"a": 1.0, "b": 0.0, "network": 0.0})
+    plain, named = recommend(of.scorers, [Serving({"a": 1.0}), mute], k=10)[0]
+    np.testing.assert_array_equal(plain, named)
+
+
+def test_more_penalty_means_less_popular_lists() -> None:
+    of = world(16, users=40, n_items=100)
+    wanted = [Serving({"a": 1.0}, popularity_penalty=p) for p in (-0.5, 0.0, 0.5, 2.0)]
+    lists, _ = recommend(of.scorers, wanted, k=10)
+    means = of.popularity[lists].mean((1, 2))
+    assert (np.diff(means) < 0).all()
+
+
+def test_more_weight_on_diversity_means_lists_that_are_less_alike() -> None:
+    of = world(17, users=40, n_items=100, seen_share=0.1)
+    wanted = [Serving({"a": 1.0}, mmr=m, depth=60) for m in (0.0, 0.3, 0.8)]
+    lists, _ = recommend(of.scorers, wanted, k=10)
+    vectors = of.categories[lists]
+    alike = np.einsum("sukc,sujc->s", vectors, vectors)
+    assert (np.diff(alike) < 0).all()
+
+
+def test_items_beyond_the_depth_are_not_reached() -> None:
+    of = world(18, users=20, n_items=100, seen_share=0.1)
+    wanted = [Serving({"a": 1.0}, mmr=0.9, depth=depth) for depth in (5, 13, 50)]
+    lists, scores = recommend(of.scorers, wanted, k=10)
+    plain, _ = recommend(of.scorers, [Serving({"a": 1.0})], k=100)
+    for index, depth in enumerate((10, 13, 50)):  # at least k
+        for user in range(20):
+            assert set(lists[index, user]) <= set(plain[0, user, :depth])
+    assert np.isfinite(scores).all()
+
+
+def test_similarity_is_the_cosine_of_every_pair() -> None:
+    of = world(19)
+    found = Similarity.of(torch.from_numpy(of.categories))
+    pairs = found.table[found.kind][:, found.kind].numpy()
+    np.testing.assert_allclose(pairs, of.categories @ of.categories.T, atol=1e-12)
+    assert len(found.table) == len(np.unique(of.categories, axis=0))
+
+
+# ------------------------------------------------------- refusals
+
+
+def test_an_unknown_scorer_is_refused_with_the_nearest_name() -> None:
+    scorers = world(20).scorers
+    with pytest.raises(BadRequestError, match=r'unknown scorer in the fusion "netwrk" \(did you'):
+        recommend(scorers, [Serving({"netwrk": 1.0})], k=5)
+
+
+def test_the_network_is_refused_where_there_is_none() -> None:
+    scorers = dataclasses.replace(world(21).scorers, relevance=None, liked=None, moments=None)
+    with pytest.raises(BadRequestError, match=r'"network".*known: a, b$'):
+        recommend(scorers, [Serving({"a": 0.5, "network": 0.5})], k=5)
+    lists, _ = recommend(scorers, [Serving({"a": 1.0, "network": 0.0})], k=5)
+    assert (lists >= 0).all()
+
+
+@pytest.mark.parametrize("fusion", [{}, {"a": 0.0}, {"a": 0.0, "network": 0.0}])
+def test_a_fusion_of_nothing_is_refused(fusion: dict[str, float]) -> None:
+    with pytest.raises(BadRequestError, match="fusion weights must not all be 0"):
+        recommend(world(22).scorers, [Serving(), Serving(fusion)], k=5)

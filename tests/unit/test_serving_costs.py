@@ -1,0 +1,373 @@
+"""What serving costs: counts by hand, and latency measured once and replayed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from pareto_rec import costs, latency
+from pareto_rec.backbone import Backbone
+from pareto_rec.batches import Sequences, draw
+from pareto_rec.data.schema import Dataset, Interactions, Items, Stage, Users
+from pareto_rec.data.split import SPLITS, split
+from pareto_rec.errors import BadRequestError
+from pareto_rec.evaluate import Evaluator, Measures
+from pareto_rec.experts import EXPERTS
+from pareto_rec.fitstore import FitStore
+from pareto_rec.models import MODELS
+from pareto_rec.models.base import Shape, init_shared
+from pareto_rec.models.scoring import catalogue_scores
+from pareto_rec.objectives import FAMILIES, UserObjective, parse
+from pareto_rec.policy import Serving, fused_scores
+from pareto_rec.space import SearchSpace
+from pareto_rec.supplies import predicted_signals
+from pareto_rec.threads import one_thread
+from pareto_rec.train import Fit, TrainSpec
+
+USERS, ITEMS, FEATURES = 50, 80, 12
+NAMES = tuple(f"{f}@10" if kind.takes_k else f for f, kind in FAMILIES.items())
+NAMES = (*(n for n in NAMES if n not in ("mse", "rmse")), "mse[liked]", "rmse[liked]")
+SHAPE = Shape("attention_pooling", ITEMS, FEATURES, width=8, history=5, layers=1, heads=2)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+def dataset(seed: int = 0, rows: int = 1500) -> Dataset:
+    rng = np.random.default_rng(seed)
+    pairs = rng.permutation(USERS * ITEMS)[:rows]
+    names = tuple(f"i{n}" for n in range(ITEMS))
+    categories = (rng.random((ITEMS, 4)) < 0.4).astype(np.float32)
+    genders = tuple(rng.choice(["F", "M"], USERS).tolist())
+    signals = {
+        "watched": np.ones(rows, np.float32),
+        "liked": (rng.random(rows) < 0.6).astype(np.float32),
+        "rating": rng.integers(1, 6, rows).astype(np.float32),
+    }
+    return Dataset(
+        "made",
+        Interactions(pairs // ITEMS, pairs % ITEMS, rng.integers(0, 1000, rows), signals),
+        Items(names, names, names, categories, tuple("abcd")),
+        Users(tuple(f"u{n}" for n in range(USERS)), {"gender": genders}),
+    )
+
+
+def stage(kind: str = "per_user") -> Stage:
+    return split(dataset(), kind, validation=0.2, test=0.2, seed=0).validation
+
+
+def fit_of(shape: Shape = SHAPE, **spec: Any) -> Fit:
+    source = torch.Generator().manual_seed(0)
+    params = init_shared(shape, source) | MODELS[shape.model].init(shape, source)
+    made = TrainSpec(shape.model, shape.width, shape.history, shape.layers, shape.heads, **spec)
+    return Fit(made, shape, params, (), 0, 1.5)
+
+
+def evaluator(of: Stage, folder: Path, names: tuple[str, ...] = NAMES) -> Evaluator:
+    searched = parse("ndcg@10")
+    return Evaluator(
+        of,
+        np.random.default_rng(1).normal(size=(ITEMS, FEATURES)),
+        {name: EXPERTS[name].scores(of) for name in ("ease_recency", "item_knn", "popularity")},
+        SearchSpace({}, {}),
+        {},
+        Measures((searched,), tuple(parse(name) for name in names)),
+        signals=("watched", "liked"),
+        train=SimpleNamespace(pack_size=1, device="cpu"),
+        store=FitStore(folder / "fits", "key"),
+        seed=0,
+    )
+
+
+def test_parameters_by_hand() -> None:
+    fit = fit_of()
+    network = sum(part.numel() for part in fit.params.values())
+    # two towers of 8 x 8 twice and a bias of 8, item biases, embeddings and projection, pooling
+    assert network == 2 * (2 * 64 + 8 + ITEMS) + ITEMS * 8 + FEATURES * 8 + 64 + 16 + 10
+    count = costs.parameters
+    assert count(fit, Serving(), ITEMS) == network
+    assert count(fit, Serving({"network": 0.5, "popularity": 0.5}), ITEMS) == network + ITEMS
+    assert count(fit, Serving({"network": 0.0, "ease": 1.0}), ITEMS) == ITEMS**2
+    assert count(None, Serving({"item_knn": 1.0}), ITEMS) == 10 * ITEMS
+    assert count(None, Serving({"item_knn": 1.0}), 4) == 16  # no more neighbours than items
+
+
+@pytest.mark.parametrize("expert", EXPERTS)
+def test_an_expert_keeps_no_more_than_is_counted(expert: str) -> None:
+    model = EXPERTS[expert].fit(stage().train, (USERS, ITEMS))
+    dense = model.weights if isinstance(model.weights, np.ndarray) else None
+    kept = 0 if model.weights is None else dense.size if dense is not None else model.weights.nnz
+    kept = kept or model.bias.size
+    assert kept <= costs.expert_parameters(expert, ITEMS)
+
+
+def test_flops_of_attention_pooling_by_hand() -> None:
+    n, d, heads, length = ITEMS, 8, 2, 5
+    keys = 2 * n * d * d + 2 * n * d * heads
+    tower = 2 * (2 * d * d)
+    scores = 2 * n * d
+    pooled = 2 * heads * length * d
+    alone = costs.network_flops(SHAPE, length, liked=False)
+    assert alone == keys + pooled + tower + scores
+    assert costs.network_flops(SHAPE, length, liked=True) == alone + tower + scores
+
+
+def test_flops_of_self_attention_by_hand() -> None:
+    n, d, length, layers = ITEMS, 8, 5, 2
+    shape = dataclasses.replace(SHAPE, model="self_attention", layers=layers)
+    block = 2 * length * d * 3 * d + 2 * length * d * d + 2 * 2 * length * d * 2 * d
+    attend = 2 * 2 * length * length * d
+    expected = layers * (block + attend) + 4 * d * d + 2 * n * d
+    assert costs.network_flops(shape, length, liked=False) == expected
+
+
+def test_flops_of_the_rest_by_hand() -> None:
+    def count(**serving: Any) -> int:
+        return costs.flops(None, Serving(**serving), ITEMS, k=10, history=30)
+
+    ease = 2 * 30 * ITEMS
+    assert count(fusion={"popularity": 1.0}) == 8 * ITEMS
+    assert count(fusion={"ease": 1.0}) == ease + 8 * ITEMS
+    assert count(fusion={"ease": 1.0, "item_knn": 0.0}) == ease + 8 * ITEMS
+    assert count(fusion={"ease": 0.5, "item_knn": 0.5}) == ease + 2 * 30 * 10 + 16 * ITEMS
+    plain = count(fusion={"ease": 1.0})
+    assert count(fusion={"ease": 1.0}, popularity_penalty=0.1) == plain + 2 * ITEMS
+    assert count(fusion={"ease": 1.0}, mmr=0.2, depth=50) == plain + 3 * 10 * 50
+    assert count(fusion={"ease": 1.0}, mmr=0.2, depth=500) == plain + 3 * 10 * ITEMS
+
+
+def test_settings_of_one_serving_shape_share_their_latency() -> None:
+    def shape(**serving: Any) -> Serving:
+        return costs.serving_shape(Serving(**serving), 1000, 10)
+
+    fused = {"network": 0.3, "ease": 0.7, "item_knn": 0.0}
+    one = shape(fusion=fused, mmr=0.2, depth=40, liked_exponent=0.3)
+    assert one == shape(fusion={"network": 0.6, "ease": 0.4}, mmr=0.9, depth=64, liked_exponent=2.0)
+    assert one.depth == 64
+    assert one != shape(fusion=fused, mmr=0.2, depth=65, liked_exponent=0.3)
+    assert one != shape(fusion=fused, mmr=0.2, depth=40)
+    assert one != shape(fusion=fused, depth=40, liked_exponent=0.3)
+    assert shape(fusion=fused, depth=40) == shape(fusion=fused, depth=200)  # not re-ranked
+    assert shape(fusion={"ease": 1.0}, liked_exponent=1.0) == shape(fusion={"ease": 1.0})
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_one_request_gives_the_list_of_the_batch(model: str, tmp_path: Path) -> None:
+    made = evaluator(stage(), tmp_path)
+    fit = fit_of(dataclasses.replace(SHAPE, model=model))
+    serving = Serving({"network": 0.5, "ease_recency": 0.5}, 0.5, 0.2, 0.3, 20)
+    names = [name for name in serving.fusion if name != "network"]
+    models = {name: EXPERTS[name].fit(made.stage.train, made.stage.shape) for name in names}
+    path = latency.OneRequest(models, made.scorers, made.data.features, fit, serving, 10)
+    expected = latency.recommend(made.with_fit(fit), [serving], k=10)[0][0]
+    starts = made.stage.history_indptr
+    for user in range(0, USERS, 7):
+        found = path(made.stage.history.item[starts[user] : starts[user + 1]])
+        np.testing.assert_array_equal(found, expected[user])
+
+
+def test_latency_is_measured_once_and_replayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "REQUESTS", 8)
+    monkeypatch.setattr(latency, "ROUNDS", 2)
+    names = ("latency_p50", "latency_p95", "worst(ndcg@10 by gender)")
+    made = evaluator(stage(), tmp_path, names)
+    settings = [Serving(mmr=0.2, depth=20), Serving(mmr=0.4, depth=30), Serving()]
+    first = [
+        one.objectives for one in made.measure(made.with_fit(fit_of()), settings, 1.0, fit_of())
+    ]
+    assert first[0]["latency_p50"] == first[1]["latency_p50"]
+    for one in first:
+        assert 0 < one["latency_p50"] <= one["latency_p95"] < 1000
+    files = sorted((tmp_path / "latency").iterdir())
+    assert len(files) == 2
+    for file in files:
+        content = json.loads(file.read_text())
+        assert content["key"]["hardware"]["cpu"]
+        assert len(content["rounds"]) == 2
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(latency.Latencies, "_measure", refuse)
+    again = evaluator(stage(), tmp_path, names)
+    second = again.measure(again.with_fit(fit_of()), settings, 1.0, fit_of())
+    assert [one.objectives for one in second] == first
+
+
+def test_the_first_measurement_stands_and_a_damaged_one_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    first = {"latency_p50": 1.0, "latency_p95": 2.0}
+    assert latency._keep(path, first) == first
+    assert latency._keep(path, {"latency_p50": 3.0, "latency_p95": 4.0}) == first
+    path.write_text('{"latency_p50": 1')
+    assert latency._keep(path, first) == first
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_text_in_the_path_is_counted_and_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "REQUESTS", 3)
+    encoded: list[str] = []
+    names = ("parameters", "flops", "latency_p50")
+    made = evaluator(stage(), tmp_path, names)
+    plain = made.measure(made.scorers, [Serving({"popularity": 1.0})])[0].objectives
+    encoder = costs.Encoder(encoded.append, 1000, 5000, "an encoder")
+    assert made.supplies.costs is not None
+    assert made.supplies.costs.latencies is not None
+    made.supplies = dataclasses.replace(
+        made.supplies,
+        costs=dataclasses.replace(
+            made.supplies.costs,
+            encoder=encoder,
+            latencies=dataclasses.replace(
+                made.supplies.costs.latencies, encode=encoder.encode, encoder=encoder.key
+            ),
+        ),
+    )
+    more = made.measure(made.scorers, [Serving({"popularity": 1.0})])[0].objectives
+    assert more["parameters"] - plain["parameters"] == 1000
+    assert more["flops"] - plain["flops"] == 5000
+    assert len(encoded) == latency.WARM + 3 * latency.ROUNDS
+    assert len(list((tmp_path / "latency").iterdir())) == 2
+
+
+def test_an_encoder_is_counted_and_gives_the_cached_vectors(tmp_path: Path) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "war", "and", "love"]
+    width, inner, length, cut = 16, 24, 6, 1
+    config = transformers.BertConfig(
+        vocab_size=len(words),
+        hidden_size=width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=inner,
+        max_position_embeddings=20,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transformers.BertModel(config).save_pretrained(tmp_path / "bert")
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(words) + "\n")
+    settings = json.dumps({"tokenizer_class": "BertTokenizer"})
+    (tmp_path / "bert" / "tokenizer_config.json").write_text(settings)
+    backbone = Backbone.load(tmp_path / "bert", tmp_path)
+    encoder = costs.Encoder.of(backbone, max_length=length, cut=cut, device="cpu")
+    found = encoder.encode("war and love")
+    expected = backbone.encode(["war and love"], max_length=length, cut=cut).states
+    np.testing.assert_allclose(np.asarray(found), expected, atol=1e-6)
+    products = 4 * 2 * length * width**2 + 2 * 2 * length * width * inner
+    attention = 2 * 2 * length * length * width
+    pooler = 2 * width**2  # BertModel runs it whether one looks or not
+    assert encoder.flops == products + attention + pooler
+
+
+def test_nothing_is_computed_that_nobody_asks_for(tmp_path: Path) -> None:
+    made = evaluator(stage(), tmp_path, ("recall@5", "train_seconds"))
+    fit = fit_of()
+    assert made.supplies.costs is None
+    assert made.supplies.predictions(fit) == {}
+    assert made.supplies.scores(made.scorers, Serving()) is None
+    assert made.supplies.cost(fit, Serving()) == {}
+    assert not (tmp_path / "latency").exists()
+
+
+def test_scores_and_predictions_are_those_of_the_network(tmp_path: Path) -> None:
+    made, fit = evaluator(stage(), tmp_path), fit_of()
+    params = {name: part.unsqueeze(0) for name, part in fit.params.items()}
+    histories = made.data.histories[:, -5:]
+    relevance, liked = catalogue_scores(
+        params, fit.shape, made.data.features, histories, torch.ones(1)
+    )
+    assert liked is not None
+    rows = made.stage.held_out
+    found = made.supplies.predictions(fit)["liked"]
+    expected = 1 / (1 + np.exp(-liked[0].numpy()[rows.user, rows.item].astype(np.float64)))
+    np.testing.assert_allclose(found.predicted, expected, atol=1e-6)
+    np.testing.assert_array_equal(found.true, rows.signals["liked"])
+
+    scorers = made.with_fit(fit)
+    scores = fused_scores(scorers, Serving(), slice(3, 9))
+    seen = made.scorers.seen[3:9].numpy()
+    assert np.isnan(scores[seen]).all()
+    for row, user in enumerate(range(3, 9)):  # the same order as the network's own
+        order = np.argsort(-relevance[0, user].numpy()[~seen[row]])
+        np.testing.assert_array_equal(np.argsort(-scores[row][~seen[row]]), order)
+
+
+def test_ratings_are_predicted_in_stars(tmp_path: Path) -> None:
+    made, plain = evaluator(stage(), tmp_path, ("rmse[rating]",)), fit_of()
+    assert "rating" not in made.supplies.predictions(plain)
+    source = torch.Generator().manual_seed(3)
+    more = init_shared(SHAPE, source, ("relevance", "liked", "rating"))
+    params = {**more, **{n: p for n, p in plain.params.items() if n not in more}}
+    fit = dataclasses.replace(plain, params={**params, "rating.stars": torch.tensor([3.5, 0.0])})
+    (found,) = made.measure(made.with_fit(fit), [Serving()], 1.0, fit)
+    true = made.stage.held_out.signals["rating"]  # a deviation of 0 predicts the mean everywhere
+    assert found.objectives["rmse[rating]"] == pytest.approx(np.sqrt(((true - 3.5) ** 2).mean()))
+
+
+def test_the_losses_say_which_signals_are_predicted() -> None:
+    assert predicted_signals("liked", ("softmax", "rating")) == ("liked", "rating")
+    assert predicted_signals("liked", ("softmax",)) == ("liked",)
+    assert predicted_signals(None, ()) == ()
+
+
+@pytest.mark.parametrize("kind", SPLITS)
+def test_every_objective_can_be_measured_on_every_split(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "REQUESTS", 2)
+    made = evaluator(stage(kind), tmp_path)
+    setting = Serving({"network": 0.5, "ease_recency": 0.5}, 0.5, 0.2, 0.3, 20)
+    (found,) = made.measure(made.with_fit(fit_of()), [setting], 1.0, fit_of())
+    assert found.reason is None
+    recorded = [name for name in NAMES if parse(name).recorded]
+    missing = set(recorded) - set(found.objectives)
+    assert missing <= ({"tail_ndcg@10"} if kind == "cold_items" else set()), missing
+    assert all(math.isfinite(value) for value in found.objectives.values())
+    asked = np.unique(made.stage.held_out.user)
+    outcome = made._outcome(
+        *(part[0] for part in latency.recommend(made.scorers, [Serving({"popularity": 1.0})], k=10))
+    )
+    ndcg = parse("ndcg@10")
+    assert isinstance(ndcg, UserObjective)
+    np.testing.assert_array_equal(np.flatnonzero(~np.isnan(ndcg.per_user(outcome))), asked)
+
+
+@pytest.mark.parametrize("kind", SPLITS)
+def test_training_examples_can_be_drawn_from_every_split(kind: str) -> None:
+    made = stage(kind)
+    sequences = Sequences.of(made.train, "liked")
+    drawn = draw(
+        sequences, np.random.default_rng(0), steps=3, batch=16, history=5, places=1, horizon=2
+    )
+    known = set(made.train.item.tolist()) | {-1}
+    assert set(np.unique(drawn.histories).tolist()) <= known
+    assert set(np.unique(drawn.targets).tolist()) <= known
+    assert (drawn.targets[..., 0] >= 0).all()
+
+
+def test_a_prediction_that_experts_do_not_make_is_left_out(tmp_path: Path) -> None:
+    made = evaluator(stage(), tmp_path, ("mse[liked]", "recall@5"))
+    (found,) = made.measure(made.scorers, [Serving({"popularity": 1.0})])
+    assert found.reason is None
+    assert set(found.objectives) == {"ndcg@10", "recall@5"}
+
+
+def test_an_unknown_split_is_refused_before_any_work() -> None:
+    with pytest.raises(BadRequestError, match='unknown kind of split "global"'):
+        split(dataset(), "global", validation=0.1, test=0.1, seed=0)
