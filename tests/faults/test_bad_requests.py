@@ -82,7 +82,7 @@ NAMES = [
         'space.train.model: unknown model "gru"; known: attention_pooling, self_attention',
     ),
     (
-        "space.train.combine={kind='choice', options=['weighted_sum', 'chebyshev']}",
+        "space.train.combine={kind='choice', options=['weighted_sum', 'weighted_chebishev']}",
         'did you mean "weighted_chebyshev"?',
     ),
     ("space.train.loss_weights.names=['softmax', 'popularty']", 'did you mean "popularity"?'),

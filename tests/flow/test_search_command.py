@@ -42,10 +42,11 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first(config: Path, tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def first(config: Path, sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """One worker, nothing computed before."""
-    run = tmp_path_factory.mktemp("first") / "run"
-    return search(config, run, tiny_cache, "--workers", "1")
+    folder = tmp_path_factory.mktemp("first")
+    cache = fresh_cache(folder / "cache", sources, ("data", "backbones"))
+    return search(config, folder / "run", cache, "--workers", "1")
 
 
 @pytest.fixture(scope="module")

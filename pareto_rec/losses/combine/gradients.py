@@ -3,6 +3,11 @@
 A step along ``sum_m w_m g_m`` changes loss n by ``sum_m w_m <g_m, g_n>``, so the Gramian
 ``G_mn = <g_m, g_n>`` is all that is needed, however many parameters there are. Losses of preference
 0 are left out of the game altogether: they are neither weighted nor protected.
+
+Two things to know before one of them is chosen. A loss that starts at its best value (the negative
+entropy does: initial predictions are nearly uniform) makes the start Pareto-stationary, and ways
+that harm no loss do not leave it. And AdamW rescales steps, so that a direction whose length falls
+to 0 near stationary points does not make the steps as short.
 """
 
 from __future__ import annotations
@@ -73,7 +78,8 @@ class MGDA(_OnGramian):
 
     Misleads: it has no use for the preference (except that losses of preference 0 are left out),
     so where it ends is decided by start and scale: losses with small gradients get the most weight
-    and one that is nearly optimal stops all others. It seldom ranks well.
+    and one that is nearly optimal (the negative entropy at the start) stops all others. It seldom
+    ranks well.
     """
 
     name = "mgda"
@@ -96,7 +102,8 @@ class PCGrad(_OnGramian):
     torch's global generator).
 
     Misleads: the sum may still conflict with a loss (projections undo one another), only two
-    losses have a guarantee, and any Pareto-stationary point of opposite gradients is an end.
+    losses have a guarantee, and any point of opposite gradients is an end. A loss that begins at
+    its best (the negative entropy) holds everything back.
     """
 
     name = "pcgrad"
@@ -226,7 +233,8 @@ class UPGrad(_OnGramian):
     Source: Quinton & Rey, Jacobian descent for multi-objective optimization, 2024, eq. 5.
 
     Misleads: harming no loss at all is stricter than most trade-offs want: any Pareto-stationary
-    point is an end, also one that the preference would never choose.
+    point is an end, also one that the preference would never choose, and the start where a loss
+    begins at its best (the negative entropy).
     """
 
     name = "upgrad"
