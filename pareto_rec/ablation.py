@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ FILE = "controls.json"
 
 
 def run_controls(
-    config: Config, run: Path, *, cache: Path, workers: int, watch: Callable[[Config, str], Watch]
+    config: Config,
+    run: Path,
+    *,
+    cache: Path,
+    workers: int,
+    watching: Callable[[Config], AbstractContextManager[Watch]],
 ) -> Path:
     """Run every control that fits the config, and compare hypervolumes.
 
@@ -25,7 +31,7 @@ def run_controls(
         run: Its run directory; controls are run directories below ``controls/`` in it.
         cache: Root of the cache.
         workers: Processes that evaluate packs.
-        watch: From a control's config and name to where its progress is shown.
+        watching: From a control's config to where its progress is shown.
 
     Returns:
         ``controls.json``, replaced after every control.
@@ -38,9 +44,9 @@ def run_controls(
     path = run / FILE
     for control in applicable(config):
         out, table = run / "controls" / control.name, derive(config, control)
-        search_experiment(
-            table, out, cache=cache, workers=workers, watch=watch(table, control.name)
-        )
+        with watching(table) as watch:
+            watch.stage(f"control: {control.instead}")
+            search_experiment(table, out, cache=cache, workers=workers, watch=watch)
         info = json.loads((out / "run.json").read_text(encoding="utf-8"))
         found["controls"].append(_row(control, info, float(main["hypervolume"]["front"])))
         with written_whole(path) as spare:

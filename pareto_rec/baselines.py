@@ -17,7 +17,10 @@ PENALTIES = (0.0, 0.3, 0.6, 0.9, 1.1, 1.2, 1.3, 1.4, 1.5)
 TRADE_OFFS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
 DEPTHS = (20, 40, 80, 160, 320)
 
-SOURCES = ("policy.py", "baselines.py", "objectives", "evaluate.py")
+SOURCES = (
+    *("policy.py", "baselines.py", "evaluate.py", "costs.py", "latency.py", "supplies.py"),
+    "objectives",
+)
 
 
 def grid(expert: str) -> list[Serving]:
@@ -47,7 +50,7 @@ def sweep_expert(evaluator: Evaluator, expert: str, cache_root: Path) -> list[di
     """
     settings = grid(expert)
     names = [one.name for one in (*evaluator.measures.searched, *evaluator.measures.reported)]
-    content = [expert, evaluator.stage.content_hash, names, evaluator.relevance, _code_hash()]
+    content = [expert, evaluator.store.data_key, names, evaluator.relevance, _code_hash()]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
     path = cache_root / "baselines" / f"{expert}-{digest}.json"
     try:

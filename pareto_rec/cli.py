@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -132,6 +133,13 @@ def search(
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Apply the config's [smoke] table: under a minute.")
     ] = False,
+    controls: Annotated[
+        bool,
+        typer.Option(
+            "--controls",
+            help="Then search again with one part taken away or replaced, at as many fits each.",
+        ),
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Search for a Pareto front and write a run directory.
@@ -142,7 +150,7 @@ def search(
 
     resolved = load_config(config, set_ or [], smoke=smoke)
     target = out or _next_run(resolved.name)
-    _run(resolved, target, workers or _cores(), quiet=json_)
+    _run(resolved, target, workers or _cores(), quiet=json_, controls=controls)
     _report(target, as_json=json_, page_or_reason=True)
 
 
@@ -179,7 +187,8 @@ def _next_run(experiment: str) -> Path:
     return target
 
 
-def _run(config: Config, target: Path, workers: int, *, quiet: bool) -> None:
+def _run(config: Config, target: Path, workers: int, *, quiet: bool, controls: bool) -> None:
+    from pareto_rec.ablation import run_controls
     from pareto_rec.paths import cache_dir
     from pareto_rec.progress import watching
     from pareto_rec.run import search_experiment
@@ -188,6 +197,9 @@ def _run(config: Config, target: Path, workers: int, *, quiet: bool) -> None:
     try:
         with watching(config, quiet=quiet) as watch:
             search_experiment(config, target, cache=cache_dir(), workers=workers, watch=watch)
+        if controls:
+            shown = partial(watching, quiet=quiet)
+            run_controls(config, target, cache=cache_dir(), workers=workers, watching=shown)
     except KeyboardInterrupt:
         kept = f"what was evaluated so far is in {target}" if target.exists() else "no run begun"
         _fail("interrupted", f"{kept}; the same command trains none of its fits again", INTERRUPTED)
@@ -211,6 +223,7 @@ def _report(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None:
         typer.echo(f"no report.html: {error}", err=True)
     status, found = str(view.info.get("status")), view.info.get("hypervolume", {})
     lines = [
+        *view.controls,
         f"hypervolume x 1000: {1000 * (found.get('front') or 0):.3f}",
         f"all baselines: {1000 * (found.get('all_baselines') or 0):.3f}",
         f"front: {len(view.front)} points in {run / 'front.csv'}",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -25,7 +24,7 @@ from pareto_rec.losses import COMBINE, LOSSES, ItemFacts
 from pareto_rec.losses.base import resolve
 from pareto_rec.models import MODELS
 from pareto_rec.models.scoring import catalogue_scores
-from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome
+from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome, UserObjective
 from pareto_rec.objectives.ranking import NDCG
 from pareto_rec.policy import (
     HIDDEN,
@@ -255,8 +254,7 @@ class Evaluator:
             )
             for index, made in zip(missing, new, strict=True):
                 fits[index] = made
-                with suppress(OSError):  # a full cache costs a fit's file, not its records
-                    self.store.put(ids[index], made)
+                self.store.put(ids[index], made)
         records: list[Record] = []
         for trial, fit_id, one in zip(pack, ids, fits, strict=True):
             records += self.records(trial, fit_id, one, one.reason if one else "no fit")
@@ -330,20 +328,49 @@ class Evaluator:
     ) -> list[Measured]:
         """Objective values of every serving setting; `one` is the fit, None for experts alone."""
         began = time.perf_counter()
+        outcomes = self._outcomes(scorers, settings, train_seconds, one)
+        results = [self._values(outcome) for outcome in outcomes]
+        share = (time.perf_counter() - began) / len(settings)
+        return [replace(result, seconds=share) for result in results]
+
+    def per_user(
+        self, fit_id: str, records: Sequence[Record]
+    ) -> list[tuple[str, dict[str, NDArray[np.float64]]]]:
+        """Values ``[users]`` of every per-user objective of records of one fit, by record id.
+
+        Raises:
+            KeyError: If the fit is no longer stored.
+        """
+        one = self.store.get(fit_id)
+        if one is None and fit_id != EXPERTS_ALONE:
+            raise KeyError(fit_id)
+        settings = [self.serving(record.serve) for record in records]
+        scorers = self.with_fit(one) if one else self.scorers
+        wanted = [
+            objective
+            for objective in (*self.measures.searched, *self.measures.reported)
+            if isinstance(objective, UserObjective)
+        ]
+        return [
+            (record.id, {objective.name: objective.per_user(outcome) for objective in wanted})
+            for record, outcome in zip(
+                records, self._outcomes(scorers, settings, 0.0, one), strict=True
+            )
+        ]
+
+    def _outcomes(
+        self, scorers: Scorers, settings: Sequence[Serving], train_seconds: float, one: Fit | None
+    ) -> Iterator[Outcome]:
         lists, scores = recommend(scorers, settings, k=self.measures.k)
         predictions = self.supplies.predictions(one)
-        results = []
         for setting, chosen, values in zip(settings, lists, scores, strict=True):
             outcome = self._outcome(chosen, values, train_seconds)
-            outcome = replace(
+            yield replace(
                 outcome,
                 cost={**outcome.cost, **self.supplies.cost(one, setting)},
                 all_scores=self.supplies.scores(scorers, setting),
                 predictions=predictions,
             )
-            results.append(self._values(outcome))
-        share = (time.perf_counter() - began) / len(settings)
-        return [replace(result, seconds=share) for result in results]
 
     def _values(self, outcome: Outcome) -> Measured:
         found = {one.name: one.value(outcome) for one in self.measures.searched}

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from pareto_rec.errors import RunFailedError
+from pareto_rec.evaluate import EXPERTS_ALONE
 from pareto_rec.experiment import Plan
 from pareto_rec.fitstore import FitStore
 from pareto_rec.provenance import PeakMemory, provenance
@@ -61,6 +62,18 @@ class Journal:
         """Take the baselines' sweeps."""
         self._baselines = baseline_rows(rows, self._made.goals)
 
+    @property
+    def front(self) -> list[Record]:
+        """Records of the front, best by the first objective first."""
+        by_id = {record.id: record for record in self.records}
+        return [by_id[str(row["id"])] for row in self._front_rows()]
+
+    def _front_rows(self) -> list[dict[str, Any]]:
+        measures = self._made.measures
+        names = [one.name for one in (*measures.searched, *measures.reported)]
+        ordered = sorted(self.records, key=lambda record: (record.generation, record.position))
+        return front_rows(ordered, self._made.goals, names, self._made.space)
+
     def end_generation(self, generations: int) -> None:
         """Sum up what there is after so many generations."""
         self._generations = generations
@@ -74,11 +87,8 @@ class Journal:
             status: What run.json says of the run.
             keep_fits: Copy the fits of the front into the run.
         """
-        goals, measures = self._made.goals, self._made.measures
-        searched = [goal.name for goal in goals]
-        names = [one.name for one in (*measures.searched, *measures.reported)]
-        ordered = sorted(self.records, key=lambda record: (record.generation, record.position))
-        rows = front_rows(ordered, goals, names, self._made.space)
+        searched = [goal.name for goal in self._made.goals]
+        rows = self._front_rows()
         self._run.write_table("front.csv", rows, ["id", "selected", "fit", "seed", *searched])
         self._run.write_table(
             "baselines.csv", self._baselines, ["expert", "id", "on_front", *searched]
@@ -90,7 +100,7 @@ class Journal:
     def _keep(self, fit_ids: set[str]) -> None:
         folder = self._run.path / "fits"
         try:
-            for fit_id in sorted(fit_ids):
+            for fit_id in sorted(fit_ids - {EXPERTS_ALONE}):
                 self._store.copy(fit_id, folder)
         except OSError as error:
             reason = error.strerror or str(error)
@@ -158,7 +168,7 @@ def first_info(made: Plan, leak: float, hashes: Mapping[str, str], device: str) 
     reported = [
         {"name": one.name, "maximise": one.maximise, "unit": one.unit}
         for one in measures.reported
-        if not one.measured
+        if one.recorded
     ]
     return {
         "experiment": config.name,

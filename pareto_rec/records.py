@@ -149,10 +149,15 @@ class RunDirectory:
         Raises:
             RunFailedError: If that is not possible; the file is then as it was before.
         """
+        return self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> Path:
+        """Replace a file in one step, as :meth:`write_text`."""
         target = self.path / name
         temporary = target.with_name(f".{target.name}.part")
         try:
-            temporary.write_text(text, encoding="utf-8", newline="")
+            target.parent.mkdir(exist_ok=True)
+            temporary.write_bytes(content)
             os.replace(temporary, target)
         except OSError as error:
             raise _write_failed(target, error) from error

@@ -10,6 +10,7 @@ from typing import Any
 
 import tomli_w
 
+from pareto_rec import per_user
 from pareto_rec.baselines import sweep_expert
 from pareto_rec.config import Config
 from pareto_rec.evaluate import Evaluator
@@ -100,6 +101,8 @@ def search_experiment(
         journal.write("running")
         with journal.closing(), Workers(workers, config, cache, ready.evaluator) as pool:
             _search(searcher, config, pool, journal, watch)
+            watch.stage("measuring the front per user")
+            run.write_bytes(per_user.FILE, _per_user(journal.front, pool))
     return out
 
 
@@ -143,6 +146,16 @@ def _search(
         watch.generation(progress)
 
     run_search(searcher, evaluate, config.search.generations, on_generation=on_generation)
+
+
+def _per_user(records: Sequence[Record], pool: Workers) -> bytes:
+    by_fit: dict[str, list[Record]] = {}
+    for record in records:
+        by_fit.setdefault(record.fit, []).append(record)
+    parts = pool.unordered(per_user.values_of, list(by_fit.values()))
+    found = {key: values for part in parts for key, values in part}
+    ordered = [(record.id, found[record.id]) for record in records]
+    return per_user.table_of(ordered, pool.evaluator.stage.users.ids)
 
 
 def _result(record: Record) -> Result:

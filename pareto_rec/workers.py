@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,9 +29,27 @@ from pareto_rec.threads import one_thread
 Job = Callable[[Evaluator, Any, Path], Any]  # what it takes and gives is the caller's affair
 
 
-def _begin(parent: int) -> None:
-    """Leave Ctrl-C to the parent, and end when it does, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Start processes that never hear of Ctrl-C: it reaches the whole group, and is the parent's.
+
+    What is ignored is inherited, so that there is no moment in which a process is not yet deaf; a
+    Ctrl-C that comes in this tenth of a second is lost. (Blocked signals would be inherited as well,
+    but loky unblocks them.)
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other thread may say what becomes of signals
+        return
+    before = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _end_with(parent: int) -> None:
+    """End when the parent does, however it ends."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -94,7 +112,7 @@ class Workers:
             self.stack.callback(_end_processes)
             self.stack.enter_context(
                 joblib.parallel_config(
-                    "loky", inner_max_num_threads=1, initializer=_begin, initargs=(os.getpid(),)
+                    "loky", inner_max_num_threads=1, initializer=_end_with, initargs=(os.getpid(),)
                 )
             )
             self.parallel = self.stack.enter_context(
@@ -112,14 +130,17 @@ class Workers:
     ) -> None:
         self.stack.close()
 
-    def _unordered(self, job: Job, arguments: Iterable[object]) -> Iterator[Any]:
+    def unordered(self, job: Job, arguments: Iterable[object]) -> Iterator[Any]:
+        """Results of a job, one per argument, as they finish."""
         if self.parallel is None:
             yield from (job(self.evaluator, argument, self.cache) for argument in arguments)
         else:
             call = joblib.delayed(_in_worker)
             tasks = (call(job, self.config_json, self.cache, argument) for argument in arguments)
             try:
-                yield from self.parallel(tasks)
+                with _deaf():  # the first call starts the processes
+                    results = self.parallel(tasks)
+                yield from results
             except BrokenProcessPool as error:
                 raise RunFailedError(
                     f"one of {self.count} workers died, perhaps for want of memory; what was "
@@ -128,11 +149,11 @@ class Workers:
 
     def evaluate(self, packs: Sequence[Sequence[Trial]]) -> Iterator[list[Record]]:
         """Records of each pack, as packs finish."""
-        yield from self._unordered(evaluate_pack, packs)
+        yield from self.unordered(evaluate_pack, packs)
 
     def map(self, job: Job, arguments: Sequence[str]) -> list[Any]:
         """Results of a job in the order of its arguments."""
-        found = dict(self._unordered(_named, [(job, argument) for argument in arguments]))
+        found = dict(self.unordered(_named, [(job, argument) for argument in arguments]))
         return [found[argument] for argument in arguments]
 
 
