@@ -81,6 +81,5 @@ def sentence(control: Control, volume: float, searched: float) -> str:
         return f"{head}."
     change = 100 * (searched / volume - 1)
     if abs(change) < 0.5:
-        return f"{head}: {control.part} makes no difference here."
-    verb = "buys" if change > 0 else "costs"
-    return f"{head}: {control.part} {verb} {abs(change):.0f} %."
+        return f"{head}; {control.part} changed nothing here."
+    return f"{head}; {control.part} {'bought' if change > 0 else 'cost'} {abs(change):.0f} %."

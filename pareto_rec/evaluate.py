@@ -266,13 +266,14 @@ class Evaluator:
 
         def value(scores: Tensor) -> float:
             top = torch.topk(scores.masked_fill(self.scorers.seen, HIDDEN), 10)
-            return watch.value(self._outcome(top.indices.cpu().numpy(), top.values.cpu().numpy()))
+            return watch.value(self.outcome(top.indices.cpu().numpy(), top.values.cpu().numpy()))
 
         return value
 
-    def _outcome(
+    def outcome(
         self, lists: NDArray[np.int64], scores: NDArray[np.float32], seconds: float = 0.0
     ) -> Outcome:
+        """Lists and scores ``[users, k]`` with the truth of this stage beside them."""
         cost = {"train_seconds": seconds}
         return Outcome(lists, scores, self.held_out, self.relevance, self.catalogue, cost)
 
@@ -364,7 +365,7 @@ class Evaluator:
         lists, scores = recommend(scorers, settings, k=self.measures.k)
         predictions = self.supplies.predictions(one)
         for setting, chosen, values in zip(settings, lists, scores, strict=True):
-            outcome = self._outcome(chosen, values, train_seconds)
+            outcome = self.outcome(chosen, values, train_seconds)
             yield replace(
                 outcome,
                 cost={**outcome.cost, **self.supplies.cost(one, setting)},

@@ -24,10 +24,9 @@ from pareto_rec.features import Features
 from pareto_rec.fitstore import FitStore
 from pareto_rec.limits import check_variables
 from pareto_rec.objectives import parse
-from pareto_rec.policy import NETWORK
 from pareto_rec.search import Goal, Settings
 from pareto_rec.seeds import child_seed
-from pareto_rec.space import SearchSpace, Simplex
+from pareto_rec.space import Choice, SearchSpace, Simplex
 from pareto_rec.supplies import needs_of, predicted_signals
 
 EncodeProgress = Callable[[int, int, float], None]
@@ -53,10 +52,16 @@ class Plan:
 
     @property
     def experts(self) -> tuple[str, ...]:
-        """Experts that are fused or drawn as baselines."""
-        fusion = self.space.serve.get("fusion")
-        fused = fusion.names if isinstance(fusion, Simplex) else ()
-        return tuple(dict.fromkeys([n for n in fused if n != NETWORK] + self.config.baselines))
+        """Experts that are fused, that fits are kept to, or that are drawn as baselines."""
+        fusion, reference = self.space.serve.get("fusion"), self.space.train.get("reference")
+        named = [
+            *(fusion.names if isinstance(fusion, Simplex) else ()),
+            *self.config.serving.get("fusion", ()),
+            *(reference.options if isinstance(reference, Choice) else ()),
+            self.config.fixed.get("reference"),
+            *self.config.baselines,
+        ]
+        return tuple(name for name in dict.fromkeys(named) if name in EXPERTS)
 
 
 def plan(config: Config) -> Plan:

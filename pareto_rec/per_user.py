@@ -44,7 +44,7 @@ def table_of(found: Sequence[tuple[str, Values]], users: Sequence[str]) -> bytes
 
     names = list(dict.fromkeys(name for _, values in found for name in values))
     columns: dict[str, pa.Array] = {
-        "id": pa.array(np.repeat([key for key, _ in found], len(users)), pa.string()),
+        "id": pa.array([key for key, _ in found for _ in users], pa.string()),
         "user": pa.array(list(users) * len(found), pa.string()),
     }
     for name in names:

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import joblib
 from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.backend import resource_tracker
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from safetensors import SafetensorError
 
@@ -33,19 +34,15 @@ Job = Callable[[Evaluator, Any, Path], Any]  # what it takes and gives is the ca
 def _deaf() -> Iterator[None]:
     """Start processes that never hear of Ctrl-C: it reaches the whole group, and is the parent's.
 
-    What is ignored is inherited, so that there is no moment in which a process is not yet deaf; a
-    Ctrl-C that comes in this tenth of a second is lost. (Blocked signals would be inherited as well,
-    but loky unblocks them.)
+    Blocked signals are inherited, so that there is no moment in which a process is not yet deaf.
+    For the parent they come when the block ends.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # no other thread may say what becomes of signals
-        return
-    before = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)}
+    resource_tracker.ensure_running()  # starting it later would unblock them too early
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with(parent: int) -> None:

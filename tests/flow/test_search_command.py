@@ -67,7 +67,7 @@ def again(config: Path, first: Finished, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_the_run_directory_is_complete(first: Finished) -> None:
-    assert {path.name for path in first.run.iterdir()} == {*FILES, "fits"}
+    assert {path.name for path in first.run.iterdir()} == {*FILES, "fits", "per_user"}
     view = read_run(first.run)
     kept = {path.stem for path in (first.run / "fits").iterdir()}
     assert kept == set(view.front["fit"])

@@ -340,7 +340,7 @@ def test_every_objective_can_be_measured_on_every_split(
     assert missing <= ({"tail_ndcg@10"} if kind == "cold_items" else set()), missing
     assert all(math.isfinite(value) for value in found.objectives.values())
     asked = np.unique(made.stage.held_out.user)
-    outcome = made._outcome(
+    outcome = made.outcome(
         *(part[0] for part in latency.recommend(made.scorers, [Serving({"popularity": 1.0})], k=10))
     )
     ndcg = parse("ndcg@10")

@@ -1,0 +1,77 @@
+"""Random items gain nothing: filling the last slots of lists with them adds no hypervolume."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pareto_rec import front
+from pareto_rec.baselines import grid
+from pareto_rec.config import load_config
+from pareto_rec.evaluate import Evaluator
+from pareto_rec.experiment import build_evaluator, plan, read_features, read_split
+from pareto_rec.policy import recommend
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+NAMES = ("movielens_accuracy_diversity_fairness", "movielens_accuracy_diversity_novelty")
+SETTINGS = slice(None, None, 6)  # of the 279 of a sweep
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def evaluator(request: pytest.FixtureRequest, sources: Path) -> Evaluator:
+    config = load_config(EXPERIMENTS / request.param)
+    made = plan(config)
+    stage = read_split(config, sources).validation
+    features = read_features(config, stage.items.texts, sources)
+    found = build_evaluator(made, stage, sources, features)
+    found.measures = replace(found.measures, reported=())
+    return found
+
+
+def volume(evaluator: Evaluator, lists: NDArray[np.int64]) -> tuple[float, NDArray[np.float64]]:
+    """Hypervolume of lists ``[S, users, k]`` and their objective values ``[S, objectives]``."""
+    objectives = evaluator.measures.searched
+    scores = np.zeros(lists.shape[1:], dtype=np.float32)
+    values = np.array(
+        [[o.value(evaluator.outcome(one, scores)) for o in objectives] for one in lists]
+    )
+    reference = [o.reference for o in objectives]
+    return (
+        front.hypervolume(values, reference=reference, maximise=[o.maximise for o in objectives]),
+        values,
+    )
+
+
+def filled(
+    lists: NDArray[np.int64], seen: NDArray[np.bool_], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The lists with random unseen items, not in the list already, in their last places."""
+    result = lists.copy()
+    for one in result:
+        draws = rng.random(seen.shape)
+        draws[seen] = 2.0
+        np.put_along_axis(draws, one, 2.0, axis=1)
+        one[:, -count:] = np.argpartition(draws, count, axis=1)[:, :count]
+    return result
+
+
+def test_random_items_add_no_hypervolume(evaluator: Evaluator) -> None:
+    lists, _ = recommend(evaluator.scorers, grid("ease_recency")[SETTINGS], k=10)
+    before, values = volume(evaluator, lists)
+    assert before > 0
+    seen = evaluator.scorers.seen.cpu().numpy()
+    rng = np.random.default_rng(0)
+    for count in range(1, 11):
+        after, others = volume(evaluator, filled(lists, seen, count, rng))
+        assert after <= 1.02 * before, f"{count} random items"
+        objectives = evaluator.measures.searched
+        together = front.hypervolume(
+            np.concatenate([values, others]),
+            reference=[o.reference for o in objectives],
+            maximise=[o.maximise for o in objectives],
+        )
+        assert together <= 1.02 * before, f"{count} random items, both together"

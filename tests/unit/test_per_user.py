@@ -1,0 +1,26 @@
+"""The Parquet table of per-user values."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+
+from pareto_rec.per_user import table_of
+
+
+def test_one_row_per_point_and_user() -> None:
+    found = [
+        ("a", {"ndcg@10": np.array([0.5, np.nan]), "ild@10": np.array([0.1, 0.2])}),
+        ("b", {"ndcg@10": np.array([1.0, 0.0])}),
+    ]
+    frame = pd.read_parquet(io.BytesIO(table_of(found, ["u1", "u2"])))
+    assert frame["id"].tolist() == ["a", "a", "b", "b"]
+    assert frame["user"].tolist() == ["u1", "u2"] * 2
+    np.testing.assert_array_equal(frame["ndcg@10"], [0.5, np.nan, 1.0, 0.0])
+    np.testing.assert_array_equal(frame["ild@10"], [0.1, 0.2, np.nan, np.nan])
+
+
+def test_an_empty_front_is_an_empty_table() -> None:
+    assert pd.read_parquet(io.BytesIO(table_of([], ["u1"]))).empty
