@@ -19,7 +19,7 @@ from pareto_rec.batches import People, Sequences, last_items
 from pareto_rec.costs import Encoder
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.fitstore import FitStore
+from pareto_rec.fitstore import EXPERTS_ALONE, FitStore
 from pareto_rec.losses import COMBINE, LOSSES, ItemFacts
 from pareto_rec.losses.base import resolve
 from pareto_rec.models import MODELS
@@ -44,8 +44,6 @@ from pareto_rec.train import Fit, Monitor, TrainData, TrainSpec, fit, pack_key
 from pareto_rec.variables import named_values
 
 MOST_HISTORY = 200  # longest history that a model may read
-
-EXPERTS_ALONE = "experts"  # fit id of records that no network had a say in
 
 Facts = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 T = TypeVar("T", TrainSpec, Serving)

@@ -20,6 +20,7 @@ from pareto_rec.models.base import Shape
 from pareto_rec.train import Fit, TrainSpec
 
 SOURCES = ("train.py", "batches.py", "optimiser.py", "seeds.py", "models", "losses")
+EXPERTS_ALONE = "experts"  # fit id of records that no network had a say in
 
 
 @cache

@@ -9,9 +9,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from pareto_rec.errors import RunFailedError
-from pareto_rec.evaluate import EXPERTS_ALONE
 from pareto_rec.experiment import Plan
-from pareto_rec.fitstore import FitStore
+from pareto_rec.fitstore import EXPERTS_ALONE, FitStore
 from pareto_rec.provenance import PeakMemory, provenance
 from pareto_rec.records import Record, RunDirectory
 from pareto_rec.summary import baseline_rows, front_rows, hypervolume_of

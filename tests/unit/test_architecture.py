@@ -62,11 +62,13 @@ ALLOWED: dict[str, str] = {
     "controls": "config policy space variables",
     "limits": "errors evaluate experts losses models policy space train",
     "experiment": "backbone config costs data errors evaluate experts features fitstore limits "
-    "objectives policy search seeds space supplies",
+    "objectives search seeds space supplies",
     "summary": "front records search space variables",
     "journal": "errors experiment fitstore provenance records summary",
     "workers": "config errors evaluate experiment paths records search threads",
-    "run": "baselines config evaluate experiment journal records search workers",
+    "per_user": "evaluate records",
+    "run": "baselines config evaluate experiment journal per_user records search workers",
+    "ablation": "config controls paths run",
     # from a run directory to pictures: it knows files, not the code that wrote them
     "runread": "errors runview",
     "plot_style": "front runview",
@@ -74,7 +76,7 @@ ALLOWED: dict[str, str] = {
     "report": "errors front plot_style runview",
     # the commands
     "progress": "config run search",
-    "cli": "config data errors paths plots progress report run runread",
+    "cli": "ablation config data errors paths plots progress report run runread",
     "__main__": "cli",
 }
 
