@@ -16,6 +16,7 @@ from pareto_rec.evaluate import MOST_HISTORY
 from pareto_rec.experts import EXPERTS
 from pareto_rec.losses import COMBINE, LOSSES
 from pareto_rec.models import MODELS
+from pareto_rec.models.attention_pooling import AttentionPooling
 from pareto_rec.policy import NETWORK
 from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex, Variable
 from pareto_rec.train import TrainSpec
@@ -194,7 +195,7 @@ def check_variables(
             key = f"space.{part}.{name}"
             limit = _limit(key, kind, name, limits)
             _within(key, limit, _extremes(key, limit, variable))
-    _check_heads(fixed, space)
+    _check_shapes(fixed, space)
 
 
 def _limit(key: str, kind: str, name: str, limits: Mapping[str, Limit]) -> Limit:
@@ -227,8 +228,8 @@ def _extremes(key: str, limit: Limit, variable: Variable) -> list[Any]:
             return [low, high]
 
 
-def _check_heads(fixed: Mapping[str, Any], space: SearchSpace) -> None:
-    """Refuse a width that some reachable number of heads does not divide."""
+def _check_shapes(fixed: Mapping[str, Any], space: SearchSpace) -> None:
+    """Refuse widths that some number of heads does not divide, and places that no model has."""
     defaults = {one.name: one.default for one in fields(TrainSpec)}
     for train in islice(_shapes(space), _MOST_SHAPES):
         values = {**defaults, **fixed, **train}
@@ -238,11 +239,16 @@ def _check_heads(fixed: Mapping[str, Any], space: SearchSpace) -> None:
                 f"width and heads: a width of {width} cannot be shared by {heads} heads; every "
                 "width must be a multiple of every number of heads that it meets"
             )
+        if values["places"] > 1 and values["model"] == AttentionPooling.name:
+            raise BadRequestError(
+                f'places: {values["places"]} need model = "self_attention"; attention pooling '
+                "predicts after the whole history alone, places = 1"
+            )
 
 
 def _shapes(space: SearchSpace) -> Iterable[Mapping[str, Any]]:
-    """Training values of every combination of what decides width and heads."""
-    deciding = {"width", "heads"}
+    """Training values of every combination of what decides width, heads and places."""
+    deciding = {"width", "heads", "places", "model"}
     while more := {other for n in deciding & set(space.train) for other in space.train[n].when}:
         if more <= deciding:
             break
