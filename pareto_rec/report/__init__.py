@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from pareto_rec.errors import BadRequestError
-from pareto_rec.report.answer import answer, caveat, cost, failures, provenance
+from pareto_rec.report.answer import answer, caveat, choices, cost, failures, provenance
 from pareto_rec.report.payload import payload, script_json
 from pareto_rec.runview import RunView
 
@@ -34,6 +34,7 @@ def build_report(view: RunView) -> str:
         "caveat": html.escape(caveat(view)),
         "controls": _controls(view),
         "failures": _failures(view),
+        "choices": _rows(choices(view)) or "<tr><td>no variable without an order</td></tr>",
         "cost": _rows(cost(view)),
         "provenance": _rows(provenance(view)),
         "data": script_json(payload(view)),

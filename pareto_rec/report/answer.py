@@ -113,6 +113,19 @@ def cost(view: RunView) -> list[tuple[str, str]]:
     return rows + [(f"seconds: {name}", _plain(value)) for name, value in seconds.items()]
 
 
+def choices(view: RunView) -> list[tuple[str, str]]:
+    """Per variable without an order, what the front's points chose and how many chose it."""
+    rows = []
+    for name in view.front:
+        column = view.front[name].dropna()
+        variable = str(name).startswith(("train.", "serve."))
+        if variable and any(isinstance(value, str) for value in column):
+            counts = column.value_counts()
+            said = ", ".join(f"{value} {count:,}" for value, count in counts.items())
+            rows.append((str(name), said))
+    return rows
+
+
 def provenance(view: RunView) -> list[tuple[str, str]]:
     """Where the run came from: seed, commit, versions, hardware, hashes."""
     rows = [

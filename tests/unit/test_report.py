@@ -15,7 +15,7 @@ from synthetic_run import write_run
 
 from pareto_rec.errors import BadRequestError
 from pareto_rec.report import build_report, write_report
-from pareto_rec.report.answer import answer, caveat, failures
+from pareto_rec.report.answer import answer, caveat, choices, failures
 from pareto_rec.report.payload import main_variables, payload, script_json
 from pareto_rec.runread import read_run
 from pareto_rec.runview import RunView
@@ -218,3 +218,25 @@ def test_without_plotly_one_line_says_what_to_install(
     with pytest.raises(BadRequestError, match=r'pip install "pareto_rec\[report\]"'):
         write_report(view, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_points_of_the_front_chose_is_counted(tmp_path: Path) -> None:
+    view = read_run(write_run(tmp_path / "run"))
+    (row,) = [row for row in choices(view) if row[0] == "train.combine"]
+    counts = dict(part.rsplit(" ", 1) for part in row[1].split(", "))
+    assert counts == {
+        name: str(count) for name, count in view.front["train.combine"].value_counts().items()
+    }
+    assert sum(map(int, counts.values())) == len(view.front)
+    assert row[1] in build_report(view)
+
+
+def test_controls_are_told_where_they_were_run(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    assert 'id="controls"' not in build_report(read_run(run))
+    says = "With <b> & nothing, the hypervolume x 1000 is 1."
+    (run / "controls.json").write_text(json.dumps({"controls": [{"says": says}]}))
+    assert "<li>With &lt;b&gt; &amp; nothing, the" in build_report(read_run(run))
+    (run / "controls.json").write_text("{")
+    with pytest.raises(BadRequestError, match=r"controls\.json is damaged"):
+        read_run(run)
