@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class BadRequestError(ValueError):
@@ -32,3 +36,22 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> BadRequestError:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f' (did you mean "{near[0]}"?)' if near else ""
     return BadRequestError(f'unknown {kind} "{name}"{hint}; known: {", ".join(names)}')
+
+
+def construct(kind: str, build: type[T], values: Mapping[str, Any]) -> T:
+    """A dataclass from named values; what they leave out keeps its default.
+
+    Args:
+        kind: What a name stands for, for example ``"serving variable"``.
+        build: The dataclass.
+        values: Field name -> value.
+
+    Raises:
+        BadRequestError: If a name is no field.
+    """
+    assert is_dataclass(build)
+    known = [one.name for one in fields(build)]
+    for name in values:
+        if name not in known:
+            raise unknown(kind, name, known)
+    return build(**values)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,11 +18,10 @@ from torch import Tensor
 from pareto_rec.batches import People, Sequences, last_items
 from pareto_rec.costs import Encoder
 from pareto_rec.data.schema import Stage
-from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.errors import BadRequestError, construct
+from pareto_rec.facts import Facts, item_facts, principal_components
 from pareto_rec.fitstore import EXPERTS_ALONE, FitStore
-from pareto_rec.losses import COMBINE, LOSSES, ItemFacts
-from pareto_rec.losses.base import resolve
-from pareto_rec.models import MODELS
+from pareto_rec.losses import ItemFacts
 from pareto_rec.models.scoring import catalogue_scores
 from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome, UserObjective
 from pareto_rec.objectives.ranking import NDCG
@@ -39,14 +38,12 @@ from pareto_rec.policy import (
 from pareto_rec.records import Record
 from pareto_rec.search import Trial
 from pareto_rec.space import SearchSpace, Simplex, Value
+from pareto_rec.spec import TrainSpec, pack_key, train_spec
 from pareto_rec.supplies import Supplies, met_before
-from pareto_rec.train import Fit, Monitor, TrainData, TrainSpec, fit, pack_key
+from pareto_rec.train import Fit, Monitor, TrainData, fit
 from pareto_rec.variables import named_values
 
 MOST_HISTORY = 200  # longest history that a model may read
-
-Facts = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
-T = TypeVar("T", TrainSpec, Serving)
 
 
 class TrainSettings(Protocol):
@@ -156,7 +153,7 @@ class Evaluator:
         self.relevance = relevance
         seen = np.zeros(stage.shape, dtype=bool)
         seen[stage.history.user, stage.history.item] = True
-        facts = _item_facts(self.catalogue)
+        facts = item_facts(self.catalogue)
         self.scorers = self._scorers(experts, self._tensor(seen), facts)
         self.data = TrainData(
             Sequences.of(stage.train, liked),
@@ -231,8 +228,13 @@ class Evaluator:
         return NETWORK in names
 
     def serving(self, values: Mapping[str, Value]) -> Serving:
-        """All serving variables, those of a candidate over the fixed ones."""
-        return serving({**self.serving_fixed, **named_values(self.space.serve, values)})
+        """All serving variables, those of a candidate over the fixed ones.
+
+        Raises:
+            BadRequestError: If a variable is not known.
+        """
+        values = {**self.serving_fixed, **named_values(self.space.serve, values)}
+        return construct("serving variable", Serving, values)
 
     def evaluate(self, pack: Sequence[Trial]) -> list[Record]:
         """Records of every candidate of a pack, in the order of the pack."""
@@ -384,69 +386,3 @@ class Evaluator:
 def failed(evaluator: Evaluator, trial: Trial, reason: str) -> list[Record]:
     """Failed records of every candidate of a trial."""
     return evaluator.records(trial, evaluator.fit_id(trial), None, reason)
-
-
-def principal_components(features: NDArray[np.floating[Any]], count: int) -> NDArray[np.float32]:
-    """Features ``[N, F]`` on their leading principal components, deviation 1 over all of them.
-
-    Args:
-        features: One row per item.
-        count: Number of components; 0, or more than there are, keeps them all unrotated.
-
-    Returns:
-        ``[N, min(count, F)]`` with mean 0 per column; each component points to where its largest
-        loading is positive, so that it does not depend on the solver.
-    """
-    centred = np.asarray(features, dtype=np.float64)
-    centred = centred - centred.mean(axis=0)
-    if 0 < count < centred.shape[1]:
-        _, vectors = np.linalg.eigh(centred.T @ centred)
-        leading = vectors[:, ::-1][:, :count]
-        largest = np.abs(leading).argmax(axis=0)
-        centred = centred @ (leading * np.sign(leading[largest, np.arange(count)]))
-    return np.asarray(centred / max(float(centred.std()), 1e-9), dtype=np.float32)
-
-
-def _item_facts(catalogue: Catalogue) -> Facts:
-    counts = catalogue.popularity
-    log_popularity = np.log1p(counts) / max(np.log1p(counts.max(initial=0)), 1e-9)
-    smoothed = (counts + 1.0) ** 0.75
-    return (
-        catalogue.unit_categories.astype(np.float32),
-        log_popularity.astype(np.float32),
-        np.log(smoothed / smoothed.sum()).astype(np.float32),
-    )
-
-
-def _construct(kind: str, build: type[T], values: Mapping[str, Any]) -> T:
-    known = [one.name for one in fields(build)]
-    for name in values:
-        if name not in known:
-            raise unknown(kind, name, known)
-    return build(**values)
-
-
-def train_spec(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainSpec:
-    """Training variables, searched ones over fixed ones.
-
-    Raises:
-        BadRequestError: If a variable, or the model, loss or way to combine, is not known.
-    """
-    spec = _construct("training variable", TrainSpec, {**fixed, **values})
-    for kind, name, known in (
-        ("model", spec.model, MODELS),
-        ("way to combine", spec.combine, COMBINE),
-    ):
-        if name not in known:
-            raise unknown(kind, name, known)
-    resolve(list(spec.loss_weights), LOSSES)
-    return spec
-
-
-def serving(values: Mapping[str, Any]) -> Serving:
-    """Serving variables; those not given keep their defaults.
-
-    Raises:
-        BadRequestError: If a variable is not known.
-    """
-    return _construct("serving variable", Serving, values)

@@ -17,9 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from pareto_rec.models.base import Shape
-from pareto_rec.train import Fit, TrainSpec
+from pareto_rec.spec import TrainSpec
+from pareto_rec.train import Fit
 
-SOURCES = ("train.py", "batches.py", "optimiser.py", "seeds.py", "models", "losses")
+SOURCES = ("spec.py", "train.py", "batches.py", "optimiser.py", "seeds.py", "models", "losses")
 EXPERTS_ALONE = "experts"  # fit id of records that no network had a say in
 
 

@@ -19,7 +19,7 @@ from pareto_rec.models import MODELS
 from pareto_rec.models.attention_pooling import AttentionPooling
 from pareto_rec.policy import NETWORK
 from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex, Variable
-from pareto_rec.train import TrainSpec
+from pareto_rec.spec import TrainSpec
 
 _MOST_SHAPES = 100_000  # combinations of width and heads that are looked at
 

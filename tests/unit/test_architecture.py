@@ -46,21 +46,23 @@ ALLOWED: dict[str, str] = {
     "losses": "errors seeds",
     "experts": "data errors paths",
     "batches": "data errors",
-    "train": "batches errors losses models optimiser seeds",
-    "fitstore": "models train",
+    "spec": "errors losses models",
+    "train": "batches errors losses models optimiser seeds spec",
+    "fitstore": "models spec train",
     "latency": "data experts models paths policy provenance train",
     "costs": "backbone data experts latency models policy train views",
     "supplies": "costs data latency models objectives policy train",
     # the search knows candidates and values, and neither models nor data
     "search": "errors front seeds space variables",
     # where training meets objectives
-    "evaluate": "batches costs data errors fitstore losses models objectives policy records search "
-    "space supplies train variables",
+    "facts": "objectives",
+    "evaluate": "batches costs data errors facts fitstore losses models objectives policy records "
+    "search space spec supplies train variables",
     "baselines": "evaluate paths policy",
     # from a config to a run directory
     "config": "errors space",
     "controls": "config policy space variables",
-    "limits": "errors evaluate experts losses models policy space train",
+    "limits": "errors evaluate experts losses models policy space spec",
     "experiment": "backbone config costs data errors evaluate experts features fitstore limits "
     "objectives search seeds space supplies",
     "summary": "front records search space variables",

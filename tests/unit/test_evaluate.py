@@ -15,23 +15,22 @@ from toy_learning import next_item_stage
 
 from pareto_rec import evaluate
 from pareto_rec.data.schema import Stage
-from pareto_rec.errors import BadRequestError
+from pareto_rec.errors import BadRequestError, construct
 from pareto_rec.evaluate import (
     Evaluator,
     Measures,
     failed,
-    principal_components,
     resolve_device,
-    serving,
-    train_spec,
 )
+from pareto_rec.facts import principal_components
 from pareto_rec.fitstore import FitStore
 from pareto_rec.objectives import parse
 from pareto_rec.policy import Serving
 from pareto_rec.search import Trial
 from pareto_rec.space import Candidate, Real, SearchSpace, Simplex
+from pareto_rec.spec import TrainSpec, train_spec
 from pareto_rec.threads import one_thread
-from pareto_rec.train import Fit, TrainSpec
+from pareto_rec.train import Fit
 from pareto_rec.workers import evaluate_pack
 
 STAGE = next_item_stage()
@@ -325,11 +324,11 @@ def test_unknown_training_variables_are_refused(values: dict[str, Any], message:
 
 
 def test_unknown_serving_variables_are_refused() -> None:
-    assert serving({"mmr": 0.5}) == Serving(mmr=0.5)
+    assert construct("serving variable", Serving, {"mmr": 0.5}) == Serving(mmr=0.5)
     with pytest.raises(
         BadRequestError, match=r'unknown serving variable "mrr" \(did you mean "mmr'
     ):
-        serving({"mrr": 0.5})
+        construct("serving variable", Serving, {"mrr": 0.5})
 
 
 def test_a_device_that_is_not_there_is_refused_in_one_line() -> None:

@@ -16,7 +16,8 @@ from safetensors import safe_open
 from toy_learning import random_params, shape_of
 
 from pareto_rec.fitstore import FitStore, code_hash
-from pareto_rec.train import Fit, TrainSpec
+from pareto_rec.spec import TrainSpec
+from pareto_rec.train import Fit
 
 OTHER: dict[str, Any] = {  # another value for every field
     "model": "self_attention",

@@ -18,7 +18,8 @@ from pareto_rec.losses.base import Loss
 from pareto_rec.losses.combine import Moment, State
 from pareto_rec.losses.combine.values import WeightedSum
 from pareto_rec.models.scoring import catalogue_scores, predicted_ratings
-from pareto_rec.train import Fit, TrainData, TrainSpec, fit, pack_key
+from pareto_rec.spec import TrainSpec, pack_key
+from pareto_rec.train import Fit, TrainData, fit
 
 STAGE = next_item_stage()
 MONITOR = mean_reciprocal_rank(STAGE)

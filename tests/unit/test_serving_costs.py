@@ -30,9 +30,10 @@ from pareto_rec.models.scoring import catalogue_scores
 from pareto_rec.objectives import FAMILIES, UserObjective, parse
 from pareto_rec.policy import Serving, fused_scores
 from pareto_rec.space import SearchSpace
+from pareto_rec.spec import TrainSpec
 from pareto_rec.supplies import predicted_signals
 from pareto_rec.threads import one_thread
-from pareto_rec.train import Fit, TrainSpec
+from pareto_rec.train import Fit
 
 USERS, ITEMS, FEATURES = 50, 80, 12
 NAMES = tuple(f"{f}@10" if kind.takes_k else f for f, kind in FAMILIES.items())

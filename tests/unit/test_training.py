@@ -17,8 +17,9 @@ from pareto_rec.losses import COMBINE, LOSSES
 from pareto_rec.models import MODELS
 from pareto_rec.models.scoring import catalogue_scores
 from pareto_rec.optimiser import StackedAdamW, schedule
+from pareto_rec.spec import TrainSpec, pack_key
 from pareto_rec.threads import one_thread
-from pareto_rec.train import Fit, Monitor, TrainSpec, fit, pack_key
+from pareto_rec.train import Fit, Monitor, fit
 
 STAGE = next_item_stage()
 DATA = train_data(STAGE)
