@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from pareto_rec.evaluate import Evaluator
 from pareto_rec.paths import written_whole
 from pareto_rec.policy import Serving
+from pareto_rec.provenance import source_hash
 
 PENALTIES = (0.0, 0.3, 0.6, 0.9, 1.1, 1.2, 1.3, 1.4, 1.5)
 TRADE_OFFS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
@@ -19,7 +19,7 @@ DEPTHS = (20, 40, 80, 160, 320)
 
 SOURCES = (
     *("policy.py", "baselines.py", "evaluate.py", "costs.py", "latency.py", "supplies.py"),
-    "objectives",
+    *("facts.py", "experts", "objectives"),
 )
 
 
@@ -32,16 +32,6 @@ def grid(expert: str) -> list[Serving]:
     ]
 
 
-@cache
-def _code_hash() -> str:
-    root, digest = Path(__file__).parent, hashlib.sha256()
-    for source in SOURCES:
-        paths = [root / source] if source.endswith(".py") else sorted((root / source).glob("*.py"))
-        for path in paths:
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 def sweep_expert(evaluator: Evaluator, expert: str, cache_root: Path) -> list[dict[str, Any]]:
     """One row per setting of an expert's sweep, computed once.
 
@@ -50,7 +40,7 @@ def sweep_expert(evaluator: Evaluator, expert: str, cache_root: Path) -> list[di
     """
     settings = grid(expert)
     names = [one.name for one in (*evaluator.measures.searched, *evaluator.measures.reported)]
-    content = [expert, evaluator.store.data_key, names, evaluator.relevance, _code_hash()]
+    content = [expert, evaluator.store.data_key, names, evaluator.relevance, source_hash(*SOURCES)]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
     path = cache_root / "baselines" / f"{expert}-{digest}.json"
     try:

@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -17,23 +16,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from pareto_rec.models.base import Shape
+from pareto_rec.provenance import source_hash
 from pareto_rec.spec import TrainSpec
 from pareto_rec.train import Fit
 
-SOURCES = ("spec.py", "train.py", "batches.py", "optimiser.py", "seeds.py", "models", "losses")
+SOURCES = (
+    *("spec.py", "facts.py", "train.py", "batches.py", "optimiser.py", "seeds.py"),
+    *("models", "losses"),
+)
 EXPERTS_ALONE = "experts"  # fit id of records that no network had a say in
 
 
-@cache
 def code_hash() -> str:
     """Hash of the code that decides what a fit is, so that no stale fit outlives a change."""
-    digest = hashlib.sha256(torch.__version__.encode())
-    root = Path(__file__).parent
-    for source in SOURCES:
-        paths = [root / source] if source.endswith(".py") else sorted((root / source).rglob("*.py"))
-        for path in paths:
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    content = f"{torch.__version__} {source_hash(*SOURCES)}"
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 class FitStore:

@@ -48,7 +48,7 @@ ALLOWED: dict[str, str] = {
     "batches": "data errors",
     "spec": "errors losses models",
     "train": "batches errors losses models optimiser seeds spec",
-    "fitstore": "models spec train",
+    "fitstore": "models provenance spec train",
     "latency": "data experts models paths policy provenance train",
     "costs": "backbone data experts latency models policy train views",
     "supplies": "costs data latency models objectives policy train",
@@ -58,7 +58,7 @@ ALLOWED: dict[str, str] = {
     "facts": "objectives",
     "evaluate": "batches costs data errors facts fitstore losses models objectives policy records "
     "search space spec supplies train variables",
-    "baselines": "evaluate paths policy",
+    "baselines": "evaluate paths policy provenance",
     # from a config to a run directory
     "config": "errors space",
     "controls": "config policy space variables",
