@@ -24,6 +24,13 @@ class RunFailedError(RuntimeError):
     """
 
 
+class InterruptedRunError(Exception):
+    """Somebody stopped the work; the message says what is kept and how to go on.
+
+    The command line prints the message alone and exits with code 130.
+    """
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> BadRequestError:
     """Error for a name that no registry knows: lists the known ones, names the nearest.
 

@@ -78,14 +78,16 @@ ALLOWED: dict[str, str] = {
     "report": "errors front plot_style runview",
     # the commands
     "progress": "config run search",
-    "cli": "ablation config data errors paths plots progress report run runread",
+    "commands": "ablation config data errors paths plots progress report run runread",
+    "cli": "commands errors",
     "__main__": "cli",
 }
 
 PYMOO = {"search.algorithms", "decide"}  # the only modules that may know pymoo
 NO_TORCH = {
     *("data", "objectives", "experts", "search", "front", "space", "variables", "config"),
-    *("records", "summary", "runread", "runview", "plots", "plot_style", "report", "cli"),
+    *("records", "summary", "runread", "runview", "plots", "plot_style", "report"),
+    *("commands", "cli"),
 }
 # What a command that needs none of them must not pay for: imported inside functions alone.
 LATE = {"transformers", "matplotlib", "pandas", "plotly", "pooch", "requests", "huggingface_hub"}
