@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tiny_experiment import DATA, pareto_rec, program
 
-from pareto_rec import cli
+import pareto_rec.commands.report as commands
 from pareto_rec.cli import main
 from pareto_rec.errors import RunFailedError
 from pareto_rec.paths import CACHE_VARIABLE
@@ -143,7 +143,7 @@ def test_whatever_goes_wrong_is_one_line(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "_report", fail)
+    monkeypatch.setattr(commands, "report_on", fail)
     with pytest.raises(SystemExit) as caught:
         main(["report", "x"])
     assert caught.value.code == code
