@@ -6,14 +6,22 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 MAIN := experiments/movielens_accuracy_diversity_fairness
 
-.PHONY: front test lint
+.PHONY: front test lint evidence bench
 .DELETE_ON_ERROR:
 
 front: $(VENV)/.installed-all
 	$(BIN)/python $(MAIN)/run.py
 
+# All benchmarks in their quick sizes, five minutes on two idle cores; appends to benchmarks/results.md.
+bench: $(VENV)/.installed-all
+	$(BIN)/pareto-rec bench --out benchmarks
+
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+# Everything that README and results claim, in full: hours. ONLY=name runs one step; --list names them.
+evidence: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/evidence.py $(addprefix --only ,$(ONLY))
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

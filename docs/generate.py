@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pareto_rec.data.split import SPLITS
+from pareto_rec.decide import PICKERS
 from pareto_rec.losses import COMBINE, LOSSES
 from pareto_rec.objectives import FAMILIES, GROUPS, UserObjective, parse
 
@@ -125,11 +126,23 @@ def combine() -> str:
     return _page("Ways to combine losses", about, known)
 
 
+def pickers() -> str:
+    """The page of the rules that pick a point."""
+    about = (
+        "How `pareto-rec pick` chooses a point of a front. Objectives are compared on the range of "
+        "the whole front, 0 the best value and 1 the worst, so that a bound (`--where`) never "
+        "changes what a weight means. Where a rule cannot tell points apart, the one that loses "
+        "least over all objectives is taken, then the first. No rule looks at test data."
+    )
+    return _page("Ways to pick a point", about, PICKERS)
+
+
 PAGES: Mapping[str, Callable[[], str]] = {
     "objectives.md": objectives,
     "splits.md": splits,
     "losses.md": losses,
     "combine.md": combine,
+    "pickers.md": pickers,
 }
 
 

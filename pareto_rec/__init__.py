@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from pareto_rec.data.schema import Dataset
     from pareto_rec.errors import BadRequestError, RunFailedError
     from pareto_rec.front import hypervolume, non_dominated
+    from pareto_rec.notebook import Run
     from pareto_rec.objectives import parse as parse_objective
+    from pareto_rec.picks import pick
     from pareto_rec.run import search_experiment
     from pareto_rec.runread import read_run
     from pareto_rec.space import Candidate, SearchSpace
@@ -26,6 +28,7 @@ __all__ = [
     "Candidate",
     "Config",
     "Dataset",
+    "Run",
     "RunFailedError",
     "SearchSpace",
     "hypervolume",
@@ -33,6 +36,7 @@ __all__ = [
     "load_data",
     "non_dominated",
     "parse_objective",
+    "pick",
     "read_run",
     "search_experiment",
 ]
@@ -43,6 +47,7 @@ _PLACES = {  # public name -> module, and its name there
     "Candidate": ("space", "Candidate"),
     "Config": ("config", "Config"),
     "Dataset": ("data.schema", "Dataset"),
+    "Run": ("notebook", "Run"),
     "RunFailedError": ("errors", "RunFailedError"),
     "SearchSpace": ("space", "SearchSpace"),
     "hypervolume": ("front", "hypervolume"),
@@ -50,6 +55,7 @@ _PLACES = {  # public name -> module, and its name there
     "load_data": ("data", "load"),
     "non_dominated": ("front", "non_dominated"),
     "parse_objective": ("objectives", "parse"),
+    "pick": ("picks", "pick"),
     "read_run": ("runread", "read_run"),
     "search_experiment": ("run", "search_experiment"),
 }

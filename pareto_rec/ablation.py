@@ -11,7 +11,7 @@ from typing import Any
 from pareto_rec.config import Config
 from pareto_rec.controls import Control, applicable, derive
 from pareto_rec.paths import written_whole
-from pareto_rec.run import Watch, search_experiment
+from pareto_rec.run import Watch
 
 FILE = "controls.json"
 
@@ -20,8 +20,7 @@ def run_controls(
     config: Config,
     run: Path,
     *,
-    cache: Path,
-    workers: int,
+    search: Callable[..., Path],
     watching: Callable[[Config], AbstractContextManager[Watch]],
 ) -> Path:
     """Run every control that fits the config, and compare hypervolumes.
@@ -29,8 +28,8 @@ def run_controls(
     Args:
         config: Of the finished search.
         run: Its run directory; controls are run directories below ``controls/`` in it.
-        cache: Root of the cache.
-        workers: Processes that evaluate packs.
+        search: `search_experiment`, told how and where to work; it is given config, run directory
+            and `watch`.
         watching: From a control's config to where its progress is shown.
 
     Returns:
@@ -46,7 +45,7 @@ def run_controls(
         out, table = run / "controls" / control.name, derive(config, control)
         with watching(table) as watch:
             watch.stage(f"control: {control.instead}")
-            search_experiment(table, out, cache=cache, workers=workers, watch=watch)
+            search(table, out, watch=watch)
         info = json.loads((out / "run.json").read_text(encoding="utf-8"))
         found["controls"].append(_row(control, info, float(main["hypervolume"]["front"])))
         with written_whole(path) as spare:

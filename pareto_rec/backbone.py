@@ -11,12 +11,10 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pareto_rec.encoders import (
     BACKBONES,
@@ -27,9 +25,17 @@ from pareto_rec.encoders import (
     unreadable,
 )
 from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.features import Features, Recipe, RowArray, digest, equal_lengths, find, keep
+from pareto_rec.features import (
+    Features,
+    Recipe,
+    RowArray,
+    digest,
+    equal_lengths,
+    find,
+    keep_all,
+)
 from pareto_rec.paths import file_sha256
-from pareto_rec.views import placed, quiet, truncated
+from pareto_rec.views import PRECISIONS, at_precision, placed, quiet, truncated
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +49,23 @@ _IRRELEVANT = frozenset({"_name_or_path", "transformers_version", "torch_dtype",
 
 Progress = Callable[[int, int, float], None]
 """Called with texts done, texts in all, and texts per second so far."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How texts are read.
+
+    Attributes:
+        max_length: Tokens per text, special ones included.
+        precision: Numbers that the encoder computes with.
+        device: ``"auto"`` or a name that torch knows.
+        batch_size: Texts per batch; one in int8.
+    """
+
+    max_length: int = 64
+    precision: str = "float32"
+    device: str = "auto"
+    batch_size: int = 64
 
 
 class Backbone:
@@ -176,11 +199,12 @@ class Backbone:
         batch_size: int = 64,
         device: str = "auto",
         progress: Progress | None = None,
+        precision: str = "float32",
     ) -> Features:
         """Vectors of texts: the mean over all tokens of the states after the first `cut` layers.
 
-        Computed once, in float32, in batches of texts of equal length (so without padding), and
-        kept on disk; the second call maps the file and needs neither torch nor the weights.
+        Computed once, in batches of texts of equal length (so without padding), and kept on disk;
+        the second call maps the file and needs neither torch nor the weights.
 
         Args:
             texts: At least one.
@@ -191,33 +215,85 @@ class Backbone:
             batch_size: Texts per batch; of no effect on the vectors beyond rounding.
             device: ``"auto"`` (a GPU where there is one) or a name that torch knows.
             progress: Told how far it is after every batch.
+            precision: Numbers that the encoder computes with (`pareto_rec.views.PRECISIONS`).
 
         Raises:
             BadRequestError: If an argument is out of range or the cache cannot be written.
             RunFailedError: If a state is not a finite number.
         """
         layers = self.n_layers if cut is None else cut
-        self._check(texts, max_length, layers, dtype, batch_size)
-        shape = (len(texts), self.width)
-        hashes = (self.weights_hash, self.tokenizer_hash, digest(*texts))
-        recipe = Recipe(*hashes, max_length, layers, dtype, shape)
-        folder = (cache or self.cache) / "features"
-        found = find(folder, recipe)
-        if found is not None:
-            return Features(found, recipe.key, cached=True)
-        batches = self._vectors(texts, max_length, layers, batch_size, device, progress)
-        states = keep(folder, recipe, batches, {"backbone": self.name, "device": device})
-        return Features(states, recipe.key, cached=False)
+        reading = Reading(max_length, precision, device, batch_size)
+        return self.encode_depths(texts, [layers], reading, dtype, cache, progress)[layers]
 
-    def _check(
-        self, texts: Sequence[str], max_length: int, cut: int, dtype: str, batch_size: int
-    ) -> None:
+    def encode_depths(
+        self,
+        texts: Sequence[str],
+        cuts: Sequence[int],
+        reading: Reading,
+        dtype: str = "float32",
+        cache: Path | None = None,
+        progress: Progress | None = None,
+    ) -> dict[int, Features]:
+        """:meth:`encode` at several cuts; those that are not on disk come from one pass.
+
+        Raises:
+            BadRequestError: If an argument is out of range or the cache cannot be written.
+            RunFailedError: If a state is not a finite number.
+        """
+        for cut in cuts:
+            self.check(texts, reading, cut, dtype)
+        folder = (cache or self.cache) / "features"
+        recipes = {cut: self.recipe(texts, reading, cut, dtype) for cut in sorted(set(cuts))}
+        found = {cut: find(folder, recipe) for cut, recipe in recipes.items()}
+        lacking = [cut for cut, states in found.items() if states is None]
+        if lacking:
+            batches = (
+                (rows, [states[cut].float().mean(dim=1).cpu().numpy() for cut in lacking])
+                for rows, states in self.token_states(texts, lacking, reading, progress)
+            )
+            note = {"backbone": self.name, "device": reading.device}
+            made = keep_all(folder, [recipes[cut] for cut in lacking], batches, note)
+            found |= dict(zip(lacking, made, strict=True))
+        return {
+            cut: Features(states, recipes[cut].key, cached=cut not in lacking)
+            for cut, states in found.items()
+            if states is not None
+        }
+
+    def recipe(
+        self,
+        texts: Sequence[str],
+        reading: Reading,
+        cut: int,
+        dtype: str,
+        rows: int | None = None,
+        pooling: str = "mean",
+    ) -> Recipe:
+        """What states of texts depend on; `rows` of them, one per text unless given."""
+        return Recipe(
+            self.weights_hash,
+            self.tokenizer_hash,
+            digest(*texts),
+            reading.max_length,
+            cut,
+            dtype,
+            (len(texts) if rows is None else rows, self.width),
+            pooling,
+            reading.precision,
+        )
+
+    def check(self, texts: Sequence[str], reading: Reading, cut: int, dtype: str) -> None:
+        """Refuse what this encoder cannot do.
+
+        Raises:
+            BadRequestError: If an argument is out of range or a name not known.
+        """
         longest = int(self.config.get("max_position_embeddings", 1 << 30))
         bounds = {
             "number of texts": (len(texts), 1, 1 << 40),
-            "max_length": (max_length, 3, longest),
+            "max_length": (reading.max_length, 3, longest),
             "cut": (cut, 0, self.n_layers),
-            "batch_size": (batch_size, 1, 1 << 20),
+            "batch_size": (reading.batch_size, 1, 1 << 20),
         }
         for name, (value, low, high) in bounds.items():
             if not low <= value <= high:
@@ -226,27 +302,39 @@ class Backbone:
                 )
         if dtype not in DTYPES:
             raise unknown("type of features", dtype, DTYPES)
+        if reading.precision not in PRECISIONS:
+            raise unknown("precision", reading.precision, PRECISIONS)
 
-    def _vectors(
+    def token_states(
         self,
         texts: Sequence[str],
-        max_length: int,
-        cut: int,
-        batch_size: int,
-        device: str,
-        progress: Progress | None,
-    ) -> Iterator[tuple[RowArray, NDArray[np.float32]]]:
+        cuts: Sequence[int],
+        reading: Reading,
+        progress: Progress | None = None,
+    ) -> Iterator[tuple[RowArray, dict[int, torch.Tensor]]]:
+        """States of all tokens in batches of texts of one length, so without padding.
+
+        Yields:
+            Row numbers of the texts ``[B]``, and by cut their states ``[B, length, width]``.
+        """
         import torch
 
-        tokens = self.tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
-        encoder, place = placed(self.below(cut), device)
+        tokens = self.tokenizer(list(texts), truncation=True, max_length=reading.max_length)
+        ids = tokens["input_ids"]
+        encoder, place = placed(
+            at_precision(self.below(max(cuts)), reading.precision), reading.device
+        )
         done, start = 0, time.perf_counter()
-        for rows in equal_lengths([len(ids) for ids in tokens], batch_size):
-            ids = torch.tensor([tokens[row] for row in rows.tolist()], device=place)
+        size = 1 if reading.precision == "int8" else reading.batch_size
+        for rows in equal_lengths([len(one) for one in ids], size):
+            batch = torch.tensor([ids[row] for row in rows.tolist()], device=place)
             with torch.inference_mode():
-                # All tokens of the batch are real, so the mean needs no mask.
-                states = encoder(input_ids=ids).last_hidden_state.mean(dim=1)
-            yield rows, states.float().cpu().numpy()
+                if len(cuts) == 1:
+                    states = {cuts[0]: encoder(input_ids=batch).last_hidden_state}
+                else:
+                    hidden = encoder(input_ids=batch, output_hidden_states=True).hidden_states
+                    states = {cut: hidden[cut] for cut in cuts}
+            yield rows, states
             done += len(rows)
             if progress is not None:
                 progress(done, len(texts), done / (time.perf_counter() - start))

@@ -19,7 +19,7 @@ DEPTHS = (20, 40, 80, 160, 320)
 
 SOURCES = (
     *("policy.py", "baselines.py", "evaluate.py", "costs.py", "latency.py", "supplies.py"),
-    *("facts.py", "experts", "objectives"),
+    *("facts.py", "sources.py", "experts", "objectives"),
 )
 
 

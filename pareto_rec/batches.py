@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.errors import BadRequestError
@@ -31,6 +33,18 @@ class Sequences:
     end: NDArray[np.int64]
     users: NDArray[np.int64] | None = None
     ratings: NDArray[np.float32] | None = None
+
+    @cached_property
+    def usable(self) -> NDArray[np.int64]:
+        """Rows that have a predecessor."""
+        rows = np.arange(len(self.items))
+        return rows[rows > self.start]
+
+    @cached_property
+    def weight(self) -> NDArray[np.float64]:
+        """Sum of the weights of the usable rows up to each: ``1 / sqrt(rows of its user)``."""
+        lengths = (self.end - self.start)[self.usable]
+        return np.cumsum(1.0 / np.sqrt(lengths))
 
     @classmethod
     def of(cls, train: Interactions, liked: str | None) -> Sequences:
@@ -70,8 +84,10 @@ class People:
             groups[name] = (np.array(values, dtype=str)[:, None] == known).astype(np.float32)
         categories = np.asarray(stage.items.categories, dtype=np.float64)
         shares = categories / np.maximum(categories.sum(axis=1, keepdims=True), 1e-12)
-        tastes = np.zeros((len(stage.users), shares.shape[1]))
-        np.add.at(tastes, stage.train.user, shares[stage.train.item])
+        rows = stage.train
+        ones = np.ones(len(rows))
+        met = sparse.csr_array((ones, (rows.user, rows.item)), shape=stage.shape)
+        tastes = np.asarray(met @ shares)
         total = np.maximum(tastes.sum(axis=1, keepdims=True), 1e-12)
         return cls(groups, (tastes / total).astype(np.float32))
 
@@ -124,15 +140,12 @@ def draw(
     Raises:
         BadRequestError: If no user has two rows.
     """
-    lengths = sequences.end - sequences.start
-    rows = np.arange(len(sequences.items))
-    usable = rows[rows > sequences.start]
+    usable, weight = sequences.usable, sequences.weight
     if not len(usable):
         raise BadRequestError(
             "no user has two training rows, so there is no history to learn from; use more data "
             "or hold out less of it"
         )
-    weight = np.cumsum(1.0 / np.sqrt(lengths[usable]))
     chosen = np.searchsorted(weight, rng.random((steps, batch)) * weight[-1])
     target = usable[np.minimum(chosen, len(usable) - 1)]
     back = np.arange(history, 0, -1)

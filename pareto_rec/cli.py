@@ -9,9 +9,18 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from pareto_rec.commands.adapt import adapt
+from pareto_rec.commands.bench import bench
+from pareto_rec.commands.compare import compare
+from pareto_rec.commands.confirm import confirm
 from pareto_rec.commands.data import data_app
+from pareto_rec.commands.export import export
+from pareto_rec.commands.pick import pick
+from pareto_rec.commands.recommend import recommend
 from pareto_rec.commands.report import report
 from pareto_rec.commands.search import search
+from pareto_rec.commands.serve import serve
+from pareto_rec.commands.update import update
 from pareto_rec.errors import BadRequestError, InterruptedRunError, RunFailedError
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes; 130: as a shell has it for Ctrl-C
@@ -24,7 +33,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data")
-for command in (search, report):
+for command in (
+    *(search, adapt, confirm, compare, report, pick, serve, export, recommend, update, bench),
+):
     app.command()(command)
 
 

@@ -8,10 +8,20 @@ import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
+from pareto_rec.data.table.files import beside
+from pareto_rec.data.table.options import TableOptions, given
 from pareto_rec.errors import BadRequestError
 from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex, Variable
 
@@ -24,12 +34,39 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class DataConfig(_Section):
-    """Which data, and which signals count."""
+class DataConfig(TableOptions):
+    """Which data, and which signals count; a table of one's own also says how it is read."""
 
+    kind: Literal["registered", "table"] = "registered"
     name: str
     relevance: str = "watched"
     liked: str | None = "liked"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_table(cls, value: Any) -> Any:
+        """A table names its own signals, and has no second task unless it says so."""
+        if not isinstance(value, Mapping) or value.get("kind") != "table":
+            return value
+        signals = value.get("signals") or {"interaction": None}
+        names = list(signals) if isinstance(signals, Mapping) else ["interaction"]
+        return {"name": "table", "relevance": names[0], "liked": None, **value}
+
+    @model_validator(mode="after")
+    def _files_of_a_table(self) -> Self:
+        extra = given(self)
+        if self.kind == "registered" and extra:
+            raise ValueError(f'"{min(extra)}" is for kind = "table"')
+        if self.kind == "table" and not self.files:
+            raise ValueError('kind = "table" needs "files"')
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What a table leaves to its defaults is left out, above all where there is no table."""
+        left = set(TableOptions.model_fields) - set(given(self))
+        left |= {"kind"} if self.kind == "registered" else set()
+        return {name: value for name, value in handler(self).items() if name not in left}
 
 
 class SplitConfig(_Section):
@@ -49,6 +86,20 @@ class BackboneConfig(_Section):
     cut: int | None = Field(None, ge=1)
     components: int = Field(64, ge=0)  # principal components that models read; 0: all features
     text: bool = True  # false: models read no features at all, item embeddings alone
+    adapted: bool = False  # the backbone that `pareto-rec adapt` made of it
+
+
+class AdaptConfig(_Section):
+    """How `pareto-rec adapt` continues the backbone's pre-training; see `adapt.training.Recipe`."""
+
+    steps: int = Field(150, ge=1)
+    texts: int = Field(32, ge=0)  # texts with masked tokens per step; 0: none
+    pairs: int = Field(48, ge=0)  # pairs of items of one history per step; 0: none
+    mask: float = Field(0.15, gt=0, lt=1)
+    window: int = Field(10, ge=1)
+    temperature: float = Field(0.07, gt=0)
+    rate: float = Field(1e-4, gt=0)
+    decay: float = Field(0.9, gt=0, le=1)
 
 
 class VariableConfig(_Section):
@@ -132,6 +183,8 @@ class SearchConfig(_Section):
     sweep: int = Field(24, ge=1)
     start: Literal["lhs", "random"] = "lhs"
     corners: bool = True
+    timeout_s: float | None = Field(None, gt=0)  # seconds for a pack; none: as long as it takes
+    retries: int = Field(2, ge=0)  # tries of a pack after the first, where a worker dies over it
 
 
 class TrainConfig(_Section):
@@ -139,6 +192,12 @@ class TrainConfig(_Section):
 
     pack_size: int = Field(4, ge=1)
     device: str = "auto"
+
+
+class EvaluateConfig(_Section):
+    """Whom lists are made for and measured on; what is learnt from does not change."""
+
+    users: int = Field(0, ge=0)  # a seeded sample; 0: all, or 10^8 / items if these are more
 
 
 class LatencyConfig(_Section):
@@ -166,6 +225,7 @@ class Config(_Section):
     data: DataConfig
     split: SplitConfig = SplitConfig()
     backbone: BackboneConfig = BackboneConfig()
+    adapt: AdaptConfig = AdaptConfig()
     fixed: dict[str, TomlValue] = Field(default_factory=dict)
     serving: dict[str, TomlValue] = Field(default_factory=dict)
     space: SpaceConfig
@@ -174,6 +234,7 @@ class Config(_Section):
     baselines: list[str] = Field(default_factory=list)
     search: SearchConfig = SearchConfig()
     train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
     latency: LatencyConfig = LatencyConfig()
     smoke: dict[str, TomlValue] = Field(default_factory=dict)
 
@@ -200,6 +261,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = Fals
     for override in overrides:
         key, value = _parse_override(override)
         _set(chosen, key, value, f"--set {override}")
+    beside(chosen.get("data"), path.parent)
     source = " ".join([str(path), *(f"--set {override}" for override in overrides)])
     return parse_config(chosen, source)
 
@@ -292,7 +354,8 @@ def _first_error(error: ValidationError) -> str:
         return f'unknown key "{key}"{hint}{more}'
     if problem["type"] == "missing":
         return f'key "{key}" is missing{more}'
-    message = problem["msg"][0].lower() + problem["msg"][1:]
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
     return f"{key}: {message}, not {reprlib.repr(problem['input'])}{more}"
 
 

@@ -24,8 +24,9 @@ from pareto_rec.latency import Encode, Latencies, network_scores
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
 from pareto_rec.policy import NETWORK, Serving
+from pareto_rec.spec import IDLE, TrainSpec
 from pareto_rec.train import Fit
-from pareto_rec.views import placed
+from pareto_rec.views import at_precision, layers_of, placed, states_of
 
 COSTS = frozenset({"parameters", "flops", "latency"})
 """What objectives may need and `Costs` answers."""
@@ -50,21 +51,39 @@ class Encoder:
     key: str
 
     @classmethod
-    def of(cls, backbone: Backbone, *, max_length: int, cut: int | None, device: str) -> Encoder:
-        """The layers of a backbone below the cut, ready to encode.
+    def of(
+        cls,
+        backbone: Backbone,
+        *,
+        max_length: int,
+        cut: int | None,
+        device: str,
+        precision: str = "float32",
+        tuned: int = 0,
+    ) -> Encoder:
+        """The layers of a backbone that are run, ready to encode.
 
         Args:
             backbone: Where weights and tokenizer come from.
             max_length: Tokens per text at most.
             cut: Layers to run; None for all.
             device: Name of a device that torch knows, or ``"auto"``.
+            precision: Numbers that frozen layers compute with.
+            tuned: How many of the topmost ones were tuned: they compute in float32. Adapters are
+                merged into the weights when they are served, so that they take no time.
         """
         layers = backbone.n_layers if cut is None else cut
-        model, place = placed(backbone.below(layers), device)
+        frozen = layers - tuned if precision != "float32" else layers
+        whole, place = placed(backbone.below(layers), device)
+        model, _ = placed(at_precision(backbone.below(frozen), precision), device)
+        upper = list(layers_of(whole, layers, backbone.folder))[frozen:] if layers else []
 
-        def run(ids: list[int]) -> torch.Tensor:
+        def run(ids: list[int], *, counted: bool = False) -> torch.Tensor:
             with torch.inference_mode():
-                states = model(input_ids=torch.tensor([ids], device=place)).last_hidden_state
+                given = torch.tensor([ids], device=place)
+                states = (whole if counted else model)(input_ids=given).last_hidden_state.float()
+                for layer in [] if counted else upper:
+                    states = states_of(layer(states, None))
             vector: torch.Tensor = states.mean(dim=1).cpu()
             return vector
 
@@ -75,10 +94,47 @@ class Encoder:
 
         # a fused attention kernel is one operation, which the counter does not know on every device
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            run([0] * max_length)
+            run([0] * max_length, counted=True)
         key = f"{backbone.weights_hash} {layers} {max_length}"
-        size = sum(part.numel() for part in model.parameters())
+        if precision != "float32":
+            key += f" {precision} {tuned}"
+        size = sum(part.numel() for part in whole.parameters())
         return cls(encode, size, int(counter.get_total_flops()), key)
+
+
+class Encoders:
+    """The encoder of every way of reading texts, where they are encoded while a request waits."""
+
+    def __init__(
+        self, backbone: Backbone, *, max_length: int, cut: int | None, device: str
+    ) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            backbone: Where weights and tokenizer come from.
+            max_length: Tokens per text, unless a fit says otherwise.
+            cut: Layers to run, unless a fit says otherwise; None for all.
+            device: Name of a device that torch knows, or ``"auto"``.
+        """
+        self.backbone, self.max_length, self.device = backbone, max_length, device
+        self.layers = backbone.n_layers if cut is None else cut
+        self._made: dict[tuple[int, int, str, int], Encoder] = {}
+
+    def of(self, spec: TrainSpec) -> Encoder:
+        """What a fit of these training variables needs to read a new text."""
+        layers, length = spec.exit_layer or self.layers, spec.text_length or self.max_length
+        tuned = min(spec.tuned_layers, layers) if spec.encoder_precision != "float32" else 0
+        key = (layers, length, spec.encoder_precision, tuned)
+        if key not in self._made:
+            self._made[key] = Encoder.of(
+                self.backbone,
+                max_length=length,
+                cut=layers,
+                device=self.device,
+                precision=spec.encoder_precision,
+                tuned=tuned,
+            )
+        return self._made[key]
 
 
 @dataclass(frozen=True)
@@ -90,27 +146,31 @@ class Costs:
         k: Length of the lists.
         wanted: Which of `COSTS` are asked for.
         latencies: Measured latencies; None where none are asked for.
-        encoder: None where no text is encoded while a request waits.
+        encoders: None where no text is encoded while a request waits.
     """
 
     stage: Stage
     k: int
     wanted: frozenset[str]
     latencies: Latencies | None = None
-    encoder: Encoder | None = None
+    encoders: Encoders | None = None
 
     def of(self, fit: Fit | None, serving: Serving) -> Mapping[str, float]:
         """Cost of one serving setting of a fit (None: without network), by objective."""
         n_items = self.stage.shape[1]
+        spec = fit.spec if fit else TrainSpec()
+        encoder = self.encoders.of(spec) if self.encoders else None
         found: dict[str, float] = {}
         if "parameters" in self.wanted:
             found["parameters"] = parameters(fit, serving, n_items)
-            found["parameters"] += self.encoder.parameters if self.encoder else 0
+            found["parameters"] += encoder.parameters if encoder else 0
         if "flops" in self.wanted:
             found["flops"] = flops(fit, serving, n_items, k=self.k, history=self.history)
-            found["flops"] += self.encoder.flops if self.encoder else 0
+            found["flops"] += encoder.flops if encoder else 0
         if "latency" in self.wanted and self.latencies is not None:
-            found |= self.latencies.of(fit, serving_shape(serving, n_items, self.k))
+            shape = serving_shape(serving, n_items, self.k)
+            reads = (encoder.encode, encoder.key) if encoder else (None, "")
+            found |= self.latencies.of(fit, shape, *reads)
         return found
 
     @property
@@ -180,7 +240,8 @@ def parameters(fit: Fit | None, serving: Serving, n_items: int) -> int:
         if name != NETWORK:
             total += expert_parameters(name, n_items)
         elif fit is not None:
-            total += sum(part.numel() for part in fit.params.values())
+            idle = IDLE.get(fit.spec.item_inputs)
+            total += sum(part.numel() for name, part in fit.params.items() if name != idle)
     return total
 
 

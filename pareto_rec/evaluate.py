@@ -16,31 +16,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pareto_rec.batches import People, Sequences, last_items
-from pareto_rec.costs import Encoder
+from pareto_rec.costs import Encoders
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import BadRequestError, construct
-from pareto_rec.facts import Facts, item_facts, principal_components
+from pareto_rec.facts import item_facts, principal_components
 from pareto_rec.fitstore import EXPERTS_ALONE, FitStore
 from pareto_rec.losses import ItemFacts
-from pareto_rec.models.scoring import catalogue_scores
 from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome, UserObjective
 from pareto_rec.objectives.ranking import NDCG
-from pareto_rec.policy import (
-    HIDDEN,
-    NETWORK,
-    Scorers,
-    Serving,
-    Similarity,
-    recommend,
-    standardise,
-    with_network,
-)
+from pareto_rec.policy import HIDDEN, NETWORK, Parts, Scorers, Serving, recommend
 from pareto_rec.records import Record
 from pareto_rec.search import Trial
+from pareto_rec.sources import ExpertScores, UserScorers
 from pareto_rec.space import SearchSpace, Simplex, Value
 from pareto_rec.spec import TrainSpec, pack_key, train_spec
 from pareto_rec.supplies import Supplies, met_before
-from pareto_rec.train import Fit, Monitor, TrainData, fit
+from pareto_rec.train import Fit, Monitor, Relevance, TrainData, fit
+from pareto_rec.tuned.source import TextSource
 from pareto_rec.variables import named_values
 
 MOST_HISTORY = 200  # longest history that a model may read
@@ -102,6 +94,44 @@ def resolve_device(name: str) -> torch.device:
         raise BadRequestError(f'train.device: "{name}" is not to be had here: {reason}') from None
 
 
+@dataclass(frozen=True)
+class ValidationMonitor:
+    """NDCG@10 of relevance scores, what early stopping watches.
+
+    Attributes:
+        users: What has been seen.
+        scorers: The same of all users at once, where they are held.
+        catalogue: Items and users.
+        truth: Held-out relevant items.
+    """
+
+    users: UserScorers
+    scorers: Scorers | Parts
+    catalogue: Catalogue
+    truth: HeldOut
+
+    def __call__(self, relevance: Relevance) -> float:
+        """Mean over all users that have something held out."""
+        parts = relevance.parts()
+        values = np.concatenate([self.per_user(scores, rows) for rows, scores in parts])
+        kept = values[~np.isnan(values)]
+        return float(kept.mean()) if len(kept) else float("nan")
+
+    def per_user(self, scores: Tensor, users: slice) -> NDArray[np.float64]:
+        """Values ``[rows]`` of some users by their scores ``[rows, N]``; NaN: left out."""
+        seen = self.seen(users)
+        top = torch.topk(scores.masked_fill(seen, HIDDEN), min(10, scores.shape[1]))
+        lists, values = (part.cpu().numpy() for part in (top.indices, top.values))
+        truth = {"": HeldOut(self.truth.matrix[users])}
+        return NDCG(10).per_user(Outcome(lists, values, truth, "", self.catalogue))
+
+    def seen(self, users: slice) -> Tensor:
+        """``[rows, N]``, True for items of the histories."""
+        if isinstance(self.scorers, Scorers):
+            return self.scorers.seen[users]
+        return self.users.seen(users)
+
+
 class Evaluator:
     """Everything that evaluating a candidate reads; it holds one stage and no other data."""
 
@@ -109,7 +139,7 @@ class Evaluator:
         self,
         stage: Stage,
         features: NDArray[np.floating[Any]],
-        experts: Mapping[str, NDArray[np.float32]],
+        experts: Mapping[str, ExpertScores],
         space: SearchSpace,
         fixed: Mapping[str, Any],
         measures: Measures,
@@ -120,14 +150,16 @@ class Evaluator:
         seed: int,
         components: int = 0,
         serving_fixed: Mapping[str, Any] = MappingProxyType({}),
-        encoder: Encoder | None = None,
+        encoders: Encoders | None = None,
+        learn: Stage | None = None,
+        texts: TextSource | None = None,
     ) -> None:
         """Prepare one stage.
 
         Args:
-            stage: What is learnt from and what is predicted.
+            stage: What is predicted for whom, and learnt from unless `learn` is given.
             features: Backbone features of the items ``[N, F]``.
-            experts: Expert name -> scores ``[users, N]``.
+            experts: Expert name -> scores ``[users, N]``, or what makes rows of them.
             space: Names of simplexes.
             fixed: Training variables that are not searched.
             measures: Objectives.
@@ -137,72 +169,67 @@ class Evaluator:
             seed: Seed of the fits.
             components: Principal components of the features that models read; 0 for all.
             serving_fixed: Serving variables that are not searched.
-            encoder: The backbone, where texts are encoded while a request waits; else None.
+            encoders: The backbone, where texts are encoded while a request waits; else None.
+            learn: The stage with everybody's rows, where `stage` has only a sample of its users.
+            texts: Features of other depths and of tuned layers; None where no text is read.
         """
+        learn = learn or stage
         self.stage, self.space, self.measures = stage, space, measures
         self.train_settings, self.store, self.seed = train, store, seed
         self.device = resolve_device(train.device)
         self.fixed, self.serving_fixed = fixed, serving_fixed
         relevance, liked = signals
         objectives = (*measures.searched, *measures.reported)
+        met = met_before(stage)
         self.catalogue = Catalogue(
-            stage.items, stage.users, stage.popularity, met_before(stage), features
+            stage.items, stage.users, learn.popularity, met, features, learn.rate
         )
         wanted = {relevance, *(one.signal for one in objectives if one.signal)}
         self.held_out = {name: HeldOut(stage.relevance(name)) for name in sorted(wanted)}
         self.relevance = relevance
-        seen = np.zeros(stage.shape, dtype=bool)
-        seen[stage.history.user, stage.history.item] = True
         facts = item_facts(self.catalogue)
-        self.scorers = self._scorers(experts, self._tensor(seen), facts)
+        self.users = UserScorers(met, experts, facts, self.device)
+        self.scorers = self.users.all()
         self.data = TrainData(
-            Sequences.of(stage.train, liked),
+            Sequences.of(learn.train, liked),
             self._tensor(principal_components(features, components)),
             ItemFacts(*(self._tensor(part) for part in facts)),
             self._tensor(last_items(stage, MOST_HISTORY)),
             self.device,
-            People.of(stage),
-            self._references(experts),
+            People.of(learn),
+            self._references(experts, learn),
+            texts,
         )
         self.supplies = Supplies.of(
             objectives,
             stage,
             self.data,
-            self.scorers,
+            self.users.take(slice(0, 0)),
+            learn=learn,
             k=measures.k,
             liked=liked,
             folder=store.folder.parent / "latency",
-            encoder=encoder,
+            encoders=encoders,
         )
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.array(array)).to(self.device)
 
-    def _references(self, experts: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:
+    def _references(self, experts: Mapping[str, ExpertScores], learn: Stage) -> dict[str, Tensor]:
         """Policies that fits may be kept to: softmax of expert scores of deviation 1 per user."""
         variable = self.space.train.get("reference")
         named = {self.fixed.get("reference"), *getattr(variable, "options", ())}
         found = {}
         for name in sorted(named & set(experts)):
-            scores = self._tensor(experts[name])
+            if learn is not self.stage or isinstance(self.scorers, Parts):
+                raise BadRequestError(
+                    f'reference = "{name}" needs the scores of all {len(learn.users):,} users for '
+                    f'{len(learn.items):,} items, which is too many: use "popularity"'
+                )
+            scores = self._tensor(experts[name][:])
             deviation = scores.std(1, correction=0, keepdim=True).clamp(min=1e-6)
             found[name] = torch.log_softmax(scores / deviation, dim=-1)
         return found
-
-    def _scorers(
-        self, experts: Mapping[str, NDArray[np.float32]], seen: Tensor, facts: Facts
-    ) -> Scorers:
-        categories, log_popularity, _ = facts
-        popularity = (log_popularity - log_popularity.mean()) / max(log_popularity.std(), 1e-9)
-        return Scorers(
-            {name: standardise(self._tensor(one), seen) for name, one in experts.items()},
-            None,
-            None,
-            None,
-            seen,
-            self._tensor(popularity),
-            Similarity.of(self._tensor(categories)),
-        )
 
     def spec(self, trial: Trial) -> TrainSpec:
         """All training variables of a trial.
@@ -243,32 +270,27 @@ class Evaluator:
         specs = [self.spec(trial) for trial in pack]
         ids = [self.store.id(spec, self.seed) for spec in specs]
         fits = [self.store.get(one) for one in ids]
-        missing = [index for index, one in enumerate(fits) if one is None]
-        if missing:
+        if None in fits:  # all anew: a fit may depend on its company in the last digit
             new = fit(
-                [specs[index] for index in missing],
-                [self.seed] * len(missing),
+                specs,
+                [self.seed] * len(pack),
                 self.data,
-                self._monitor(),
+                self.monitor(),
                 pack_size=self.train_settings.pack_size,
             )
-            for index, made in zip(missing, new, strict=True):
-                fits[index] = made
-                self.store.put(ids[index], made)
+            # what was there goes first: once none is lacking, all are of this training
+            for index in sorted(range(len(pack)), key=lambda index: fits[index] is None):
+                self.store.put(ids[index], new[index])
+            fits = list(new)
         records: list[Record] = []
         for trial, fit_id, one in zip(pack, ids, fits, strict=True):
             records += self.records(trial, fit_id, one, one.reason if one else "no fit")
         return records
 
-    def _monitor(self) -> Monitor:
+    def monitor(self) -> Monitor:
         """NDCG@10 of relevance scores, what early stopping watches."""
-        watch = NDCG(10)
-
-        def value(scores: Tensor) -> float:
-            top = torch.topk(scores.masked_fill(self.scorers.seen, HIDDEN), 10)
-            return watch.value(self.outcome(top.indices.cpu().numpy(), top.values.cpu().numpy()))
-
-        return value
+        truth = self.held_out[self.relevance]
+        return ValidationMonitor(self.users, self.scorers, self.catalogue, truth)
 
     def outcome(
         self, lists: NDArray[np.int64], scores: NDArray[np.float32], seconds: float = 0.0
@@ -277,17 +299,9 @@ class Evaluator:
         cost = {"train_seconds": seconds}
         return Outcome(lists, scores, self.held_out, self.relevance, self.catalogue, cost)
 
-    def with_fit(self, one: Fit) -> Scorers:
+    def with_fit(self, one: Fit) -> Scorers | Parts:
         """The scorers together with a fit's scores."""
-        temperature = torch.tensor([one.spec.temperature], device=self.device)
-        params = {name: value.unsqueeze(0).to(self.device) for name, value in one.params.items()}
-        histories = self.data.histories[:, -one.spec.history :]
-        with torch.no_grad():
-            relevance, liked = catalogue_scores(
-                params, one.shape, self.data.features, histories, temperature
-            )
-        assert liked is not None
-        return with_network(self.scorers, relevance[0], liked[0])
+        return self.users.with_fit(self.scorers, one, self.data)
 
     def records(
         self, trial: Trial, fit_id: str, one: Fit | None, reason: str | None
@@ -322,7 +336,7 @@ class Evaluator:
 
     def measure(
         self,
-        scorers: Scorers,
+        scorers: Scorers | Parts,
         settings: Sequence[Serving],
         train_seconds: float = 0.0,
         one: Fit | None = None,
@@ -360,7 +374,11 @@ class Evaluator:
         ]
 
     def _outcomes(
-        self, scorers: Scorers, settings: Sequence[Serving], train_seconds: float, one: Fit | None
+        self,
+        scorers: Scorers | Parts,
+        settings: Sequence[Serving],
+        train_seconds: float,
+        one: Fit | None,
     ) -> Iterator[Outcome]:
         lists, scores = recommend(scorers, settings, k=self.measures.k)
         predictions = self.supplies.predictions(one)

@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
 
+from pareto_rec.adapt.recipe import Recipe
+from pareto_rec.adapt.store import find
 from pareto_rec.backbone import Backbone
 from pareto_rec.config import Config
-from pareto_rec.costs import COSTS, Encoder
+from pareto_rec.costs import COSTS, Encoders
 from pareto_rec.data import load
-from pareto_rec.data.schema import Split, Stage
+from pareto_rec.data.sample import sample_users, users_to_ask
+from pareto_rec.data.schema import Dataset, Split, Stage
 from pareto_rec.data.split import split, split_kind
-from pareto_rec.errors import unknown
-from pareto_rec.evaluate import Evaluator, Measures
-from pareto_rec.experts import EXPERTS, expert_scores
+from pareto_rec.data.table import load_table
+from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.evaluate import Evaluator, Measures, resolve_device
+from pareto_rec.experts import EXPERTS, expert_scores, scores_on_demand
 from pareto_rec.features import Features
 from pareto_rec.fitstore import FitStore
 from pareto_rec.limits import check_variables
-from pareto_rec.objectives import parse
+from pareto_rec.objectives import GroupObjective, parse
+from pareto_rec.objectives.outcome import OF_ITEMS
 from pareto_rec.search import Goal, Settings
 from pareto_rec.seeds import child_seed
-from pareto_rec.space import Choice, SearchSpace, Simplex
+from pareto_rec.space import Choice, Integer, SearchSpace, Simplex
+from pareto_rec.spec import TrainSpec, train_spec
 from pareto_rec.supplies import needs_of, predicted_signals
+from pareto_rec.tuned.source import TextSource
 
 EncodeProgress = Callable[[int, int, float], None]
+
+MOST_STORED = 200_000_000  # scores of an expert that are kept on disk (800 MB); above, on demand
+_MOST_DEPTHS = 100  # ways of reading texts that are prepared before the search
+MOST_SINGLE = 50_000  # texts whose features are kept in single precision; above it, in half
 
 
 @dataclass(frozen=True)
@@ -104,10 +116,26 @@ def plan(config: Config) -> Plan:
 
 def read_split(config: Config, cache: Path) -> Split:
     """Load the data of a config and split it."""
-    dataset = load(config.data.name, cache)
+    return split_dataset(config, read_dataset(config, cache))
+
+
+def read_dataset(config: Config, cache: Path) -> Dataset:
+    """The data of a config: a registered data set, or a table of one's own.
+
+    Raises:
+        BadRequestError: If it cannot be had, or lacks a signal that the config names.
+    """
+    chosen = config.data
+    table = chosen.kind == "table"
+    dataset = load_table(chosen, chosen.name, cache) if table else load(chosen.name, cache)
     for signal in (config.data.relevance, config.data.liked):
         if signal is not None and signal not in dataset.interactions.signals:
             raise unknown("signal", signal, dataset.interactions.signals)
+    return dataset
+
+
+def split_dataset(config: Config, dataset: Dataset) -> Split:
+    """The data of a config, split as the config says."""
     return split(
         dataset,
         config.split.kind,
@@ -117,24 +145,66 @@ def read_split(config: Config, cache: Path) -> Split:
     )
 
 
+def open_backbone(config: Config, cache: Path) -> Backbone:
+    """The backbone of a config, or what `pareto-rec adapt` made of it.
+
+    Raises:
+        BadRequestError: If there is no such backbone, or none was adapted yet.
+    """
+    backbone = Backbone.load(config.backbone.name, cache)
+    if not config.backbone.adapted:
+        return backbone
+    return find(backbone, read_split(config, cache).validation, adapt_recipe(config), cache)
+
+
+def adapt_recipe(config: Config) -> Recipe:
+    """How the backbone of a config is adapted."""
+    return Recipe(
+        **config.adapt.model_dump(),
+        max_length=config.backbone.max_length,
+        seed=child_seed(config.seed, "adapt"),
+    )
+
+
 def read_features(
     config: Config, texts: tuple[str, ...], cache: Path, progress: EncodeProgress | None = None
 ) -> Features:
-    """Backbone features of the item texts, computed once."""
-    backbone = Backbone.load(config.backbone.name, cache)
+    """Backbone features of the item texts, computed once.
+
+    Raises:
+        BadRequestError: If the backbone has fewer layers than a candidate may run.
+    """
+    backbone = open_backbone(config, cache)
+    _check_depths(config, backbone)
     return backbone.encode(
         texts,
         max_length=config.backbone.max_length,
         cut=config.backbone.cut,
+        dtype="float16" if len(texts) > MOST_SINGLE else "float32",
         cache=cache,
         device=config.train.device,
         progress=progress,
     )
 
 
+def _check_depths(config: Config, backbone: Backbone) -> None:
+    """Refuse layers that are not there before anything is encoded."""
+    searched = config.space.train.get("exit_layer")
+    asked = [config.fixed.get("exit_layer", 0)]
+    if searched is not None:
+        asked += [*(searched.options or ()), searched.high or 0]
+    deepest = max(int(one) for one in asked)
+    if deepest > backbone.n_layers:
+        raise BadRequestError(
+            f"exit_layer = {deepest}: {backbone.name} has {backbone.n_layers} layers; lower it"
+        )
+
+
 def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -> Evaluator:
-    """The evaluator of one stage."""
-    config = made.config
+    """The evaluator of one stage, or of a sample of its users where all would be too many."""
+    config, learn = made.config, stage
+    count = users_to_ask(stage, config.evaluate.users)
+    stage = sample_users(stage, count, seed=child_seed(config.seed, "evaluated users"))
     signals = (config.data.relevance, config.data.liked)
     objectives = (*made.measures.searched, *made.measures.reported)
     check_objectives(made, stage)
@@ -142,10 +212,12 @@ def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -
     key = hashlib.sha256(
         json.dumps([stage.content_hash, features.key, signals, reading]).encode()
     ).hexdigest()
+    stored = stage.shape[0] * stage.shape[1] <= MOST_STORED
+    scores = expert_scores if stored else scores_on_demand
     return Evaluator(
         stage,
         features.states if config.backbone.text else np.zeros((len(stage.items), 1)),
-        expert_scores(made.experts, stage, cache),
+        scores(made.experts, stage, cache, learn=learn),
         made.space,
         config.fixed,
         made.measures,
@@ -155,8 +227,52 @@ def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -
         seed=child_seed(config.seed, "fit"),
         components=config.backbone.components,
         serving_fixed=config.serving,
-        encoder=_waiting_encoder(config, cache) if needs_of(objectives) & COSTS else None,
+        encoders=_waiting_encoders(config, cache) if needs_of(objectives) & COSTS else None,
+        learn=learn,
+        texts=text_source(made, stage.items.texts, cache),
     )
+
+
+def text_source(made: Plan, texts: tuple[str, ...], cache: Path) -> TextSource | None:
+    """Item features at any depth and by tuned layers, those that the search may read computed.
+
+    Returns:
+        None where models read no text.
+
+    Raises:
+        BadRequestError: If the backbone has fewer layers than are asked for.
+    """
+    config = made.config
+    if not config.backbone.text:
+        return None
+    source = TextSource(
+        open_backbone(config, cache),
+        texts,
+        max_length=config.backbone.max_length,
+        cut=config.backbone.cut,
+        components=config.backbone.components,
+        device=resolve_device(config.train.device),
+        cache=cache,
+    )
+    source.prepare(list(_depths(made)))
+    return source
+
+
+def _depths(made: Plan) -> Iterator[TrainSpec]:
+    """Every way of reading texts that the search may meet, as specs."""
+    ways = []
+    for name in ("exit_layer", "text_length", "encoder_precision", "tuned_layers"):
+        variable = made.space.train.get(name)
+        fixed = [made.config.fixed[name]] if name in made.config.fixed else []
+        match variable:
+            case Choice(options=options):
+                ways.append([(name, value) for value in options])
+            case Integer(low=low, high=high):
+                ways.append([(name, value) for value in range(low, high + 1)])
+            case _:
+                ways.append([(name, value) for value in fixed or [getattr(TrainSpec(), name)]])
+    for values in islice(product(*ways), _MOST_DEPTHS):
+        yield train_spec({}, dict(values))
 
 
 def _loss_names(made: Plan) -> tuple[str, ...]:
@@ -167,12 +283,12 @@ def _loss_names(made: Plan) -> tuple[str, ...]:
     return tuple(made.config.fixed.get("loss_weights", ()))
 
 
-def _waiting_encoder(config: Config, cache: Path) -> Encoder | None:
+def _waiting_encoders(config: Config, cache: Path) -> Encoders | None:
     """The backbone, where the experiment says that texts are encoded while a request waits."""
     if not config.latency.encode_text:
         return None
-    backbone, chosen = Backbone.load(config.backbone.name, cache), config.backbone
-    return Encoder.of(
+    backbone, chosen = open_backbone(config, cache), config.backbone
+    return Encoders(
         backbone, max_length=chosen.max_length, cut=chosen.cut, device=config.train.device
     )
 
@@ -186,6 +302,24 @@ def worker_evaluator(config_json: str, cache: Path) -> Evaluator:
     return build_evaluator(made, split.validation, cache, features)
 
 
+def measured_groups(made: Plan, evaluator: Evaluator) -> dict[str, dict[str, dict[str, int]]]:
+    """Measured users of every group that an objective compares, and of those that are too small.
+
+    Returns:
+        Objective -> ``measured`` and ``left_out`` -> group -> users.
+    """
+    found, fewest = {}, max(evaluator.catalogue.users.min_group, 1)
+    for one in (*made.measures.searched, *made.measures.reported):
+        if isinstance(one, GroupObjective):
+            truth = evaluator.held_out[one.signal or evaluator.relevance]
+            sizes = one.sizes(evaluator.catalogue, truth)
+            found[one.name] = {
+                "measured": {name: n for name, n in sizes.items() if n >= fewest},
+                "left_out": {name: n for name, n in sizes.items() if n < fewest},
+            }
+    return found
+
+
 def check_objectives(made: Plan, stage: Stage) -> None:
     """Refuse objectives on what the data does not have or the fits do not predict.
 
@@ -193,9 +327,16 @@ def check_objectives(made: Plan, stage: Stage) -> None:
         BadRequestError: If a signal or an attribute of users is not there, or is not predicted.
     """
     predicted = predicted_signals(made.config.data.liked, _loss_names(made))
+    attributes = {**stage.users.attributes}
+    attributes |= {f"{OF_ITEMS}{name}": of for name, of in stage.items.attributes.items()}
     for one in (*made.measures.searched, *made.measures.reported):
         one.check(
             signals=stage.held_out.signals,
-            attributes=stage.users.attributes,
+            attributes=attributes,
             predicted=predicted,
         )
+        if "price" in one.needs and stage.items.prices is None:
+            raise BadRequestError(
+                f"objective {one.name} needs prices of items and this data has none: name their "
+                "column in data.items.price"
+            )

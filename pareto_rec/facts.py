@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,77 @@ from numpy.typing import NDArray
 
 from pareto_rec.objectives import Catalogue
 
+BLOCK = 100_000  # rows of features that are worked on in double precision at a time
+
 Facts = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Onto the leading principal components of some features, scaled to a deviation of 1.
+
+    Attributes:
+        mean: Of the features it was made from ``[F]``.
+        basis: Components ``[F, C]``; None to keep all features unrotated.
+        scale: Deviation of all projected features together.
+    """
+
+    mean: NDArray[np.float64]
+    basis: NDArray[np.float64] | None
+    scale: float
+
+    @classmethod
+    def of(cls, features: NDArray[np.floating[Any]], count: int) -> Projection:
+        """The projection of features ``[N, F]`` onto `count` components; 0 for all, unrotated.
+
+        Each component points to where its largest loading is positive, so that it does not depend
+        on the solver.
+        """
+        if len(features) > BLOCK:
+            return cls._in_blocks(features, count)
+        centred = np.asarray(features, dtype=np.float64)
+        mean, basis = centred.mean(axis=0), None
+        centred = centred - mean
+        if 0 < count < centred.shape[1]:
+            basis = _leading(centred.T @ centred, count)
+            centred = centred @ basis
+        return cls(mean, basis, max(float(centred.std()), 1e-9))
+
+    @classmethod
+    def _in_blocks(cls, features: NDArray[np.floating[Any]], count: int) -> Projection:
+        """The same, a block of rows at a time, so that no copy in double precision is made."""
+        rows, width = features.shape
+        blocks = [slice(begin, begin + BLOCK) for begin in range(0, rows, BLOCK)]
+        total = np.zeros(width)
+        for one in blocks:
+            total += features[one].sum(axis=0, dtype=np.float64)
+        mean, scatter = total / rows, np.zeros((width, width))
+        for one in blocks:
+            centred = features[one].astype(np.float64) - mean
+            scatter += centred.T @ centred
+        basis = _leading(scatter, count) if 0 < count < width else None
+        turned = scatter if basis is None else basis.T @ scatter @ basis
+        # columns have mean 0: the sum of squares of all projected features is the trace
+        variance = float(np.trace(turned)) / (rows * len(turned))
+        return cls(mean, basis, max(variance**0.5, 1e-9))
+
+    def __call__(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Features ``[N, F]`` as models read them ``[N, C]``."""
+        if len(features) > BLOCK:
+            starts = range(0, len(features), BLOCK)
+            return np.concatenate([self(features[one : one + BLOCK]) for one in starts])
+        centred = np.asarray(features, dtype=np.float64) - self.mean
+        if self.basis is not None:
+            centred = centred @ self.basis
+        return np.asarray(centred / self.scale, dtype=np.float32)
+
+
+def _leading(scatter: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Leading components ``[F, count]`` of a scatter matrix, each with its sign fixed."""
+    _, vectors = np.linalg.eigh(scatter)
+    leading = vectors[:, ::-1][:, :count]
+    largest = np.abs(leading).argmax(axis=0)
+    return np.asarray(leading * np.sign(leading[largest, np.arange(count)]))
 
 
 def principal_components(features: NDArray[np.floating[Any]], count: int) -> NDArray[np.float32]:
@@ -20,17 +91,9 @@ def principal_components(features: NDArray[np.floating[Any]], count: int) -> NDA
         count: Number of components; 0, or more than there are, keeps them all unrotated.
 
     Returns:
-        ``[N, min(count, F)]`` with mean 0 per column; each component points to where its largest
-        loading is positive, so that it does not depend on the solver.
+        ``[N, min(count, F)]`` with mean 0 per column.
     """
-    centred = np.asarray(features, dtype=np.float64)
-    centred = centred - centred.mean(axis=0)
-    if 0 < count < centred.shape[1]:
-        _, vectors = np.linalg.eigh(centred.T @ centred)
-        leading = vectors[:, ::-1][:, :count]
-        largest = np.abs(leading).argmax(axis=0)
-        centred = centred @ (leading * np.sign(leading[largest, np.arange(count)]))
-    return np.asarray(centred / max(float(centred.std()), 1e-9), dtype=np.float32)
+    return Projection.of(features, count)(features)
 
 
 def item_facts(catalogue: Catalogue) -> Facts:

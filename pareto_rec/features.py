@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,9 @@ class Recipe:
         cut: Layers that are run.
         dtype: ``"float32"`` or ``"float16"``.
         shape: Texts and width.
-        pooling: How the states of a text's tokens become one vector.
+        pooling: How the states of a text's tokens become one vector; ``"tokens"`` keeps one row per
+            token.
+        precision: Numbers that the encoder computes with.
     """
 
     weights: str
@@ -59,11 +62,15 @@ class Recipe:
     dtype: str
     shape: tuple[int, int]
     pooling: str = "mean"
+    precision: str = "float32"
 
     @property
     def key(self) -> str:
-        """32 hexadecimal digits."""
-        return digest(json.dumps(dataclasses.asdict(self), sort_keys=True))[:32]
+        """32 hexadecimal digits; the usual precision leaves no trace in it."""
+        said = dataclasses.asdict(self)
+        if self.precision == "float32":
+            del said["precision"]
+        return digest(json.dumps(said, sort_keys=True))[:32]
 
     def path(self, folder: Path) -> Path:
         """Where the vectors are kept; a JSON file of the same stem says what they are."""
@@ -96,37 +103,62 @@ def keep(
     batches: Iterable[tuple[RowArray, NDArray[np.float32]]],
     note: Mapping[str, object],
 ) -> StateArray:
+    """:func:`keep_all` of one recipe."""
+    return keep_all(folder, [recipe], ((rows, [one]) for rows, one in batches), note)[0]
+
+
+def keep_all(
+    folder: Path,
+    recipes: Sequence[Recipe],
+    batches: Iterable[tuple[RowArray, Sequence[NDArray[np.float32]]]],
+    note: Mapping[str, object],
+) -> list[StateArray]:
     """Write vectors batch by batch and map them; nothing is left behind if it breaks off.
 
     Args:
         folder: Where to keep them.
-        recipe: What they are.
-        batches: Row numbers and their vectors; together every row once.
-        note: What else the JSON file beside them shall say.
+        recipes: What they are, one file each.
+        batches: Row numbers and their vectors by recipe; together every row once.
+        note: What else the JSON files beside them shall say.
+
+    Returns:
+        The vectors of each recipe.
 
     Raises:
         BadRequestError: If the folder cannot be written or the disk is full.
         RunFailedError: If a number is not finite (in the type in which it is kept).
     """
-    path = recipe.path(folder)
-    with written_whole(path) as spare:
-        states = _reserve(spare, recipe)
-        for rows, vectors in batches:
-            with np.errstate(over="ignore"):  # shows as an infinity, which is refused
-                states[rows] = vectors
-            if not np.isfinite(states[rows]).all():
-                raise RunFailedError(
-                    f"the encoder's states at cut {recipe.cut} overflow {recipe.dtype} or are not "
-                    "numbers; use float32, or another backbone"
-                )
-        states.flush()
-        del states
-    with written_whole(path.with_suffix(".json")) as spare:
-        spare.write_text(json.dumps({**dataclasses.asdict(recipe), **note}, indent=1) + "\n")
-    found = find(folder, recipe)
-    if found is None:
-        raise RunFailedError(f"{path} was written and cannot be read back; check the disk")
+    with ExitStack() as stack:
+        spares = [stack.enter_context(written_whole(one.path(folder))) for one in recipes]
+        states = [_reserve(spare, one) for spare, one in zip(spares, recipes, strict=True)]
+        for rows, parts in batches:
+            for kept, recipe, vectors in zip(states, recipes, parts, strict=True):
+                _write(kept, recipe, rows, vectors)
+        for kept in states:
+            kept.flush()
+        del states, kept
+    found = []
+    for recipe in recipes:
+        path = recipe.path(folder)
+        with written_whole(path.with_suffix(".json")) as spare:
+            spare.write_text(json.dumps({**dataclasses.asdict(recipe), **note}, indent=1) + "\n")
+        mapped = find(folder, recipe)
+        if mapped is None:
+            raise RunFailedError(f"{path} was written and cannot be read back; check the disk")
+        found.append(mapped)
     return found
+
+
+def _write(
+    kept: np.memmap[Any, Any], recipe: Recipe, rows: RowArray, vectors: NDArray[np.float32]
+) -> None:
+    with np.errstate(over="ignore"):  # shows as an infinity, which is refused
+        kept[rows] = vectors
+    if not np.isfinite(kept[rows]).all():
+        raise RunFailedError(
+            f"the encoder's states at cut {recipe.cut} overflow {recipe.dtype} or are not numbers; "
+            "use float32, or another backbone"
+        )
 
 
 def equal_lengths(lengths: Sequence[int], batch_size: int) -> Iterator[RowArray]:

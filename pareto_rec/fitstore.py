@@ -21,9 +21,10 @@ from pareto_rec.spec import TrainSpec
 from pareto_rec.train import Fit
 
 SOURCES = (
-    *("spec.py", "facts.py", "train.py", "batches.py", "optimiser.py", "seeds.py"),
-    *("models", "losses"),
+    *("spec.py", "facts.py", "train.py", "rows.py", "batches.py", "optimiser.py"),
+    *("seeds.py", "models", "losses", "tuned"),
 )
+_DIFFERENCE = "backbone/"  # before the names of what tuned layers have learnt
 EXPERTS_ALONE = "experts"  # fit id of records that no network had a say in
 
 
@@ -84,7 +85,8 @@ class FitStore:
         }
         try:
             tensors = {
-                name: value.detach().cpu().contiguous() for name, value in fit.params.items()
+                name: value.detach().cpu().contiguous()
+                for name, value in (*fit.params.items(), *_prefixed(fit.difference))
             }
             text = json.dumps(content)
             save_file(tensors, temporary, {"fit": f"{_checksum(text, tensors)} {text}"})
@@ -116,8 +118,17 @@ def _from_metadata(metadata: Mapping[str, str], params: Mapping[str, torch.Tenso
     return Fit(
         TrainSpec(**content["spec"]),
         Shape(**content["shape"]),
-        params,
+        {name: value for name, value in params.items() if not name.startswith(_DIFFERENCE)},
         curve,
         content["best_step"],
         content["seconds"],
+        difference={
+            name.removeprefix(_DIFFERENCE): value
+            for name, value in params.items()
+            if name.startswith(_DIFFERENCE)
+        },
     )
+
+
+def _prefixed(difference: Mapping[str, torch.Tensor]) -> list[tuple[str, torch.Tensor]]:
+    return [(_DIFFERENCE + name, value) for name, value in difference.items()]

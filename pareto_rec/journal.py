@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
-from pareto_rec.errors import RunFailedError
+from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.experiment import Plan
 from pareto_rec.fitstore import EXPERTS_ALONE, FitStore
 from pareto_rec.provenance import PeakMemory, provenance
-from pareto_rec.records import Record, RunDirectory
+from pareto_rec.records import Record
+from pareto_rec.rundir import INFO, RunDirectory
+from pareto_rec.search import Progress
 from pareto_rec.summary import baseline_rows, front_rows, hypervolume_of
 
 
@@ -23,7 +25,8 @@ class Journal:
         fits: Ids of the fits that have records.
         records: Records in the order in which they arrived.
         failed: How many of them failed.
-        seconds: What took how long.
+        retried: Packs that were tried again.
+        seconds: What took how long, in this session.
     """
 
     def __init__(
@@ -41,21 +44,27 @@ class Journal:
         self._run, self._made, self._store, self._info = run, made, store, info
         self._began = began
         self._baselines: list[dict[str, Any]] = []
-        self._generations = 0
+        self._history: list[Progress] = []
         self._memory = PeakMemory()
         self.records: list[Record] = []
         self.fits: set[str] = set()
         self.failed = 0
+        self.retried = int(info.get("counts", {}).get("retried", 0))
         self.seconds: dict[str, float] = {}
+        self._take(run.stored.records)
+        self._began -= max((r.timing.get("elapsed_s", 0.0) for r in self.records), default=0.0)
 
     def add(self, records: Sequence[Record]) -> None:
         """Write records the moment they exist."""
         elapsed = round(time.perf_counter() - self._began, 3)
         stamped = [replace(r, timing={**r.timing, "elapsed_s": elapsed}) for r in records]
         self._run.append(stamped)
-        self.records += stamped
-        self.fits.update(record.fit for record in stamped)
-        self.failed += sum(record.status != "ok" for record in stamped)
+        self._take(stamped)
+
+    def _take(self, records: Sequence[Record]) -> None:
+        self.records += records
+        self.fits.update(record.fit for record in records)
+        self.failed += sum(record.status != "ok" for record in records)
 
     def set_baselines(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take the baselines' sweeps."""
@@ -73,11 +82,12 @@ class Journal:
         ordered = sorted(self.records, key=lambda record: (record.generation, record.position))
         return front_rows(ordered, self._made.goals, names, self._made.space)
 
-    def end_generation(self, generations: int) -> None:
-        """Sum up what there is after so many generations."""
-        self._generations = generations
-        self._memory.look()
-        self.write("running")
+    def end_generation(self, progress: Progress, *, replayed: bool = False) -> None:
+        """Sum up what there is after a generation; the files know what was only replayed."""
+        self._history.append(progress)
+        if not replayed:
+            self._memory.look()
+            self.write("running")
 
     def write(self, status: str, *, keep_fits: bool = False) -> None:
         """Replace front.csv, baselines.csv and, last of all, run.json.
@@ -94,7 +104,7 @@ class Journal:
         )
         if keep_fits:
             self._keep({str(row["fit"]) for row in rows})
-        self._run.write_json("run.json", self._summary(status, rows))
+        self._run.write_json(INFO, self._summary(status, rows))
 
     def _keep(self, fit_ids: set[str]) -> None:
         folder = self._run.path / "fits"
@@ -117,11 +127,13 @@ class Journal:
             **self._info,
             "status": status,
             "counts": {
-                "generations": self._generations,
+                "generations": len(self._history),
                 "fits": len(self.fits),
                 "records": len(self.records),
                 "failed": self.failed,
+                "retried": self.retried,
             },
+            "history": [asdict(progress) for progress in self._history],
             "seconds": {**self.seconds, "total": time.perf_counter() - self._began},
             "memory_mib": self._memory.summary(),
             "hypervolume": {
@@ -136,10 +148,12 @@ class Journal:
         """Write the final files when the block ends, however it ends.
 
         What ends the block is what the caller sees: trouble with the final files is only noted
-        on it.
+        on it. A request that turns out to be wrong changes none of them.
         """
         try:
             yield
+        except BadRequestError:
+            raise
         except BaseException as error:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             try:

@@ -147,8 +147,6 @@ class Latencies:
         features: What the network reads of the items ``[N, F]``.
         k: Length of the lists.
         folder: Where results are kept.
-        encode: Encodes one text per request; None where texts are not in the path.
-        encoder: What `encode` is, part of the key.
     """
 
     stage: Stage
@@ -156,18 +154,20 @@ class Latencies:
     features: Tensor
     k: int
     folder: Path
-    encode: Encode | None = None
-    encoder: str = ""
 
-    def of(self, fit: Fit | None, serving: Serving) -> dict[str, float]:
+    def of(
+        self, fit: Fit | None, serving: Serving, encode: Encode | None = None, encoder: str = ""
+    ) -> dict[str, float]:
         """Milliseconds ``latency_p50`` and ``latency_p95``, from the store or measured now.
 
         Args:
             fit: The network; None without one.
             serving: A setting that stands for its serving shape (`pareto_rec.costs.serving_shape`).
+            encode: Encodes one text per request; None where texts are not in the path.
+            encoder: What `encode` is, part of the key.
         """
         fit = fit if NETWORK in serving.fusion else None
-        key = self._key(fit, serving)
+        key = self._key(fit, serving, encoder)
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
         path = self.folder / f"{digest}.json"
         found = _read(path)
@@ -175,17 +175,17 @@ class Latencies:
             names = [name for name in serving.fusion if name != NETWORK]
             models = {name: self._model(name) for name in names}
             request = OneRequest(models, self.scorers, self.features, fit, serving, self.k)
-            found = _keep(path, self._measure(request) | {"key": key})
+            found = _keep(path, self._measure(request, encode) | {"key": key})
         return {name: found[name] for name in ("latency_p50", "latency_p95")}
 
-    def _key(self, fit: Fit | None, serving: Serving) -> dict[str, object]:
+    def _key(self, fit: Fit | None, serving: Serving, encoder: str) -> dict[str, object]:
         return {
             "revision": REVISION,
             "shape": asdict(fit.shape) if fit else None,
             "serving": asdict(serving),
             "k": self.k,
             "stage": self.stage.content_hash,
-            "encoder": self.encoder,
+            "encoder": encoder,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "hardware": self._hardware,
@@ -205,7 +205,7 @@ class Latencies:
             self._models[name] = EXPERTS[name].fit(self.stage.train, self.stage.shape)
         return self._models[name]
 
-    def _measure(self, request: OneRequest) -> dict[str, object]:
+    def _measure(self, request: OneRequest, encode: Encode | None) -> dict[str, object]:
         asked = self.requests()
         texts = self.stage.items.texts
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
@@ -213,8 +213,8 @@ class Latencies:
         def once(index: int) -> float:
             items = asked[index % len(asked)]
             began = time.perf_counter()
-            if self.encode is not None:
-                self.encode(texts[index % len(texts)])
+            if encode is not None:
+                encode(texts[index % len(texts)])
             request(items)
             return 1000 * (time.perf_counter() - began)
 

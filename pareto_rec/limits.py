@@ -20,6 +20,8 @@ from pareto_rec.models.attention_pooling import AttentionPooling
 from pareto_rec.policy import NETWORK
 from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex, Variable
 from pareto_rec.spec import TrainSpec
+from pareto_rec.tuned.layers import METHODS, PROJECTIONS
+from pareto_rec.views import PRECISIONS
 
 _MOST_SHAPES = 100_000  # combinations of width and heads that are looked at
 
@@ -135,6 +137,7 @@ TRAIN: Mapping[str, Limit] = MappingProxyType(
         "batch": _COUNT,
         "places": _COUNT,
         "horizon": _COUNT,
+        "shaped": _COUNT,
         "negatives": _COUNT,
         "learning_rate": Number(low=0, open_low=True),
         "weight_decay": Number(low=0),
@@ -147,6 +150,24 @@ TRAIN: Mapping[str, Limit] = MappingProxyType(
         "patience": _COUNT,
         "group": Word("user attribute"),
         "reference": Word("policy"),
+        "item_inputs": Name("input of items", ("both", "text", "embedding")),
+        "exit_layer": Number(low=0, whole=True),
+        "text_length": Number(low=0, high=512, whole=True),
+        "encoder_precision": Name("precision", PRECISIONS),
+        "tuned_layers": Number(low=0, whole=True),
+        "tuning": Name("way of tuning", METHODS),
+        "lora_rank": _COUNT,
+        "lora_alpha": Number(low=0, open_low=True),
+        "lora_targets": Name("set of projections", PROJECTIONS),
+        "lora_dropout": _SHARE,
+        "encoder_rate": Number(low=0, open_low=True),
+        "layer_decay": Number(low=0, high=1, open_low=True),
+        "encoder_decay": Number(low=0),
+        "live_texts": _COUNT,
+        "refresh_every": _COUNT,
+        "accumulate": _COUNT,
+        "autocast": Number(low=0, high=1, whole=True),
+        "checkpointing": Number(low=0, high=1, whole=True),
     }
 )
 """Training variable -> what it may be."""

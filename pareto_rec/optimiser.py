@@ -1,4 +1,4 @@
-"""AdamW for a pack: one update, a learning rate and a decay per candidate."""
+"""AdamW for a pack: one update of all parameters, a learning rate and a decay per candidate."""
 
 from __future__ import annotations
 
@@ -8,34 +8,69 @@ import numpy as np
 import torch
 from torch import Tensor
 
+BETA1, BETA2, EPS = 0.9, 0.99, 1e-8
+
 
 class StackedAdamW:
-    """AdamW (Loshchilov & Hutter, ICLR 2019) with a learning rate and decay per candidate."""
+    """AdamW (Loshchilov & Hutter, ICLR 2019) with a learning rate and decay per candidate.
+
+    Parameters that get a gradient are moved end to end into one vector, of which they become views:
+    a step then is ten passes over it, however many parameters there are. Which ones get a gradient
+    is settled by the first step.
+    """
 
     def __init__(self, params: Mapping[str, Tensor], rate: Tensor, decay: Tensor) -> None:
+        """Nothing is moved yet.
+
+        Args:
+            params: Stacked parameters ``[P, ...]``, leaves.
+            rate: Learning rates ``[P]``.
+            decay: Decoupled weight decays ``[P]``, of matrices alone.
+        """
         self.params = params
         self.rate, self.decay = rate, decay
-        self.first = {name: torch.zeros_like(p) for name, p in params.items()}
-        self.second = {name: torch.zeros_like(p) for name, p in params.items()}
         self.count = 0
+        self.moved: list[Tensor] = []
+
+    def _start(self) -> None:
+        """Lay the parameters out, and their rates and decays beside them."""
+        self.moved = [p for p in self.params.values() if p.grad is not None]
+        sizes = [p[0].numel() for p in self.moved]
+        self.flat = torch.cat([p.detach().reshape(-1) for p in self.moved])
+        rates = [self.rate.repeat_interleave(size) for size in sizes]
+        decays = [
+            self.decay.repeat_interleave(size) * (p.dim() > 2)
+            for p, size in zip(self.moved, sizes, strict=True)
+        ]
+        self.rates = torch.cat(rates)
+        self.kept = self.rates * torch.cat(decays)
+        self.first, self.second = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
+        parts = torch.split(self.flat, [p.numel() for p in self.moved])
+        for p, part in zip(self.moved, parts, strict=True):
+            p.data = part.view_as(p)
 
     @torch.no_grad()
     def step(self, schedule: float) -> None:
         """One update; `schedule` multiplies every learning rate."""
+        if not self.moved:
+            self._start()
         self.count += 1
-        beta1, beta2, eps = 0.9, 0.99, 1e-8
-        correct = (1 - beta2**self.count) ** 0.5 / (1 - beta1**self.count)
-        for name, p in self.params.items():
-            if p.grad is None:
-                continue
-            view = (-1, *[1] * (p.dim() - 1))
-            rate = (self.rate * schedule).view(view)
-            first = self.first[name].lerp_(p.grad, 1 - beta1)
-            second = self.second[name].mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
-            if p.dim() > 2:
-                p.mul_(1 - rate * self.decay.view(view))
-            p.sub_(rate * correct * first / (second.sqrt() + eps))
-            p.grad = None
+        gradient = torch.cat([_taken(p) for p in self.moved])
+        correct = float((1 - BETA2**self.count) ** 0.5 / (1 - BETA1**self.count))
+        self.first.lerp_(gradient, 1 - BETA1)
+        self.second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+        update = torch.div(
+            self.first, torch.sqrt(self.second, out=gradient).add_(EPS), out=gradient
+        )
+        self.flat.addcmul_(self.flat, self.kept, value=-schedule)
+        self.flat.addcmul_(update, self.rates, value=-schedule * correct)
+
+
+def _taken(p: Tensor) -> Tensor:
+    """The gradient of a parameter, which has none any more."""
+    gradient, p.grad = p.grad, None
+    assert gradient is not None, "what has a gradient at the first step has one at every step"
+    return gradient.reshape(-1)
 
 
 def schedule(step: int, steps: int, warmup: float = 0.1) -> float:

@@ -48,7 +48,7 @@ def written_whole(target: Path) -> Iterator[Path]:
         yield spare
         os.replace(spare, target)
     except OSError as error:
-        raise _cannot_write(target, error) from error
+        raise cannot_write(target, error) from error
     finally:
         with suppress(OSError):
             spare.unlink(missing_ok=True)
@@ -63,10 +63,11 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
 
 
-def _cannot_write(path: Path, error: OSError) -> BadRequestError:
+def cannot_write(path: Path, error: OSError) -> BadRequestError:
+    """Error for a file or folder that cannot be written: says why and what to do."""
     return BadRequestError(
         f"cannot write {path}: {error.strerror or error}; free some space, or set "
         f"{CACHE_VARIABLE} to a folder that can be written"

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pareto_rec.confirmed import Confirmed
 from pareto_rec.front import non_dominated
 from pareto_rec.runview import Axis, RunView
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -57,9 +59,24 @@ def verdict(view: RunView) -> str:
     return text + ("" if volumes.gain is None else f" (ratio {volumes.gain:.2f})")
 
 
+def opened(found: Confirmed) -> str:
+    """When test data was opened, and how often, in one sentence."""
+    first = found.opened[0][:10] if found.opened else "a day that was not noted"
+    if len(found.opened) < 2:
+        text = f"The test data was opened once, on {first}"
+    else:
+        text = (
+            f"The test data was opened {len(found.opened)} times, first on {first}, so that later "
+            "choices may have been led by it"
+        )
+    return f"{text}{'.' if found.finished else '; confirm did not come to its end.'}"
+
+
 def footnote(view: RunView) -> str:
     """Which data the values come from, and what the split leaks."""
     text = "Values on validation data; the test data was not opened."
+    if view.confirmed is not None:
+        text = f"Values on validation data. {opened(view.confirmed)}"
     if view.late_train_share is not None:
         text += (
             f" {view.late_train_share:.0%} of the training interactions are later than the median "
@@ -139,28 +156,35 @@ def stairs(
     return corners[:, 0], corners[:, 1]
 
 
-def limits(view: RunView, place: int) -> tuple[float, float]:
+def limits(view: RunView, axis: Axis) -> tuple[float, float]:
     """Where an axis starts and ends: around the front and all baselines that are worth something.
 
     Corners that are worth nothing do not stretch the axis; the reference value is inside where it
     is near.
     """
-    axis = view.axes[place]
     sign = 1.0 if axis.maximise else -1.0
-    front = view.values(view.front)
-    baselines = view.values(view.baselines[view.feasible(view.baselines)])
     signs = np.where(view.maximise, 1.0, -1.0)
-    baselines = baselines[(signs * baselines > signs * np.array(view.reference)).all(axis=1)]
-    shown = sign * np.concatenate([front, baselines])[:, place]
+    baselines = view.baselines[view.feasible(view.baselines)]
+    worth = (signs * view.values(baselines) > signs * np.array(view.reference)).all(axis=1)
+    shown = sign * np.concatenate([_column(view.front, axis), _column(baselines[worth], axis)])
     if not len(shown):
-        shown = sign * view.values(view.feasible_records)[:, place]
-    edge = sign * view.reference[place]
-    worst, best = (shown.min(), shown.max()) if len(shown) else (edge, edge + 1.0)
+        shown = sign * _column(view.feasible_records, axis)
+    edge = np.nan if axis.reference is None else sign * axis.reference
+    start = 0.0 if np.isnan(edge) else edge
+    worst, best = (shown.min(), shown.max()) if len(shown) else (start, start + 1.0)
     span = (best - worst) or max(abs(best), 1.0) * 0.1
     if 0 < worst - edge < 0.6 * span:
         worst = edge
     low, high = worst - 0.07 * span, best + 0.05 * span
     return (low, high) if axis.maximise else (-high, -low)
+
+
+def _column(frame: pd.DataFrame, axis: Axis) -> NDArray[np.float64]:
+    """Values of an objective where there are any."""
+    if axis.name not in frame:
+        return np.empty(0)
+    values: NDArray[np.float64] = frame[axis.name].to_numpy(dtype=np.float64)
+    return values[~np.isnan(values)]
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,76 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec import plot_style as style
-from pareto_rec.front import hypervolume
+from pareto_rec.convergence import Curve, convergence
 from pareto_rec.runview import Axis, RunView
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CHECKPOINTS = 60
 PANEL_INCHES = 3.9
 LEGEND_NOTE = (
     "Lines: best feasible points of each pair; in brackets: hypervolume of an expert's sweep."
 )
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Hypervolume as the search went on; all arrays ``[checkpoints]``.
-
-    Attributes:
-        records: Records evaluated so far.
-        fits: Fits evaluated so far.
-        seconds: Seconds since the run began; NaN where none were recorded.
-        hypervolume: Of the feasible records so far, natural units.
-        boundary: Whether a generation ends here.
-    """
-
-    records: NDArray[np.int64]
-    fits: NDArray[np.int64]
-    seconds: NDArray[np.float64]
-    hypervolume: NDArray[np.float64]
-    boundary: NDArray[np.bool_]
-
-
-def convergence(view: RunView, checkpoints: int = CHECKPOINTS) -> Curve:
-    """Hypervolume at the end of every generation and at evenly spread records between.
+def plot_front(view: RunView, axes: Sequence[Axis] | None = None) -> Figure:
+    """Every pair of objectives: the front, its selected points and the baselines.
 
     Args:
         view: The run.
-        checkpoints: Number of evenly spread records.
-    """
-    records = view.records
-    generation = records["generation"].to_numpy()
-    ends = np.append(np.flatnonzero(np.diff(generation)), len(records) - 1)
-    spread = np.linspace(0, len(records) - 1, checkpoints).round().astype(np.int64)
-    at = np.union1d(ends, spread)
-    usable = (records["status"] == "ok").to_numpy() & view.feasible(records)
-    values = view.values(records)
-    volumes = [
-        hypervolume(values[:n][usable[:n]], reference=view.reference, maximise=view.maximise)
-        for n in at + 1
-    ]
-    return Curve(
-        records=at + 1,
-        fits=np.cumsum(~records["fit"].duplicated().to_numpy())[at],
-        seconds=np.fmax.accumulate(records["elapsed_s"].to_numpy(dtype=np.float64))[at],
-        hypervolume=np.array(volumes),
-        boundary=np.isin(at, ends),
-    )
-
-
-def plot_front(view: RunView) -> Figure:
-    """Every pair of searched objectives: the front, its selected points and the baselines.
-
-    Args:
-        view: The run.
+        axes: Objectives to draw, two at least; by default those that were searched on.
     """
     from matplotlib.figure import Figure
 
-    pairs = list(itertools.combinations(range(len(view.axes)), 2))
+    pairs = list(itertools.combinations(view.axes if axes is None else axes, 2))
     columns = min(3, len(pairs))
     rows = math.ceil(len(pairs) / columns)
     width = max(6.4, PANEL_INCHES * columns)
@@ -93,14 +48,14 @@ def plot_front(view: RunView) -> Figure:
     style.heading(figure, view.title, style.verdict(view))
     below = style.write_footnote(figure, note)
     style.reserve(figure, 0.6, below + legend + 0.1)
-    ends = [style.limits(view, place) for place in range(len(view.axes))]
     handles: dict[str, Artist] = {}
     for place, (x, y) in enumerate(pairs):
-        axes = figure.add_subplot(rows, columns, place + 1, xlim=ends[x], ylim=ends[y])
-        axes.set_xlabel(style.arrow(view.axes[x]))
-        axes.set_ylabel(style.arrow(view.axes[y]))
-        handles |= _draw_pair(axes, view, x, y)
-        style.tidy(axes)
+        ends: Any = {"xlim": style.limits(view, x), "ylim": style.limits(view, y)}
+        panel = figure.add_subplot(rows, columns, place + 1, **ends)
+        panel.set_xlabel(style.arrow(x))
+        panel.set_ylabel(style.arrow(y))
+        handles |= _draw_pair(panel, view, x, y)
+        style.tidy(panel)
     _legend(figure, handles, below, per_row)
     return figure
 
@@ -154,21 +109,27 @@ def save_plots(view: RunView, run_dir: Path) -> list[Path]:
     ]
 
 
-def _draw_pair(axes: Axes, view: RunView, x: int, y: int) -> dict[str, Artist]:
+def _draw_pair(axes: Axes, view: RunView, x: Axis, y: Axis) -> dict[str, Artist]:
     """Everything of one panel; legend label -> artist."""
-    pair, maximise = [x, y], [view.maximise[x], view.maximise[y]]
-    front = view.values(view.front)[:, pair]
+    pair, maximise = [x.name, y.name], [x.maximise, y.maximise]
+    front = _values(view.front, pair)
     chosen = front[view.front["selected"].to_numpy(dtype=bool)]
     others = view.records[~view.records["id"].isin(view.front["id"])]
-    cloud = view.values(others[others["status"] == "ok"])[:, pair]
+    cloud = _values(others[others["status"] == "ok"], pair)
     handles: dict[str, Artist] = {}
     big: Any = {"s": 36, "edgecolor": "white", "lw": 0.7, "zorder": 7}
     handles[f"front ({len(front)} points)"] = _dots(axes, front, style.FRONT, 0.7, s=12, zorder=6)
     handles[f"selected ({len(chosen)} of them)"] = _dots(axes, chosen, style.CHOSEN, 1, **big)
     handles["other records"] = _dots(axes, cloud, style.FAINT, 0.35, zorder=1, rasterized=True)
     axes.plot(*style.stairs(front, maximise), color=style.FRONT, lw=1.2, alpha=0.8, zorder=5)
-    handles["worth nothing, or infeasible"] = _shade(axes, view.axes[x], view.axes[y])
+    handles["worth nothing, or infeasible"] = _shade(axes, x, y)
     return handles | _draw_experts(axes, view, pair, maximise)
+
+
+def _values(frame: pd.DataFrame, pair: list[str]) -> NDArray[np.float64]:
+    """Two objectives of the rows that have both ``[rows, 2]``."""
+    known: NDArray[np.float64] = frame.reindex(columns=pair).to_numpy(dtype=np.float64)
+    return known[~np.isnan(known).any(axis=1)]
 
 
 def _dots(
@@ -180,17 +141,17 @@ def _dots(
 
 
 def _draw_experts(
-    axes: Axes, view: RunView, pair: list[int], maximise: list[bool]
+    axes: Axes, view: RunView, pair: list[str], maximise: list[bool]
 ) -> dict[str, Artist]:
     volumes = view.hypervolumes.experts
     handles: dict[str, Artist] = {}
     for place, expert in enumerate(sorted(view.experts, key=lambda name: -volumes.get(name, 0))):
         rows = view.baselines[view.baselines["expert"] == expert]
-        swept = view.values(rows)[:, pair]
+        swept = _values(rows, pair)
         colour = style.EXPERTS[place % len(style.EXPERTS)]
         marker = style.MARKERS[place % len(style.MARKERS)]
         _dots(axes, swept, colour, 0.22, marker=marker, zorder=2, rasterized=True)
-        corners = style.stairs(swept[view.feasible(rows)], maximise)
+        corners = style.stairs(_values(rows[view.feasible(rows)], pair), maximise)
         axes.plot(*corners, color=colour, lw=1.0, alpha=0.9, zorder=3)
         best = (corners[0][::2], corners[1][::2])
         look: Any = {"color": colour, "marker": marker, "ls": "", "ms": 3, "mew": 0}

@@ -6,7 +6,7 @@ stays bounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from pareto_rec.errors import BadRequestError, unknown
 NETWORK = "network"
 HIDDEN = -1e9  # score of items that must not be shown
 CHUNK_ELEMENTS = 4_000_000  # most scores held at once while ranking
+PART_ELEMENTS = 16_000_000  # most scores of one scorer that a part of the users has
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Similarity:
     @classmethod
     def of(cls, vectors: Tensor) -> Similarity:
         """Similarity of category vectors of length one ``[N, C]``."""
+        if not vectors.shape[1]:  # no item has a category: all are alike
+            vectors = vectors.new_zeros(len(vectors), 1)
         distinct, kind = torch.unique(vectors, dim=0, return_inverse=True)
         return cls(kind, distinct @ distinct.T)
 
@@ -80,6 +83,28 @@ class Scorers:
     seen: Tensor
     popularity: Tensor
     similarity: Similarity
+
+    def take(self, users: Tensor | slice) -> Scorers:
+        """The scorers of some users: row numbers or a slice."""
+        own = (self.relevance, self.liked, self.moments)
+        relevance, liked, moments = (None if one is None else one[users] for one in own)
+        experts = {name: scores[users] for name, scores in self.experts.items()}
+        return Scorers(
+            experts, relevance, liked, moments, self.seen[users], self.popularity, self.similarity
+        )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Scorers of so many users over so many items that only a part is made at a time.
+
+    Attributes:
+        shape: Number of users and of items.
+        take: The scorers of some users: row numbers or a slice.
+    """
+
+    shape: tuple[int, int]
+    take: Callable[[Tensor | slice], Scorers]
 
 
 def centre(scores: Tensor, seen: Tensor) -> Tensor:
@@ -128,7 +153,7 @@ def _check(scorers: Scorers, settings: Sequence[Serving]) -> None:
 
 
 def recommend(
-    scorers: Scorers, settings: Sequence[Serving], *, k: int
+    scorers: Scorers | Parts, settings: Sequence[Serving], *, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Top-k lists of every setting.
 
@@ -144,6 +169,22 @@ def recommend(
     Raises:
         BadRequestError: If a fusion names a scorer that is not there, or has no weight above 0.
     """
+    if isinstance(scorers, Parts):
+        found = [_recommend(scorers.take(rows), settings, k) for rows in parts_of(scorers.shape)]
+        lists, scores = zip(*found, strict=True)
+        return np.concatenate(lists, axis=1), np.concatenate(scores, axis=1)
+    return _recommend(scorers, settings, k)
+
+
+def parts_of(shape: tuple[int, int]) -> list[slice]:
+    """Rows of ``shape = (users, items)`` in parts of at most `PART_ELEMENTS`, one at least."""
+    step = max(1, PART_ELEMENTS // shape[1])
+    return [slice(begin, min(begin + step, shape[0])) for begin in range(0, max(1, shape[0]), step)]
+
+
+def _recommend(
+    scorers: Scorers, settings: Sequence[Serving], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     _check(scorers, settings)
     users, n_items = scorers.seen.shape
     depths = [min(n_items, max(k, setting.depth)) for setting in settings]
@@ -167,12 +208,14 @@ def recommend(
     return lists, scores
 
 
-def fused_scores(scorers: Scorers, setting: Serving, rows: slice) -> NDArray[np.float32]:
+def fused_scores(scorers: Scorers | Parts, setting: Serving, rows: slice) -> NDArray[np.float32]:
     """What the lists of some users are made from, before re-ranking.
 
     Returns:
         Fused scores, popularity penalty applied, ``[rows, N]``; NaN for items of the history.
     """
+    if isinstance(scorers, Parts):
+        scorers, rows = scorers.take(rows), slice(None)
     _check(scorers, [setting])
     used = {n: scores for n, scores in scorers.experts.items() if setting.fusion.get(n, 0) > 0}
     fused = _fuse(replace(scorers, experts=used), [setting], rows)[:, 0]
@@ -188,15 +231,14 @@ def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
         return torch.topk(scores, count, dim=-1)
     values = scores.numpy()
     first = values.shape[-1] - count
-    places = np.argpartition(values, first, axis=-1)[..., first:] if first else None
-    if places is None:
-        places = np.broadcast_to(np.arange(count), values.shape)
-    kept = np.take_along_axis(values, places, -1)
-    order = np.argsort(kept, axis=-1)[..., ::-1]
-    return (
-        torch.from_numpy(np.take_along_axis(kept, order, -1)),
-        torch.from_numpy(np.take_along_axis(places, order, -1)),
-    )
+    if first:
+        # copied, so that it is in one piece and the rest can be forgotten
+        places = torch.from_numpy(np.argpartition(values, first, axis=-1)[..., first:].copy())
+        kept = torch.gather(scores, -1, places)
+    else:
+        places, kept = torch.arange(count).expand(values.shape), scores
+    order = torch.from_numpy(np.argsort(-kept.numpy(), axis=-1))
+    return torch.gather(kept, -1, order), torch.gather(places, -1, order)
 
 
 def _by_depth(settings: Sequence[Serving], depths: Sequence[int], k: int) -> dict[int, list[int]]:
@@ -277,7 +319,7 @@ def _rerank(
     closest = torch.zeros_like(top)
     places = torch.empty(users, sets, min(k, depth), dtype=torch.long, device=top.device)
     for place in range(places.shape[-1]):
-        best = (relevance - weight * closest).argmax(-1, keepdim=True)
+        best = torch.addcmul(relevance, weight, closest, value=-1).argmax(-1, keepdim=True)
         places[..., place : place + 1] = best
         relevance.scatter_(2, best, 4 * HIDDEN)
         row = similarity.table[torch.gather(kinds, 2, best).squeeze(-1)]

@@ -15,13 +15,13 @@ from typing import Any
 
 PACKAGES = (
     *("pareto_rec", "torch", "transformers", "pymoo", "moocore", "numpy", "scipy"),
-    *("pandas", "joblib", "safetensors"),
+    *("pandas", "joblib", "safetensors", "torchjd"),
 )
 
 
 def provenance(device: str) -> dict[str, Any]:
     """Versions of the packages that matter, hardware, and the commit where there is one."""
-    return {"versions": _versions(), "hardware": _hardware(device), "git_commit": _commit()}
+    return {"versions": versions(), "hardware": _hardware(device), "git_commit": _commit()}
 
 
 @cache
@@ -39,7 +39,8 @@ def source_hash(*sources: str) -> str:
     return digest.hexdigest()
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Version of Python and of every package that matters, by name."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

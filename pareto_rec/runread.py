@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pareto_rec.confirmed import read_confirmed
 from pareto_rec.errors import BadRequestError
+from pareto_rec.runfiles import read_controls, read_lists, read_object, read_text
 from pareto_rec.runview import Axis, Hypervolumes, RunView
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def read_run(path: Path) -> RunView:
             f"{path} is not a run directory (no run.json); "
             "name one that `pareto-rec search` wrote, such as results/<experiment>/<run>"
         )
-    info = _read_info(path / "run.json")
+    info = read_object(path / "run.json")
     axes = _axes(info, "objectives", path / "run.json")
     searched = {axis.name for axis in axes}
     reported = _axes(info, "reported", path / "run.json")
@@ -55,20 +57,10 @@ def read_run(path: Path) -> RunView:
         records=records,
         front=_front_frame(front_rows, names, records, path / "front.csv"),
         baselines=_flagged(_frame(baseline_rows, names), "on_front"),
-        controls=_controls(path / "controls.json"),
+        controls=read_controls(path / "controls.json"),
+        confirmed=read_confirmed(path / "confirm.json"),
+        lists=read_lists(path / "lists.json"),
     )
-
-
-def _controls(path: Path) -> tuple[str, ...]:
-    """Sentences of controls.json, in the order in which the controls were run."""
-    if not path.is_file():
-        return ()
-    try:
-        return tuple(str(row["says"]) for row in json.loads(_text(path))["controls"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise BadRequestError(
-            f"{path} is damaged ({error}); remove it, or run the controls again"
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -76,29 +68,6 @@ class _Rows:
     header: list[str]
     rows: list[list[str]]
     lines: list[int]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise BadRequestError(
-            f"{path} is missing; run the search again, or name a complete run directory"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadRequestError(f"{path} cannot be read: {error}") from None
-
-
-def _read_info(path: Path) -> Mapping[str, Any]:
-    try:
-        info = json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise BadRequestError(
-            f"{path}, line {error.lineno}: not valid JSON ({error.msg}); run the search again"
-        ) from None
-    if not isinstance(info, dict):
-        raise BadRequestError(f"{path} does not describe a run; run the search again")
-    return info
 
 
 def _axes(info: Mapping[str, Any], key: str, path: Path) -> tuple[Axis, ...]:
@@ -144,7 +113,7 @@ def _number(value: Any) -> float | None:  # Any: JSON
 
 def _read_csv(path: Path, keys: Sequence[str], axes: Sequence[Axis], names: Sequence[str]) -> _Rows:
     """Rows of a CSV file; each as long as the header, with a number for every objective."""
-    reader = csv.reader(_text(path).splitlines())
+    reader = csv.reader(read_text(path).splitlines())
     header = next(reader, [])
     missing = [key for key in (*keys, *(axis.name for axis in axes)) if key not in header]
     if missing:
@@ -221,14 +190,18 @@ def _records_frame(path: Path, names: Sequence[str], front_header: Sequence[str]
     import pandas as pd
 
     rows = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    text = read_text(path)
+    lines = text.splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
             rows.append(_record_row(entry, names, front_header))
         except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
+            if number == len(lines) and not text.endswith("\n"):
+                break  # a kill cut it short; going on with the search cuts it off
             raise BadRequestError(
-                f"{path}, line {number}: not a complete record; "
-                "delete that line if it is the last one, else run the search again"
+                f"{path}, line {number}: not a complete record; put the line back from a copy, or "
+                "run the search again"
             ) from None
     frame = pd.DataFrame(rows)
     if frame.empty:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pareto_rec.confirmed import Confirmed
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -102,6 +104,8 @@ class RunView:
         baselines: One row per baseline setting: ``expert``, ``id``, ``on_front`` (bool), the
             objectives and ``serve.<name>``.
         controls: What each control says, a sentence each; empty where none was run.
+        confirmed: What ``confirm`` found; ``None`` where test data was never opened.
+        lists: Content of lists.json, lists of a few people at every point; ``None`` without one.
     """
 
     path: Path
@@ -113,6 +117,8 @@ class RunView:
     front: pd.DataFrame
     baselines: pd.DataFrame
     controls: tuple[str, ...] = ()
+    confirmed: Confirmed | None = None
+    lists: Mapping[str, Any] | None = None
 
     @property
     def title(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pareto_rec.errors import construct, unknown
@@ -12,6 +12,8 @@ from pareto_rec.losses.base import resolve
 from pareto_rec.models import MODELS
 
 POPULARITY = "popularity"
+IDLE = {"text": "item.embed", "embedding": "item.project"}
+"""What each of `item_inputs` leaves out: parameters that stay zero."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class TrainSpec:
         batch: Examples per step.
         places: Predicted places per example (self-attention).
         horizon: Items that follow, all of them targets.
+        shaped: Rows of a step on which losses on the whole predicted distribution are estimated.
         negatives: Items drawn per step for sampled losses.
         learning_rate: Peak of the schedule.
         weight_decay: Decoupled (AdamW).
@@ -41,6 +44,25 @@ class TrainSpec:
         group: Attribute of users between whose values the loss ``group_gap`` is measured.
         reference: Policy that the loss ``reference_kl`` keeps to: ``"popularity"``, or the name of
             one of the :attr:`TrainData.references`.
+        item_inputs: What an item vector is made of: ``"both"``, ``"text"`` or ``"embedding"``.
+        exit_layer: Layers of the backbone that are run; 0: as many as the config says.
+        text_length: Tokens per text; 0: as many as the config says.
+        encoder_precision: Numbers that frozen layers compute with.
+        tuned_layers: How many of the topmost layers that are run are trained, at most all of them;
+            0 for a frozen backbone. What follows matters for tuned ones alone.
+        tuning: ``"lora"`` or ``"full"``.
+        lora_rank: Rank of the adapters.
+        lora_alpha: Their scale times their rank.
+        lora_targets: Which projections get one, a key of `pareto_rec.tuned.layers.PROJECTIONS`.
+        lora_dropout: Share of the channels dropped before an adapter.
+        encoder_rate: Peak learning rate of the topmost layer.
+        layer_decay: Every layer further down learns at this share of the rate of the one above it.
+        encoder_decay: Decoupled weight decay of tuned layers.
+        live_texts: Most texts that a step encodes anew.
+        refresh_every: Steps between two encodings of all texts.
+        accumulate: Steps whose gradients make one update of tuned layers.
+        autocast: 1: tuned layers are trained in bfloat16.
+        checkpointing: 1: activations are computed twice to save memory.
     """
 
     model: str = "attention_pooling"
@@ -52,6 +74,7 @@ class TrainSpec:
     batch: int = 256
     places: int = 1
     horizon: int = 1
+    shaped: int = 64
     negatives: int = 256
     learning_rate: float = 0.003
     weight_decay: float = 0.01
@@ -64,12 +87,43 @@ class TrainSpec:
     patience: int = 3
     group: str = ""
     reference: str = POPULARITY
+    item_inputs: str = "both"
+    exit_layer: int = 0
+    text_length: int = 0
+    encoder_precision: str = "float32"
+    tuned_layers: int = 0
+    tuning: str = "lora"
+    lora_rank: int = 8
+    lora_alpha: float = 16.0
+    lora_targets: str = "query_value"
+    lora_dropout: float = 0.0
+    encoder_rate: float = 0.001
+    layer_decay: float = 0.9
+    encoder_decay: float = 0.01
+    live_texts: int = 48
+    refresh_every: int = 25
+    accumulate: int = 1
+    autocast: int = 0
+    checkpointing: int = 0
+
+    @property
+    def touched(self) -> int:
+        """Most items that the examples and negatives of one step can hold."""
+        return self.batch * (self.history + self.places * self.horizon) + self.negatives
 
 
 SHARED = (
     *("model", "width", "history", "layers", "heads", "steps", "batch", "places", "horizon"),
-    *("negatives", "check_every", "patience", "group", "reference"),
+    *("shaped", "negatives", "check_every", "patience", "group", "reference"),
+    *("item_inputs", "exit_layer", "text_length", "encoder_precision", "tuned_layers"),
 )
+OF_TUNED = (
+    *("tuning", "lora_rank", "lora_targets", "live_texts", "refresh_every", "accumulate"),
+    *("autocast", "checkpointing"),
+)
+"""What tuned candidates of a pack have in common besides."""
+OF_LORA = ("lora_rank", "lora_alpha", "lora_targets", "lora_dropout")
+_ONLY_TUNED = (*OF_TUNED, *OF_LORA, "encoder_rate", "layer_decay", "encoder_decay")
 
 
 def pack_key(spec: TrainSpec) -> tuple[object, ...]:
@@ -78,7 +132,14 @@ def pack_key(spec: TrainSpec) -> tuple[object, ...]:
     Ways that look at gradients go apart from those that do not, who would pay for them.
     """
     by_gradient = COMBINE[spec.combine].needs_gramian
-    return (*(getattr(spec, name) for name in SHARED), by_gradient, *spec.loss_weights)
+    shared = (*SHARED, *OF_TUNED) if spec.tuned_layers else SHARED
+    return (*(getattr(spec, name) for name in shared), by_gradient, *spec.loss_weights)
+
+
+def reads_as_given(spec: TrainSpec) -> bool:
+    """Whether a fit reads the features of the config's own depth, frozen and in float32."""
+    changed = (spec.exit_layer, spec.text_length, spec.tuned_layers)
+    return not any(changed) and spec.encoder_precision == "float32"
 
 
 def train_spec(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainSpec:
@@ -95,4 +156,13 @@ def train_spec(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainSpec
         if name not in known:
             raise unknown(kind, name, known)
     resolve(list(spec.loss_weights), LOSSES)
-    return spec
+    return _without_idle(spec)
+
+
+def _without_idle(spec: TrainSpec) -> TrainSpec:
+    """The spec with the defaults of what has no effect in it, so that equal fits look equal."""
+    idle: tuple[str, ...] = OF_LORA if spec.tuning != "lora" else ()
+    if not spec.tuned_layers:
+        idle = _ONLY_TUNED
+    plain = TrainSpec()
+    return replace(spec, **{name: getattr(plain, name) for name in idle})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from torch import Tensor
 
-from pareto_rec.costs import COSTS, Costs, Encoder
+from pareto_rec.costs import COSTS, Costs, Encoders
 from pareto_rec.data.schema import Stage
 from pareto_rec.latency import Latencies
-from pareto_rec.models.base import RATING
+from pareto_rec.models.base import RATING, Params
 from pareto_rec.models.scoring import catalogue_scores, predicted_ratings
 from pareto_rec.objectives import Objective, Predicted
 from pareto_rec.objectives.outcome import Scores
-from pareto_rec.policy import Scorers, Serving, fused_scores
+from pareto_rec.policy import Parts, Scorers, Serving, fused_scores, parts_of
 from pareto_rec.train import Fit, TrainData
 
 
@@ -69,7 +70,8 @@ class Supplies:
         k: int,
         liked: str | None,
         folder: Path,
-        encoder: Encoder | None = None,
+        encoders: Encoders | None = None,
+        learn: Stage | None = None,
     ) -> Supplies:
         """What a set of objectives needs.
 
@@ -81,39 +83,48 @@ class Supplies:
             k: Length of the lists.
             liked: Signal of the second task; None without one.
             folder: Where measured latencies are kept.
-            encoder: The backbone, where texts are encoded while a request waits.
+            encoders: The backbone, where texts are encoded while a request waits.
+            learn: The stage with everybody's rows, where `stage` has a sample of its users.
         """
+        learn = learn or stage
         needs = needs_of(objectives)
         if not needs & COSTS:
             return cls(needs, stage, data, liked, None)
-        encode, key = (encoder.encode, encoder.key) if encoder else (None, "")
-        latencies = Latencies(stage, scorers, data.features, k, folder, encode, key)
-        return cls(needs, stage, data, liked, Costs(stage, k, needs & COSTS, latencies, encoder))
+        latencies = Latencies(learn, scorers, data.features, k, folder)
+        return cls(needs, stage, data, liked, Costs(learn, k, needs & COSTS, latencies, encoders))
 
     def predictions(self, fit: Fit | None) -> Mapping[str, Predicted]:
         """Predicted values of the held-out rows by signal; the same for all serving settings."""
         if fit is None or "predictions" not in self.needs:
             return {}
         rows = self.stage.held_out
-        temperature = torch.tensor([fit.spec.temperature], device=self.data.device)
-        params = {n: part.unsqueeze(0).to(self.data.device) for n, part in fit.params.items()}
-        histories = self.data.histories[:, -fit.spec.history :]
-        features, found = self.data.features, {}
+        found: dict[str, Predicted] = {}
         if self.liked is not None:
-            with torch.no_grad():
-                _, liked = catalogue_scores(params, fit.shape, features, histories, temperature)
-            assert liked is not None
-            chance = torch.sigmoid(liked[0]).cpu().numpy()[rows.user, rows.item]
+            chance = self._at_rows(fit, _liked)
             true = (rows.signals[self.liked] > 0).astype(np.float32)
             found[self.liked] = Predicted(rows.user, chance, true)
-        if f"{RATING}.stars" in params:
-            with torch.no_grad():
-                stars = predicted_ratings(params, fit.shape, features, histories)
-            guess = stars[0].cpu().numpy()[rows.user, rows.item]
+        if f"{RATING}.stars" in fit.params:
+            guess = self._at_rows(fit, _stars)
             found[RATING] = Predicted(rows.user, guess, rows.signals[RATING])
         return found
 
-    def scores(self, scorers: Scorers, setting: Serving) -> Scores | None:
+    @torch.no_grad()
+    def _at_rows(
+        self, fit: Fit, predict: Callable[[Params, Fit, Tensor, Tensor], Tensor]
+    ) -> NDArray[np.float32]:
+        """Predictions for the held-out rows ``[rows]``, a part of the users at a time."""
+        rows, data = self.stage.held_out, self.data
+        params = {name: part.unsqueeze(0).to(data.device) for name, part in fit.params.items()}
+        histories = data.histories[:, -fit.spec.history :]
+        features = data.item_features(fit.spec, fit.difference)
+        found = np.zeros(len(rows), dtype=np.float32)
+        for users in parts_of(self.stage.shape):
+            own = np.flatnonzero((rows.user >= users.start) & (rows.user < users.stop))
+            scores = predict(params, fit, features, histories[users]).cpu().numpy()
+            found[own] = scores[rows.user[own] - users.start, rows.item[own]]
+        return found
+
+    def scores(self, scorers: Scorers | Parts, setting: Serving) -> Scores | None:
         """Scores that lists are made from, ready to be asked for."""
         if "scores" not in self.needs:
             return None
@@ -126,3 +137,16 @@ class Supplies:
     def cost(self, fit: Fit | None, setting: Serving) -> Mapping[str, Any]:
         """Cost of serving, by objective."""
         return self.costs.of(fit, setting) if self.costs is not None else {}
+
+
+def _liked(params: Params, fit: Fit, features: Tensor, histories: Tensor) -> Tensor:
+    """Chance of the second task ``[users, N]``."""
+    temperature = torch.tensor([fit.spec.temperature], device=features.device)
+    _, liked = catalogue_scores(params, fit.shape, features, histories, temperature)
+    assert liked is not None
+    return torch.sigmoid(liked[0])
+
+
+def _stars(params: Params, fit: Fit, features: Tensor, histories: Tensor) -> Tensor:
+    """Predicted ratings ``[users, N]``."""
+    return predicted_ratings(params, fit.shape, features, histories)[0]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,49 @@ from pareto_rec.losses.combine.descent import Descent
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import RATING, TASKS, Dropout, Noise, Shape, init_shared, item_table
 from pareto_rec.models.scoring import (
-    catalogue_scores,
+    last_states,
+    relevance_scores,
     relevance_states,
     task_logits,
     user_states,
 )
 from pareto_rec.optimiser import StackedAdamW, schedule
+from pareto_rec.rows import Part, TouchedRows
 from pareto_rec.seeds import child_seed, generator
-from pareto_rec.spec import POPULARITY, TrainSpec, pack_key
+from pareto_rec.spec import IDLE, POPULARITY, TrainSpec, pack_key, reads_as_given
+from pareto_rec.tuned.live import LiveTable, needed_items
+from pareto_rec.tuned.source import TextSource
 
-Monitor = Callable[[Tensor], float]
+LOOK_SCORES = 16_000_000  # scores of a candidate that validation looks at, at a time
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Relevance scores of the users that validation looks at, made a part of them at a time.
+
+    Attributes:
+        shape: Number of users and of items.
+        of: Scores of some users ``[rows, N]``.
+    """
+
+    shape: tuple[int, int]
+    of: Callable[[slice], Tensor]
+
+    @classmethod
+    def whole(cls, scores: Tensor) -> Relevance:
+        """Scores ``[users, N]`` that are there already."""
+        return cls((scores.shape[0], scores.shape[1]), scores.__getitem__)
+
+    def parts(self) -> Iterator[tuple[slice, Tensor]]:
+        """All users in parts of at most `LOOK_SCORES` scores, one user at least."""
+        users, n_items = self.shape
+        step = max(1, LOOK_SCORES // n_items)
+        for begin in range(0, users, step):
+            rows = slice(begin, min(begin + step, users))
+            yield rows, self.of(rows)
+
+
+Monitor = Callable[[Relevance], float]
 
 
 @dataclass(frozen=True)
@@ -44,6 +77,7 @@ class TrainData:
         device: Where tensors live.
         people: Groups and tastes of users; None where no loss asks for them.
         references: Name -> log-probabilities of a fixed policy ``[users, N]``.
+        texts: Where features of other depths and of tuned layers come from; None without texts.
     """
 
     sequences: Sequences
@@ -53,6 +87,30 @@ class TrainData:
     device: torch.device
     people: People | None = None
     references: Mapping[str, Tensor] = field(default_factory=dict)
+    texts: TextSource | None = None
+
+    def item_features(self, spec: TrainSpec, difference: Mapping[str, Tensor]) -> Tensor:
+        """Features of the items as a fit reads them ``[N, F]``.
+
+        Args:
+            spec: Its training variables.
+            difference: What its tuned layers have learnt; empty for a frozen backbone.
+        """
+        return self.features if reads_as_given(spec) else self.source.features(spec, difference)
+
+    @property
+    def source(self) -> TextSource:
+        """Where features of other depths come from.
+
+        Raises:
+            BadRequestError: If there are no texts.
+        """
+        if self.texts is None:
+            raise BadRequestError(
+                "exit_layer, text_length, encoder_precision and tuned_layers need the texts of the "
+                "items; set backbone.text = true"
+            )
+        return self.texts
 
 
 @dataclass(frozen=True)
@@ -67,6 +125,7 @@ class Fit:
         best_step: Step of the parameters kept.
         seconds: Share of the pack's training time.
         reason: Why it failed, or None.
+        difference: What tuned layers of the backbone have learnt; empty for a frozen one.
     """
 
     spec: TrainSpec
@@ -76,6 +135,7 @@ class Fit:
     best_step: int
     seconds: float
     reason: str | None = None
+    difference: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def check_losses(spec: TrainSpec, data: TrainData) -> None:
@@ -108,6 +168,7 @@ def fit(
     monitor: Monitor,
     *,
     pack_size: int,
+    starts: Sequence[Mapping[str, Tensor]] = (),
 ) -> list[Fit]:
     """Fit every candidate, those of equal shape together.
 
@@ -115,8 +176,9 @@ def fit(
         specs: Training variables, one per candidate.
         seeds: One seed per candidate; initial values and draws depend on it alone.
         data: What training reads.
-        monitor: Validation value of relevance scores ``[users, N]``, larger is better.
+        monitor: Validation value of relevance scores, larger is better.
         pack_size: Most candidates trained together.
+        starts: Parameters to go on from, one set per candidate; none to begin anew.
 
     Returns:
         One fit per candidate, in the order given. A candidate whose loss is not finite fails alone.
@@ -133,7 +195,8 @@ def fit(
     for members in groups.values():
         for begin in range(0, len(members), pack_size):
             part = members[begin : begin + pack_size]
-            pack = _Pack([specs[i] for i in part], [seeds[i] for i in part], data)
+            begun = [starts[i] for i in part] if starts else ()
+            pack = _Pack([specs[i] for i in part], [seeds[i] for i in part], data, begun)
             fits |= dict(zip(part, pack.run(monitor), strict=True))
     return [fits[index] for index in range(len(specs))]
 
@@ -148,11 +211,21 @@ def _stack(parts: Sequence[Mapping[str, Tensor]], device: torch.device) -> dict[
 class _Pack:
     """The state of one pack in training."""
 
-    def __init__(self, specs: Sequence[TrainSpec], seeds: Sequence[int], data: TrainData) -> None:
+    def __init__(
+        self,
+        specs: Sequence[TrainSpec],
+        seeds: Sequence[int],
+        data: TrainData,
+        starts: Sequence[Mapping[str, Tensor]] = (),
+    ) -> None:
         self.specs, self.seeds, self.data = specs, seeds, data
         self.common = specs[0]
-        n_items, feature_dim = data.features.shape
         common = self.common
+        self.features = data.item_features(replace(common, tuned_layers=0), {})
+        self.live: LiveTable | None = None
+        if common.tuned_layers:
+            self.live = data.source.live(specs, [child_seed(seed, "backbone") for seed in seeds])
+        n_items, feature_dim = self.features.shape
         self.shape = Shape(
             common.model,
             n_items,
@@ -164,7 +237,7 @@ class _Pack:
         )
         self.losses = resolve(list(common.loss_weights), LOSSES)
         self.needs = frozenset(need for loss in self.losses for need in loss.needs)
-        self.params = _stack([self._initial(seed) for seed in seeds], data.device)
+        self.params = _stack(starts or [self._initial(seed) for seed in seeds], data.device)
         accurate = [loss.accuracy for loss in self.losses]
         self.descent = Descent(
             [COMBINE[spec.combine] for spec in specs],
@@ -179,19 +252,27 @@ class _Pack:
             self._column([spec.dropout for spec in specs]),
             self._column([spec.item_dropout for spec in specs]),
         )
-        self.optimiser = StackedAdamW(
-            self.params,
-            self._column([spec.learning_rate for spec in specs]),
-            self._column([spec.weight_decay for spec in specs]),
-        )
+        rate = self._column([spec.learning_rate for spec in specs])
+        decay = self._column([spec.weight_decay for spec in specs])
+        self.optimiser = StackedAdamW(self.params, rate, decay)
+        self.touched: TouchedRows | None = None
+        if self._samples(n_items):
+            self.touched = TouchedRows(self.params, rate, decay, common.touched)
+        self.frequency = np.cumsum(data.facts.log_frequency.exp().cpu().numpy())
         self.scale: Tensor | None = None
         self.best = [
             {name: p.detach()[i].clone() for name, p in self.params.items()}
             for i in range(len(specs))
         ]
+        self.differences: list[Mapping[str, Tensor]] = [{} for _ in specs]
         self.curves: list[list[tuple[int, float]]] = [[] for _ in specs]
         self.reasons: list[str | None] = [None] * len(specs)
         self.running = [True] * len(specs)
+
+    def _samples(self, n_items: int) -> bool:
+        """Whether steps run on the items that they touch: where that is less than half of them."""
+        whole = any(loss.catalogue for loss in self.losses) or self.common.item_inputs in IDLE
+        return self.live is None and not whole and 2 * self.common.touched < n_items
 
     def _initial(self, seed: int) -> dict[str, Tensor]:
         """Parameters of one candidate; a rating task only where its loss is trained on."""
@@ -200,6 +281,9 @@ class _Pack:
         params = init_shared(self.shape, source, tasks)
         if RATING in self.needs:
             params[f"{RATING}.stars"] = torch.tensor(self._stars())
+        idle = IDLE.get(self.common.item_inputs)
+        if idle:
+            params[idle].zero_()
         return params | MODELS[self.common.model].init(self.shape, source)
 
     def _stars(self) -> tuple[float, float]:
@@ -230,7 +314,7 @@ class _Pack:
         """Examples of the steps until the next look, ``[P, T, ...]`` each."""
         common, sequences = self.common, self.data.sequences
         drawn: list[dict[str, NDArray[Any]]] = []
-        frequency = np.cumsum(self.data.facts.log_frequency.exp().cpu().numpy())
+        frequency = self.frequency
         for seed in self.seeds:
             rng = generator(seed, "batches", first)
             batch = draw(
@@ -269,26 +353,41 @@ class _Pack:
         return found
 
     def _step(self, step: int, batch: Mapping[str, Tensor]) -> None:
-        losses = self._losses(batch)
-        n_items = self.shape.n_items
+        learnt = dict(self.params)
+        if self.live is not None:
+            seen = [batch["histories"], batch["targets"]]
+            self.features = self.live.begin(step, needed_items(seen))
+            learnt["features"] = (
+                self.features
+            )  # ways that compare gradients see those of the layers
+        part = Part(self._moving, self.features, self.data.facts, batch)
+        if self.touched is not None:
+            part = self.touched.begin(batch, self.features, self.data.facts)
+            learnt.update(self.touched.leaves)
+        losses = self._losses(part)
         if self.scale is None:
+            n_items = self.shape.n_items
             units = [loss.unit(n_items) for loss in self.losses]
             own = losses.detach().abs().clamp(min=1e-6)
             parts = [own[:, m] if u is None else own[:, m] * 0 + u for m, u in enumerate(units)]
             self.scale = torch.stack(parts, dim=-1)
-        bounds = self._column([loss.lower_bound(n_items) for loss in self.losses])
-        ideal = (bounds / self.scale).cpu().double().numpy()
-        finite = self.descent.backward(step, losses / self.scale, ideal, self.params)
+            bounds = self._column([loss.lower_bound(n_items) for loss in self.losses])
+            self.ideal = (bounds / self.scale).cpu().double().numpy()
+        finite = self.descent.backward(step, losses / self.scale, self.ideal, learnt)
         for index in np.flatnonzero(~finite).tolist():
             if self.reasons[index] is None:
                 self.reasons[index] = f"loss is not finite at step {step}"
                 self.running[index] = False
         self.optimiser.step(schedule(step, self.common.steps))
+        if self.touched is not None:
+            self.touched.end(schedule(step, self.common.steps))
+        if self.live is not None:
+            self.live.end(step, self.running)
 
-    def _losses(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def _losses(self, part: Part) -> Tensor:
         """Unscaled losses ``[P, M]``."""
-        params, pack = self.params, len(self.specs)
-        table = item_table(params, self.data.features, self.dropout)
+        params, batch, pack = part.params, part.batch, len(self.specs)
+        table = item_table(params, part.features, self.dropout)
         states = user_states(
             params, self.shape, table, batch["histories"], batch["at"], self.dropout
         )
@@ -302,21 +401,24 @@ class _Pack:
             mask=targets >= 0,
             liked=batch["liked"].reshape(ids.shape),
             negatives=batch["negatives"],
-            items=self.data.facts,
-            **self._optional_inputs(batch, states, table, ids),
+            items=part.facts,
+            **self._optional_inputs(part, states, table, ids),
         )
-        return torch.stack([loss(inputs) for loss in self.losses], dim=-1)
+        few = inputs.first(self.common.shaped)
+        values = [loss(few if loss.distribution else inputs) for loss in self.losses]
+        return torch.stack(values, dim=-1)
 
     def _optional_inputs(
-        self, batch: Mapping[str, Tensor], states: Tensor, table: Tensor, ids: Tensor
+        self, part: Part, states: Tensor, table: Tensor, ids: Tensor
     ) -> dict[str, Tensor]:
         """Inputs that some loss of the pack needs; an example has several rows of states."""
         found: dict[str, Tensor] = {}
+        params, batch = part.params, part.batch
         if "liked_logits" in self.needs:
-            found["liked_logits"] = task_logits(self.params, "liked", states, table, ids)
+            found["liked_logits"] = task_logits(params, "liked", states, table, ids)
         if RATING in self.needs:
             found["rating"] = batch["rating"].reshape(ids.shape)
-            found["predicted_rating"] = task_logits(self.params, RATING, states, table, ids)
+            found["predicted_rating"] = task_logits(params, RATING, states, table, ids)
         for name in ("group", "taste"):
             if name in self.needs:
                 found[name] = batch[name].repeat_interleave(self.common.places, dim=1)
@@ -325,30 +427,55 @@ class _Pack:
             found["reference"] = self.data.references[self.common.reference][users]
         return found
 
+    @property
+    def _moving(self) -> Mapping[str, Tensor]:
+        """The parameters; the part of the item vectors that is left out stays zero."""
+        idle = IDLE.get(self.common.item_inputs)
+        return {**self.params, idle: self.params[idle].detach()} if idle else self.params
+
     @torch.no_grad()
     def _look(self, step: int, monitor: Monitor) -> None:
         """Score validation histories; keep what improved, stop what has not for long."""
         histories = self.data.histories[:, -self.common.history :]
-        relevance, _ = catalogue_scores(
-            self.params, self.shape, self.data.features, histories, self.temperature, liked=False
-        )
+        if self.live is not None:
+            self.features = self.live.refresh()
+        table = item_table(self.params, self.features, None)
+        states = last_states(self.params, self.shape, table, histories)
         for index in range(len(self.specs)):
             if not self.running[index]:
                 continue
-            if not bool(torch.isfinite(relevance[index]).all()):
+            value = self._value(index, table, states, monitor)
+            if value is None:
                 self.reasons[index] = f"scores are not finite after step {step}"
                 self.running[index] = False
                 continue
-            value = monitor(relevance[index])
             curve = self.curves[index]
             if not curve or value > max(seen for _, seen in curve):
                 self.best[index] = {name: p[index].clone() for name, p in self.params.items()}
+                if self.live is not None:
+                    self.differences[index] = self.live.difference(index)
             curve.append((step, value))
             values = [seen for _, seen in curve]
             self.running[index] = len(values) - 1 - int(np.argmax(values)) < self.common.patience
+
+    def _value(self, index: int, table: Tensor, states: Tensor, monitor: Monitor) -> float | None:
+        """Validation value of a candidate; None where a score is not finite."""
+        one = slice(index, index + 1)
+        params = {name: value[one] for name, value in self.params.items()}
+        finite = bool(torch.isfinite(states[index].sum() + table[index].sum()))
+
+        def of(rows: slice) -> Tensor:
+            nonlocal finite
+            shown = relevance_scores(params, states[one, rows], table[one], self.temperature[one])
+            finite = finite and bool(torch.isfinite(shown.sum()))
+            return shown[0]
+
+        value = monitor(Relevance((states.shape[1], table.shape[1]), of)) if finite else None
+        return value if finite else None
 
     def _result(self, index: int, seconds: float) -> Fit:
         curve, reason = self.curves[index], self.reasons[index]
         best = max(curve, key=lambda look: look[1])[0] if curve else 0
         params = {} if reason else self.best[index]
-        return Fit(self.specs[index], self.shape, params, tuple(curve), best, seconds, reason)
+        spec, difference = self.specs[index], {} if reason else self.differences[index]
+        return Fit(spec, self.shape, params, tuple(curve), best, seconds, reason, difference)

@@ -1,123 +1,107 @@
-"""Where packs are evaluated: in this process, or in several of one thread each."""
+"""Who evaluates packs, and what becomes of a pack whose evaluation fails."""
 
 from __future__ import annotations
 
 import os
-import signal
-import threading
-import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from multiprocessing import resource_tracker
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import joblib
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import BrokenProcessPool
-from safetensors import SafetensorError
+import torch
 
+from pareto_rec.cluster import Cluster
 from pareto_rec.config import Config
 from pareto_rec.errors import RunFailedError
 from pareto_rec.evaluate import Evaluator, failed
 from pareto_rec.experiment import worker_evaluator
-from pareto_rec.paths import CACHE_VARIABLE
+from pareto_rec.packs import Pack, Trouble, evaluate_pack, halves
+from pareto_rec.pool import InProcess, Lost, Pool, Processes, Task, pinned
 from pareto_rec.records import Record
-from pareto_rec.search import Trial
+from pareto_rec.remote import on_cluster, shared_folder
 from pareto_rec.threads import one_thread
 
 Job = Callable[[Evaluator, Any, Path], Any]  # what it takes and gives is the caller's affair
 
 
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Start processes that never hear of Ctrl-C: it reaches the whole group, and is the parent's.
-
-    Blocked signals are inherited, so that there is no moment in which a process is not yet deaf.
-    For the parent they come when the block ends.
-    """
-    resource_tracker.ensure_running()  # starting it later would unblock them too early
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _end_with(parent: int) -> None:
-    """End when the parent does, however it ends."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _end_processes() -> None:
-    """Stop the worker processes and wait for their end."""
-    get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
-
-
-def evaluate_pack(evaluator: Evaluator, pack: Sequence[Trial], _: Path) -> list[Record]:
-    """Records of a pack; whatever goes wrong becomes failed records with the reason.
-
-    Raises:
-        RunFailedError: If a fit cannot be stored, which is no fault of a candidate.
-    """
-    try:
-        return evaluator.evaluate(pack)
-    except (OSError, SafetensorError) as error:
-        raise RunFailedError(
-            f"a fit cannot be stored: {error}; free some space, or set {CACHE_VARIABLE} to a "
-            "folder that can be written, and search again"
-        ) from error
-    except Exception as error:  # a failed evaluation is a record, whatever failed
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return [record for trial in pack for record in failed(evaluator, trial, reason)]
-
-
-def _in_worker(job: Job, config_json: str, cache: Path, argument: object) -> Any:
+def _in_worker(config_json: str, cache: Path, job: Job, argument: object) -> Any:
     return job(worker_evaluator(config_json, cache), argument, cache)
+
+
+def _prepare(config_json: str, cache: Path) -> None:
+    worker_evaluator(config_json, cache)
+
+
+def _visible_gpus(config: Config, device: torch.device) -> list[str]:
+    """Names of the GPUs that processes can be pinned to; none where the config names one."""
+    if device.type != "cuda" or config.train.device not in ("auto", "cuda"):
+        return []
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return chosen.split(",") if chosen else [str(n) for n in range(torch.cuda.device_count())]
 
 
 class Workers:
     """Runs jobs on evaluators of one config; results come as they finish.
 
     Each process uses one thread: two processes of one thread do twice the work of one process of
-    two.
+    two. A worker that dies is replaced, and its pack tried again as it was, ``search.retries``
+    times; what fails of itself would fail again, so a pack of several fits is halved until those
+    that are at fault stand alone, and these get failed records. A pack that takes longer than
+    ``search.timeout_s`` fails at once, since another try would take as long.
+
+    Attributes:
+        count: Processes, or threads of a cluster.
+        retried: Packs that were tried again, whole or in halves.
     """
 
-    def __init__(self, count: int, config: Config, cache: Path, evaluator: Evaluator) -> None:
+    def __init__(
+        self,
+        count: int,
+        config: Config,
+        cache: Path,
+        evaluator: Evaluator,
+        backend: str | None = None,
+    ) -> None:
         """Prepare, without starting anything.
 
         Args:
-            count: Processes; 1 works in this one.
+            count: Processes; 1 works in this one, unless there is a time limit.
             config: What the evaluators are built from.
             cache: Root of the cache.
             evaluator: The one of this process.
+            backend: ``dask://HOST:PORT``: work there instead.
         """
         self.count, self.cache, self.evaluator = count, cache, evaluator
-        self.config_json = config.model_dump_json()
-        self.stack = ExitStack()
-        self.parallel: joblib.Parallel | None = None
+        self.retried = 0
+        self._config, self._backend = config, backend
+        self._config_json = config.model_dump_json()
+        self._stack = ExitStack()
+        self._pool: Pool
 
     def __enter__(self) -> Self:
-        if self.count > 1:
-            self.stack.callback(_end_processes)
-            self.stack.enter_context(
-                joblib.parallel_config(
-                    "loky", inner_max_num_threads=1, initializer=_end_with, initargs=(os.getpid(),)
-                )
-            )
-            self.parallel = self.stack.enter_context(
-                joblib.Parallel(n_jobs=self.count, return_as="generator_unordered", batch_size=1)
-            )
-        else:
-            self.stack.enter_context(one_thread())
+        self._pool = self._open()
+        self._stack.callback(self._pool.close)
         return self
+
+    def _open(self) -> Pool:
+        limit = self._config.search.timeout_s
+        if self._backend is not None:
+            shared = self._stack.enter_context(shared_folder(self.cache))
+            cluster = Cluster(self._backend, partial(on_cluster, shared, self._config_json))
+            self.count = cluster.size
+            return cluster
+        if self.count == 1 and limit is None:
+            self._stack.enter_context(one_thread())
+            return InProcess(lambda job, argument: job(self.evaluator, argument, self.cache))
+        return Processes(
+            partial(_in_worker, self._config_json, self.cache),
+            partial(_prepare, self._config_json, self.cache),
+            pinned(self.count, _visible_gpus(self._config, self.evaluator.device)),
+        )
 
     def __exit__(
         self,
@@ -125,28 +109,55 @@ class Workers:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stack.close()
+        self._stack.close()
+
+    def evaluate(self, packs: Sequence[Pack]) -> Iterator[list[Record]]:
+        """Records of packs or halves of them, as they finish; one record per candidate."""
+        queue = deque(Task(evaluate_pack, pack) for pack in packs)
+        for task, found in self._pool.run(queue, self._config.search.timeout_s):
+            again = self._again(task, found)
+            queue.extendleft(reversed(again))
+            self.retried += bool(again)
+            if not again:
+                yield self._records(task, found)
+
+    def _again(self, task: Task, found: object) -> list[Task]:
+        """What is left to try after a result of a pack."""
+        if isinstance(found, Lost):
+            if found.overtime:
+                return []
+            if task.tries < self._config.search.retries:
+                return [replace(task, tries=task.tries + 1)]
+        if isinstance(found, Lost | Trouble) and len(task.argument) > 1:
+            return [replace(task, argument=half) for half in halves(task.argument)]
+        return []
+
+    def _records(self, task: Task, found: list[Record] | Lost | Trouble) -> list[Record]:
+        if isinstance(found, list):
+            return found
+        reason = found.reason
+        if task.tries and isinstance(found, Lost):
+            reason = f"{reason}, {task.tries + 1} times"
+        return [one for trial in task.argument for one in failed(self.evaluator, trial, reason)]
 
     def unordered(self, job: Job, arguments: Iterable[object]) -> Iterator[Any]:
-        """Results of a job, one per argument, as they finish."""
-        if self.parallel is None:
-            yield from (job(self.evaluator, argument, self.cache) for argument in arguments)
-        else:
-            call = joblib.delayed(_in_worker)
-            tasks = (call(job, self.config_json, self.cache, argument) for argument in arguments)
-            try:
-                with _deaf():  # the first call starts the processes
-                    results = self.parallel(tasks)
-                yield from results
-            except BrokenProcessPool as error:
-                raise RunFailedError(
-                    f"one of {self.count} workers died, perhaps for want of memory; what was "
-                    "recorded is kept, and fits are cached: search again with fewer --workers"
-                ) from error
+        """Results of a job, one per argument, as they finish.
 
-    def evaluate(self, packs: Sequence[Sequence[Trial]]) -> Iterator[list[Record]]:
-        """Records of each pack, as packs finish."""
-        yield from self.unordered(evaluate_pack, packs)
+        Raises:
+            RunFailedError: If workers keep dying over one of them.
+        """
+        queue = deque(Task(job, argument) for argument in arguments)
+        for task, found in self._pool.run(queue, None):
+            if not isinstance(found, Lost):
+                yield found
+            elif task.tries < self._config.search.retries:
+                self.retried += 1
+                queue.append(replace(task, tries=task.tries + 1))
+            else:
+                raise RunFailedError(
+                    f"{found.reason}, {task.tries + 1} times over the same work; what was recorded "
+                    "is kept: go on with --resume and fewer --workers"
+                )
 
     def map(self, job: Job, arguments: Sequence[str]) -> list[Any]:
         """Results of a job in the order of its arguments."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from running_search import endless, start
 from tiny_experiment import sources, tiny_cache
 
-__all__ = ["sources", "tiny_cache"]
+__all__ = ["endless", "sources", "start", "tiny_cache"]

@@ -196,6 +196,107 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
+def write_lists(folder: Path, users: int = 3, items: int = 40, seed: int = 5) -> Path:
+    """lists.json beside a run: made-up films for every point of its front."""
+    rng = np.random.default_rng(seed)
+    ids = [str(100 + item) for item in range(items)]
+    with (folder / "front.csv").open(newline="", encoding="utf-8") as file:
+        points = [row["id"] for row in csv.DictReader(file)]
+
+    def drawn(count: int) -> list[str]:
+        return [ids[place] for place in rng.permutation(items)[:count]]
+
+    content = {
+        "stage": "validation",
+        "relevance": "watched",
+        "users": [
+            {"id": f"u{place}", "history": 10 * (place + 1), "last": drawn(5), "held_out": drawn(6)}
+            for place in range(users)
+        ],
+        "lists": {point: [drawn(10) for _ in range(users)] for point in points},
+        "items": {
+            name: {"title": f"Film {name} <1997>", "categories": ["Drama"], "popularity": place}
+            for place, name in enumerate(ids)
+        },
+    }
+    path = folder / "lists.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def _spread(mean: float, width: float) -> dict[str, float]:
+    return {"mean": mean, "sd": width / 2, "low": mean - width, "high": mean + width}
+
+
+def _interval(value: float, width: float) -> dict[str, float]:
+    return {"value": value, "low": value - width, "high": value + width}
+
+
+def _confirmed_point(front: str, row: Mapping[str, str], lost: float) -> dict[str, Any]:
+    """A selected point that keeps a part of its values when it is trained anew."""
+    values = {}
+    for name in NAMES:
+        seen = float(row[name])
+        after, later = (_spread(seen * share, 0.01 * seen) for share in (0.99 * lost, 0.9 * lost))
+        values[name] = {"search": seen, "validation": after, "test": later}
+    chances = {"p_non_dominated": 0.75, "p_non_dominated_all": 0.5}
+    flags = {"dominated_by_own": False, "dominated_by_any": False, "feasible": True}
+    return (
+        {"front": front, "id": row["id"], "seeds": 3, "serve": {}, "values": values}
+        | chances
+        | flags
+    )
+
+
+def write_confirm(folder: Path, *, openings: int = 1, baseline_share: float = 1.0) -> Path:
+    """confirm.json beside a run, for its selected points and one baseline's.
+
+    Args:
+        folder: The run directory.
+        openings: How often test data was opened.
+        baseline_share: What the baseline's points keep of their values, as the front's keep 1.
+    """
+    with (folder / "front.csv").open(newline="", encoding="utf-8") as file:
+        chosen = [row for row in csv.DictReader(file) if row["selected"] == "1"]
+    with (folder / "baselines.csv").open(newline="", encoding="utf-8") as file:
+        rivals = [row for row in csv.DictReader(file) if row["expert"] == "ease-recent"][:3]
+    own = {"validation": _interval(0.0026, 0.0002), "test": _interval(0.0021, 0.0003)}
+    other = {"validation": _interval(0.0017, 0.0002), "test": _interval(0.0014, 0.0003)}
+    unlike = {"search": 1.7, "validation": _interval(1.5, 0.2), "test": _interval(1.4, 0.3)}
+    shared = {"records": 1416, "ids": []}
+    points = [_confirmed_point("search", row, 1.0) for row in chosen]
+    points += [_confirmed_point("ease-recent", row, baseline_share) for row in rivals]
+    content = {
+        "format": 1,
+        "status": "finished",
+        "opened": [
+            {"at": f"2026-01-{31 - openings + place + 1}T12:00:00+00:00", "finished": True}
+            for place in range(openings)
+        ],
+        "seeds": [11, 12, 13],
+        "level": 0.95,
+        "best_baseline": "ease-recent",
+        "fronts": [
+            {"name": "search", "says": "the front", "points": len(chosen), "kept": None}
+            | {"hypervolume": {"search": 0.0029} | own, "ratio": {}}
+            | shared,
+            {"name": "ease-recent", "says": "an expert", "points": 3, "kept": _interval(0.57, 0.4)}
+            | {"hypervolume": {"search": 0.0017} | other, "ratio": unlike}
+            | shared,
+        ],
+        "answer": {
+            "says": [
+                "On test data the front keeps 1.40 [1.10, 1.70] times ease-recent.",
+                "None of its points is dominated by <another>.",
+            ]
+        },
+        "points": points,
+    }
+    path = folder / "confirm.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
 def write_run(
     folder: Path,
     *,

@@ -14,7 +14,7 @@ from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.losses import ItemFacts, LossInputs
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
-from pareto_rec.train import Monitor, TrainData
+from pareto_rec.train import Monitor, Relevance, TrainData
 
 CPU = torch.device("cpu")
 
@@ -156,7 +156,8 @@ def mean_reciprocal_rank(stage: Stage) -> Monitor:
     """A monitor: mean reciprocal rank of each user's held-out item among all items."""
     truth = torch.from_numpy(stage.held_out.item)
 
-    def value(scores: Tensor) -> float:
+    def value(relevance: Relevance) -> float:
+        scores = torch.cat([part for _, part in relevance.parts()])
         own = scores[torch.arange(len(truth)), truth].unsqueeze(1)
         return float((1.0 / (scores >= own).sum(1)).mean())  # ties count against it
 

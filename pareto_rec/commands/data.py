@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pareto_rec.commands.shared import Json, show
+from pareto_rec.errors import unknown
 
 data_app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
 DataName = Annotated[str, typer.Argument(help="A name that `pareto-rec data list` shows.")]
@@ -48,11 +51,68 @@ def data_fetch(name: DataName, json_: Json = False) -> None:
 
 
 @data_app.command("inspect")
-def data_inspect(name: DataName, json_: Json = False) -> None:
-    """Say what is in a data set: people, items, signals, times, categories, leak of its split.
+def data_inspect(
+    what: Annotated[
+        list[str],
+        typer.Argument(help="A data set's name, a config, or files.", metavar="NAME|CONFIG|FILES"),
+    ],
+    json_: Json = False,
+) -> None:
+    """Say what is in a data set, or in the data of a config; draft a config from files.
 
-    Example: pareto-rec data inspect movielens-100k
+    Of data: people, items, signals, times, categories, the leak of its split, and for a table where
+    every row went. Of files (CSV or Parquet, plain or packed): what stands in their columns, and a
+    config to start from, on standard output.
+
+    Example: pareto-rec data inspect log.csv items.csv > experiment.toml
     """
+    from pareto_rec.data import DATASETS
+
+    first = Path(what[0])
+    if len(what) == 1 and what[0] in DATASETS:
+        _inspect_registered(what[0], json_=json_)
+    elif len(what) == 1 and (first.suffix == ".toml" or (first / "config.toml").is_file()):
+        _inspect_config(first, json_=json_)
+    elif len(what) == 1 and re.fullmatch(r"[\w-]+", what[0]) and not first.exists():
+        raise unknown("data set or file", what[0], DATASETS)
+    else:
+        _inspect_files(what, json_=json_)
+
+
+def _inspect_files(files: list[str], *, json_: bool) -> None:
+    from pareto_rec.data.table.draft import draft, roles_of
+    from pareto_rec.data.table.files import find
+    from pareto_rec.data.table.options import TableOptions
+    from pareto_rec.data.table.profile import profiles
+
+    options = TableOptions()
+    found = profiles(find(files, "FILES"), options)
+    roles = roles_of(found)
+    name = re.sub(r"\W+", "_", roles.log.files[0].path.name.partition(".")[0], flags=re.ASCII)
+    text = draft(roles, name.strip("_") or "table", options)
+    columns = {
+        one.files[0].name: {column.name: column.said() for column in one.columns} for one in found
+    }
+    show({"config": text, "columns": columns}, [text.rstrip()], as_json=json_)
+
+
+def _inspect_config(path: Path, *, json_: bool) -> None:
+    from pareto_rec.config import load_config
+    from pareto_rec.data.inspect import as_text, describe
+    from pareto_rec.data.table import as_lines
+    from pareto_rec.experiment import read_dataset, split_dataset
+    from pareto_rec.paths import cache_dir
+
+    config = load_config(path)
+    dataset = read_dataset(config, cache_dir())
+    found = describe(dataset, split_dataset(config, dataset))
+    account = dict(dataset.account or {})
+    lines = [*as_lines(account), ""] if account else []
+    more = {"account": account} if account else {}
+    show({**found, **more}, [*lines, as_text(found)], as_json=json_)
+
+
+def _inspect_registered(name: str, *, json_: bool) -> None:
     from pareto_rec.config import SplitConfig
     from pareto_rec.data import load
     from pareto_rec.data.inspect import as_text, describe
@@ -69,3 +129,24 @@ def data_inspect(name: DataName, json_: Json = False) -> None:
     )
     found = describe(dataset, split)
     show(found, [as_text(found)], as_json=json_)
+
+
+@data_app.command("synth")
+def data_synth(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the files; made if need be.")],
+    users: Annotated[int, typer.Option("--users", help="People.")] = 1_000,
+    items: Annotated[int, typer.Option("--items", help="Size of the catalogue.")] = 2_000,
+    interactions: Annotated[int, typer.Option("--interactions", help="Rows.")] = 50_000,
+    seed: Annotated[int, typer.Option("--seed", help="Equal seeds make equal files.")] = 0,
+    form: Annotated[str, typer.Option("--format", help="parquet or csv.")] = "parquet",
+    json_: Json = False,
+) -> None:
+    """Make up a log of any size: power-law people and items, tastes, texts, times, ratings.
+
+    Example: pareto-rec data synth --users 100000 --items 50000 --interactions 10000000 --out big
+    """
+    from pareto_rec.data.synth import Recipe, write
+
+    made = write(Recipe(users, items, interactions, seed), out, form)
+    content = {name: str(path) for name, path in made.items()}
+    show(content, list(content.values()), as_json=json_)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def search(
-    config: Annotated[Path, typer.Argument(help="A config.toml, or the folder that holds it.")],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="A config.toml, or the folder that holds it; with --resume also a run directory."
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Run directory; default results/<experiment>/<time>.")
     ] = None,
@@ -31,6 +38,18 @@ def search(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes of one thread each; default: all cores.")
     ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(metavar="dask://HOST:PORT", help="Work on a Dask cluster instead."),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with a run: that of --out (begun if there is none), else the last one of "
+            "the experiment in results/. It ends as if it had never been interrupted.",
+        ),
+    ] = False,
     smoke: Annotated[
         bool, typer.Option("--smoke", help="Apply the config's [smoke] table: under a minute.")
     ] = False,
@@ -50,9 +69,44 @@ def search(
     from pareto_rec.config import load_config
 
     resolved = load_config(config, set_ or [], smoke=smoke)
-    target = out or _next_run(resolved.name)
-    _run(resolved, target, workers or cores(), quiet=json_, controls=controls)
+    target = out or (_earlier_run(config, resolved.name) if resume else _next_run(resolved.name))
+    how = _How(workers, backend, controls=controls, resume=resume, quiet=json_)
+    _run(resolved, target, how)
     report_on(target, as_json=json_, page_or_reason=True)
+
+
+@dataclass(frozen=True)
+class _How:
+    """Options that change nothing about the result."""
+
+    workers: int | None
+    backend: str | None
+    controls: bool
+    resume: bool
+    quiet: bool
+
+    def going_on(self, target: Path) -> str:
+        """The command that goes on."""
+        parts = ["pareto-rec", "search", str(target), "--resume"]
+        parts += ["--workers", str(self.workers)] if self.workers else []
+        parts += ["--backend", self.backend] if self.backend else []
+        return shlex.join([*parts, "--controls"] if self.controls else parts)
+
+
+def _earlier_run(config: Path, experiment: str) -> Path:
+    """The run to go on with: what was named, where it is one, or the last of the experiment."""
+    from pareto_rec.errors import BadRequestError
+    from pareto_rec.resume import is_begun, newest_run
+
+    if is_begun(config):
+        return config
+    results = Path("results") / experiment
+    found = newest_run(results)
+    if found is None:
+        raise BadRequestError(
+            f"no run to go on with in {results}; name its directory, or leave --resume away"
+        )
+    return found
 
 
 def _next_run(experiment: str) -> Path:
@@ -67,23 +121,32 @@ def _next_run(experiment: str) -> Path:
     return target
 
 
-def _run(config: Config, target: Path, workers: int, *, quiet: bool, controls: bool) -> None:
+def _run(config: Config, target: Path, how: _How) -> None:
     from pareto_rec.ablation import run_controls
     from pareto_rec.paths import cache_dir
     from pareto_rec.progress import watching
+    from pareto_rec.resume import is_begun
     from pareto_rec.run import search_experiment
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's Ctrl-C
+    search_one = partial(
+        search_experiment,
+        cache=cache_dir(),
+        workers=how.workers or cores(),
+        resume=how.resume,
+        backend=how.backend,
+    )
+    shown = partial(watching, quiet=how.quiet)
     try:
-        with watching(config, quiet=quiet) as watch:
-            search_experiment(config, target, cache=cache_dir(), workers=workers, watch=watch)
-        if controls:
-            shown = partial(watching, quiet=quiet)
-            run_controls(config, target, cache=cache_dir(), workers=workers, watching=shown)
+        with shown(config) as watch:
+            search_one(config, target, watch=watch)
+        if how.controls:
+            run_controls(config, target, search=search_one, watching=shown)
     except KeyboardInterrupt:
-        kept = f"what was evaluated so far is in {target}" if target.exists() else "no run begun"
         raise InterruptedRunError(
-            f"{kept}; the same command trains none of its fits again"
+            f"what was evaluated so far is in {target}; go on with: {how.going_on(target)}"
+            if is_begun(target)
+            else "no run begun"
         ) from None
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -37,7 +37,7 @@ def describe(dataset: Dataset, split: Split | None = None) -> Summary:
         "rows": len(rows),
         "density": len(rows) / max(n_users * n_items, 1),
         "time": {"first": _day(rows.time.min()), "last": _day(rows.time.max())}
-        if len(rows)
+        if len(rows) and dataset.timed
         else {},
         "rows_per_user": _spread(per_user),
         "rows_per_item": _spread(per_item),
@@ -55,6 +55,7 @@ def describe(dataset: Dataset, split: Split | None = None) -> Summary:
             for name, values in sorted(dataset.users.attributes.items())
         },
     }
+    summary |= _of_a_table(dataset)
     if split is not None:
         summary["split"] = {
             "kind": split.kind,
@@ -74,6 +75,33 @@ def describe(dataset: Dataset, split: Split | None = None) -> Summary:
             "leak": split.leak,
         }
     return summary
+
+
+def _of_a_table(dataset: Dataset) -> Summary:
+    """What only some data have: prices, groups of items, rows that are no interactions."""
+    rows, items, found = dataset.interactions, dataset.items, Summary()
+    silent = int((~rows.positive(dataset.against)).sum())
+    if silent:
+        found["rows_that_are_no_interactions"] = silent
+    if items.prices is not None and not np.isnan(items.prices).all():
+        low, middle, high = (f"{one:.6g}" for one in np.nanquantile(items.prices, (0, 0.5, 1)))
+        found["prices"] = {"least": low, "median": middle, "most": high}
+        found["items_without_price"] = int(np.isnan(items.prices).sum())
+    if items.attributes:
+        found["item_attributes"] = {
+            name: dict(Counter(values).most_common())
+            for name, values in sorted(items.attributes.items())
+        }
+    if dataset.users.min_group > 1:
+        found["groups_too_small"] = {
+            name: {
+                value: users
+                for value, users in Counter(values).items()
+                if value and users < dataset.users.min_group
+            }
+            for name, values in sorted(dataset.users.attributes.items())
+        }
+    return found
 
 
 def as_text(summary: Mapping[str, object]) -> str:

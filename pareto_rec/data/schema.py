@@ -7,8 +7,8 @@ row ``i`` of `Items`. Arrays are read-only.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,8 @@ from scipy import sparse
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 
+RATE_ROWS = 10.0  # rows at the overall rate that each item's own rate is smoothed with
+
 
 def _hash_arrays(*parts: NDArray[np.generic] | str) -> str:
     digest = hashlib.sha256()
@@ -26,6 +28,10 @@ def _hash_arrays(*parts: NDArray[np.generic] | str) -> str:
         digest.update(len(raw).to_bytes(8, "big"))
         digest.update(raw)
     return digest.hexdigest()
+
+
+def _named(attributes: Mapping[str, tuple[str, ...]]) -> list[str]:
+    return [part for name in sorted(attributes) for part in (name, *attributes[name])]
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,8 @@ class Items:
         texts: What the backbone reads.
         categories: 0/1 matrix ``[items, categories]``; an all-zero row has no category.
         category_names: Names of the columns of `categories`.
+        prices: What one of each costs ``[items]``, NaN where it is not known; None without prices.
+        attributes: Attribute (brand, price band, ...) -> one value per item ('' where unknown).
     """
 
     ids: tuple[str, ...]
@@ -45,6 +53,8 @@ class Items:
     texts: tuple[str, ...]
     categories: FloatArray
     category_names: tuple[str, ...]
+    prices: FloatArray | None = None
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -52,10 +62,17 @@ class Items:
 
 @dataclass(frozen=True)
 class Users:
-    """The people: original ids and, per attribute, one value per user ('' where unknown)."""
+    """The people: original ids and, per attribute, one value per user ('' where unknown).
+
+    Attributes:
+        ids: Original ids, one per user.
+        attributes: Attribute -> one value per user.
+        min_group: Measures between groups leave out groups with fewer measured users than this.
+    """
 
     ids: tuple[str, ...]
     attributes: Mapping[str, tuple[str, ...]]
+    min_group: int = 1
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,13 +86,17 @@ class Interactions:
         user: Compact user index.
         item: Compact item index.
         time: Seconds since 1970 (UTC).
-        signals: Signal name -> value per row; a value above 0 counts as positive.
+        signals: Signal name -> value per row; a value above 0 counts as positive, NaN is not known.
+        position: Place at which the item was shown, from 1 (0 where unknown); None without places.
+        propensity: Probability that it was shown there, above 0 (NaN where unknown); or None.
     """
 
     user: IntArray
     item: IntArray
     time: IntArray
     signals: Mapping[str, FloatArray]
+    position: IntArray | None = None
+    propensity: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -83,7 +104,26 @@ class Interactions:
     def take(self, rows: IntArray | NDArray[np.bool_]) -> Interactions:
         """The given rows, in the given order (indices or a mask)."""
         signals = {name: values[rows] for name, values in self.signals.items()}
-        return Interactions(self.user[rows], self.item[rows], self.time[rows], signals)
+        position = None if self.position is None else self.position[rows]
+        propensity = None if self.propensity is None else self.propensity[rows]
+        columns = (self.user[rows], self.item[rows], self.time[rows])
+        return Interactions(*columns, signals, position, propensity)
+
+    def positive(self, against: Collection[str] = ()) -> NDArray[np.bool_]:
+        """Rows ``[rows]`` in which any signal is above 0, other than those that speak against."""
+        found = np.zeros(len(self), dtype=bool)
+        for name, values in self.signals.items():
+            if name not in against:
+                found |= values > 0
+        return found
+
+    def read_only(self) -> Interactions:
+        """The same rows; no array can be written to any more."""
+        shown = (self.position, self.propensity)
+        for array in (self.user, self.item, self.time, *self.signals.values(), *shown):
+            if array is not None:
+                array.flags.writeable = False
+        return self
 
     def matrix(self, signal: str, n_users: int, n_items: int) -> sparse.csr_array:
         """Signal values above 0 as a matrix ``[users, items]`` (repeated pairs: the largest).
@@ -103,27 +143,44 @@ class Interactions:
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 over rows and signals in their present order."""
-        named = [part for name in sorted(self.signals) for part in (name, self.signals[name])]
+        named: list[str | NDArray[np.generic]] = []
+        for name in sorted(self.signals):
+            named += [name, self.signals[name]]
+        for name, shown in (("position", self.position), ("propensity", self.propensity)):
+            named += [] if shown is None else [f"shown {name}", shown]
         return _hash_arrays(self.user, self.item, self.time, *named)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A whole data set, before it is split."""
+    """A whole data set, before it is split.
+
+    A row whose signals are all 0, or above 0 only in those that speak against the item, is no
+    interaction to learn from but an answer to an impression: it is split like any other row and
+    then kept apart (`Stage.shown`).
+
+    Attributes:
+        name: What people call it.
+        interactions: All rows, those that are no interactions included.
+        items: The catalogue.
+        users: The people.
+        against: Signals that speak against an item (returned, cancelled, disliked).
+        timed: Whether the rows have times; without, only splits that need none can be had.
+        account: Where every row of the files went, ready for JSON; None where nobody kept account.
+    """
 
     name: str
     interactions: Interactions
     items: Items
     users: Users
+    against: tuple[str, ...] = ()
+    timed: bool = True
+    account: Mapping[str, object] | None = None
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over interactions, item texts, categories and user attributes."""
-        users = [
-            part
-            for name in sorted(self.users.attributes)
-            for part in (name, *self.users.attributes[name])
-        ]
+        """SHA-256 over interactions, item texts, categories, prices and attributes."""
+        users = _named(self.users.attributes)
         return _hash_arrays(
             self.interactions.content_hash,
             *self.items.ids,
@@ -131,6 +188,9 @@ class Dataset:
             self.items.categories,
             *self.users.ids,
             *users,
+            *_named(self.items.attributes),
+            *(() if self.items.prices is None else ("prices", self.items.prices)),
+            *(f"against {name}" for name in self.against),
         )
 
 
@@ -151,6 +211,9 @@ class Stage:
         items: The catalogue.
         users: The people.
         content_hash: Identifies data, split and stage.
+        shown: All rows of the training part, impressions without an answer and rows that speak
+            against an item among them; None where `train` holds them all.
+        held_out_shown: The same of the held-out part; None where `held_out` holds them all.
     """
 
     name: str
@@ -160,6 +223,8 @@ class Stage:
     items: Items
     users: Users
     content_hash: str
+    shown: Interactions | None = None
+    held_out_shown: Interactions | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -177,6 +242,23 @@ class Stage:
         """``[items]``: number of training rows per item."""
         return np.bincount(self.train.item, minlength=len(self.items)).astype(np.int64)
 
+    def rate(self, signal: str) -> NDArray[np.float64]:
+        """``[items]``: how often a signal is positive in an item's training rows, answered or not.
+
+        Smoothed by ten rows at the rate of all items together, so that a single row of a rare item
+        does not make a rate of 0 or 1. Rows in which the signal is not known do not count.
+
+        Raises:
+            KeyError: If there is no such signal.
+        """
+        rows = self.train if self.shown is None else self.shown
+        values, items = rows.signals[signal], len(self.items)
+        known = ~np.isnan(values)
+        count = np.bincount(rows.item[known], minlength=items)
+        found = np.bincount(rows.item[values > 0], minlength=items)
+        overall = found.sum() / max(count.sum(), 1)
+        return np.asarray((found + RATE_ROWS * overall) / (count + RATE_ROWS), dtype=np.float64)
+
     def relevance(self, signal: str) -> sparse.csr_array:
         """Held-out values of a signal as a sparse matrix ``[users, items]``."""
         return self.held_out.matrix(signal, *self.shape)
@@ -193,6 +275,7 @@ class Split:
             sign-up sessions lets a model learn from the future of other users.
         kind: Registered name of the way it was cut.
         leak: The same and what else must be known of the cut, in one line for people.
+        account: Where every row of the files went (`Dataset.account`).
     """
 
     validation: Stage
@@ -200,3 +283,4 @@ class Split:
     late_train_share: float
     kind: str = "per_user"
     leak: str = ""
+    account: Mapping[str, object] | None = None

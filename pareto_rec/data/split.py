@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pareto_rec.data.activity import with_history_length
 from pareto_rec.data.cuts import (
     HashArray,
     Log,
@@ -36,12 +37,14 @@ class Kind:
         cut: Says which rows belong where.
         name: As written in a config.
         shares: Whether the shares of validation and test have a say.
+        timed: Whether it needs to know when rows happened.
         revision: Part of the content hash; changed when the parts change for the same request.
     """
 
     cut: Callable[[Log], Parts]
     name: str
     shares: bool = True
+    timed: bool = True
     revision: str = "1"
 
 
@@ -49,8 +52,8 @@ _KINDS = (
     Kind(per_user, "per_user", revision="per-user-by-time-2"),
     Kind(leave_last_out, "leave_last_out", shares=False),
     Kind(global_time, "global_time"),
-    Kind(random_rows, "random"),
-    Kind(cold_items, "cold_items"),
+    Kind(random_rows, "random", timed=False),
+    Kind(cold_items, "cold_items", timed=False),
     Kind(cold_users, "cold_users"),
 )
 SPLITS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})
@@ -81,9 +84,16 @@ def split(dataset: Dataset, kind: str, *, validation: float, test: float, seed: 
         seed: Orders ties in time, and draws what is drawn.
 
     Raises:
-        BadRequestError: If the kind is not known, a share is out of range, or a part is empty.
+        BadRequestError: If the kind is not known, a share is out of range, a part is empty, or the
+            kind needs times and the data has none.
     """
     chosen = split_kind(kind)
+    if chosen.timed and not dataset.timed:
+        untimed = ", ".join(f'"{one.name}"' for one in _KINDS if not one.timed)
+        raise BadRequestError(
+            f'split "{kind}" needs to know when rows happened and {dataset.name} has no times: '
+            f"name its column of times, or set split.kind to one of {untimed}"
+        )
     _check_shares(validation, test)
     user_hash, item_hash = (
         _id_hash(ids, child_seed(seed, "split", label))
@@ -92,12 +102,13 @@ def split(dataset: Dataset, kind: str, *, validation: float, test: float, seed: 
     rows = _ordered(dataset.interactions, user_hash, item_hash)
     log = Log(rows, user_hash, item_hash, validation, test)
     parts = chosen.cut(log)
+    positive = rows.positive(dataset.against)
     for name in ("train", "validation", "test"):
-        if not getattr(parts, name).any():
+        if not (getattr(parts, name) & positive).any():
             raise _empty(dataset.name, chosen, name, log)
     shares = f"{validation!r} {test!r}" if chosen.shares else ""
     label = chosen.revision if kind == "per_user" else f"{kind}-{chosen.revision}"
-    ordered = Dataset(dataset.name, rows, dataset.items, dataset.users)
+    ordered = replace(dataset, interactions=rows)
     return _stages(ordered, parts, kind, f"{label} {ordered.content_hash} {shares} {seed}")
 
 
@@ -108,19 +119,30 @@ def split_per_user(dataset: Dataset, *, validation: float, test: float, seed: in
 
 def _stages(dataset: Dataset, parts: Parts, kind: str, label: str) -> Split:
     rows = dataset.interactions
-    train, held, last = (_take(rows, part) for part in (parts.train, parts.validation, parts.test))
+    positive = rows.positive(dataset.against)
+    train, held, last = (
+        _take(rows, part & positive) for part in (parts.train, parts.validation, parts.test)
+    )
+    shown, held_shown, last_shown = (
+        None if positive.all() else _take(rows, part)
+        for part in (parts.train, parts.validation, parts.test)
+    )
 
     def stage(name: str, history: Interactions, held_out: Interactions) -> Stage:
         digest = hashlib.sha256(f"{label} {name}".encode()).hexdigest()
-        return Stage(name, train, history, held_out, dataset.items, dataset.users, digest)
+        held = held_shown if name == "validation" else last_shown
+        users = with_history_length(dataset.users, history)
+        known = (dataset.items, users, digest, shown, held)
+        return Stage(name, train, history, held_out, *known)
 
     known = _with(parts.train, parts.validation_context)
     later = _with(known | parts.validation, parts.test_context)
-    history = train if known is parts.train else _take(rows, known)
+    history = train if known is parts.train else _take(rows, known & positive)
     validation = stage("validation", history, held)
-    test = stage("test", _take(rows, later), last)
+    test = stage("test", _take(rows, later & positive), last)
     late = float((train.time > np.median(last.time)).mean())
-    return Split(validation, test, late, kind, _leak(validation, test, late))
+    leak = _leak(validation, test, late) if dataset.timed else "no times are known"
+    return Split(validation, test, late, kind, leak, dataset.account)
 
 
 def _with(mask: Mask, more: Mask | None) -> Mask:
@@ -182,12 +204,7 @@ def _ordered(rows: Interactions, user_hash: HashArray, item_hash: HashArray) -> 
 
 def _take(rows: Interactions, which: IntArray | Mask) -> Interactions:
     """Rows as read-only arrays."""
-    taken = rows.take(which)
-    for array in (taken.user, taken.item, taken.time):
-        array.flags.writeable = False
-    for values in taken.signals.values():
-        values.flags.writeable = False
-    return taken
+    return rows.take(which).read_only()
 
 
 def _id_hash(ids: Sequence[str], key: int) -> HashArray:

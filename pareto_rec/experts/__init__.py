@@ -13,13 +13,25 @@ from types import MappingProxyType
 
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import unknown
+from pareto_rec.experts import ease
 from pareto_rec.experts.base import Expert, ItemModel
-from pareto_rec.experts.cache import Mapped, cached_scores
+from pareto_rec.experts.cache import Mapped, ScoresOnDemand, cached_model, cached_scores
 from pareto_rec.experts.ease import EASE
 from pareto_rec.experts.knn import ItemKNN
 from pareto_rec.experts.popularity import Popularity
 
-__all__ = ["EASE", "EXPERTS", "Expert", "ItemKNN", "ItemModel", "Popularity", "expert_scores"]
+__all__ = [
+    "EASE",
+    "EXPERTS",
+    "Expert",
+    "ItemKNN",
+    "ItemModel",
+    "Popularity",
+    "ScoresOnDemand",
+    "expert_scores",
+    "scores_on_demand",
+    "stand_ins",
+]
 
 EXPERTS: Mapping[str, Expert] = MappingProxyType(
     {
@@ -34,23 +46,57 @@ EXPERTS: Mapping[str, Expert] = MappingProxyType(
 """Name -> expert."""
 
 
-def expert_scores(names: Iterable[str], stage: Stage, cache: Path) -> dict[str, Mapped]:
+def expert_scores(
+    names: Iterable[str], stage: Stage, cache: Path, *, learn: Stage | None = None
+) -> dict[str, Mapped]:
     """Scores of the named experts on a stage, computed once and then read from disk.
 
     Args:
         names: Names out of `EXPERTS`.
-        stage: Fitted on its training rows, scored from its histories.
+        stage: Scored from its histories.
         cache: Root of the cache; the files lie in ``experts/`` below it.
+        learn: Stage whose training rows experts are fitted on; None: `stage` itself.
 
     Returns:
         Name -> read-only scores ``[users, items]`` float32 over the whole catalogue, not masked.
 
     Raises:
         BadRequestError: If no registry knows a name, the cache cannot be written, or an expert
-            refuses the catalogue's size.
+            refuses the data.
     """
+    return cached_scores(EXPERTS, _known(names), stage, cache, learn)
+
+
+def scores_on_demand(
+    names: Iterable[str], stage: Stage, cache: Path, *, learn: Stage | None = None
+) -> dict[str, ScoresOnDemand]:
+    """The same scores, made only for the users that are asked for; experts are fitted once.
+
+    Raises:
+        BadRequestError: As :func:`expert_scores`.
+    """
+    rows = stage.history
+    return {
+        name: ScoresOnDemand(
+            cached_model(EXPERTS[name], learn or stage, cache), stage.history_indptr, rows.item
+        )
+        for name in _known(names)
+    }
+
+
+def stand_ins(names: Iterable[str], n_items: int) -> dict[str, str]:
+    """Experts that a catalogue of that size is too large for -> what stands in, for people."""
+    return {
+        name: f"item-kNN of {ease.NEIGHBOURS} neighbours: {n_items:,} items are more than the "
+        f"{ease.MAX_ITEMS:,} up to which ease inverts its matrix"
+        for name in names
+        if isinstance(EXPERTS.get(name), EASE) and n_items > ease.MAX_ITEMS
+    }
+
+
+def _known(names: Iterable[str]) -> list[str]:
     wanted = list(names)
     for name in wanted:
         if name not in EXPERTS:
             raise unknown("expert", name, EXPERTS)
-    return cached_scores(EXPERTS, wanted, stage, cache)
+    return wanted

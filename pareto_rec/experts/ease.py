@@ -12,8 +12,10 @@ from scipy import linalg
 from pareto_rec.data.schema import Interactions
 from pareto_rec.errors import BadRequestError
 from pareto_rec.experts.base import Expert, ItemModel, presence
+from pareto_rec.experts.knn import ItemKNN
 
-MAX_ITEMS = 20_000  # two float64 matrices of 3.2 GB; above it, item-kNN stays sparse
+MAX_ITEMS = 15_000  # two float64 matrices of 1.8 GB; above it, item-kNN stays sparse
+NEIGHBOURS = 50  # of the item-kNN that stands in above it
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,9 @@ class EASE(Expert):
     Minimises ``|X - X B|^2 + l2 |B|^2`` with ``diag(B) = 0`` for the 0/1 matrix X
     ``[users, items]``. With ``P = (X'X + l2 I)^-1`` the solution is
     ``B[i, j] = -P[i, j] / P[j, j]`` off the diagonal.
+
+    A catalogue of more than `MAX_ITEMS` gets item-kNN of the same recency instead, which stays
+    sparse (:func:`pareto_rec.experts.stand_ins` says so).
 
     Source: Steck, Embarrassingly shallow autoencoders for sparse data, WWW 2019, equation 8.
 
@@ -37,12 +42,9 @@ class EASE(Expert):
     method: ClassVar[str] = "ease"
 
     def fit(self, train: Interactions, shape: tuple[int, int], /) -> ItemModel:
-        """Invert one matrix ``[items, items]`` in float64."""
+        """Invert one matrix ``[items, items]`` in float64, or let item-kNN stand in."""
         if shape[1] > MAX_ITEMS:
-            raise BadRequestError(
-                f"expert ease inverts a matrix of items x items and stops at {MAX_ITEMS} items; "
-                f"this data has {shape[1]}: use item_knn or item_knn_recency instead"
-            )
+            return ItemKNN(NEIGHBOURS, self.tau).fit(train, shape)
         met = presence(train, shape)
         precision = _inverse((met.T @ met).toarray(), self.l2)
         precision /= -np.diag(precision)

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from pareto_rec.data.schema import Interactions
 from pareto_rec.experts.base import Expert, ItemModel, presence
 
-BLOCK = 1024  # rows of the similarity matrix held at a time
+BLOCK_PAIRS = 20_000_000  # most pairs of items that are added up at a time
+MAX_PAIRS = 2_000_000_000  # in all; beyond it the longest histories are cut
+SHORTEST_CUT = 20  # rows that every history may keep
+_DIGITS = 10**12  # cosines are compared to twelve decimals
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,9 @@ class ItemKNN(Expert):
     ``score(user, j) = sum of weight(i) * cosine(i, j)`` over items i of the history that have j
     among their nearest `neighbours`. (Keeping the neighbours of j instead is a little worse here.)
     Only similarities above 0 count; ties go to the lower item index.
+
+    A user of n rows adds n x n pairs of items. Where all users together would add more than
+    `MAX_PAIRS`, only the last rows of the longest histories are counted, as many as keep below it.
 
     Source: Sarwar et al., Item-based collaborative filtering recommendation algorithms, WWW 2001;
     Deshpande and Karypis, Item-based top-N recommendation algorithms, TOIS 2004.
@@ -37,26 +44,72 @@ class ItemKNN(Expert):
 
     def fit(self, train: Interactions, shape: tuple[int, int], /) -> ItemModel:
         """Find the neighbours, a block of items at a time; the matrix stays sparse."""
-        met = presence(train, shape)
-        norm = np.sqrt(met.sum(axis=0))
+        met = presence(shortened(train, shape[0]), shape)
+        norm = np.sqrt(np.asarray(met.sum(axis=0)))
         unit = sparse.csr_array(met / np.where(norm > 0, norm, 1.0))
         transposed = sparse.csr_array(unit.T)
         blocks = [
-            self._nearest(sparse.csr_array(transposed[start : start + BLOCK] @ unit), start)
-            for start in range(0, shape[1], BLOCK)
+            self._nearest(sparse.csr_array(transposed[begin:end] @ unit), begin)
+            for begin, end in _blocks(met, transposed)
         ]
         weights = sparse.csr_array(sparse.vstack(blocks)).astype(np.float32)
         weights.sort_indices()
         return ItemModel(weights, np.zeros(shape[1], dtype=np.float32), self.tau)
 
     def _nearest(self, similar: sparse.csr_array, start: int) -> sparse.csr_array:
-        row = np.repeat(np.arange(similar.shape[0]), np.diff(similar.indptr))
-        column, value = similar.indices, similar.data
-        other = column != row + start
-        row, column, value = row[other], column[other], value[other]
-        # rounded, so that equal cosines tie whatever the order of summation
-        order = np.lexsort((column, -np.round(value, 12), row))
-        row, column, value = row[order], column[order], value[order]
-        first = np.searchsorted(row, row)  # where each row begins
-        keep = np.arange(len(row)) - first < self.neighbours
-        return sparse.csr_array((value[keep], (row[keep], column[keep])), shape=similar.shape)
+        """The largest entries of each row but the one on the diagonal."""
+        starts, columns, values = similar.indptr, similar.indices, similar.data
+        # largest first, then the lower index: one number, so that selecting is enough. Rounded, so
+        # that equal cosines tie whatever the order of summation.
+        rank = np.round(values * _DIGITS).astype(np.int64)
+        many = np.flatnonzero(np.diff(starts) > self.neighbours)
+        keep = np.ones(len(values), dtype=bool)
+        row = np.repeat(np.arange(similar.shape[0]), np.diff(starts))
+        keep[columns == row + start] = False
+        rank[~keep] = -1
+        for one in many.tolist():
+            begin, end = starts[one], starts[one + 1]
+            keep[begin:end] &= _largest(rank[begin:end], columns[begin:end], self.neighbours)
+        return sparse.csr_array((values[keep], (row[keep], columns[keep])), shape=similar.shape)
+
+
+def shortened(train: Interactions, n_users: int) -> Interactions:
+    """The rows, without the oldest of the longest histories where pairs would be too many."""
+    lengths = np.bincount(train.user, minlength=n_users)
+    squares = np.square(lengths)
+    if squares.sum() <= MAX_PAIRS:
+        return train
+    ordered = np.sort(lengths)
+    shorter = np.concatenate([[0], np.cumsum(np.square(ordered))])
+    # pairs if every history were cut to the n-th shortest one's length
+    pairs = shorter[:-1] + np.square(ordered) * np.arange(n_users, 0, -1)
+    longest = max(0, int(np.searchsorted(pairs, MAX_PAIRS, "right")) - 1)
+    cut = max(SHORTEST_CUT, int(ordered[longest]))
+    ends = np.cumsum(lengths)
+    return train.take(np.arange(len(train)) >= (ends - cut)[train.user])
+
+
+def _blocks(met: sparse.csr_array, transposed: sparse.csr_array) -> list[tuple[int, int]]:
+    """Items in runs that add up at most `BLOCK_PAIRS` pairs, one item at least."""
+    lengths = np.diff(met.indptr).astype(np.int64)
+    per_row = np.concatenate([[0], np.cumsum(lengths[transposed.indices])])
+    pairs = per_row[transposed.indptr[1:]]
+    found, begin, n_items = [], 0, len(pairs)
+    while begin < n_items:
+        before = pairs[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(pairs, before + BLOCK_PAIRS, "right")))
+        found.append((begin, end))
+        begin = end
+    return found
+
+
+def _largest(
+    rank: NDArray[np.int64], columns: NDArray[np.integer], count: int
+) -> NDArray[np.bool_]:
+    """Which entries are the `count` largest of a row, ties to the lower column."""
+    border = np.partition(rank, len(rank) - count)[len(rank) - count]
+    keep = rank > border
+    tied = np.flatnonzero(rank == border)
+    short = count - int(keep.sum())
+    keep[tied[np.argsort(columns[tied], kind="stable")[:short]]] = True
+    return np.asarray(keep)

@@ -21,7 +21,7 @@ class Softmax(Loss):
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
         """Value per candidate ``[P]``, in nats."""
-        return inputs.mean_over_targets(-torch.gather(inputs.log_probs, 2, inputs.targets))
+        return inputs.row_losses.mean(-1)
 
 
 class SampledSoftmax(Loss):
@@ -32,6 +32,7 @@ class SampledSoftmax(Loss):
     """
 
     name = "sampled_softmax"
+    catalogue = False
     accuracy = True
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
@@ -53,6 +54,7 @@ class BPR(Loss):
     """
 
     name = "bpr"
+    catalogue = False
     accuracy = True
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
@@ -84,6 +86,7 @@ class Liked(Loss):
     """Binary cross-entropy of the second task on watched items: liked, given watched."""
 
     name = "liked"
+    catalogue = False
     needs = frozenset({"liked_logits"})
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
@@ -103,6 +106,7 @@ class Rating(Loss):
     """
 
     name = "rating"
+    catalogue = False
     needs = frozenset({"rating", "predicted_rating"})
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -12,6 +12,12 @@ import torch
 from torch import Tensor
 
 from pareto_rec.errors import unknown
+from pareto_rec.losses.cross_entropy import row_cross_entropy
+
+_PER_ROW = (
+    *("states", "targets", "mask", "liked", "liked_logits", "rating", "predicted_rating"),
+    *("group", "taste", "reference"),
+)
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,19 @@ class LossInputs:
         """The predicted distribution ``[P, R, N]``."""
         return self.log_probs.exp()
 
+    @cached_property
+    def row_losses(self) -> Tensor:
+        """Cross-entropy of a row's targets over the whole catalogue ``[P, R]``, in nats."""
+        return row_cross_entropy(self.states, self.table, self.bias, self.targets, self.mask)
+
+    def first(self, rows: int) -> LossInputs:
+        """The same step with its first rows alone, which are a random sample of them."""
+        if rows >= self.states.shape[1]:
+            return self
+        own = {name: getattr(self, name) for name in _PER_ROW}
+        cut = {name: value[:, :rows] for name, value in own.items() if value is not None}
+        return replace(self, **cut)
+
     def row_means(self, values: Tensor) -> Tensor:
         """Mean of ``values [P, R, H]`` over the targets of a row: ``[P, R]``."""
         return (values * self.mask).sum(-1) / self.mask.sum(-1)
@@ -109,12 +128,17 @@ class Loss(ABC):
         lower_bound: Smallest possible value as a function of the catalogue's size, subtracted where
             a way to combine compares losses with their ideal.
         accuracy: Whether its weight keeps a floor.
+        distribution: Whether it looks at the whole predicted distribution of every row, which is
+            what a step spends most on; it is estimated on some of the rows.
+        catalogue: Whether it looks at items other than targets and negatives.
         needs: Optional parts of the inputs that it reads; what no loss of a fit needs is not
             computed.
     """
 
     name: ClassVar[str]
     accuracy: ClassVar[bool] = False
+    distribution: ClassVar[bool] = False
+    catalogue: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def lower_bound(self, n_items: int) -> float:  # noqa: ARG002 - most bounds do not depend on it

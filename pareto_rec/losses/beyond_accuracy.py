@@ -17,6 +17,7 @@ class NegativeEntropy(Loss):
     """
 
     name = "negative_entropy"
+    distribution = True
 
     def lower_bound(self, n_items: int) -> float:
         """``-log N``: the uniform distribution."""
@@ -35,6 +36,7 @@ class Similarity(Loss):
     """
 
     name = "similarity"
+    distribution = True
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
         """Value per candidate ``[P]``, a mean cosine."""
@@ -52,6 +54,7 @@ class Popularity(Loss):
     """
 
     name = "popularity"
+    distribution = True
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
         """Value per candidate ``[P]``, in [0, 1]."""
@@ -69,6 +72,7 @@ class Exposure(Loss):
     """
 
     name = "exposure"
+    distribution = True
 
     def lower_bound(self, n_items: int) -> float:
         """``1 / N``: every item gets the same."""

@@ -35,7 +35,7 @@ class GroupGap(Loss):
     def __call__(self, inputs: LossInputs, /) -> Tensor:
         """Value per candidate ``[P]``, in nats; 0 with fewer than two groups."""
         group = inputs.part("group")
-        rows = inputs.row_means(-torch.gather(inputs.log_probs, 2, inputs.targets))
+        rows = inputs.row_losses
         count = group.sum(1)
         mean = torch.einsum("pr,prg->pg", rows, group) / count.clamp(min=1)
         present = count > 0
@@ -56,6 +56,7 @@ class Calibration(Loss):
     """
 
     name = "calibration"
+    distribution = True
     needs = frozenset({"taste"})
     alpha = 0.01
 
@@ -82,6 +83,7 @@ class ReferenceKL(Loss):
     """
 
     name = "reference_kl"
+    distribution = True
     needs = frozenset({"reference"})
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pareto_rec.models.base import Dropout, Model, Params, Shape, gather_items, init_linear
+from pareto_rec.models.pooling import weighted_sums
 
 
 class AttentionPooling(Model):
@@ -47,7 +48,11 @@ class AttentionPooling(Model):
         weights = torch.softmax(logits.masked_fill(~mask, -1e9), dim=2) * mask
         if dropout is not None:
             weights = weights * dropout.noise.keep((batch, length, 1), dropout.hidden)
-        vectors = gather_items(table, ids).view(pack * batch, length, width)
-        pooled = torch.bmm(weights.view(pack * batch, length, heads).transpose(1, 2), vectors)
-        own = pooled.view(pack * batch, heads, heads, width // heads).diagonal(dim1=1, dim2=2)
-        return own.transpose(1, 2).reshape(pack, batch, 1, width)
+        parts = table.reshape(-1, width // heads)  # a head reads its part of a vector
+        first = torch.arange(pack, device=ids.device).view(-1, 1, 1) * table.shape[1]
+        rows = ((ids + first) * heads).unsqueeze(2) + torch.arange(heads, device=ids.device)[
+            :, None
+        ]
+        flat = weights.transpose(2, 3).reshape(-1, length)
+        pooled = weighted_sums(parts, rows.view(-1, length), flat)
+        return pooled.view(pack, batch, 1, width)

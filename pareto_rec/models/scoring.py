@@ -8,6 +8,8 @@ from torch import Tensor
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import RATING, Dropout, Params, Shape, gather_items, item_table, tower
 
+STATE_USERS = 4096  # users whose histories are read at a time
+
 
 def user_states(
     params: Params,
@@ -90,6 +92,34 @@ def predicted_ratings(params: Params, shape: Shape, features: Tensor, histories:
     return stars[:, 0, None, None] + stars[:, 1, None, None] * standard
 
 
+def last_states(params: Params, shape: Shape, table: Tensor, histories: Tensor) -> Tensor:
+    """States after whole histories, a part of the users at a time.
+
+    Args:
+        params: Stacked parameters of a pack.
+        shape: Shape of the pack.
+        table: Item vectors ``[P, N, D]``.
+        histories: ``[users, L]``, right-aligned, -1 where there is none.
+
+    Returns:
+        ``[P, users, D]``.
+    """
+    pack, last = len(table), histories.shape[1] - 1
+    found = []
+    for begin in range(0, max(1, len(histories)), STATE_USERS):
+        part = histories[begin : begin + STATE_USERS].unsqueeze(0).expand(pack, -1, -1)
+        at = torch.full((pack, part.shape[1], 1), last, device=table.device)
+        found.append(user_states(params, shape, table, part, at))
+    return torch.cat(found, dim=1)
+
+
+def relevance_scores(params: Params, states: Tensor, table: Tensor, temperature: Tensor) -> Tensor:
+    """Relevance logits ``[P, R, N]`` of user states ``[P, R, D]`` for every item."""
+    wanted = relevance_states(params, states, temperature)
+    bias = params["relevance.item_bias"][:, None]
+    return torch.baddbmm(bias, wanted, table.transpose(1, 2))
+
+
 def catalogue_scores(
     params: Params,
     shape: Shape,
@@ -112,18 +142,11 @@ def catalogue_scores(
     Returns:
         Relevance logits and logits of `liked` given watched, each ``[P, users, N]``.
     """
-    pack = temperature.shape[0]
     table = item_table(params, features, None)
-    shared = histories.unsqueeze(0).expand(pack, -1, -1)
-    last = torch.full((pack, len(histories), 1), histories.shape[1] - 1, device=features.device)
-    states = user_states(params, shape, table, shared, last)
-    transposed = table.transpose(1, 2)
-    relevance = torch.baddbmm(
-        params["relevance.item_bias"][:, None],
-        relevance_states(params, states, temperature),
-        transposed,
-    )
+    states = last_states(params, shape, table, histories)
+    relevance = relevance_scores(params, states, table, temperature)
     if not liked:
         return relevance, None
     scaled = tower(params, "liked", states) * states.shape[-1] ** -0.5
-    return relevance, torch.baddbmm(params["liked.item_bias"][:, None], scaled, transposed)
+    bias = params["liked.item_bias"][:, None]
+    return relevance, torch.baddbmm(bias, scaled, table.transpose(1, 2))

@@ -16,12 +16,17 @@ from pareto_rec.models.base import (
     layer_norm,
 )
 
+MIXED = 4.0  # weight of what is attended to beside the last item's own vector, at the start
+
 
 class SelfAttention(Model):
     """SASRec (Kang & McAuley, ICDM 2018) with pre-normalisation and learned relative places.
 
     Places enter as one learned bias per head and distance on the attention logits (Raffel et al.,
     JMLR 2020, section 2.1), which starts as a linear penalty on distance (Press et al., ICLR 2022).
+    Values and their mixing start as the identity and the feed-forward parts at nothing, so that the
+    model starts as a mean of the last item vectors, weighted by recency: a few hundred steps are
+    too few to find that from a random start.
     """
 
     name = "self_attention"
@@ -36,12 +41,13 @@ class SelfAttention(Model):
             "final.shift": torch.zeros(width),
         }
         for block in range(shape.layers):
+            asked = init_linear(width, 2 * width, generator)
             params |= {
-                f"{block}.qkv": init_linear(width, 3 * width, generator),
-                f"{block}.mix": init_linear(width, width, generator) * 0.5,
+                f"{block}.qkv": torch.cat([asked, torch.eye(width)], dim=1),
+                f"{block}.mix": torch.eye(width) * MIXED,
                 f"{block}.up": init_linear(width, 2 * width, generator),
                 f"{block}.up_bias": torch.zeros(2 * width),
-                f"{block}.down": init_linear(2 * width, width, generator) * 0.5,
+                f"{block}.down": torch.zeros(2 * width, width),
                 f"{block}.down_bias": torch.zeros(width),
             }
             for norm in ("attend", "feed"):

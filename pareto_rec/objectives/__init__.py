@@ -15,6 +15,7 @@ from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.objectives.auc import AUC
 from pareto_rec.objectives.base import Objective, SetObjective, UserObjective
 from pareto_rec.objectives.calibration import Calibration, Personalization
+from pareto_rec.objectives.cold import ColdNDCG
 from pareto_rec.objectives.cost import (
     Flops,
     LatencyMedian,
@@ -30,11 +31,12 @@ from pareto_rec.objectives.distribution import (
     TailExposure,
 )
 from pareto_rec.objectives.diversity import IntraListDistance, TextDistance
-from pareto_rec.objectives.fairness import Gap, GroupObjective, Ratio, WorstGroup
+from pareto_rec.objectives.fairness import Gap, GroupMean, GroupObjective, Ratio, WorstGroup
 from pareto_rec.objectives.novelty import EPC, Novelty, ProfileDistance
 from pareto_rec.objectives.outcome import Catalogue, HeldOut, Outcome, Predicted
 from pareto_rec.objectives.prediction import MSE, RMSE
 from pareto_rec.objectives.ranking import F1, MRR, NDCG, Hit, Precision, Recall, TailNDCG
+from pareto_rec.objectives.value import PriceNDCG, Revenue, Risk, Value, ValueNDCG
 
 __all__ = [
     "FAMILIES",
@@ -59,6 +61,7 @@ _FAMILIES: tuple[type[Objective], ...] = (
     MRR,
     AUC,
     TailNDCG,
+    ColdNDCG,
     MSE,
     RMSE,
     IntraListDistance,
@@ -73,13 +76,18 @@ _FAMILIES: tuple[type[Objective], ...] = (
     ExposureGini,
     TailExposure,
     CategoryExposure,
+    Revenue,
+    PriceNDCG,
+    Value,
+    ValueNDCG,
+    Risk,
     TrainSeconds,
     Parameters,
     Flops,
     LatencyMedian,
     LatencyTail,
 )
-_GROUPS: tuple[type[GroupObjective], ...] = (WorstGroup, Gap, Ratio)
+_GROUPS: tuple[type[GroupObjective], ...] = (WorstGroup, Gap, Ratio, GroupMean)
 
 FAMILIES: Mapping[str, type[Objective]] = MappingProxyType({c.family: c for c in _FAMILIES})
 """Family -> objective made from ``(k, signal)``."""

@@ -1,12 +1,14 @@
-"""Objectives over groups of users: any per-user objective, any attribute of users.
+"""Objectives over groups: any per-user objective, any attribute of users or of items.
 
-Written ``group(objective by attribute)``, for example ``worst(ndcg@10[liked] by gender)``.
+Written ``group(objective by attribute)``, for example ``worst(ndcg@10[liked] by gender)``, and
+``worst(ndcg@10 by item.brand)`` for an attribute of items.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -14,17 +16,20 @@ from numpy.typing import NDArray
 
 from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.objectives.base import SetObjective, UserObjective
-from pareto_rec.objectives.outcome import Catalogue, Outcome
+from pareto_rec.objectives.outcome import OF_ITEMS, Catalogue, HeldOut, Outcome
 
 
 class GroupObjective(SetObjective):
-    """One number from the means of a per-user objective within groups of users.
+    """One number from the means of a per-user objective within groups.
 
-    Users whose attribute is unknown, and groups in which nothing could be measured, are left out.
+    A group of users is everybody with the same value of an attribute. A group of items is measured
+    by counting its held-out items alone as relevant. Users and items whose attribute is unknown are
+    left out, and so are groups with fewer measured users than the data says (`Users.min_group`;
+    without a word one user is enough).
 
     Attributes:
         base: The per-user objective.
-        attribute: The attribute of users that makes the groups.
+        attribute: The attribute that makes the groups; ``item.`` before it for one of items.
     """
 
     takes_k: ClassVar[bool] = True
@@ -33,6 +38,12 @@ class GroupObjective(SetObjective):
         super().__init__(base.k, base.signal)
         self.base = base
         self.attribute = attribute
+        if self.of_items and (not base.takes_signal or base.needs & {"predictions", "rate"}):
+            raise BadRequestError(
+                f'objective "{self.family}({base.name} by {attribute})" compares groups of items '
+                f"by their held-out items, and {base.name} looks at none: take one that does, such "
+                "as ndcg@10"
+            )
         self.needs, self.measured, self.replayed = base.needs, base.measured, base.replayed
         self.name = f"{self.family}({base.name} by {attribute})"
 
@@ -50,10 +61,15 @@ class GroupObjective(SetObjective):
         """Refuse a signal or an attribute that the data or the experiment does not have."""
         self.base.check(signals=signals, attributes=attributes, predicted=predicted)
         if self.attribute not in attributes:
-            raise unknown(f"user attribute in objective {self.name}:", self.attribute, attributes)
+            raise unknown(f"attribute in objective {self.name}:", self.attribute, attributes)
+
+    @property
+    def of_items(self) -> bool:
+        """Whether the groups are groups of items."""
+        return self.attribute.startswith(OF_ITEMS)
 
     def group_means(self, values: NDArray[np.float64], catalogue: Catalogue) -> dict[str, float]:
-        """Mean of the given per-user values ``[users]`` in each group that has any.
+        """Mean of the given per-user values ``[users]`` in each group of enough measured users.
 
         Raises:
             BadRequestError: If users have no such attribute.
@@ -65,13 +81,50 @@ class GroupObjective(SetObjective):
         return {
             name: float(total[group] / count[group])
             for group, name in enumerate(names)
-            if count[group]
+            if count[group] >= max(catalogue.users.min_group, 1)
         }
+
+    def _item_means(self, outcome: Outcome) -> dict[str, float]:
+        """The same for groups of items: each with its own held-out items as the only truth."""
+        names, codes = outcome.catalogue.item_groups(self.attribute.removeprefix(OF_ITEMS))
+        signal = self.base.signal or outcome.relevance
+        truth, found = outcome.truth(signal), {}
+        for group, name in enumerate(names):
+            held_out = {**outcome.held_out, signal: truth.within(codes == group)}
+            values = self.base.per_user(replace(outcome, held_out=held_out))
+            kept = values[~np.isnan(values)]
+            if len(kept) >= max(outcome.catalogue.users.min_group, 1):
+                found[name] = float(kept.mean())
+        return found
+
+    def means(self, outcome: Outcome) -> dict[str, float]:
+        """Mean of the base objective in each group of enough measured users."""
+        if self.of_items:
+            return self._item_means(outcome)
+        return self.group_means(self.base.per_user(outcome), outcome.catalogue)
 
     def value(self, outcome: Outcome, /) -> float:
         """One number for all groups; NaN where none could be measured."""
-        means = self.group_means(self.base.per_user(outcome), outcome.catalogue)
+        means = self.means(outcome)
         return self.combine(np.array(list(means.values()))) if means else float("nan")
+
+    def sizes(self, catalogue: Catalogue, truth: HeldOut) -> Mapping[str, int]:
+        """Users of each group who can be measured, so that small groups can be told.
+
+        Args:
+            catalogue: Users, items and their attributes.
+            truth: Held-out values of the base objective's signal.
+        """
+        if self.of_items:
+            names, codes = catalogue.item_groups(self.attribute.removeprefix(OF_ITEMS))
+            return {
+                name: int((truth.within(codes == group).counts > 0).sum())
+                for group, name in enumerate(names)
+            }
+        names, codes = catalogue.groups(self.attribute)
+        asked = truth.counts > 0 if self.base.takes_signal else np.ones(len(codes), dtype=bool)
+        count = np.bincount(codes[asked & (codes >= 0)], minlength=len(names))
+        return dict(zip(names, count.tolist(), strict=True))
 
 
 class WorstGroup(GroupObjective):
@@ -158,3 +211,54 @@ class Ratio(GroupObjective):
         if len(means) < 2 or means.max() <= 0:
             return float("nan")
         return float(means.min() / means.max())
+
+
+class GroupMean(GroupObjective):
+    """The mean of one group, ``mean(ndcg@10 by history_length=short)``, or of all groups alike.
+
+    With ``attribute=value`` the mean over the users who have that value; with an attribute alone
+    the mean of the groups' means, each group counting once whatever its size. Direction, unit and
+    reference of the base objective. NaN where the group could not be measured. `history_length` is
+    there in all data: `none`, `short`, `medium` or `long` (no rows, then thirds of the users).
+
+    Misleads: one group says nothing about the others, and a small group is noisy.
+
+    Source: groups of users by activity as in Li et al., User-oriented fairness in recommendation,
+    WWW 2021; macro averages as in Manning et al., Introduction to Information Retrieval, 2008,
+    section 13.6.
+    """
+
+    family = "mean"
+
+    def __init__(self, base: UserObjective, attribute: str) -> None:
+        super().__init__(base, attribute)
+        self.attribute, _, self.group = attribute.partition("=")
+        self.maximise = base.maximise
+        self.unit = base.unit
+        self.reference = base.reference
+        self.bounds = base.bounds
+
+    def check(
+        self,
+        *,
+        signals: Collection[str],
+        attributes: Collection[str],
+        predicted: Collection[str] | None = None,
+    ) -> None:
+        """Refuse a signal, an attribute or a group that the data does not have."""
+        super().check(signals=signals, attributes=attributes, predicted=predicted)
+        if self.group and isinstance(attributes, Mapping):
+            known = set(attributes[self.attribute]) - {""}
+            if self.group not in known:
+                raise unknown(f"{self.attribute} in objective {self.name}:", self.group, known)
+
+    def value(self, outcome: Outcome, /) -> float:
+        """Mean of the group, or of all groups; NaN where none could be measured."""
+        if not self.group:
+            return super().value(outcome)
+        means = self.means(outcome)
+        return means.get(self.group, float("nan"))
+
+    def combine(self, means: NDArray[np.float64], /) -> float:
+        """The mean of the groups' means."""
+        return float(means.mean())

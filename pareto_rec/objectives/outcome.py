@@ -17,6 +17,7 @@ from pareto_rec.errors import unknown
 Scores = Callable[[slice], NDArray[np.float32]]
 """Scores of some users for the whole catalogue ``[slice, items]``, NaN for items of the history."""
 
+OF_ITEMS = "item."  # before the name of an attribute of items, where users have attributes too
 HEAD_SHARE = 0.5  # the head is the smallest set of most popular items holding this share of rows
 
 
@@ -31,6 +32,8 @@ class Catalogue:
         history: What each user met before the lists were made, number of rows ``[users, items]``;
             None where it is not known.
         text: Text features of the items ``[items, width]``; None where there are none.
+        rate: Signal -> how often it is positive in an item's training rows ``[items]``; None where
+            that is not known.
     """
 
     items: Items
@@ -38,6 +41,7 @@ class Catalogue:
     popularity: NDArray[np.int64]
     history: sparse.csr_array | None = None
     text: NDArray[np.floating[Any]] | None = None
+    rate: Callable[[str], NDArray[np.float64]] | None = None
 
     @cached_property
     def head(self) -> NDArray[np.bool_]:
@@ -113,6 +117,13 @@ class Catalogue:
         return np.asarray((self.history @ unit) / count, dtype=np.float64)
 
     @cached_property
+    def prices(self) -> NDArray[np.float64] | None:
+        """``[items]``: what each item costs, 0 where that is not known; None without prices."""
+        if self.items.prices is None:
+            return None
+        return np.nan_to_num(np.asarray(self.items.prices, dtype=np.float64))
+
+    @cached_property
     def _groups(self) -> dict[str, tuple[tuple[str, ...], NDArray[np.int64]]]:
         return {}
 
@@ -129,13 +140,29 @@ class Catalogue:
         if attribute not in self._groups:
             if attribute not in self.users.attributes:
                 raise unknown("user attribute", attribute, self.users.attributes)
-            values = self.users.attributes[attribute]
-            names = tuple(sorted(set(values) - {""}))
-            code = {name: index for index, name in enumerate(names)}
-            codes = np.array([code.get(value, -1) for value in values], dtype=np.int64)
-            codes.flags.writeable = False
-            self._groups[attribute] = names, codes
+            self._groups[attribute] = _grouped(self.users.attributes[attribute])
         return self._groups[attribute]
+
+    def item_groups(self, attribute: str) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+        """Items grouped by an attribute: as :meth:`groups`, with an index per item ``[items]``.
+
+        Raises:
+            BadRequestError: If items have no such attribute.
+        """
+        key = f"{OF_ITEMS}{attribute}"
+        if key not in self._groups:
+            if attribute not in self.items.attributes:
+                raise unknown("item attribute", attribute, self.items.attributes)
+            self._groups[key] = _grouped(self.items.attributes[attribute])
+        return self._groups[key]
+
+
+def _grouped(values: tuple[str, ...]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+    names = tuple(sorted(set(values) - {""}))
+    code = {name: index for index, name in enumerate(names)}
+    codes = np.array([code.get(value, -1) for value in values], dtype=np.int64)
+    codes.flags.writeable = False
+    return names, codes
 
 
 @dataclass(frozen=True)
@@ -155,8 +182,31 @@ class HeldOut:
 
     @cached_property
     def _keys(self) -> NDArray[np.int64]:
+        return self._pairs[np.argsort(self._pairs)]
+
+    @cached_property
+    def _pairs(self) -> NDArray[np.int64]:
         rows = np.repeat(np.arange(self.matrix.shape[0]), self.counts)
-        return np.sort(rows * self.matrix.shape[1] + self.matrix.indices)
+        return np.asarray(rows * self.matrix.shape[1] + self.matrix.indices, dtype=np.int64)
+
+    @cached_property
+    def _values(self) -> NDArray[np.float64]:
+        return np.asarray(self.matrix.data[np.argsort(self._pairs)], dtype=np.float64)
+
+    def gains(self, lists: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Held-out values of the places of the lists ``[users, k]``, 0 where there is no hit."""
+        hits = self.hits(lists)
+        if not len(self._keys):
+            return hits.astype(np.float64)
+        users = np.arange(len(lists), dtype=np.int64)[:, None]
+        place = np.searchsorted(self._keys, users * self.matrix.shape[1] + lists)
+        return np.where(hits, self._values[np.minimum(place, len(self._keys) - 1)], 0.0)
+
+    def within(self, items: NDArray[np.bool_]) -> HeldOut:
+        """The same for some of the items alone, a mask ``[items]``."""
+        kept = self.matrix.multiply(items.astype(self.matrix.dtype)).tocsr()
+        kept.eliminate_zeros()
+        return HeldOut(sparse.csr_array(kept))
 
     def hits(self, lists: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Which places of the lists ``[users, k]`` hold a relevant item (-1 never does)."""

@@ -5,16 +5,25 @@ from __future__ import annotations
 import html
 import os
 import re
-from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
 from pareto_rec.errors import BadRequestError
-from pareto_rec.report.answer import answer, caveat, choices, cost, failures, provenance
+from pareto_rec.report.answer import answer, caveat, choices, cost, provenance
 from pareto_rec.report.payload import payload, script_json
+from pareto_rec.report.tables import (
+    confirmed_part,
+    controls_part,
+    drives_part,
+    failures_part,
+    rows_of,
+)
 from pareto_rec.runview import RunView
 
-SCRIPTS = ("store.js", "scatter.js", "parallel.js", "table.js")
+SCRIPTS = (
+    *("store.js", "theme.js", "scatter.js", "parallel.js", "table.js"),
+    *("details.js", "lists.js", "convergence.js"),
+)
 
 
 def build_report(view: RunView) -> str:
@@ -32,11 +41,13 @@ def build_report(view: RunView) -> str:
         "status": html.escape(str(view.info.get("status", "unknown"))),
         "answer": html.escape(" ".join(answer(view))),
         "caveat": html.escape(caveat(view)),
-        "controls": _controls(view),
-        "failures": _failures(view),
-        "choices": _rows(choices(view)) or "<tr><td>no variable without an order</td></tr>",
-        "cost": _rows(cost(view)),
-        "provenance": _rows(provenance(view)),
+        "confirmed": confirmed_part(view),
+        "controls": controls_part(view),
+        "drives": drives_part(view),
+        "failures": failures_part(view),
+        "choices": rows_of(choices(view)) or "<tr><td>no variable without an order</td></tr>",
+        "cost": rows_of(cost(view)),
+        "provenance": rows_of(provenance(view)),
         "data": script_json(payload(view)),
         "css": _asset("page.css"),
         "plotly": _inline(_plotly()),
@@ -82,32 +93,3 @@ def _asset(name: str) -> str:
 def _inline(script: str) -> str:
     """A script that cannot close its own element."""
     return re.sub(r"</(script)", r"<\\/\1", script, flags=re.IGNORECASE)
-
-
-def _rows(rows: Iterable[tuple[str, str]]) -> str:
-    cells = (
-        f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
-        for name, value in rows
-    )
-    return "".join(cells)
-
-
-def _controls(view: RunView) -> str:
-    """The section of the controls; nothing where none was run."""
-    if not view.controls:
-        return ""
-    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in view.controls)
-    return (
-        '<section aria-labelledby="controls-title">'
-        '<h2 id="controls-title">What each part buys, at the same number of fits</h2>'
-        f'<ul id="controls">{items}</ul></section>'
-    )
-
-
-def _failures(view: RunView) -> str:
-    found = failures(view)
-    if not found:
-        return f"<p>None of the {len(view.records):,} records failed.</p>"
-    total = sum(count for _, count in found)
-    rows = _rows((reason, f"{count:,}") for reason, count in found)
-    return f"<p>{total:,} of {len(view.records):,} records are not usable.</p><table>{rows}</table>"

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from pareto_rec import plot_style as style
+from pareto_rec.confirmed import OWN, Confirmed
 from pareto_rec.front import non_dominated
 from pareto_rec.plot_style import TIMES, thousandths
 from pareto_rec.runview import RunView
@@ -18,16 +20,27 @@ def answer(view: RunView) -> list[str]:
     Returns:
         Sentences of the first paragraph, plain text.
     """
-    return [_size(view), _best_point(view), _challengers(view)]
+    found = view.confirmed
+    on_test = (
+        [*found.says[:1], _challengers_on_test(view, found)] if found and found.finished else []
+    )
+    return [_size(view), *on_test, _best_point(view), _challengers(view)]
 
 
 def caveat(view: RunView) -> str:
     """What the numbers do not say."""
     records = int((view.records["status"] == "ok").sum())
-    text = (
-        f"All values are from validation data, and the front is the best of {records:,} records: "
-        "part of it is luck, so expect less on test data, which was not opened. "
-    )
+    luck = f"the front is the best of {records:,} records: part of it is luck"
+    if view.confirmed is None:
+        text = (
+            f"All values are from validation data, and {luck}, so expect less on test data, which "
+            "was not opened. "
+        )
+    else:
+        text = (
+            "Values are from validation data where test data is not named, and "
+            f"{luck}. {style.opened(view.confirmed)} "
+        )
     if view.late_train_share is not None:
         text += (
             f"{view.late_train_share:.0%} of the training interactions are later than the median "
@@ -58,7 +71,8 @@ def _best_point(view: RunView) -> str:
     axis = view.axes[0]
     if view.front.empty:
         return "No record is feasible, so there is no point to choose."
-    text = f"Its best {axis.label} is {_best(view.front[axis.name], axis.maximise)[1]:.4f}"
+    best = _best(view.front[axis.name], axis.maximise)[1]
+    text = f"On validation data the front's best {axis.label} is {best:.4f}"
     rows = view.baselines[view.feasible(view.baselines)]
     if rows.empty:
         return f"{text}."
@@ -83,13 +97,35 @@ def _challengers(view: RunView) -> str:
     winners = rows[non_dominated(both, maximise=view.maximise)[len(view.front) :]]
     if winners.empty:
         return (
-            f"No baseline wins anywhere: each of the {len(rows):,} feasible settings is dominated "
-            "by a point of the front, or equal to one."
+            f"No baseline wins anywhere on validation data: each of the {len(rows):,} feasible "
+            "settings is dominated by a point of the front, or equal to one."
         )
     counts = winners["expert"].value_counts()
     names = ", ".join(f"{name} {count}" for name, count in counts.items())
     which = f"{len(winners):,} of their {len(rows):,} feasible settings"
-    return f"Baselines win in places: no point of the front dominates {which} ({names})."
+    return (
+        "Baselines win in places on validation data: no point of the front dominates "
+        f"{which} ({names})."
+    )
+
+
+def _challengers_on_test(view: RunView, found: Confirmed) -> str:
+    """Whether a confirmed point of a baseline is better on test data than all of the front's."""
+    known = [p for p in found.points if set(view.names) <= set(p.values.get("test", ()))]
+    rivals = [point for point in known if point.front != OWN and point.feasible]
+    own = [point for point in known if point.front == OWN]
+    if not rivals or not own:
+        return "No feasible point of a baseline stands beside it on test data."
+    means = [[p.values["test"][name][0] for name in view.names] for p in (*own, *rivals)]
+    best = non_dominated(np.array(means), maximise=view.maximise)[len(own) :]
+    names = [point.front for point, kept in zip(rivals, best, strict=True) if kept]
+    if not names:
+        return "On test data no baseline wins anywhere among the confirmed points, by means."
+    counts = ", ".join(f"{name} {names.count(name)}" for name in dict.fromkeys(names))
+    which = f"{len(names)} of {len(rivals)} confirmed points of baselines"
+    return (
+        f"Baselines win in places on test data: no point of the front dominates {which} ({counts})."
+    )
 
 
 def failures(view: RunView) -> list[tuple[str, int]]:

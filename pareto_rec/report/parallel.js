@@ -1,7 +1,8 @@
 // Parallel coordinates: one line per point of the front; drag along an axis to filter.
 "use strict";
 
-const PLOT = { height: 340, top: 34, bottom: 34, side: 70, step: 118 };
+const PLOT = { height: 350, top: 44, bottom: 34, side: 70, step: 118 };
+const KEY_STEP = 0.05; // of an axis, per stroke of an arrow key
 
 function svg(tag, attributes = {}, text = "") {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -37,9 +38,15 @@ function scaleOf(name, x) {
       const part = flipped ? 1 - share(value) : share(value);
       return bottom - part * (bottom - top);
     },
-    value(y) {
-      const part = Math.min(1, Math.max(0, (bottom - y) / (bottom - top)));
-      return unbend(bend(low) + (flipped ? 1 - part : part) * (bend(high) - bend(low)));
+    value(y) { return this.at((bottom - y) / (bottom - top)); },
+    /** Value at a share of the way from the foot of the axis to its head, and back. */
+    at(part) {
+      const inside = Math.min(1, Math.max(0, part));
+      return unbend(bend(low) + (flipped ? 1 - inside : inside) * (bend(high) - bend(low)));
+    },
+    part(value) {
+      const inside = share(Math.min(high, Math.max(low, value)));
+      return flipped ? 1 - inside : inside;
     },
   };
 }
@@ -78,23 +85,71 @@ function brush(scale, grip, box) {
   return mark;
 }
 
+/** What an axis keeps, as shares of its length: the lower and the upper end. */
+function endsOf(scale) {
+  const bound = state.bounds[scale.name];
+  return bound ? bound.map((value) => scale.part(value)).sort((a, b) => a - b) : [0, 1];
+}
+
+/** Arrow keys move the end of the filter at the worse side, with Shift the one at the better side. */
+function brushByKey(event, scale) {
+  const step = { ArrowUp: KEY_STEP, ArrowDown: -KEY_STEP }[event.key];
+  if (event.key === "Escape") setBound(scale.name, null);
+  else if (step) {
+    event.preventDefault();
+    const ends = endsOf(scale);
+    const moved = event.shiftKey ? 1 : 0;
+    ends[moved] = Math.min(1, Math.max(0, ends[moved] + step));
+    if (ends[0] > ends[1]) ends[1 - moved] = ends[moved];
+    const whole = ends[0] < KEY_STEP / 2 && ends[1] > 1 - KEY_STEP / 2;
+    setBound(scale.name, whole ? null : ends.map((part) => scale.at(part)).sort((a, b) => a - b));
+  } else return;
+  say(`${titleOf(scale.name)}: ${keptRows().length} of ${front.length} points pass`);
+  byId("parallel").querySelector(`.grip[data-axis="${CSS.escape(scale.name)}"]`).focus();
+}
+
+/** A filter for those who use keys: how it is called and what it says. */
+function gripOf(scale) {
+  const ends = endsOf(scale).map((part) => show(scale.at(part)));
+  const grip = svg("rect", {
+    class: "grip", x: scale.x - 12, y: scale.top - 6, width: 24, height: scale.bottom - scale.top + 12,
+    "data-axis": scale.name, tabindex: "0", role: "slider", "aria-orientation": "vertical",
+    "aria-label": `Filter on ${titleOf(scale.name)}`, "aria-valuemin": "0", "aria-valuemax": "100",
+    "aria-valuenow": Math.round(100 * endsOf(scale)[0]), "aria-valuetext": `from ${ends[0]} to ${ends[1]}`,
+  });
+  grip.addEventListener("keydown", (event) => brushByKey(event, scale));
+  return grip;
+}
+
+/** Name of an axis, its stage left out; a long one in two lines. */
+function nameOf(scale) {
+  const short = titleOf(scale.name).replace(/^(train|serve)\./, "");
+  const words = short.split(/(?<=[. ])|(?=_)/);
+  const lines = [""];
+  for (const word of words) {
+    if (lines.length === 1 && (lines[0] + word).length > 15 && lines[0]) lines.push("");
+    lines[lines.length - 1] += word;
+  }
+  const name = svg("text", { class: "name", "text-anchor": "middle" });
+  name.append(svg("title", {}, scale.name));
+  lines.forEach((line, place) => {
+    const y = lines.length > 1 ? 12 + 14 * place : 26;
+    name.append(svg("tspan", { x: scale.x, y }, line));
+  });
+  return name;
+}
+
 function drawAxis(scale, box) {
   const group = svg("g", { class: `axis${scale.column.objective ? " objective" : ""}` });
   group.append(svg("line", { x1: scale.x, x2: scale.x, y1: scale.top, y2: scale.bottom }));
-  const short = titleOf(scale.name).replace(/^(train|serve)\./, "");
-  const name = svg("text", { class: "name", x: scale.x, y: 14, "text-anchor": "middle" }, short);
-  name.append(svg("title", {}, scale.name));
-  group.append(name);
+  group.append(nameOf(scale));
   for (const [value, text] of ticksOf(scale)) {
     group.append(svg("text", { class: "tick", x: scale.x + 6, y: scale.y(value) + 4 }, text));
   }
   if (scale.bottom < PLOT.height - PLOT.bottom) {
     group.append(svg("text", { class: "tick", x: scale.x + 6, y: PLOT.height - PLOT.bottom + 4 }, "not used"));
   }
-  const grip = svg("rect", {
-    class: "grip", x: scale.x - 12, y: scale.top - 6, width: 24, height: scale.bottom - scale.top + 12,
-    "data-axis": scale.name,
-  });
+  const grip = gripOf(scale);
   group.append(brush(scale, grip, box), grip);
   return group;
 }
@@ -107,7 +162,7 @@ function drawLine(row, scales) {
   if (row.index === state.current) classes.push("current");
   const line = svg("path", { d: `M${points.join("L")}`, class: classes.join(" ") });
   line.append(svg("title", {}, row.id));
-  line.addEventListener("click", () => update({ current: row.index }));
+  line.addEventListener("click", () => choose(row.index));
   return line;
 }
 

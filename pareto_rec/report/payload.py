@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pareto_rec import plot_style
+from pareto_rec.confirmed import STAGES, Confirmed, ConfirmedPoint
+from pareto_rec.convergence import convergence
 from pareto_rec.runview import Axis, RunView
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DIGITS = 7  # significant ones, as candidates are rounded
+BACKGROUND = 5  # significant digits of what is only drawn behind the front
 SHOWN_VARIABLES = 6  # on the parallel coordinates at first
 
 
@@ -27,9 +30,10 @@ def payload(view: RunView) -> dict[str, Any]:
     volumes = view.hypervolumes.experts
     return {
         "title": view.title,
+        "run": str(view.path),
         "objectives": [
-            _axis(axis) | {"searched": True, "range": list(plot_style.limits(view, place))}
-            for place, axis in enumerate(view.axes)
+            _axis(axis) | {"searched": True, "range": list(plot_style.limits(view, axis))}
+            for axis in view.axes
         ]
         + [_axis(axis) | {"searched": False} for axis in view.reported],
         "variables": variables,
@@ -39,12 +43,15 @@ def payload(view: RunView) -> dict[str, Any]:
             view.front.assign(seed=view.front["seed"].astype(str)),
             ["id", "selected", "fit", "seed", *names, *variables],
         ),
-        "records": _table(others, ["id", *names]),
-        "baselines": _table(view.baselines, ["expert", "id", "on_front", *names]),
+        "records": _table(others, ["id", *names], BACKGROUND),
+        "baselines": _table(view.baselines, ["expert", "id", "on_front", *names], BACKGROUND),
         "experts": [
             {"name": name, "hypervolume": volumes.get(name)}
             for name in sorted(view.experts, key=lambda name: -volumes.get(name, 0.0))
         ],
+        "confirmed": _confirmed(view.confirmed),
+        "convergence": _convergence(view),
+        "lists": view.lists,
     }
 
 
@@ -90,13 +97,53 @@ def _axis(axis: Axis) -> dict[str, Any]:
     }
 
 
-def _table(frame: pd.DataFrame, columns: list[str]) -> dict[str, Any]:
+def _confirmed(found: Confirmed | None) -> dict[str, Any] | None:
+    """Means and intervals of the search's points by id, and those of the baselines' in a row."""
+    if found is None or not found.finished or not found.own:
+        return None
+    others = [point for point in found.points if point.front != found.own[0].front]
+    return {
+        "stages": [stage for stage in STAGES if any(stage in p.values for p in found.own)],
+        "level": found.level,
+        "points": {point.id: _confirmed_point(point) for point in found.own},
+        "baselines": [
+            {"front": point.front, "id": point.id} | _confirmed_point(point) for point in others
+        ],
+    }
+
+
+def _confirmed_point(point: ConfirmedPoint) -> dict[str, Any]:
+    values = {
+        stage: {name: [_cell(value) for value in one] for name, one in by_name.items()}
+        for stage, by_name in point.values.items()
+    }
+    chances = {"own": point.non_dominated, "all": point.non_dominated_all}
+    return values | {"non_dominated": chances, "dominated": point.dominated_by_any}
+
+
+def _convergence(view: RunView) -> dict[str, Any]:
+    curve, volumes = convergence(view), view.hypervolumes
+    lines = [] if volumes.best_expert is None else [volumes.best_expert]
+    beaten = [{"name": name, "hypervolume": volumes.experts[name]} for name in lines]
+    if volumes.all_baselines:
+        together = "all baselines together"
+        beaten.append({"name": together, "hypervolume": volumes.all_baselines})
+    return {
+        "records": curve.records.tolist(),
+        "fits": curve.fits.tolist(),
+        "seconds": [_cell(value) for value in curve.seconds],
+        "hypervolume": [_cell(value) for value in curve.hypervolume],
+        "baselines": beaten,
+    }
+
+
+def _table(frame: pd.DataFrame, columns: list[str], digits: int = DIGITS) -> dict[str, Any]:
     kept = [name for name in columns if name in frame]
-    rows = [[_cell(value) for value in row] for row in frame[kept].itertuples(index=False)]
+    rows = [[_cell(value, digits) for value in row] for row in frame[kept].itertuples(index=False)]
     return {"columns": kept, "rows": rows}
 
 
-def _cell(value: Any) -> Any:  # Any: what a frame holds, to what JSON holds
+def _cell(value: Any, digits: int = DIGITS) -> Any:  # Any: what a frame holds, to what JSON holds
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, np.bool_):
@@ -104,4 +151,4 @@ def _cell(value: Any) -> Any:  # Any: what a frame holds, to what JSON holds
     number = float(value)
     if not math.isfinite(number):
         return None
-    return int(number) if number.is_integer() else float(f"{number:.{DIGITS}g}")
+    return int(number) if number.is_integer() else float(f"{number:.{digits}g}")

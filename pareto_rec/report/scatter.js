@@ -2,11 +2,6 @@
 "use strict";
 
 const symbols = ["square", "triangle-up", "diamond", "triangle-down", "pentagon", "x", "triangle-left", "star"];
-const darkMode = window.matchMedia("(prefers-color-scheme: dark)");
-
-function colourOf(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-}
 
 /** Text for a hover label, where plotly would read tags. */
 function plain(text) {
@@ -82,6 +77,36 @@ function currentTrace() {
   return { ...trace(row ? [row] : [], "selected by you", marker, () => ""), showlegend: false, hoverinfo: "skip", hovertemplate: null };
 }
 
+/** Distances from the middle to both ends of intervals, as plotly wants them. */
+function errorBars(values) {
+  return {
+    type: "data", symmetric: false, color: colourOf("confirmed"), thickness: 1.2, width: 3,
+    array: values.map(([mean, , high]) => high - mean),
+    arrayminus: values.map(([mean, low]) => mean - low),
+  };
+}
+
+/** Means over fresh seeds with 95 % intervals, on the data that the reader asks for. */
+function confirmedTrace() {
+  const stage = state.intervals;
+  const found = front.map((row) => ({ row, values: data.confirmed.points[row.id]?.[stage] }))
+    .filter(({ values }) => values && values[state.x] && values[state.y]);
+  const x = found.map(({ values }) => values[state.x]), y = found.map(({ values }) => values[state.y]);
+  const rows = found.map(({ row }, place) => ({ ...row, [state.x]: x[place][0], [state.y]: y[place][0] }));
+  const marker = { size: 9, symbol: "diamond", color: colourOf("confirmed"), line: { width: 0.7, color: colourOf("paper") } };
+  const drawn = trace(rows, `confirmed on ${stage} data`, marker, (row) => `point ${row.id}, trained anew`);
+  return { ...drawn, customdata: rows.map((row) => row.index), error_x: errorBars(x), error_y: errorBars(y), legendrank: 2 };
+}
+
+/** The baselines' selected points in the same way, without intervals. */
+function confirmedBaselines() {
+  const stage = state.intervals;
+  const rows = data.confirmed.baselines.filter((row) => row[stage] && row[stage][state.x] && row[stage][state.y])
+    .map((row) => ({ ...row, [state.x]: row[stage][state.x][0], [state.y]: row[stage][state.y][0] }));
+  const marker = { size: 7, symbol: "diamond-open", color: colourOf("soft"), line: { width: 1.2 } };
+  return { ...trace(rows, `baselines confirmed on ${stage} data`, marker, (row) => `${row.front} ${row.id}`), legendrank: 3 };
+}
+
 function axisLayout(name) {
   const { objective } = columnNamed.get(name);
   const arrow = objective.maximise ? "   better \u2192" : "";
@@ -90,8 +115,17 @@ function axisLayout(name) {
     title: { text: plain(back + objective.label + arrow) }, gridcolor: colourOf("rule"), zeroline: false,
     linecolor: colourOf("soft"), automargin: true,
   };
-  if (objective.range) layout.range = [...objective.range];
+  if (objective.range) layout.range = rangeWith(objective.range, name);
   return layout;
+}
+
+/** A range that also holds the confirmed points and their intervals, where they are shown. */
+function rangeWith(range, name) {
+  if (!state.intervals) return [...range];
+  const known = Object.values(data.confirmed.points).map((point) => point[state.intervals]?.[name]).filter(Boolean);
+  const ends = [...range, ...known.flat()];
+  const low = Math.min(...ends), high = Math.max(...ends), room = 0.03 * (high - low);
+  return [low < range[0] ? low - room : low, high > range[1] ? high + room : high];
 }
 
 /** Dashed lines at the reference values and bounds, beyond which a point is worth nothing. */
@@ -113,17 +147,28 @@ function limitShapes() {
 function drawScatter() {
   const traces = [...backgroundTraces(), ...frontTraces()];
   colourBar(traces);
+  if (state.intervals) traces.push(...(state.baselines ? [confirmedBaselines()] : []), confirmedTrace());
   traces.push(currentTrace());
   const layout = {
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
-    font: { color: colourOf("ink"), family: getComputedStyle(document.body).fontFamily, size: 12 }, margin: { l: 60, r: 10, t: 10, b: 50 },
+    ...chartLayout(),
     xaxis: axisLayout(state.x), yaxis: axisLayout(state.y), shapes: limitShapes(),
     legend: { orientation: "h", y: byId("scatter").clientWidth < 700 ? -0.32 : -0.16, font: { size: 11 }, itemsizing: "constant" },
     uirevision: `${state.x} ${state.y}`, // a zoom lasts until an axis changes
   };
-  return Plotly.react("scatter", traces, layout, {
-    displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"],
-  });
+  return Plotly.react("scatter", traces, layout, PLOTLY);
+}
+
+const WALKS = { ArrowRight: ["x", 1], ArrowLeft: ["x", -1], ArrowUp: ["y", 1], ArrowDown: ["y", -1] };
+
+/** Arrow keys go from point to point of the front, along the axis of the arrow. */
+function walk(event) {
+  if (event.key === "Escape") choose(null);
+  if (!WALKS[event.key]) return;
+  event.preventDefault();
+  const [axis, step] = WALKS[event.key];
+  const name = state[axis];
+  const rows = keptRows().filter((row) => row[name] !== null).sort((a, b) => a[name] - b[name] || a.index - b.index);
+  if (rows.length) choose(stepFrom(rows, step).index);
 }
 
 function startScatter() {
@@ -138,12 +183,18 @@ function startScatter() {
   for (const key of ["baselines", "records"]) {
     byId(`show-${key}`).addEventListener("change", (event) => update({ [key]: event.target.checked }));
   }
-  onChange(["x", "y", "colour", "baselines", "records", "current", "find", "onlySelected", "bounds"], drawScatter);
+  if (data.confirmed) {
+    byId("intervals-label").hidden = false;
+    fillSelect(byId("intervals"), [["", "not shown"], ...data.confirmed.stages.map((stage) => [stage, `on ${stage} data`])], state.intervals);
+    byId("intervals").addEventListener("change", (event) => update({ intervals: event.target.value }));
+  }
+  onChange(["x", "y", "colour", "baselines", "records", "intervals", "current", "find", "onlySelected", "bounds"], drawScatter);
   byId("scatter").on("plotly_click", (event) => {
     const index = event.points[0].customdata;
-    if (typeof index === "number") update({ current: index });
+    if (typeof index === "number") choose(index);
   });
-  darkMode.addEventListener("change", drawScatter);
+  byId("scatter").addEventListener("keydown", walk);
+  onColours(drawScatter);
 }
 
 startScatter();

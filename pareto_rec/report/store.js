@@ -60,6 +60,8 @@ const state = {
   colour: "",
   baselines: true,
   records: true,
+  intervals: data.confirmed ? data.confirmed.stages[data.confirmed.stages.length - 1] : "",
+  theme: "", // "light" or "dark"; empty: as the system has it
   current: null, // index of the selected row of the front
   find: "",
   onlySelected: false,
@@ -95,11 +97,32 @@ function passes(row) {
 
 function keptRows() { return front.filter(passes); }
 
+/** Searched objectives of a point in a few words. */
+function inShort(row) {
+  return objectives.filter((axis) => axis.searched)
+    .map((axis) => `${axis.label} ${showObjective(row[axis.name])}`).join(", ");
+}
+
+function choose(index) {
+  update({ current: index });
+  if (index !== null) say(`Point ${front[index].id}: ${inShort(front[index])}`);
+}
+
+/** The next row in an order of rows; the first or last one where none of them is chosen yet. */
+function stepFrom(rows, step) {
+  const place = rows.findIndex((row) => row.index === state.current);
+  if (place < 0) return rows[step > 0 ? 0 : rows.length - 1];
+  return rows[Math.min(rows.length - 1, Math.max(0, place + step))];
+}
+
 function setBound(name, bound) {
   const bounds = { ...state.bounds };
   if (bound) bounds[name] = bound; else delete bounds[name];
   update({ bounds });
 }
+
+/** Told to those who do not see what a click or a key has changed. */
+function say(text) { byId("said").textContent = text; }
 
 function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);

@@ -1,4 +1,4 @@
-// The table of the front with its filters, and the details of the selected point.
+// The table of the front with its filters.
 "use strict";
 
 const shownColumns = columns.filter((column) => column.objective || column.varies);
@@ -38,8 +38,28 @@ function bodyRow(row) {
     const text = column.objective ? showObjective(row[column.name]) : show(row[column.name]);
     line.append(element("td", { class: column.words ? "" : "number" }, text));
   }
-  line.addEventListener("click", () => update({ current: row.index }));
+  line.addEventListener("click", () => choose(row.index));
   return line;
+}
+
+/** One button of a row or column of buttons is in the tab order; arrow keys go on from there. */
+function walkButtons(event, part, back, forward) {
+  const buttons = [...part.querySelectorAll("button")];
+  const place = buttons.indexOf(event.target);
+  const last = buttons.length - 1;
+  const to = { [forward]: Math.min(last, place + 1), [back]: Math.max(0, place - 1), Home: 0, End: last }[event.key];
+  if (place < 0 || to === undefined) return;
+  event.preventDefault();
+  buttons[to].focus();
+}
+
+function setTabStop(part, button) {
+  part.querySelectorAll("button").forEach((one) => { one.tabIndex = one === button ? 0 : -1; });
+}
+
+function oneTabStop(part, back, forward) {
+  part.addEventListener("keydown", (event) => walkButtons(event, part, back, forward));
+  part.addEventListener("focusin", (event) => setTabStop(part, event.target));
 }
 
 function drawTable() {
@@ -49,6 +69,8 @@ function drawTable() {
   byId("front").tHead.replaceChildren(head);
   byId("front").tBodies[0].replaceChildren(...rows.map(bodyRow));
   byId("count").textContent = `${rows.length} of ${front.length} points`;
+  setTabStop(byId("front").tBodies[0], byId("front").querySelector("tbody button"));
+  setTabStop(byId("front").tHead, byId("front").querySelector("th[aria-sort] button") ?? byId("front").querySelector("th button"));
   markCurrent();
 }
 
@@ -58,6 +80,7 @@ function markCurrent() {
     const current = Number(line.dataset.index) === state.current;
     if (!current) { line.removeAttribute("aria-current"); continue; }
     line.setAttribute("aria-current", "true");
+    setTabStop(byId("front").tBodies[0], line.querySelector("button"));
     const above = line.offsetTop - byId("front").tHead.offsetHeight < scroll.scrollTop;
     const below = line.offsetTop + line.offsetHeight > scroll.scrollTop + scroll.clientHeight;
     if (above || below) scroll.scrollTop = line.offsetTop - scroll.clientHeight / 2;
@@ -74,40 +97,6 @@ function drawChips() {
     chip.addEventListener("click", () => { setBound(name, null); byId("bound-column").focus(); });
     return chip;
   }));
-}
-
-function valueRows(pairs) {
-  const rows = pairs.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value)));
-  return element("table", {}, element("tbody", {}, ...rows));
-}
-
-/** Value of an objective and its rank on the front, 1 the best. */
-function ranked(row, axis) {
-  const value = row[axis.name];
-  if (value === null) return show(value);
-  const better = front.filter((other) => other[axis.name] !== null
-    && (axis.maximise ? other[axis.name] > value : other[axis.name] < value)).length;
-  return `${showObjective(value)}  (${better + 1} of ${front.length})`;
-}
-
-function drawDetails() {
-  const host = byId("details");
-  if (state.current === null) {
-    host.replaceChildren(element("h3", {}, "No point chosen"),
-      element("p", { class: "hint" }, "Click a point of the front in the scatter, a line of the parallel coordinates or a row of the table."));
-    return;
-  }
-  const row = front[state.current];
-  const variables = (stage) => data.variables.filter((name) => name.startsWith(stage) && row[name] !== null)
-    .map((name) => [name.slice(stage.length), show(row[name])]);
-  const parts = [element("h3", {}, `Point ${row.id}`),
-    element("p", { class: "hint" }, `Fit ${row.fit}, seed ${row.seed}${row.selected ? "; \u2605 among the points that keep the most hypervolume" : ""}`),
-    element("h4", {}, "Objectives (rank on the front)"),
-    valueRows(objectives.map((axis) => [axis.label, ranked(row, axis)]))];
-  for (const [stage, title] of [["train.", "Training variables"], ["serve.", "Serving variables"]]) {
-    if (variables(stage).length) parts.push(element("h4", {}, title), valueRows(variables(stage)));
-  }
-  host.replaceChildren(...parts);
 }
 
 function csvText() {
@@ -138,9 +127,10 @@ function startTable() {
   byId("find").addEventListener("input", (event) => update({ find: event.target.value }));
   byId("only-selected").addEventListener("change", (event) => update({ onlySelected: event.target.checked }));
   byId("download").addEventListener("click", download);
+  oneTabStop(byId("front").tHead, "ArrowLeft", "ArrowRight");
+  oneTabStop(byId("front").tBodies[0], "ArrowUp", "ArrowDown");
   onChange(["find", "onlySelected", "bounds", "sort"], drawTable);
   onChange(["current"], markCurrent);
-  onChange(["current"], drawDetails);
   onChange(["bounds"], drawChips);
 }
 

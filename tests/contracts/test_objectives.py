@@ -39,10 +39,12 @@ PLAIN = [form(family, 10) for family in FAMILIES]
 SIGNALLED = [form(family, 5, "liked") for family, kind in FAMILIES.items() if kind.takes_signal]
 PER_USER = [name for name in PLAIN if isinstance(parse(name), UserObjective)]
 GROUPED = [f"{group}({name} by gender)" for group in GROUPS for name in PER_USER + SIGNALLED[:1]]
+GROUPED += [f"{group}({name} by item.brand)" for group in GROUPS for name in ("ndcg@10", "auc")]
 NAMES = [*PLAIN, *SIGNALLED, *GROUPED]
 EXAMPLES = settings(max_examples=12, deadline=None)
 SEEDS = st.integers(0, 2**32 - 1)
-EVERYTHING = {"signals": SIGNALS, "attributes": ("gender",), "predicted": SIGNALS}
+ATTRIBUTES = ("gender", "item.brand")
+EVERYTHING = {"signals": SIGNALS, "attributes": ATTRIBUTES, "predicted": SIGNALS}
 
 
 def looks_at_lists(name: str) -> bool:
@@ -53,7 +55,7 @@ def looks_at_lists(name: str) -> bool:
 def looks_at_truth(name: str) -> bool:
     """Whether an objective needs held-out items (not: predicted values of held-out rows)."""
     objective = parse(name)
-    return objective.takes_signal and "predictions" not in objective.needs
+    return objective.takes_signal and not objective.needs & {"predictions", "rate"}
 
 
 LISTED = [name for name in NAMES if looks_at_lists(name)]
@@ -85,7 +87,10 @@ def world(seed: int, length: int = LENGTH) -> Outcome:
         tuple(f"text {n}" for n in range(ITEMS)),
         categories,
         tuple(f"c{n}" for n in range(CATEGORIES)),
+        np.where(rng.random(ITEMS) < 0.1, np.nan, rng.random(ITEMS) * 9).astype(np.float32),
+        {"brand": tuple(rng.choice(["own", "other", ""], ITEMS).tolist())},
     )
+    rates = {name: rng.random(ITEMS) for name in SIGNALS}
     users = Users(tuple(f"u{n}" for n in range(USERS)), {"gender": genders})
     popularity = rng.integers(0, 8, ITEMS)  # ties everywhere, also at the edge of the head
     history = rng.integers(0, 3, (USERS, ITEMS)) * (rng.random((USERS, ITEMS)) < 0.15)
@@ -106,6 +111,7 @@ def world(seed: int, length: int = LENGTH) -> Outcome:
             popularity,
             sparse.csr_array(history),
             rng.normal(size=(ITEMS, 7)).astype(np.float32),
+            rates.__getitem__,
         ),
         cost={family: 2.5 for family, kind in FAMILIES.items() if issubclass(kind, CostObjective)},
         all_scores=lambda part: scores[part],
@@ -168,13 +174,20 @@ def reorder_items(outcome: Outcome, order: np.ndarray) -> Outcome:
         titles=tuple(items.titles[n] for n in order),
         texts=tuple(items.texts[n] for n in order),
         categories=items.categories[order],
+        prices=None if items.prices is None else items.prices[order],
+        attributes={
+            name: tuple(values[n] for n in order) for name, values in items.attributes.items()
+        },
     )
+    rate = outcome.catalogue.rate
+    assert rate is not None
     catalogue = Catalogue(
         moved,
         outcome.catalogue.users,
         outcome.catalogue.popularity[order],
         sparse.csr_array(history_of(outcome)[:, order]),
         text_of(outcome)[order],
+        lambda name: rate(name)[order],
     )
     scores = scores_of(outcome)[:, order]
     return dataclasses.replace(
@@ -355,12 +368,12 @@ def test_lists_shorter_than_k_are_refused(name: str) -> None:
 def test_check_refuses_what_the_data_does_not_have(name: str) -> None:
     objective = parse(name)
     objective.check(**EVERYTHING)
-    objective.check(signals=SIGNALS, attributes=("gender",))  # what is predicted is not known yet
+    objective.check(signals=SIGNALS, attributes=ATTRIBUTES)  # what is predicted is not known yet
     if objective.signal:
         with pytest.raises(BadRequestError, match=r'"liked".*; known: clicked'):
-            objective.check(signals=("clicked",), attributes=("gender",))
+            objective.check(signals=("clicked",), attributes=ATTRIBUTES)
     if objective.family in GROUPS:
-        with pytest.raises(BadRequestError, match='"gender"; known: country'):
+        with pytest.raises(BadRequestError, match=r'"(gender|item\.brand)"; known: country'):
             objective.check(signals=SIGNALS, attributes=("country",))
 
 
@@ -378,7 +391,13 @@ def test_without_what_it_needs_nothing_is_measured(name: str) -> None:
     outcome = world(15)
     bare = dataclasses.replace(
         outcome,
-        catalogue=dataclasses.replace(outcome.catalogue, history=None, text=None),
+        catalogue=dataclasses.replace(
+            outcome.catalogue,
+            items=dataclasses.replace(outcome.catalogue.items, prices=None),
+            history=None,
+            text=None,
+            rate=None,
+        ),
         cost={},
         all_scores=None,
         predictions={},

@@ -25,6 +25,9 @@ COMMANDS = [
     ["data", "inspect"],
     ["search"],
     ["report"],
+    ["pick"],
+    ["update"],
+    ["serve"],
 ]
 HEAVY = {"torch", "transformers", "pandas", "matplotlib", "pymoo", "numpy", "scipy", "joblib"}
 MODULES = """

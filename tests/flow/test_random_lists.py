@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +18,18 @@ from pareto_rec.experiment import build_evaluator, plan, read_features, read_spl
 from pareto_rec.policy import recommend
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-NAMES = ("movielens_accuracy_diversity_fairness", "movielens_accuracy_diversity_novelty")
+NAMES = (
+    *("movielens_accuracy_diversity_fairness", "movielens_accuracy_diversity_novelty"),
+    *("retail_value_diversity", "grocery_fairness_price"),
+)
 SETTINGS = slice(None, None, 6)  # of the 279 of a sweep
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def evaluator(request: pytest.FixtureRequest, sources: Path) -> Evaluator:
     config = load_config(EXPERIMENTS / request.param)
+    if config.data.kind == "table" and not os.environ.get("PARETO_REC_DATA"):
+        pytest.skip("PARETO_REC_DATA names no folder with the data of this experiment")
     made = plan(config)
     stage = read_split(config, sources).validation
     features = read_features(config, stage.items.texts, sources)

@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from tiny_experiment import files, fresh_cache, outside_timing, pareto_rec, records, write_config
 
@@ -67,20 +69,45 @@ def again(config: Path, first: Finished, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_the_run_directory_is_complete(first: Finished) -> None:
-    assert {path.name for path in first.run.iterdir()} == {*FILES, "fits", "per_user"}
+    assert {path.name for path in first.run.iterdir()} == {*FILES, "fits", "per_user", "lists.json"}
     view = read_run(first.run)
     kept = {path.stem for path in (first.run / "fits").iterdir()}
     assert kept == set(view.front["fit"])
     assert all(str(first.run / name) in first.said.stdout for name in FILES[5:])
 
 
+def test_lists_are_those_that_were_measured(first: Finished) -> None:
+    """NDCG@10 of the lists (Järvelin & Kekäläinen 2002, binary) is what per_user says of them."""
+    shown = json.loads((first.run / "lists.json").read_text())
+    measured = pd.read_parquet(first.run / "per_user" / "front.parquet").set_index(["id", "user"])
+    assert set(shown["lists"]) == set(read_run(first.run).front["id"])
+    assert len({user["id"] for user in shown["users"]}) == 6
+    lengths = [user["history"] for user in shown["users"]]
+    assert lengths == sorted(lengths)
+    gains = 1 / np.log2(np.arange(2, 12))
+    for point, lists in shown["lists"].items():
+        for user, items in zip(shown["users"], lists, strict=True):
+            assert len(set(items)) == 10
+            assert not set(items) & set(user["last"])
+            hits = np.isin(items, user["held_out"])
+            ideal = gains[: len(user["held_out"])].sum()
+            expected = measured.loc[(point, user["id"]), "ndcg@10"]
+            assert (hits * gains).sum() / ideal == pytest.approx(expected)
+    named = {item for lists in shown["lists"].values() for items in lists for item in items}
+    assert named <= set(shown["items"])
+    assert all(item["title"] for item in shown["items"].values())
+
+
 def test_run_json_says_what_the_run_was_made_with(first: Finished) -> None:
     info = json.loads((first.run / "run.json").read_text())
     assert info["status"] == "finished"
-    assert info["counts"] == {"generations": 2, "fits": 6, "records": 24, "failed": 0}
+    counts = {"generations": 2, "fits": 6, "records": 24, "failed": 0, "retried": 0}
+    assert info["counts"] == counts
+    assert [one["evaluated"] for one in info["history"]] == [12, 24]
+    assert info["history"][-1]["hypervolume"] == info["hypervolume"]["front"]
     assert info["versions"]["torch"] != "not installed"
     assert 0.3 < info["leak"]["late_train_share"] < 0.4  # 36 % of the rows, by design
-    assert set(info["hashes"]) == {"stage", "features"}
+    assert set(info["hashes"]) == {"stage", "features", "code"}
     assert [one["name"] for one in info["objectives"]] == ["ndcg@10", "ild@10"]
     assert info["hypervolume"]["front"] > 0
     assert 200 < info["memory_mib"]["main"] < 3000

@@ -24,61 +24,108 @@ ALLOWED: dict[str, str] = {
     "errors": "",
     "seeds": "",
     "threads": "",
+    "overtime": "",
     "front": "",
     "optimiser": "",
     "provenance": "",
-    "runview": "",
     "models": "",
     "paths": "errors",
     "variables": "errors",
     "policy": "errors",
-    "records": "errors",
+    "records": "",
+    "store": "errors records",
+    "rundir": "errors records store",
+    "pool": "errors",
+    "cluster": "errors pool",
     "space": "errors variables",
+    "bootstrap": "seeds",
     # from files to arrays
     "fetch": "errors paths",
     "features": "errors paths",
     "encoders": "errors fetch",
     "views": "encoders errors",
     "backbone": "encoders errors features paths views",
-    "data": "errors fetch seeds",
+    "data": "errors fetch paths provenance seeds",
     # what is learnt and what is measured: none of it knows a search, a config or a run
     "objectives": "data errors",
     "losses": "errors seeds",
     "experts": "data errors paths",
     "batches": "data errors",
     "spec": "errors losses models",
-    "train": "batches errors losses models optimiser seeds spec",
+    "facts": "objectives",
+    # layers of the backbone that are trained; the backbone itself stays as it is
+    "tuned": "backbone errors facts features optimiser seeds spec views",
+    "rows": "losses optimiser",
+    "train": "batches errors losses models optimiser rows seeds spec tuned",
     "fitstore": "models provenance spec train",
     "latency": "data experts models paths policy provenance train",
-    "costs": "backbone data experts latency models policy train views",
+    "costs": "backbone data experts latency models policy spec train views",
     "supplies": "costs data latency models objectives policy train",
     # the search knows candidates and values, and neither models nor data
     "search": "errors front seeds space variables",
     # where training meets objectives
-    "facts": "objectives",
-    "evaluate": "batches costs data errors facts fitstore losses models objectives policy records "
-    "search space spec supplies train variables",
+    "sources": "facts models policy train",
+    "evaluate": "batches costs data errors facts fitstore losses objectives policy records search "
+    "sources space spec supplies train tuned variables",
     "baselines": "evaluate paths policy provenance",
     # from a config to a run directory
-    "config": "errors space",
+    "config": "data errors space",
     "controls": "config policy space variables",
-    "limits": "errors evaluate experts losses models policy space spec",
-    "experiment": "backbone config costs data errors evaluate experts features fitstore limits "
-    "objectives search seeds space supplies",
+    "limits": "errors evaluate experts losses models policy space spec tuned views",
+    "adapt": "backbone data encoders errors features optimiser paths provenance seeds views",
+    "experiment": "adapt backbone config costs data errors evaluate experts features fitstore "
+    "limits objectives search seeds space spec supplies tuned",
+    "backbones": "bootstrap config evaluate experiment objectives policy seeds spec train "
+    "variables",
     "summary": "front records search space variables",
-    "journal": "errors experiment fitstore provenance records summary",
-    "workers": "config errors evaluate experiment paths records search threads",
+    "identity": "config errors provenance",
+    "packs": "errors evaluate paths records search",
+    "remote": "errors evaluate experiment identity overtime paths pool threads",
+    "workers": "cluster config errors evaluate experiment packs pool records remote threads",
+    "replay": "errors records search",
+    "resume": "config errors identity provenance rundir store",
+    "journal": "errors experiment fitstore provenance records rundir search summary",
+    "answers": "fitstore journal packs records replay search workers",
     "per_user": "evaluate records",
-    "run": "baselines config evaluate experiment journal per_user records search workers",
+    "lists": "data evaluate fitstore policy records",
+    "run": "answers baselines cluster config data errors evaluate experiment identity journal lists "
+    "per_user records replay resume rundir search store workers",
     "ablation": "config controls paths run",
     # from a run directory to pictures: it knows files, not the code that wrote them
-    "runread": "errors runview",
-    "plot_style": "front runview",
-    "plots": "front plot_style runview",
-    "report": "errors front plot_style runview",
+    "runfiles": "errors",
+    "confirmed": "errors runfiles",
+    "runview": "confirmed",
+    "runread": "confirmed errors runfiles runview",
+    "convergence": "front runview",
+    "plot_style": "confirmed front runview",
+    "plots": "convergence plot_style runview",
+    "report": "confirmed convergence errors front plot_style runview",
+    "notebook": "errors plots report runread runview",
+    # from a front to evidence
+    "confirm": "baselines bootstrap config data errors evaluate experiment fitstore front "
+    "objectives packs paths policy provenance records run runread runview search seeds space "
+    "summary workers",
+    "plot_confirm": "plot_style runview",
+    "compare": "bootstrap config convergence errors front plot_style runread runview",
+    # from a front to a choice
+    "decide": "errors",
+    "picks": "decide errors objectives runread runview",
+    "picktable": "decide errors",
+    # from a choice to what is served
+    "bundle": "backbone config data encoders errors evaluate experiment experts features fitstore "
+    "models paths picks policy runread runview threads train",
+    # from a bundle to a service, and to the next bundle
+    "serve": "bundle errors",
+    "update": "bundle config data errors evaluate experiment experts fitstore policy seeds threads "
+    "train",
+    # what it all costs
+    "bench": "backbone batches config data errors evaluate experiment facts features fitstore "
+    "front losses models objectives packs paths policy records search seeds space spec threads "
+    "train variables",
     # the commands
     "progress": "config run search",
-    "commands": "ablation config data errors paths plots progress report run runread",
+    "commands": "ablation bench bundle compare config confirm data decide errors paths picks picktable "
+    "plot_confirm plots progress report resume run runread serve update",
     "cli": "commands errors",
     "__main__": "cli",
 }
@@ -87,10 +134,14 @@ PYMOO = {"search.algorithms", "decide"}  # the only modules that may know pymoo
 NO_TORCH = {
     *("data", "objectives", "experts", "search", "front", "space", "variables", "config"),
     *("records", "summary", "runread", "runview", "plots", "plot_style", "report"),
-    *("commands", "cli"),
+    *("runfiles", "confirmed", "convergence", "notebook", "bootstrap", "compare", "plot_confirm"),
+    *("commands", "cli", "decide", "picks", "picktable"),
 }
 # What a command that needs none of them must not pay for: imported inside functions alone.
-LATE = {"transformers", "matplotlib", "pandas", "plotly", "pooch", "requests", "huggingface_hub"}
+LATE = {
+    *("transformers", "peft", "matplotlib", "pandas", "plotly", "pooch", "requests"),
+    "huggingface_hub",
+}
 
 
 def name_of(path: Path) -> str:

@@ -13,41 +13,12 @@ import pytest
 import torch
 import transformers
 from numpy.typing import NDArray
+from random_bert import TEXTS, random_bert
 
-from pareto_rec.backbone import DEFAULT, Backbone
+from pareto_rec.backbone import DEFAULT, Backbone, Reading
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.features import equal_lengths
 from pareto_rec.paths import cache_dir
-
-WORDS = ["a", "b", "c", "film", "##s", "the", "of", "war", "love", "(", ")", ":", ",", "1995"]
-TEXTS = [
-    "the film of love",
-    "war",
-    "a b c: films (1995)",
-    "",
-    "love of war, the film",
-    "war",
-    "b a",
-]
-
-
-def random_bert(folder: Path, seed: int = 0) -> Path:
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-    config = transformers.BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=24,
-        max_position_embeddings=20,
-        initializer_range=0.5,  # far from 0, so that layers differ clearly
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        transformers.BertModel(config).save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +91,7 @@ def test_second_call_maps_the_file(
 ) -> None:
     first = backbone.encode(TEXTS, max_length=20)
     again = Backbone.load(folder, backbone.cache)
-    monkeypatch.setattr(Backbone, "_vectors", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(Backbone, "token_states", lambda *_: pytest.fail("computed again"))
     second = again.encode(TEXTS, max_length=20)
     assert (first.cached, second.cached) == (False, True)
     assert first.key == second.key
@@ -297,3 +268,46 @@ def test_minilm_agrees_with_padded_masked_means(tmp_path: Path) -> None:
         found = backbone.encode(texts, cut=cut, cache=tmp_path).states
         np.testing.assert_allclose(found, expected, atol=2e-5)
     assert backbone.state_hash() == before
+
+
+def test_every_depth_comes_from_one_pass(
+    backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = []
+    whole = Backbone.token_states
+    monkeypatch.setattr(
+        Backbone, "token_states", lambda self, *args: passes.append(args[1]) or whole(self, *args)
+    )
+    found = backbone.encode_depths(TEXTS, [2, 0, 1], Reading(max_length=20))
+    assert passes == [[0, 1, 2]]
+    for cut in (0, 1, 2):
+        alone = backbone.encode(TEXTS, cut=cut, max_length=20)
+        assert alone.cached
+        assert alone.key == found[cut].key
+        expected = plain(backbone.folder, TEXTS, cut)
+        np.testing.assert_allclose(alone.states, expected, atol=2e-6)
+    assert len(passes) == 1
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_other_precisions_are_near_and_kept_apart(backbone: Backbone, precision: str) -> None:
+    before = backbone.state_hash()
+    exact = backbone.encode(TEXTS, max_length=20)
+    near = backbone.encode(TEXTS, max_length=20, precision=precision)
+    assert near.key != exact.key
+    assert not np.array_equal(near.states, exact.states)
+    assert np.corrcoef(near.states.ravel(), exact.states.ravel())[0, 1] > 0.98
+    assert backbone.state_hash() == before
+    few = backbone.encode(TEXTS[2:4], max_length=20, precision=precision)
+    np.testing.assert_allclose(few.states, near.states[2:4], atol=0.02)
+
+
+def test_in_int8_a_text_does_not_depend_on_its_batch(backbone: Backbone) -> None:
+    together = backbone.encode(TEXTS, max_length=20, precision="int8").states
+    alone = backbone.encode(TEXTS[4:5], max_length=20, precision="int8").states
+    np.testing.assert_array_equal(alone[0], together[4])
+
+
+def test_an_unknown_precision_is_refused(backbone: Backbone) -> None:
+    with pytest.raises(BadRequestError, match='unknown precision "int4"'):
+        backbone.encode(TEXTS, max_length=20, precision="int4")

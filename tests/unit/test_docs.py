@@ -38,6 +38,7 @@ def test_a_page_is_what_is_generated_now(name: str) -> None:
         ("splits.md", GENERATE.SPLITS),
         ("losses.md", GENERATE.LOSSES),
         ("combine.md", GENERATE.COMBINE),
+        ("pickers.md", GENERATE.PICKERS),
     ],
 )
 def test_every_entry_has_a_section_that_says_something(

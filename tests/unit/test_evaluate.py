@@ -25,13 +25,13 @@ from pareto_rec.evaluate import (
 from pareto_rec.facts import principal_components
 from pareto_rec.fitstore import FitStore
 from pareto_rec.objectives import parse
+from pareto_rec.packs import Trouble, evaluate_pack
 from pareto_rec.policy import Serving
 from pareto_rec.search import Trial
 from pareto_rec.space import Candidate, Real, SearchSpace, Simplex
 from pareto_rec.spec import TrainSpec, train_spec
 from pareto_rec.threads import one_thread
 from pareto_rec.train import Fit
-from pareto_rec.workers import evaluate_pack
 
 STAGE = next_item_stage()
 FIXED = {
@@ -179,21 +179,23 @@ def test_nothing_is_trained_twice(
             other.evaluate([trial(0)])
 
 
-def test_only_what_is_missing_is_trained(
+def test_a_pack_that_lacks_a_fit_is_trained_whole(
     subject: Evaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject.evaluate([trial(0)])
-    trained: list[float] = []
-    real = evaluate.fit
+    """As it was the first time, whatever a kill had left of it; what was stored is replaced."""
+    pack = [trial(0), trial(1, rate=0.01), trial(2, rate=0.005)]
+    whole = subject.evaluate(pack)
+    subject.store.path(whole[-1].fit).unlink()
+    stored: list[str] = []
+    put = subject.store.put
 
-    def counting(specs: list[TrainSpec], *rest: Any, **more: Any) -> list[Fit]:
-        trained.extend(spec.learning_rate for spec in specs)
-        return real(specs, *rest, **more)
+    def noting(fit_id: str, fit: Fit) -> None:
+        stored.append(fit_id)
+        put(fit_id, fit)
 
-    monkeypatch.setattr(evaluate, "fit", counting)
-    records = subject.evaluate([trial(0), trial(1, rate=0.01), trial(2, rate=0.005)])
-    assert trained == [0.01, 0.005]
-    assert [record.train["learning_rate"] for record in records[::3]] == [0.02, 0.01, 0.005]
+    monkeypatch.setattr(subject.store, "put", noting)
+    assert untimed(subject.evaluate(pack)) == untimed(whole)
+    assert stored == [record.fit for record in whole[::3]]  # the one that was lacking comes last
 
 
 def test_a_damaged_fit_is_trained_again_with_the_same_result(subject: Evaluator) -> None:
@@ -217,19 +219,18 @@ def test_a_candidate_that_fails_takes_no_other_with_it(subject: Evaluator) -> No
     assert subject.store.get(records[3].fit) is None
 
 
-def test_whatever_goes_wrong_becomes_records(
+def test_whatever_goes_wrong_is_told_as_trouble(
     subject: Evaluator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def broken(*_: object, **__: object) -> list[Fit]:
-        raise RuntimeError("out of memory\nand a long trace")
+        raise RuntimeError("broken\nand a long trace")
 
     monkeypatch.setattr(evaluate, "fit", broken)
     pack = [trial(0), trial(1, rate=0.01)]
-    records = evaluate_pack(subject, pack, tmp_path)
-    assert [record.id for record in records] == [one.id for t in pack for one in t.candidates]
-    assert {record.status for record in records} == {"failed"}
-    assert {record.reason for record in records} == {"RuntimeError: out of memory"}
-    assert untimed(failed(subject, pack[0], "RuntimeError: out of memory")) == untimed(records[:3])
+    assert evaluate_pack(subject, pack, tmp_path) == Trouble("RuntimeError: broken")
+    records = failed(subject, pack[0], "broken")
+    assert [record.id for record in records] == [one.id for one in pack[0].candidates]
+    assert {(record.status, record.reason) for record in records} == {("failed", "broken")}
 
 
 def nobody_likes_anything() -> Stage:

@@ -15,7 +15,17 @@ from pareto_rec.data import load
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.data.split import split_per_user
 from pareto_rec.errors import BadRequestError
-from pareto_rec.experts import EASE, EXPERTS, ItemKNN, Popularity, cache, ease, expert_scores, knn
+from pareto_rec.experts import (
+    EASE,
+    EXPERTS,
+    ItemKNN,
+    Popularity,
+    cache,
+    ease,
+    expert_scores,
+    knn,
+    stand_ins,
+)
 from pareto_rec.experts.recency import history_matrix, late_weights
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, parse
 from pareto_rec.paths import cache_dir
@@ -65,10 +75,18 @@ def test_ease_ignores_repeats_of_a_pair() -> None:
     np.testing.assert_array_equal(left, right)
 
 
-def test_ease_refuses_a_catalogue_it_cannot_invert(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_catalogue_that_ease_cannot_invert_gets_item_knn(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = log(random_pairs(0))
+    expected = ItemKNN(ease.NEIGHBOURS, tau=3.0).fit(rows, (30, 12))
+    assert stand_ins(["ease", "item_knn"], 12) == {}
     monkeypatch.setattr(ease, "MAX_ITEMS", 11)
-    with pytest.raises(BadRequestError, match="stops at 11 items; this data has 12: use item_knn"):
-        EASE().fit(log(random_pairs(0)), (30, 12))
+    found = EASE(tau=3.0).fit(rows, (30, 12))
+    assert found.tau == 3.0
+    assert isinstance(found.weights, sparse.csr_array)
+    np.testing.assert_array_equal(found.weights.toarray(), expected.weights.toarray())
+    said = stand_ins(["ease", "item_knn"], 12)
+    assert list(said) == ["ease"]
+    assert said["ease"].startswith("item-kNN of 50 neighbours: 12 items are more than the 11 ")
 
 
 def test_ease_without_a_penalty_says_so() -> None:
@@ -79,11 +97,11 @@ def test_ease_without_a_penalty_says_so() -> None:
 
 
 @pytest.mark.parametrize("neighbours", [1, 3, 50])
-@pytest.mark.parametrize("block", [4, 1024])
+@pytest.mark.parametrize("block", [1, 60, 10**6])
 def test_item_knn_against_a_direct_loop(
     monkeypatch: pytest.MonkeyPatch, neighbours: int, block: int
 ) -> None:
-    monkeypatch.setattr(knn, "BLOCK", block)
+    monkeypatch.setattr(knn, "BLOCK_PAIRS", block)
     pairs = random_pairs(3, items=13)
     pairs[:, 4] = False
     people = [set(np.flatnonzero(pairs[:, i])) for i in range(13)]

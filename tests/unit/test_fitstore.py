@@ -186,7 +186,8 @@ def test_the_id_depends_on_every_training_variable() -> None:
     names = [field.name for field in dataclasses.fields(TrainSpec)]
     for name in names:
         default = getattr(TrainSpec(), name)
-        value = OTHER.get(name) or (default * 2 if isinstance(default, int | float) else "other")
+        number = isinstance(default, int | float)
+        value = OTHER.get(name) or ((default * 2 or 1) if number else "other")
         ids.add(store.id(dataclasses.replace(TrainSpec(), **{name: value}), 0))
     assert len(ids) == 1 + len(names)
 

@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from synthetic_run import EXPERTS, NAMES, write_run
+from synthetic_run import EXPERTS, NAMES, write_confirm, write_run
 
 from pareto_rec import plot_style as style
-from pareto_rec.plots import convergence, plot_convergence, plot_front, save_plots
+from pareto_rec.convergence import convergence
+from pareto_rec.plots import plot_convergence, plot_front, save_plots
 from pareto_rec.runread import read_run
 from pareto_rec.runview import Axis, RunView
 
@@ -128,8 +129,8 @@ def test_worthless_corners_do_not_stretch_the_axes(view: RunView) -> None:
     )
     wider = dataclasses.replace(view, baselines=pd.concat([view.baselines, corner]))
     for place in range(3):
-        assert style.limits(wider, place) == style.limits(view, place)
-        low, high = style.limits(view, place)
+        assert style.limits(wider, wider.axes[place]) == style.limits(view, view.axes[place])
+        low, high = style.limits(view, view.axes[place])
         values = view.values(view.front)[:, place]
         assert low < values.min() < values.max() < high
 
@@ -246,3 +247,16 @@ def test_two_objectives_one_minimised_and_no_baselines(tmp_path: Path) -> None:
     assert len(figure.axes) == 1
     assert figure.axes[0].get_ylabel() == "← better   Training seconds [s]"
     assert len(save_plots(view, run)) == 3
+
+
+def test_figures_say_whether_test_data_has_been_opened(tmp_path: Path) -> None:
+    run = write_run(tmp_path, fits=6, sweep=4, rows=4)
+    view = read_run(run)
+    for figure in (plot_front(view), plot_convergence(view)):
+        assert "the test data was not opened" in " ".join(texts(figure).split())
+    write_confirm(run, openings=2)
+    view = read_run(run)
+    for figure in (plot_front(view), plot_convergence(view)):
+        said = " ".join(texts(figure).split())
+        assert "The test data was opened 2 times, first on 2026-01-30" in said
+        assert "not opened" not in said

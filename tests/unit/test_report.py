@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from synthetic_run import write_run
+from scipy.stats import kruskal, spearmanr
+from synthetic_run import NAMES, write_confirm, write_lists, write_run
 
 from pareto_rec.errors import BadRequestError
 from pareto_rec.report import build_report, write_report
 from pareto_rec.report.answer import answer, caveat, choices, failures
+from pareto_rec.report.drives import drives
 from pareto_rec.report.payload import main_variables, payload, script_json
 from pareto_rec.runread import read_run
 from pareto_rec.runview import RunView
@@ -61,7 +63,7 @@ def test_nothing_is_loaded_from_anywhere(page: Page) -> None:
     for tag, attributes in page.elements:
         for name in ("src", "href", "srcset", "action", "data", "poster"):
             value = attributes.get(name)
-            assert value is None or value.startswith("data:"), (tag, name, value)
+            assert value is None or value.startswith(("data:", "#")), (tag, name, value)
     policy = [a["content"] for tag, a in page.elements if tag == "meta" and "content" in a]
     assert any(content and "default-src 'none'" in content for content in policy)
     styles = [page.texts[i] for i, (tag, _) in enumerate(page.elements) if tag == "style"]
@@ -77,6 +79,7 @@ def test_no_place_is_left_to_fill(page: Page) -> None:
 def test_data_round_trips(view: RunView, page: Page) -> None:
     sent = json.loads(page.text_of("run-data"))
     assert sent == payload(view)
+    assert sent["run"] == str(view.path)
     table = pd.DataFrame(sent["front"]["rows"], columns=sent["front"]["columns"])
     assert list(table["id"]) == list(view.front["id"])
     assert list(table["selected"]) == list(view.front["selected"])
@@ -238,5 +241,151 @@ def test_controls_are_told_where_they_were_run(tmp_path: Path) -> None:
     (run / "controls.json").write_text(json.dumps({"controls": [{"says": says}]}))
     assert "<li>With &lt;b&gt; &amp; nothing, the" in build_report(read_run(run))
     (run / "controls.json").write_text("{")
-    with pytest.raises(BadRequestError, match=r"controls\.json is damaged"):
+    with pytest.raises(BadRequestError, match=r"controls\.json, line 1: not valid JSON"):
         read_run(run)
+
+
+def test_drives_agree_with_scipy(view: RunView) -> None:
+    found = {one.name: one for one in drives(view)}
+    rows = view.records[view.records["status"] == "ok"]
+    for place, name in enumerate(NAMES):  # a serving variable over records
+        expected = spearmanr(rows["serve.mmr"], rows[name]).statistic
+        assert found["serve.mmr"].strengths[place] == pytest.approx(expected)
+    assert found["serve.mmr"].cases == len(rows)
+    ranked = rows.assign(rank=rows["ndcg@10"].rank()).groupby("fit")
+    fits = pd.DataFrame(
+        {
+            "rank": ranked["rank"].mean(),
+            "rate": ranked["train.learning_rate"].first(),
+            "model": ranked["train.model"].first(),
+        }
+    )
+    rate, model = found["train.learning_rate"], found["train.model"]
+    assert rate.cases == model.cases == len(fits)
+    assert rate.strengths[0] == pytest.approx(spearmanr(fits["rate"], fits["rank"]).statistic)
+    groups = [group["rank"] for _, group in fits.groupby("model")]
+    test = kruskal(*groups)  # H = (cases - 1) eta^2
+    assert model.strengths[0] == pytest.approx((test.statistic / (len(fits) - 1)) ** 0.5)
+    assert (model.strengths[0] > model.chance) == (test.pvalue < 0.05)
+    assert not model.ordered
+    assert rate.ordered
+
+
+def test_the_strongest_drive_comes_first_and_what_does_not_vary_is_left_out(view: RunView) -> None:
+    records = view.records.assign(
+        **{"serve.made": -view.records["ild@10"], "serve.same": 3.0, "train.layers": 2.0}
+    )
+    found = drives(dataclasses.replace(view, records=records))
+    assert found[0].name == "serve.made"
+    assert found[0].strengths[NAMES.index("ild@10")] == pytest.approx(-1.0)
+    assert not {"serve.same", "train.layers", "serve.depth"} & {one.name for one in found}
+    page = build_report(dataclasses.replace(view, records=records))
+    assert "serve.<wbr>made" in page
+    assert "\N{MINUS SIGN}1.00" in page
+
+
+def test_a_variable_counts_where_it_is_active(view: RunView) -> None:
+    layers = view.records["generation"].where(view.records["train.layers"].notna())
+    records = view.records.assign(**{"train.layers": layers})
+    (one,) = [
+        one for one in drives(dataclasses.replace(view, records=records)) if "layers" in one.name
+    ]
+    active = records[(records["status"] == "ok") & records["train.layers"].notna()]
+    assert one.cases == active["fit"].nunique() < records["fit"].nunique()
+
+
+@pytest.fixture
+def confirmed(tmp_path: Path) -> Path:
+    run = write_run(tmp_path / "run", fits=8, sweep=5, rows=31)
+    write_confirm(run, baseline_share=0.5)
+    return run
+
+
+def test_confirmed_results_stand_in_the_first_paragraph(confirmed: Path) -> None:
+    view = read_run(confirmed)
+    page = Page(build_report(view))
+    text = page.text_of("answer")
+    assert text.index("hypervolume") < text.index("keeps 1.40 [1.10, 1.70] times")
+    assert "On test data no baseline wins anywhere" in text
+    assert "dominated by <another>" not in text
+    assert "None of its points is dominated by <another>." in page.texts.values()
+    assert "was opened once, on 2026-01-31" in caveat(view)
+    assert "was not opened" not in caveat(view)
+    shown = " ".join(page.texts.values())
+    assert "2.10 [1.80, 2.40]" in shown  # hypervolume on test
+    assert "57% [17%, 97%]" in shown
+    sent = json.loads(page.text_of("run-data"))["confirmed"]
+    assert sent["stages"] == ["validation", "test"]
+    chosen = view.front[view.front["selected"]]
+    assert set(sent["points"]) == set(chosen["id"])
+    first = chosen.iloc[0]
+    seen = first["ndcg@10"]
+    assert sent["points"][first["id"]]["test"]["ndcg@10"] == pytest.approx(
+        [0.9 * seen, 0.89 * seen, 0.91 * seen], rel=1e-6
+    )
+    assert {row["front"] for row in sent["baselines"]} == {"ease-recent"}
+
+
+def test_a_baseline_that_wins_on_test_data_is_named_at_once(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", fits=8, sweep=5, rows=31)
+    path = write_confirm(run, baseline_share=3.0)
+    text = " ".join(answer(read_run(run)))
+    assert "Baselines win in places on test data" in text
+    assert "(ease-recent " in text
+    infeasible = json.loads(path.read_text())
+    for point in infeasible["points"]:
+        point["feasible"] = point["front"] == "search"
+    path.write_text(json.dumps(infeasible))
+    assert "No feasible point of a baseline" in " ".join(answer(read_run(run)))
+
+
+def test_opening_test_data_twice_is_said(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", fits=4, sweep=5, rows=9)
+    path = write_confirm(run, openings=3)
+    assert "was opened 3 times, first on 2026-01-29" in caveat(read_run(run))
+    begun = {"status": "begun", "opened": [{"at": "2026-02-01T08:00:00+00:00"}]}
+    path.write_text(json.dumps(begun))
+    view = read_run(run)
+    assert "opened once, on 2026-02-01; confirm did not come to its end" in caveat(view)
+    assert payload(view)["confirmed"] is None
+    assert 'id="confirmed"' not in build_report(view)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("confirm.json", "{"),
+        ("confirm.json", "[]"),
+        ("confirm.json", '{"status": "finished", "opened": [{"at": "2026"}]}'),
+        ("lists.json", '{"users": [], "items": {}}'),
+        (
+            "lists.json",
+            '{"users": [{"id": "1", "history": 3, "last": ["7"], "held_out": []}], '
+            '"items": {}, "lists": {}}',
+        ),
+    ],
+)
+def test_a_damaged_file_of_a_later_command_is_one_line(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    run = write_run(tmp_path / "run", fits=3, sweep=3, rows=4)
+    (run / name).write_text(content)
+    with pytest.raises(BadRequestError, match=name) as raised:
+        read_run(run)
+    assert "\n" not in str(raised.value)
+
+
+def test_lists_are_sent_where_the_run_has_them(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", fits=3, sweep=3, rows=4)
+    assert payload(read_run(run))["lists"] is None
+    path = write_lists(run)
+    page = Page(build_report(read_run(run)))
+    assert json.loads(page.text_of("run-data"))["lists"] == json.loads(path.read_text())
+
+
+def test_a_real_runs_size_stays_below_six_megabytes(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", fits=144, sweep=24)
+    write_lists(run, users=6)
+    view = read_run(run)
+    assert len(view.records) > 3_200
+    assert write_report(view, run).stat().st_size < 6_000_000

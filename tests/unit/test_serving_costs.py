@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from random_bert import random_bert
 
 from pareto_rec import costs, latency
 from pareto_rec.backbone import Backbone
@@ -220,6 +221,17 @@ def test_the_first_measurement_stands_and_a_damaged_one_does_not(tmp_path: Path)
     assert list(tmp_path.iterdir()) == [path]
 
 
+class Same(costs.Encoders):
+    """One encoder whatever is asked for."""
+
+    def __init__(self, encoder: costs.Encoder) -> None:
+        self.encoder = encoder
+
+    def of(self, spec: TrainSpec) -> costs.Encoder:
+        del spec
+        return self.encoder
+
+
 def test_text_in_the_path_is_counted_and_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,13 +245,7 @@ def test_text_in_the_path_is_counted_and_measured(
     assert made.supplies.costs.latencies is not None
     made.supplies = dataclasses.replace(
         made.supplies,
-        costs=dataclasses.replace(
-            made.supplies.costs,
-            encoder=encoder,
-            latencies=dataclasses.replace(
-                made.supplies.costs.latencies, encode=encoder.encode, encoder=encoder.key
-            ),
-        ),
+        costs=dataclasses.replace(made.supplies.costs, encoders=Same(encoder)),
     )
     more = made.measure(made.scorers, [Serving({"popularity": 1.0})])[0].objectives
     assert more["parameters"] - plain["parameters"] == 1000
@@ -338,7 +344,8 @@ def test_every_objective_can_be_measured_on_every_split(
     assert found.reason is None
     recorded = [name for name in NAMES if parse(name).recorded]
     missing = set(recorded) - set(found.objectives)
-    assert missing <= ({"tail_ndcg@10"} if kind == "cold_items" else set()), missing
+    unknown = {"tail_ndcg@10"} if kind == "cold_items" else {"cold_ndcg@10"}
+    assert missing <= unknown, missing
     assert all(math.isfinite(value) for value in found.objectives.values())
     asked = np.unique(made.stage.held_out.user)
     outcome = made.outcome(
@@ -372,3 +379,24 @@ def test_a_prediction_that_experts_do_not_make_is_left_out(tmp_path: Path) -> No
 def test_an_unknown_split_is_refused_before_any_work() -> None:
     with pytest.raises(BadRequestError, match='unknown kind of split "global"'):
         split(dataset(), "global", validation=0.1, test=0.1, seed=0)
+
+
+def test_each_way_of_reading_has_an_encoder_of_its_own(tmp_path: Path) -> None:
+    backbone = Backbone.load(random_bert(tmp_path / "bert"), tmp_path)
+    made = costs.Encoders(backbone, max_length=12, cut=None, device="cpu")
+    whole, early = made.of(TrainSpec()), made.of(TrainSpec(exit_layer=1))
+    assert early.flops < whole.flops
+    assert early.parameters < whole.parameters
+    assert made.of(TrainSpec(text_length=6)).flops < whole.flops
+    assert made.of(TrainSpec(exit_layer=2)) is whole  # which are all
+    assert made.of(TrainSpec(tuned_layers=1)) is whole  # what was learnt is merged
+    coarse = [made.of(TrainSpec(encoder_precision=one)) for one in ("int8", "bfloat16")]
+    mixed = made.of(TrainSpec(encoder_precision="int8", tuned_layers=1))
+    assert len({one.key for one in (whole, early, *coarse, mixed)}) == 5
+    text = "war, the film of love"
+    expected = np.asarray(whole.encode(text))
+    for one, layers, precision in ((early, 1, "float32"), (coarse[0], 2, "int8")):
+        found = np.asarray(one.encode(text))
+        same = backbone.encode([text], max_length=12, cut=layers, precision=precision).states
+        np.testing.assert_allclose(found, same, atol=1e-5)
+    assert 0 < np.abs(np.asarray(mixed.encode(text)) - expected).max() < 0.2

@@ -19,7 +19,7 @@ from pareto_rec.models.scoring import catalogue_scores
 from pareto_rec.optimiser import StackedAdamW, schedule
 from pareto_rec.spec import TrainSpec, pack_key
 from pareto_rec.threads import one_thread
-from pareto_rec.train import Fit, Monitor, fit
+from pareto_rec.train import Fit, Monitor, Relevance, fit
 
 STAGE = next_item_stage()
 DATA = train_data(STAGE)
@@ -328,7 +328,7 @@ def learnt(model: str, **changes: Any) -> float:
         torch.tensor([spec.temperature]),
         liked=False,
     )
-    value = MONITOR(scores[0])
+    value = MONITOR(Relevance.whole(scores[0]))
     assert value == pytest.approx(max(seen for _, seen in one.curve), abs=1e-6)
     return value
 
@@ -389,8 +389,8 @@ def test_early_stopping_keeps_the_best_and_stops() -> None:
     spec = spec_of("attention_pooling", steps=40, patience=2)
     seen: list[torch.Tensor] = []
 
-    def recording(scores: torch.Tensor) -> float:
-        seen.append(scores.clone())
+    def recording(relevance: Relevance) -> float:
+        seen.append(torch.cat([scores for _, scores in relevance.parts()]))
         return (0.1, 0.5, 0.4, 0.5)[len(seen) - 1]
 
     [kept] = fit([spec], [0], DATA, recording, pack_size=1)
@@ -423,8 +423,9 @@ def test_one_candidate_stops_while_another_goes_on() -> None:
 
     truth = torch.from_numpy(STAGE.held_out.item)
 
-    def value(scores: torch.Tensor) -> float:
+    def value(relevance: Relevance) -> float:
         """Log-likelihood: stays for the one that does not move, rises for the other."""
+        scores = torch.cat([scores for _, scores in relevance.parts()])
         return float(torch.log_softmax(scores, -1)[torch.arange(len(truth)), truth].mean())
 
     still, moving = fit(specs, [0, 0], DATA, value, pack_size=2)

@@ -1,0 +1,298 @@
+"""Hypervolume against seconds: this search, and Optuna's samplers on the same evaluator."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec import front
+from pareto_rec.bench.measure import Result, Row
+from pareto_rec.bench.task import Problem, problem
+from pareto_rec.errors import BadRequestError
+from pareto_rec.packs import packs_of
+from pareto_rec.paths import cache_dir
+from pareto_rec.records import Record
+from pareto_rec.search import Failure, Searcher, Trial, sweep
+from pareto_rec.search import Result as SearchResult
+from pareto_rec.seeds import child_seed, generator
+from pareto_rec.space import Candidate
+from pareto_rec.threads import one_thread
+from pareto_rec.variables import Choice
+
+Curve = list[tuple[float, list[Record]]]  # seconds at which records were there
+Method = Callable[[Problem, int, int], Iterator[list[Record]]]
+
+POPULATION = 16  # of both genetic searches
+OURS, RIVAL = "this search", "Optuna NSGA-II"
+
+
+def this_search(given: Problem, fits: int, seed: int) -> Iterator[list[Record]]:
+    """Generations of packs, as `pareto-rec search` makes them; records of each pack."""
+    searcher = Searcher(given.made.space, given.goals, given.made.settings, seed=seed)
+    done = 0
+    while done < fits:
+        results: dict[str, SearchResult] = {}
+        trials = searcher.ask()[: fits - done]
+        for pack in packs_of(trials, given.evaluator, given.made.config.train.pack_size):
+            records = given.evaluator.evaluate(pack)
+            results.update((record.id, result_of(record)) for record in records)
+            yield records
+        done += len(trials)
+        if done < fits:
+            searcher.tell(results)
+
+
+def result_of(record: Record) -> SearchResult:
+    """What a search is told of a record."""
+    return record.objectives if record.status == "ok" else Failure(record.reason or "failed")
+
+
+def with_optuna(make: Callable[[Any, int], Any]) -> Method:
+    """A search by one of Optuna's samplers: one fit at a time, the same sweep around it."""
+
+    def search(given: Problem, fits: int, seed: int) -> Iterator[list[Record]]:
+        optuna = import_optuna()
+        own = _distributions(given, optuna)
+        sampler = make(optuna.samplers, child_seed(seed, "optuna") % 2**32)
+        directions = ["maximize" if goal.maximise else "minimize" for goal in given.goals]
+        study = optuna.create_study(directions=directions, sampler=sampler)
+        known: list[tuple[NDArray[np.float64], Record]] = []
+        for index in range(fits):
+            asked = study.ask(own)
+            cube = _cube(given, asked.params)
+            candidates, cubes = _with_sweep(given, cube, known, seed, index)
+            records = given.evaluator.evaluate([Trial(index, 0, 0, tuple(candidates))])
+            known = _front(given, [*known, *zip(cubes, records, strict=True)])
+            if records[0].status == "ok":
+                _tell(given, study, asked, records[0])
+            else:
+                study.tell(asked, state=optuna.trial.TrialState.FAIL)
+            yield records
+
+    return search
+
+
+METHODS: Mapping[str, Method] = {
+    OURS: this_search,
+    RIVAL: with_optuna(lambda s, seed: s.NSGAIISampler(population_size=POPULATION, seed=seed)),
+    "Optuna TPE": with_optuna(lambda s, seed: s.TPESampler(seed=seed)),
+    "random": with_optuna(lambda s, seed: s.RandomSampler(seed=seed)),
+}
+
+
+def import_optuna() -> Any:
+    """Optuna, quiet.
+
+    Raises:
+        BadRequestError: If it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise BadRequestError(
+            'this benchmark needs Optuna: pip install "pareto_rec[optuna]"'
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _distributions(given: Problem, optuna: Any) -> dict[str, Any]:
+    """The coordinates of the unit cube; options stay options."""
+    space, kinds = given.made.space, dict(given.made.space.discrete)
+    found: dict[str, Any] = {}
+    for axis in range(space.dimension):
+        kind = kinds.get(axis)
+        if isinstance(kind, Choice):
+            choices = list(range(len(kind.options)))
+            found[f"{axis:03d}"] = optuna.distributions.CategoricalDistribution(choices)
+        else:
+            found[f"{axis:03d}"] = optuna.distributions.FloatDistribution(0.0, 1.0)
+    return found
+
+
+def _cube(given: Problem, params: Mapping[str, float]) -> NDArray[np.float64]:
+    kinds = dict(given.made.space.discrete)
+    cube = np.array([params[name] for name in sorted(params)], dtype=np.float64)
+    for axis, kind in kinds.items():
+        if isinstance(kind, Choice):
+            cube[axis] = (cube[axis] + 0.5) / len(kind.options)
+    return cube
+
+
+def _tell(given: Problem, study: Any, asked: Any, record: Record) -> None:
+    """Values and constraints; above 0 is a violation."""
+    for goal in given.goals:
+        if goal.at_least is not None:
+            asked.set_constraint(goal.name, goal.at_least - record.objectives[goal.name])
+    study.tell(asked, [record.objectives[goal.name] for goal in given.goals])
+
+
+def _with_sweep(
+    given: Problem,
+    cube: NDArray[np.float64],
+    known: Sequence[tuple[NDArray[np.float64], Record]],
+    seed: int,
+    index: int,
+) -> tuple[list[Candidate], list[NDArray[np.float64]]]:
+    """The candidate and its sweep, proposed as this search proposes them."""
+    space, settings = given.made.space, given.made.settings
+    head, own = np.split(cube, [space.train_dimension])
+    pool = np.array([one[space.train_dimension :] for one, _ in known]).reshape(-1, len(own))
+    rng, more = generator(seed, "sweep", index), settings.sweep - 1
+    shift = space.train_dimension
+    points = sweep.proposals(
+        sweep.quasi_random(more, len(own), rng),
+        own[None],
+        pool,
+        copied=settings.copied,
+        varied=settings.varied,
+        axes=[(axis - shift, kind) for axis, kind in space.discrete if axis >= shift],
+        rng=rng,
+    )
+    first = space.decode(cube)
+    candidates, cubes, taken = [first], [cube], {first.id}
+    for point in islice(points, 8 * more):
+        one = Candidate(first.train, space.decode_serve(point, first.train))
+        if one.id not in taken and len(candidates) <= more:
+            taken.add(one.id)
+            candidates.append(one)
+            cubes.append(np.concatenate([head, point]))
+    return candidates, cubes
+
+
+def _front(
+    given: Problem, known: list[tuple[NDArray[np.float64], Record]]
+) -> list[tuple[NDArray[np.float64], Record]]:
+    kept = [pair for pair in known if given.feasible(pair[1])]
+    values = np.array([[r.objectives[goal.name] for goal in given.goals] for _, r in kept])
+    up = [goal.maximise for goal in given.goals]
+    keep = front.non_dominated(values.reshape(len(kept), len(up)), maximise=up)
+    return [pair for pair, stays in zip(kept, keep, strict=True) if stays]
+
+
+def traced(given: Problem, method: Method, fits: int, seed: int) -> list[tuple[float, float]]:
+    """Seconds and hypervolume x 1000 after every fit; the clock stops while that is computed.
+
+    Nothing is remembered from earlier searches: fits are trained anew.
+    """
+    curve: list[tuple[float, float]] = []
+    everything: list[Record] = []
+    with tempfile.TemporaryDirectory() as folder, one_thread():
+        given.fresh(Path(folder))
+        steps = method(given, fits, seed)
+        spent, began = 0.0, time.perf_counter()
+        for records in steps:
+            spent += time.perf_counter() - began
+            everything += [replace(record, timing={}) for record in records]
+            curve.append((spent, given.hypervolume(everything)))
+            began = time.perf_counter()
+    return curve
+
+
+def run(*, quick: bool, given: Problem | None = None, fits: int = 0, seeds: int = 0) -> Result:
+    """All methods, all seeds, in turn.
+
+    Args:
+        quick: One seed and few fits.
+        given: The experiment; None for the one of all benchmarks.
+        fits: Fits per search; 0 for the usual.
+        seeds: Searches per method; 0 for the usual.
+    """
+    given = given or problem(cache_dir(), population=4 if quick else POPULATION)
+    fits, seeds = fits or (12 if quick else 96), seeds or (1 if quick else 5)
+    checked = _check(given)
+    curves: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in METHODS}
+    for seed in range(seeds):
+        for name, method in METHODS.items():
+            curves[name].append(traced(given, method, fits, seed))
+    rows = [_row(name, curves) for name in METHODS]
+    notes = [
+        f"{seeds} seeds of {fits} fits, {given.made.settings.sweep} serving settings each; one "
+        "process, one thread, no fit remembered. Hypervolume x 1000, median (quartiles).",
+        "All methods share evaluator and sweep: Optuna's samplers are told the candidate that they "
+        "asked for, and the sweep around it counts for the hypervolume as it does here.",
+    ]
+    return Result("searches", checked, rows, notes, {"searches.png": _picture(curves)})
+
+
+def _check(given: Problem) -> str:
+    """Both ways into the evaluator give the same records for the same candidate.
+
+    Raises:
+        AssertionError: If they do not.
+    """
+    space, kinds = given.made.space, dict(given.made.space.discrete)
+    point = generator(0, "check").random(space.dimension)
+    params = {
+        f"{axis:03d}": kind.options.index(kind.from_cube(point[axis : axis + 1]))
+        if isinstance(kind := kinds.get(axis), Choice)
+        else float(value)
+        for axis, value in enumerate(point)
+    }
+    if space.decode(_cube(given, params)).id != space.decode(point).id:
+        raise AssertionError("Optuna's coordinates decode to another candidate")
+    return "a point of the unit cube is the same candidate for every method"
+
+
+def seconds_to(curve: Sequence[tuple[float, float]], target: float) -> float:
+    """Seconds until a curve reaches a hypervolume; infinite if it never does."""
+    return next((seconds for seconds, volume in curve if volume >= target), float("inf"))
+
+
+def _row(name: str, curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]]) -> Row:
+    final = np.array([curve[-1][1] for curve in curves[name]])
+    spent = np.array([curve[-1][0] for curve in curves[name]])
+    low, middle, high = np.quantile(final, [0.25, 0.5, 0.75])
+    targets = [curve[-1] for curve in curves[RIVAL]]
+    shares = [
+        seconds_to(curve, volume) / seconds
+        for curve, (seconds, volume) in zip(curves[name], targets, strict=True)
+    ]
+    return {
+        "method": name,
+        "final hypervolume": f"{middle:.3f} ({low:.3f}-{high:.3f})",
+        "seconds": round(float(np.median(spent)), 1),
+        f"share of {RIVAL}'s seconds to its final hypervolume": f"{np.median(shares):.2f}",
+    }
+
+
+def _picture(curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]]) -> bytes:
+    """Medians and quartiles over seeds, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    longest = max(curve[-1][0] for runs in curves.values() for curve in runs)
+    grid = np.linspace(0, longest, 200)
+    for name, runs in curves.items():
+        table = np.array([_at(curve, grid) for curve in runs])
+        low, middle, high = np.quantile(table, [0.25, 0.5, 0.75], axis=0)
+        end = float(np.median([curve[-1][0] for curve in runs]))
+        shown = grid <= end
+        (line,) = axes.plot(grid[shown], middle[shown], label=name)
+        axes.fill_between(
+            grid[shown], low[shown], high[shown], color=line.get_color(), alpha=0.2, linewidth=0
+        )
+    axes.set(xlabel="seconds", ylabel="hypervolume x 1000", xlim=(0, None), ylim=(0, None))
+    axes.legend()
+    axes.grid(alpha=0.3)
+    target = BytesIO()
+    figure.savefig(target, format="png", dpi=120)
+    return target.getvalue()
+
+
+def _at(curve: Sequence[tuple[float, float]], grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    seconds, volumes = np.array(curve).T
+    place = np.searchsorted(seconds, grid, "right") - 1
+    return np.where(place >= 0, volumes[np.maximum(place, 0)], 0.0)

@@ -1,0 +1,47 @@
+"""The exported, self-contained, deployable form of an operating point or of a whole front.
+
+Names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pareto_rec.bundle.answers import NewItem, Recommendation, Recommended, Request
+    from pareto_rec.bundle.bundle import Bundle
+    from pareto_rec.bundle.parts import About, Parts, PointAbout
+    from pareto_rec.bundle.store import read_parts, write_bundle
+
+_PLACES = {
+    "About": "parts",
+    "Bundle": "bundle",
+    "NewItem": "answers",
+    "Parts": "parts",
+    "PointAbout": "parts",
+    "Recommendation": "answers",
+    "Recommended": "answers",
+    "Request": "answers",
+    "read_parts": "store",
+    "write_bundle": "store",
+}
+
+__all__ = [
+    "About",
+    "Bundle",
+    "NewItem",
+    "Parts",
+    "PointAbout",
+    "Recommendation",
+    "Recommended",
+    "Request",
+    "read_parts",
+    "write_bundle",
+]
+
+
+def __getattr__(name: str) -> Any:  # what a name stands for differs from name to name
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

@@ -1,0 +1,297 @@
+"""A bundle in memory: the lists of people, by operating point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec.bundle.answers import (
+    NewItem,
+    Recommendation,
+    Recommended,
+    Request,
+    Source,
+)
+from pareto_rec.bundle.parts import FORMS, About, Parts
+from pareto_rec.bundle.prefer import preferred
+from pareto_rec.bundle.scoring import Engine, Form, Known, TorchForm, known_people
+from pareto_rec.bundle.store import read_parts
+from pareto_rec.bundle.texts import Texts, with_new_items
+from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.policy import recommend
+
+CHUNK = 256  # people scored at a time
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request, resolved."""
+
+    request: Request
+    point: str
+    known: Known
+    names: tuple[tuple[str, str], ...]  # id and title of every item of the history
+    source: Source
+    notes: tuple[str, ...]
+
+
+class Bundle:
+    """A recommender that is ready to serve. It never changes; threads may share it."""
+
+    def __init__(self, parts: Parts, form: str = "fp32", folder: Path | None = None) -> None:
+        """Prepare everything that does not depend on people; see :meth:`load` and :meth:`of`."""
+        self.parts, self.form, self.folder = parts, form, folder
+        self.engine = Engine(parts, self._form())
+        self._items = {id_: place for place, id_ in enumerate(parts.items.ids)}
+        self._users = {id_: place for place, id_ in enumerate(parts.users.ids)}
+        self._people = known_people(parts)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, form: str = "fp32", verify: bool = True) -> Bundle:
+        """Load a bundle from disk; arrays are mapped, so that processes share them.
+
+        Args:
+            folder: What `pareto-rec export` wrote.
+            form: ``"fp32"``, or ``"onnx"`` or ``"int8"`` where the bundle has them.
+            verify: Whether every file is read and compared with its checksum.
+
+        Raises:
+            BadRequestError: If it is no bundle, anything in it is not as it was written, or it does
+                not have the form.
+        """
+        folder = Path(folder)
+        return cls(read_parts(folder, verify=verify), form, folder)
+
+    @classmethod
+    def of(cls, parts: Parts) -> Bundle:
+        """A bundle without a folder."""
+        return cls(parts)
+
+    def _form(self) -> Form:
+        if self.form not in FORMS:
+            raise unknown("form", self.form, FORMS)
+        if self.form == "fp32":
+            return TorchForm(self.parts)
+        if self.folder is None or self.form not in self.about.forms:
+            raise BadRequestError(
+                f'this bundle has no form "{self.form}"; it has {", ".join(self.about.forms)}: '
+                "export it with --onnx or --int8"
+            )
+        from pareto_rec.bundle.onnx_form import OnnxForm
+
+        return OnnxForm(self.parts, self.folder, quantised=self.form == "int8")
+
+    @property
+    def about(self) -> About:
+        """What the bundle says of itself."""
+        return self.parts.about
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return self.about.experiment
+
+    @cached_property
+    def version(self) -> str:
+        """What changes with any of its files; empty for one without a folder."""
+        from pareto_rec.bundle.files import MANIFEST, read_json
+
+        return "" if self.folder is None else str(read_json(self.folder / MANIFEST)["version"])
+
+    @property
+    def points(self) -> list[str]:
+        """Ids of its operating points."""
+        return [point.id for point in self.about.points]
+
+    @property
+    def objectives(self) -> list[str]:
+        """Names of the objectives that every point has a value of."""
+        points = self.about.points
+        names = [one.name for one in self.about.objectives]
+        return [name for name in names if all(name in point.objectives for point in points)]
+
+    def front(self) -> list[dict[str, Any]]:
+        """Its operating points as plain values, one row each."""
+        kept = {"id", "selected", "picked", "objectives", "intervals", "serving", "forms"}
+        return [
+            {**point.model_dump(include=kept), "default": point.id == self.about.default}
+            for point in self.about.points
+        ]
+
+    @cached_property
+    def texts(self) -> Texts:
+        """Encodes texts; the encoder is loaded when the first is."""
+        return Texts(self.parts)
+
+    def choose(self, point: str | None = None, prefer: Mapping[str, float] | None = None) -> str:
+        """Id of the point that a request asks for.
+
+        Raises:
+            BadRequestError: If there is none, or both are given.
+        """
+        if point is not None and prefer is not None:
+            raise BadRequestError("give point or prefer, not both")
+        if prefer is not None:
+            return preferred(self.about, prefer)
+        return self.about.default if point is None else self.about.point(point).id
+
+    def recommend(
+        self,
+        user: str | None = None,
+        history: Sequence[str | NewItem] | None = None,
+        *,
+        k: int = 10,
+        point: str | None = None,
+        prefer: Mapping[str, float] | None = None,
+        explain: bool = False,
+    ) -> Recommendation:
+        """The list of one person; see `Request`.
+
+        Raises:
+            BadRequestError: If neither user nor history is given, or anything asked for is not
+                there.
+        """
+        return self.recommend_many([Request(user, history, k, point, prefer, explain)])[0]
+
+    def recommend_many(self, requests: Sequence[Request]) -> list[Recommendation]:
+        """The lists of several people; those of one point and length are scored together.
+
+        Raises:
+            BadRequestError: As :meth:`recommend`; then none is answered.
+        """
+        asked = [self._resolve(request) for request in requests]
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for place, one in enumerate(asked):
+            key = (one.point, one.request.k, one.source == "popularity")
+            groups.setdefault(key, []).append(place)
+        found: dict[int, Recommendation] = {}
+        for places in groups.values():
+            for begin in range(0, len(places), CHUNK):
+                part = places[begin : begin + CHUNK]
+                found |= dict(zip(part, self._answer([asked[p] for p in part]), strict=True))
+        return [found[place] for place in range(len(requests))]
+
+    def _answer(self, asked: Sequence[_Asked]) -> list[Recommendation]:
+        """Answers to requests of one point and length, all with a history or all without."""
+        people, first = [one.known for one in asked], asked[0]
+        if first.source == "popularity":
+            scorers, serving = self.engine.popular(people, self.parts.serving(first.point))
+        else:
+            scorers, serving = self.engine.of_point(people, first.point)
+        lists, scores = recommend(scorers, [serving], k=first.request.k)
+        answers = []
+        for place, one in enumerate(asked):
+            answer = self._said(one, lists[0, place], scores[0, place])
+            if one.request.explain:
+                from pareto_rec.bundle.explain import explained
+
+                kept = lists[0, place][lists[0, place] >= 0]
+                answer = explained(self.engine, answer, one.known, one.names, kept, serving)
+            answers.append(answer)
+        return answers
+
+    def _said(
+        self, one: _Asked, items: NDArray[np.int64], scores: NDArray[np.float32]
+    ) -> Recommendation:
+        table, notes = self.parts.items, one.notes
+        shown = [(int(i), float(s)) for i, s in zip(items, scores, strict=True) if i >= 0]
+        if len(shown) < one.request.k:
+            notes = (*notes, f"only {len(shown)} items are left that are not in the history")
+        listed = tuple(Recommended(table.ids[i], table.titles[i], score) for i, score in shown)
+        return Recommendation(listed, one.point, one.source, notes)
+
+    def _resolve(self, request: Request) -> _Asked:
+        if request.user is None and request.history is None:
+            raise BadRequestError("give a user or a history (it may be empty)")
+        k, most = request.k, len(self.parts.items)
+        if isinstance(k, bool) or int(k) != k or not 1 <= k <= most:
+            raise BadRequestError(f"k = {k!r} must be a whole number from 1 to {most}")
+        point = self.choose(request.point, request.prefer)
+        notes: list[str] = []
+        items = np.empty(0, dtype=np.int64)
+        if request.user is not None and request.user in self._users:
+            items = self._people[self._users[request.user]].items
+        elif request.user is not None:
+            notes.append(f'user "{request.user}" is not known')
+        known = bool(len(items))
+        reads = self.form == "fp32" and self.parts.network(point) not in self.parts.own_vectors
+        given, vectors, names = self._history(request.history or (), notes, reads=reads)
+        titles = self.parts.items
+        all_names = [(titles.ids[i], titles.titles[i]) for i in items.tolist()] + names
+        items = np.concatenate([items, given])
+        source: Source = "user" if known else "history" if len(items) else "popularity"
+        if source == "popularity":
+            notes.append("no history to go by: the most popular items")
+        elif not known and request.user is not None:
+            notes.append("answered from the history given")
+        return _Asked(request, point, Known(items, vectors), tuple(all_names), source, tuple(notes))
+
+    def _history(
+        self, history: Sequence[str | NewItem], notes: list[str], *, reads: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32] | None, list[tuple[str, str]]]:
+        """Places of the given items, vectors of those outside the catalogue, and names of all.
+
+        Notes are added to; `reads` says whether texts can be read.
+        """
+        if isinstance(history, str):
+            raise BadRequestError("a history is a list of item ids, not one text")
+        places: list[int] = []
+        names: list[tuple[str, str]] = []
+        texts: list[str] = []
+        lost: list[str] = []
+        for one in history:
+            item = NewItem(one) if isinstance(one, str) else one
+            text = item.text or item.title
+            if item.id in self._items:
+                places.append(self._items[item.id])
+                names.append((item.id, self.parts.items.titles[places[-1]]))
+            elif text and reads:
+                places.append(len(self.parts.items) + len(texts))
+                names.append((item.id, item.title or item.id))
+                texts.append(text)
+            else:
+                lost.append(item.id)
+        if lost:
+            shown = ", ".join(f'"{id_}"' for id_ in lost[:5]) + (", ..." if len(lost) > 5 else "")
+            notes.append(f"left out of the history, not in the catalogue: {shown}")
+        if texts:
+            notes.append(f"{len(texts)} item(s) of the history were read from their text")
+        vectors = self.texts.vectors(texts) if texts else None
+        return np.array(places, dtype=np.int64), vectors, names
+
+    def with_items(self, items: Sequence[NewItem]) -> Bundle:
+        """A bundle in which items are added or changed; this one stays as it is.
+
+        An added item is scored from its text alone (no one has met it, experts give it 0); a
+        changed one keeps what was learnt of it, with its new text, title and categories. What is
+        neither given nor new stays. The new bundle is in memory only and has no ONNX forms.
+
+        Raises:
+            BadRequestError: If an item has no text, or a category that the bundle does not know.
+        """
+        if self.form != "fp32":
+            raise BadRequestError(
+                f'the form "{self.form}" serves the catalogue of its export; '
+                'load "fp32" to add items'
+            )
+        parts = with_new_items(self.parts, items, self.texts)
+        about = parts.about.model_copy(update={"forms": ["fp32"]})
+        changed = Bundle(replace(parts, about=about))
+        changed.folder = self.folder
+        changed.__dict__["texts"] = self.texts
+        return changed
+
+    def top(self, k: int, point: str | None = None) -> NDArray[np.int64]:
+        """Lists of every known user, as places in the catalogue ``[users, k]``; -1 pads."""
+        chosen, found = self.choose(point), []
+        for begin in range(0, len(self._people), CHUNK):
+            people = self._people[begin : begin + CHUNK]
+            scorers, serving = self.engine.of_point(people, chosen)
+            found.append(recommend(scorers, [serving], k=k)[0][0])
+        return np.concatenate(found)

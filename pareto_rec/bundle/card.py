@@ -1,0 +1,262 @@
+"""The model card: what a person should know before serving a bundle."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+from pareto_rec.bundle.parts import About, ObjectiveAbout, Parts, PointAbout
+
+_SHOWN = 20  # points in the table of a whole front
+
+
+def card_of(parts: Parts) -> str:
+    """README.md of a bundle: a metadata header, then what it is, where it lies and its limits."""
+    about, config = parts.about, tomllib.loads(parts.config)
+    sections = [
+        _header(about, config),
+        f"# {about.experiment}: {_what(about)}",
+        about.question,
+        _use(about),
+        _data(parts, config),
+        _objectives(about),
+        _forms(about),
+        _front(about),
+        _neighbours(about),
+        _chosen(about),
+        _limits(parts),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _header(about: About, config: dict[str, Any]) -> str:
+    backbone = config.get("backbone", {}).get("name", "unknown")
+    metrics = [one.name for one in about.objectives if one.searched]
+    lines = [
+        "---",
+        "library_name: pareto_rec",
+        "tags:",
+        "- recommendation",
+        "- multi-objective",
+        f"base_model: {_quoted(str(backbone))}",
+        "datasets:",
+        f"- {_quoted(str(config.get('data', {}).get('name', 'unknown')))}",
+        "metrics:",
+        *(f"- {_quoted(name)}" for name in metrics),
+        "---",
+    ]
+    return "\n".join(lines)
+
+
+def _quoted(text: str) -> str:
+    """A YAML scalar in double quotes, which reads as JSON does."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _what(about: About) -> str:
+    if len(about.points) == 1:
+        return f"operating point {about.points[0].id}"
+    return f"a front of {len(about.points)} operating points"
+
+
+def _use(about: About) -> str:
+    prefer = {one.name: 0.5 for one in about.objectives if one.searched}
+    shown = ", ".join(f'"{name}": {weight}' for name, weight in prefer.items())
+    lines = [
+        "## Intended use",
+        "",
+        f"Lists of up to {about.k} items (longer ones were not measured) for people of the data set"
+        " below, or for anybody whose history names items of its catalogue. Lists never repeat an"
+        " item of the history. Who has no history gets what is most popular, and the answer says"
+        " so.",
+        "",
+        "```python",
+        "from pareto_rec.bundle import Bundle",
+        "",
+        'bundle = Bundle.load("this/folder")',
+        f'bundle.recommend(history=["ID", "ID"], k={about.k}, explain=True)',
+    ]
+    if len(about.points) > 1:
+        lines.append(f'bundle.recommend(user="ID", prefer={{{shown}}})')
+    lines += ["```", "", "Nothing in it was made for decisions about people."]
+    return "\n".join(lines)
+
+
+def _data(parts: Parts, config: dict[str, Any]) -> str:
+    about, split = parts.about, config.get("split", {})
+    kind = split.get("kind", "per_user")
+    lines = [
+        "## Data",
+        "",
+        f"{config.get('data', {}).get('name', 'unknown')}: {len(parts.users):,} users, "
+        f"{len(parts.items):,} items, {len(parts.train):,} rows learnt from ({about.learned_from});"
+        f' split "{kind}". What counts as relevant: "{about.relevance}"'
+        + (f'; second task: "{about.liked}".' if about.liked else "."),
+    ]
+    if about.late_train_share is not None:
+        lines.append(
+            f"{about.late_train_share:.0%} of the training rows are later than the median test row:"
+            " with this split a model learns from the future of other people."
+        )
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    ruled = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ruled, *rows))
+
+
+def _direction(one: ObjectiveAbout) -> str:
+    unit = "" if one.unit in ("", "1") else f" [{one.unit}]"
+    return f"{one.name}{unit} ({'more' if one.maximise else 'less'} is better)"
+
+
+def _objectives(about: About) -> str:
+    point = about.point(about.default)
+    rows = []
+    for one in about.objectives:
+        if one.name not in point.objectives:
+            continue
+        span = point.intervals.get(one.name)
+        test = _number(point.test.get(one.name))
+        test += f" [{_number(span[0])}, {_number(span[1])}]" if span and test else ""
+        kind = "searched" if one.searched else "reported"
+        rows.append([_direction(one), kind, _number(point.objectives[one.name]), test])
+    lines = ["## Objectives", "", f"Of point {point.id}, on rows that were held out.", ""]
+    if about.note:
+        lines[2] += f" {about.note}"
+    lines.append(_table(["objective", "", "validation", "test (confirmed)"], rows))
+    if not point.test:
+        lines += ["", "Not confirmed on test data: a search picks what looks best on validation, "
+                  "so expect less."]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _forms(about: About) -> str:
+    """Where each exported form lies: of the default point, and the largest change of any."""
+    measured = list(about.point(about.default).forms)
+    if not measured:
+        return ""
+    lines = ["## Where each form lies", "", _agreements(about), ""]
+    point = about.point(about.default)
+    rows = []
+    for one in about.objectives:
+        found = [point.forms[form].get(one.name) for form in measured]
+        if found[0] is None:
+            continue
+        cells = [_number(found[0])]
+        for value in found[1:]:
+            cells.append("" if value is None else f"{_number(value)} ({value - found[0]:+.4f})")
+        rows.append([one.name, *cells])
+    heads = [measured[0], *(f"{form} (change)" for form in measured[1:])]
+    lines.append(_table(["objective", *heads], rows))
+    if len(about.points) > 1 and len(measured) > 1:
+        lines += ["", "Largest change of any point of the front:", ""]
+        spread = [[one.name, *_largest(about, one.name, measured)] for one in about.objectives]
+        kept = [row for row in spread if any(row[1:])]
+        lines.append(_table(["objective", *measured[1:]], kept))
+    return "\n".join(lines)
+
+
+def _largest(about: About, name: str, measured: Sequence[str]) -> list[str]:
+    cells = []
+    for form in measured[1:]:
+        changes = [
+            abs(point.forms[form][name] - point.forms[measured[0]][name])
+            for point in about.points
+            if name in point.forms.get(form, {}) and name in point.forms.get(measured[0], {})
+        ]
+        cells.append(f"{max(changes):.4f}" if changes else "")
+    return cells
+
+
+def _agreements(about: About) -> str:
+    said = []
+    for form, found in about.agreement.items():
+        text = f"- {form}: {found['same_lists']:.2%} of the lists of all users are those of the run"
+        if found.get("ties"):
+            text += f" ({found['ties']:.0f} differ where scores tie within rounding)"
+        if "text_cosine" in found:
+            text += f"; texts encoded with a cosine of at least {found['text_cosine']:.5f} to fp32"
+        if "p95_ms" in found:
+            text += f"; one request takes {found['p50_ms']:.2f} ms (p95 {found['p95_ms']:.2f})"
+            text += " on one core of the machine of the export"
+            text += f", whose load was {found['load']:.1f}" if "load" in found else ""
+        said.append(text)
+    texts = [name for name in about.point(about.default).forms if name.endswith("text")]
+    if texts:
+        said.append(
+            f"- {', '.join(texts)}: every item read anew by that form's text encoder, as new items"
+            " are; scored in fp32"
+        )
+    return "\n".join(said)
+
+
+def _front(about: About) -> str:
+    if len(about.points) == 1:
+        return ""
+    names = [one.name for one in about.objectives if one.searched]
+    shown = [point for point in about.points if point.selected] or about.points
+    if about.default not in {point.id for point in shown[:_SHOWN]}:
+        shown = [about.point(about.default), *shown]
+    rows = [
+        [point.id + (" (default)" if point.id == about.default else ""), *_values(point, names)]
+        for point in shown[:_SHOWN]
+    ]
+    lines = ["## The front", ""]
+    lines.append(
+        f"{len(about.points)} points on validation data, all in this bundle; "
+        f"{len(rows)} of them, chosen to keep much of the hypervolume:"
+    )
+    return "\n".join([*lines, "", _table(["point", *names], rows)])
+
+
+def _values(point: PointAbout, names: Sequence[str]) -> list[str]:
+    return [_number(point.objectives.get(name)) for name in names]
+
+
+def _neighbours(about: About) -> str:
+    if not about.neighbours:
+        return ""
+    names = [one.name for one in about.objectives if one.searched]
+    here = about.point(about.default).objectives
+    rows = [[f"{about.default} (this one)", "", *(_number(here.get(name)) for name in names)]]
+    for one in about.neighbours:
+        values = [
+            f"{_number(one.objectives[n])} ({one.objectives[n] - here[n]:+.4f})" for n in names
+        ]
+        rows.append([one.id, one.better_in, *values])
+    lines = ["## Trade-offs", "", "The nearest point of the run's front that is better in ...:", ""]
+    return "\n".join([*lines, _table(["point", "better in", *names], rows)])
+
+
+def _chosen(about: About) -> str:
+    reason = about.point(about.default).picked
+    if not reason:
+        reason = "Nobody wrote down why this point was picked (pareto-rec pick does)."
+    return f"## How it was chosen\n\n{about.default}: {reason}"
+
+
+def _limits(parts: Parts) -> str:
+    about = parts.about
+    lines = [
+        "## Limits",
+        "",
+        "- It holds the histories and attributes of the people it learnt from: treat it as personal"
+        " data.",
+        "- Offline measures reward what people met under another system; they say little of what"
+        " they would do with these lists.",
+        "- Items added after export are scored from their text alone, and nobody has met them.",
+        "- Checksums (manifest.json) show damage, not who wrote the bundle.",
+    ]
+    if about.forms != ["fp32"]:
+        lines.append(
+            "- The ONNX forms score the catalogue of the export; fusion and re-ranking are done by"
+            " pareto_rec in every form."
+        )
+    return "\n".join(lines)

@@ -1,0 +1,280 @@
+"""Where a score comes from: shares of the items of the history, task scores, re-ranking.
+
+Given its attention weights, attention pooling is linear in the item vectors, and ``gelu(h) = Phi(h)
+h`` is linear in ``h`` given the gate ``Phi(h)``; so every logit is a sum of shares of the items
+and of biases. EASE and item-kNN are linear as they are. Standardisation subtracts a mean over
+unseen items, which is linear, and divides by a number of the whole list, which is kept fixed. The
+second task enters as ``log sigmoid(z)``, whose change from the logit without a history is spread
+over the shares of ``z`` in proportion (the rescale rule of Shrikumar et al., Learning important
+features through propagating activation differences, ICML 2017). So shares add up to the score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from pareto_rec.bundle.answers import Contribution, Explanation, Recommendation, Reranking
+from pareto_rec.bundle.pooled import attention_shares
+from pareto_rec.bundle.scoring import Engine, Head, Known, TorchForm
+from pareto_rec.errors import BadRequestError
+from pareto_rec.experts.recency import history_matrix
+from pareto_rec.models.attention_pooling import AttentionPooling
+from pareto_rec.policy import NETWORK, Scorers, Serving, fused_scores
+
+Floats = NDArray[np.float64]
+PENALTY = "popularity_penalty"
+
+
+@dataclass(frozen=True)
+class Shares:
+    """A score of some items as a sum.
+
+    Attributes:
+        items: What each row of the history adds ``[rows, k]``.
+        rest: What no row adds ``[k]``.
+    """
+
+    items: Floats
+    rest: Floats
+
+    @property
+    def total(self) -> Floats:
+        """Their sum ``[k]``."""
+        return np.asarray(self.items.sum(axis=0) + self.rest)
+
+    def scaled(self, by: float) -> Shares:
+        """All of it times a number."""
+        return Shares(self.items * by, self.rest * by)
+
+
+def explained(
+    engine: Engine,
+    answer: Recommendation,
+    known: Known,
+    names: Sequence[tuple[str, str]],
+    items: NDArray[np.int64],
+    serving: Serving,
+) -> Recommendation:
+    """The answer with explanations.
+
+    Args:
+        engine: What scored it.
+        answer: The answer.
+        known: Whose history it was made from.
+        names: Id and title of every row of the history.
+        items: The list, as places in the catalogue.
+        serving: The serving variables that made it.
+
+    Raises:
+        BadRequestError: If the bundle is loaded in another form than fp32.
+    """
+    if not isinstance(engine.form, TorchForm):
+        raise BadRequestError('explanations need the form "fp32"; load the bundle in that form')
+    if answer.served_from == "popularity":
+        scorers, popular = engine.popular([known], serving)
+        parts = {next(iter(popular.fusion)): _unshared(np.array([i.score for i in answer.items]))}
+        return _filled(engine, answer, scorers, popular, items, names, parts, {}, exact=True)
+    fit_id = engine.parts.network(answer.point)
+    scorers, _ = engine.of_point([known], answer.point)
+    unseen = ~scorers.seen[0].numpy()
+    parts = {
+        name: _expert_shares(engine, name, known, items, unseen).scaled(weight)
+        for name, weight in serving.fusion.items()
+        if weight > 0 and name != NETWORK
+    }
+    tasks: dict[str, Floats] = {}
+    exact = True
+    if fit_id is not None:
+        head = engine.form.heads[fit_id]
+        exact = head.fit.shape.model == AttentionPooling.name
+        shares = _network_shares(head, known, items, unseen, serving.liked_exponent)
+        parts[NETWORK] = shares.scaled(_network_weight(scorers, serving))
+        tasks = _tasks(head, known, items)
+    if serving.popularity_penalty:
+        penalty = -serving.popularity_penalty * engine.popularity.numpy()[items].astype(np.float64)
+        parts[PENALTY] = _unshared(penalty)
+    return _filled(engine, answer, scorers, serving, items, names, parts, tasks, exact=exact)
+
+
+def _unshared(values: Floats) -> Shares:
+    return Shares(np.zeros((0, len(values))), np.asarray(values, dtype=np.float64))
+
+
+def _expert_shares(
+    engine: Engine, name: str, known: Known, items: NDArray[np.int64], unseen: NDArray[np.bool_]
+) -> Shares:
+    """Standardised scores of an expert: exact shares."""
+    model = engine.parts.experts[name]
+    n_known, rows = len(model.bias), known.items
+    inside = np.flatnonzero(rows < n_known)
+    starts = np.array([0, len(inside)])
+    bias = np.pad(model.bias.astype(np.float64), (0, engine.n_items - n_known))
+    shares = np.zeros((len(rows), engine.n_items))
+    if model.weights is not None and len(inside):
+        weight = history_matrix(starts, rows[inside], n_known, tau=model.tau)
+        latest = {int(item): int(row) for row, item in zip(inside, rows[inside], strict=True)}
+        for item, value in zip(weight.indices, weight.data, strict=True):
+            said = model.weights[[int(item)]]
+            said = said if isinstance(said, np.ndarray) else said.toarray()
+            shares[latest[int(item)], :n_known] = value * said[0]
+    total = shares.sum(axis=0) + bias
+    deviation = max(float(total[unseen].std()), 1e-6)
+    return _centred(shares, bias, items, unseen).scaled(1 / deviation)
+
+
+def _centred(
+    shares: Floats, rest: Floats, items: NDArray[np.int64], unseen: NDArray[np.bool_]
+) -> Shares:
+    """Shares over the catalogue ``[rows, N]``, less their means over unseen items, at some."""
+    kept = shares[:, items] - shares[:, unseen].mean(axis=1, keepdims=True)
+    return Shares(kept, rest[items] - rest[unseen].mean())
+
+
+def _network_weight(scorers: Scorers, serving: Serving) -> float:
+    """Weight of the network over the deviation of its score, as the policy has it."""
+    assert scorers.moments is not None
+    rr, rl, ll = (float(one) for one in scorers.moments[0])
+    power = serving.liked_exponent
+    deviation = max(rr + 2 * power * rl + power**2 * ll, 1e-12) ** 0.5
+    return float(serving.fusion[NETWORK] / deviation)
+
+
+@torch.inference_mode()
+def _network_shares(
+    head: Head, known: Known, items: NDArray[np.int64], unseen: NDArray[np.bool_], power: float
+) -> Shares:
+    """Shares of relevance plus `power` times log P(liked), centred over unseen items."""
+    rows = len(known.items)
+    if head.fit.shape.model != AttentionPooling.name:
+        return _left_out(head, known, items, unseen, power)
+    states = pooled_shares(head, known)
+    shares, rest = _task_shares(head, "relevance", states)
+    if power:
+        more, base = _task_shares(head, "liked", states)
+        before, after = base, base + more.sum(axis=0)
+        log_before, log_after = (_log_sigmoid(one) for one in (before, after))
+        change = np.where(np.abs(after - before) > 1e-9, after - before, 1.0)
+        slope = np.where(np.abs(after - before) > 1e-9, (log_after - log_before) / change, 0.0)
+        shares, rest = shares + power * slope * more, rest + power * log_before
+    whole = np.zeros((rows, shares.shape[1]))
+    whole[rows - len(shares) :] = shares
+    return _centred(whole, rest, items, unseen)
+
+
+def _log_sigmoid(values: Floats) -> Floats:
+    return np.asarray(logsigmoid(torch.from_numpy(values)).numpy())
+
+
+def pooled_shares(head: Head, known: Known) -> Tensor:
+    """What each of the last rows of the history adds to the state ``[rows, D]``."""
+    table, histories = head.rows([known])
+    places = histories[0, 0]
+    places = places[places >= 0]
+    mask = torch.ones(1, len(places), dtype=torch.bool)
+    return attention_shares(head.params, head.fit.shape.heads, table[:, places], mask)[0]
+
+
+def _task_shares(head: Head, task: str, states: Tensor) -> tuple[Floats, Floats]:
+    """Shares of a task's logits over the catalogue ``[rows, N]``, and what no row adds ``[N]``."""
+    params = {name: part[0].double() for name, part in head.params.items()}
+    states, table = states.double(), head.table[0].double()
+    inner = states @ params[f"{task}.in"]
+    hidden = inner.sum(0) + params[f"{task}.in_bias"]
+    gate = 0.5 * (1 + torch.erf(hidden / 2**0.5))
+    out = params[f"{task}.out"]
+    shares = states + (gate * inner) @ out
+    rest = (gate * params[f"{task}.in_bias"]) @ out
+    scale = states.shape[-1] ** -0.5
+    if task == "relevance":
+        scale /= float(head.temperature[0])
+    bias = params[f"{task}.item_bias"]
+    return (scale * shares @ table.T).numpy(), (scale * rest @ table.T + bias).numpy()
+
+
+def _left_out(
+    head: Head, known: Known, items: NDArray[np.int64], unseen: NDArray[np.bool_], power: float
+) -> Shares:
+    """What is lost without each row of the history; the rest is how rows work together."""
+    rows, length = len(known.items), head.fit.spec.history
+    first = max(0, rows - length)
+    without = [Known(np.delete(known.items, row), known.vectors) for row in range(first, rows)]
+    states = head.states([known, *without])
+    value = head.logits("relevance", states).double()
+    if power:
+        value = value + power * logsigmoid(head.logits("liked", states).double())
+    found = value.numpy()
+    found = found[:, items] - found[:, unseen].mean(axis=1, keepdims=True)
+    shares = np.zeros((rows, len(items)))
+    shares[first:] = found[0] - found[1:]
+    return Shares(shares, found[0] - shares.sum(axis=0))
+
+
+@torch.inference_mode()
+def _tasks(head: Head, known: Known, items: NDArray[np.int64]) -> dict[str, Floats]:
+    states = head.states([known])
+    relevance = head.logits("relevance", states)[0].double().numpy()[items]
+    liked = torch.sigmoid(head.logits("liked", states)[0].double()).numpy()[items]
+    return {"relevance": relevance, "liked": liked}
+
+
+def _filled(
+    engine: Engine,
+    answer: Recommendation,
+    scorers: Scorers,
+    serving: Serving,
+    items: NDArray[np.int64],
+    names: Sequence[tuple[str, str]],
+    parts: dict[str, Shares],
+    tasks: dict[str, Floats],
+    *,
+    exact: bool,
+) -> Recommendation:
+    shared = [part.items for part in parts.values() if len(part.items)]
+    shares = np.sum(shared, axis=0) if shared else np.zeros((0, len(items)))
+    rest = np.sum([part.rest for part in parts.values()], axis=0)
+    fused = fused_scores(scorers, serving, slice(0, 1))[0]
+    listed = []
+    for place, item in enumerate(answer.items):
+        explanation = Explanation(
+            history=_by_item(names, shares[:, place] if len(shares) else ()),
+            rest=float(rest[place]),
+            scorers={name: float(part.total[place]) for name, part in parts.items()},
+            tasks={name: float(values[place]) for name, values in tasks.items()},
+            exact=exact,
+            rank_before=1 + int((fused > fused[items[place]]).sum()),
+        )
+        listed.append(replace(item, explanation=explanation))
+    changed = _changed(engine, serving, fused, items)
+    return replace(answer, items=tuple(listed), reranking=changed)
+
+
+def _by_item(
+    names: Sequence[tuple[str, str]], shares: Sequence[float] | Floats
+) -> tuple[Contribution, ...]:
+    """Shares of the rows, those of a repeated item together, largest first."""
+    total: dict[tuple[str, str], float] = {}
+    for name, share in zip(names, shares, strict=False):
+        total[name] = total.get(name, 0.0) + float(share)
+    ordered = sorted(total.items(), key=lambda entry: -abs(entry[1]))
+    return tuple(Contribution(id_, title, value) for (id_, title), value in ordered)
+
+
+def _changed(
+    engine: Engine, serving: Serving, fused: NDArray[np.float32], items: NDArray[np.int64]
+) -> Reranking:
+    order = np.argsort(-np.nan_to_num(fused, nan=-np.inf), kind="stable")[: len(items)]
+    titles = engine.parts.items.titles
+    chosen, before = set(items.tolist()), set(order.tolist())
+    return Reranking(
+        serving.mmr,
+        serving.depth,
+        tuple(titles[item] for item in order.tolist() if item not in chosen),
+        tuple(titles[item] for item in items.tolist() if item not in before),
+    )

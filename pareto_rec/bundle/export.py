@@ -1,0 +1,163 @@
+"""From a run to a bundle that was checked: lists and objectives of every form."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pareto_rec.bundle.bundle import Bundle
+from pareto_rec.bundle.check import (
+    Agreement,
+    check_records,
+    latencies,
+    measure_form,
+    read_anew,
+    verify_lists,
+)
+from pareto_rec.bundle.gather import gathered
+from pareto_rec.bundle.onnx_export import check_onnx, export_graphs
+from pareto_rec.bundle.onnx_form import OnnxForm
+from pareto_rec.bundle.parts import Parts
+from pareto_rec.bundle.points import points_of
+from pareto_rec.bundle.refit import refit
+from pareto_rec.bundle.scoring import TorchForm
+from pareto_rec.bundle.source import Run, chosen_rows
+from pareto_rec.bundle.store import finish, new_folder, read_parts, write_files
+from pareto_rec.errors import BadRequestError
+
+Told = Callable[[str], None]
+Values = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an export shall hold.
+
+    Attributes:
+        point: Id of the operating point; None: the latest pick. With `front`, the default.
+        front: Whether all points of the front are wanted.
+        onnx: Whether ONNX graphs are.
+        int8: Whether ONNX graphs with int8 weights are.
+        refit: Whether the points are trained again on all data.
+    """
+
+    point: str | None = None
+    front: bool = False
+    onnx: bool = False
+    int8: bool = False
+    refit: bool = False
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Forms beside fp32."""
+        return ("onnx",) * self.onnx + ("int8",) * self.int8
+
+
+def export_run(
+    path: Path, to: Path, wanted: Wanted, *, cache: Path, told: Told = lambda _: None
+) -> Bundle:
+    """Export points of a run, check them, and write a bundle.
+
+    Args:
+        path: The run directory.
+        to: Where to write; must not exist, or be empty. It appears whole or not at all.
+        wanted: What the bundle shall hold.
+        cache: Root of the cache.
+        told: Told in a few words what is done now.
+
+    Returns:
+        The bundle, loaded from `to`.
+
+    Raises:
+        BadRequestError: If the request is wrong; nothing is written then.
+        RunFailedError: If the bundle's lists or objectives are not the run's.
+    """
+    if wanted.forms:
+        check_onnx()
+    _check_place(to)
+    run = Run.read(path, cache)
+    rows, default = chosen_rows(run, wanted.point, front=wanted.front)
+    told("reading data")
+    points = points_of(run, rows)
+    told("fitting experts")
+    parts = gathered(run, points, default)
+    parts = _with_about(parts, forms=["fp32", *wanted.forms])
+    with new_folder(to) as spare:
+        folder = spare / "bundle"
+        parts = _checked(folder, run, parts, wanted, told)
+        if wanted.refit:
+            shutil.rmtree(folder)
+            told("training again on all data")
+            parts = _again(folder, run, parts, wanted)
+        for entry in folder.iterdir():
+            entry.rename(spare / entry.name)
+        folder.rmdir()
+        finish(spare, parts)
+    told("reading it back")
+    return Bundle.load(to)
+
+
+def _check_place(to: Path) -> None:
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise BadRequestError(f"{to} exists and is not empty; give another --to")
+
+
+def _with_about(parts: Parts, **changed: object) -> Parts:
+    return replace(parts, about=parts.about.model_copy(update=changed))
+
+
+def _written(folder: Path, parts: Parts, wanted: Wanted) -> Bundle:
+    """The bundle as it lies on disk, with its graphs."""
+    folder.mkdir()
+    write_files(folder, parts)
+    finish(folder, parts, card="")
+    bundle = Bundle(read_parts(folder), folder=folder)
+    if wanted.forms:
+        assert isinstance(bundle.engine.form, TorchForm)
+        export_graphs(
+            folder, bundle.parts, bundle.engine.form.heads, onnx=wanted.onnx, int8=wanted.int8
+        )
+    return bundle
+
+
+def _checked(folder: Path, run: Run, parts: Parts, wanted: Wanted, told: Told) -> Parts:
+    """Write a bundle of what the run found, and measure all of its forms."""
+    told("writing")
+    bundle = _written(folder, parts, wanted)
+    about, evaluator = parts.about, run.evaluator
+    told("comparing lists with the run's")
+    agreed = verify_lists(bundle, evaluator, about.k)
+    told("measuring fp32")
+    values, _ = measure_form(bundle.engine, evaluator, about.k, about.points)
+    check_records(values, about.points)
+    forms: dict[str, Values] = {"fp32": values}
+    agreement = {"fp32": _said(agreed) | latencies(bundle)}
+    for name in wanted.forms:
+        told(f"measuring {name}")
+        served = Bundle(bundle.parts, name, folder)
+        forms[name], agreed = measure_form(served.engine, evaluator, about.k, about.points)
+        agreement[name] = _said(agreed) | latencies(served)
+        if run.config.backbone.text and parts.fits:
+            assert isinstance(served.engine.form, OnnxForm)
+            engine, cosine = read_anew(bundle.parts, served.engine.form)
+            forms[f"{name}, text"], _ = measure_form(engine, evaluator, about.k, about.points)
+            agreement[name]["text_cosine"] = cosine
+    points = [
+        point.model_copy(update={"forms": {name: found[point.id] for name, found in forms.items()}})
+        for point in about.points
+    ]
+    return _with_about(parts, points=points, agreement=agreement)
+
+
+def _said(agreed: Agreement) -> dict[str, float]:
+    return {"same_lists": agreed.same, "ties": float(agreed.ties)}
+
+
+def _again(folder: Path, run: Run, parts: Parts, wanted: Wanted) -> Parts:
+    """Write a bundle of points trained again, and compare its lists with the trainer's."""
+    parts, evaluator = refit(run, parts)
+    bundle = _written(folder, parts, wanted)
+    verify_lists(bundle, evaluator, parts.about.k)
+    return parts

@@ -1,0 +1,110 @@
+"""A bundle served by onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pareto_rec.bundle import files
+from pareto_rec.bundle.onnx_export import check_onnx, session
+from pareto_rec.bundle.parts import Parts
+from pareto_rec.bundle.scoring import Floats, Ints, Known
+from pareto_rec.bundle.texts import Texts
+from pareto_rec.features import equal_lengths
+
+_BATCH = 64
+_ELEMENTS = 8_000_000  # most numbers that a look-up of rows holds at once
+
+
+class OnnxForm:
+    """The graphs of a bundle, in float32 or with int8 weights."""
+
+    def __init__(self, parts: Parts, folder: Path, *, quantised: bool) -> None:
+        """Open the graphs of experts and heads; the encoder's when the first text comes.
+
+        Args:
+            parts: What the bundle holds.
+            folder: The bundle.
+            quantised: Whether weights are int8.
+
+        Raises:
+            BadRequestError: If the packages for ONNX are not installed.
+        """
+        check_onnx()
+        self.parts = parts
+        self.place, self.suffix = folder / files.ONNX, ".int8.onnx" if quantised else ".onnx"
+        self.experts = {name: self._open(f"expert_{name}") for name in parts.experts}
+        self.heads = {fit_id: self._open(f"head_{fit_id}") for fit_id in parts.fits}
+        self.lengths = {fit_id: fit.spec.history for fit_id, fit in parts.fits.items()}
+
+    def _open(self, name: str) -> Any:  # onnxruntime ships no types
+        return session(self.place / f"{name}{self.suffix}")
+
+    def expert(self, name: str, starts: Ints, items: Ints) -> Floats:
+        """As `pareto_rec.bundle.scoring.Form.expert`."""
+        histories = np.split(items, starts[1:-1])
+        found = np.empty((len(histories), len(self.parts.experts[name].bias)), dtype=np.float32)
+        order = np.argsort([len(one) for one in histories], kind="stable")
+        for rows in _bounded(order, [len(one) for one in histories], found.shape[1]):
+            part = [histories[row] for row in rows]
+            given = right_aligned(part, max(1, *map(len, part)))
+            found[rows] = self.experts[name].run(["scores"], {"items": given})[0]
+        return found
+
+    def network(
+        self, fit_id: str, people: Sequence[Known], *, liked: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `pareto_rec.bundle.scoring.Form.network`."""
+        n_items = len(self.parts.items)
+        last = [one.items[one.items < n_items][-self.lengths[fit_id] :] for one in people]
+        wanted = ["relevance", "liked"] if liked else ["relevance"]
+        padded = right_aligned(last, self.lengths[fit_id])
+        found = [torch.from_numpy(one) for one in self.heads[fit_id].run(wanted, {"items": padded})]
+        return found[0], found[1] if liked else None
+
+    @cached_property
+    def _encoder(self) -> Any:
+        return self._open("encoder")
+
+    def features(self, texts: Sequence[str], reader: Texts) -> NDArray[np.float32]:
+        """Features ``[texts, F]`` by the encoder's graph.
+
+        Args:
+            texts: What to read.
+            reader: Whose tokenizer reads it.
+        """
+        tokens = reader.backbone.tokenizer(
+            list(texts), truncation=True, max_length=reader.max_length
+        )["input_ids"]
+        found = np.empty((len(texts), len(reader.mean)), dtype=np.float32)
+        for rows in equal_lengths([len(ids) for ids in tokens], _BATCH):
+            ids = np.array([tokens[row] for row in rows.tolist()], dtype=np.int64)
+            given = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+            found[rows] = self._encoder.run(["features"], given)[0]
+        return found
+
+
+def _bounded(order: Ints, lengths: Sequence[int], n_items: int) -> Iterator[Ints]:
+    """Rows in the given order, in parts whose gathered matrices stay below `_ELEMENTS`."""
+    begin = 0
+    for end in range(1, len(order) + 1):
+        following = lengths[order[end]] if end < len(order) else None
+        size = (end + 1 - begin) * max(following or 1, 1) * n_items
+        if following is None or size > _ELEMENTS:
+            yield order[begin:end]
+            begin = end
+
+
+def right_aligned(histories: Sequence[Ints], length: int) -> Ints:
+    """Histories ``[people, length]``, -1 where there is none."""
+    padded = np.full((len(histories), length), -1, dtype=np.int64)
+    for row, items in enumerate(histories):
+        padded[row, length - len(items) :] = items
+    return padded

@@ -1,0 +1,101 @@
+"""What a bundle says of the points of a run."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pareto_rec.bundle.parts import Neighbour, PointAbout
+from pareto_rec.bundle.source import Run
+from pareto_rec.picks import read_picks
+from pareto_rec.runview import RunView
+
+
+def points_of(run: Run, rows: Sequence[Mapping[str, Any]]) -> list[PointAbout]:
+    """What a bundle says of each point."""
+    records, reasons, confirmed = run.records(), _reasons(run.path), _confirmed(run.path)
+    found = []
+    for row in rows:
+        key = str(row["id"]), str(row["fit"]), int(row["seed"])
+        record, measured = records[key], confirmed.get(key[0], {})
+        found.append(
+            PointAbout(
+                id=key[0],
+                fit=key[1],
+                seed=key[2],
+                train=record["train"],
+                serve=record["serve"],
+                serving=asdict(run.evaluator.serving(_typed(record["serve"]))),
+                objectives=record["objectives"],
+                test={name: span[0] for name, span in measured.items()},
+                intervals={name: span[1:] for name, span in measured.items()},
+                picked=reasons.get(key[0], ""),
+                selected=bool(row["selected"]),
+            )
+        )
+    return found
+
+
+def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values out of JSON, weights as the tuples that they were."""
+    return {n: tuple(one) if isinstance(one, list) else one for n, one in values.items()}
+
+
+def _reasons(path: Path) -> dict[str, str]:
+    """Why each point was picked, by the latest pick."""
+    found = {}
+    for entry in read_picks(path):
+        if isinstance(entry.get("point"), str):
+            found[entry["point"]] = str(entry.get("reason") or "picked")
+    return found
+
+
+def _confirmed(path: Path) -> dict[str, dict[str, list[float]]]:
+    """Mean, low and high of the objectives on test data by point, where ``confirm`` has run."""
+    file = path / "confirm.csv"
+    if not file.is_file():
+        return {}
+    found: dict[str, dict[str, list[float]]] = {}
+    with file.open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            if row.get("front") == "search":
+                found[str(row["id"])] = _spans(row)
+    return found
+
+
+def _spans(row: Mapping[str, str]) -> dict[str, list[float]]:
+    spans = {}
+    for key in row:
+        cells = [row.get(f"{key}{end}") for end in ("", ".low", ".high")]
+        if key.startswith("test.") and all(cells):
+            spans[key.removeprefix("test.")] = [float(cell or "nan") for cell in cells]
+    return spans
+
+
+def neighbours_of(view: RunView, id_: str) -> list[Neighbour]:
+    """For each searched objective the nearest point of the front that is better in it.
+
+    Nearest by the Euclidean distance of objective values over their ranges on the front.
+    """
+    frame = view.front
+    values = view.values(frame)
+    here = int(np.flatnonzero(frame["id"].to_numpy() == id_)[0])
+    widths = values.max(axis=0) - values.min(axis=0)
+    scaled = values / np.where(widths > 0, widths, 1.0)
+    distance = np.linalg.norm(scaled - scaled[here], axis=1)
+    found = []
+    for column, (name, up) in enumerate(zip(view.names, view.maximise, strict=True)):
+        gain = (values[:, column] - values[here, column]) * (1 if up else -1)
+        better = np.flatnonzero(gain > 0)
+        if len(better):
+            place = int(better[np.argmin(distance[better])])
+            said = dict(zip(view.names, map(float, values[place]), strict=True))
+            found.append(
+                Neighbour(id=str(frame["id"].iloc[place]), better_in=name, objectives=said)
+            )
+    return found

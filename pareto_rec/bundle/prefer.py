@@ -1,0 +1,68 @@
+"""The operating point of a preference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec.bundle.parts import About
+from pareto_rec.errors import BadRequestError, unknown
+
+_AUGMENTED = 1e-3  # breaks ties of the largest loss by the sum of losses
+
+
+def achievement(
+    values: NDArray[np.float64], weights: Sequence[float], *, maximise: Sequence[bool]
+) -> NDArray[np.float64]:
+    """Augmented achievement scalarising function; the smallest value is the best compromise.
+
+    ``max_m w_m loss_m + 0.001 sum_m w_m loss_m``, where a loss is the distance to the best value of
+    any point, divided by the range over the points (0 where they are all equal).
+
+    Args:
+        values: Objective values ``[points, objectives]``, natural units.
+        weights: How much each objective counts, at least one above 0.
+        maximise: Direction of each objective.
+
+    Returns:
+        ``[points]``.
+
+    Source: Wierzbicki, The use of reference objectives in multiobjective optimization, 1980, with
+    the front's best values as the reference.
+    """
+    losses = np.where(maximise, -values, values)
+    losses = losses - losses.min(axis=0)
+    widths = losses.max(axis=0)
+    losses = losses / np.where(widths > 0, widths, 1.0)
+    weighed = losses * (np.asarray(weights, dtype=np.float64) / sum(weights))
+    return np.asarray(weighed.max(axis=1) + _AUGMENTED * weighed.sum(axis=1))
+
+
+def preferred(about: About, weights: Mapping[str, float]) -> str:
+    """The point that a preference asks for.
+
+    Args:
+        about: What the bundle says of its points.
+        weights: Objective -> weight; objectives that are left out do not count.
+
+    Raises:
+        BadRequestError: If an objective is not known, or the weights make no sense.
+    """
+    measured = [o for o in about.objectives if all(o.name in p.objectives for p in about.points)]
+    known = {one.name: one for one in measured}
+    for name, weight in weights.items():
+        if name not in known:
+            raise unknown("objective in prefer", name, known)
+        if isinstance(weight, bool) or not math.isfinite(weight) or weight < 0:
+            raise BadRequestError(f"prefer: the weight of {name} must be a number of at least 0")
+    asked = [name for name, weight in weights.items() if weight > 0]
+    if not asked:
+        raise BadRequestError("prefer: give at least one objective a weight above 0")
+    values = np.array([[point.objectives[name] for name in asked] for point in about.points])
+    found = achievement(
+        values, [weights[name] for name in asked], maximise=[known[n].maximise for n in asked]
+    )
+    return about.points[int(np.argmin(found))].id

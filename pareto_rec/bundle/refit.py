@@ -1,0 +1,87 @@
+"""The chosen points once more, learnt from all data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from pareto_rec.bundle.gather import log_of, merged
+from pareto_rec.bundle.parts import Parts
+from pareto_rec.bundle.source import Run
+from pareto_rec.data.schema import Stage
+from pareto_rec.errors import RunFailedError
+from pareto_rec.evaluate import Evaluator
+from pareto_rec.experiment import build_evaluator
+from pareto_rec.experts import EXPERTS
+from pareto_rec.train import Fit, fit
+
+
+def whole_stage(run: Run) -> tuple[Stage, str]:
+    """A stage that learns from everything that may be looked at, and what that is.
+
+    Test rows are among it only where ``confirm`` has opened them: else they stay unseen, so that
+    the run can still be confirmed.
+    """
+    validation, test = run.split.validation, run.split.test
+    logs = [test.history, test.held_out] if run.test_opened else [test.history]
+    said = "train + validation" + (" + test" if run.test_opened else "")
+    rows, _ = merged([(log, np.zeros(len(log), dtype=np.int64)) for log in logs])
+    empty = rows.take(np.zeros(0, dtype=np.int64))
+    digest = hashlib.sha256(f"{validation.content_hash} refit {said}".encode()).hexdigest()
+    stage = Stage("refit", rows, rows, empty, validation.items, validation.users, digest)
+    return stage, said
+
+
+def refit(run: Run, parts: Parts) -> tuple[Parts, Evaluator]:
+    """Heads and experts learnt again from all data, with the same training variables and seeds.
+
+    A head is trained as many steps as the one of the run that was kept, on the same schedule:
+    there is nothing left to stop it by.
+
+    Returns:
+        The parts with everything that depends on rows replaced, and an evaluator of their lists.
+
+    Raises:
+        RunFailedError: If a fit fails.
+    """
+    stage, said = whole_stage(run)
+    evaluator = build_evaluator(run.made, stage, run.cache, run.features)
+    fits = {
+        fit_id: _again(one, _seed_of(parts, fit_id), evaluator)
+        for fit_id, one in parts.fits.items()
+    }
+    models = {name: EXPERTS[name].fit(stage.train, stage.shape) for name in parts.experts}
+    rows, part = log_of(stage)
+    before = f"Metrics are those of the point before it was trained again on {said}."
+    about = parts.about.model_copy(update={"learned_from": said, "note": before})
+    return replace(
+        parts, about=about, interactions=rows, part=part, experts=models, fits=fits
+    ), evaluator
+
+
+def _seed_of(parts: Parts, fit_id: str) -> int:
+    return next(point.seed for point in parts.about.points if point.fit == fit_id)
+
+
+def _again(one: Fit, seed: int, evaluator: Evaluator) -> Fit:
+    """The fit again on the evaluator's rows, kept after as many steps as before."""
+    monitor = _until(one.best_step // max(one.spec.check_every, 1))
+    made = fit([one.spec], [seed], evaluator.data, monitor, pack_size=1)[0]
+    if made.reason is not None:
+        raise RunFailedError(f"training again on all data failed: {made.reason}")
+    return made
+
+
+def _until(looks: int) -> Callable[[object], float]:
+    """A monitor that is happy until so many looks have been taken, and never after."""
+    taken = 0
+
+    def value(_: object) -> float:
+        nonlocal taken
+        taken += 1
+        return float(taken if taken <= max(looks, 1) else -1)
+
+    return value

@@ -1,0 +1,227 @@
+"""From histories to the scorers of the serving policy; what does not depend on people is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pareto_rec.bundle.parts import Parts
+from pareto_rec.models.base import item_table, tower
+from pareto_rec.models.scoring import relevance_states, user_states
+from pareto_rec.policy import NETWORK, Scorers, Serving, Similarity, standardise, with_network
+from pareto_rec.train import Fit
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+POPULARITY = "popularity"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What of a person the scores depend on.
+
+    Attributes:
+        items: Items of the catalogue, oldest first, and beyond its end rows of `vectors`.
+        vectors: What networks read of items that are in no catalogue ``[M, D]``; None without.
+    """
+
+    items: Ints
+    vectors: Floats | None = None
+
+
+class Form(Protocol):
+    """The arithmetic of a bundle in one of its forms; scores are over the whole catalogue."""
+
+    def expert(self, name: str, starts: Ints, items: Ints) -> Floats:
+        """Scores ``[people, N]`` of an expert, histories given as `ItemModel.score` takes them."""
+
+    def network(
+        self, fit_id: str, people: Sequence[Known], *, liked: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Logits ``[people, N]`` of relevance, and of liked given watched if they are wanted."""
+
+
+class Head:
+    """A fit with its item vectors computed: what of it does not depend on people."""
+
+    def __init__(self, fit: Fit, vectors: Tensor) -> None:
+        """Compute the item vectors.
+
+        Args:
+            fit: The fit.
+            vectors: What networks read of the items ``[N, D]``.
+        """
+        self.fit = fit
+        self.params = {name: part.unsqueeze(0) for name, part in fit.params.items()}
+        self.temperature = torch.tensor([fit.spec.temperature])
+        with torch.inference_mode():
+            self.table = item_table(self.params, vectors, None)
+        self.bias = {task: self.params[f"{task}.item_bias"] for task in ("relevance", "liked")}
+
+    def rows(self, people: Sequence[Known]) -> tuple[Tensor, Tensor]:
+        """The item vectors that histories name, and the histories as places among them.
+
+        Returns:
+            Vectors ``[1, R, D]`` and places ``[1, people, L]``, right-aligned, -1 where there is
+            none. Only these rows enter the user encoder, not the whole catalogue.
+        """
+        length = self.fit.spec.history
+        padded = np.full((len(people), length), -1, dtype=np.int64)
+        more: list[Floats] = []
+        n_items = self.table.shape[1]
+        for place, one in enumerate(people):
+            last = one.items[-length:].copy()
+            if one.vectors is not None:
+                last[last >= n_items] += sum(len(part) for part in more)
+                more.append(one.vectors)
+            padded[place, length - len(last) :] = last
+        named, places = np.unique(padded, return_inverse=True)
+        start = int(named[0] < 0)
+        table = self.table
+        if more:
+            read = torch.from_numpy(np.concatenate(more))
+            table = torch.cat([table, (read @ self.params["item.project"][0]).unsqueeze(0)], 1)
+        rows = table[:, torch.from_numpy(named[start:])]
+        return rows, torch.from_numpy(places.reshape(1, *padded.shape) - start)
+
+    def states(self, people: Sequence[Known]) -> Tensor:
+        """States ``[1, people, D]`` of the shared bottom."""
+        rows, histories = self.rows(people)
+        if not rows.shape[1]:  # nobody has a history
+            rows = torch.zeros(1, 1, self.table.shape[2])
+        last = torch.full((1, len(people), 1), histories.shape[2] - 1)
+        return user_states(self.params, self.fit.shape, rows, histories, last)
+
+    def scaled(self, task: str, states: Tensor) -> Tensor:
+        """What is multiplied with item vectors to give a task's logits ``[1, people, D]``."""
+        if task == "relevance":
+            return relevance_states(self.params, states, self.temperature)
+        wanted: Tensor = tower(self.params, task, states) * states.shape[-1] ** -0.5
+        return wanted
+
+    def logits(self, task: str, states: Tensor) -> Tensor:
+        """Logits ``[people, N]`` of a task."""
+        across = self.table.transpose(1, 2)
+        return torch.baddbmm(self.bias[task][:, None], self.scaled(task, states), across)[0]
+
+
+class TorchForm:
+    """The bundle as it was trained, in float32."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.heads = {
+            fit_id: Head(fit, torch.from_numpy(parts.vectors_of(fit_id)))
+            for fit_id, fit in parts.fits.items()
+        }
+
+    def expert(self, name: str, starts: Ints, items: Ints) -> Floats:
+        """As `Form.expert`."""
+        return self.parts.experts[name].score(starts, items)
+
+    def network(
+        self, fit_id: str, people: Sequence[Known], *, liked: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """As `Form.network`."""
+        head = self.heads[fit_id]
+        with torch.inference_mode():
+            states = head.states(people)
+            return head.logits("relevance", states), (
+                head.logits("liked", states) if liked else None
+            )
+
+
+class Engine:
+    """Makes the scorers of the serving policy out of histories."""
+
+    def __init__(self, parts: Parts, form: Form) -> None:
+        self.parts, self.form = parts, form
+        self.n_items = len(parts.items)
+        counts = parts.popularity
+        # as pareto_rec.facts and pareto_rec.evaluate have them
+        known = np.log1p(counts) / max(np.log1p(counts.max(initial=0)), 1e-9)
+        known = known.astype(np.float32)
+        standard = (known - known.mean()) / max(known.std(), 1e-9)
+        self.popularity = torch.from_numpy(standard)
+        norm = np.linalg.norm(parts.items.categories, axis=1, keepdims=True)
+        unit = (parts.items.categories / np.where(norm > 0, norm, 1)).astype(np.float32)
+        self.similarity = Similarity.of(torch.from_numpy(unit))
+
+    def scorers(
+        self, people: Sequence[Known], names: Sequence[str], fit_id: str | None, *, liked: bool
+    ) -> Scorers:
+        """What the policy fuses.
+
+        Args:
+            people: Whose lists are made.
+            names: Experts that are fused.
+            fit_id: The network; None without one.
+            liked: Whether the second task has a say.
+        """
+        inside = [one.items[one.items < self.n_items] for one in people]
+        lengths = np.array([len(items) for items in inside])
+        flat = np.concatenate([*inside, np.empty(0, dtype=np.int64)])
+        met = np.zeros((len(people), self.n_items), dtype=bool)
+        met[np.repeat(np.arange(len(people)), lengths), flat] = True
+        seen = torch.from_numpy(met)
+        experts = {
+            name: standardise(torch.from_numpy(self.expert(name, lengths, flat)), seen)
+            for name in names
+        }
+        base = Scorers(experts, None, None, None, seen, self.popularity, self.similarity)
+        if fit_id is None:
+            return base
+        relevance, wanted = self.form.network(fit_id, people, liked=liked)
+        return with_network(
+            base, relevance, torch.zeros_like(relevance) if wanted is None else wanted
+        )
+
+    def expert(self, name: str, lengths: Ints, items: Ints) -> Floats:
+        """Scores ``[people, N]`` of an expert, 0 for items that came after it was fitted.
+
+        Args:
+            name: The expert.
+            lengths: Length of each history ``[people]``.
+            items: Histories end to end.
+        """
+        known = len(self.parts.experts[name].bias)
+        if known < self.n_items:
+            owner = np.repeat(np.arange(len(lengths)), lengths)
+            lengths = np.bincount(owner[items < known], minlength=len(lengths))
+            items = items[items < known]
+        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        scores = self.form.expert(name, starts, items)
+        return (
+            scores if known == self.n_items else np.pad(scores, ((0, 0), (0, self.n_items - known)))
+        )
+
+    def of_point(self, people: Sequence[Known], point: str) -> tuple[Scorers, Serving]:
+        """Scorers and serving variables of an operating point."""
+        serving = self.parts.serving(point)
+        names = [n for n, weight in serving.fusion.items() if weight > 0 and n != NETWORK]
+        wants_liked = serving.liked_exponent != 0
+        fit_id = self.parts.network(point)
+        return self.scorers(people, names, fit_id, liked=wants_liked), serving
+
+    def popular(self, people: Sequence[Known], serving: Serving) -> tuple[Scorers, Serving]:
+        """What answers people without a history: popularity, re-ranked as the point has it."""
+        seen = torch.zeros(len(people), self.n_items, dtype=torch.bool)
+        scores = self.popularity.expand(len(people), -1)
+        base = Scorers(
+            {POPULARITY: standardise(scores, seen)}, None, None, None, seen,
+            self.popularity, self.similarity,
+        )  # fmt: skip
+        return base, Serving({POPULARITY: 1.0}, mmr=serving.mmr, depth=serving.depth)
+
+
+def known_people(parts: Parts) -> list[Known]:
+    """Every known user with the history that lists are made from."""
+    rows = parts.history
+    counts = np.bincount(rows.user, minlength=len(parts.users))
+    return [Known(items) for items in np.split(rows.item, np.cumsum(counts)[:-1])]

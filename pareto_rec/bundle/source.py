@@ -1,0 +1,163 @@
+"""A run directory with what it was computed from, and which of its points are wanted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pareto_rec.config import Config, load_config
+from pareto_rec.data.schema import Split
+from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.experiment import Plan, build_evaluator, plan, read_features, read_split
+from pareto_rec.features import Features
+from pareto_rec.fitstore import FitStore
+from pareto_rec.picks import read_picks
+from pareto_rec.runread import read_run
+from pareto_rec.runview import RunView
+
+if TYPE_CHECKING:
+    from pareto_rec.evaluate import Evaluator
+    from pareto_rec.train import Fit
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory with what it was computed from, read again.
+
+    Attributes:
+        view: Its files.
+        config: Its config as resolved.
+        made: The experiment.
+        cache: Root of the cache.
+    """
+
+    view: RunView
+    config: Config
+    made: Plan
+    cache: Path
+
+    @classmethod
+    def read(cls, path: Path, cache: Path) -> Run:
+        """Read a run directory; the data are not touched yet.
+
+        Raises:
+            BadRequestError: If it is no run directory, or it is damaged.
+        """
+        view = read_run(path)
+        config = load_config(path)
+        return cls(view, config, plan(config), cache)
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.view.path
+
+    @cached_property
+    def split(self) -> Split:
+        """Both stages."""
+        return read_split(self.config, self.cache)
+
+    @cached_property
+    def features(self) -> Features:
+        """States of the backbone."""
+        return read_features(self.config, self.split.validation.items.texts, self.cache)
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """The evaluator of the stage that the run was searched on.
+
+        Raises:
+            BadRequestError: If data or features are not those of the run.
+        """
+        found = {"stage": self.split.validation.content_hash, "features": self.features.key}
+        for name, hash_ in (self.view.info.get("hashes") or {}).items():
+            if name in found and found[name] != hash_:
+                raise BadRequestError(
+                    f"{self.path} was computed from another {name} than is here now; "
+                    "search again with the present data and code, or export where it was searched"
+                )
+        return build_evaluator(self.made, self.split.validation, self.cache, self.features)
+
+    @cached_property
+    def test_opened(self) -> bool:
+        """Whether ``confirm`` has looked at the test data, or begun to."""
+        return any((self.path / name).is_file() for name in ("confirm.json", "confirm.csv"))
+
+    def records(self) -> Mapping[tuple[str, str, int], Mapping[str, Any]]:
+        """Successful records by id, fit and seed."""
+        found = {}
+        for line in (self.path / "records.jsonl").read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            if record["status"] == "ok":
+                found[record["id"], record["fit"], int(record["seed"])] = record
+        return found
+
+    def fits(self, ids: Sequence[str]) -> dict[str, Fit]:
+        """Fits of the run by id.
+
+        Raises:
+            BadRequestError: If one is missing or damaged.
+        """
+        store, found = FitStore(self.path / "fits", ""), {}
+        for fit_id in dict.fromkeys(ids):
+            fit = store.get(fit_id)
+            if fit is None:
+                raise BadRequestError(
+                    f"{store.path(fit_id)} is missing or damaged; search again (fits are cached, "
+                    "none is trained twice) and export that run"
+                )
+            found[fit_id] = fit
+        return found
+
+
+def chosen_rows(run: Run, point: str | None, *, front: bool) -> tuple[list[dict[str, Any]], str]:
+    """Rows of the front that go into the bundle, and the id of the one that answers by default.
+
+    Args:
+        run: The run.
+        point: Id of a point, or the beginning of one; None: the latest pick.
+        front: Whether the whole front is wanted; `point` then names the default.
+
+    Raises:
+        BadRequestError: If there is no such point, or none was named nor picked.
+    """
+    rows = run.view.front.to_dict("records")
+    if not rows:
+        raise BadRequestError(f"the front of {run.path} is empty; there is nothing to export")
+    ids = [str(row["id"]) for row in rows]
+    wanted = point or _latest_pick(run.path)
+    if wanted is None and not front:
+        raise BadRequestError(
+            f"nothing was picked in {run.path}: name a point with --point ID, export the --front, "
+            "or run pareto-rec pick first"
+        )
+    if wanted is None:
+        selected = [str(row["id"]) for row in rows if row["selected"]]
+        middle = selected or ids
+        wanted = middle[len(middle) // 2]
+    near = [id_ for id_ in ids if id_.startswith(wanted)]
+    if wanted in near:
+        near = [wanted]
+    if len(set(near)) != 1:
+        raise unknown("point of the front", wanted, ids)
+    if front:
+        return [{str(k): v for k, v in row.items()} for row in rows], near[0]
+    return [{str(k): v for k, v in rows[ids.index(near[0])].items()}], near[0]
+
+
+def _latest_pick(path: Path) -> str | None:
+    """The point that was picked last, if any."""
+    found = read_picks(path)
+    if not found:
+        return None
+    point = found[-1].get("point")
+    if not isinstance(point, str) or not point:
+        raise BadRequestError(
+            f"the last pick of {path} is a mixture of points: name one with --point ID, or export "
+            "the --front, which holds all of them"
+        )
+    return point

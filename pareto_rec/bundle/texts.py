@@ -1,0 +1,144 @@
+"""Items that come after export: from their text to what networks read of them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pareto_rec.backbone import Backbone
+from pareto_rec.bundle.answers import NewItem
+from pareto_rec.bundle.parts import Parts
+from pareto_rec.data.schema import Items
+from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.train import Fit
+
+Floats = NDArray[np.float32]
+_LEAST_KNOWN = 10  # an added item's bias is the mean bias of one in so many, the least popular
+
+
+class Texts:
+    """Encodes texts as the items of the catalogue were encoded."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.folder, self.mean, self.loadings = parts.backbone, parts.mean, parts.loadings
+        chosen: Mapping[str, Any] = tomllib.loads(parts.config).get("backbone", {})
+        self.reads = bool(chosen.get("text", True))
+        self.max_length, self.cut = int(chosen.get("max_length", 64)), chosen.get("cut")
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The encoder of the bundle."""
+        return Backbone.load(self.folder, self.folder)
+
+    @cached_property
+    def encoder(self) -> Any:  # transformers' classes differ by model
+        """Its layers below the cut."""
+        layers = self.backbone.n_layers if self.cut is None else int(self.cut)
+        return self.backbone.below(layers)
+
+    def features(self, texts: Sequence[str]) -> Floats:
+        """States of the backbone ``[texts, F]``, mean over tokens, one text at a time."""
+        if not self.reads:
+            return np.zeros((len(texts), len(self.mean)), dtype=np.float32)
+        rows = []
+        for text in texts:
+            ids = self.backbone.tokenizer(text, truncation=True, max_length=self.max_length)
+            with torch.inference_mode():
+                found = self.encoder(input_ids=torch.tensor([ids["input_ids"]]))
+                rows.append(found.last_hidden_state.mean(dim=1)[0].float().numpy())
+        return np.stack(rows)
+
+    def project(self, features: Floats) -> Floats:
+        """What networks read of items with these features ``[texts, D]``."""
+        return np.asarray((features - self.mean) @ self.loadings, dtype=np.float32)
+
+    def vectors(self, texts: Sequence[str]) -> Floats:
+        """What networks read of items with these texts ``[texts, D]``."""
+        return self.project(self.features(texts))
+
+
+def with_new_items(parts: Parts, items: Sequence[NewItem], texts: Texts) -> Parts:
+    """Parts in which items are added, or changed where the id is known.
+
+    Raises:
+        BadRequestError: If an item has no text, or a category that the bundle does not know.
+    """
+    if parts.own_vectors:
+        raise BadRequestError(
+            "networks of this bundle read texts through layers of their own, which new items "
+            "cannot pass; export a point without tuned layers to add items"
+        )
+    latest = {item.id: item for item in items}
+    known = {id_: place for place, id_ in enumerate(parts.items.ids)}
+    for item in latest.values():
+        if not item.id or not (item.text or item.title):
+            raise BadRequestError(f'item "{item.id}" needs an id and a text')
+        for name in item.categories:
+            if name not in parts.items.category_names:
+                raise unknown(f'category of item "{item.id}"', name, parts.items.category_names)
+    if not latest:
+        return parts
+    added = [id_ for id_ in latest if id_ not in known]
+    places = known | {id_: len(known) + place for place, id_ in enumerate(added)}
+    rows = np.array([places[id_] for id_ in latest])
+    features = texts.features([item.text or item.title for item in latest.values()])
+    return replace(
+        parts,
+        items=_catalogue(parts.items, latest, places),
+        features=_put(parts.features, rows, features),
+        vectors=_put(parts.vectors, rows, texts.project(features)),
+        fits={name: _longer(fit, len(added), parts.popularity) for name, fit in parts.fits.items()},
+    )
+
+
+def _put(table: Floats, rows: NDArray[np.int64], values: Floats) -> Floats:
+    longer = np.concatenate([table, values[:0]])
+    missing = max(0, int(rows.max()) + 1 - len(table))
+    longer = np.concatenate([longer, np.zeros((missing, table.shape[1]), dtype=np.float32)])
+    longer[rows] = values
+    return longer
+
+
+def _catalogue(old: Items, latest: Mapping[str, NewItem], places: Mapping[str, int]) -> Items:
+    missing = len(places) - len(old)
+    ids, titles, texts = ([*column, *[""] * missing] for column in (old.ids, old.titles, old.texts))
+    width = old.categories.shape[1]
+    categories = np.concatenate([old.categories, np.zeros((missing, width), dtype=np.float32)])
+    for id_, item in latest.items():
+        place = places[id_]
+        ids[place], texts[place] = id_, item.text or item.title
+        titles[place] = item.title or titles[place] or id_
+        if item.categories or place >= len(old):
+            categories[place] = [name in item.categories for name in old.category_names]
+    prices = old.prices
+    if prices is not None:
+        prices = np.concatenate([prices, np.full(missing, np.nan, dtype=np.float32)])
+    attributes = {name: (*of, *[""] * missing) for name, of in old.attributes.items()}
+    known = (tuple(ids), tuple(titles), tuple(texts), categories, old.category_names)
+    return Items(*known, prices, attributes)
+
+
+def _longer(fit: Fit, count: int, popularity: NDArray[np.int64]) -> Fit:
+    """A fit over more items: no embedding of their own, and the bias of those hardly known."""
+    if not count:
+        return fit
+    n_items = len(fit.params["item.embed"])
+    least = np.argsort(popularity, kind="stable")[: max(1, n_items // _LEAST_KNOWN)].copy()
+
+    def longer(name: str, part: Tensor) -> Tensor:
+        if name == "item.embed":
+            return torch.cat([part, part.new_zeros(count, part.shape[1])])
+        if name.endswith(".item_bias"):
+            return torch.cat([part, part[torch.from_numpy(least)].mean().expand(count)])
+        return part
+
+    params = {name: longer(name, part) for name, part in fit.params.items()}
+    return replace(fit, params=params, shape=replace(fit.shape, n_items=n_items + count))

@@ -1,0 +1,62 @@
+"""The command that opens test data."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Annotated
+
+import typer
+
+from pareto_rec.commands.shared import Json, RunPath, cores, show
+from pareto_rec.errors import BadRequestError, InterruptedRunError
+
+
+def confirm(
+    run: RunPath,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Fresh seeds that points are trained with.")
+    ] = 3,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of one thread each; default: all cores.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Train the front's selected points anew, then open test data once and say what is left.
+
+    Writes confirm.json, confirm.csv and confirm.png. Nothing may be tuned on what it says.
+
+    Example: pareto-rec confirm results/movielens_accuracy_diversity_fairness/2026-01-31T12-00-00
+    """
+    from pareto_rec.config import load_config
+    from pareto_rec.confirm import confirm_run
+    from pareto_rec.paths import cache_dir
+    from pareto_rec.plot_confirm import save_confirmed
+    from pareto_rec.plots import save_plots
+    from pareto_rec.progress import watching
+    from pareto_rec.report import write_report
+    from pareto_rec.runread import read_run
+
+    read_run(run)  # says what is wrong with it before anything is shown
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's Ctrl-C
+    try:
+        with watching(load_config(run), quiet=json_) as watch:
+            found = confirm_run(
+                run, seeds=seeds, cache=cache_dir(), workers=workers or cores(), watch=watch
+            )
+    except KeyboardInterrupt:
+        raise InterruptedRunError(
+            f"the same command goes on: no fit is trained twice (pareto-rec confirm {run})"
+        ) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    content = json.loads(found.read_text(encoding="utf-8"))
+    view = read_run(run)
+    paths = [found, found.with_suffix(".csv"), *save_confirmed(view, content, run)]
+    paths += save_plots(view, run)  # they say now that test data was opened
+    try:
+        paths.append(write_report(view, run))
+    except BadRequestError as error:
+        typer.echo(f"no report.html: {error}", err=True)
+    lines = [*content["answer"]["says"], *map(str, paths)]
+    show(content, lines, as_json=json_)

@@ -1,0 +1,63 @@
+"""The command that serves a bundle over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pareto_rec.errors import BadRequestError
+
+if TYPE_CHECKING:
+    from pareto_rec.bundle import Bundle
+
+
+def serve(
+    bundle: Annotated[
+        Path, typer.Argument(help="What `pareto-rec export` wrote.", metavar="BUNDLE")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port; 0 takes any that is free.")
+    ] = 8000,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes; they share the bundle's memory.")
+    ] = 1,
+    form: Annotated[str, typer.Option(help="fp32, or onnx or int8 if exported.")] = "fp32",
+    items: Annotated[
+        Path | None,
+        typer.Option(help="File that keeps items added over HTTP; default: until it stops."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=600, help="Longest time for one request.")
+    ] = 5.0,
+) -> None:
+    """Serve a bundle over HTTP until Ctrl-C: POST /recommend, POST /items, GET /front, /health.
+
+    Example: pareto-rec serve bundle --port 8000 --workers 2
+    """
+    try:
+        import uvicorn  # noqa: F401  # first, so that nothing is loaded in vain
+
+        from pareto_rec.serve.run import Service
+        from pareto_rec.serve.run import serve as serve_until_stopped
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("fastapi", "uvicorn", "starlette"):
+            raise BadRequestError(
+                f'serving needs the package {error.name}: pip install "pareto_rec[serve]"'
+            ) from None
+        raise
+    from pareto_rec.serve.limits import Limits
+
+    serve_until_stopped(
+        Service(bundle, host, port, workers, form, items, Limits(seconds=seconds)), _say
+    )
+
+
+def _say(address: str, bundle: Bundle) -> None:
+    parts = bundle.parts
+    typer.echo(
+        f"serving {bundle.name} ({len(bundle.points)} operating points, {len(parts.items)} items, "
+        f"{len(parts.users)} users) at {address}; description at {address}/docs; Ctrl-C stops"
+    )

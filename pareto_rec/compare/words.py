@@ -1,0 +1,69 @@
+"""A comparison in lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def lines(content: Mapping[str, Any]) -> list[str]:
+    """A comparison for people.
+
+    Args:
+        content: From :func:`compare_runs`.
+    """
+    said = [
+        f"union of all fronts: {content['union']['points']} points, hypervolume x 1000 "
+        f"{1000 * content['union']['hypervolume']:.3f}",
+        "",
+        "group  seed  fits  records  front  hypervolume x 1000    IGD+  run",
+    ]
+    for row in content["runs"]:
+        fits = "?" if row["fits"] is None else row["fits"]
+        said.append(
+            f"{row['group']:>5} {row['seed']!s:>5} {fits!s:>5} {row['records']:>8} "
+            f"{row['front']:>6} {1000 * row['hypervolume']:>19.3f} {row['igd_plus']:>7.4f}  "
+            f"{row['run']}"
+        )
+    for group in content["groups"]:
+        if group["hypervolume"]["sd"] is not None:
+            said += ["", _of_group(group)]
+    paired = content["paired"]
+    if paired["reason"] is not None:
+        said += ["", f"no intervals over users: {paired['reason']}"]
+    elif paired["pairs"]:
+        said += ["", "paired over users (95 % interval; p corrected by Holm):"]
+        said += [_of_pair(pair) for pair in paired["pairs"]]
+    if content["between_groups"]:
+        said += ["", "between groups, over their seeds (Welch; p corrected by Holm):"]
+        said += [_of_groups(row) for row in content["between_groups"]]
+    return said
+
+
+def _of_group(group: Mapping[str, Any]) -> str:
+    volume = group["hypervolume"]
+    text = (
+        f"group {group['group']}: {len(group['runs'])} runs, hypervolume x 1000 "
+        f"{1000 * volume['mean']:.3f} (sd {1000 * volume['sd']:.3f})"
+    )
+    if group["attained"] is None:
+        return text
+    parts = (f"by {name} {1000 * value:.3f}" for name, value in group["attained"].items())
+    return f"{text}; attained {', '.join(parts)}"
+
+
+def _of_pair(pair: Mapping[str, Any]) -> str:
+    ratio = pair["ratio"]
+    if ratio is None:
+        return f"  {pair['run']} / {pair['other']}: the second is worth nothing"
+    text = f"{ratio['value']:.3f}"
+    if ratio["low"] is not None and ratio["high"] is not None:
+        text += f" ({ratio['low']:.3f} to {ratio['high']:.3f})"
+    return f"  {pair['run']} / {pair['other']}: {text}, p = {pair['p_holm']:.3g}"
+
+
+def _of_groups(row: Mapping[str, Any]) -> str:
+    text = f"  {row['group']} - {row['other']}: {1000 * row['difference']:.3f}"
+    if row["low"] is not None:
+        text += f" ({1000 * row['low']:.3f} to {1000 * row['high']:.3f})"
+    return f"{text}, p = {row['p_holm']:.3g}"

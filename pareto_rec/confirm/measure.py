@@ -1,0 +1,135 @@
+"""What worker processes do for a confirmation: train with a fresh seed, and measure on a stage."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec.config import Config
+from pareto_rec.data.schema import Split
+from pareto_rec.evaluate import Evaluator, Measures
+from pareto_rec.experiment import build_evaluator, plan, read_features, read_split
+from pareto_rec.fitstore import EXPERTS_ALONE
+from pareto_rec.objectives import Objective, UserObjective
+from pareto_rec.packs import Trouble, evaluate_pack
+from pareto_rec.policy import Serving
+from pareto_rec.records import Record
+from pareto_rec.search import Trial
+from pareto_rec.space import Candidate, Value
+
+Values = Mapping[str, NDArray[np.float64] | float]
+"""Objective -> values ``[users]`` of a per-user objective, one number of a set objective."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A fit to make.
+
+    Attributes:
+        train: Training variables; those left out keep the config's fixed value, or the default.
+        seed: Of the fit.
+    """
+
+    train: Mapping[str, Value]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """A fit that was made, or the reason why not."""
+
+    fit: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """Serving settings to measure on one fit.
+
+    Attributes:
+        key: Named by the answer.
+        fit: Id of the fit; ``"experts"`` for none.
+        serve: Serving variables of each setting.
+        test: Where to measure: None for validation, or the config (as JSON) whose test stage is
+            opened.
+    """
+
+    key: object
+    fit: str
+    serve: Sequence[Mapping[str, Any]]  # values, or weights by name for a fusion
+    test: str | None = None
+
+
+def recorded(measures: Measures) -> list[Objective]:
+    """The objectives that are written down, searched ones first."""
+    reported = [one for one in measures.reported if one.recorded]
+    found = {one.name: one for one in (*measures.searched, *reported)}
+    return list(found.values())
+
+
+def train(evaluator: Evaluator, job: Training, cache: Path) -> tuple[Training, Made]:
+    """Make a fit, validation data being the tuning signal, or find it stored."""
+    seeded = copy.copy(evaluator)
+    seeded.seed = job.seed
+    trial = Trial(0, 0, 0, (Candidate(job.train, {}),))
+    found = evaluate_pack(seeded, [trial], cache)
+    if isinstance(found, Trouble):
+        return job, Made("", found.reason)
+    stored = evaluator.store.get(found[0].fit) is not None
+    return job, Made(found[0].fit, None if stored else found[0].reason or "it was not stored")
+
+
+def measure(evaluator: Evaluator, job: Question, cache: Path) -> tuple[object, list[Values | str]]:
+    """Values of every setting, or the reason why it could not be measured."""
+    if job.test is not None:
+        on_test = copy.copy(_test_evaluator(job.test, cache))
+        on_test.store = evaluator.store  # fits are those of the validation stage
+        evaluator = on_test
+    return job.key, _values(evaluator, job.fit, job.serve)
+
+
+def _values(
+    evaluator: Evaluator, fit_id: str, serve: Sequence[Mapping[str, Any]]
+) -> list[Values | str]:
+    fit = None if fit_id == EXPERTS_ALONE else evaluator.store.get(fit_id)
+    if fit is None and fit_id != EXPERTS_ALONE:
+        return ["its fit is no longer stored"] * len(serve)
+    settings = [evaluator.serving(one) for one in serve]
+    scorers = evaluator.with_fit(fit) if fit else evaluator.scorers
+    single = evaluator.measure(scorers, settings, fit.seconds if fit else 0.0, fit)
+    rows = [_record(str(place), fit_id, one) for place, one in enumerate(serve)]
+    per_user = dict(evaluator.per_user(fit_id, rows))
+    found: list[Values | str] = []
+    for row, one in zip(rows, single, strict=True):
+        kinds = {o.name: isinstance(o, UserObjective) for o in recorded(evaluator.measures)}
+        values = {
+            name: per_user[row.id][name] if by_user else one.objectives.get(name, float("nan"))
+            for name, by_user in kinds.items()
+        }
+        found.append(values if one.reason is None else one.reason)
+    return found
+
+
+def _record(key: str, fit_id: str, serve: Mapping[str, Any]) -> Record:
+    return Record(key, fit_id, 0, 0, 0, "own", {}, serve, "ok", {})
+
+
+@lru_cache(maxsize=1)
+def _test_evaluator(config_json: str, cache: Path) -> Evaluator:
+    """The evaluator of the test stage: histories are training and validation rows."""
+    made = plan(Config.model_validate_json(config_json))
+    split: Split = read_split(made.config, cache)
+    features = read_features(made.config, split.test.items.texts, cache)
+    return build_evaluator(made, split.test, cache, features)
+
+
+def serving_of(fusion: Mapping[str, float], variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Every serving variable of a fixed fusion: what a baseline does not vary is off."""
+    return {**asdict(Serving(dict(fusion))), **variables}

@@ -1,0 +1,212 @@
+"""What a front is held against: simple models, as many records each, no search.
+
+Every rival is one fixed set of scores, swept over the same re-ranking that the search may use; its
+points are then chosen on validation data by the rule that chose the search's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pareto_rec import front
+from pareto_rec.baselines import DEPTHS, PENALTIES, SOURCES, TRADE_OFFS
+from pareto_rec.confirm.claims import Point
+from pareto_rec.confirm.measure import serving_of
+from pareto_rec.evaluate import Evaluator
+from pareto_rec.experiment import Plan
+from pareto_rec.fitstore import EXPERTS_ALONE
+from pareto_rec.paths import written_whole
+from pareto_rec.policy import NETWORK
+from pareto_rec.provenance import source_hash
+from pareto_rec.search import Goal
+from pareto_rec.search.rules import violation
+from pareto_rec.search.sweep import quasi_random
+from pareto_rec.seeds import generator
+from pareto_rec.space import Integer, Real, SearchSpace, Simplex, Variable
+from pareto_rec.summary import SELECTED
+
+FUSED, WITH_NETWORK = "fused_experts", "expert_and_network"
+_SWEPT: Mapping[str, Variable] = {  # where the experiment does not search them itself
+    "popularity_penalty": Real(-0.2, 1.8),
+    "mmr": Real(0.0, 0.9),
+    "depth": Integer(15, 320, log=True),
+}
+_AT_ONCE = 128  # settings of one job
+
+Row = dict[str, Any]  # id, serving variables and objectives of one setting
+
+
+@dataclass(frozen=True)
+class Rival:
+    """One baseline.
+
+    Attributes:
+        name: Of its front.
+        kind: ``"expert"``, ``"fusion"`` or ``"network"``.
+        says: What it is, in a sentence.
+        fusion: Scorer -> weight.
+    """
+
+    name: str
+    kind: str
+    says: str
+    fusion: Mapping[str, float]
+
+    @property
+    def trains(self) -> bool:
+        """Whether a network has a say."""
+        return NETWORK in self.fusion
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Settings of one rival that are measured together.
+
+    Attributes:
+        rival: Whose.
+        fit: Id of its fit, ``"experts"`` for none.
+        ids: Of the settings.
+        serve: Their serving variables.
+    """
+
+    rival: Rival
+    fit: str
+    ids: tuple[str, ...]
+    serve: tuple[Mapping[str, Any], ...]
+
+
+def without_network(made: Plan) -> list[Rival]:
+    """Every baseline of the config alone, and experts fused with equal weights."""
+    alone = [
+        Rival(name, "expert", f"the expert {name} alone", {name: 1.0})
+        for name in made.config.baselines
+    ]
+    fusion = made.space.serve.get("fusion")
+    named = [one for one in fusion.names if one != NETWORK] if isinstance(fusion, Simplex) else []
+    together = named if len(named) > 1 else list(made.config.baselines)
+    if len(together) < 2:
+        return alone
+    says = f"the experts {', '.join(together)} fused with equal weights"
+    return [*alone, Rival(FUSED, "fusion", says, dict.fromkeys(together, 1.0 / len(together)))]
+
+
+def with_network(expert: str) -> Rival:
+    """The best expert fused with one network of default training variables."""
+    says = f"{expert} and a network of default training variables, fused with equal weights"
+    return Rival(WITH_NETWORK, "network", says, {NETWORK: 0.5, expert: 0.5})
+
+
+def settings(space: SearchSpace, count: int) -> list[dict[str, Any]]:
+    """Serving variables of a rival's records, without the fusion.
+
+    The first is plain; then comes the grid that is drawn beside every front, or an even selection
+    from it where there are fewer records than its 279 settings; the rest is quasi-random over the
+    ranges that the search has.
+
+    Args:
+        space: Whose ranges are used where it searches the same variables.
+        count: How many records.
+    """
+    pairs = [(0.0, DEPTHS[0]), *product(TRADE_OFFS, DEPTHS)]
+    grid = [
+        {"popularity_penalty": penalty, "mmr": mmr, "depth": depth}
+        for penalty, (mmr, depth) in product(PENALTIES, pairs)
+    ]
+    if count <= len(grid):
+        return [grid[place] for place in np.linspace(0, len(grid) - 1, count).astype(int)]
+    variables = {
+        name: own if (own := space.serve.get(name)) is not None and not own.when else default
+        for name, default in _SWEPT.items()
+    }
+    cube = quasi_random(count - len(grid), len(variables), generator(0, "rivals"))
+    axes = list(zip(variables.items(), cube.T, strict=True))
+    more = [
+        {name: variable.from_cube(column[row : row + 1]) for (name, variable), column in axes}
+        for row in range(len(cube))
+    ]
+    return [*grid, *more]
+
+
+def sweeps(rival: Rival, fit: str, swept: Sequence[Mapping[str, Any]]) -> Iterator[Sweep]:
+    """A rival's settings in jobs of a size that bounds memory.
+
+    Args:
+        rival: Whose.
+        fit: Id of its fit, ``"experts"`` for none.
+        swept: What :func:`settings` gave.
+    """
+    serve = [serving_of(rival.fusion, one) for one in swept]
+    ids = [f"{rival.name}-{place:04d}" for place in range(len(serve))]
+    for begin in range(0, len(serve), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        yield Sweep(rival, fit, tuple(ids[part]), tuple(serve[part]))
+
+
+def sweep(evaluator: Evaluator, job: Sweep, cache: Path) -> tuple[str, list[Row]]:
+    """Rows of the settings that could be measured, computed once, with their rival's name."""
+    names = [one.name for one in (*evaluator.measures.searched, *evaluator.measures.reported)]
+    content = [job.fit, job.ids, job.serve, names, evaluator.store.data_key, evaluator.relevance]
+    text = json.dumps([*content, source_hash(*SOURCES)])
+    digest = hashlib.sha256(text.encode()).hexdigest()[:24]
+    path = cache / "baselines" / f"{job.rival.name}-{digest}.json"
+    try:
+        rows: list[Row] = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        rows = _measured(evaluator, job)
+        with written_whole(path) as spare:
+            spare.write_text(json.dumps(rows))
+    return job.rival.name, rows
+
+
+def _measured(evaluator: Evaluator, job: Sweep) -> list[Row]:
+    fit = None if job.fit == EXPERTS_ALONE else evaluator.store.get(job.fit)
+    scorers = evaluator.with_fit(fit) if fit else evaluator.scorers
+    chosen = [evaluator.serving(one) for one in job.serve]
+    found = evaluator.measure(scorers, chosen, fit.seconds if fit else 0.0, fit)
+    return [
+        {"id": key, "serve": serve, "objectives": dict(one.objectives)}
+        for key, serve, one in zip(job.ids, job.serve, found, strict=True)
+        if one.reason is None
+    ]
+
+
+def claimed(points: Sequence[Point], goals: Sequence[Goal]) -> float:
+    """Hypervolume of the feasible points by the values that they were chosen by."""
+    values, up, bound = _arrays([point.claimed for point in points], goals)
+    return front.hypervolume(values[violation(values, goals) <= 0], reference=bound, maximise=up)
+
+
+def choose(rival: Rival, rows: Sequence[Row], goals: Sequence[Goal]) -> list[Point]:
+    """The points of a rival that keep the most hypervolume, as many as a run's front selects."""
+    train: Mapping[str, Any] | None = {} if rival.trains else None
+    points = [
+        Point(rival.name, row["id"], train, row["serve"], row["objectives"])
+        for row in sorted(rows, key=lambda row: str(row["id"]))
+    ]
+    return select(points, goals)
+
+
+def select(points: Sequence[Point], goals: Sequence[Goal]) -> list[Point]:
+    """At most `SELECTED` feasible points that keep the most hypervolume."""
+    values, up, bound = _arrays([point.claimed for point in points], goals)
+    keep = np.flatnonzero(violation(values, goals) <= 0)
+    chosen = keep[front.select(values[keep], SELECTED, reference=bound, maximise=up)]
+    first = goals[0]
+    order = sorted(chosen, key=lambda i: -values[i, 0] if first.maximise else values[i, 0])
+    return [points[i] for i in order]
+
+
+def _arrays(
+    rows: Sequence[Mapping[str, float]], goals: Sequence[Goal]
+) -> tuple[np.ndarray[Any, np.dtype[np.float64]], list[bool], list[float]]:
+    values = np.array([[one[goal.name] for goal in goals] for one in rows], dtype=np.float64)
+    up, bound = [goal.maximise for goal in goals], [goal.reference for goal in goals]
+    return values.reshape(len(rows), len(goals)), up, bound

@@ -1,0 +1,159 @@
+"""From the log of a table to a data set: the catalogue, the people, and what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pareto_rec.data.schema import Dataset, FloatArray, IntArray, Interactions, Items, Users
+from pareto_rec.data.table import clean, facts
+from pareto_rec.data.table.account import Account
+from pareto_rec.data.table.files import find
+from pareto_rec.data.table.options import Bins, TableOptions
+from pareto_rec.data.table.read import Facts, Log, read_log, resolve
+from pareto_rec.data.table.side import read_side
+from pareto_rec.errors import BadRequestError
+
+
+def read_table(options: TableOptions, name: str, skipped: Path | None = None) -> Dataset:
+    """Read a table.
+
+    Users and items are numbered in the order of their ids, and rows stand by user, time and item:
+    neither the order of the files nor that of their rows has a say.
+
+    Args:
+        options: How.
+        name: What people call the data.
+        skipped: Where rows that cannot be read are written, if they are to be skipped.
+
+    Raises:
+        BadRequestError: If a file cannot be read, a column is not there, a row is bad and bad rows
+            are not to be skipped, or nothing is left.
+    """
+    account = Account(skipped=skipped)
+    files = find(options.files)
+    account.notes["files"] = ", ".join(file.path.name for file in files)
+    columns = resolve(options, files, account)
+    log = read_log(options, files, columns, account)
+    catalogue, rows = _catalogue(options, log, account)
+    rows = clean.without_duplicates(rows, options.duplicates, tuple(options.against), account)
+    rows = rows.take(clean.k_core(rows, tuple(options.against), options.k_core, account))
+    if not len(rows):
+        raise BadRequestError(
+            f"{name}: no row is left: no user has {options.k_core.user} rows with items of "
+            f"{options.k_core.item} rows; lower data.k_core"
+        )
+    people = _people(options, log, account)
+    rows, catalogue, people = _compact(rows, catalogue, people, keep=options.items.without_rows)
+    rows = rows.take(np.lexsort((rows.item, rows.time, rows.user))).read_only()
+    account.notes["users"], account.notes["items"] = len(people), len(catalogue)
+    if not log.timed:
+        account.notes["times"] = "none, so only splits that need none can be had"
+    return Dataset(
+        name, rows, catalogue, people, tuple(options.against), log.timed, account.summary()
+    )
+
+
+def _catalogue(options: TableOptions, log: Log, account: Account) -> tuple[Items, Interactions]:
+    """All items, one for each text if so asked; and the rows, with items numbered like them."""
+    asked, ids, about, item = options.items, log.items, log.of_items, log.rows.item
+    if asked.files:
+        about, ids = read_side(options, asked, ids, account, more=asked.without_rows)
+        item = np.searchsorted(np.array(ids), np.array(log.items))[item] if len(ids) else item
+    texts = _texts(options, about, ids, account)
+    if asked.same_text:
+        first = clean.same_text(texts, ids)
+        kept = np.unique(first)
+        account.notes["items made one with another of the same text"] = len(ids) - len(kept)
+        place = np.searchsorted(kept, first)
+        code = np.where(about.code >= 0, place[np.maximum(about.code, 0)], -1)
+        about, item = replace(about, code=code), place[item]
+        ids, texts = tuple(ids[n] for n in kept), tuple(texts[n] for n in kept)
+    prices = facts.median_price(about, len(ids)) if about.price is not None else None
+    matrix, names = _categories(options, about, texts)
+    attributes = _attributes(asked.attributes, asked.bins, about, len(ids))
+    if asked.price_bands and prices is not None:
+        attributes["price_band"] = facts.bands(prices, asked.price_bands)
+    titles = facts.filled(asked.title, about, len(ids)) if asked.title else texts
+    titles = tuple(title or text for title, text in zip(titles, texts, strict=True))
+    items = Items(ids, titles, texts, matrix, names, prices, attributes)
+    return items, replace(log.rows, item=item)
+
+
+def _texts(
+    options: TableOptions, about: Facts, ids: tuple[str, ...], account: Account
+) -> tuple[str, ...]:
+    template = options.items.text or options.items.title
+    if template is None:
+        account.notes["texts of items"] = "none is named, so their ids stand for them"
+        return ids
+    found = facts.filled(template, about, len(ids))
+    empty = sum(not text for text in found)
+    if empty:
+        account.notes["items without a text, their ids stand for it"] = empty
+    if "{" not in template:
+        several = facts.differing(about, template)
+        account.notes["items with several texts, the most frequent is taken"] = several
+    return tuple(text or id_ for text, id_ in zip(found, ids, strict=True))
+
+
+def _categories(
+    options: TableOptions, about: Facts, texts: tuple[str, ...]
+) -> tuple[FloatArray, tuple[str, ...]]:
+    asked = options.items
+    if asked.categories is None:
+        return facts.frequent_words(texts, asked.words)
+    return facts.categories(facts.filled(asked.categories, about, len(texts)), asked.delimiter)
+
+
+def _attributes(
+    names: list[str], bins: Mapping[str, Bins], about: Facts, count: int
+) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for name in names:
+        values = facts.commonest(about, name, count)
+        found[name] = facts.binned(values, bins[name], name) if name in bins else values
+    return found
+
+
+def _people(options: TableOptions, log: Log, account: Account) -> Users:
+    asked, about = options.users, log.of_users
+    if asked.files:
+        about, _ = read_side(options, asked, log.users, account, more=False)
+    found = _attributes(asked.attributes, asked.bins, about, len(log.users))
+    return Users(log.users, found, options.min_group)
+
+
+def _compact(
+    rows: Interactions, items: Items, users: Users, *, keep: bool
+) -> tuple[Interactions, Items, Users]:
+    """Only users who have rows, and items that have rows or are kept without any."""
+    who = np.unique(rows.user)
+    what = np.arange(len(items)) if keep else np.unique(rows.item)
+    rows = replace(
+        rows, user=np.searchsorted(who, rows.user), item=np.searchsorted(what, rows.item)
+    )
+    met = items.categories[what].any(axis=0)
+    categories = np.ascontiguousarray(items.categories[what][:, met])
+    categories.flags.writeable = False
+    prices = None if items.prices is None else items.prices[what]
+    if prices is not None:
+        prices.flags.writeable = False
+    few = Items(
+        _some(items.ids, what),
+        _some(items.titles, what),
+        _some(items.texts, what),
+        categories,
+        _some(items.category_names, np.flatnonzero(met)),
+        prices,
+        {name: _some(values, what) for name, values in items.attributes.items()},
+    )
+    attributes = {name: _some(values, who) for name, values in users.attributes.items()}
+    return rows, few, Users(_some(users.ids, who), attributes, users.min_group)
+
+
+def _some(values: tuple[str, ...], which: IntArray) -> tuple[str, ...]:
+    return tuple(values[n] for n in which.tolist())

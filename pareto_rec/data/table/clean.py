@@ -1,0 +1,117 @@
+"""What is done to a log once it is read: items made one, duplicates, and the k-core."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from pareto_rec.data.schema import FloatArray, IntArray, Interactions
+from pareto_rec.data.table.account import Account
+from pareto_rec.data.table.options import Core, Duplicates
+from pareto_rec.data.table.values import Mask
+
+
+def same_text(texts: tuple[str, ...], ids: tuple[str, ...]) -> IntArray:
+    """For each item ``[items]`` the first item of the same text; those without text stay alone.
+
+    Small and capital letters and blanks make no difference.
+    """
+    first: dict[str, int] = {}
+    plain = (" ".join(text.lower().split()) for text in texts)
+    keys = (text or f"\0{id_}" for text, id_ in zip(plain, ids, strict=True))
+    return np.array([first.setdefault(key, place) for place, key in enumerate(keys)], np.int64)
+
+
+def without_duplicates(
+    rows: Interactions, policy: Duplicates, against: tuple[str, ...], account: Account
+) -> Interactions:
+    """Rows by one of the policies, sorted by user, item and time.
+
+    Only interactions count as duplicates of each other (all but ``drop``): a cancellation is no
+    second purchase, nor is an impression that nobody answered.
+
+    Args:
+        rows: All rows.
+        policy: See `TableOptions`.
+        against: Signals that speak against an item.
+        account: Is told how many rows were left out or found.
+    """
+    names = sorted(rows.signals)
+    extra = [one for one in (rows.position, rows.propensity) if one is not None]
+    kind = rows.positive(against)
+    keys = [*extra, *(rows.signals[name] for name in names), rows.time, rows.item, kind, rows.user]
+    rows = rows.take(np.lexsort(keys))
+    kind = rows.positive(against)
+    pair = _starts(rows.user, kind, rows.item)
+    again = ~pair & kind
+    equal = ~_starts(
+        rows.user, rows.item, rows.time, *(rows.signals[n] for n in names), *_shown(rows)
+    )
+    account.notes["rows equal to another in all that is read"] = int(equal.sum())
+    if policy == "keep":
+        return rows
+    if policy == "drop":
+        account.drop("equal to another row in all that is read", int(equal.sum()))
+        return rows.take(~equal)
+    if policy == "last":
+        last = np.append(pair[1:], True) | ~kind
+        account.drop("an earlier row of the same user and item", int((~last).sum()))
+        return rows.take(last)
+    if policy == "sum":
+        account.drop("summed into the first of the same user and item", int(again.sum()))
+        return _summed(rows, ~again)
+    account.drop("a later row of the same user and item", int(again.sum()))
+    return rows.take(~again)
+
+
+def _shown(rows: Interactions) -> list[IntArray | FloatArray]:
+    return [one for one in (rows.position, rows.propensity) if one is not None]
+
+
+def _starts(*columns: np.ndarray[tuple[int], np.dtype[np.generic]]) -> Mask:
+    """Rows ``[rows]`` that differ from the row before in any column; NaN equals NaN."""
+    found = np.zeros(len(columns[0]), dtype=bool)
+    found[:1] = True
+    for column in columns:
+        here, before = column[1:], column[:-1]
+        differs = here != before
+        if np.issubdtype(column.dtype, np.floating):
+            differs &= ~((here != here) & (before != before))
+        found[1:] |= differs
+    return found
+
+
+def _summed(rows: Interactions, first: Mask) -> Interactions:
+    """First rows, their signals the sums up to the next first one; NaN counts only among NaN."""
+    starts = np.flatnonzero(first)
+    signals = {}
+    for name, values in rows.signals.items():
+        known = np.add.reduceat(~np.isnan(values), starts, dtype=np.int64) > 0
+        sums = np.add.reduceat(np.nan_to_num(values).astype(np.float64), starts)
+        signals[name] = np.where(known, sums, np.nan).astype(np.float32)
+    return replace(rows.take(first), signals=signals)
+
+
+def k_core(rows: Interactions, against: tuple[str, ...], core: Core, account: Account) -> Mask:
+    """Rows ``[rows]`` of users and items that have enough interactions among the rows kept.
+
+    Users and items with too few are left out in turn until nothing changes. Rows that are no
+    interactions stay with their user and item and count for neither.
+    """
+    kept = np.ones(len(rows), dtype=bool)
+    if core.user == core.item == 1:
+        return kept
+    kind, rounds = rows.positive(against), 0
+    while True:
+        before = int(kept.sum())
+        for code, fewest in ((rows.user, core.user), (rows.item, core.item)):
+            count = np.bincount(code[kept & kind], minlength=int(code.max(initial=0)) + 1)
+            kept &= count[code] >= fewest
+        rounds += 1
+        if int(kept.sum()) == before:
+            break
+    said = f"of a user with fewer than {core.user} or an item with fewer than {core.item} rows"
+    account.drop(f"{said} that speak for an item", int((~kept).sum()))
+    account.notes["rounds until every user and item had enough rows"] = rounds
+    return kept

@@ -1,0 +1,94 @@
+"""What columns hold, told from their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_NAMES = {
+    "user": ("user", "customer", "household", "visitor", "member", "account", "profile", "reader",
+             "buyer", "client", "person", "viewer", "author", "session"),
+    "item": ("item", "product", "stock", "sku", "article", "movie", "film", "book", "song",
+             "track", "video", "news", "asin", "isbn", "offer", "ad", "coupon", "game", "recipe"),
+    "time": ("timestamp", "datetime", "time", "date", "ts", "day", "created", "when"),
+    "event": ("event", "action", "behavior", "behaviour", "activity"),
+    "price": ("price", "cost"),
+    "position": ("position", "rank", "slot"),
+    "propensity": ("propensity",),
+    "text": ("title", "name", "description", "text", "headline", "content"),
+    "categories": ("categories", "category", "genres", "genre", "department", "tags", "class"),
+    "signal": ("rating", "click", "clicked", "clicks", "purchase", "purchased", "conversion",
+               "converted", "quantity", "count", "liked", "like", "label", "y", "score", "stars",
+               "plays", "watched", "view", "views", "sales", "revenue", "amount"),
+}  # fmt: skip
+_IDS = {"id", "no", "nr", "number", "code", "key", "idx", "index", "uid", "num"}
+
+
+def words(name: str) -> list[str]:
+    """The words of a column's name, in small letters: ``CustomerID`` is customer and id."""
+    parted = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
+    parted = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1 \2", parted)
+    return [word.lower() for word in re.split(r"[^A-Za-z0-9]+", parted) if word]
+
+
+def fitting(names: Iterable[str], role: str) -> list[str]:
+    """Columns whose names suggest a role, best first."""
+    known = _NAMES[role]
+    scored = [(_score(words(name), known, ids=role in ("user", "item")), name) for name in names]
+    return [name for score, name in sorted(scored, key=lambda one: one[0]) if score < _NOT]
+
+
+_NOT = (9, 0, 0)
+
+
+def _score(parts: list[str], known: tuple[str, ...], *, ids: bool) -> tuple[int, int, int]:
+    """How well words fit: smaller is better."""
+    joined = "".join(parts)
+    for place, word in enumerate(known):
+        if ids:
+            said = {f"{word}{end}" for end in _IDS}
+            if joined in said or joined.rstrip("s") in said:
+                return 0, place, 0
+            if parts == [word]:
+                return 1, place, 0
+            if word in parts and set(parts) & _IDS:
+                return 2, place, len(parts)
+        elif word in parts or joined == word:
+            return (0 if len(parts) == 1 else 1), place, len(parts)
+        elif any(part.endswith(word) and len(word) > 3 for part in parts):
+            return 2, place, len(parts)
+    return _NOT
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Columns of a table by role; None where no name suggests it."""
+
+    user: str | None
+    item: str | None
+    time: str | None
+    event: str | None
+    price: str | None
+    position: str | None
+    propensity: str | None
+    text: tuple[str, ...]
+    categories: str | None
+    signals: tuple[str, ...]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> Guess:
+        """From the names of the columns; each is used once."""
+        left = list(names)
+
+        def best(role: str) -> str | None:
+            found = fitting(left, role)
+            if found:
+                left.remove(found[0])
+            return found[0] if found else None
+
+        single = {role: best(role) for role in ("user", "item", "time", "event", "price")}
+        more = {role: best(role) for role in ("position", "propensity", "categories")}
+        text = tuple(fitting(left, "text"))
+        signals = tuple(n for n in fitting(left, "signal") if n not in text)
+        return cls(**single, **more, text=text, signals=signals)

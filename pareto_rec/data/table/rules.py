@@ -1,0 +1,99 @@
+"""What a rule of the config makes of rows: a test, or a value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pareto_rec.data.table.options import NUMBERS, Rule
+from pareto_rec.data.table.values import Mask, Numbers, numbers, plain
+from pareto_rec.errors import BadRequestError
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads columns of a chunk by the conventions of its table.
+
+    Attributes:
+        table: The columns.
+        missing: Texts that stand for nothing.
+        decimal: Between whole and fraction.
+        event: Column of events; None without one.
+    """
+
+    table: pa.Table
+    missing: Sequence[str]
+    decimal: str = "."
+    event: str | None = None
+
+    def texts(self, column: str) -> pa.Array:
+        """Texts of a column, null where nothing stands there."""
+        return plain(self.table.column(column), self.missing)
+
+    def numbers(self, column: str) -> tuple[Numbers, Mask]:
+        """Numbers of a column, NaN where nothing stands there; which rows hold no number."""
+        return numbers(self.table.column(column), self.missing, self.decimal)
+
+    def event_column(self) -> str:
+        """The column of events.
+
+        Raises:
+            BadRequestError: If there is none.
+        """
+        if self.event is None:
+            raise BadRequestError("an event is asked for and data.columns.event names no column")
+        return self.event
+
+    def test(self, rule: Rule) -> tuple[Mask, Mask]:
+        """Which rows ``[rows]`` pass every test of a rule; which hold no number where one must."""
+        passed = np.ones(self.table.num_rows, dtype=bool)
+        column = self.event_column() if rule.event is not None else rule.column
+        wanted = rule.event if rule.event is not None else rule.equals
+        if any(v is not None for v in (wanted, rule.one_of, rule.matches, rule.missing)):
+            texts = self.texts(column)
+            if wanted is not None:
+                passed &= _true(pc.equal(texts, wanted))
+            if rule.one_of is not None:
+                passed &= _true(pc.is_in(texts, value_set=pa.array(rule.one_of, pa.string())))
+            if rule.matches is not None:
+                passed &= _true(pc.match_substring_regex(texts, pattern=rule.matches))
+            if rule.missing is not None:
+                passed &= _true(pc.is_null(texts)) == rule.missing
+        bad = np.zeros(len(passed), dtype=bool)
+        if any(getattr(rule, name) is not None for name in NUMBERS):
+            values, bad = self.numbers(column)
+            if rule.at_least is not None:
+                passed &= values >= rule.at_least
+            if rule.at_most is not None:
+                passed &= values <= rule.at_most
+            if rule.above is not None:
+                passed &= values > rule.above
+            if rule.below is not None:
+                passed &= values < rule.below
+        return passed & ~bad, bad
+
+    def value(self, rule: Rule) -> tuple[Numbers, Mask]:
+        """A signal ``[rows]``, NaN where it is not known; which rows hold no number."""
+        if rule.tests:
+            passed, bad = self.test(rule)
+            return passed.astype(np.float64), bad
+        values, bad = self.numbers(rule.column)
+        if rule.times is not None:
+            others, worse = self.numbers(rule.times)
+            values, bad = values * others, bad | worse
+        large = np.abs(values) > np.finfo(np.float32).max
+        return np.where(large, np.nan, values), bad | large
+
+
+def _true(mask: pa.Array) -> Mask:
+    return np.asarray(mask.fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def columns_of(rule: Rule, event: str | None) -> list[str]:
+    """Columns that a rule looks at."""
+    named = [event if rule.event is not None else rule.column, rule.times]
+    return [name for name in named if name]

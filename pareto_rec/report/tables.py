@@ -1,0 +1,143 @@
+"""Sections of the page that are plain HTML tables and lists."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable
+
+from pareto_rec.confirmed import OWN, ConfirmedFront, Interval
+from pareto_rec.plot_style import TIMES, opened, thousandths
+from pareto_rec.report.answer import failures
+from pareto_rec.report.drives import Drive, drives
+from pareto_rec.runview import RunView
+
+SHOWN_DRIVES = 12
+
+
+def rows_of(rows: Iterable[tuple[str, str]]) -> str:
+    """Rows of a table: a name and a value."""
+    return "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
+        for name, value in rows
+    )
+
+
+def failures_part(view: RunView) -> str:
+    """How many records are not usable, and why."""
+    found = failures(view)
+    if not found:
+        return f"<p>None of the {len(view.records):,} records failed.</p>"
+    total = sum(count for _, count in found)
+    rows = rows_of((reason, f"{count:,}") for reason, count in found)
+    return f"<p>{total:,} of {len(view.records):,} records are not usable.</p><table>{rows}</table>"
+
+
+def controls_part(view: RunView) -> str:
+    """The section of the controls; nothing where none was run."""
+    if not view.controls:
+        return ""
+    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in view.controls)
+    return _section(
+        "controls",
+        "What each part buys, at the same number of fits",
+        f'<ul id="controls">{items}</ul>',
+    )
+
+
+def confirmed_part(view: RunView) -> str:
+    """Hypervolumes on validation and test data with intervals; nothing before ``confirm``."""
+    found = view.confirmed
+    if found is None or not found.finished:
+        return ""
+    level = f"{found.level:.0%} interval"
+    heads = (
+        *("Front", "Records", "Points", "As searched", f"Validation ({level})", f"Test ({level})"),
+        *(f"Search divided by it, on test ({level})", "Share of the gain kept on test"),
+    )
+    head = "".join(f'<th scope="col">{html.escape(one)}</th>' for one in heads)
+    body = "".join(_front_row(front) for front in found.fronts)
+    note = (
+        f"Hypervolume {TIMES} 1000 of the selected points, trained anew with {found.seeds} fresh "
+        f"seeds. {opened(found)}"
+    )
+    more = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in found.says[1:])
+    return _section(
+        "confirmed",
+        "What is left of it on test data",
+        f'<ul class="says">{more}</ul><p class="hint">{html.escape(note)}</p>'
+        '<div class="scroll" tabindex="0" role="region" aria-labelledby="confirmed-title">'
+        f'<table id="confirmed" class="grid"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>",
+    )
+
+
+def _front_row(front: ConfirmedFront) -> str:
+    ratio = front.ratio.get("test")
+    cells = [
+        f"{front.records:,}",
+        str(front.points),
+        thousandths(front.searched),
+        *(_volume(front.hypervolume.get(stage)) for stage in ("validation", "test")),
+        "\N{EN DASH}" if ratio is None else _interval(ratio, "{:.2f}"),
+        "\N{EN DASH}" if front.kept is None else _interval(front.kept, "{:.0%}"),
+    ]
+    name = "this search" if front.name == OWN else front.name
+    first = f'<th scope="row" title="{html.escape(front.says)}">{html.escape(name)}</th>'
+    return f"<tr>{first}{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _volume(found: Interval | None) -> str:
+    if found is None:
+        return "\N{EN DASH}"
+    value, low, high = map(thousandths, found)
+    return f"{value} [{low}, {high}]"
+
+
+def _interval(found: Interval, form: str) -> str:
+    value, low, high = map(form.format, found)
+    return f"{value} [{low}, {high}]"
+
+
+def drives_part(view: RunView) -> str:
+    """Table of strengths, variables by objectives."""
+    found = drives(view)
+    if not found:
+        return '<p id="drives">No decision variable varies.</p>'
+    heads = "".join(f'<th scope="col">{html.escape(axis.label)}</th>' for axis in view.axes)
+    shown = "".join(map(_drive_row, found[:SHOWN_DRIVES]))
+    more = "".join(map(_drive_row, found[SHOWN_DRIVES:]))
+    head = f'<thead><tr><th scope="col">Variable</th>{heads}<th scope="col">Cases</th></tr></thead>'
+    rest = (
+        f"<details><summary>{len(found) - SHOWN_DRIVES} weaker variables</summary>"
+        f'<table class="grid drives">{head}<tbody>{more}</tbody></table></details>'
+        if more
+        else ""
+    )
+    return f'<table id="drives" class="grid drives">{head}<tbody>{shown}</tbody></table>{rest}'
+
+
+def _drive_row(one: Drive) -> str:
+    cells = []
+    for strength in one.strengths:
+        size = round(100 * abs(float(strength)))
+        weak = abs(strength) < one.chance
+        text = (
+            f"{strength:+.2f}".replace("-", "\N{MINUS SIGN}")
+            if one.ordered
+            else f"η {strength:.2f}"
+        )
+        colour = "weak" if weak else "up" if one.ordered and strength > 0 else "down"
+        colour = "word" if not (weak or one.ordered) else colour
+        cells.append(f'<td class="{colour}" style="--strength: {size}%">{text}</td>')
+    kind = "fits" if one.name.startswith("train.") else "records"
+    breakable = re.sub(r"(?<=[._])", "<wbr>", html.escape(one.name))
+    name = f'<th scope="row">{breakable}</th>'
+    return f"<tr>{name}{''.join(cells)}<td>{one.cases:,} {kind}</td></tr>"
+
+
+def _section(name: str, title: str, content: str) -> str:
+    return (
+        f'<section aria-labelledby="{name}-title"><h2 id="{name}-title">{html.escape(title)}</h2>'
+        f"{content}</section>"
+    )

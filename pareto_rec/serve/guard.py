@@ -1,0 +1,119 @@
+"""What stands before the routes: bodies are read whole, in time and within the limit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from pareto_rec.serve.limits import Limits
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+log = logging.getLogger("pareto_rec.serve")
+
+
+def logged(scope: Scope) -> str:
+    """Log the exception at hand; what the client is told of it."""
+    number = secrets.token_hex(4)
+    log.exception("error %s in %s %s", number, scope["method"], scope["path"])
+    return f"internal error {number}; the log says more"
+
+
+class _RefusedError(Exception):
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+class _GoneError(Exception):
+    """The client has closed the connection."""
+
+
+class Guard:
+    """An ASGI application around another; whatever goes wrong inside is one line for the client.
+
+    What was not foreseen is logged with its traceback under a number that the client is told.
+    """
+
+    def __init__(self, app: App, limits: Limits) -> None:
+        self.app, self.limits = app, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection's message."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            body = await self._body(scope, receive)
+            await self.app(scope, _replayed(body, receive), sending)
+        except _GoneError:
+            return
+        except _RefusedError as error:
+            await _refuse(send, error.status, error.reason)
+        except Exception:
+            if not begun:  # else whoever began has logged it
+                await _refuse(send, 500, logged(scope))
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        most = self.limits.body_bytes
+        too_long = _RefusedError(413, f"the body is longer than {most} bytes")
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > most:
+            raise too_long
+        parts, size, more = [], 0, True
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise _GoneError
+                    part = message.get("body", b"")
+                    size += len(part)
+                    if size > most:
+                        raise too_long
+                    parts.append(part)
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            reason = f"the body did not come within {self.limits.seconds:g} seconds"
+            raise _RefusedError(408, reason) from None
+        return b"".join(parts)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """The body in one message, then what the connection says."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+async def _refuse(send: Send, status: int, reason: str) -> None:
+    content = json.dumps({"error": reason}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(content)).encode()),
+        (b"connection", b"close"),  # what was not read of the body is of no use to anyone
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,207 @@
+"""``confirm`` through the real command line, on a real search that is small."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_experiment import files, pareto_rec, write_config
+
+from pareto_rec.config import load_config
+from pareto_rec.confirm import confirm_run
+from pareto_rec.confirm.measure import Question, measure, serving_of
+from pareto_rec.confirmed import read_confirmed
+from pareto_rec.errors import BadRequestError
+from pareto_rec.experiment import build_evaluator, plan, read_features, read_split
+from pareto_rec.runread import read_run
+from pareto_rec.seeds import child_seed
+
+SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A run that was confirmed."""
+
+    run: Path
+    cache: Path
+    said: subprocess.CompletedProcess[str]
+
+    @property
+    def content(self) -> dict[str, Any]:
+        return dict(json.loads((self.run / "confirm.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def searched(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = write_config(tmp_path_factory.mktemp("confirm"))
+    run = tmp_path_factory.mktemp("run") / "out"
+    command = ("search", config, "--out", run, "--workers", "1", "--set", "search.generations=1")
+    said = pareto_rec(*command, cache=tiny_cache)
+    assert said.returncode == 0, said.stderr
+    return run
+
+
+@pytest.fixture(scope="module")
+def confirmed(
+    searched: Path, tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Confirmed:
+    run = tmp_path_factory.mktemp("confirmed") / "run"
+    shutil.copytree(searched, run)
+    command = ("confirm", run, "--seeds", str(SEEDS), "--workers", "1")
+    said = pareto_rec(*command, cache=tiny_cache)
+    assert said.returncode == 0, said.stderr
+    return Confirmed(run, tiny_cache, said)
+
+
+def test_every_selected_point_is_trained_anew_with_fresh_seeds(confirmed: Confirmed) -> None:
+    content, view = confirmed.content, read_run(confirmed.run)
+    own = [row for row in content["points"] if row["front"] == "search"]
+    assert [row["id"] for row in own] == view.front.loc[view.front["selected"], "id"].tolist()
+    assert all(row["seeds"] == SEEDS for row in own)
+    root = load_config(confirmed.run).seed
+    assert content["seeds"] == [child_seed(root, "confirm", place) for place in range(SEEDS)]
+    assert set(content["seeds"]).isdisjoint(view.records["seed"])
+    claimed = dict(zip(view.front["id"], view.front["ndcg@10"], strict=True))
+    for row in own:
+        value = row["values"]["ndcg@10"]
+        assert value["search"] == pytest.approx(claimed[row["id"]], abs=1e-12)
+        assert value["validation"]["sd"] > 0
+        assert value["test"]["low"] < value["test"]["mean"] < value["test"]["high"]
+
+
+def test_baselines_get_as_many_records_as_the_run(confirmed: Confirmed) -> None:
+    fronts = {one["name"]: one for one in confirmed.content["fronts"]}
+    records = len(read_run(confirmed.run).records)
+    assert list(fronts) == ["search", "popularity", "expert_and_network", "all_baselines"]
+    assert {one["records"] for name, one in fronts.items() if name != "all_baselines"} == {records}
+    assert 0 < fronts["popularity"]["points"] <= 20
+    rest = [row["id"] for row in confirmed.content["points"] if row["front"] != "search"]
+    assert set(fronts["all_baselines"]["ids"]) <= set(rest)
+
+
+def test_test_values_are_those_of_an_independent_calculation(confirmed: Confirmed) -> None:
+    """Popularity without re-ranking, by NumPy alone: its lists on test data and their NDCG@10."""
+    config = load_config(confirmed.run)
+    split = read_split(config, confirmed.cache)
+    features = read_features(config, split.test.items.texts, confirmed.cache)
+    evaluator = build_evaluator(plan(config), split.validation, confirmed.cache, features)
+    plain = serving_of({"popularity": 1.0}, {})
+    job = Question("plain", "experts", [plain], config.model_dump_json())
+    _, (values,) = measure(evaluator, job, confirmed.cache)
+    assert not isinstance(values, str)
+    stage = split.test
+    seen = np.zeros(stage.shape, dtype=bool)
+    seen[stage.history.user, stage.history.item] = True
+    held = np.zeros(stage.shape, dtype=bool)
+    held[stage.held_out.user, stage.held_out.item] = True
+    counts = np.bincount(stage.train.item, minlength=stage.shape[1]).astype(float)
+    top = np.argsort(np.where(seen, -1.0, counts), axis=1, kind="stable")[:, ::-1][:, :10]
+    gain = np.take_along_axis(held, top, 1) / np.log2(np.arange(2, 12))
+    best = np.cumsum(1 / np.log2(np.arange(2, 12)))
+    known = held.any(axis=1)
+    ideal = best[np.minimum(held.sum(axis=1), 10)[known] - 1]
+    by_hand = float((gain.sum(axis=1)[known] / ideal).mean())
+    # ties of popularity are broken in another order
+    assert np.nanmean(values["ndcg@10"]) == pytest.approx(by_hand, abs=0.002)
+    assert evaluator.stage.name == "validation"  # the search's own evaluator has not moved
+
+
+def test_set_objectives_carry_intervals_over_seeds_only(confirmed: Confirmed) -> None:
+    content = confirmed.content
+    kinds = {one["name"]: (one["kind"], one["interval_over"]) for one in content["objectives"]}
+    assert kinds["ndcg@10"] == ("user", "users and seeds")
+    assert kinds["coverage@10"] == ("set", "seeds")
+    assert content["resampled"] == "users and seeds"
+    baseline = next(row for row in content["points"] if row["front"] == "popularity")
+    assert baseline["values"]["coverage@10"]["test"]["low"] is None  # no seeds, no users
+    assert baseline["values"]["ndcg@10"]["test"]["low"] is not None
+    assert baseline["seeds"] == 1
+    assert baseline["values"]["ndcg@10"]["test"]["sd"] is None
+
+
+def test_hypervolumes_are_those_of_the_means(confirmed: Confirmed) -> None:
+    """By moocore on confirm.csv alone, as somebody else would check them."""
+    import moocore
+
+    content = confirmed.content
+    with (confirmed.run / "confirm.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["id"] for row in rows] == [row["id"] for row in content["points"]]
+    for front in content["fronts"][:3]:
+        own = [row for row in rows if row["front"] == front["name"]]
+        for stage in ("validation", "test"):
+            values = [
+                [float(row[f"{stage}.{name}"]) for name in ("ndcg@10", "ild@10")] for row in own
+            ]
+            volume = moocore.hypervolume(values, ref=[0.0, 0.3], maximise=True)
+            assert front["hypervolume"][stage]["value"] == pytest.approx(volume, rel=1e-9)
+    ratio = content["fronts"][0]["hypervolume"]["test"]["value"]
+    for front in content["fronts"][1:]:
+        other = front["hypervolume"]["test"]["value"]
+        assert front["ratio"]["test"]["value"] == pytest.approx(ratio / other)
+    assert all(
+        0 <= row["p_non_dominated_all"] <= row["p_non_dominated"] for row in content["points"]
+    )
+
+
+def test_the_run_says_that_test_data_was_opened(confirmed: Confirmed) -> None:
+    found = read_confirmed(confirmed.run / "confirm.json")
+    assert found is not None
+    assert found.finished
+    assert len(found.opened) == 1
+    for name in ("confirm.png", "confirm.svg", "front.png"):
+        assert str(confirmed.run / name) in confirmed.said.stdout
+    assert f"opened once, on {found.opened[0][:10]}" in (confirmed.run / "front.svg").read_text()
+    assert found.says[0] in confirmed.said.stdout
+
+
+def test_the_search_is_left_as_it_was(confirmed: Confirmed, searched: Path) -> None:
+    for name in ("run.json", "records.jsonl", "front.csv", "baselines.csv", "config.toml"):
+        assert (confirmed.run / name).read_bytes() == (searched / name).read_bytes()
+
+
+def test_a_second_time_says_so_and_trains_nothing(confirmed: Confirmed, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(confirmed.run, run)
+    before = dict(files(confirmed.cache / "fits"))
+    found = confirm_run(run, seeds=SEEDS, cache=confirmed.cache, workers=2)
+    assert dict(files(confirmed.cache / "fits")) == before
+    first, again = confirmed.content, json.loads(found.read_text())
+    assert again["points"] == first["points"]  # two workers, the same numbers
+    assert again["fronts"] == first["fronts"]
+    opened = first["opened"][0]["at"]
+    assert again["opened"][0] == first["opened"][0]
+    assert len(again["opened"]) == 2
+    assert f"Test data had been opened before: {opened}." in again["answer"]["says"]
+
+
+def test_what_cannot_be_confirmed_is_refused_and_test_data_stays_closed(
+    searched: Path, tiny_cache: Path, tmp_path: Path
+) -> None:
+    def confirm(name: str, change: dict[str, Any]) -> str:
+        run = tmp_path / name
+        shutil.copytree(searched, run)
+        info = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps(info | change))
+        with pytest.raises(BadRequestError) as refused:
+            confirm_run(run, seeds=1, cache=tiny_cache, workers=1)
+        assert not (run / "confirm.json").exists()
+        return str(refused.value)
+
+    assert "has not finished (status: interrupted)" in confirm("early", {"status": "interrupted"})
+    hashes = json.loads((searched / "run.json").read_text())["hashes"]
+    message = confirm("other", {"hashes": hashes | {"stage": "0" * 64}})
+    assert "the data or split differ from those that it was searched on" in message
+
+
+def test_help_has_an_example(tiny_cache: Path) -> None:
+    said = pareto_rec("confirm", "--help", cache=tiny_cache)
+    assert "Example: pareto-rec confirm" in said.stdout

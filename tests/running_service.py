@@ -1,0 +1,127 @@
+"""A service to talk to: the real command in a process, or an application in a thread."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from tiny_experiment import program
+
+HOST = "127.0.0.1"
+PATIENCE = 120.0  # seconds until a service that does not start is given up
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Status, headers in lower case and content of an answer."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def content(self) -> Any:  # JSON
+        return json.loads(self.text)
+
+
+@dataclass(frozen=True)
+class Client:
+    """Asks over HTTP, a connection for each request."""
+
+    port: int
+
+    def ask(
+        self, method: str, path: str, body: object = None, *, raw: bytes | None = None,
+        kind: str = "application/json",
+    ) -> Answered:  # fmt: skip
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=60)
+        try:
+            data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+            connection.request(method, path, data, {"content-type": kind} if data else {})
+            answer = connection.getresponse()
+            headers = {name.lower(): value for name, value in answer.getheaders()}
+            return Answered(answer.status, headers, answer.read().decode())
+        finally:
+            connection.close()
+
+    def recommend(self, **asked: object) -> Answered:
+        return self.ask("POST", "/recommend", asked)
+
+    def health(self) -> Any:  # JSON
+        return self.ask("GET", "/health").content
+
+
+@dataclass(frozen=True)
+class Service:
+    """The command `pareto-rec serve`, ready to answer."""
+
+    process: subprocess.Popen[str]
+    client: Client
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Exit code, and what it wrote on standard error."""
+        self.process.send_signal(how)
+        _, said = self.process.communicate(timeout=60)
+        return self.process.returncode, said
+
+
+@contextmanager
+def served(bundle: Path, *options: str | Path) -> Iterator[Service]:
+    """The service at a free port, ended afterwards if it has not been."""
+    command = program("serve", bundle, "--port", "0", *options)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdout is not None
+    try:
+        ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
+        match = re.search(r"http://127\.0\.0\.1:(\d+)", process.stdout.readline() if ready else "")
+        if match is None:
+            process.kill()
+            raise AssertionError(process.communicate()[1])
+        client = Client(int(match[1]))
+        _wait(client)
+        yield Service(process, client)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def _wait(client: Client) -> None:
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        try:
+            client.health()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("the service does not answer")
+
+
+@contextmanager
+def in_thread(app: Callable[..., Any]) -> Iterator[Client]:
+    """An application at a free port of this process."""
+    server = uvicorn.Server(uvicorn.Config(app, host=HOST, port=0, log_level="critical"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        until = time.monotonic() + PATIENCE
+        while not server.started and time.monotonic() < until:
+            time.sleep(0.01)
+        yield Client(int(server.servers[0].sockets[0].getsockname()[1]))
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -1,0 +1,240 @@
+"""Baselines of equal effort, figures of points and fronts, the answer in words, the ledger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pareto_rec.bootstrap import Interval
+from pareto_rec.confirm import ledger, rivals, statistics, tables
+from pareto_rec.confirm.claims import SEARCH, Point
+from pareto_rec.confirm.statistics import FrontFigures
+from pareto_rec.confirm.tables import Front
+from pareto_rec.errors import BadRequestError, RunFailedError
+from pareto_rec.search import Goal
+from pareto_rec.space import Integer, Real, SearchSpace
+
+GOALS = (Goal("ndcg@10", True, 0.10, at_least=0.10), Goal("cost", False, 1.0))
+EMPTY = SearchSpace({}, {"mmr": Real(0.0, 1.0)})
+
+
+def test_every_baseline_gets_as_many_records_as_the_run() -> None:
+    for count in (1, 24, 279, 280, 3456):
+        found = rivals.settings(EMPTY, count)
+        assert len(found) == count
+        assert found == rivals.settings(EMPTY, count)
+        assert found[0] == {"popularity_penalty": 0.0, "mmr": 0.0, "depth": 20}
+    assert len({tuple(one.values()) for one in rivals.settings(EMPTY, 3456)}) == 3456
+
+
+def test_more_records_keep_the_drawn_grid_and_fill_the_ranges_that_the_search_has() -> None:
+    space = SearchSpace({}, {"mmr": Real(0.0, 0.5), "depth": Integer(10, 1000, log=True)})
+    found = rivals.settings(space, 1000)
+    assert found[:279] == rivals.settings(space, 279)
+    more = found[279:]
+    assert max(one["mmr"] for one in more) == pytest.approx(0.5, abs=0.01)
+    assert max(one["depth"] for one in more) > 900
+    assert min(one["popularity_penalty"] for one in more) < -0.15
+
+
+def test_sweeps_hold_every_setting_once_with_all_serving_variables() -> None:
+    rival = rivals.Rival("ease", "expert", "", {"ease": 1.0})
+    parts = list(rivals.sweeps(rival, "experts", rivals.settings(EMPTY, 300)))
+    ids = [key for part in parts for key in part.ids]
+    assert ids == [f"ease-{place:04d}" for place in range(300)]
+    assert max(len(part.serve) for part in parts) <= 128
+    assert parts[0].serve[0]["fusion"] == {"ease": 1.0}
+    assert parts[0].serve[0]["liked_exponent"] == 0.0
+
+
+def point(front: str, key: str, ndcg: float, cost: float) -> Point:
+    return Point(front, key, None, {}, {"ndcg@10": ndcg, "cost": cost})
+
+
+def test_baselines_are_chosen_by_hypervolume_among_feasible_points() -> None:
+    points = [
+        point("a", "worthless", 0.05, 0.1),  # below at_least
+        point("a", "dominated", 0.15, 0.5),
+        point("a", "cheap", 0.15, 0.2),
+        point("a", "accurate", 0.20, 0.6),
+    ]
+    chosen = rivals.select(points, GOALS)
+    assert [one.id for one in chosen] == ["accurate", "cheap"]
+    # by hand: .1 x .4 of the accurate one, and .05 x .4 more of the cheap one
+    assert rivals.claimed(points, GOALS) == pytest.approx(0.06)
+
+
+def answers(rng: np.random.Generator, *, by_user: bool) -> dict[tuple[int, int], Any]:
+    """Two points of the search with three seeds, and a baseline without any fit."""
+    centre = {0: (0.20, 0.5), 1: (0.16, 0.3), 2: (0.14, 0.6)}
+    found: dict[tuple[int, int], Any] = {}
+    for place, (ndcg, cost) in centre.items():
+        for seed in range(3 if place < 2 else 1):
+            users = ndcg + 0.001 * seed + rng.normal(0, 0.02, 50)
+            lists = cost + 0.01 * seed
+            found[place, seed] = {
+                "ndcg@10": users,
+                "cost": np.full(50, lists) + rng.normal(0, 0.01, 50) if by_user else lists,
+            }
+    return found
+
+
+POINTS = [
+    point(SEARCH, "one", 0.2, 0.5),
+    point(SEARCH, "two", 0.16, 0.3),
+    point("b", "x", 0.1, 0.6),
+]
+
+
+def figures(found: dict[tuple[int, int], Any]) -> statistics.StageFigures:
+    names = ["ndcg@10", "cost"]
+    return statistics.figures(found, 3, 3, names=names, goals=GOALS, draws=300, seed=1)
+
+
+def test_figures_are_means_over_seeds_of_means_over_users() -> None:
+    found = answers(np.random.default_rng(0), by_user=True)
+    stage = figures(found)
+    by_hand = [found[0, seed]["ndcg@10"].mean() for seed in range(3)]
+    first = stage.summaries["ndcg@10"][0]
+    assert first.mean == pytest.approx(np.mean(by_hand))
+    assert first.deviation == pytest.approx(np.std(by_hand, ddof=1))
+    assert first.low < first.mean < first.high
+    alone = stage.summaries["ndcg@10"][2]  # a baseline has no seeds, but it has users
+    assert np.isnan(alone.deviation)
+    assert alone.low < alone.mean < alone.high
+    assert stage.resampled == "users and seeds"
+
+
+def test_a_searched_set_objective_leaves_seeds_alone_to_be_resampled() -> None:
+    stage = figures(answers(np.random.default_rng(0), by_user=False))
+    assert stage.over == {"ndcg@10": "users and seeds", "cost": "seeds"}
+    assert stage.resampled == "seeds"
+    assert np.ptp(stage.draws[:, 2, 0]) == 0  # a baseline has no seeds: nothing to resample
+    assert np.ptp(stage.draws[:, 0, 0]) > 0
+    assert np.isnan(stage.summaries["cost"][2].low)
+
+
+def test_a_point_whose_fits_failed_counts_for_nothing() -> None:
+    found = {
+        at: "loss is not finite" if at[0] == 1 else one
+        for at, one in answers(np.random.default_rng(0), by_user=True).items()
+    }
+    stage = figures(found)
+    where = statistics.standing(stage, POINTS, GOALS)
+    assert np.isnan(stage.means[1]).all()
+    assert np.isnan(where.share_own[1])
+    assert not where.feasible[1]
+    both = statistics.front_figures(stage, [0, 1], GOALS).volume.value
+    assert both == statistics.front_figures(stage, [0], GOALS).volume.value
+
+
+def test_points_are_compared_with_their_own_front_and_with_all() -> None:
+    where = statistics.standing(
+        figures(answers(np.random.default_rng(0), by_user=True)), POINTS, GOALS
+    )
+    assert where.by_own.tolist() == [False, False, False]
+    assert where.by_any.tolist() == [False, False, True]  # cheaper and better by the search
+    assert where.share_own[2] == 1.0
+    assert where.share_all[2] < 0.01
+
+
+def front(name: str, claimed: float, test: float, kind: str = "expert") -> Front:
+    rng = np.random.default_rng(0)  # the same noise for all: paired
+    noise = rng.normal(1.0, 0.05, 400)
+    value = FrontFigures(Interval(test, 0.9 * test, 1.1 * test), test * noise)
+    return Front(
+        name, kind, f"about {name}", 24, (0,), claimed, dict.fromkeys(tables.STAGES, value)
+    )
+
+
+def test_ratios_are_paired_and_say_what_is_kept_of_the_claimed_gain() -> None:
+    rows = tables.front_rows([front(SEARCH, 0.003, 0.0025), front("ease", 0.0015, 0.002)], POINTS)
+    assert rows[0]["ratio"] == {"search": None, "validation": None, "test": None}
+    assert rows[1]["ratio"]["search"] == pytest.approx(2.0)
+    assert rows[1]["ratio"]["test"]["value"] == pytest.approx(1.25)
+    assert rows[1]["ratio"]["test"]["low"] is None or rows[1]["ratio"]["test"][
+        "low"
+    ] == pytest.approx(1.25)  # shared noise cancels
+    assert rows[1]["kept"]["value"] == pytest.approx(0.25)  # (1.25 - 1) / (2 - 1)
+
+
+def test_a_baseline_that_is_worth_nothing_has_no_ratio() -> None:
+    rows = tables.front_rows([front(SEARCH, 0.003, 0.0025), front("nothing", 0.0, 0.0)], POINTS)
+    assert rows[1]["ratio"] == {"search": None, "validation": None, "test": None}
+    assert rows[1]["kept"] is None
+
+
+def said(rows: list[dict[str, Any]], best: str | None, earlier: tuple[str, ...] = ()) -> list[str]:
+    def value(mean: float) -> dict[str, Any]:
+        return {"search": mean, "test": {"mean": mean}}
+
+    common = {"dominated_by_own": False, "dominated_by_any": True, "feasible": True}
+    points = [
+        common | {"front": SEARCH, "values": {"ndcg@10": value(0.18), "cost": value(0.5)}},
+        common | {"front": "ease", "values": {"ndcg@10": value(0.19), "cost": value(0.6)}},
+    ]
+    described = [{"name": goal.name, "maximise": goal.maximise, "searched": True} for goal in GOALS]
+    found = tables.answer(rows, points, best, described, earlier)
+    assert (found["points"], found["dominated_by_own"], found["dominated_by_any"]) == (1, 0, 1)
+    return list(found["says"])
+
+
+def test_the_answer_says_where_a_baseline_wins() -> None:
+    rows = tables.front_rows([front(SEARCH, 0.003, 0.002), front("ease", 0.0015, 0.0025)], POINTS)
+    sentences = said(rows, "ease", ("2026-01-31T12:00:00+00:00",))
+    assert "0.80 times that of the best baseline (ease, about ease)" in sentences[0].replace(
+        " (95 % interval 0.80 to 0.80)", ""
+    )
+    assert any(one.startswith("ease has more hypervolume on test data") for one in sentences)
+    assert any("ease reaches ndcg@10 = 0.1900 on test data, better" in one for one in sentences)
+    assert not any("reaches cost" in one for one in sentences)  # less is better
+    assert "Test data had been opened before: 2026-01-31T12:00:00+00:00." in sentences
+
+
+def test_the_answer_says_when_nothing_is_shown() -> None:
+    one, other = front(SEARCH, 0.003, 0.0021), front("ease", 0.0015, 0.002)
+    wide = FrontFigures(other.stages["test"].volume, other.stages["test"].draws[::-1].copy())
+    other = Front(
+        "ease", "expert", "about ease", 24, (0,), 0.0015, dict.fromkeys(tables.STAGES, wide)
+    )
+    sentences = said(tables.front_rows([one, other], POINTS), "ease")
+    assert "test data does not show that the search is better" in sentences[0]
+    assert "no baseline is worth anything" in said(tables.front_rows([one], POINTS), None)[0]
+
+
+def test_every_opening_stays_written_down(tmp_path: Path) -> None:
+    ledger.note_opening(tmp_path, 3)
+    assert json.loads((tmp_path / "confirm.json").read_text())["status"] == "begun"
+    ledger.write(tmp_path, {"answer": 1}, [{"id": "a"}])
+    first = ledger.openings(tmp_path)
+    ledger.note_opening(tmp_path, 5)  # and then it is killed
+    content = json.loads((tmp_path / "confirm.json").read_text())
+    assert content["answer"] == 1  # what was found before is still there
+    assert [one["finished"] for one in content["opened"]] == [True, False]
+    ledger.note_opening(tmp_path, 5)
+    ledger.write(tmp_path, {"answer": 2}, [{"id": "a"}])
+    content = json.loads((tmp_path / "confirm.json").read_text())
+    assert [one["finished"] for one in content["opened"]] == [True, False, True]
+    assert [one["seeds"] for one in content["opened"]] == [3, 5, 5]
+    assert ledger.openings(tmp_path)[:1] == first
+
+
+def test_a_damaged_ledger_is_no_excuse_to_forget(tmp_path: Path) -> None:
+    (tmp_path / "confirm.json").write_text('{"opened": [')
+    with pytest.raises(BadRequestError, match=r"confirm.json is damaged; it holds when test data"):
+        ledger.openings(tmp_path)
+    with pytest.raises(BadRequestError, match="restore it"):
+        ledger.note_opening(tmp_path, 3)
+    assert (tmp_path / "confirm.json").read_text() == '{"opened": ['
+
+
+def test_a_folder_that_cannot_be_written_stops_it_before_test_data_is_opened(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFailedError, match="no fit is trained twice"):
+        ledger.note_opening(tmp_path / "file", 3)

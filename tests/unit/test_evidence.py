@@ -1,0 +1,130 @@
+"""The runner of `make evidence`: what it runs, what it keeps, and the table that it writes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tiny_experiment import CONFIG
+
+PATH = Path(__file__).parents[2] / "benchmarks" / "evidence.py"
+
+
+@pytest.fixture
+def evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module, working in a folder of its own with one experiment and two quick steps."""
+    spec = importlib.util.spec_from_file_location("evidence", PATH)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "evidence", module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(module, "EXPERIMENTS", tmp_path / "experiments")
+    (tmp_path / "experiments" / "tiny").mkdir(parents=True)
+    (tmp_path / "experiments" / "tiny" / "config.toml").write_text(CONFIG)
+    return module
+
+
+def quick(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *codes: str) -> None:
+    steps = [
+        module.Step(
+            f"step{place}",
+            f"Claim {place}.",
+            lambda _, code=code: [["-c", code]],
+            module.last_line,
+            {"PLACE": str(place)},
+        )
+        for place, code in enumerate(codes)
+    ]
+    monkeypatch.setattr(module, "steps", lambda: iter(steps))
+
+
+COUNT = (
+    "import os, pathlib; pathlib.Path('ran').open('a').write('x'); "
+    "print('3 |', os.environ['PLACE'])"
+)
+
+
+def test_a_step_is_run_once_and_stands_in_the_table(
+    evidence: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    quick(evidence, monkeypatch, COUNT, "print('never')")
+    assert evidence.main(["--only", "step0"]) == 0
+    assert evidence.main(["--only", "step0"]) == 0
+    assert (tmp_path / "ran").read_text() == "x"  # the second time it was finished before
+    table = (tmp_path / "results" / "evidence.md").read_text()
+    row = next(line for line in table.splitlines() if "Claim 0." in line)
+    assert "PLACE=0 python -c" in row
+    assert "3 \\| 0 (" in row  # a bar inside a figure does not end the cell
+    assert "| Claim 1. | | not run |" in table
+
+
+def test_a_step_that_fails_is_said_and_the_others_go_on(
+    evidence: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    quick(evidence, monkeypatch, "print('no such data'); raise SystemExit(2)", COUNT)
+    assert evidence.main([]) == 1
+    table = (tmp_path / "results" / "evidence.md").read_text()
+    assert "failed with code 2: no such data" in table
+    assert "3 \\| 1 (" in table
+    assert evidence.main([]) == 1  # what failed is tried again, what finished is not
+    assert (tmp_path / "ran").read_text() == "x"
+
+
+def test_an_unknown_step_is_refused(
+    evidence: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evidence.main(["--only", "search-nothing"]) == 2
+    assert "no step search-nothing; known: " in capsys.readouterr().err
+
+
+def test_every_experiment_is_searched_confirmed_and_controlled(evidence: ModuleType) -> None:
+    names = [step.name for step in evidence.steps()]
+    assert names[:3] == ["search-tiny", "confirm-tiny", "controls-tiny"]
+    assert {"kills", "intervals"} <= set(names)
+
+
+def test_searches_go_on_and_test_data_is_not_opened_twice(
+    evidence: ModuleType, tmp_path: Path
+) -> None:
+    search, confirm, controls = list(evidence.steps())[:3]
+    folder = evidence.EVIDENCE / "search-tiny"
+    (run,) = search.commands(folder)
+    assert run[:4] == ["-m", "pareto_rec", "search", "experiments/tiny"]
+    place = tmp_path / folder / "run"
+    place.mkdir(parents=True)
+    (place / "run.json").write_text(json.dumps({"status": "interrupted"}))
+    assert search.commands(folder) == [
+        ["-m", "pareto_rec", "search", str(folder / "run"), "--resume"]
+    ]
+    (place / "run.json").write_text(json.dumps({"status": "finished"}))
+    assert search.commands(folder) == []
+    assert confirm.commands(folder) == [
+        ["-m", "pareto_rec", "confirm", str(folder / "run"), "--seeds", "3"]
+    ]
+    (place / "confirm.json").write_text(json.dumps({"status": "finished"}))
+    assert confirm.commands(folder) == []
+    commands = controls.commands(evidence.EVIDENCE / "controls-tiny")
+    assert [one[2] for one in commands] == ["search", "search", "search", "compare"]
+    assert all("--controls" in one for one in commands[:3])
+
+
+def test_the_controls_are_compared_over_their_seeds(evidence: ModuleType, tmp_path: Path) -> None:
+    """By hand: 2.0, 2.1, 2.2 of the search over 1.0, 1.1, 1.2 of the control."""
+    folder = Path("results") / "evidence" / "controls-tiny"
+    for seed in evidence.SEEDS:
+        (tmp_path / folder / f"seed{seed}").mkdir(parents=True)
+        content = {
+            "search": {"hypervolume": 0.002 + 0.0001 * seed},
+            "controls": [{"name": "random_search", "hypervolume": 0.001 + 0.0001 * seed}],
+        }
+        (tmp_path / folder / f"seed{seed}" / "controls.json").write_text(json.dumps(content))
+    said = evidence.controls_figure(folder)
+    assert said.startswith("hypervolume x 1000 over 3 seeds: 2.100; search / control: ")
+    assert "random_search x1.91 (p = 0.00026)" in said  # t = .001 / sqrt(2 x 1e-8 / 3), 4 degrees

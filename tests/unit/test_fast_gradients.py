@@ -1,0 +1,62 @@
+"""What is written in closed form for speed equals what torch works out by itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from toy_learning import changed, loss_inputs
+
+from pareto_rec.losses import LOSSES
+from pareto_rec.losses.cross_entropy import row_cross_entropy
+from pareto_rec.models.pooling import weighted_sums
+
+
+@pytest.mark.parametrize("rows", [1, 7, 300])
+def test_cross_entropy_and_its_gradient(rows: int) -> None:
+    inputs = loss_inputs(5, rows=rows, n_items=700, width=6)
+    learnt = [x.clone().requires_grad_() for x in (inputs.states, inputs.table, inputs.bias)]
+    pull = torch.linspace(-1, 2, 2 * rows, dtype=torch.float64).view(2, rows)
+    own = row_cross_entropy(*learnt, inputs.targets, inputs.mask)
+    states, table, bias = learnt
+    logits = states @ table.transpose(1, 2) + bias[:, None]
+    picked = torch.gather(torch.log_softmax(logits, -1), 2, inputs.targets) * inputs.mask
+    plain = -picked.sum(-1) / inputs.mask.sum(-1)
+    torch.testing.assert_close(own, plain)
+    found = torch.autograd.grad((own * pull).sum(), learnt)
+    torch.testing.assert_close(found, torch.autograd.grad((plain * pull).sum(), learnt))
+
+
+def test_cross_entropy_of_a_target_that_is_out_of_the_question_is_finite() -> None:
+    states, table = torch.full((1, 1, 1), 400.0), torch.tensor([[[1.0], [-1.0]]])
+    targets, mask = torch.tensor([[[1]]]), torch.tensor([[[True]]])
+    value = row_cross_entropy(states, table, torch.zeros(1, 2), targets, mask)
+    assert value.item() == pytest.approx(800)
+
+
+@pytest.mark.parametrize("items", [5, 40_000])
+def test_weighted_sums_and_their_gradient(items: int) -> None:
+    source = torch.Generator().manual_seed(0)
+    table = torch.randn(items, 3, generator=source).requires_grad_()
+    weights = torch.randn(6, 4, generator=source).requires_grad_()
+    rows = torch.randint(0, items, (6, 4), generator=source)
+    pull = torch.randn(6, 3, generator=source)
+    own = weighted_sums(table, rows, weights)
+    plain = (table[rows] * weights.unsqueeze(-1)).sum(1)
+    torch.testing.assert_close(own, plain)
+    found = torch.autograd.grad((own * pull).sum(), (table, weights))
+    torch.testing.assert_close(found, torch.autograd.grad((plain * pull).sum(), (table, weights)))
+
+
+@pytest.mark.parametrize("name", [n for n, loss in LOSSES.items() if loss.distribution])
+def test_losses_on_distributions_can_be_estimated_on_some_rows(name: str) -> None:
+    inputs = loss_inputs(2, rows=6)
+    few = inputs.first(3)
+    alone = changed(
+        inputs,
+        **{
+            part: getattr(inputs, part)[:, :3]
+            for part in ("states", "targets", "mask", "liked", "group", "taste", "reference")
+        },
+    )
+    torch.testing.assert_close(LOSSES[name](few), LOSSES[name](alone))
+    assert inputs.first(6) is inputs
