@@ -24,7 +24,7 @@ from pareto_rec.data.split import split, split_kind
 from pareto_rec.data.table import load_table
 from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.evaluate import Evaluator, Measures, resolve_device
-from pareto_rec.experts import EXPERTS, expert_scores, scores_on_demand
+from pareto_rec.experts import EXPERTS, expert_scores, scores_on_demand, stand_ins
 from pareto_rec.features import Features
 from pareto_rec.fitstore import FitStore
 from pareto_rec.limits import check_variables
@@ -273,6 +273,16 @@ def _depths(made: Plan) -> Iterator[TrainSpec]:
                 ways.append([(name, value) for value in fixed or [getattr(TrainSpec(), name)]])
     for values in islice(product(*ways), _MOST_DEPTHS):
         yield train_spec({}, dict(values))
+
+
+def limited_by_size(made: Plan, stage: Stage, evaluator: Evaluator) -> dict[str, str]:
+    """What large data is not given in full, in words: whom is measured, which experts stand in."""
+    asked, users = evaluator.stage.shape[0], len(stage.users)
+    found = stand_ins(made.experts, len(stage.items))
+    said = {f"expert {name}": f"{words}" for name, words in found.items()}
+    if asked < users:
+        said["evaluated users"] = f"a seeded sample of {asked:,} out of {users:,}"
+    return said
 
 
 def _loss_names(made: Plan) -> tuple[str, ...]:

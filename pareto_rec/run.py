@@ -25,6 +25,7 @@ from pareto_rec.experiment import (
     Plan,
     build_evaluator,
     check_objectives,
+    limited_by_size,
     measured_groups,
     plan,
     read_features,
@@ -192,6 +193,10 @@ def _prepare(made: Plan, cache: Path, watch: Watch) -> _Ready:
     info["groups"] = measured_groups(made, evaluator)
     info["cold_start"] = cold_start(stage)
     info |= {"data": dict(split.account)} if split.account else {}
+    if limits := limited_by_size(made, stage, evaluator):
+        info["limits"] = limits
+        for what, words in limits.items():
+            watch.stage(f"{what}: {words}")
     return _Ready(evaluator, info, seconds)
 
 

@@ -35,6 +35,8 @@ def evaluator(request: pytest.FixtureRequest, sources: Path) -> Evaluator:
     features = read_features(config, stage.items.texts, sources)
     found = build_evaluator(made, stage, sources, features)
     found.measures = replace(found.measures, reported=())
+    for objective, goal in zip(found.measures.searched, made.goals, strict=True):
+        objective.reference = goal.reference  # the config's, which belong to its data
     return found
 
 

@@ -169,7 +169,9 @@ def test_the_result_is_a_backbone_in_transformers_layout(
     with torch.no_grad():
         expected = model(**text).last_hidden_state.mean(1).numpy()
     found = find(backbone, stage, QUICK, tmp_path)
-    np.testing.assert_allclose(found.encode(["war of love"], max_length=16).states, expected, atol=1e-5)
+    np.testing.assert_allclose(
+        found.encode(["war of love"], max_length=16).states, expected, atol=1e-5
+    )
     assert found.weights_hash != backbone.weights_hash
     assert found.tokenizer_hash == backbone.tokenizer_hash
     note = json.loads((where / NOTE).read_text())

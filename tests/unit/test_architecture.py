@@ -88,8 +88,8 @@ ALLOWED: dict[str, str] = {
     "answers": "fitstore journal packs records replay search workers",
     "per_user": "evaluate records",
     "lists": "data evaluate fitstore policy records",
-    "run": "answers baselines cluster config data errors evaluate experiment identity journal lists "
-    "per_user records replay resume rundir search store workers",
+    "run": "answers baselines cluster config data errors evaluate experiment identity journal "
+    "lists per_user records replay resume rundir search store workers",
     "ablation": "config controls paths run",
     # from a run directory to pictures: it knows files, not the code that wrote them
     "runfiles": "errors",
@@ -124,8 +124,9 @@ ALLOWED: dict[str, str] = {
     "train variables",
     # the commands
     "progress": "config run search",
-    "commands": "ablation bench bundle compare config confirm data decide errors paths picks picktable "
-    "plot_confirm plots progress report resume run runread serve update",
+    "commands": "ablation adapt backbone backbones bench bundle compare config confirm data decide "
+    "errors experiment paths picks picktable plot_confirm plots progress report resume run runread "
+    "serve update",
     "cli": "commands errors",
     "__main__": "cli",
 }

@@ -20,6 +20,7 @@ from pareto_rec.data.schema import Stage, Users
 from pareto_rec.data.synth import Recipe, World, write
 from pareto_rec.errors import BadRequestError
 from pareto_rec.evaluate import Evaluator, Measures
+from pareto_rec.experiment import limited_by_size
 from pareto_rec.experts import ItemKNN, expert_scores, knn, scores_on_demand
 from pareto_rec.facts import Projection, principal_components
 from pareto_rec.fitstore import FitStore
@@ -204,6 +205,18 @@ def test_a_sampled_evaluator_learns_from_everybody(tmp_path: Path) -> None:
     drawn = [STAGE.users.ids.index(name) for name in asked.users.ids]
     np.testing.assert_allclose(experts["ease"], full[drawn], rtol=1e-5)
     assert {record.status for record in one.evaluate([trial()])} == {"ok"}
+
+
+def test_what_is_limited_by_size_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: Any = SimpleNamespace(experts=("ease_recency", "item_knn"))
+    ready: Any = SimpleNamespace(stage=sample_users(STAGE, 10, seed=0))
+    assert limited_by_size(made, STAGE, ready) == {
+        "evaluated users": "a seeded sample of 10 out of 48"
+    }
+    monkeypatch.setattr("pareto_rec.experts.ease.MAX_ITEMS", 20)
+    said = limited_by_size(made, STAGE, SimpleNamespace(stage=STAGE))  # type: ignore[arg-type]
+    assert list(said) == ["expert ease_recency"]
+    assert "24 items are more than the 20" in said["expert ease_recency"]
 
 
 # ---------------------------------------------------------------- experts
