@@ -6,6 +6,7 @@ objectives ``parameters`` and ``flops`` say what is in and what is out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -220,6 +221,14 @@ def expert_flops(name: str, n_items: int, history: int) -> int:
     return 2 * history * expert_parameters(name, n_items) // max(n_items, 1)
 
 
+_SUMS_OF_ROWS = (torch.ops.aten._embedding_bag, torch.ops.aten._embedding_bag_forward_only)
+
+
+def _sum_flops(table: torch.Size, rows: torch.Size, *_: object, **__: object) -> int:
+    """Operations of weighted sums of table rows, given both shapes."""
+    return 2 * math.prod(rows) * table[-1]
+
+
 @lru_cache(maxsize=256)
 def network_flops(shape: Shape, history: int, *, liked: bool) -> int:
     """Operations of a network's matrix products for one request, on tensors without content."""
@@ -228,7 +237,8 @@ def network_flops(shape: Shape, history: int, *, liked: bool) -> int:
     params = {name: part.unsqueeze(0).to("meta") for name, part in parts.items()}
     table = torch.empty(1, shape.n_items, shape.width, device="meta")
     items = torch.zeros(1, history, dtype=torch.long, device="meta")
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    counted = dict.fromkeys(_SUMS_OF_ROWS, _sum_flops)
+    with FlopCounterMode(display=False, custom_mapping=counted) as counter, torch.no_grad():
         network_scores(params, shape, table, items, torch.ones(1, device="meta"), liked=liked)
     return int(counter.get_total_flops())
 

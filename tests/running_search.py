@@ -32,6 +32,11 @@ def wait_for(what: Callable[[], object], seconds: float = PATIENCE) -> None:
         time.sleep(0.05)
 
 
+def hear() -> None:
+    """Let Ctrl-C be heard again, which whatever runs in the background of a shell does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def group(leader: int) -> list[int]:
     """Living processes of a process group, zombies left out."""
     found = []
@@ -57,6 +62,7 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            preexec_fn=hear,  # noqa: PLW1509 # it only sets a signal, and no thread runs here
         )
 
     def wait_for_generations(self, count: int) -> None:

@@ -263,13 +263,13 @@ def test_no_network_and_nothing_cached(tmp_path: Path) -> None:
 
 COMMANDS = [
     (["search"], "Missing argument"),
-    (["serch"], "No such command 'serch'. Did you mean 'search'?"),
+    (["serch"], "No such command 'serch'. Did you mean 'search'"),
     (["search", "x", "--wrkers", "2"], "No such option: --wrkers"),
     (["search", "x", "--workers", "0"], "greater than or equal to 1"),
     (["search", "x", "--workers", "two"], "--workers"),
     (["search", "nowhere"], "no config at nowhere; give a TOML file or its folder"),
     (["data", "fetch"], "Missing argument"),
-    (["data", "inspect", "movielens"], 'unknown data set "movielens"'),
+    (["data", "inspect", "movielens"], 'unknown data set or file "movielens" (did you mean'),
     (["data", "drop"], "No such command 'drop'"),
     (["report", "nowhere"], "nowhere is not a run directory"),
     (["--bogus"], "No such option: --bogus"),

@@ -63,7 +63,11 @@ def test_a_target_is_one_that_there_is(line: str) -> None:
 def test_a_script_is_where_it_should_be(line: str) -> None:
     _, script, *options = line.split()
     assert (ROOT / script).is_file()
-    assert set(options) <= {"--smoke", "--controls"}
+    flags = {option for option in options if option.startswith("--")}
+    assert flags <= set(re.findall(r"--\w+", (ROOT / script).read_text())) | {
+        "--smoke",
+        "--controls",
+    }
 
 
 def merged(table: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def test_flops_of_attention_pooling_by_hand() -> None:
     keys = 2 * n * d * d + 2 * n * d * heads
     tower = 2 * (2 * d * d)
     scores = 2 * n * d
-    pooled = 2 * heads * length * d
+    pooled = 2 * length * d  # a head sums its own part of the vectors
     alone = costs.network_flops(SHAPE, length, liked=False)
     assert alone == keys + pooled + tower + scores
     assert costs.network_flops(SHAPE, length, liked=True) == alone + tower + scores
@@ -345,6 +345,7 @@ def test_every_objective_can_be_measured_on_every_split(
     recorded = [name for name in NAMES if parse(name).recorded]
     missing = set(recorded) - set(found.objectives)
     unknown = {"tail_ndcg@10"} if kind == "cold_items" else {"cold_ndcg@10"}
+    unknown |= {"price_ndcg@10", "revenue@10"}  # these items have no prices
     assert missing <= unknown, missing
     assert all(math.isfinite(value) for value in found.objectives.values())
     asked = np.unique(made.stage.held_out.user)
