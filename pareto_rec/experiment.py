@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice, product
 from pathlib import Path
 
@@ -246,7 +246,7 @@ def text_source(made: Plan, texts: tuple[str, ...], cache: Path) -> TextSource |
     if not config.backbone.text:
         return None
     source = TextSource(
-        open_backbone(config, cache),
+        partial(open_backbone, config, cache),
         texts,
         max_length=config.backbone.max_length,
         cut=config.backbone.cut,

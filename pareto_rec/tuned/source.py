@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,7 +43,7 @@ class TextSource:
 
     def __init__(
         self,
-        backbone: Backbone,
+        opened: Callable[[], Backbone],
         texts: Sequence[str],
         *,
         max_length: int,
@@ -55,7 +55,8 @@ class TextSource:
         """Nothing is computed yet.
 
         Args:
-            backbone: The shared encoder; never altered.
+            opened: Opens the shared encoder, which is never altered; asked once, and only where
+                a spec reads more than the config's own features.
             texts: One per item.
             max_length: Tokens per text, unless a spec says otherwise.
             cut: Layers that are run, unless a spec says otherwise; None for all.
@@ -63,8 +64,13 @@ class TextSource:
             device: Where to compute.
             cache: Root of the cache.
         """
-        self.backbone, self.texts, self.components = backbone, texts, components
+        self._opened, self.texts, self.components = opened, texts, components
         self.max_length, self.cut, self.device, self.cache = max_length, cut, device, cache
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        """The shared encoder."""
+        return self._opened()
 
     @cached_property
     def _frozen(self) -> dict[Depth, tuple[Tensor, Projection]]:

@@ -59,7 +59,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def source_of(folder: Path, cache: Path, stage: Stage) -> TextSource:
     return TextSource(
-        Backbone.load(folder, cache),
+        lambda: Backbone.load(folder, cache),
         stage.items.texts,
         max_length=16,
         cut=None,
