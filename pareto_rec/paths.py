@@ -54,6 +54,31 @@ def written_whole(target: Path) -> Iterator[Path]:
             spare.unlink(missing_ok=True)
 
 
+@contextmanager
+def swapped(target: Path) -> Iterator[Path]:
+    """Replace a file that has one writer at a time; it is as before, or new and whole.
+
+    Args:
+        target: The file; its folder exists.
+
+    Yields:
+        Where to write: a hidden neighbour, synced and renamed at the end of the block. What a
+        killed writer leaves of it the next one overwrites.
+
+    Raises:
+        OSError: If that is not possible.
+    """
+    part = target.with_name(f".{target.name}.part")
+    try:
+        yield part
+        with part.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        os.replace(part, target)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder with its parents, unless it exists.
 

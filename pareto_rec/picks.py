@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from pareto_rec.decide import Bound, Mixture, Pick, Picker, Points, choose
 from pareto_rec.decide.points import Floats
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.objectives import UserObjective, parse
+from pareto_rec.paths import swapped
 from pareto_rec.runview import Axis, RunView
 
 PICKS = "picks.json"
@@ -174,27 +174,16 @@ def remember(run: Path, entry: Mapping[str, Any]) -> None:
         RunFailedError: If it cannot be written.
     """
     path = run / PICKS
-    spare: str | None = None
     with _alone(run):
         picks = [*read_picks(run), dict(entry)]
+        text = json.dumps({"picks": picks}, indent=2, allow_nan=False) + "\n"
         try:
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=run, prefix=f".{PICKS}.", delete=False
-            ) as file:
-                spare = file.name
-                file.write(json.dumps({"picks": picks}, indent=2, allow_nan=False) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(spare, 0o644)
-            os.replace(spare, path)
+            with swapped(path) as part:
+                part.write_text(text, encoding="utf-8")
         except OSError as error:
             raise RunFailedError(
                 f"{path} cannot be written: {error.strerror}; the history is as it was before"
             ) from error
-        finally:
-            if spare is not None:
-                with suppress(OSError):
-                    os.unlink(spare)
 
 
 @contextmanager

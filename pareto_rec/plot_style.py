@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from pareto_rec.confirmed import Confirmed
 from pareto_rec.front import non_dominated
+from pareto_rec.paths import swapped
 from pareto_rec.runview import Axis, RunView
 
 if TYPE_CHECKING:
@@ -77,10 +77,11 @@ def footnote(view: RunView) -> str:
     text = "Values on validation data; the test data was not opened."
     if view.confirmed is not None:
         text = f"Values on validation data. {opened(view.confirmed)}"
-    if view.late_train_share is not None:
+    share = view.late_train_share
+    if share is not None:
         text += (
-            f" {view.late_train_share:.0%} of the training interactions are later than the median "
-            "test interaction: a per-user split lets a model see some of the future."
+            f" {share:.0%} of the training interactions are later than the median test interaction"
+            f"{': models see some of the future of other people' if share > 0 else ''}."
         )
     return text
 
@@ -194,12 +195,7 @@ def save(figure: Figure, path: Path) -> Path:
     """
     import matplotlib as mpl
 
-    part = path.with_name(f".{path.name}.part")
     metadata: Any = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-    try:
-        with mpl.rc_context({"svg.hashsalt": path.name}):
-            figure.savefig(part, format=path.suffix[1:], dpi=DPI, metadata=metadata)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with swapped(path) as part, mpl.rc_context({"svg.hashsalt": path.name}):
+        figure.savefig(part, format=path.suffix[1:], dpi=DPI, metadata=metadata)
     return path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pareto_rec.errors import BadRequestError
+from pareto_rec.paths import swapped
 from pareto_rec.records import Record
 from pareto_rec.store import RECORDS, Store, Stored, write_failed
 
@@ -122,19 +122,12 @@ class RunDirectory:
     def write_bytes(self, name: str, content: bytes) -> Path:
         """Replace a file in one step, as :meth:`write_text`."""
         target = self.path / name
-        temporary = target.with_name(f".{target.name}.part")
         try:
             target.parent.mkdir(exist_ok=True)
-            with temporary.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, target)
+            with swapped(target) as part:
+                part.write_bytes(content)
         except OSError as error:
             raise write_failed(target, error) from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
         return target
 
     def close(self) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-import os
 import re
 from importlib import resources
 from pathlib import Path
 
 from pareto_rec.errors import BadRequestError
+from pareto_rec.paths import swapped
 from pareto_rec.report.answer import answer, caveat, choices, cost, provenance
 from pareto_rec.report.payload import payload, script_json
 from pareto_rec.report.tables import (
@@ -67,12 +67,9 @@ def write_report(view: RunView, run_dir: Path) -> Path:
     Raises:
         BadRequestError: If plotly is not installed.
     """
-    path, part = run_dir / "report.html", run_dir / ".report.html.part"
-    try:
+    path = run_dir / "report.html"
+    with swapped(path) as part:
         part.write_text(build_report(view), encoding="utf-8")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -34,7 +34,7 @@ ALLOWED: dict[str, str] = {
     "policy": "errors",
     "records": "",
     "store": "errors records",
-    "rundir": "errors records store",
+    "rundir": "errors paths records store",
     "pool": "errors",
     "cluster": "errors pool",
     "space": "errors variables",
@@ -97,9 +97,9 @@ ALLOWED: dict[str, str] = {
     "runview": "confirmed",
     "runread": "confirmed errors runfiles runview",
     "convergence": "front runview",
-    "plot_style": "confirmed front runview",
+    "plot_style": "confirmed front paths runview",
     "plots": "convergence plot_style runview",
-    "report": "confirmed convergence errors front plot_style runview",
+    "report": "confirmed convergence errors front paths plot_style runview",
     "notebook": "errors plots report runread runview",
     # from a front to evidence
     "confirm": "baselines bootstrap config data errors evaluate experiment fitstore front "
@@ -109,7 +109,7 @@ ALLOWED: dict[str, str] = {
     "compare": "bootstrap config convergence errors front plot_style runread runview",
     # from a front to a choice
     "decide": "errors",
-    "picks": "decide errors objectives runread runview",
+    "picks": "decide errors objectives paths runread runview",
     "picktable": "decide errors",
     # from a choice to what is served
     "bundle": "backbone config data encoders errors evaluate experiment experts features fitstore "
