@@ -12,7 +12,7 @@ MAIN := experiments/movielens_accuracy_diversity_fairness
 front: $(VENV)/.installed-all
 	$(BIN)/python $(MAIN)/run.py
 
-# All benchmarks in their quick sizes, five minutes on two idle cores; appends to benchmarks/results.md.
+# All benchmarks in their quick sizes; appends to benchmarks/results.md.
 bench: $(VENV)/.installed-all
 	$(BIN)/pareto-rec bench --out benchmarks
 

@@ -23,7 +23,7 @@ class Benchmark:
     Attributes:
         about: One line for a list.
         module: Where its ``run(quick=...)`` is.
-        minutes: How long it takes on two idle cores, quick and full.
+        minutes: Estimates for two idle cores, quick and full.
     """
 
     about: str

@@ -14,7 +14,7 @@ def bench(
     names: Annotated[
         list[str] | None, typer.Argument(help="Benchmarks; all of them if none is named.")
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="The full sizes, up to 40 minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="The full sizes, which take long.")] = False,
     list_: Annotated[bool, typer.Option("--list", help="Say what there is.")] = False,
     out: Annotated[Path, typer.Option("--out", help="Folder of results.md.")] = Path("benchmarks"),
     json_: Json = False,
@@ -31,7 +31,10 @@ def bench(
     size = 1 if full else 0
     if list_:
         content = {name: one.about for name, one in BENCHMARKS.items()}
-        lines = [f"{n}  {one.about} ({one.minutes[size]:g} min)" for n, one in BENCHMARKS.items()]
+        lines = [
+            f"{name}  {one.about} (about {one.minutes[size]:g} min, an estimate)"
+            for name, one in BENCHMARKS.items()
+        ]
         show(content, lines, as_json=json_)
         return
     for name in names or ():
