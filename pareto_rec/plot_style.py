@@ -77,13 +77,19 @@ def footnote(view: RunView) -> str:
     text = "Values on validation data; the test data was not opened."
     if view.confirmed is not None:
         text = f"Values on validation data. {opened(view.confirmed)}"
+    return f"{text} {leak(view)}".strip()
+
+
+def leak(view: RunView) -> str:
+    """What the split lets a model see of the future, in one sentence; empty where none knows."""
     share = view.late_train_share
-    if share is not None:
-        text += (
-            f" {share:.0%} of the training interactions are later than the median test interaction"
-            f"{': models see some of the future of other people' if share > 0 else ''}."
-        )
-    return text
+    if share is None:
+        return ""
+    seen = ": models see some of the future of other people" if share > 0 else ""
+    return (
+        f"{share:.0%} of the training interactions are later than the median test "
+        f"interaction{seen}."
+    )
 
 
 def heading(figure: Figure, title: str, line: str, left: float = 0.01) -> None:

@@ -95,9 +95,10 @@ def _data(parts: Parts, config: dict[str, Any]) -> str:
         + (f'; second task: "{about.liked}".' if about.liked else "."),
     ]
     if about.late_train_share is not None:
+        seen = ": it learns from the future of other people" if about.late_train_share else ""
         lines.append(
-            f"{about.late_train_share:.0%} of the training rows are later than the median test row:"
-            " with this split a model learns from the future of other people."
+            f"{about.late_train_share:.0%} of the training rows are later than the median test "
+            f"row{seen}."
         )
     return "\n".join(lines)
 

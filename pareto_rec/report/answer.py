@@ -41,13 +41,7 @@ def caveat(view: RunView) -> str:
             "Values are from validation data where test data is not named, and "
             f"{luck}. {style.opened(view.confirmed)} "
         )
-    if view.late_train_share is not None:
-        text += (
-            f"{view.late_train_share:.0%} of the training interactions are later than the median "
-            "test interaction, because each user's history is split on its own: a model sees some "
-            "of the future."
-        )
-    return text.strip()
+    return f"{text}{style.leak(view)}".strip()
 
 
 def _size(view: RunView) -> str:

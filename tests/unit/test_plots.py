@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -260,3 +261,19 @@ def test_figures_say_whether_test_data_has_been_opened(tmp_path: Path) -> None:
         said = " ".join(texts(figure).split())
         assert "The test data was opened 2 times, first on 2026-01-30" in said
         assert "not opened" not in said
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (None, ""),
+        (0.0, "0% of the training interactions are later than the median test interaction."),
+        (
+            0.36,
+            "36% of the training interactions are later than the median test interaction: models "
+            "see some of the future of other people.",
+        ),
+    ],
+)
+def test_what_the_split_leaks_is_said_of_the_split_at_hand(share: float | None, said: str) -> None:
+    assert style.leak(SimpleNamespace(late_train_share=share)) == said
