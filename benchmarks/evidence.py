@@ -102,7 +102,7 @@ def confirm_figure(run: Path) -> str:
 def controls(config: str, folder: Path) -> list[list[str]]:
     """The search and all its controls with three seeds, then their comparison."""
     from pareto_rec.config import load_config
-    from pareto_rec.controls import applicable
+    from pareto_rec.controls.kinds import applicable
 
     commands = []
     for seed in SEEDS:

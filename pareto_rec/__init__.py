@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pareto_rec.backbone import Backbone
+    from pareto_rec.backbone.cached import Backbone
     from pareto_rec.config import Config, load_config
     from pareto_rec.data import load as load_data
     from pareto_rec.data.schema import Dataset
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pareto_rec.notebook import Run
     from pareto_rec.objectives import parse as parse_objective
     from pareto_rec.picks import pick
-    from pareto_rec.run import search_experiment
-    from pareto_rec.runread import read_run
+    from pareto_rec.reading.read import read_run
+    from pareto_rec.run.search import search_experiment
     from pareto_rec.space import Candidate, SearchSpace
 
 __all__ = [
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 _PLACES = {  # public name -> module, and its name there
-    "Backbone": ("backbone", "Backbone"),
+    "Backbone": ("backbone.cached", "Backbone"),
     "BadRequestError": ("errors", "BadRequestError"),
     "Candidate": ("space", "Candidate"),
     "Config": ("config", "Config"),
@@ -56,8 +56,8 @@ _PLACES = {  # public name -> module, and its name there
     "non_dominated": ("front", "non_dominated"),
     "parse_objective": ("objectives", "parse"),
     "pick": ("picks", "pick"),
-    "read_run": ("runread", "read_run"),
-    "search_experiment": ("run", "search_experiment"),
+    "read_run": ("reading.read", "read_run"),
+    "search_experiment": ("run.search", "search_experiment"),
 }
 
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from pareto_rec.bootstrap import Resample, draw_means
 from pareto_rec.config import Config
-from pareto_rec.evaluate import Evaluator
+from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experiment import Plan, build_evaluator, plan, read_features, read_split
 from pareto_rec.objectives.ranking import NDCG
 from pareto_rec.policy import NETWORK, Serving, recommend
 from pareto_rec.seeds import child_seed
-from pareto_rec.spec import TrainSpec, train_spec
-from pareto_rec.train import fit
+from pareto_rec.train.fitting import fit
+from pareto_rec.train.spec import TrainSpec, train_spec
 from pareto_rec.variables import named_values
 
 EXPERT, SHARE = "ease_recency", 0.7  # what networks are fused with, and their own share

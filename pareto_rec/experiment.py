@@ -14,28 +14,28 @@ import numpy as np
 
 from pareto_rec.adapt.recipe import Recipe
 from pareto_rec.adapt.store import find
-from pareto_rec.backbone import Backbone
+from pareto_rec.backbone.cached import Backbone
+from pareto_rec.backbone.features import Features
 from pareto_rec.config import Config
-from pareto_rec.costs import COSTS, Encoders
 from pareto_rec.data import load
 from pareto_rec.data.sample import sample_users, users_to_ask
 from pareto_rec.data.schema import Dataset, Split, Stage
 from pareto_rec.data.split import split, split_kind
 from pareto_rec.data.table import load_table
 from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.evaluate import Evaluator, Measures, resolve_device
+from pareto_rec.evaluate.costs import COSTS, Encoders
+from pareto_rec.evaluate.evaluator import Evaluator, Measures, resolve_device
+from pareto_rec.evaluate.supplies import needs_of, predicted_signals
 from pareto_rec.experts import EXPERTS, expert_scores, scores_on_demand, stand_ins
-from pareto_rec.features import Features
-from pareto_rec.fitstore import FitStore
 from pareto_rec.limits import check_variables
 from pareto_rec.objectives import GroupObjective, parse
 from pareto_rec.objectives.outcome import OF_ITEMS
 from pareto_rec.search import Goal, Settings
 from pareto_rec.seeds import child_seed
 from pareto_rec.space import Choice, Integer, SearchSpace, Simplex
-from pareto_rec.spec import TrainSpec, train_spec
-from pareto_rec.supplies import needs_of, predicted_signals
-from pareto_rec.tuned.source import TextSource
+from pareto_rec.train.fitstore import FitStore
+from pareto_rec.train.spec import TrainSpec, train_spec
+from pareto_rec.train.tuned.source import TextSource
 
 EncodeProgress = Callable[[int, int, float], None]
 

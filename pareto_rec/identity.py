@@ -15,11 +15,9 @@ MAY_CHANGE = (
 )
 VERSIONS = ("torch", "torchjd", "transformers", "pymoo", "moocore", "numpy", "scipy")
 SOURCES = (
-    *("batches.py", "costs.py", "encoders.py", "evaluate.py", "experiment.py", "facts.py"),
-    *("features.py", "front.py", "latency.py", "optimiser.py", "packs.py", "policy.py", "rows.py"),
-    *("seeds.py", "sources.py", "space.py", "spec.py", "supplies.py", "train.py", "variables.py"),
-    *("views.py", "backbone.py"),
-    *("adapt", "data", "experts", "losses", "models", "objectives", "search", "tuned"),
+    *("adapt", "backbone", "data", "evaluate", "experts", "losses", "models", "objectives"),
+    *("search", "train", "workers/packs.py", "experiment.py", "front.py", "policy.py"),
+    *("seeds.py", "space.py", "variables.py"),
 )
 
 _NONE = object()

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from pareto_rec.backbone.views import PRECISIONS
 from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.evaluate import MOST_HISTORY
+from pareto_rec.evaluate.evaluator import MOST_HISTORY
 from pareto_rec.experts import EXPERTS
 from pareto_rec.losses import COMBINE, LOSSES
 from pareto_rec.models import MODELS
 from pareto_rec.models.attention_pooling import AttentionPooling
 from pareto_rec.policy import NETWORK
 from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex, Variable
-from pareto_rec.spec import TrainSpec
-from pareto_rec.tuned.layers import METHODS, PROJECTIONS
-from pareto_rec.views import PRECISIONS
+from pareto_rec.train.spec import TrainSpec
+from pareto_rec.train.tuned.layers import METHODS, PROJECTIONS
 
 _MOST_SHAPES = 100_000  # combinations of width and heads that are looked at
 

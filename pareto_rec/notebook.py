@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.runread import read_run
-from pareto_rec.runview import Axis, RunView
+from pareto_rec.reading.read import read_run
+from pareto_rec.reading.view import Axis, RunView
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +113,7 @@ class Run:
         Raises:
             BadRequestError: If there is no such kind or objective, or only one of two is given.
         """
-        from pareto_rec.plots import plot_convergence, plot_front
+        from pareto_rec.plots.figures import plot_convergence, plot_front
 
         if kind not in ("front", "convergence"):
             raise unknown("kind of plot", kind, ("front", "convergence"))

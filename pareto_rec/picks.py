@@ -18,7 +18,7 @@ from pareto_rec.decide.points import Floats
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.objectives import UserObjective, parse
 from pareto_rec.paths import swapped
-from pareto_rec.runview import Axis, RunView
+from pareto_rec.reading.view import Axis, RunView
 
 PICKS = "picks.json"
 PER_USER = "per_user/front.parquet"
@@ -109,7 +109,7 @@ def pick(run: Path, picker: Picker, where: Sequence[Bound] = ()) -> Pick:
         BadRequestError: If the run cannot be read, or no point can be picked.
         RunFailedError: If the history cannot be written.
     """
-    from pareto_rec.runread import read_run
+    from pareto_rec.reading.read import read_run
 
     points = points_of(read_run(run), per_user=picker.name == "per_user")
     made = choose(points, picker, where)

@@ -29,7 +29,7 @@ def source_hash(*sources: str) -> str:
     """SHA-256 over modules and folders of this package, so that no cache outlives a change of them.
 
     Args:
-        sources: Relative to the package, ``"train.py"`` or ``"losses"``.
+        sources: Relative to the package, ``"train/fitting.py"`` or ``"losses"``.
     """
     root, digest = Path(__file__).parent, hashlib.sha256()
     for source in sources:

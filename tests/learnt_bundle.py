@@ -18,7 +18,7 @@ from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.experiment import build_evaluator, plan, read_features
 from pareto_rec.experts import EXPERTS
 from pareto_rec.policy import Serving
-from pareto_rec.records import Record
+from pareto_rec.records.record import Record
 from pareto_rec.search import Trial
 from pareto_rec.space import Candidate
 from pareto_rec.threads import one_thread

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pareto_rec.encoders import DEFAULT, find_encoder
+from pareto_rec.backbone.encoders import DEFAULT, find_encoder
 from pareto_rec.errors import BadRequestError
 from pareto_rec.paths import CACHE_VARIABLE, cache_dir
 

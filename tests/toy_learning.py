@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pareto_rec.batches import Sequences, last_items
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.losses import ItemFacts, LossInputs
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
-from pareto_rec.train import Monitor, Relevance, TrainData
+from pareto_rec.train.batches import Sequences, last_items
+from pareto_rec.train.fitting import Monitor, Relevance, TrainData
 
 CPU = torch.device("cpu")
 

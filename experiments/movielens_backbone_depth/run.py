@@ -58,8 +58,8 @@ def run_arm(evaluator, fixed, split, name, values, seconds):
     """The best fit of an arm within its seconds of processor time, and what it is worth."""
     from pareto_rec.policy import NETWORK, Serving
     from pareto_rec.seeds import generator
-    from pareto_rec.spec import train_spec
-    from pareto_rec.train import fit
+    from pareto_rec.train.fitting import fit
+    from pareto_rec.train.spec import train_spec
 
     rng = generator(0, "arms", name)
     full = values.get("tuning") == "full"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pareto_rec.adapt.recipe import Recipe
 from pareto_rec.adapt.store import adapted_folder, is_whole, keep
-from pareto_rec.backbone import Backbone
+from pareto_rec.backbone.cached import Backbone
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import RunFailedError
 
@@ -44,7 +44,7 @@ def adapted(
 
     from pareto_rec.adapt.examples import Pairs
     from pareto_rec.adapt.training import adapt
-    from pareto_rec.views import device_of
+    from pareto_rec.backbone.views import device_of
 
     pairs = Pairs.of(stage.train, len(stage.items)) if recipe.pairs else None
     made = adapt(backbone, stage.items.texts, pairs, recipe, device_of(device), told)  # type: ignore[arg-type] # as documented

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pareto_rec.adapt.recipe import Recipe
-from pareto_rec.backbone import Backbone
+from pareto_rec.backbone.cached import Backbone
+from pareto_rec.backbone.encoders import TOKENIZER_FILES
+from pareto_rec.backbone.features import digest
+from pareto_rec.backbone.views import quiet
 from pareto_rec.data.schema import Stage
-from pareto_rec.encoders import TOKENIZER_FILES
 from pareto_rec.errors import BadRequestError
-from pareto_rec.features import digest
 from pareto_rec.paths import cannot_write, make_folder
 from pareto_rec.provenance import source_hash
-from pareto_rec.views import quiet
 
 if TYPE_CHECKING:
     from pareto_rec.adapt.training import Adapted
@@ -42,7 +42,7 @@ def adapted_folder(backbone: Backbone, stage: Stage, recipe: Recipe, cache: Path
         stage.content_hash,
         digest(*stage.items.texts),
         json.dumps(dataclasses.asdict(recipe), sort_keys=True),
-        source_hash("adapt/examples.py", "adapt/training.py", "optimiser.py"),
+        source_hash("adapt/examples.py", "adapt/training.py", "train/optimiser.py"),
     )
     return cache / FOLDER / key[:24]
 

@@ -15,10 +15,10 @@ from torch.nn.functional import cross_entropy, gelu, layer_norm, linear, normali
 
 from pareto_rec.adapt.examples import Ids, Pairs, masked
 from pareto_rec.adapt.recipe import Recipe
-from pareto_rec.backbone import Backbone
-from pareto_rec.optimiser import schedule
+from pareto_rec.backbone.cached import Backbone
+from pareto_rec.backbone.views import layers_of
 from pareto_rec.seeds import child_seed, generator
-from pareto_rec.views import layers_of
+from pareto_rec.train.optimiser import schedule
 
 Told = Callable[[int, int, float, float], None]
 """Called with steps done, steps in all, and the last losses on tokens and on pairs."""

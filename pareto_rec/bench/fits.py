@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pareto_rec.batches import draw
 from pareto_rec.bench import in_loop, plain
 from pareto_rec.bench.measure import Result, Row
 from pareto_rec.bench.task import Problem, problem
@@ -21,14 +20,15 @@ from pareto_rec.experiment import read_features
 from pareto_rec.losses import LOSSES, LossInputs
 from pareto_rec.models.base import Shape, item_table
 from pareto_rec.models.scoring import relevance_states, task_logits, user_states
-from pareto_rec.packs import packs_of
 from pareto_rec.paths import cache_dir
-from pareto_rec.records import Record
+from pareto_rec.records.record import Record
 from pareto_rec.search import Searcher, Trial
 from pareto_rec.seeds import generator
-from pareto_rec.spec import TrainSpec
 from pareto_rec.threads import one_thread
-from pareto_rec.train import Fit, fit
+from pareto_rec.train.batches import draw
+from pareto_rec.train.fitting import Fit, fit
+from pareto_rec.train.spec import TrainSpec
+from pareto_rec.workers.packs import packs_of
 
 
 def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None) -> Result:

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pareto_rec.backbone.features import Features
 from pareto_rec.bench.measure import Result, Row, exponent, in_process, peak_mb
 from pareto_rec.config import parse_config
 from pareto_rec.data.schema import Dataset, Interactions, Items, Users
 from pareto_rec.data.split import split_per_user
 from pareto_rec.data.synth import CATEGORIES, WORDS, Recipe, write
 from pareto_rec.experiment import build_evaluator, plan
-from pareto_rec.features import Features
 from pareto_rec.search import Trial
 from pareto_rec.seeds import generator
 from pareto_rec.space import Candidate
 from pareto_rec.threads import one_thread
-from pareto_rec.train import fit
+from pareto_rec.train.fitting import fit
 
 WIDTH = 384  # of the features, as MiniLM's
 LIMIT_MB = 6_000  # within which 10^7 rows have to be prepared and fitted

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pareto_rec.backbone import Backbone
+from pareto_rec.backbone.cached import Backbone
+from pareto_rec.backbone.features import Features
 from pareto_rec.bench.plain import Examples, Plain, chances, examples_of
 from pareto_rec.bench.task import Problem
-from pareto_rec.facts import Projection
-from pareto_rec.features import Features
 from pareto_rec.seeds import generator
-from pareto_rec.spec import TrainSpec
+from pareto_rec.train.facts import Projection
+from pareto_rec.train.spec import TrainSpec
 
 
 class Encoder:

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pareto_rec.batches import Sequences
 from pareto_rec.seeds import generator
-from pareto_rec.spec import TrainSpec
-from pareto_rec.train import Monitor, Relevance, TrainData
+from pareto_rec.train.batches import Sequences
+from pareto_rec.train.fitting import Monitor, Relevance, TrainData
+from pareto_rec.train.spec import TrainSpec
 
 Examples = tuple[Tensor, Tensor, Tensor]  # histories [B, L], targets [B, H], liked [B, H]; -1 pads
 

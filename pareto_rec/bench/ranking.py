@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pareto_rec.bench.measure import Result, Row, in_turn, medians
 from pareto_rec.bench.task import Problem, problem
-from pareto_rec.evaluate import Evaluator
+from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.objectives import parse
 from pareto_rec.paths import cache_dir
 from pareto_rec.policy import HIDDEN, Scorers, Serving, recommend

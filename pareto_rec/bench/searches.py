@@ -18,15 +18,15 @@ from pareto_rec import front
 from pareto_rec.bench.measure import Result, Row
 from pareto_rec.bench.task import Problem, problem
 from pareto_rec.errors import BadRequestError
-from pareto_rec.packs import packs_of
 from pareto_rec.paths import cache_dir
-from pareto_rec.records import Record
+from pareto_rec.records.record import Record
 from pareto_rec.search import Failure, Searcher, Trial, sweep
 from pareto_rec.search import Result as SearchResult
 from pareto_rec.seeds import child_seed, generator
 from pareto_rec.space import Candidate
 from pareto_rec.threads import one_thread
 from pareto_rec.variables import Choice
+from pareto_rec.workers.packs import packs_of
 
 Curve = list[tuple[float, list[Record]]]  # seconds at which records were there
 Method = Callable[[Problem, int, int], Iterator[list[Record]]]

@@ -17,9 +17,9 @@ from pareto_rec.objectives import parse
 from pareto_rec.paths import cache_dir
 from pareto_rec.policy import Serving, recommend
 from pareto_rec.seeds import generator
-from pareto_rec.spec import TrainSpec
 from pareto_rec.threads import one_thread
-from pareto_rec.train import fit
+from pareto_rec.train.fitting import fit
+from pareto_rec.train.spec import TrainSpec
 
 PACKS = (1, 4)
 LOSSES = {"softmax": 0.6, "liked": 0.1, "negative_entropy": 0.2, "popularity": 0.1}

@@ -17,7 +17,7 @@ from pareto_rec.bundle.parts import Parts, PointAbout
 from pareto_rec.bundle.scoring import Engine, Floats, Known, TorchForm, known_people
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.errors import RunFailedError
-from pareto_rec.evaluate import Evaluator
+from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.policy import NETWORK, Scorers, recommend
 from pareto_rec.policy import Parts as PartScorers
 from pareto_rec.threads import one_thread

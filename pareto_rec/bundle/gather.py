@@ -26,12 +26,12 @@ from pareto_rec.experiment import (
     open_backbone,
 )
 from pareto_rec.experts import EXPERTS
-from pareto_rec.fitstore import EXPERTS_ALONE
 from pareto_rec.policy import NETWORK
+from pareto_rec.train.fitstore import EXPERTS_ALONE
 
 if TYPE_CHECKING:
-    from pareto_rec.evaluate import Evaluator
-    from pareto_rec.train import Fit
+    from pareto_rec.evaluate.evaluator import Evaluator
+    from pareto_rec.train.fitting import Fit
 
 KEPT = ("confirm.csv", "picks.json")
 

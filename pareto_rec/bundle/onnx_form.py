@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pareto_rec.backbone.features import equal_lengths
 from pareto_rec.bundle import files
 from pareto_rec.bundle.onnx_export import check_onnx, session
 from pareto_rec.bundle.parts import Parts
 from pareto_rec.bundle.scoring import Floats, Ints, Known
 from pareto_rec.bundle.texts import Texts
-from pareto_rec.features import equal_lengths
 
 _BATCH = 64
 _ELEMENTS = 8_000_000  # most numbers that a look-up of rows holds at once

@@ -13,7 +13,7 @@ import numpy as np
 from pareto_rec.bundle.parts import Neighbour, PointAbout
 from pareto_rec.bundle.source import Run
 from pareto_rec.picks import read_picks
-from pareto_rec.runview import RunView
+from pareto_rec.reading.view import RunView
 
 
 def points_of(run: Run, rows: Sequence[Mapping[str, Any]]) -> list[PointAbout]:

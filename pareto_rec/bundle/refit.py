@@ -13,10 +13,10 @@ from pareto_rec.bundle.parts import Parts
 from pareto_rec.bundle.source import Run
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import RunFailedError
-from pareto_rec.evaluate import Evaluator
+from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experiment import build_evaluator
 from pareto_rec.experts import EXPERTS
-from pareto_rec.train import Fit, fit
+from pareto_rec.train.fitting import Fit, fit
 
 
 def whole_stage(run: Run) -> tuple[Stage, str]:

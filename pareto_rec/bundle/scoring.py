@@ -15,7 +15,7 @@ from pareto_rec.bundle.parts import Parts
 from pareto_rec.models.base import item_table, tower
 from pareto_rec.models.scoring import relevance_states, user_states
 from pareto_rec.policy import NETWORK, Scorers, Serving, Similarity, standardise, with_network
-from pareto_rec.train import Fit
+from pareto_rec.train.fitting import Fit
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -144,7 +144,7 @@ class Engine:
         self.parts, self.form = parts, form
         self.n_items = len(parts.items)
         counts = parts.popularity
-        # as pareto_rec.facts and pareto_rec.evaluate have them
+        # as pareto_rec.train.facts and pareto_rec.evaluate.evaluator have them
         known = np.log1p(counts) / max(np.log1p(counts.max(initial=0)), 1e-9)
         known = known.astype(np.float32)
         standard = (known - known.mean()) / max(known.std(), 1e-9)

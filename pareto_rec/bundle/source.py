@@ -9,19 +9,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pareto_rec.backbone.features import Features
 from pareto_rec.config import Config, load_config
 from pareto_rec.data.schema import Split
 from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.experiment import Plan, build_evaluator, plan, read_features, read_split
-from pareto_rec.features import Features
-from pareto_rec.fitstore import FitStore
 from pareto_rec.picks import read_picks
-from pareto_rec.runread import read_run
-from pareto_rec.runview import RunView
+from pareto_rec.reading.read import read_run
+from pareto_rec.reading.view import RunView
+from pareto_rec.train.fitstore import FitStore
 
 if TYPE_CHECKING:
-    from pareto_rec.evaluate import Evaluator
-    from pareto_rec.train import Fit
+    from pareto_rec.evaluate.evaluator import Evaluator
+    from pareto_rec.train.fitting import Fit
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,14 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from scipy import sparse
 
+from pareto_rec.backbone.encoders import TOKENIZER_FILES
 from pareto_rec.bundle import files
 from pareto_rec.bundle.parts import About, Parts
 from pareto_rec.data.schema import Interactions, Items, Users
-from pareto_rec.encoders import TOKENIZER_FILES
 from pareto_rec.errors import BadRequestError
 from pareto_rec.experts.base import ItemModel
-from pareto_rec.fitstore import EXPERTS_ALONE, FitStore
-from pareto_rec.train import Fit
+from pareto_rec.train.fitstore import EXPERTS_ALONE, FitStore
+from pareto_rec.train.fitting import Fit
 
 _BACKBONE = ("config.json", *TOKENIZER_FILES)
 _OWN = "vectors."

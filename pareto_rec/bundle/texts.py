@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.backbone import Backbone
+from pareto_rec.backbone.cached import Backbone
 from pareto_rec.bundle.answers import NewItem
 from pareto_rec.bundle.parts import Parts
 from pareto_rec.data.schema import Items
 from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.train import Fit
+from pareto_rec.train.fitting import Fit
 
 Floats = NDArray[np.float32]
 _LEAST_KNOWN = 10  # an added item's bias is the mean bias of one in so many, the least popular

@@ -34,13 +34,13 @@ def adapt(
     Example: pareto-rec adapt experiments/movielens_accuracy_diversity_novelty --compare
     """
     from pareto_rec.adapt.run import adapted
-    from pareto_rec.backbone import Backbone
+    from pareto_rec.backbone.cached import Backbone
     from pareto_rec.backbones import compared, lines
     from pareto_rec.backbones import content as of_gains
+    from pareto_rec.commands.progress import counting
     from pareto_rec.config import load_config
     from pareto_rec.experiment import adapt_recipe, plan, read_split
     from pareto_rec.paths import cache_dir
-    from pareto_rec.progress import counting
 
     resolved, cache = load_config(config, set_ or []), cache_dir()
     plan(resolved)

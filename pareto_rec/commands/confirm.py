@@ -28,14 +28,14 @@ def confirm(
 
     Example: pareto-rec confirm results/movielens_accuracy_diversity_fairness/2026-01-31T12-00-00
     """
+    from pareto_rec.commands.progress import watching
     from pareto_rec.config import load_config
     from pareto_rec.confirm import confirm_run
     from pareto_rec.paths import cache_dir
-    from pareto_rec.plot_confirm import save_confirmed
-    from pareto_rec.plots import save_plots
-    from pareto_rec.progress import watching
+    from pareto_rec.plots.confirmed import save_confirmed
+    from pareto_rec.plots.figures import save_plots
+    from pareto_rec.reading.read import read_run
     from pareto_rec.report import write_report
-    from pareto_rec.runread import read_run
 
     read_run(run)  # says what is wrong with it before anything is shown
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's Ctrl-C

@@ -83,7 +83,7 @@ def pick(
     _check(asked, method, mixture=mixture)
     from pareto_rec.decide import Bound
     from pareto_rec.picks import points_of, read_picks
-    from pareto_rec.runread import read_run
+    from pareto_rec.reading.read import read_run
 
     bounds = [Bound.read(text) for text in where or []]
     picker = _picker(asked[0], rules[asked[0]], method)
@@ -139,8 +139,8 @@ def _pick_point(
     run: Path, points: Points, picker: Picker, bounds: Sequence[Bound], *, as_json: bool
 ) -> None:
     from pareto_rec.decide import choose
+    from pareto_rec.decide.table import pick_lines, read_confirmed
     from pareto_rec.picks import entry_of, remember
-    from pareto_rec.picktable import pick_lines, read_confirmed
 
     confirmed = read_confirmed(run)
     made = choose(points, picker, bounds)
@@ -156,8 +156,8 @@ def _pick_mixture(
     run: Path, points: Points, picker: Picker, bounds: Sequence[Bound], goal: str, *, as_json: bool
 ) -> None:
     from pareto_rec.decide import mix
+    from pareto_rec.decide.table import mixture_lines
     from pareto_rec.picks import entry_of, remember
-    from pareto_rec.picktable import mixture_lines
 
     made = mix(points, goal, bounds)
     entry = entry_of(made, picker, bounds)

@@ -96,7 +96,7 @@ class _How:
 def _earlier_run(config: Path, experiment: str) -> Path:
     """The run to go on with: what was named, where it is one, or the last of the experiment."""
     from pareto_rec.errors import BadRequestError
-    from pareto_rec.resume import is_begun, newest_run
+    from pareto_rec.run.resume import is_begun, newest_run
 
     if is_begun(config):
         return config
@@ -122,11 +122,11 @@ def _next_run(experiment: str) -> Path:
 
 
 def _run(config: Config, target: Path, how: _How) -> None:
-    from pareto_rec.ablation import run_controls
+    from pareto_rec.commands.progress import watching
+    from pareto_rec.controls.ablation import run_controls
     from pareto_rec.paths import cache_dir
-    from pareto_rec.progress import watching
-    from pareto_rec.resume import is_begun
-    from pareto_rec.run import search_experiment
+    from pareto_rec.run.resume import is_begun
+    from pareto_rec.run.search import search_experiment
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's Ctrl-C
     search_one = partial(

@@ -10,8 +10,8 @@ import numpy as np
 
 from pareto_rec.compare import indicators, significance
 from pareto_rec.compare.runs import Compared, read_runs
-from pareto_rec.convergence import Curve, convergence
 from pareto_rec.front import hypervolume
+from pareto_rec.reading.convergence import Curve, convergence
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the smallest budget, where hypervolumes are compared
 

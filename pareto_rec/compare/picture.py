@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pareto_rec import plot_style as style
 from pareto_rec.compare.indicators import SHARES, attainment
 from pareto_rec.compare.runs import read_runs
 from pareto_rec.errors import RunFailedError
-from pareto_rec.runview import Axis
+from pareto_rec.plots import style
+from pareto_rec.reading.view import Axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

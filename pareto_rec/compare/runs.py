@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pareto_rec.bootstrap import Floats
 from pareto_rec.config import load_config
 from pareto_rec.errors import BadRequestError
-from pareto_rec.runread import read_run
-from pareto_rec.runview import RunView
+from pareto_rec.reading.read import read_run
+from pareto_rec.reading.view import RunView
 
 if TYPE_CHECKING:
     import pandas as pd

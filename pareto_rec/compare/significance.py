@@ -12,7 +12,7 @@ import numpy as np
 from pareto_rec import bootstrap
 from pareto_rec.bootstrap import LEVEL, Floats, Resample
 from pareto_rec.compare.runs import Compared, values_per_user
-from pareto_rec.runview import RunView
+from pareto_rec.reading.view import RunView
 
 DRAWS = 1000
 

@@ -12,8 +12,8 @@ from pareto_rec.config import load_config
 from pareto_rec.errors import BadRequestError
 from pareto_rec.experiment import Plan, plan
 from pareto_rec.policy import NETWORK, Serving
-from pareto_rec.runread import read_run
-from pareto_rec.runview import RunView
+from pareto_rec.reading.read import read_run
+from pareto_rec.reading.view import RunView
 from pareto_rec.space import Candidate, Simplex, Value
 
 SEARCH = "search"  # name of the run's own front

@@ -14,12 +14,12 @@ from pareto_rec.confirm.content import report
 from pareto_rec.confirm.measure import Question, Training, Values, measure, train
 from pareto_rec.confirm.rivals import Rival
 from pareto_rec.errors import BadRequestError, RunFailedError
-from pareto_rec.evaluate import Evaluator
+from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experiment import build_evaluator, read_features, read_split
-from pareto_rec.fitstore import EXPERTS_ALONE
-from pareto_rec.run import Watch
+from pareto_rec.run.search import Watch
 from pareto_rec.seeds import child_seed
-from pareto_rec.workers import Workers
+from pareto_rec.train.fitstore import EXPERTS_ALONE
+from pareto_rec.workers.evaluation import Workers
 
 Answers = dict[tuple[int, int], Values | str]
 Fits = Mapping[tuple[str, int], str]  # (training variables, place of the seed) -> fit

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from pareto_rec.config import Config
 from pareto_rec.data.schema import Split
-from pareto_rec.evaluate import Evaluator, Measures
+from pareto_rec.evaluate.evaluator import Evaluator, Measures
 from pareto_rec.experiment import build_evaluator, plan, read_features, read_split
-from pareto_rec.fitstore import EXPERTS_ALONE
 from pareto_rec.objectives import Objective, UserObjective
-from pareto_rec.packs import Trouble, evaluate_pack
 from pareto_rec.policy import Serving
-from pareto_rec.records import Record
+from pareto_rec.records.record import Record
 from pareto_rec.search import Trial
 from pareto_rec.space import Candidate, Value
+from pareto_rec.train.fitstore import EXPERTS_ALONE
+from pareto_rec.workers.packs import Trouble, evaluate_pack
 
 Values = Mapping[str, NDArray[np.float64] | float]
 """Objective -> values ``[users]`` of a per-user objective, one number of a set objective."""

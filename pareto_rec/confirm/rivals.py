@@ -17,21 +17,21 @@ from typing import Any
 import numpy as np
 
 from pareto_rec import front
-from pareto_rec.baselines import DEPTHS, PENALTIES, SOURCES, TRADE_OFFS
 from pareto_rec.confirm.claims import Point
 from pareto_rec.confirm.measure import serving_of
-from pareto_rec.evaluate import Evaluator
+from pareto_rec.evaluate.baselines import DEPTHS, PENALTIES, SOURCES, TRADE_OFFS
+from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experiment import Plan
-from pareto_rec.fitstore import EXPERTS_ALONE
 from pareto_rec.paths import written_whole
 from pareto_rec.policy import NETWORK
 from pareto_rec.provenance import source_hash
+from pareto_rec.run.summary import SELECTED
 from pareto_rec.search import Goal
 from pareto_rec.search.rules import violation
 from pareto_rec.search.sweep import quasi_random
 from pareto_rec.seeds import generator
 from pareto_rec.space import Integer, Real, SearchSpace, Simplex, Variable
-from pareto_rec.summary import SELECTED
+from pareto_rec.train.fitstore import EXPERTS_ALONE
 
 FUSED, WITH_NETWORK = "fused_experts", "expert_and_network"
 _SWEPT: Mapping[str, Variable] = {  # where the experiment does not search them itself

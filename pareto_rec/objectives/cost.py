@@ -1,7 +1,7 @@
 """What a candidate costs: to train, to keep, and to serve.
 
-Values are read from `Outcome.cost`; `pareto_rec.costs` and `pareto_rec.latency` say how they are
-counted and measured.
+Values are read from `Outcome.cost`; `pareto_rec.evaluate.costs` and
+`pareto_rec.evaluate.latency` say how they are counted and measured.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ class LatencyMedian(_Latency):
     Misleads: it holds for one machine, one request at a time, without network or queue; half of all
     requests take longer.
 
-    Source: measured as `pareto_rec.latency` says; on 100 ms, Nielsen, Usability Engineering, 1993,
-    chapter 5.
+    Source: measured as `pareto_rec.evaluate.latency` says; on 100 ms, Nielsen, Usability
+    Engineering, 1993, chapter 5.
     """
 
     family = "latency_p50"
@@ -109,8 +109,8 @@ class LatencyTail(_Latency):
     Misleads: a tail needs many requests and an idle machine; a neighbour's work on the same cores
     moves it far more than the median.
 
-    Source: measured as `pareto_rec.latency` says; on tails, Dean and Barroso, The tail at scale,
-    CACM 2013.
+    Source: measured as `pareto_rec.evaluate.latency` says; on tails, Dean and Barroso, The tail
+    at scale, CACM 2013.
     """
 
     family = "latency_p95"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pareto_rec.errors import BadRequestError
 from pareto_rec.paths import swapped
+from pareto_rec.reading.view import RunView
 from pareto_rec.report.answer import answer, caveat, choices, cost, provenance
 from pareto_rec.report.payload import payload, script_json
 from pareto_rec.report.tables import (
@@ -18,7 +19,6 @@ from pareto_rec.report.tables import (
     failures_part,
     rows_of,
 )
-from pareto_rec.runview import RunView
 
 SCRIPTS = (
     *("store.js", "theme.js", "scatter.js", "parallel.js", "table.js"),

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pareto_rec import plot_style as style
-from pareto_rec.confirmed import OWN, Confirmed
 from pareto_rec.front import non_dominated
-from pareto_rec.plot_style import TIMES, thousandths
-from pareto_rec.runview import RunView
+from pareto_rec.plots import style
+from pareto_rec.plots.style import TIMES, thousandths
+from pareto_rec.reading.confirmed import OWN, Confirmed
+from pareto_rec.reading.view import RunView
 
 
 def answer(view: RunView) -> list[str]:

@@ -6,11 +6,11 @@ import html
 import re
 from collections.abc import Iterable
 
-from pareto_rec.confirmed import OWN, ConfirmedFront, Interval
-from pareto_rec.plot_style import TIMES, opened, thousandths
+from pareto_rec.plots.style import TIMES, opened, thousandths
+from pareto_rec.reading.confirmed import OWN, ConfirmedFront, Interval
+from pareto_rec.reading.view import RunView
 from pareto_rec.report.answer import failures
 from pareto_rec.report.drives import Drive, drives
-from pareto_rec.runview import RunView
 
 SHOWN_DRIVES = 12
 

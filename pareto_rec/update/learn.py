@@ -11,9 +11,9 @@ import torch
 from pareto_rec.bundle import Parts
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import RunFailedError
-from pareto_rec.evaluate import Evaluator
+from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experts import EXPERTS
-from pareto_rec.train import Fit, fit
+from pareto_rec.train.fitting import Fit, fit
 
 SHARE = 0.4  # of the steps that the head was trained for at first
 RATE = 0.4  # of the learning rate that it was trained with

@@ -18,11 +18,11 @@ from pareto_rec.bundle.parts import CONTEXT, TRAIN, VALIDATION
 from pareto_rec.bundle.scoring import Engine, Known, TorchForm
 from pareto_rec.config import load_config
 from pareto_rec.data.schema import Interactions, Stage, Users
-from pareto_rec.evaluate import Evaluator
+from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experiment import plan
 from pareto_rec.experts.base import ItemModel
-from pareto_rec.fitstore import FitStore
 from pareto_rec.policy import NETWORK
+from pareto_rec.train.fitstore import FitStore
 
 Values = Mapping[str, Mapping[str, float]]
 

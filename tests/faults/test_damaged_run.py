@@ -10,7 +10,7 @@ import pytest
 from synthetic_run import write_run
 
 from pareto_rec.errors import BadRequestError
-from pareto_rec.runread import read_run
+from pareto_rec.reading.read import read_run
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from pareto_rec import data, encoders
-from pareto_rec.backbone import DEFAULT, Backbone
+from pareto_rec import data
+from pareto_rec.backbone.cached import DEFAULT, Backbone, encoders
 from pareto_rec.data import movielens
 from pareto_rec.errors import BadRequestError
 from pareto_rec.fetch import HttpSource, Source
@@ -306,7 +306,7 @@ def test_a_full_disk_while_encoding_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "import pathlib, sys, numpy as np\n"
         "from pareto_rec.errors import BadRequestError\n"
-        "from pareto_rec.features import Recipe, keep\n"
+        "from pareto_rec.backbone.features import Recipe, keep\n"
         "recipe = Recipe('w', 't', 'x', 8, 2, 'float32', (1000, 64))\n"
         "batches = [(np.arange(1000), np.ones((1000, 64), dtype=np.float32))]\n"
         "try:\n"

@@ -16,9 +16,9 @@ from running_search import Running, warmed
 from tiny_experiment import ENDLESS, pareto_rec, records, write_config
 
 from pareto_rec.errors import RunFailedError
-from pareto_rec.records import Record
-from pareto_rec.rundir import RunDirectory
-from pareto_rec.runread import read_run
+from pareto_rec.reading.read import read_run
+from pareto_rec.records.record import Record
+from pareto_rec.records.rundir import RunDirectory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="process groups are read from /proc")
@@ -131,8 +131,8 @@ FILL = """
 import resource, sys
 from pathlib import Path
 from pareto_rec.cli import _explain
-from pareto_rec.records import Record
-from pareto_rec.rundir import RunDirectory
+from pareto_rec.records.record import Record
+from pareto_rec.records.rundir import RunDirectory
 
 run = RunDirectory.create(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))

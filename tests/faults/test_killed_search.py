@@ -23,8 +23,8 @@ from tiny_experiment import environment, outside_timing, pareto_rec, program, wr
 
 from pareto_rec.config import load_config
 from pareto_rec.errors import BadRequestError
-from pareto_rec.resume import newest_run
-from pareto_rec.run import search_experiment
+from pareto_rec.run.resume import newest_run
+from pareto_rec.run.search import search_experiment
 
 GENERATIONS, FITS, SWEEP = 5, 4, 4
 RECORDS = GENERATIONS * FITS * SWEEP

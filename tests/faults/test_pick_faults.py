@@ -115,7 +115,7 @@ def test_damaged_values_per_user(content: bytes, run: Path, refused: Refused) ->
 def test_values_per_user_of_another_run(run: Path, refused: Refused) -> None:
     import numpy as np
 
-    from pareto_rec.per_user import table_of
+    from pareto_rec.run.per_user import table_of
 
     (run / "per_user").mkdir()
     table = table_of([("other", {"ndcg@10": np.ones(2)})], ["u", "v"])

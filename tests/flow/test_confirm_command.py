@@ -17,10 +17,10 @@ from tiny_experiment import files, pareto_rec, write_config
 from pareto_rec.config import load_config
 from pareto_rec.confirm import confirm_run
 from pareto_rec.confirm.measure import Question, measure, serving_of
-from pareto_rec.confirmed import read_confirmed
 from pareto_rec.errors import BadRequestError
 from pareto_rec.experiment import build_evaluator, plan, read_features, read_split
-from pareto_rec.runread import read_run
+from pareto_rec.reading.confirmed import read_confirmed
+from pareto_rec.reading.read import read_run
 from pareto_rec.seeds import child_seed
 
 SEEDS = 2

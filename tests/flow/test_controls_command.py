@@ -11,7 +11,7 @@ import pytest
 from tiny_experiment import pareto_rec, write_config
 
 from pareto_rec.config import load_config
-from pareto_rec.controls import applicable
+from pareto_rec.controls.kinds import applicable
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from pareto_rec.bundle.source import Run, chosen_rows
 from pareto_rec.config import load_config
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.policy import recommend
-from pareto_rec.run import search_experiment
+from pareto_rec.run.search import search_experiment
 
 ALL_LISTS = """\
 import json, sys

@@ -12,12 +12,13 @@ from typing import Any, NoReturn
 import pytest
 from tiny_experiment import CONFIG, fresh_cache, records, write_config
 
-from pareto_rec import experiment, run
-from pareto_rec.backbone import Backbone
+from pareto_rec import experiment
+from pareto_rec.backbone.cached import Backbone
 from pareto_rec.config import Config, load_config
 from pareto_rec.data.schema import Split
 from pareto_rec.experiment import build_evaluator, plan, read_features, read_split
-from pareto_rec.run import search_experiment
+from pareto_rec.run import search as run
+from pareto_rec.run.search import search_experiment
 
 
 class Sealed:

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from pareto_rec import front
-from pareto_rec.baselines import grid
 from pareto_rec.config import load_config
-from pareto_rec.evaluate import Evaluator
+from pareto_rec.evaluate.baselines import grid
+from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experiment import build_evaluator, plan, read_features, read_split
 from pareto_rec.policy import recommend
 

@@ -13,7 +13,7 @@ import pytest
 from tiny_experiment import files, fresh_cache, outside_timing, pareto_rec, records, write_config
 
 from pareto_rec.config import load_config
-from pareto_rec.runread import read_run
+from pareto_rec.reading.read import read_run
 
 COMPUTED = ("fits", "features", "experts", "baselines")
 FILES = (

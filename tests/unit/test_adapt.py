@@ -20,7 +20,7 @@ from pareto_rec.adapt.recipe import Recipe
 from pareto_rec.adapt.run import adapted
 from pareto_rec.adapt.store import NOTE, adapted_folder, find
 from pareto_rec.adapt.training import adapt, pair_loss
-from pareto_rec.backbone import Backbone
+from pareto_rec.backbone.cached import Backbone
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.threads import one_thread

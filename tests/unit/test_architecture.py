@@ -24,109 +24,66 @@ ALLOWED: dict[str, str] = {
     "errors": "",
     "seeds": "",
     "threads": "",
-    "overtime": "",
     "front": "",
-    "optimiser": "",
     "provenance": "",
     "models": "",
     "paths": "errors",
     "variables": "errors",
     "policy": "errors",
-    "records": "",
-    "store": "errors records",
-    "rundir": "errors paths records store",
-    "pool": "errors",
-    "cluster": "errors pool",
-    "space": "errors variables",
+    "decide": "errors",
     "bootstrap": "seeds",
+    "space": "errors variables",
+    "records": "errors paths",
     # from files to arrays
     "fetch": "errors paths",
-    "features": "errors paths",
-    "encoders": "errors fetch",
-    "views": "encoders errors",
-    "backbone": "encoders errors features paths views",
+    "backbone": "errors fetch paths",
     "data": "errors fetch paths provenance seeds",
     # what is learnt and what is measured: none of it knows a search, a config or a run
-    "objectives": "data errors",
     "losses": "errors seeds",
+    "objectives": "data errors",
     "experts": "data errors paths",
-    "batches": "data errors",
-    "spec": "errors losses models",
-    "facts": "objectives",
-    # layers of the backbone that are trained; the backbone itself stays as it is
-    "tuned": "backbone errors facts features optimiser seeds spec views",
-    "rows": "losses optimiser",
-    "train": "batches errors losses models optimiser rows seeds spec tuned",
-    "fitstore": "models provenance spec train",
-    "latency": "data experts models paths policy provenance train",
-    "costs": "backbone data experts latency models policy spec train views",
-    "supplies": "costs data latency models objectives policy train",
+    "train": "backbone data errors losses models objectives provenance seeds",
     # the search knows candidates and values, and neither models nor data
     "search": "errors front seeds space variables",
     # where training meets objectives
-    "sources": "facts models policy train",
-    "evaluate": "batches costs data errors facts fitstore losses objectives policy records search "
-    "sources space spec supplies train tuned variables",
-    "baselines": "evaluate paths policy provenance",
-    # from a config to a run directory
+    "evaluate": "backbone data errors experts losses models objectives paths policy provenance "
+    "records search space train variables",
+    # from a config to what is evaluated, and by whom
     "config": "data errors space",
-    "controls": "config policy space variables",
-    "limits": "errors evaluate experts losses models policy space spec tuned views",
-    "adapt": "backbone data encoders errors features optimiser paths provenance seeds views",
-    "experiment": "adapt backbone config costs data errors evaluate experts features fitstore "
-    "limits objectives search seeds space spec supplies tuned",
-    "backbones": "bootstrap config evaluate experiment objectives policy seeds spec train "
-    "variables",
-    "summary": "front records search space variables",
     "identity": "config errors provenance",
-    "packs": "errors evaluate paths records search",
-    "remote": "errors evaluate experiment identity overtime paths pool threads",
-    "workers": "cluster config errors evaluate experiment packs pool records remote threads",
-    "replay": "errors records search",
-    "resume": "config errors identity provenance rundir store",
-    "journal": "errors experiment fitstore provenance records rundir search summary",
-    "answers": "fitstore journal packs records replay search workers",
-    "per_user": "evaluate records",
-    "lists": "data evaluate fitstore policy records",
-    "run": "answers baselines cluster config data errors evaluate experiment identity journal "
-    "lists per_user records replay resume rundir search store workers",
-    "ablation": "config controls paths run",
+    "limits": "backbone errors evaluate experts losses models policy space train",
+    "adapt": "backbone data errors paths provenance seeds train",
+    "experiment": "adapt backbone config data errors evaluate experts limits objectives search "
+    "seeds space train",
+    "backbones": "bootstrap config evaluate experiment objectives policy seeds train variables",
+    "workers": "config errors evaluate experiment identity paths records search threads",
+    # from a config to a run directory
+    "run": "config data errors evaluate experiment front identity policy provenance records search "
+    "space train variables workers",
+    "controls": "config paths policy run space variables",
     # from a run directory to pictures: it knows files, not the code that wrote them
-    "runfiles": "errors",
-    "confirmed": "errors runfiles",
-    "runview": "confirmed",
-    "runread": "confirmed errors runfiles runview",
-    "convergence": "front runview",
-    "plot_style": "confirmed front paths runview",
-    "plots": "convergence plot_style runview",
-    "report": "confirmed convergence errors front paths plot_style runview",
-    "notebook": "errors plots report runread runview",
+    "reading": "errors front",
+    "plots": "front paths reading",
+    "report": "errors front paths plots reading",
+    "notebook": "errors plots reading report",
     # from a front to evidence
-    "confirm": "baselines bootstrap config data errors evaluate experiment fitstore front "
-    "objectives packs paths policy provenance records run runread runview search seeds space "
-    "summary workers",
-    "plot_confirm": "plot_style runview",
-    "compare": "bootstrap config convergence errors front plot_style runread runview",
+    "confirm": "bootstrap config data errors evaluate experiment front objectives paths policy "
+    "provenance reading records run search seeds space train workers",
+    "compare": "bootstrap config errors front plots reading",
     # from a front to a choice
-    "decide": "errors",
-    "picks": "decide errors objectives paths runread runview",
-    "picktable": "decide errors",
+    "picks": "decide errors objectives paths reading",
     # from a choice to what is served
-    "bundle": "backbone config data encoders errors evaluate experiment experts features fitstore "
-    "models paths picks policy runread runview threads train",
+    "bundle": "backbone config data errors evaluate experiment experts models paths picks policy "
+    "reading threads train",
     # from a bundle to a service, and to the next bundle
     "serve": "bundle errors",
-    "update": "bundle config data errors evaluate experiment experts fitstore policy seeds threads "
-    "train",
+    "update": "bundle config data errors evaluate experiment experts policy seeds threads train",
     # what it all costs
-    "bench": "backbone batches config data errors evaluate experiment facts features fitstore "
-    "front losses models objectives packs paths policy records search seeds space spec threads "
-    "train variables",
+    "bench": "backbone config data errors evaluate experiment front losses models objectives paths "
+    "policy records search seeds space threads train variables workers",
     # the commands
-    "progress": "config run search",
-    "commands": "ablation adapt backbone backbones bench bundle compare config confirm data decide "
-    "errors experiment paths picks picktable plot_confirm plots progress report resume run runread "
-    "serve update",
+    "commands": "adapt backbone backbones bench bundle compare config confirm controls data decide "
+    "errors experiment paths picks plots reading report run search serve update",
     "cli": "commands errors",
     "__main__": "cli",
 }
@@ -134,9 +91,8 @@ ALLOWED: dict[str, str] = {
 PYMOO = {"search.algorithms", "decide"}  # the only modules that may know pymoo
 NO_TORCH = {
     *("data", "objectives", "experts", "search", "front", "space", "variables", "config"),
-    *("records", "summary", "runread", "runview", "plots", "plot_style", "report"),
-    *("runfiles", "confirmed", "convergence", "notebook", "bootstrap", "compare", "plot_confirm"),
-    *("commands", "cli", "decide", "picks", "picktable"),
+    *("records", "reading", "plots", "report", "notebook", "bootstrap", "compare", "commands"),
+    *("cli", "decide", "picks"),
 }
 # What a command that needs none of them must not pay for: imported inside functions alone.
 LATE = {
@@ -236,7 +192,7 @@ def test_these_parts_do_without_torch(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_heavy_packages_are_imported_where_they_are_used(module: str) -> None:
     top = ast.Module([node for node in tree_of(module).body if _runs(node)], type_ignores=[])
-    late = LATE - ({"matplotlib"} if module in {"plots", "plot_style"} else set())
+    late = LATE - ({"matplotlib"} if module in {"plots.figures", "plots.style"} else set())
     assert not foreign(top) & late
 
 

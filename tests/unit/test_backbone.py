@@ -15,9 +15,9 @@ import transformers
 from numpy.typing import NDArray
 from random_bert import TEXTS, random_bert
 
-from pareto_rec.backbone import DEFAULT, Backbone, Reading
+from pareto_rec.backbone.cached import DEFAULT, Backbone, Reading
+from pareto_rec.backbone.features import equal_lengths
 from pareto_rec.errors import BadRequestError, RunFailedError
-from pareto_rec.features import equal_lengths
 from pareto_rec.paths import cache_dir
 
 
@@ -109,7 +109,7 @@ def test_second_call_imports_neither_torch_nor_transformers(backbone: Backbone) 
     backbone.encode(TEXTS, max_length=20)
     code = (
         "import sys, pathlib, json\n"
-        "from pareto_rec.backbone import Backbone\n"
+        "from pareto_rec.backbone.cached import Backbone\n"
         "folder, cache, texts = sys.argv[1:]\n"
         "backbone = Backbone.load(folder, pathlib.Path(cache))\n"
         "assert backbone.encode(json.loads(texts), max_length=20).cached\n"

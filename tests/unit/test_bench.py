@@ -15,6 +15,7 @@ import pytest
 import torch
 from toy_learning import next_item_stage
 
+from pareto_rec.backbone.features import Features
 from pareto_rec.bench import (
     fits,
     growth,
@@ -34,7 +35,6 @@ from pareto_rec.config import parse_config
 from pareto_rec.data.synth import Recipe
 from pareto_rec.errors import BadRequestError
 from pareto_rec.experiment import build_evaluator, plan
-from pareto_rec.features import Features
 from pareto_rec.search import Searcher
 from pareto_rec.threads import one_thread
 

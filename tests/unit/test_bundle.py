@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from tiny_bundle import SERVINGS, described_stage, tiny_fit, tiny_parts
 
-from pareto_rec.batches import last_items
 from pareto_rec.bundle import (
     Bundle,
     NewItem,
@@ -30,6 +29,7 @@ from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.experts import EXPERTS
 from pareto_rec.models.scoring import catalogue_scores
 from pareto_rec.policy import NETWORK, Scorers, Similarity, recommend, standardise, with_network
+from pareto_rec.train.batches import last_items
 
 POINTS = list(SERVINGS)
 

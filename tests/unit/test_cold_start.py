@@ -14,8 +14,8 @@ from toy_learning import next_item_stage
 from pareto_rec.data.activity import cold_start, with_history_length
 from pareto_rec.data.schema import Interactions, Items, Users
 from pareto_rec.errors import BadRequestError
+from pareto_rec.evaluate.sources import UserScorers
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, parse
-from pareto_rec.sources import UserScorers
 
 NAN = float("nan")
 GAIN = 1 / np.log2([2, 3, 4])  # what the first three places are worth

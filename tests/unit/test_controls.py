@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pareto_rec.ablation import sentence
 from pareto_rec.config import Config, load_config, parse_config
-from pareto_rec.controls import CONTROLS, applicable, derive
+from pareto_rec.controls.ablation import sentence
+from pareto_rec.controls.kinds import CONTROLS, applicable, derive
 from pareto_rec.experiment import plan
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"

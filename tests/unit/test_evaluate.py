@@ -13,25 +13,25 @@ import pytest
 import torch
 from toy_learning import next_item_stage
 
-from pareto_rec import evaluate
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import BadRequestError, construct
-from pareto_rec.evaluate import (
+from pareto_rec.evaluate import evaluator as evaluate
+from pareto_rec.evaluate.evaluator import (
     Evaluator,
     Measures,
     failed,
     resolve_device,
 )
-from pareto_rec.facts import principal_components
-from pareto_rec.fitstore import FitStore
 from pareto_rec.objectives import parse
-from pareto_rec.packs import Trouble, evaluate_pack
 from pareto_rec.policy import Serving
 from pareto_rec.search import Trial
 from pareto_rec.space import Candidate, Real, SearchSpace, Simplex
-from pareto_rec.spec import TrainSpec, train_spec
 from pareto_rec.threads import one_thread
-from pareto_rec.train import Fit
+from pareto_rec.train.facts import principal_components
+from pareto_rec.train.fitstore import FitStore
+from pareto_rec.train.fitting import Fit
+from pareto_rec.train.spec import TrainSpec, train_spec
+from pareto_rec.workers.packs import Trouble, evaluate_pack
 
 STAGE = next_item_stage()
 FIXED = {

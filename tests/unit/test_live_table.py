@@ -9,12 +9,12 @@ import pytest
 import torch
 from random_bert import TEXTS, random_bert
 
-from pareto_rec.backbone import Backbone, Reading
-from pareto_rec.facts import Projection
+from pareto_rec.backbone.cached import Backbone, Reading
 from pareto_rec.threads import one_thread
-from pareto_rec.tuned.layers import METHODS, Tuning, UpperLayers
-from pareto_rec.tuned.live import LiveTable, Pace, Rates, chosen_texts, chunks, features_of
-from pareto_rec.tuned.tokens import TokenStates, token_states
+from pareto_rec.train.facts import Projection
+from pareto_rec.train.tuned.layers import METHODS, Tuning, UpperLayers
+from pareto_rec.train.tuned.live import LiveTable, Pace, Rates, chosen_texts, chunks, features_of
+from pareto_rec.train.tuned.tokens import TokenStates, token_states
 
 CPU = torch.device("cpu")
 N = len(TEXTS)

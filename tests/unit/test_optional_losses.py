@@ -10,16 +10,15 @@ import pytest
 import torch
 from toy_learning import interactions, mean_reciprocal_rank, next_item_stage, train_data
 
-from pareto_rec import batches
-from pareto_rec.batches import People
 from pareto_rec.errors import BadRequestError
 from pareto_rec.losses import COMBINE, LOSSES, LossInputs
 from pareto_rec.losses.base import Loss
 from pareto_rec.losses.combine import Moment, State
 from pareto_rec.losses.combine.values import WeightedSum
 from pareto_rec.models.scoring import catalogue_scores, predicted_ratings
-from pareto_rec.spec import TrainSpec, pack_key
-from pareto_rec.train import Fit, TrainData, fit
+from pareto_rec.train.batches import People
+from pareto_rec.train.fitting import Fit, TrainData, batches, fit
+from pareto_rec.train.spec import TrainSpec, pack_key
 
 STAGE = next_item_stage()
 MONITOR = mean_reciprocal_rank(STAGE)
@@ -110,7 +109,7 @@ def test_rows_meet_their_own_users_and_ratings(monkeypatch: pytest.MonkeyPatch) 
         drawn.append(batches.draw(*args, **sizes))
         return drawn[-1]
 
-    monkeypatch.setattr("pareto_rec.train.draw", recording)
+    monkeypatch.setattr("pareto_rec.train.fitting.draw", recording)
     inputs = seen_by(monkeypatch, "group_gap")
     weights = {"softmax": 0.5, "group_gap": 0.1, "calibration": 0.1, "rating": 0.1}
     weights |= {"reference_kl": 0.2}

@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pandas as pd
 
-from pareto_rec.per_user import table_of
+from pareto_rec.run.per_user import table_of
 
 
 def test_one_row_per_point_and_user() -> None:

@@ -17,11 +17,10 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from synthetic_run import EXPERTS, NAMES, write_confirm, write_run
 
-from pareto_rec import plot_style as style
-from pareto_rec.convergence import convergence
-from pareto_rec.plots import plot_convergence, plot_front, save_plots
-from pareto_rec.runread import read_run
-from pareto_rec.runview import Axis, RunView
+from pareto_rec.plots.figures import plot_convergence, plot_front, save_plots, style
+from pareto_rec.reading.convergence import convergence
+from pareto_rec.reading.read import read_run
+from pareto_rec.reading.view import Axis, RunView
 
 
 @pytest.fixture(scope="module")

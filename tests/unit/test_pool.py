@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from pareto_rec.errors import RunFailedError
-from pareto_rec.overtime import OvertimeError, within
-from pareto_rec.pool import MOST_STARTS, InProcess, Lost, Processes, Task, pinned
+from pareto_rec.workers.overtime import OvertimeError, within
+from pareto_rec.workers.pool import MOST_STARTS, InProcess, Lost, Processes, Task, pinned
 
 
 def call(job: str, argument: Any) -> Any:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pareto_rec.errors import BadRequestError
-from pareto_rec.records import Record
-from pareto_rec.replay import Replay, asked_for
+from pareto_rec.records.record import Record
+from pareto_rec.run.replay import Replay, asked_for
 from pareto_rec.search import Goal, Result, Searcher, Settings, Trial, run_search
 from pareto_rec.space import Real, SearchSpace
 

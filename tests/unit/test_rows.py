@@ -10,8 +10,8 @@ import torch
 from toy_learning import mean_reciprocal_rank, next_item_stage, train_data
 
 from pareto_rec.data.schema import Stage
-from pareto_rec.spec import TrainSpec
-from pareto_rec.train import Fit, Relevance, fit
+from pareto_rec.train.fitting import Fit, Relevance, fit
+from pareto_rec.train.spec import TrainSpec
 
 STAGE = next_item_stage()
 SPEC = TrainSpec(
@@ -99,7 +99,7 @@ def test_it_learns() -> None:
 
 
 def test_validation_in_parts_is_validation_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pareto_rec import train
+    from pareto_rec.train import fitting as train
 
     spec = dataclasses.replace(SPEC, steps=4)
     [whole] = trained([spec])

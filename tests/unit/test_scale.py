@@ -13,21 +13,22 @@ import pytest
 import torch
 from toy_learning import next_item_stage
 
-from pareto_rec import facts, policy, sources
+from pareto_rec import policy
 from pareto_rec.data import synth
 from pareto_rec.data.sample import sample_users, users_to_ask
 from pareto_rec.data.schema import Stage, Users
 from pareto_rec.data.synth import Recipe, World, write
 from pareto_rec.errors import BadRequestError
-from pareto_rec.evaluate import Evaluator, Measures
+from pareto_rec.evaluate.evaluator import Evaluator, Measures, sources
 from pareto_rec.experiment import limited_by_size
 from pareto_rec.experts import ItemKNN, expert_scores, knn, scores_on_demand
-from pareto_rec.facts import Projection, principal_components
-from pareto_rec.fitstore import FitStore
 from pareto_rec.objectives import parse
 from pareto_rec.policy import Parts, Scorers
 from pareto_rec.search import Trial
 from pareto_rec.space import Candidate, Choice, Real, SearchSpace, Simplex
+from pareto_rec.train import facts
+from pareto_rec.train.facts import Projection, principal_components
+from pareto_rec.train.fitstore import FitStore
 
 STAGE = next_item_stage()
 FIXED = {
@@ -82,7 +83,7 @@ def test_evaluation_in_parts_is_evaluation_at_once(
     expected = whole.evaluate([trial()])
     monkeypatch.setattr(sources, "WHOLE_ELEMENTS", 10)
     monkeypatch.setattr(policy, "PART_ELEMENTS", 7 * len(STAGE.items))
-    monkeypatch.setattr("pareto_rec.train.LOOK_SCORES", 5 * len(STAGE.items))
+    monkeypatch.setattr("pareto_rec.train.fitting.LOOK_SCORES", 5 * len(STAGE.items))
     scores = scores_on_demand(["ease", "item_knn"], STAGE, tmp_path)
     small = evaluator(tmp_path / "parts", experts=scores)
     assert isinstance(small.scorers, Parts)

@@ -16,25 +16,24 @@ import torch
 import transformers
 from random_bert import random_bert
 
-from pareto_rec import costs, latency
-from pareto_rec.backbone import Backbone
-from pareto_rec.batches import Sequences, draw
+from pareto_rec.backbone.cached import Backbone
 from pareto_rec.data.schema import Dataset, Interactions, Items, Stage, Users
 from pareto_rec.data.split import SPLITS, split
 from pareto_rec.errors import BadRequestError
-from pareto_rec.evaluate import Evaluator, Measures
+from pareto_rec.evaluate.evaluator import Evaluator, Measures, costs, latency
+from pareto_rec.evaluate.supplies import predicted_signals
 from pareto_rec.experts import EXPERTS
-from pareto_rec.fitstore import FitStore
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
 from pareto_rec.models.scoring import catalogue_scores
 from pareto_rec.objectives import FAMILIES, UserObjective, parse
 from pareto_rec.policy import Serving, fused_scores
 from pareto_rec.space import SearchSpace
-from pareto_rec.spec import TrainSpec
-from pareto_rec.supplies import predicted_signals
 from pareto_rec.threads import one_thread
-from pareto_rec.train import Fit
+from pareto_rec.train.batches import Sequences, draw
+from pareto_rec.train.fitstore import FitStore
+from pareto_rec.train.fitting import Fit
+from pareto_rec.train.spec import TrainSpec
 
 USERS, ITEMS, FEATURES = 50, 80, 12
 NAMES = tuple(f"{f}@10" if kind.takes_k else f for f, kind in FAMILIES.items())

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 import pareto_rec
-from pareto_rec import baselines, fitstore, provenance
+from pareto_rec import provenance
+from pareto_rec.evaluate import baselines
 from pareto_rec.provenance import source_hash
+from pareto_rec.train import fitstore
 
 
 @pytest.mark.parametrize("sources", [baselines.SOURCES, fitstore.SOURCES])

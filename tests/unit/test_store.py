@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from pareto_rec.errors import BadRequestError
-from pareto_rec.records import Record
-from pareto_rec.store import RECORDS, Store
+from pareto_rec.records.record import Record
+from pareto_rec.records.store import RECORDS, Store
 
 RECORD = Record(
     id="a",
@@ -154,7 +154,7 @@ def test_other_damage_is_named_and_left_alone(
 HOLD = """
 import sys, time
 from pathlib import Path
-from pareto_rec.store import Store
+from pareto_rec.records.store import Store
 store, _ = Store.open(Path(sys.argv[1]))
 print("open", flush=True)
 time.sleep(60)

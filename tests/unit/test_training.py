@@ -12,14 +12,13 @@ import pytest
 import torch
 from toy_learning import mean_reciprocal_rank, next_item_stage, train_data
 
-from pareto_rec import batches
 from pareto_rec.losses import COMBINE, LOSSES
 from pareto_rec.models import MODELS
 from pareto_rec.models.scoring import catalogue_scores
-from pareto_rec.optimiser import StackedAdamW, schedule
-from pareto_rec.spec import TrainSpec, pack_key
 from pareto_rec.threads import one_thread
-from pareto_rec.train import Fit, Monitor, Relevance, fit
+from pareto_rec.train.fitting import Fit, Monitor, Relevance, batches, fit
+from pareto_rec.train.optimiser import StackedAdamW, schedule
+from pareto_rec.train.spec import TrainSpec, pack_key
 
 STAGE = next_item_stage()
 DATA = train_data(STAGE)
@@ -56,7 +55,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[batches.Batch]:
         found.append(batches.draw(*args, **sizes))
         return found[-1]
 
-    monkeypatch.setattr("pareto_rec.train.draw", recording)
+    monkeypatch.setattr("pareto_rec.train.fitting.draw", recording)
     return found
 
 

@@ -10,11 +10,11 @@ import torch
 from random_bert import TEXTS, random_bert
 from torch import Tensor
 
-from pareto_rec.backbone import Backbone, Reading
+from pareto_rec.backbone.cached import Backbone, Reading
 from pareto_rec.errors import BadRequestError
 from pareto_rec.threads import one_thread
-from pareto_rec.tuned.layers import METHODS, PROJECTIONS, Tuning, UpperLayers
-from pareto_rec.tuned.tokens import token_states
+from pareto_rec.train.tuned.layers import METHODS, PROJECTIONS, Tuning, UpperLayers
+from pareto_rec.train.tuned.tokens import token_states
 
 CPU = torch.device("cpu")
 ALL = np.arange(len(TEXTS))

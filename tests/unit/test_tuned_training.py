@@ -13,15 +13,15 @@ import torch
 from random_bert import random_bert
 from toy_learning import CPU, mean_reciprocal_rank, next_item_stage, train_data
 
-from pareto_rec.backbone import Backbone
+from pareto_rec.backbone.cached import Backbone
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import BadRequestError
-from pareto_rec.fitstore import FitStore
 from pareto_rec.models.scoring import catalogue_scores
-from pareto_rec.spec import TrainSpec, pack_key, train_spec
 from pareto_rec.threads import one_thread
-from pareto_rec.train import Fit, Relevance, TrainData, fit
-from pareto_rec.tuned.source import TextSource
+from pareto_rec.train.fitstore import FitStore
+from pareto_rec.train.fitting import Fit, Relevance, TrainData, fit
+from pareto_rec.train.spec import TrainSpec, pack_key, train_spec
+from pareto_rec.train.tuned.source import TextSource
 
 PLAIN: dict[str, Any] = {
     "width": 8, "heads": 2, "history": 8, "steps": 30, "batch": 32, "check_every": 15,

@@ -1,0 +1,1 @@
+"""The same experiment with one part taken away or replaced."""

@@ -1,0 +1,1 @@
+"""Where training meets objectives: lists, their cost, and what is measured on them."""

@@ -1,0 +1,63 @@
+"""Experts alone, swept over serving variables: what the front is held against."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pareto_rec.evaluate.evaluator import Evaluator
+from pareto_rec.paths import written_whole
+from pareto_rec.policy import Serving
+from pareto_rec.provenance import source_hash
+
+PENALTIES = (0.0, 0.3, 0.6, 0.9, 1.1, 1.2, 1.3, 1.4, 1.5)
+TRADE_OFFS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+DEPTHS = (20, 40, 80, 160, 320)
+
+SOURCES = ("evaluate", "experts", "objectives", "policy.py", "train/facts.py")
+
+
+def grid(expert: str) -> list[Serving]:
+    """The 279 serving settings of a baseline: popularity penalty x MMR x depth."""
+    pairs = [(0.0, DEPTHS[0]), *product(TRADE_OFFS, DEPTHS)]
+    return [
+        Serving({expert: 1.0}, popularity_penalty=penalty, mmr=mmr, depth=depth)
+        for penalty, (mmr, depth) in product(PENALTIES, pairs)
+    ]
+
+
+def sweep_expert(evaluator: Evaluator, expert: str, cache_root: Path) -> list[dict[str, Any]]:
+    """One row per setting of an expert's sweep, computed once.
+
+    Returns:
+        Rows with ``expert``, ``id``, every objective, and ``serve.<variable>``.
+    """
+    settings = grid(expert)
+    names = [one.name for one in (*evaluator.measures.searched, *evaluator.measures.reported)]
+    content = [expert, evaluator.store.data_key, names, evaluator.relevance, source_hash(*SOURCES)]
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
+    path = cache_root / "baselines" / f"{expert}-{digest}.json"
+    try:
+        rows: list[dict[str, Any]] = json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        rows = []
+        for index, (setting, measured) in enumerate(
+            zip(settings, evaluator.measure(evaluator.scorers, settings), strict=True)
+        ):
+            if measured.reason is None:
+                rows.append(
+                    {
+                        "expert": expert,
+                        "id": f"{expert}-{index:03d}",
+                        **measured.objectives,
+                        "serve.popularity_penalty": setting.popularity_penalty,
+                        "serve.mmr": setting.mmr,
+                        "serve.depth": setting.depth,
+                    }
+                )
+        with written_whole(path) as spare:
+            spare.write_text(json.dumps(rows))
+    return rows

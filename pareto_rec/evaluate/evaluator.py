@@ -1,0 +1,406 @@
+"""From trials to records: where training meets objectives."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pareto_rec.data.schema import Stage
+from pareto_rec.errors import BadRequestError, construct
+from pareto_rec.evaluate.costs import Encoders
+from pareto_rec.evaluate.sources import ExpertScores, UserScorers
+from pareto_rec.evaluate.supplies import Supplies, met_before
+from pareto_rec.losses import ItemFacts
+from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome, UserObjective
+from pareto_rec.objectives.ranking import NDCG
+from pareto_rec.policy import HIDDEN, NETWORK, Parts, Scorers, Serving, recommend
+from pareto_rec.records.record import Record
+from pareto_rec.search import Trial
+from pareto_rec.space import SearchSpace, Simplex, Value
+from pareto_rec.train.batches import People, Sequences, last_items
+from pareto_rec.train.facts import item_facts, principal_components
+from pareto_rec.train.fitstore import EXPERTS_ALONE, FitStore
+from pareto_rec.train.fitting import Fit, Monitor, Relevance, TrainData, fit
+from pareto_rec.train.spec import TrainSpec, pack_key, train_spec
+from pareto_rec.train.tuned.source import TextSource
+from pareto_rec.variables import named_values
+
+MOST_HISTORY = 200  # longest history that a model may read
+
+
+class TrainSettings(Protocol):
+    """How fits are computed; none of it changes what a fit is."""
+
+    @property
+    def pack_size(self) -> int:
+        """Most candidates trained together."""
+
+    @property
+    def device(self) -> str:
+        """``"auto"`` or a device of torch."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Objective values of one setting, or why there are none, and the seconds it took."""
+
+    objectives: Mapping[str, float]
+    reason: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured on every list.
+
+    Attributes:
+        searched: Objectives that the search sees.
+        reported: Objectives that are only written down.
+    """
+
+    searched: tuple[Objective, ...]
+    reported: tuple[Objective, ...]
+
+    @property
+    def k(self) -> int:
+        """Length of the lists: the largest cut of any objective."""
+        return max(one.k for one in (*self.searched, *self.reported))
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a config: ``"auto"`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        BadRequestError: If there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadRequestError(f'train.device: "{name}" is not to be had here: {reason}') from None
+
+
+@dataclass(frozen=True)
+class ValidationMonitor:
+    """NDCG@10 of relevance scores, what early stopping watches.
+
+    Attributes:
+        users: What has been seen.
+        scorers: The same of all users at once, where they are held.
+        catalogue: Items and users.
+        truth: Held-out relevant items.
+    """
+
+    users: UserScorers
+    scorers: Scorers | Parts
+    catalogue: Catalogue
+    truth: HeldOut
+
+    def __call__(self, relevance: Relevance) -> float:
+        """Mean over all users that have something held out."""
+        parts = relevance.parts()
+        values = np.concatenate([self.per_user(scores, rows) for rows, scores in parts])
+        kept = values[~np.isnan(values)]
+        return float(kept.mean()) if len(kept) else float("nan")
+
+    def per_user(self, scores: Tensor, users: slice) -> NDArray[np.float64]:
+        """Values ``[rows]`` of some users by their scores ``[rows, N]``; NaN: left out."""
+        seen = self.seen(users)
+        top = torch.topk(scores.masked_fill(seen, HIDDEN), min(10, scores.shape[1]))
+        lists, values = (part.cpu().numpy() for part in (top.indices, top.values))
+        truth = {"": HeldOut(self.truth.matrix[users])}
+        return NDCG(10).per_user(Outcome(lists, values, truth, "", self.catalogue))
+
+    def seen(self, users: slice) -> Tensor:
+        """``[rows, N]``, True for items of the histories."""
+        if isinstance(self.scorers, Scorers):
+            return self.scorers.seen[users]
+        return self.users.seen(users)
+
+
+class Evaluator:
+    """Everything that evaluating a candidate reads; it holds one stage and no other data."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        features: NDArray[np.floating[Any]],
+        experts: Mapping[str, ExpertScores],
+        space: SearchSpace,
+        fixed: Mapping[str, Any],
+        measures: Measures,
+        *,
+        signals: tuple[str, str | None],
+        train: TrainSettings,
+        store: FitStore,
+        seed: int,
+        components: int = 0,
+        serving_fixed: Mapping[str, Any] = MappingProxyType({}),
+        encoders: Encoders | None = None,
+        learn: Stage | None = None,
+        texts: TextSource | None = None,
+    ) -> None:
+        """Prepare one stage.
+
+        Args:
+            stage: What is predicted for whom, and learnt from unless `learn` is given.
+            features: Backbone features of the items ``[N, F]``.
+            experts: Expert name -> scores ``[users, N]``, or what makes rows of them.
+            space: Names of simplexes.
+            fixed: Training variables that are not searched.
+            measures: Objectives.
+            signals: What counts as relevant, and the signal of the second task (or None).
+            train: How fits are computed.
+            store: Where fits are kept.
+            seed: Seed of the fits.
+            components: Principal components of the features that models read; 0 for all.
+            serving_fixed: Serving variables that are not searched.
+            encoders: The backbone, where texts are encoded while a request waits; else None.
+            learn: The stage with everybody's rows, where `stage` has only a sample of its users.
+            texts: Features of other depths and of tuned layers; None where no text is read.
+        """
+        learn = learn or stage
+        self.stage, self.space, self.measures = stage, space, measures
+        self.train_settings, self.store, self.seed = train, store, seed
+        self.device = resolve_device(train.device)
+        self.fixed, self.serving_fixed = fixed, serving_fixed
+        relevance, liked = signals
+        objectives = (*measures.searched, *measures.reported)
+        met = met_before(stage)
+        self.catalogue = Catalogue(
+            stage.items, stage.users, learn.popularity, met, features, learn.rate
+        )
+        wanted = {relevance, *(one.signal for one in objectives if one.signal)}
+        self.held_out = {name: HeldOut(stage.relevance(name)) for name in sorted(wanted)}
+        self.relevance = relevance
+        facts = item_facts(self.catalogue)
+        self.users = UserScorers(met, experts, facts, self.device)
+        self.scorers = self.users.all()
+        self.data = TrainData(
+            Sequences.of(learn.train, liked),
+            self._tensor(principal_components(features, components)),
+            ItemFacts(*(self._tensor(part) for part in facts)),
+            self._tensor(last_items(stage, MOST_HISTORY)),
+            self.device,
+            People.of(learn),
+            self._references(experts, learn),
+            texts,
+        )
+        self.supplies = Supplies.of(
+            objectives,
+            stage,
+            self.data,
+            self.users.take(slice(0, 0)),
+            learn=learn,
+            k=measures.k,
+            liked=liked,
+            folder=store.folder.parent / "latency",
+            encoders=encoders,
+        )
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.array(array)).to(self.device)
+
+    def _references(self, experts: Mapping[str, ExpertScores], learn: Stage) -> dict[str, Tensor]:
+        """Policies that fits may be kept to: softmax of expert scores of deviation 1 per user."""
+        variable = self.space.train.get("reference")
+        named = {self.fixed.get("reference"), *getattr(variable, "options", ())}
+        found = {}
+        for name in sorted(named & set(experts)):
+            if learn is not self.stage or isinstance(self.scorers, Parts):
+                raise BadRequestError(
+                    f'reference = "{name}" needs the scores of all {len(learn.users):,} users for '
+                    f'{len(learn.items):,} items, which is too many: use "popularity"'
+                )
+            scores = self._tensor(experts[name][:])
+            deviation = scores.std(1, correction=0, keepdim=True).clamp(min=1e-6)
+            found[name] = torch.log_softmax(scores / deviation, dim=-1)
+        return found
+
+    def spec(self, trial: Trial) -> TrainSpec:
+        """All training variables of a trial.
+
+        Raises:
+            BadRequestError: If a variable, or the model, loss or way to combine, is not known.
+        """
+        return train_spec(self.fixed, named_values(self.space.train, trial.train))
+
+    def pack_key(self, trial: Trial) -> tuple[object, ...]:
+        """Trials of equal keys can share a pack."""
+        return pack_key(self.spec(trial))
+
+    def fit_id(self, trial: Trial) -> str:
+        """Id of the fit that a trial asks for; the same for all where experts serve alone."""
+        return self.store.id(self.spec(trial), self.seed) if self.trains else EXPERTS_ALONE
+
+    @cached_property
+    def trains(self) -> bool:
+        """Whether a network has any say; without one there is nothing to fit."""
+        fusion = self.space.serve.get("fusion")
+        names = fusion.names if isinstance(fusion, Simplex) else self.serving({}).fusion
+        return NETWORK in names
+
+    def serving(self, values: Mapping[str, Value]) -> Serving:
+        """All serving variables, those of a candidate over the fixed ones.
+
+        Raises:
+            BadRequestError: If a variable is not known.
+        """
+        values = {**self.serving_fixed, **named_values(self.space.serve, values)}
+        return construct("serving variable", Serving, values)
+
+    def evaluate(self, pack: Sequence[Trial]) -> list[Record]:
+        """Records of every candidate of a pack, in the order of the pack."""
+        if not self.trains:
+            return [r for trial in pack for r in self.records(trial, EXPERTS_ALONE, None, None)]
+        specs = [self.spec(trial) for trial in pack]
+        ids = [self.store.id(spec, self.seed) for spec in specs]
+        fits = [self.store.get(one) for one in ids]
+        if None in fits:  # all anew: a fit may depend on its company in the last digit
+            new = fit(
+                specs,
+                [self.seed] * len(pack),
+                self.data,
+                self.monitor(),
+                pack_size=self.train_settings.pack_size,
+            )
+            # what was there goes first: once none is lacking, all are of this training
+            for index in sorted(range(len(pack)), key=lambda index: fits[index] is None):
+                self.store.put(ids[index], new[index])
+            fits = list(new)
+        records: list[Record] = []
+        for trial, fit_id, one in zip(pack, ids, fits, strict=True):
+            records += self.records(trial, fit_id, one, one.reason if one else "no fit")
+        return records
+
+    def monitor(self) -> Monitor:
+        """NDCG@10 of relevance scores, what early stopping watches."""
+        truth = self.held_out[self.relevance]
+        return ValidationMonitor(self.users, self.scorers, self.catalogue, truth)
+
+    def outcome(
+        self, lists: NDArray[np.int64], scores: NDArray[np.float32], seconds: float = 0.0
+    ) -> Outcome:
+        """Lists and scores ``[users, k]`` with the truth of this stage beside them."""
+        cost = {"train_seconds": seconds}
+        return Outcome(lists, scores, self.held_out, self.relevance, self.catalogue, cost)
+
+    def with_fit(self, one: Fit) -> Scorers | Parts:
+        """The scorers together with a fit's scores."""
+        return self.users.with_fit(self.scorers, one, self.data)
+
+    def records(
+        self, trial: Trial, fit_id: str, one: Fit | None, reason: str | None
+    ) -> list[Record]:
+        """Records of every candidate of a trial, measured on its fit or failed for a reason."""
+        if reason is not None:
+            results = [Measured({}, reason, 0.0)] * len(trial.candidates)
+        else:
+            settings = [self.serving(candidate.serve) for candidate in trial.candidates]
+            scorers = self.with_fit(one) if one else self.scorers
+            results = self.measure(scorers, settings, one.seconds if one else 0.0, one)
+        return [
+            Record(
+                id=candidate.id,
+                fit=fit_id,
+                seed=self.seed,
+                generation=trial.generation,
+                position=trial.position + index,
+                origin=trial.origin(index),
+                train=candidate.train,
+                serve=candidate.serve,
+                status="ok" if result.reason is None else "failed",
+                objectives=result.objectives,
+                reason=result.reason,
+                timing={
+                    "train_seconds": one.seconds if one else 0.0,
+                    "serve_seconds": result.seconds,
+                },
+            )
+            for index, (candidate, result) in enumerate(zip(trial.candidates, results, strict=True))
+        ]
+
+    def measure(
+        self,
+        scorers: Scorers | Parts,
+        settings: Sequence[Serving],
+        train_seconds: float = 0.0,
+        one: Fit | None = None,
+    ) -> list[Measured]:
+        """Objective values of every serving setting; `one` is the fit, None for experts alone."""
+        began = time.perf_counter()
+        outcomes = self._outcomes(scorers, settings, train_seconds, one)
+        results = [self._values(outcome) for outcome in outcomes]
+        share = (time.perf_counter() - began) / len(settings)
+        return [replace(result, seconds=share) for result in results]
+
+    def per_user(
+        self, fit_id: str, records: Sequence[Record]
+    ) -> list[tuple[str, dict[str, NDArray[np.float64]]]]:
+        """Values ``[users]`` of every per-user objective of records of one fit, by record id.
+
+        Raises:
+            KeyError: If the fit is no longer stored.
+        """
+        one = self.store.get(fit_id)
+        if one is None and fit_id != EXPERTS_ALONE:
+            raise KeyError(fit_id)
+        settings = [self.serving(record.serve) for record in records]
+        scorers = self.with_fit(one) if one else self.scorers
+        wanted = [
+            objective
+            for objective in (*self.measures.searched, *self.measures.reported)
+            if isinstance(objective, UserObjective)
+        ]
+        return [
+            (record.id, {objective.name: objective.per_user(outcome) for objective in wanted})
+            for record, outcome in zip(
+                records, self._outcomes(scorers, settings, 0.0, one), strict=True
+            )
+        ]
+
+    def _outcomes(
+        self,
+        scorers: Scorers | Parts,
+        settings: Sequence[Serving],
+        train_seconds: float,
+        one: Fit | None,
+    ) -> Iterator[Outcome]:
+        lists, scores = recommend(scorers, settings, k=self.measures.k)
+        predictions = self.supplies.predictions(one)
+        for setting, chosen, values in zip(settings, lists, scores, strict=True):
+            outcome = self.outcome(chosen, values, train_seconds)
+            yield replace(
+                outcome,
+                cost={**outcome.cost, **self.supplies.cost(one, setting)},
+                all_scores=self.supplies.scores(scorers, setting),
+                predictions=predictions,
+            )
+
+    def _values(self, outcome: Outcome) -> Measured:
+        found = {one.name: one.value(outcome) for one in self.measures.searched}
+        bad = [name for name, value in found.items() if not math.isfinite(value)]
+        if bad:
+            return Measured({}, f"{', '.join(bad)} could not be measured", 0.0)
+        reported = {o.name: o.value(outcome) for o in self.measures.reported if o.recorded}
+        found |= {name: value for name, value in reported.items() if math.isfinite(value)}
+        return Measured(found, None, 0.0)
+
+
+def failed(evaluator: Evaluator, trial: Trial, reason: str) -> list[Record]:
+    """Failed records of every candidate of a trial."""
+    return evaluator.records(trial, evaluator.fit_id(trial), None, reason)

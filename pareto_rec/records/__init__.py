@@ -1,0 +1,1 @@
+"""What a search writes down: records, the append-only store, the run directory."""

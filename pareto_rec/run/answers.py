@@ -1,0 +1,93 @@
+"""Answers a search: out of the store where it can, by the workers where it must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pareto_rec.records.record import Record
+from pareto_rec.run.journal import Journal
+from pareto_rec.run.replay import Replay
+from pareto_rec.search import Failure, Result, Trial
+from pareto_rec.train.fitstore import EXPERTS_ALONE
+from pareto_rec.workers.evaluation import Workers
+from pareto_rec.workers.packs import Pack, packs_of
+
+
+class Answers:
+    """Results for the trials of a generation; whatever is new is journaled the moment it exists.
+
+    A pack that lacks any record is evaluated again whole, as the first time; the records that it
+    had already stay as they are.
+
+    Attributes:
+        replayed: Whether the last generation came out of the store alone.
+        differing: Stored records that came out differently when their pack was evaluated again.
+    """
+
+    def __init__(
+        self,
+        replay: Replay,
+        pool: Workers,
+        journal: Journal,
+        pack_size: int,
+        told: Callable[[], None],
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            replay: The records of the run's earlier life.
+            pool: Evaluates packs.
+            journal: Writes down new records.
+            pack_size: Most trials of a pack.
+            told: Called after records have been written down.
+        """
+        self._replay, self._pool, self._journal = replay, pool, journal
+        self._pack_size, self._told = pack_size, told
+        self._retried = journal.retried
+        self._packs: dict[str, Pack] = {}  # by fit, of those that were only replayed
+        self.replayed = False
+        self.differing = 0
+
+    def __call__(self, trials: Sequence[Trial]) -> Iterator[tuple[str, Result]]:
+        """Candidate ids and results, in any order."""
+        evaluator = self._pool.evaluator
+        stored = self._replay.answer(trials, evaluator.fit_id, evaluator.seed)
+        lacking = []
+        for pack in packs_of(trials, evaluator, self._pack_size):
+            if all(candidate.id in stored for trial in pack for candidate in trial.candidates):
+                self._packs.update((evaluator.fit_id(trial), pack) for trial in pack)
+            else:
+                lacking.append(pack)
+        self.replayed = not lacking
+        yield from _results(stored.values())
+        for records in self._pool.evaluate(lacking):
+            new = [record for record in records if record.id not in stored]
+            self._compare([record for record in records if record.id in stored], stored)
+            self._journal.retried = self._retried + self._pool.retried
+            self._journal.add(new)
+            self._told()
+            yield from _results(new)
+
+    def _compare(self, again: Iterable[Record], stored: dict[str, Record]) -> None:
+        for record in again:
+            before = stored[record.id]
+            if {before.status, record.status} == {"ok"}:
+                self.differing += before.outside_timing() != record.outside_timing()
+
+    def restore(self, fits: Iterable[str]) -> None:
+        """Train again what the cache has lost since, so that the front can be measured and kept.
+
+        Args:
+            fits: Ids of the fits that are needed.
+        """
+        store = self._pool.evaluator.store
+        lost = [fit for fit in fits if fit != EXPERTS_ALONE and store.get(fit) is None]
+        packs = {id(pack): pack for pack in map(self._packs.get, lost) if pack is not None}
+        for _ in self._pool.evaluate(list(packs.values())):
+            pass
+
+
+def _results(records: Iterable[Record]) -> Iterator[tuple[str, Result]]:
+    for record in records:
+        good = record.status == "ok"
+        yield record.id, record.objectives if good else Failure(record.reason or record.status)

@@ -1,0 +1,56 @@
+"""Per-user objective values of the front's points, in ``per_user/front.parquet``."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec.evaluate.evaluator import Evaluator
+from pareto_rec.records.record import Record
+
+FILE = "per_user/front.parquet"
+
+Values = Mapping[str, NDArray[np.float64]]
+
+
+def values_of(
+    evaluator: Evaluator, records: Sequence[Record], _: Path
+) -> Sequence[tuple[str, Values]]:
+    """Values ``[users]`` of every per-user objective, by record id.
+
+    Args:
+        evaluator: Of the stage that the records were measured on.
+        records: Records of one fit.
+    """
+    return evaluator.per_user(records[0].fit, records)
+
+
+def table_of(found: Sequence[tuple[str, Values]], users: Sequence[str]) -> bytes:
+    """A Parquet file with one row per point and user.
+
+    Args:
+        found: Record id and its values ``[users]`` by objective.
+        users: Original ids of the users.
+
+    Returns:
+        Columns ``id``, ``user`` and one per objective; NaN for users that an objective leaves out.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    names = list(dict.fromkeys(name for _, values in found for name in values))
+    columns: dict[str, pa.Array] = {
+        "id": pa.array([key for key, _ in found for _ in users], pa.string()),
+        "user": pa.array(list(users) * len(found), pa.string()),
+    }
+    for name in names:
+        missing = np.full(len(users), np.nan)
+        parts = [values.get(name, missing) for _, values in found]
+        columns[name] = pa.array(np.concatenate([missing[:0], *parts]))
+    buffer = io.BytesIO()
+    parquet.write_table(pa.table(columns), buffer, compression="zstd")
+    return buffer.getvalue()

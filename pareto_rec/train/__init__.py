@@ -1,0 +1,1 @@
+"""From training variables to fits: batches, the step of a pack, and where fits are kept."""

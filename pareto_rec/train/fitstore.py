@@ -1,0 +1,131 @@
+"""Fits on disk: nothing is trained twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from pareto_rec.models.base import Shape
+from pareto_rec.provenance import source_hash
+from pareto_rec.train.fitting import Fit
+from pareto_rec.train.spec import TrainSpec
+
+SOURCES = ("train", "models", "losses", "seeds.py")
+_DIFFERENCE = "backbone/"  # before the names of what tuned layers have learnt
+EXPERTS_ALONE = "experts"  # fit id of records that no network had a say in
+
+
+def code_hash() -> str:
+    """Hash of the code that decides what a fit is, so that no stale fit outlives a change."""
+    content = f"{torch.__version__} {source_hash(*SOURCES)}"
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+class FitStore:
+    """Fits under (training variables, seed, data, features, code)."""
+
+    def __init__(self, folder: Path, data_key: str) -> None:
+        """Fits of one stage and one set of features in a folder.
+
+        Args:
+            folder: Made when the first fit is stored.
+            data_key: Names data, stage and features.
+        """
+        self.folder, self.data_key = folder, data_key
+
+    def id(self, spec: TrainSpec, seed: int) -> str:
+        """Sixteen hex digits that name a fit by what decides it."""
+        content = [asdict(spec), seed, self.data_key, code_hash()]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def path(self, fit_id: str) -> Path:
+        """Where a fit lies."""
+        return self.folder / f"{fit_id}.safetensors"
+
+    def get(self, fit_id: str) -> Fit | None:
+        """The stored fit; None where there is none or the file is damaged."""
+        try:
+            with safe_open(self.path(fit_id), framework="pt") as stored:
+                params = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
+                return _from_metadata(stored.metadata() or {}, params)
+        except (FileNotFoundError, SafetensorError, _DamagedError):
+            return None
+
+    def copy(self, fit_id: str, folder: Path) -> None:
+        """Copy a stored fit into a run's folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.path(fit_id), folder / f"{fit_id}.safetensors")
+
+    def put(self, fit_id: str, fit: Fit) -> None:
+        """Store a fit in one step; failed ones are not stored."""
+        if fit.reason is not None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
+        os.close(handle)
+        content = {
+            "spec": asdict(fit.spec),
+            "shape": asdict(fit.shape),
+            "curve": fit.curve,
+            "best_step": fit.best_step,
+            "seconds": fit.seconds,
+        }
+        try:
+            tensors = {
+                name: value.detach().cpu().contiguous()
+                for name, value in (*fit.params.items(), *_prefixed(fit.difference))
+            }
+            text = json.dumps(content)
+            save_file(tensors, temporary, {"fit": f"{_checksum(text, tensors)} {text}"})
+            os.replace(temporary, self.path(fit_id))
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+class _DamagedError(Exception):
+    """What is stored is not what was stored."""
+
+
+def _checksum(text: str, params: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over the description and every parameter; safetensors itself has none."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(params):
+        digest.update(f"{name} {tuple(params[name].shape)}".encode())
+        digest.update(params[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _from_metadata(metadata: Mapping[str, str], params: Mapping[str, torch.Tensor]) -> Fit:
+    checksum, _, text = metadata.get("fit", "").partition(" ")
+    if _checksum(text, params) != checksum:
+        raise _DamagedError
+    content = json.loads(text)
+    curve = tuple((int(step), float(value)) for step, value in content["curve"])
+    return Fit(
+        TrainSpec(**content["spec"]),
+        Shape(**content["shape"]),
+        {name: value for name, value in params.items() if not name.startswith(_DIFFERENCE)},
+        curve,
+        content["best_step"],
+        content["seconds"],
+        difference={
+            name.removeprefix(_DIFFERENCE): value
+            for name, value in params.items()
+            if name.startswith(_DIFFERENCE)
+        },
+    )
+
+
+def _prefixed(difference: Mapping[str, torch.Tensor]) -> list[tuple[str, torch.Tensor]]:
+    return [(_DIFFERENCE + name, value) for name, value in difference.items()]

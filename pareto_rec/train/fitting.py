@@ -1,0 +1,481 @@
+"""Fit a batch of candidates together: one pack, stacked parameters, one step for all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.losses import COMBINE, LOSSES, ItemFacts, LossInputs
+from pareto_rec.losses.base import resolve
+from pareto_rec.losses.combine.descent import Descent
+from pareto_rec.models import MODELS
+from pareto_rec.models.base import RATING, TASKS, Dropout, Noise, Shape, init_shared, item_table
+from pareto_rec.models.scoring import (
+    last_states,
+    relevance_scores,
+    relevance_states,
+    task_logits,
+    user_states,
+)
+from pareto_rec.seeds import child_seed, generator
+from pareto_rec.train.batches import Batch, People, Sequences, draw
+from pareto_rec.train.optimiser import StackedAdamW, schedule
+from pareto_rec.train.rows import Part, TouchedRows
+from pareto_rec.train.spec import IDLE, POPULARITY, TrainSpec, pack_key, reads_as_given
+from pareto_rec.train.tuned.live import LiveTable, needed_items
+from pareto_rec.train.tuned.source import TextSource
+
+LOOK_SCORES = 16_000_000  # scores of a candidate that validation looks at, at a time
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Relevance scores of the users that validation looks at, made a part of them at a time.
+
+    Attributes:
+        shape: Number of users and of items.
+        of: Scores of some users ``[rows, N]``.
+    """
+
+    shape: tuple[int, int]
+    of: Callable[[slice], Tensor]
+
+    @classmethod
+    def whole(cls, scores: Tensor) -> Relevance:
+        """Scores ``[users, N]`` that are there already."""
+        return cls((scores.shape[0], scores.shape[1]), scores.__getitem__)
+
+    def parts(self) -> Iterator[tuple[slice, Tensor]]:
+        """All users in parts of at most `LOOK_SCORES` scores, one user at least."""
+        users, n_items = self.shape
+        step = max(1, LOOK_SCORES // n_items)
+        for begin in range(0, users, step):
+            rows = slice(begin, min(begin + step, users))
+            yield rows, self.of(rows)
+
+
+Monitor = Callable[[Relevance], float]
+
+
+@dataclass(frozen=True)
+class TrainData:
+    """What training reads, on the device.
+
+    Attributes:
+        sequences: Training rows.
+        features: Backbone features of the items ``[N, F]``.
+        facts: Facts about items.
+        histories: Histories at validation ``[users, L_max]``.
+        device: Where tensors live.
+        people: Groups and tastes of users; None where no loss asks for them.
+        references: Name -> log-probabilities of a fixed policy ``[users, N]``.
+        texts: Where features of other depths and of tuned layers come from; None without texts.
+    """
+
+    sequences: Sequences
+    features: Tensor
+    facts: ItemFacts
+    histories: Tensor
+    device: torch.device
+    people: People | None = None
+    references: Mapping[str, Tensor] = field(default_factory=dict)
+    texts: TextSource | None = None
+
+    def item_features(self, spec: TrainSpec, difference: Mapping[str, Tensor]) -> Tensor:
+        """Features of the items as a fit reads them ``[N, F]``.
+
+        Args:
+            spec: Its training variables.
+            difference: What its tuned layers have learnt; empty for a frozen backbone.
+        """
+        return self.features if reads_as_given(spec) else self.source.features(spec, difference)
+
+    @property
+    def source(self) -> TextSource:
+        """Where features of other depths come from.
+
+        Raises:
+            BadRequestError: If there are no texts.
+        """
+        if self.texts is None:
+            raise BadRequestError(
+                "exit_layer, text_length, encoder_precision and tuned_layers need the texts of the "
+                "items; set backbone.text = true"
+            )
+        return self.texts
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The result of one fine-tune.
+
+    Attributes:
+        spec: Its training variables.
+        shape: Its shape.
+        params: Its parameters (no leading dimension); empty if it failed.
+        curve: ``(step, validation value)`` at every look.
+        best_step: Step of the parameters kept.
+        seconds: Share of the pack's training time.
+        reason: Why it failed, or None.
+        difference: What tuned layers of the backbone have learnt; empty for a frozen one.
+    """
+
+    spec: TrainSpec
+    shape: Shape
+    params: Mapping[str, Tensor]
+    curve: tuple[tuple[int, float], ...]
+    best_step: int
+    seconds: float
+    reason: str | None = None
+    difference: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def check_losses(spec: TrainSpec, data: TrainData) -> None:
+    """Refuse a loss that asks for what the data does not have.
+
+    Raises:
+        BadRequestError: Names the loss and what it needs.
+    """
+    needs = {need for loss in resolve(list(spec.loss_weights), LOSSES) for need in loss.needs}
+    if RATING in needs and data.sequences.ratings is None:
+        raise BadRequestError('loss "rating" needs a signal "rating", which the data does not have')
+    if needs & {"group", "taste"} and data.people is None:
+        raise BadRequestError("losses on groups or tastes need users, which the data does not have")
+    if "group" in needs and data.people is not None and spec.group not in data.people.groups:
+        groups = data.people.groups
+        if not spec.group:
+            raise BadRequestError(
+                'loss "group_gap" needs an attribute of users: set the training variable "group" '
+                f"to one of {', '.join(sorted(groups)) or 'those in the data (it has none)'}"
+            )
+        raise unknown("user attribute in group", spec.group, groups)
+    if "reference" in needs and spec.reference not in (POPULARITY, *data.references):
+        raise unknown("policy in reference", spec.reference, (POPULARITY, *data.references))
+
+
+def fit(
+    specs: Sequence[TrainSpec],
+    seeds: Sequence[int],
+    data: TrainData,
+    monitor: Monitor,
+    *,
+    pack_size: int,
+    starts: Sequence[Mapping[str, Tensor]] = (),
+) -> list[Fit]:
+    """Fit every candidate, those of equal shape together.
+
+    Args:
+        specs: Training variables, one per candidate.
+        seeds: One seed per candidate; initial values and draws depend on it alone.
+        data: What training reads.
+        monitor: Validation value of relevance scores, larger is better.
+        pack_size: Most candidates trained together.
+        starts: Parameters to go on from, one set per candidate; none to begin anew.
+
+    Returns:
+        One fit per candidate, in the order given. A candidate whose loss is not finite fails alone.
+
+    Raises:
+        BadRequestError: If a loss asks for what the data does not have.
+    """
+    for spec in specs:
+        check_losses(spec, data)
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for index, spec in enumerate(specs):
+        groups.setdefault(pack_key(spec), []).append(index)
+    fits: dict[int, Fit] = {}
+    for members in groups.values():
+        for begin in range(0, len(members), pack_size):
+            part = members[begin : begin + pack_size]
+            begun = [starts[i] for i in part] if starts else ()
+            pack = _Pack([specs[i] for i in part], [seeds[i] for i in part], data, begun)
+            fits |= dict(zip(part, pack.run(monitor), strict=True))
+    return [fits[index] for index in range(len(specs))]
+
+
+def _stack(parts: Sequence[Mapping[str, Tensor]], device: torch.device) -> dict[str, Tensor]:
+    return {
+        name: torch.stack([part[name] for part in parts]).to(device).requires_grad_()
+        for name in parts[0]
+    }
+
+
+class _Pack:
+    """The state of one pack in training."""
+
+    def __init__(
+        self,
+        specs: Sequence[TrainSpec],
+        seeds: Sequence[int],
+        data: TrainData,
+        starts: Sequence[Mapping[str, Tensor]] = (),
+    ) -> None:
+        self.specs, self.seeds, self.data = specs, seeds, data
+        self.common = specs[0]
+        common = self.common
+        self.features = data.item_features(replace(common, tuned_layers=0), {})
+        self.live: LiveTable | None = None
+        if common.tuned_layers:
+            self.live = data.source.live(specs, [child_seed(seed, "backbone") for seed in seeds])
+        n_items, feature_dim = self.features.shape
+        self.shape = Shape(
+            common.model,
+            n_items,
+            feature_dim,
+            common.width,
+            common.history,
+            common.layers,
+            common.heads,
+        )
+        self.losses = resolve(list(common.loss_weights), LOSSES)
+        self.needs = frozenset(need for loss in self.losses for need in loss.needs)
+        self.params = _stack(starts or [self._initial(seed) for seed in seeds], data.device)
+        accurate = [loss.accuracy for loss in self.losses]
+        self.descent = Descent(
+            [COMBINE[spec.combine] for spec in specs],
+            np.array([list(spec.loss_weights.values()) for spec in specs], dtype=np.float64),
+            seeds,
+            primary=accurate.index(True) if any(accurate) else 0,
+        )
+        self.temperature = self._column([spec.temperature for spec in specs])
+        noise = Noise([child_seed(seed, "noise") for seed in seeds], data.device)
+        self.dropout = Dropout(
+            noise,
+            self._column([spec.dropout for spec in specs]),
+            self._column([spec.item_dropout for spec in specs]),
+        )
+        rate = self._column([spec.learning_rate for spec in specs])
+        decay = self._column([spec.weight_decay for spec in specs])
+        self.optimiser = StackedAdamW(self.params, rate, decay)
+        self.touched: TouchedRows | None = None
+        if self._samples(n_items):
+            self.touched = TouchedRows(self.params, rate, decay, common.touched)
+        self.frequency = np.cumsum(data.facts.log_frequency.exp().cpu().numpy())
+        self.scale: Tensor | None = None
+        self.best = [
+            {name: p.detach()[i].clone() for name, p in self.params.items()}
+            for i in range(len(specs))
+        ]
+        self.differences: list[Mapping[str, Tensor]] = [{} for _ in specs]
+        self.curves: list[list[tuple[int, float]]] = [[] for _ in specs]
+        self.reasons: list[str | None] = [None] * len(specs)
+        self.running = [True] * len(specs)
+
+    def _samples(self, n_items: int) -> bool:
+        """Whether steps run on the items that they touch: where that is less than half of them."""
+        whole = any(loss.catalogue for loss in self.losses) or self.common.item_inputs in IDLE
+        return self.live is None and not whole and 2 * self.common.touched < n_items
+
+    def _initial(self, seed: int) -> dict[str, Tensor]:
+        """Parameters of one candidate; a rating task only where its loss is trained on."""
+        source = torch.Generator().manual_seed(child_seed(seed, "init"))
+        tasks = (*TASKS, RATING) if RATING in self.needs else TASKS
+        params = init_shared(self.shape, source, tasks)
+        if RATING in self.needs:
+            params[f"{RATING}.stars"] = torch.tensor(self._stars())
+        idle = IDLE.get(self.common.item_inputs)
+        if idle:
+            params[idle].zero_()
+        return params | MODELS[self.common.model].init(self.shape, source)
+
+    def _stars(self) -> tuple[float, float]:
+        """Mean and deviation of the training ratings."""
+        ratings = self.data.sequences.ratings
+        assert ratings is not None
+        return float(ratings.mean()), max(float(ratings.std()), 1e-6)
+
+    def _column(self, values: Sequence[float] | Sequence[list[float]]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=self.data.device)
+
+    def run(self, monitor: Monitor) -> list[Fit]:
+        """Train until the last step or until every candidate has stopped."""
+        began = time.perf_counter()
+        common = self.common
+        for first in range(0, common.steps, common.check_every):
+            batches = self._draw(first)
+            count = min(common.check_every, common.steps - first)
+            for offset in range(count):
+                self._step(first + offset, {name: x[:, offset] for name, x in batches.items()})
+            self._look(first + count, monitor)
+            if not any(self.running):
+                break
+        share = (time.perf_counter() - began) / len(self.specs)
+        return [self._result(index, share) for index in range(len(self.specs))]
+
+    def _draw(self, first: int) -> dict[str, Tensor]:
+        """Examples of the steps until the next look, ``[P, T, ...]`` each."""
+        common, sequences = self.common, self.data.sequences
+        drawn: list[dict[str, NDArray[Any]]] = []
+        frequency = self.frequency
+        for seed in self.seeds:
+            rng = generator(seed, "batches", first)
+            batch = draw(
+                sequences,
+                rng,
+                steps=common.check_every,
+                batch=common.batch,
+                history=common.history,
+                places=common.places,
+                horizon=common.horizon,
+            )
+            arrays = {name: getattr(batch, name) for name in ("histories", "at", "targets")}
+            uniform = rng.random((common.check_every, common.negatives)) * frequency[-1]
+            arrays["negatives"] = np.searchsorted(frequency, uniform)
+            drawn.append(arrays | {"liked": batch.liked} | self._optional(batch))
+        return {
+            name: torch.from_numpy(np.stack([one[name] for one in drawn])).to(self.data.device)
+            for name in drawn[0]
+        }
+
+    def _optional(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """What only some losses need, of the examples' targets and of their users ``[T, B]``."""
+        found: dict[str, NDArray[Any]] = {}
+        sequences, people = self.data.sequences, self.data.people
+        if RATING in self.needs and sequences.ratings is not None:
+            mean, deviation = self._stars()
+            found["rating"] = (sequences.ratings[batch.rows] - np.float32(mean)) / deviation
+        if sequences.users is not None and people is not None:
+            users = sequences.users[batch.rows[..., 0, 0]]
+            if "group" in self.needs:
+                found["group"] = people.groups[self.common.group][users]
+            if "taste" in self.needs:
+                found["taste"] = people.tastes[users]
+            if "reference" in self.needs and self.common.reference != POPULARITY:
+                found["users"] = users
+        return found
+
+    def _step(self, step: int, batch: Mapping[str, Tensor]) -> None:
+        learnt = dict(self.params)
+        if self.live is not None:
+            seen = [batch["histories"], batch["targets"]]
+            self.features = self.live.begin(step, needed_items(seen))
+            learnt["features"] = (
+                self.features
+            )  # ways that compare gradients see those of the layers
+        part = Part(self._moving, self.features, self.data.facts, batch)
+        if self.touched is not None:
+            part = self.touched.begin(batch, self.features, self.data.facts)
+            learnt.update(self.touched.leaves)
+        losses = self._losses(part)
+        if self.scale is None:
+            n_items = self.shape.n_items
+            units = [loss.unit(n_items) for loss in self.losses]
+            own = losses.detach().abs().clamp(min=1e-6)
+            parts = [own[:, m] if u is None else own[:, m] * 0 + u for m, u in enumerate(units)]
+            self.scale = torch.stack(parts, dim=-1)
+            bounds = self._column([loss.lower_bound(n_items) for loss in self.losses])
+            self.ideal = (bounds / self.scale).cpu().double().numpy()
+        finite = self.descent.backward(step, losses / self.scale, self.ideal, learnt)
+        for index in np.flatnonzero(~finite).tolist():
+            if self.reasons[index] is None:
+                self.reasons[index] = f"loss is not finite at step {step}"
+                self.running[index] = False
+        self.optimiser.step(schedule(step, self.common.steps))
+        if self.touched is not None:
+            self.touched.end(schedule(step, self.common.steps))
+        if self.live is not None:
+            self.live.end(step, self.running)
+
+    def _losses(self, part: Part) -> Tensor:
+        """Unscaled losses ``[P, M]``."""
+        params, batch, pack = part.params, part.batch, len(self.specs)
+        table = item_table(params, part.features, self.dropout)
+        states = user_states(
+            params, self.shape, table, batch["histories"], batch["at"], self.dropout
+        )
+        targets = batch["targets"].reshape(pack, -1, self.common.horizon)
+        ids = targets.clamp(min=0)
+        inputs = LossInputs(
+            states=relevance_states(params, states, self.temperature),
+            table=table,
+            bias=params["relevance.item_bias"],
+            targets=ids,
+            mask=targets >= 0,
+            liked=batch["liked"].reshape(ids.shape),
+            negatives=batch["negatives"],
+            items=part.facts,
+            **self._optional_inputs(part, states, table, ids),
+        )
+        few = inputs.first(self.common.shaped)
+        values = [loss(few if loss.distribution else inputs) for loss in self.losses]
+        return torch.stack(values, dim=-1)
+
+    def _optional_inputs(
+        self, part: Part, states: Tensor, table: Tensor, ids: Tensor
+    ) -> dict[str, Tensor]:
+        """Inputs that some loss of the pack needs; an example has several rows of states."""
+        found: dict[str, Tensor] = {}
+        params, batch = part.params, part.batch
+        if "liked_logits" in self.needs:
+            found["liked_logits"] = task_logits(params, "liked", states, table, ids)
+        if RATING in self.needs:
+            found["rating"] = batch["rating"].reshape(ids.shape)
+            found["predicted_rating"] = task_logits(params, RATING, states, table, ids)
+        for name in ("group", "taste"):
+            if name in self.needs:
+                found[name] = batch[name].repeat_interleave(self.common.places, dim=1)
+        if "users" in batch:
+            users = batch["users"].repeat_interleave(self.common.places, dim=1)
+            found["reference"] = self.data.references[self.common.reference][users]
+        return found
+
+    @property
+    def _moving(self) -> Mapping[str, Tensor]:
+        """The parameters; the part of the item vectors that is left out stays zero."""
+        idle = IDLE.get(self.common.item_inputs)
+        return {**self.params, idle: self.params[idle].detach()} if idle else self.params
+
+    @torch.no_grad()
+    def _look(self, step: int, monitor: Monitor) -> None:
+        """Score validation histories; keep what improved, stop what has not for long."""
+        histories = self.data.histories[:, -self.common.history :]
+        if self.live is not None:
+            self.features = self.live.refresh()
+        table = item_table(self.params, self.features, None)
+        states = last_states(self.params, self.shape, table, histories)
+        for index in range(len(self.specs)):
+            if not self.running[index]:
+                continue
+            value = self._value(index, table, states, monitor)
+            if value is None:
+                self.reasons[index] = f"scores are not finite after step {step}"
+                self.running[index] = False
+                continue
+            curve = self.curves[index]
+            if not curve or value > max(seen for _, seen in curve):
+                self.best[index] = {name: p[index].clone() for name, p in self.params.items()}
+                if self.live is not None:
+                    self.differences[index] = self.live.difference(index)
+            curve.append((step, value))
+            values = [seen for _, seen in curve]
+            self.running[index] = len(values) - 1 - int(np.argmax(values)) < self.common.patience
+
+    def _value(self, index: int, table: Tensor, states: Tensor, monitor: Monitor) -> float | None:
+        """Validation value of a candidate; None where a score is not finite."""
+        one = slice(index, index + 1)
+        params = {name: value[one] for name, value in self.params.items()}
+        finite = bool(torch.isfinite(states[index].sum() + table[index].sum()))
+
+        def of(rows: slice) -> Tensor:
+            nonlocal finite
+            shown = relevance_scores(params, states[one, rows], table[one], self.temperature[one])
+            finite = finite and bool(torch.isfinite(shown.sum()))
+            return shown[0]
+
+        value = monitor(Relevance((states.shape[1], table.shape[1]), of)) if finite else None
+        return value if finite else None
+
+    def _result(self, index: int, seconds: float) -> Fit:
+        curve, reason = self.curves[index], self.reasons[index]
+        best = max(curve, key=lambda look: look[1])[0] if curve else 0
+        params = {} if reason else self.best[index]
+        spec, difference = self.specs[index], {} if reason else self.differences[index]
+        return Fit(spec, self.shape, params, tuple(curve), best, seconds, reason, difference)

@@ -1,0 +1,1 @@
+"""Who evaluates packs: local processes, a cluster, and what becomes of failures."""
