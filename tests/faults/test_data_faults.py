@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from pareto_rec import data
-from pareto_rec.backbone.cached import DEFAULT, Backbone, encoders
+from pareto_rec.backbone import encoders
+from pareto_rec.backbone.cached import DEFAULT, Backbone
 from pareto_rec.data import movielens
 from pareto_rec.errors import BadRequestError
 from pareto_rec.fetch import HttpSource, Source

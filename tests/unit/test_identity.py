@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_architecture import MODULES, own, part_of
+from test_architecture import own, part_of
 from tiny_experiment import CONFIG
 
 from pareto_rec.config import Config, parse_config

@@ -19,7 +19,8 @@ from pareto_rec.data.sample import sample_users, users_to_ask
 from pareto_rec.data.schema import Stage, Users
 from pareto_rec.data.synth import Recipe, World, write
 from pareto_rec.errors import BadRequestError
-from pareto_rec.evaluate.evaluator import Evaluator, Measures, sources
+from pareto_rec.evaluate import sources
+from pareto_rec.evaluate.evaluator import Evaluator, Measures
 from pareto_rec.experiment import limited_by_size
 from pareto_rec.experts import ItemKNN, expert_scores, knn, scores_on_demand
 from pareto_rec.objectives import parse

@@ -20,7 +20,8 @@ from pareto_rec.backbone.cached import Backbone
 from pareto_rec.data.schema import Dataset, Interactions, Items, Stage, Users
 from pareto_rec.data.split import SPLITS, split
 from pareto_rec.errors import BadRequestError
-from pareto_rec.evaluate.evaluator import Evaluator, Measures, costs, latency
+from pareto_rec.evaluate import costs, latency
+from pareto_rec.evaluate.evaluator import Evaluator, Measures
 from pareto_rec.evaluate.supplies import predicted_signals
 from pareto_rec.experts import EXPERTS
 from pareto_rec.models import MODELS
