@@ -217,6 +217,8 @@ class Config(_Section):
         serving: Serving variables that are not searched.
         reported: Objectives that are measured but not searched on.
         baselines: Experts whose sweeps are drawn beside the front.
+        references: Name -> run directory whose most accurate fit the training variable
+            ``reference`` may name (the loss ``reference_kl``).
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -232,6 +234,7 @@ class Config(_Section):
     objective: Annotated[list[ObjectiveConfig], Field(min_length=2)]
     reported: list[str] = Field(default_factory=list)
     baselines: list[str] = Field(default_factory=list)
+    references: dict[str, str] = Field(default_factory=dict)
     search: SearchConfig = SearchConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -262,8 +265,17 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = Fals
         key, value = _parse_override(override)
         _set(chosen, key, value, f"--set {override}")
     beside(chosen.get("data"), path.parent)
+    _whole_paths(chosen.get("references"))
     source = " ".join([str(path), *(f"--set {override}" for override in overrides)])
     return parse_config(chosen, source)
+
+
+def _whole_paths(references: TomlValue | None) -> None:
+    """Run directories are named as on the command line, and found from any folder afterwards."""
+    if isinstance(references, dict):
+        for name, folder in references.items():
+            if isinstance(folder, str):
+                references[name] = str(Path(folder).absolute())
 
 
 def _smoke_table(table: Mapping[str, TomlValue], path: Path) -> Mapping[str, TomlValue]:

@@ -30,6 +30,7 @@ from pareto_rec.experts import EXPERTS, expert_scores, scores_on_demand, stand_i
 from pareto_rec.limits import check_variables
 from pareto_rec.objectives import GroupObjective, parse
 from pareto_rec.objectives.outcome import OF_ITEMS
+from pareto_rec.references import read_references
 from pareto_rec.search import Goal, Settings
 from pareto_rec.seeds import child_seed
 from pareto_rec.space import Choice, Integer, SearchSpace, Simplex
@@ -208,10 +209,15 @@ def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -
     signals = (config.data.relevance, config.data.liked)
     objectives = (*made.measures.searched, *made.measures.reported)
     check_objectives(made, stage)
+    references = (
+        read_references(config, read_split(config, cache).validation, features.key)
+        if config.references
+        else {}
+    )
     reading = [config.backbone.components, config.backbone.text]
-    key = hashlib.sha256(
-        json.dumps([stage.content_hash, features.key, signals, reading]).encode()
-    ).hexdigest()
+    said: list[object] = [stage.content_hash, features.key, signals, reading]
+    said += [{name: one.sha256 for name, one in references.items()}] if references else []
+    key = hashlib.sha256(json.dumps(said).encode()).hexdigest()
     stored = stage.shape[0] * stage.shape[1] <= MOST_STORED
     scores = expert_scores if stored else scores_on_demand
     return Evaluator(
@@ -230,6 +236,7 @@ def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -
         encoders=_waiting_encoders(config, cache) if needs_of(objectives) & COSTS else None,
         learn=learn,
         texts=text_source(made, stage.items.texts, cache),
+        references={name: one.fit for name, one in references.items()},
     )
 
 

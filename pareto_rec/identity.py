@@ -17,7 +17,7 @@ VERSIONS = ("torch", "torchjd", "transformers", "pymoo", "moocore", "numpy", "sc
 SOURCES = (
     *("adapt", "backbone", "data", "evaluate", "experts", "losses", "models", "objectives"),
     *("search", "train", "workers/packs.py", "experiment.py", "front.py", "policy.py"),
-    *("seeds.py", "space.py", "variables.py"),
+    *("references.py", "seeds.py", "space.py", "variables.py"),
 )
 
 _NONE = object()
@@ -44,14 +44,15 @@ def info_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     for table, names in (
         ("versions", VERSIONS),
         ("hardware", ("device",)),
-        ("hashes", ("stage", "features", "code")),
+        ("hashes", ("stage", "features", "references", "code")),
     ):
         old, new = before.get(table, {}), now.get(table, {})
         kept = [name for name in names if name in new]
         found += _differences(
             {name: old.get(name) for name in kept}, {name: new[name] for name in kept}
         )
-    words = {"stage": "data", "features": "features", "code": "code of pareto_rec"}
+    words = {"stage": "data", "features": "features", "references": "references"}
+    words |= {"code": "code of pareto_rec"}
     return [
         _of_hash(words[key], before, now) if key in words else line
         for line, key in ((line, line.partition(":")[0]) for line in found)

@@ -107,17 +107,28 @@ class Parts:
     take: Callable[[Tensor | slice], Scorers]
 
 
-def centre(scores: Tensor, seen: Tensor) -> Tensor:
-    """Scores ``[users, N]`` less their mean over unseen items, 0 at seen ones."""
+def unseen_count(seen: Tensor) -> Tensor:
+    """How many items each user has not met ``[users, 1]``, at least 1."""
+    return (~seen).sum(1, keepdim=True).clamp(min=1)
+
+
+def centre(scores: Tensor, seen: Tensor, count: Tensor | None = None) -> Tensor:
+    """Scores ``[users, N]`` less their mean over unseen items, 0 at seen ones.
+
+    Args:
+        scores: ``[users, N]``.
+        seen: ``[users, N]``.
+        count: `unseen_count` of `seen`, where it is known already.
+    """
     kept = torch.where(seen, 0.0, scores)
-    count = (~seen).sum(1, keepdim=True).clamp(min=1)
+    count = unseen_count(seen) if count is None else count
     return torch.where(seen, 0.0, kept - kept.sum(1, keepdim=True) / count)
 
 
-def standardise(scores: Tensor, seen: Tensor) -> Tensor:
-    """Scores ``[users, N]`` with mean 0 and deviation 1 over unseen items, 0 at seen ones."""
-    centred = centre(scores, seen)
-    count = (~seen).sum(1, keepdim=True).clamp(min=1)
+def standardise(scores: Tensor, seen: Tensor, count: Tensor | None = None) -> Tensor:
+    """As `centre`, and with deviation 1 over unseen items."""
+    count = unseen_count(seen) if count is None else count
+    centred = centre(scores, seen, count)
     deviation = (centred.square().sum(1, keepdim=True) / count).sqrt()
     return centred / deviation.clamp(min=1e-6)
 
@@ -125,9 +136,9 @@ def standardise(scores: Tensor, seen: Tensor) -> Tensor:
 def with_network(base: Scorers, relevance: Tensor, liked: Tensor) -> Scorers:
     """The scorers together with a network's logits ``[users, N]`` of both tasks."""
     seen = base.seen
-    relevance = centre(relevance, seen)
-    liked = centre(torch.nn.functional.logsigmoid(liked), seen)
-    count = (~seen).sum(1).clamp(min=1)
+    count = unseen_count(seen)
+    relevance = centre(relevance, seen, count)
+    liked = centre(torch.nn.functional.logsigmoid(liked), seen, count)
     moments = torch.stack(
         [(relevance * relevance).sum(1), (relevance * liked).sum(1), (liked * liked).sum(1)], 1
     )
@@ -135,7 +146,7 @@ def with_network(base: Scorers, relevance: Tensor, liked: Tensor) -> Scorers:
         base.experts,
         relevance,
         liked,
-        moments / count.unsqueeze(1),
+        moments / count,
         seen,
         base.popularity,
         base.similarity,
@@ -321,6 +332,8 @@ def _rerank(
     for place in range(places.shape[-1]):
         best = torch.addcmul(relevance, weight, closest, value=-1).argmax(-1, keepdim=True)
         places[..., place : place + 1] = best
+        if place + 1 == places.shape[-1]:
+            break  # nothing is chosen after it
         relevance.scatter_(2, best, 4 * HIDDEN)
         row = similarity.table[torch.gather(kinds, 2, best).squeeze(-1)]
         closest = torch.maximum(closest, torch.gather(row, 2, kinds))

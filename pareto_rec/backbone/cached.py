@@ -28,10 +28,12 @@ from pareto_rec.backbone.features import (
     Features,
     Recipe,
     RowArray,
+    TokenIds,
     digest,
     equal_lengths,
     find,
     keep_all,
+    token_ids,
 )
 from pareto_rec.backbone.views import PRECISIONS, at_precision, placed, quiet, truncated
 from pareto_rec.errors import BadRequestError, unknown
@@ -305,6 +307,22 @@ class Backbone:
         if reading.precision not in PRECISIONS:
             raise unknown("precision", reading.precision, PRECISIONS)
 
+    def tokens(self, texts: Sequence[str], reading: Reading) -> TokenIds:
+        """Token ids of texts, special ones included, cut off where they are too long."""
+
+        def tokenise(part: list[str]) -> list[list[int]]:
+            found = self.tokenizer(
+                part,
+                truncation=True,
+                max_length=reading.max_length,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )
+            ids: list[list[int]] = found["input_ids"]
+            return ids
+
+        return token_ids(texts, tokenise)
+
     def token_states(
         self,
         texts: Sequence[str],
@@ -319,15 +337,14 @@ class Backbone:
         """
         import torch
 
-        tokens = self.tokenizer(list(texts), truncation=True, max_length=reading.max_length)
-        ids = tokens["input_ids"]
+        tokens = self.tokens(texts, reading)
         encoder, place = placed(
             at_precision(self.below(max(cuts)), reading.precision), reading.device
         )
         done, start = 0, time.perf_counter()
         size = 1 if reading.precision == "int8" else reading.batch_size
-        for rows in equal_lengths([len(one) for one in ids], size):
-            batch = torch.tensor([ids[row] for row in rows.tolist()], device=place)
+        for rows in equal_lengths(tokens.lengths, size):
+            batch = torch.from_numpy(tokens.batch(rows)).to(place)
             with torch.inference_mode():
                 if len(cuts) == 1:
                     states = {cuts[0]: encoder(input_ids=batch).last_hidden_state}

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from pareto_rec.paths import written_whole
 
 StateArray = NDArray[np.floating[Any]]
 RowArray = NDArray[np.int64]
+TOKENISED = 4096  # texts at a time: what a tokenizer says of one takes some hundred times its ids
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,49 @@ def _write(
         )
 
 
-def equal_lengths(lengths: Sequence[int], batch_size: int) -> Iterator[RowArray]:
+@dataclass(frozen=True)
+class TokenIds:
+    """Token ids of texts, end to end.
+
+    Attributes:
+        ids: ``[tokens]``, in the smallest type that holds them.
+        starts: ``[texts + 1]``: ``ids[starts[t]:starts[t + 1]]`` are of text ``t``.
+    """
+
+    ids: NDArray[np.unsignedinteger[Any]]
+    starts: RowArray
+
+    @property
+    def lengths(self) -> RowArray:
+        """Tokens per text ``[texts]``."""
+        return np.diff(self.starts)
+
+    def batch(self, rows: RowArray) -> RowArray:
+        """Ids of texts of one length ``[rows, length]``."""
+        places = self.starts[rows][:, None] + np.arange(self.lengths[rows[0]])
+        return self.ids[places].astype(np.int64)
+
+
+def token_ids(
+    texts: Sequence[str], tokenise: Callable[[list[str]], Sequence[Sequence[int]]]
+) -> TokenIds:
+    """Tokenise texts, `TOKENISED` at a time, so that memory holds little more than their ids.
+
+    Args:
+        texts: Any number.
+        tokenise: Texts -> ids of each, whatever the others are.
+    """
+    lengths, parts = [np.zeros(1, dtype=np.int64)], [np.empty(0, dtype=np.uint16)]
+    for begin in range(0, len(texts), TOKENISED):
+        found = tokenise(list(texts[begin : begin + TOKENISED]))
+        flat = np.fromiter((one for ids in found for one in ids), dtype=np.int64)
+        narrow = flat.max(initial=0) <= np.iinfo(np.uint16).max
+        parts.append(flat.astype(np.uint16 if narrow else np.uint32))
+        lengths.append(np.array([len(ids) for ids in found], dtype=np.int64))
+    return TokenIds(np.concatenate(parts), np.cumsum(np.concatenate(lengths)))
+
+
+def equal_lengths(lengths: Sequence[int] | RowArray, batch_size: int) -> Iterator[RowArray]:
     """Row numbers in batches of texts of one length, longest first: no token of padding.
 
     The longest come first so that a shortage of memory shows at once and not at the end.

@@ -96,6 +96,13 @@ class Recommended:
     score: float
     explanation: Explanation | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """As values that ``json`` writes."""
+        content = {"id": self.id, "title": self.title, "score": self.score}
+        if self.explanation is None:
+            return content
+        return {**content, "explanation": asdict(self.explanation)}
+
 
 @dataclass(frozen=True)
 class Reranking:
@@ -134,10 +141,12 @@ class Recommendation:
 
     def to_json(self) -> dict[str, Any]:
         """As values that ``json`` writes; explanations are there only where they were asked for."""
-        content = asdict(self)
-        for item in content["items"]:
-            if item["explanation"] is None:
-                del item["explanation"]
-        if self.reranking is None:
-            del content["reranking"]
+        content: dict[str, Any] = {
+            "items": [one.to_json() for one in self.items],
+            "point": self.point,
+            "served_from": self.served_from,
+            "notes": list(self.notes),
+        }
+        if self.reranking is not None:
+            content["reranking"] = asdict(self.reranking)
         return content

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pareto_rec.bundle.answers import (
@@ -36,7 +37,7 @@ class _Asked:
     request: Request
     point: str
     known: Known
-    names: tuple[tuple[str, str], ...]  # id and title of every item of the history
+    named: tuple[tuple[str, str], ...]  # id and title of every item of the history that was given
     source: Source
     notes: tuple[str, ...]
 
@@ -51,6 +52,7 @@ class Bundle:
         self._items = {id_: place for place, id_ in enumerate(parts.items.ids)}
         self._users = {id_: place for place, id_ in enumerate(parts.users.ids)}
         self._people = known_people(parts)
+        self._points = frozenset(self.points)
 
     @classmethod
     def load(cls, folder: str | Path, *, form: str = "fp32", verify: bool = True) -> Bundle:
@@ -139,7 +141,9 @@ class Bundle:
             raise BadRequestError("give point or prefer, not both")
         if prefer is not None:
             return preferred(self.about, prefer)
-        return self.about.default if point is None else self.about.point(point).id
+        if point is None:
+            return self.about.default
+        return point if point in self._points else self.about.point(point).id
 
     def recommend(
         self,
@@ -177,6 +181,7 @@ class Bundle:
                 found |= dict(zip(part, self._answer([asked[p] for p in part]), strict=True))
         return [found[place] for place in range(len(requests))]
 
+    @torch.inference_mode()
     def _answer(self, asked: Sequence[_Asked]) -> list[Recommendation]:
         """Answers to requests of one point and length, all with a history or all without."""
         people, first = [one.known for one in asked], asked[0]
@@ -192,7 +197,8 @@ class Bundle:
                 from pareto_rec.bundle.explain import explained
 
                 kept = lists[0, place][lists[0, place] >= 0]
-                answer = explained(self.engine, answer, one.known, one.names, kept, serving)
+                names = self._names(one)
+                answer = explained(self.engine, answer, one.known, names, kept, serving)
             answers.append(answer)
         return answers
 
@@ -221,16 +227,25 @@ class Bundle:
             notes.append(f'user "{request.user}" is not known')
         known = bool(len(items))
         reads = self.form == "fp32" and self.parts.network(point) not in self.parts.own_vectors
-        given, vectors, names = self._history(request.history or (), notes, reads=reads)
-        titles = self.parts.items
-        all_names = [(titles.ids[i], titles.titles[i]) for i in items.tolist()] + names
-        items = np.concatenate([items, given])
+        given, vectors, named = self._history(request.history or (), notes, reads=reads)
+        items = np.concatenate([items, given]) if len(given) else items
         source: Source = "user" if known else "history" if len(items) else "popularity"
         if source == "popularity":
             notes.append("no history to go by: the most popular items")
         elif not known and request.user is not None:
             notes.append("answered from the history given")
-        return _Asked(request, point, Known(items, vectors), tuple(all_names), source, tuple(notes))
+        person = Known(items, vectors)
+        if source != "popularity" and (silent := self.engine.silent(person, point)):
+            notes.append(
+                f"{', '.join(silent)}: no item of the history is known to it, popularity stands in"
+            )
+        return _Asked(request, point, person, tuple(named), source, tuple(notes))
+
+    def _names(self, one: _Asked) -> list[tuple[str, str]]:
+        """Id and title of every item that the list was made from."""
+        table, before = self.parts.items, len(one.known.items) - len(one.named)
+        own = one.known.items[:before].tolist()
+        return [*((table.ids[i], table.titles[i]) for i in own), *one.named]
 
     def _history(
         self, history: Sequence[str | NewItem], notes: list[str], *, reads: bool

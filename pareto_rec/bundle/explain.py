@@ -84,8 +84,12 @@ def explained(
     fit_id = engine.parts.network(answer.point)
     scorers, _ = engine.of_point([known], answer.point)
     unseen = ~scorers.seen[0].numpy()
+    silent = engine.silent(known, answer.point)
+    stand_in = _unshared(engine.popularity.numpy()[items].astype(np.float64))
     parts = {
-        name: _expert_shares(engine, name, known, items, unseen).scaled(weight)
+        name: (
+            stand_in if name in silent else _expert_shares(engine, name, known, items, unseen)
+        ).scaled(weight)
         for name, weight in serving.fusion.items()
         if weight > 0 and name != NETWORK
     }

@@ -226,10 +226,29 @@ class Parts:
         Raises:
             BadRequestError: If there is no such point, or a variable is not known.
         """
-        return construct("serving variable", Serving, self.about.point(point).serving)
+        return self._look_up(point)[0]
 
     def network(self, point: str) -> str | None:
         """Fit id of a point whose network has a say, else None."""
-        said = self.about.point(point)
-        weight = self.serving(point).fusion.get(NETWORK, 0)
-        return said.fit if said.fit in self.fits and weight > 0 else None
+        return self._look_up(point)[1]
+
+    def experts_of(self, point: str) -> list[str]:
+        """Experts that have a say at a point."""
+        fusion = self.serving(point).fusion
+        return [name for name, weight in fusion.items() if weight > 0 and name != NETWORK]
+
+    @cached_property
+    def _resolved(self) -> dict[str, tuple[Serving, str | None]]:
+        return {}
+
+    def _look_up(self, point: str) -> tuple[Serving, str | None]:
+        """Serving variables and network of a point, looked up once."""
+        if point not in self._resolved:
+            said = self.about.point(point)
+            serving = construct("serving variable", Serving, said.serving)
+            weight = serving.fusion.get(NETWORK, 0)
+            network = said.fit if said.fit in self.fits and weight > 0 else None
+            if point != said.id:  # ids are few; what people write for them need not be
+                return serving, network
+            self._resolved[point] = serving, network
+        return self._resolved[point]

@@ -14,7 +14,14 @@ from torch import Tensor
 from pareto_rec.bundle.parts import Parts
 from pareto_rec.models.base import item_table, tower
 from pareto_rec.models.scoring import relevance_states, user_states
-from pareto_rec.policy import NETWORK, Scorers, Serving, Similarity, standardise, with_network
+from pareto_rec.policy import (
+    Scorers,
+    Serving,
+    Similarity,
+    standardise,
+    unseen_count,
+    with_network,
+)
 from pareto_rec.train.fitting import Fit
 
 Ints = NDArray[np.int64]
@@ -170,8 +177,12 @@ class Engine:
         met = np.zeros((len(people), self.n_items), dtype=bool)
         met[np.repeat(np.arange(len(people)), lengths), flat] = True
         seen = torch.from_numpy(met)
+        count = unseen_count(seen)
         experts = {
-            name: standardise(torch.from_numpy(self.expert(name, lengths, flat)), seen)
+            name: self._or_popularity(
+                standardise(torch.from_numpy(self.expert(name, lengths, flat)), seen, count),
+                self.unread(people, name),
+            )
             for name in names
         }
         base = Scorers(experts, None, None, None, seen, self.popularity, self.similarity)
@@ -181,6 +192,30 @@ class Engine:
         return with_network(
             base, relevance, torch.zeros_like(relevance) if wanted is None else wanted
         )
+
+    def unread(self, people: Sequence[Known], name: str) -> list[bool]:
+        """Whether an expert knows no item of a person's history, for each of them."""
+        known = len(self.parts.experts[name].bias)
+        return [not len(one.items) or bool(one.items.min() >= known) for one in people]
+
+    def _or_popularity(self, scores: Tensor, unread: Sequence[bool]) -> Tensor:
+        """Standardised scores ``[people, N]``; popularity where an expert has nothing to say.
+
+        As `pareto_rec.evaluate.sources.UserScorers.take` has it for those without a history.
+        """
+        if not any(unread):
+            return scores
+        silent = torch.tensor(unread)[:, None] & (scores == 0).all(dim=1, keepdim=True)
+        return torch.where(silent, self.popularity, scores)
+
+    def silent(self, one: Known, point: str) -> list[str]:
+        """Experts of a point that popularity stands in for, as they know none of the history."""
+        names = self.parts.experts_of(point)
+        return [
+            name
+            for name in names
+            if self.unread([one], name)[0] and not self.parts.experts[name].bias.any()
+        ]
 
     def expert(self, name: str, lengths: Ints, items: Ints) -> Floats:
         """Scores ``[people, N]`` of an expert, 0 for items that came after it was fitted.
@@ -204,7 +239,7 @@ class Engine:
     def of_point(self, people: Sequence[Known], point: str) -> tuple[Scorers, Serving]:
         """Scorers and serving variables of an operating point."""
         serving = self.parts.serving(point)
-        names = [n for n, weight in serving.fusion.items() if weight > 0 and n != NETWORK]
+        names = self.parts.experts_of(point)
         wants_liked = serving.liked_exponent != 0
         fit_id = self.parts.network(point)
         return self.scorers(people, names, fit_id, liked=wants_liked), serving

@@ -23,6 +23,7 @@ def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None
     from pareto_rec.plots.figures import save_plots
     from pareto_rec.reading.read import read_run
     from pareto_rec.report import write_report
+    from pareto_rec.report.groups import groups, sentences
 
     view = read_run(run)
     paths = save_plots(view, run)
@@ -32,16 +33,20 @@ def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None
         if not page_or_reason:
             raise
         typer.echo(f"no report.html: {error}", err=True)
+    apart = groups(view)
     status, found = str(view.info.get("status")), view.info.get("hypervolume", {})
     lines = [
         *view.controls,
         f"hypervolume x 1000: {1000 * (found.get('front') or 0):.3f}",
         f"all baselines: {1000 * (found.get('all_baselines') or 0):.3f}",
         f"front: {len(view.front)} points in {run / 'front.csv'}",
+        *([] if apart is None else sentences(apart)),
         *map(str, paths),
     ]
     if status != "finished":
         lines.insert(0, f"this run is not complete (status: {status})")
     files = [str(path) for path in paths]
     content = {"run": str(run), "status": status, "hypervolume": found, "files": files}
+    if apart is not None:
+        content |= {"point": apart.point, "groups": apart.to_json()}
     show(content, lines, as_json=as_json)

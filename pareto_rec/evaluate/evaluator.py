@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from torch import Tensor
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import BadRequestError, construct
 from pareto_rec.evaluate.costs import Encoders
-from pareto_rec.evaluate.sources import ExpertScores, UserScorers
+from pareto_rec.evaluate.sources import ExpertScores, Network, UserScorers
 from pareto_rec.evaluate.supplies import Supplies, met_before
 from pareto_rec.losses import ItemFacts
 from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome, UserObjective
@@ -153,6 +153,7 @@ class Evaluator:
         encoders: Encoders | None = None,
         learn: Stage | None = None,
         texts: TextSource | None = None,
+        references: Mapping[str, Fit] = MappingProxyType({}),
     ) -> None:
         """Prepare one stage.
 
@@ -172,6 +173,7 @@ class Evaluator:
             encoders: The backbone, where texts are encoded while a request waits; else None.
             learn: The stage with everybody's rows, where `stage` has only a sample of its users.
             texts: Features of other depths and of tuned layers; None where no text is read.
+            references: Fits that others may be kept to, by name.
         """
         learn = learn or stage
         self.stage, self.space, self.measures = stage, space, measures
@@ -200,6 +202,7 @@ class Evaluator:
             self._references(experts, learn),
             texts,
         )
+        self._keep_to_fits(references, learn)
         self.supplies = Supplies.of(
             objectives,
             stage,
@@ -217,19 +220,33 @@ class Evaluator:
 
     def _references(self, experts: Mapping[str, ExpertScores], learn: Stage) -> dict[str, Tensor]:
         """Policies that fits may be kept to: softmax of expert scores of deviation 1 per user."""
-        variable = self.space.train.get("reference")
-        named = {self.fixed.get("reference"), *getattr(variable, "options", ())}
         found = {}
-        for name in sorted(named & set(experts)):
-            if learn is not self.stage or isinstance(self.scorers, Parts):
-                raise BadRequestError(
-                    f'reference = "{name}" needs the scores of all {len(learn.users):,} users for '
-                    f'{len(learn.items):,} items, which is too many: use "popularity"'
-                )
+        for name in self._named(experts, learn):
             scores = self._tensor(experts[name][:])
             deviation = scores.std(1, correction=0, keepdim=True).clamp(min=1e-6)
             found[name] = torch.log_softmax(scores / deviation, dim=-1)
         return found
+
+    def _named(self, known: Iterable[str], learn: Stage) -> list[str]:
+        """Which of the known policies the training variable ``reference`` may take."""
+        variable = self.space.train.get("reference")
+        asked = {self.fixed.get("reference"), *getattr(variable, "options", ())}
+        named = sorted(asked & set(known))
+        if named and (learn is not self.stage or isinstance(self.scorers, Parts)):
+            raise BadRequestError(
+                f'reference = "{named[0]}" needs the scores of all {len(learn.users):,} users for '
+                f'{len(learn.items):,} items, which is too many: use "popularity"'
+            )
+        return named
+
+    def _keep_to_fits(self, references: Mapping[str, Fit], learn: Stage) -> None:
+        """Add the policies of fits: the softmax of their relevance, temperature and all."""
+        policies = {
+            name: Network.of(references[name], self.data).scores(slice(None))[0].log_softmax(-1)
+            for name in self._named(references, learn)
+        }
+        if policies:
+            self.data = replace(self.data, references={**self.data.references, **policies})
 
     def spec(self, trial: Trial) -> TrainSpec:
         """All training variables of a trial.

@@ -51,7 +51,7 @@ class ItemModel:
         shape = len(starts) - 1, len(self.bias)
         if self.weights is None:
             return np.tile(self.bias, (shape[0], 1))
-        history = history_matrix(starts, items, shape[1], tau=self.tau).astype(np.float32)
+        history = history_matrix(starts, items, shape[1], tau=self.tau, dtype=np.float32)
         product = history @ self.weights
         dense = product.toarray() if sparse.issparse(product) else product
         dense += self.bias

@@ -18,6 +18,7 @@ def history_matrix(
     n_items: int,
     *,
     tau: float | None,
+    dtype: type[np.floating] = np.float64,
 ) -> sparse.csr_array:
     """Histories as a sparse matrix of weights.
 
@@ -27,10 +28,11 @@ def history_matrix(
         n_items: Size of the catalogue.
         tau: A row weighs ``exp(-rank from the end / tau)``, so the last ``tau`` rows carry about
             63 % of a long history; None: every row weighs 1.
+        dtype: Weights are computed in float64 and rounded to this.
 
     Returns:
-        ``[users, n_items]`` float64 with sorted indices. A repeated item has the weight of its last
-        row.
+        ``[users, n_items]`` of `dtype` with sorted indices. A repeated item has the weight of its
+        last row.
     """
     shape = len(starts) - 1, n_items
     age = ranks_from_end(starts)
@@ -39,8 +41,11 @@ def history_matrix(
     user, items, age = user[order], items[order], age[order]
     first = np.ones(len(user), dtype=bool)
     first[1:] = (user[1:] != user[:-1]) | (items[1:] != items[:-1])
+    user, items, age = user[first], items[first], age[first]
     weight = np.ones(len(age)) if tau is None else np.exp(-age / tau)
-    return sparse.csr_array((weight[first], (user[first], items[first])), shape=shape)
+    # rows are in order and none is there twice: what scipy's way over coordinates would find out
+    pointers = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=shape[0]))])
+    return sparse.csr_array((weight.astype(dtype), items, pointers), shape=shape)
 
 
 def late_weights(time: NDArray[np.int64], *, tau: float) -> NDArray[np.float64]:

@@ -78,8 +78,10 @@ class ReferenceKL(Loss):
 
     The penalty that keeps a policy near the one it started from (Jaques et al., ICML 2017; Ziegler
     et al. 2019, eq. 2). The reference r is the smoothed popularity unless the training variable
-    ``reference`` names scores, whose softmax it then is. This direction forbids what the
-    reference never does; it does not ask for all that the reference does.
+    ``reference`` names scores, whose softmax it then is: an expert, or a name of the config's table
+    ``[references]``, which stands for the most accurate fit of a finished run on the same data.
+    This direction forbids what the reference never does; it does not ask for all that the
+    reference does.
     """
 
     name = "reference_kl"

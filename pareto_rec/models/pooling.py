@@ -61,7 +61,8 @@ def weighted_sums(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     Returns:
         ``[bags, D]``.
     """
-    if table.device.type != "cpu" or table.dtype != torch.float32:
+    learns = torch.is_grad_enabled() and (table.requires_grad or weights.requires_grad)
+    if not learns or table.device.type != "cpu" or table.dtype != torch.float32:
         return embedding_bag(rows, table, mode="sum", per_sample_weights=weights)
     sums: Tensor = _WeightedSums.apply(table, rows, weights)  # type: ignore[no-untyped-call] # torch's own
     return sums

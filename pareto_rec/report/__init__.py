@@ -11,6 +11,7 @@ from pareto_rec.errors import BadRequestError
 from pareto_rec.paths import swapped
 from pareto_rec.reading.view import RunView
 from pareto_rec.report.answer import answer, caveat, choices, cost, provenance
+from pareto_rec.report.groups import groups_part
 from pareto_rec.report.payload import payload, script_json
 from pareto_rec.report.tables import (
     confirmed_part,
@@ -44,6 +45,7 @@ def build_report(view: RunView) -> str:
         "confirmed": confirmed_part(view),
         "controls": controls_part(view),
         "drives": drives_part(view),
+        "groups": groups_part(view),
         "failures": failures_part(view),
         "choices": rows_of(choices(view)) or "<tr><td>no variable without an order</td></tr>",
         "cost": rows_of(cost(view)),

@@ -129,6 +129,7 @@ def search_experiment(
                 watch.stage("measuring the front per user")
                 answers.restore({record.fit for record in journal.front})
                 run.write_bytes(per_user.FILE, _per_user(journal.front, pool))
+                run.write_bytes(per_user.PEOPLE, per_user.people_of(pool.evaluator.stage))
                 run.write_text(lists.FILE, _lists(journal.front, pool))
     return out
 
@@ -189,6 +190,8 @@ def _prepare(made: Plan, cache: Path, watch: Watch) -> _Ready:
     watch.stage("preparing experts")
     evaluator = build_evaluator(made, stage, cache, features)
     hashes = {"stage": stage.content_hash, "features": features.key, "code": code_hash()}
+    if made.config.references:
+        hashes["references"] = evaluator.store.data_key
     info = first_info(made, split.late_train_share, hashes, str(evaluator.device))
     info["groups"] = measured_groups(made, evaluator)
     info["cold_start"] = cold_start(stage)

@@ -80,6 +80,9 @@ def test_lists_are_those_that_were_measured(first: Finished) -> None:
     """NDCG@10 of the lists (Järvelin & Kekäläinen 2002, binary) is what per_user says of them."""
     shown = json.loads((first.run / "lists.json").read_text())
     measured = pd.read_parquet(first.run / "per_user" / "front.parquet").set_index(["id", "user"])
+    people = pd.read_parquet(first.run / "per_user" / "users.parquet")
+    assert set(people["user"]) == set(measured.index.get_level_values("user"))
+    assert 'id="groups"' in (first.run / "report.html").read_text()
     assert set(shown["lists"]) == set(read_run(first.run).front["id"])
     assert len({user["id"] for user in shown["users"]}) == 6
     lengths = [user["history"] for user in shown["users"]]

@@ -34,6 +34,8 @@ ALLOWED: dict[str, str] = {
     "bootstrap": "seeds",
     "space": "errors variables",
     "records": "errors paths",
+    # from the files of a run directory to one value: it knows files, not the code that wrote them
+    "reading": "errors front",
     # from files to arrays
     "fetch": "errors paths",
     "backbone": "errors fetch paths",
@@ -53,16 +55,16 @@ ALLOWED: dict[str, str] = {
     "identity": "config errors provenance",
     "limits": "backbone errors evaluate experts losses models policy space train",
     "adapt": "backbone data errors paths provenance seeds train",
-    "experiment": "adapt backbone config data errors evaluate experts limits objectives search "
-    "seeds space train",
+    "references": "config data errors experts paths reading train",
+    "experiment": "adapt backbone config data errors evaluate experts limits objectives "
+    "references search seeds space train",
     "backbones": "bootstrap config evaluate experiment objectives policy seeds train variables",
     "workers": "config errors evaluate experiment identity paths records search threads",
     # from a config to a run directory
     "run": "config data errors evaluate experiment front identity policy provenance records search "
     "space train variables workers",
     "controls": "config paths policy run space variables",
-    # from a run directory to pictures: it knows files, not the code that wrote them
-    "reading": "errors front",
+    # from a run directory to pictures
     "plots": "front paths reading",
     "report": "errors front paths plots reading",
     "notebook": "errors plots reading report",

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from random_bert import TEXTS, random_bert
 
 from pareto_rec.backbone.cached import DEFAULT, Backbone, Reading
-from pareto_rec.backbone.features import equal_lengths
+from pareto_rec.backbone.features import equal_lengths, token_ids
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.paths import cache_dir
 
@@ -193,6 +194,51 @@ def test_progress_counts_up_to_all_texts(backbone: Backbone) -> None:
     assert [done for done, _, _ in told] == [1, 2, 3, 4, 5, 6, 7]
     assert {total for _, total, _ in told} == {7}
     assert all(speed > 0 for _, _, speed in told)
+
+
+def test_texts_are_tokenised_in_parts_that_change_nothing(
+    backbone: Backbone, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = TEXTS * 5
+    whole = backbone.encode(texts, max_length=20, batch_size=2)
+    tokens = backbone.tokens(texts, Reading(20))
+    other = Backbone.load(folder, tmp_path / "other")
+    asked, tokenizer = [], other.tokenizer
+
+    def counted(part: list[str], **options: object) -> object:
+        asked.append(len(part))
+        return tokenizer(part, **options)
+
+    other.__dict__["tokenizer"] = counted
+    monkeypatch.setattr("pareto_rec.backbone.features.TOKENISED", 4)
+    np.testing.assert_array_equal(
+        other.encode(texts, max_length=20, batch_size=2).states, whole.states
+    )
+    assert asked == [4] * 8 + [3]  # each text once, never all of them together
+    found = other.tokens(texts, Reading(20))
+    for row, text in enumerate(texts):
+        ids = tokenizer(text, truncation=True, max_length=20)["input_ids"]
+        for one in (tokens, found):
+            assert one.ids[one.starts[row] : one.starts[row + 1]].tolist() == ids
+
+
+def test_memory_of_tokenising_is_that_of_the_ids() -> None:
+    def tokenise(part: list[str]) -> list[list[int]]:
+        return [[1000 + int(text) % 7 + place for place in range(16)] for text in part]
+
+    texts = [str(number) for number in range(60_000)]
+    tracemalloc.start()
+    found = token_ids(texts, tokenise)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.ids.dtype == np.uint16
+    assert found.batch(np.array([8, 59_999])).tolist() == tokenise(["8", "59999"])
+    assert peak < 10e6  # ids and a copy: 4 MB; as lists of numbers: 35 MB
+
+
+def test_ids_beyond_two_bytes_are_kept() -> None:
+    found = token_ids(["a", "b"], lambda part: [[70_000 + len(text), 2] for text in part])
+    assert found.batch(np.array([0, 1])).tolist() == [[70_001, 2]] * 2
 
 
 def test_batches_hold_one_length_each_and_every_row_once() -> None:

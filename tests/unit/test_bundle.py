@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from tiny_bundle import SERVINGS, described_stage, tiny_fit, tiny_parts
 
 from pareto_rec.bundle import (
@@ -24,7 +26,7 @@ from pareto_rec.bundle import (
 from pareto_rec.bundle.answers import Explanation
 from pareto_rec.bundle.check import Agreement, compare, verify_lists
 from pareto_rec.bundle.prefer import achievement
-from pareto_rec.bundle.scoring import known_people
+from pareto_rec.bundle.scoring import Known, known_people
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.experts import EXPERTS
 from pareto_rec.models.scoring import catalogue_scores
@@ -164,6 +166,48 @@ def test_an_unknown_item_with_a_text_is_read(bundle: Bundle) -> None:
     # in the catalogue it is read the same, and is one more item that scores are standardised over
     assert ids(read) == ids(added)
     assert np.abs(np.subtract(scores[0], scores[2])).max() > 0.05
+
+
+def test_experts_that_know_nothing_of_a_history_fall_back_on_popularity(bundle: Bundle) -> None:
+    new = NewItem("new", text="the film of love (1995)")
+    answer = bundle.recommend(history=[new], k=4, point="aa01", explain=True)
+    assert answer.served_from == "history"
+    said = "ease_recency: no item of the history is known to it, popularity stands in"
+    assert said in answer.notes
+    for item in answer.items:
+        place = bundle.parts.items.ids.index(item.id)
+        told = why(item)
+        assert sum(told.scorers.values()) == pytest.approx(item.score, abs=1e-5)
+        assert told.scorers["ease_recency"] == pytest.approx(
+            0.4 * float(bundle.engine.popularity[place]), abs=1e-6
+        )
+    added = bundle.with_items([new]).recommend(history=["new"], k=4, point="cc01")
+    assert "ease_recency, item_knn_recency: no item" in added.notes[0]
+    plain = bundle.recommend(history=["i1", new], k=4, point="aa01")
+    assert not any("popularity" in note for note in plain.notes)
+
+
+def test_experts_without_a_history_score_as_in_the_search(bundle: Bundle, parts: Parts) -> None:
+    from pareto_rec.evaluate.sources import UserScorers
+
+    history = next(one for one in known_people(parts) if len(one.items))
+    people = [Known(np.empty(0, dtype=np.int64)), history]
+    met = np.zeros((2, 24), dtype=np.float32)
+    met[1, history.items] = 1
+    starts, flat = np.array([0, 0, len(history.items)]), history.items
+    experts = {name: one.score(starts, flat) for name, one in parts.experts.items()}
+    counts = np.log1p(parts.popularity)
+    facts = (
+        parts.items.categories / np.linalg.norm(parts.items.categories, axis=1, keepdims=True),
+        (counts / counts.max()).astype(np.float32),
+        np.zeros(24, dtype=np.float32),
+    )
+    searched = UserScorers(sparse.csr_array(met), experts, facts, torch.device("cpu"))
+    there = searched.take(slice(None)).experts
+    here, _ = bundle.engine.of_point(people, "cc01")
+    for name in ("ease_recency", "item_knn_recency"):
+        torch.testing.assert_close(here.experts[name], there[name])
+        assert torch.equal(here.experts[name][0], bundle.engine.popularity)
 
 
 def test_items_are_added_and_changed_in_a_bundle_of_their_own(bundle: Bundle) -> None:
@@ -328,6 +372,22 @@ def test_an_answer_is_json(bundle: Bundle) -> None:
     assert told["items"][0]["explanation"]["history"][0]["value"]
 
 
+def test_json_of_an_answer_has_every_field(bundle: Bundle) -> None:
+    told = bundle.recommend("user 1", k=2, explain=True)
+    whole = dataclasses.asdict(told)
+    assert json.dumps(told.to_json()) == json.dumps(whole)
+    assert told.to_json()["notes"] == []
+
+
+def test_serving_variables_are_read_once_for_each_point(bundle: Bundle) -> None:
+    parts = dataclasses.replace(bundle.parts)
+    assert parts.serving("aa01") is parts.serving("aa01")
+    assert parts.serving("bb") == SERVINGS["bb01"] == parts.serving("bb01")
+    for name in ("aa01", "bb", "bb01"):
+        parts.network(name)
+    assert set(parts._resolved) == {"aa01", "bb01"}  # no more than there are points
+
+
 def test_the_encoder_is_in_the_layout_of_transformers(folder: Path, parts: Parts) -> None:
     import transformers
 
@@ -417,3 +477,13 @@ def test_a_bundle_whose_lists_are_others_is_refused(parts: Parts) -> None:
 
     with pytest.raises(RunFailedError, match=r"lists of point aa01 are not the run's: \d+ of 48"):
         verify_lists(Bundle.of(parts), Searched(), 5)  # type: ignore[arg-type]  # what is asked of it
+
+
+def test_what_a_service_has_loaded_is_left_out_of_garbage_collection() -> None:
+    from pareto_rec.serve.run import _keep
+
+    try:
+        _keep()
+        assert gc.get_freeze_count() > 10_000  # torch alone has more
+    finally:
+        gc.unfreeze()

@@ -160,6 +160,31 @@ def test_recency_weights_of_any_histories(lengths: list[int], tau: float) -> Non
         assert length == 0 or values[-1] == 1.0
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("tau", [None, 0.7, 7.0])
+def test_recency_weights_are_those_of_scipys_way_over_coordinates(
+    dtype: type[np.floating], tau: float | None
+) -> None:
+    rng = np.random.default_rng(5)
+    lengths = rng.integers(0, 30, 40)  # some without a history, many items twice
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    items = rng.integers(0, 25, starts[-1])
+    latest = {}
+    for user, length in enumerate(lengths):
+        for place in range(length):
+            age = length - 1 - place
+            weight = 1.0 if tau is None else np.exp(-age / tau)
+            latest[user, int(items[starts[user] + place])] = weight
+    users, met = np.array(list(latest)).T
+    expected = sparse.csr_array((list(latest.values()), (users, met)), shape=(40, 25)).astype(dtype)
+    expected.sort_indices()
+    found = history_matrix(starts, items, 25, tau=tau, dtype=dtype)
+    assert found.dtype == expected.dtype
+    assert found.indices.dtype == expected.indices.dtype
+    for part in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(getattr(found, part), getattr(expected, part))
+
+
 def test_popularity_by_hand() -> None:
     pairs = np.array([[1, 0, 1], [1, 0, 0], [1, 1, 0]], bool)  # rows: items 0, 2 | 0 | 0, 1
     rows = log(pairs, times=np.array([10, 40, 20, 20, 30]))

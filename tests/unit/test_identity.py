@@ -12,9 +12,11 @@ from pareto_rec.config import Config, parse_config
 from pareto_rec.errors import BadRequestError
 from pareto_rec.identity import SOURCES, config_differences, info_differences, refuse
 
-# What evaluation imports and no record depends on: words, places, caches, and the config, which is
-# compared itself.
-NOT_DECIDING = {"config", "errors", "fetch", "limits", "paths", "provenance", "records"}
+# What evaluation imports and no record depends on: words, places, caches, files of other runs (what
+# is read of them is hashed), and the config, which is compared itself.
+NOT_DECIDING = {
+    *("config", "errors", "fetch", "limits", "paths", "provenance", "reading", "records"),
+}
 
 
 def config(**changes: Any) -> Config:

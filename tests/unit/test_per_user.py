@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+from tiny_bundle import described_stage
 
-from pareto_rec.run.per_user import table_of
+from pareto_rec.run.per_user import people_of, table_of
 
 
 def test_one_row_per_point_and_user() -> None:
@@ -24,3 +26,15 @@ def test_one_row_per_point_and_user() -> None:
 
 def test_an_empty_front_is_an_empty_table() -> None:
     assert pd.read_parquet(io.BytesIO(table_of([], ["u1"]))).empty
+
+
+def test_what_is_known_of_each_user_stands_beside_them() -> None:
+    stage = described_stage()
+    frame = pd.read_parquet(io.BytesIO(people_of(stage)))
+    assert frame["user"].tolist() == list(stage.users.ids)
+    for user, rows in enumerate(frame["history"]):
+        assert rows == (stage.history.user == user).sum()
+    bounds = frame.groupby("history_length")["history"].agg(["min", "max"])
+    known = [name for name in ("none", "short", "medium", "long") if name in bounds.index]
+    for shorter, longer in pairwise(known):
+        assert bounds.loc[shorter, "max"] < bounds.loc[longer, "min"]

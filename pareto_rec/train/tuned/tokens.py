@@ -83,15 +83,14 @@ def token_states(
         RunFailedError: If a state is not a number that float16 can hold.
     """
     backbone.check(texts, reading, cut, _DTYPE)
-    tokens = backbone.tokenizer(list(texts), truncation=True, max_length=reading.max_length)
-    starts = np.concatenate([[0], np.cumsum([len(ids) for ids in tokens["input_ids"]])])
+    starts = backbone.tokens(texts, reading).starts
     recipe = backbone.recipe(texts, reading, cut, _DTYPE, int(starts[-1]), "tokens")
     folder = (cache or backbone.cache) / "features"
     states = find(folder, recipe)
     if states is None:
         note = {"backbone": backbone.name, "device": reading.device}
         states = keep(folder, recipe, _flat(backbone, texts, cut, reading, starts, progress), note)
-    return TokenStates(states, starts.astype(np.int64), recipe.key)
+    return TokenStates(states, starts, recipe.key)
 
 
 def _flat(

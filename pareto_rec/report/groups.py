@@ -1,0 +1,204 @@
+"""The front for people with short and long histories apart, from what the run measured per user."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pareto_rec.errors import BadRequestError
+from pareto_rec.reading.view import Axis, RunView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VALUES, PEOPLE = "per_user/front.parquet", "per_user/users.parquet"
+ORDER = ("none", "short", "medium", "long")
+COLD = "cold_"  # objectives on cold items begin with it
+
+
+@dataclass(frozen=True)
+class Group:
+    """People whose histories are about equally long.
+
+    Attributes:
+        name: ``none``, ``short``, ``medium`` or ``long``.
+        users: How many.
+        rows: Fewest and most rows of a history.
+        values: Objective -> mean at the point shown, and the lowest and highest mean of the marked
+            points; None where no user of the group has a value.
+    """
+
+    name: str
+    users: int
+    rows: tuple[int, int]
+    values: Mapping[str, tuple[float, float, float] | None]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What a run says of people and items that little is known of.
+
+    Attributes:
+        point: Id of the point shown, the best by the first objective.
+        axes: Searched objectives that have values per user, and those on cold items.
+        groups: From no history to long ones.
+        cold_items: Items without a training row; None where the run does not say.
+    """
+
+    point: str
+    axes: tuple[Axis, ...]
+    groups: tuple[Group, ...]
+    cold_items: int | None
+
+    @property
+    def measures_cold(self) -> bool:
+        """Whether any objective is on cold items."""
+        return any(axis.name.startswith(COLD) for axis in self.axes)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """As values that ``json`` writes."""
+        return [
+            {
+                "history": one.name,
+                "users": one.users,
+                "rows": list(one.rows),
+                "values": {name: list(found) for name, found in one.values.items() if found},
+            }
+            for one in self.groups
+        ]
+
+
+def groups(view: RunView) -> Groups | None:
+    """The groups of a run; None where it has no values per user, as while it goes on.
+
+    Raises:
+        BadRequestError: If a file is there and damaged.
+    """
+    paths = view.path / VALUES, view.path / PEOPLE
+    if view.front.empty or not all(path.is_file() for path in paths):
+        return None
+    cold = [axis for axis in view.reported if axis.name.startswith(COLD)]
+    people = _read(paths[1], ["user", "history", "history_length"]).set_index("user")
+    values = _read(paths[0], ["id", "user"])
+    axes = tuple(axis for axis in (*view.axes, *cold) if axis.name in values)
+    if not axes or not set(values["user"]) <= set(people.index):
+        return None
+    names = [axis.name for axis in axes]
+    values = values.assign(group=values["user"].map(people["history_length"]))
+    means = values.groupby(["group", "id"])[names].mean()
+    first = view.axes[0]
+    ordered = view.front.sort_values(first.name, ascending=not first.maximise)
+    point = str(ordered["id"].iloc[0])
+    marked = view.front.loc[view.front["selected"], "id"].astype(str).tolist() or [point]
+    found = [
+        _group(name, people, means.loc[[name]].droplevel(0), names, point, marked)
+        for name in sorted(set(means.index.get_level_values("group")), key=_place)
+    ]
+    items = (view.info.get("cold_start") or {}).get("items")
+    return Groups(point, axes, tuple(found), None if items is None else int(items))
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Short histories first; groups that the data set made itself come last."""
+    return ORDER.index(name) if name in ORDER else len(ORDER), name
+
+
+def _group(
+    name: str,
+    people: pd.DataFrame,
+    means: pd.DataFrame,
+    names: list[str],
+    point: str,
+    marked: list[str],
+) -> Group:
+    own = people.loc[people["history_length"] == name, "history"]
+    there = means.reindex([point, *marked])[names]
+    values: dict[str, tuple[float, float, float] | None] = {}
+    for one in names:
+        column = there[one].to_numpy(dtype=np.float64)
+        known = column[np.isfinite(column)]
+        shown = np.isfinite(column[0])
+        values[one] = (float(column[0]), float(known.min()), float(known.max())) if shown else None
+    return Group(name, len(own), (int(own.min()), int(own.max())), values)
+
+
+def _read(path: Path, needed: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+        lacking = [name for name in needed if name not in frame]
+        if lacking:
+            raise ValueError(f"no column {lacking[0]}")
+    except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
+        reason = " ".join(str(error).split())
+        raise BadRequestError(f"{path} is damaged ({reason}); run the search again") from None
+    return frame
+
+
+def sentences(found: Groups) -> list[str]:
+    """One line for each group, and one on cold items, plain text."""
+    lines = [
+        f"{_people(one)}: "
+        + ", ".join(f"{axis.name} {_cell(one.values[axis.name])}" for axis in found.axes)
+        for one in found.groups
+    ]
+    return [*lines, *_on_cold_items(found)]
+
+
+def groups_part(view: RunView) -> str:
+    """The section of the page; nothing where the run has no values per user."""
+    found = groups(view)
+    if found is None:
+        return ""
+    heads = "".join(f'<th scope="col">{html.escape(axis.label)}</th>' for axis in found.axes)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(_people(one))}</th>'
+        + "".join(f"<td>{_cell(one.values[axis.name])}</td>" for axis in found.axes)
+        + "</tr>"
+        for one in found.groups
+    )
+    notes = " ".join([_what(found), *_on_cold_items(found)])
+    return (
+        '<section aria-labelledby="groups-title">'
+        '<h2 id="groups-title">For people of whom little is known</h2>'
+        f'<p class="hint" id="groups-note">{html.escape(notes)}</p>'
+        '<div class="scroll" tabindex="0" role="region" aria-labelledby="groups-title">'
+        '<table id="groups" class="grid"><thead><tr><th scope="col">History</th>'
+        f"{heads}</tr></thead><tbody>{body}</tbody></table></div></section>"
+    )
+
+
+def _what(found: Groups) -> str:
+    return (
+        f"Means over the people of each group at point {found.point}, the best by the first "
+        "objective; in brackets the lowest and highest of the marked points. Validation data."
+    )
+
+
+def _people(one: Group) -> str:
+    if one.name == "none":
+        return f"none ({one.users:,} users)"
+    low, high = one.rows
+    return f"{one.name}: {low:,}\N{EN DASH}{high:,} rows ({one.users:,} users)"
+
+
+def _cell(values: tuple[float, float, float] | None) -> str:
+    if values is None:
+        return "\N{EN DASH}"
+    mean, low, high = (f"{value:.4g}" for value in values)
+    return f"{mean} [{low}, {high}]"
+
+
+def _on_cold_items(found: Groups) -> list[str]:
+    if not found.cold_items:
+        return [] if found.cold_items is None else ["Every item has a training row."]
+    text = f"{found.cold_items:,} items are cold: they have no training row"
+    if found.measures_cold:
+        return [f"{text}; accuracy among them has a column of its own."]
+    return [f"{text}; report cold_ndcg to measure accuracy among them."]
