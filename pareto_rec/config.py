@@ -8,6 +8,7 @@ import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -173,6 +174,20 @@ class ObjectiveConfig(_Section):
     at_most: float | None = None
 
 
+class FidelityConfig(_Section):
+    """Successive halving inside a generation: fits that fall behind stop early, and are pruned."""
+
+    rungs: Annotated[list[int], Field(min_length=1)] = [25]  # steps after which fits are compared
+    keep: float = Field(0.5, gt=0, le=1)  # share of the compared fits that go on at least
+    margin: float = Field(0.0, ge=0, lt=1)  # worth that another may lack of the last of these
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        if self.rungs[0] < 1 or sorted(set(self.rungs)) != self.rungs:
+            raise ValueError("rungs must be ascending numbers of steps")
+        return self
+
+
 class SearchConfig(_Section):
     """Algorithm and budget."""
 
@@ -183,6 +198,7 @@ class SearchConfig(_Section):
     sweep: int = Field(24, ge=1)
     start: Literal["lhs", "random"] = "lhs"
     corners: bool = True
+    fidelity: FidelityConfig | None = None  # none: every fit is trained to its end
     timeout_s: float | None = Field(None, gt=0)  # seconds for a pack; none: as long as it takes
     retries: int = Field(2, ge=0)  # tries of a pack after the first, where a worker dies over it
 
@@ -379,4 +395,6 @@ def _known_keys(place: Sequence[int | str]) -> list[str]:
             found = found.model_fields[str(part)].annotation
         else:  # an entry of a list or of a table of sections
             found = get_args(found)[-1]
+        if isinstance(found, UnionType):  # a section that may be left out
+            found = get_args(found)[0]
     return list(found.model_fields)

@@ -27,7 +27,7 @@ from pareto_rec.evaluate.costs import COSTS, Encoders
 from pareto_rec.evaluate.evaluator import Evaluator, Measures, resolve_device
 from pareto_rec.evaluate.supplies import needs_of, predicted_signals
 from pareto_rec.experts import EXPERTS, expert_scores, scores_on_demand, stand_ins
-from pareto_rec.limits import check_variables
+from pareto_rec.limits import check_rungs, check_variables
 from pareto_rec.objectives import GroupObjective, parse
 from pareto_rec.objectives.outcome import OF_ITEMS
 from pareto_rec.references import read_references
@@ -112,6 +112,7 @@ def plan(config: Config) -> Plan:
         if name not in EXPERTS:
             raise unknown("expert in baselines", name, EXPERTS)
     check_variables(config.fixed, config.serving, space)
+    check_rungs(config.fixed, space, search.fidelity.rungs if search.fidelity else ())
     return Plan(config, space, measures, goals, settings)
 
 

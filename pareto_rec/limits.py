@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice, product
 from types import MappingProxyType
@@ -287,3 +287,32 @@ def _all(variable: Integer | Choice) -> Iterable[Any]:
     if isinstance(variable, Choice):
         return variable.options
     return range(variable.low, variable.high + 1)
+
+
+def check_rungs(fixed: Mapping[str, Any], space: SearchSpace, rungs: Sequence[int]) -> None:
+    """Refuse rungs at which some fit could not be stopped.
+
+    Args:
+        fixed: Training variables that are not searched.
+        space: The decision variables.
+        rungs: Steps after which fits are compared, ascending.
+
+    Raises:
+        BadRequestError: If a rung is no look at validation, or lies not below the last step.
+    """
+    plain = TrainSpec()
+    for name in ("steps", "check_every"):
+        if rungs and name in space.train:
+            raise BadRequestError(f"search.fidelity: {name} cannot be searched beside it; fix it")
+    every = fixed.get("check_every", plain.check_every)
+    steps = fixed.get("steps", plain.steps)
+    for rung in rungs:
+        if rung % every:
+            raise BadRequestError(
+                f"search.fidelity.rungs: {rung} is no multiple of fixed.check_every = {every}, "
+                "after which fits are looked at"
+            )
+        if rung >= steps:
+            raise BadRequestError(
+                f"search.fidelity.rungs: {rung} is not below fixed.steps = {steps}"
+            )

@@ -24,7 +24,7 @@ class _Line:
         self.population = config.search.offspring or config.search.population
         self.began = self.search_began = time.monotonic()
         self.stage, self.detail = "starting", ""
-        self.fits = self.records = self.failed = self.retried = 0
+        self.fits = self.records = self.failed = self.pruned = self.retried = self.steps = 0
         self.known = 0  # fits that were there before the search
         self.last: Progress | None = None
 
@@ -44,7 +44,9 @@ class _Line:
         spent = time.monotonic() - self.began
         parts = [
             f"[{spent:4.0f} s] generation {generation}/{self.generations}",
-            f"{self.fits} fits, {self.records:,} records, {self.failed} failed"
+            f"{self.fits} fits, {self.steps:,} steps, {self.records:,} records, "
+            f"{self.failed} failed"
+            + (f", {self.pruned:,} pruned" if self.pruned else "")
             + (f", {self.retried} tried again" if self.retried else ""),
         ]
         if self.last is not None:
@@ -65,10 +67,13 @@ class _Line:
     def set_encoded(self, done: int, total: int, per_second: float) -> None:
         self.detail = f"{done:,}/{total:,}, {per_second:.0f} texts a second"
 
-    def set_counts(self, fits: int, records: int, failed: int, retried: int) -> None:
+    def set_counts(
+        self, fits: int, records: int, failed: int, pruned: int, retried: int, steps: int
+    ) -> None:
         if self.stage != "searching":
             self.known = fits
-        self.fits, self.records, self.failed, self.retried = fits, records, failed, retried
+        self.fits, self.records, self.failed, self.pruned = fits, records, failed, pruned
+        self.retried, self.steps = retried, steps
 
     def set_generation(self, progress: Progress) -> None:
         self.last = progress

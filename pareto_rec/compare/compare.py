@@ -83,6 +83,7 @@ def _row(
         "fits": counts.get("fits"),
         "records": len(run.view.records),
         "failed": counts.get("failed"),
+        "steps": counts.get("steps"),
         "front": len(run.view.front),
         "igd_plus": indicators.igd_plus(run.front, target, maximise=run.view.maximise),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -280,21 +280,22 @@ class Evaluator:
         values = {**self.serving_fixed, **named_values(self.space.serve, values)}
         return construct("serving variable", Serving, values)
 
-    def evaluate(self, pack: Sequence[Trial]) -> list[Record]:
-        """Records of every candidate of a pack, in the order of the pack."""
+    def evaluate(
+        self, pack: Sequence[Trial], trained: Callable[[], list[Fit]] | None = None
+    ) -> list[Record]:
+        """Records of every candidate of a pack, in the order of the pack.
+
+        Args:
+            pack: Trials of equal shape.
+            trained: Trains the fits of the pack, where it is not done in one go.
+        """
         if not self.trains:
             return [r for trial in pack for r in self.records(trial, EXPERTS_ALONE, None, None)]
         specs = [self.spec(trial) for trial in pack]
         ids = [self.store.id(spec, self.seed) for spec in specs]
         fits = [self.store.get(one) for one in ids]
         if None in fits:  # all anew: a fit may depend on its company in the last digit
-            new = fit(
-                specs,
-                [self.seed] * len(pack),
-                self.data,
-                self.monitor(),
-                pack_size=self.train_settings.pack_size,
-            )
+            new = trained() if trained else self._train(specs)
             # what was there goes first: once none is lacking, all are of this training
             for index in sorted(range(len(pack)), key=lambda index: fits[index] is None):
                 self.store.put(ids[index], new[index])
@@ -303,6 +304,16 @@ class Evaluator:
         for trial, fit_id, one in zip(pack, ids, fits, strict=True):
             records += self.records(trial, fit_id, one, one.reason if one else "no fit")
         return records
+
+    def _train(self, specs: Sequence[TrainSpec]) -> list[Fit]:
+        """Fits of one pack, trained in one go."""
+        seeds, size = [self.seed] * len(specs), self.train_settings.pack_size
+        return fit(specs, seeds, self.data, self.monitor(), pack_size=size)
+
+    def searched(self, one: Fit, settings: Sequence[Serving]) -> list[list[float]]:
+        """Values ``[settings][searched objectives]`` of a fit, natural units; may be NaN."""
+        outcomes = self._outcomes(self.with_fit(one), settings, one.seconds, one)
+        return [[goal.value(made) for goal in self.measures.searched] for made in outcomes]
 
     def monitor(self) -> Monitor:
         """NDCG@10 of relevance scores, what early stopping watches."""
@@ -346,6 +357,7 @@ class Evaluator:
                 timing={
                     "train_seconds": one.seconds if one else 0.0,
                     "serve_seconds": result.seconds,
+                    "train_steps": one.steps if one else 0,
                 },
             )
             for index, (candidate, result) in enumerate(zip(trial.candidates, results, strict=True))
@@ -418,6 +430,7 @@ class Evaluator:
         return Measured(found, None, 0.0)
 
 
-def failed(evaluator: Evaluator, trial: Trial, reason: str) -> list[Record]:
-    """Failed records of every candidate of a trial."""
-    return evaluator.records(trial, evaluator.fit_id(trial), None, reason)
+def failed(evaluator: Evaluator, trial: Trial, reason: str, steps: int = 0) -> list[Record]:
+    """Failed records of every candidate of a trial, after so many training steps."""
+    records = evaluator.records(trial, evaluator.fit_id(trial), None, reason)
+    return [replace(one, timing={**one.timing, "train_steps": steps}) for one in records]

@@ -29,8 +29,12 @@ def failures_part(view: RunView) -> str:
     if not found:
         return f"<p>None of the {len(view.records):,} records failed.</p>"
     total = sum(count for _, count in found)
+    stopped = sum(count for reason, count in found if reason.startswith("pruned"))
+    said = f"{total:,} of {len(view.records):,} records are not usable."
+    if stopped:
+        said += f" {stopped:,} of them are no failures: their fits were stopped early."
     rows = rows_of((reason, f"{count:,}") for reason, count in found)
-    return f"<p>{total:,} of {len(view.records):,} records are not usable.</p><table>{rows}</table>"
+    return f"<p>{said}</p><table>{rows}</table>"
 
 
 def controls_part(view: RunView) -> str:

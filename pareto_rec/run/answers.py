@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pareto_rec.records.record import Record
+from pareto_rec.run.fidelity import Halving
 from pareto_rec.run.journal import Journal
 from pareto_rec.run.replay import Replay
-from pareto_rec.search import Failure, Result, Trial
+from pareto_rec.search import Failure, Pruned, Result, Trial
 from pareto_rec.train.fitstore import EXPERTS_ALONE
 from pareto_rec.workers.evaluation import Workers
 from pareto_rec.workers.packs import Pack, packs_of
@@ -31,6 +32,7 @@ class Answers:
         journal: Journal,
         pack_size: int,
         told: Callable[[], None],
+        halving: Halving | None = None,
     ) -> None:
         """Take the parts.
 
@@ -40,9 +42,10 @@ class Answers:
             journal: Writes down new records.
             pack_size: Most trials of a pack.
             told: Called after records have been written down.
+            halving: Stops some fits of a generation early; None trains all to the end.
         """
         self._replay, self._pool, self._journal = replay, pool, journal
-        self._pack_size, self._told = pack_size, told
+        self._pack_size, self._told, self._halving = pack_size, told, halving
         self._retried = journal.retried
         self._packs: dict[str, Pack] = {}  # by fit, of those that were only replayed
         self.replayed = False
@@ -52,21 +55,35 @@ class Answers:
         """Candidate ids and results, in any order."""
         evaluator = self._pool.evaluator
         stored = self._replay.answer(trials, evaluator.fit_id, evaluator.seed)
+        asked = [candidate.id for trial in trials for candidate in trial.candidates]
+        self.replayed = all(one in stored for one in asked)
+        packs: Sequence[Pack] = packs_of(trials, evaluator, self._pack_size)
+        yield from _results(stored.values())
+        if self._halving is not None:
+            for records, left in self._halving.through(packs, stored):
+                yield from self._taken(records, stored)
+                packs = left
         lacking = []
-        for pack in packs_of(trials, evaluator, self._pack_size):
+        for pack in packs:
             if all(candidate.id in stored for trial in pack for candidate in trial.candidates):
                 self._packs.update((evaluator.fit_id(trial), pack) for trial in pack)
             else:
                 lacking.append(pack)
-        self.replayed = not lacking
-        yield from _results(stored.values())
         for records in self._pool.evaluate(lacking):
-            new = [record for record in records if record.id not in stored]
-            self._compare([record for record in records if record.id in stored], stored)
-            self._journal.retried = self._retried + self._pool.retried
-            self._journal.add(new)
-            self._told()
-            yield from _results(new)
+            yield from self._taken(records, stored)
+        if self._halving is not None:
+            self._halving.forget()
+
+    def _taken(
+        self, records: Sequence[Record], stored: dict[str, Record]
+    ) -> Iterator[tuple[str, Result]]:
+        """Write down what is new of some records, and hand it on."""
+        new = [record for record in records if record.id not in stored]
+        self._compare([record for record in records if record.id in stored], stored)
+        self._journal.retried = self._retried + self._pool.retried
+        self._journal.add(new)
+        self._told()
+        yield from _results(new)
 
     def _compare(self, again: Iterable[Record], stored: dict[str, Record]) -> None:
         for record in again:
@@ -89,5 +106,8 @@ class Answers:
 
 def _results(records: Iterable[Record]) -> Iterator[tuple[str, Result]]:
     for record in records:
-        good = record.status == "ok"
-        yield record.id, record.objectives if good else Failure(record.reason or record.status)
+        if record.status == "ok":
+            yield record.id, record.objectives
+        else:
+            kind = Pruned if record.status == "pruned" else Failure
+            yield record.id, kind(record.reason or record.status)

@@ -25,6 +25,8 @@ class Journal:
         fits: Ids of the fits that have records.
         records: Records in the order in which they arrived.
         failed: How many of them failed.
+        pruned: How many of them belong to fits that were stopped early.
+        steps: Fit id -> training steps that it took, whoever trained it.
         retried: Packs that were tried again.
         seconds: What took how long, in this session.
     """
@@ -48,7 +50,8 @@ class Journal:
         self._memory = PeakMemory()
         self.records: list[Record] = []
         self.fits: set[str] = set()
-        self.failed = 0
+        self.failed = self.pruned = 0
+        self.steps: dict[str, int] = {}
         self.retried = int(info.get("counts", {}).get("retried", 0))
         self.seconds: dict[str, float] = {}
         self._take(run.stored.records)
@@ -64,7 +67,11 @@ class Journal:
     def _take(self, records: Sequence[Record]) -> None:
         self.records += records
         self.fits.update(record.fit for record in records)
-        self.failed += sum(record.status != "ok" for record in records)
+        self.failed += sum(record.status == "failed" for record in records)
+        self.pruned += sum(record.status == "pruned" for record in records)
+        for record in records:
+            steps = int(record.timing.get("train_steps", 0))
+            self.steps[record.fit] = max(steps, self.steps.get(record.fit, 0))
 
     def set_baselines(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take the baselines' sweeps."""
@@ -131,6 +138,8 @@ class Journal:
                 "fits": len(self.fits),
                 "records": len(self.records),
                 "failed": self.failed,
+                "pruned": self.pruned,
+                "steps": sum(self.steps.values()),
                 "retried": self.retried,
             },
             "history": [asdict(progress) for progress in self._history],

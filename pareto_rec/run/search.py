@@ -34,6 +34,7 @@ from pareto_rec.records.rundir import CONFIG, RunDirectory
 from pareto_rec.records.store import RECORDS
 from pareto_rec.run import lists, per_user
 from pareto_rec.run.answers import Answers
+from pareto_rec.run.fidelity import Fidelity, Halving
 from pareto_rec.run.journal import Journal, first_info
 from pareto_rec.run.replay import Replay
 from pareto_rec.run.resume import earlier_info, is_begun, merged_info
@@ -49,7 +50,8 @@ class Watch:
     Attributes:
         encoded: Told texts done, texts in all, texts per second.
         stage: Told in a few words what is done now.
-        evaluated: Told fits, records, failed records and packs tried again so far.
+        evaluated: Told fits, records, failed and pruned records, packs tried again and training
+            steps so far.
         generation: Told when a generation has ended.
         replayed: Told instead when it came out of the store alone.
         note: Told what somebody should know, in one line.
@@ -57,7 +59,7 @@ class Watch:
 
     encoded: EncodeProgress | None = None
     stage: Callable[[str], None] = lambda _: None
-    evaluated: Callable[[int, int, int, int], None] = lambda *_: None
+    evaluated: Callable[[int, int, int, int, int, int], None] = lambda *_: None
     generation: Callable[[Progress], None] = lambda _: None
     replayed: Callable[[Progress], None] = lambda _: None
     note: Callable[[str], None] = lambda _: None
@@ -120,7 +122,7 @@ def search_experiment(
             info = merged_info(out, before, ready.info, run.stored.torn)
             journal = Journal(run, made, ready.evaluator.store, info, began)
             journal.seconds["encoding"] = ready.encoding_seconds
-            answers = _answers(config, pool, journal, run, watch)
+            answers = _answers(made, pool, journal, run, watch)
             with journal.closing():
                 run.write_text(CONFIG, tomli_w.dumps(config.model_dump(exclude_none=True)))
                 if not before:
@@ -155,15 +157,16 @@ def _earlier(
 
 
 def _answers(
-    config: Config, pool: Workers, journal: Journal, run: RunDirectory, watch: Watch
+    made: Plan, pool: Workers, journal: Journal, run: RunDirectory, watch: Watch
 ) -> Answers:
     """What answers the search, the stored records first."""
     stored, name = run.stored, run.path / RECORDS
+    config, goals = made.config, made.goals
     replay = Replay(stored.records, name)
 
     def told() -> None:
-        counts = len(journal.fits), len(journal.records), journal.failed, journal.retried
-        watch.evaluated(*counts)
+        counts = len(journal.fits), len(journal.records), journal.failed, journal.pruned
+        watch.evaluated(*counts, journal.retried, sum(journal.steps.values()))
 
     if stored.torn:
         watch.note(
@@ -174,7 +177,11 @@ def _answers(
         told()
         watch.note(f"going on after {len(stored.records):,} records of {run.path}")
 
-    return Answers(replay, pool, journal, config.train.pack_size, told)
+    asked, halving = config.search.fidelity, None
+    if asked is not None:
+        fidelity = Fidelity(tuple(asked.rungs), asked.keep, asked.margin, goals)
+        halving = Halving(fidelity, pool)
+    return Answers(replay, pool, journal, config.train.pack_size, told, halving)
 
 
 def _prepare(made: Plan, cache: Path, watch: Watch) -> _Ready:

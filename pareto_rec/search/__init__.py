@@ -2,13 +2,23 @@
 
 from pareto_rec.search.algorithms import ALGORITHMS
 from pareto_rec.search.searcher import Searcher, run_search
-from pareto_rec.search.values import Failure, Goal, Progress, Result, Scored, Settings, Trial
+from pareto_rec.search.values import (
+    Failure,
+    Goal,
+    Progress,
+    Pruned,
+    Result,
+    Scored,
+    Settings,
+    Trial,
+)
 
 __all__ = [
     "ALGORITHMS",
     "Failure",
     "Goal",
     "Progress",
+    "Pruned",
     "Result",
     "Scored",
     "Searcher",

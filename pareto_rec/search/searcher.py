@@ -19,7 +19,16 @@ from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.search import sweep
 from pareto_rec.search.algorithms import ALGORITHMS, Bools, Fresh, Task
 from pareto_rec.search.rules import choose_parents, constraints, violation
-from pareto_rec.search.values import Failure, Goal, Progress, Result, Scored, Settings, Trial
+from pareto_rec.search.values import (
+    Failure,
+    Goal,
+    Progress,
+    Pruned,
+    Result,
+    Scored,
+    Settings,
+    Trial,
+)
 from pareto_rec.seeds import child_seed, generator
 from pareto_rec.space import Candidate, SearchSpace
 from pareto_rec.variables import Floats
@@ -82,7 +91,7 @@ class Searcher:
         self._pending: list[Trial] = []
         self._front: list[Candidate] = []
         self._front_values: Floats = np.zeros((0, len(goals)))
-        self._succeeded = self._failed = 0
+        self._succeeded = self._failed = self._pruned = 0
         self._history: list[Progress] = []
 
     @property
@@ -144,16 +153,19 @@ class Searcher:
             raise ValueError("the results told must be those of the candidates asked for")
         values: dict[str, Floats] = {}
         reasons: Counter[str] = Counter()
+        pruned = 0
         for key, candidate in pending.items():
             result = results[key]
-            if isinstance(result, Failure):
+            if isinstance(result, Pruned):
+                pruned += 1
+            elif isinstance(result, Failure):
                 reasons[result.reason] += 1
             else:
                 values[key] = self._values(candidate, result)
         if not values and not self._succeeded:
-            reason, count = reasons.most_common(1)[0]
+            reason, count = next(iter(reasons.most_common(1)), ("stopped early", pruned))
             raise RunFailedError(
-                f"all {len(pending)} evaluations of the first generation failed, "
+                f"all {len(pending) - pruned} evaluations of the first generation failed, "
                 f"{count} of them with: {reason}"
             )
         parents = [pair for trial in self._pending for pair in self._parents(trial, values)]
@@ -162,7 +174,7 @@ class Searcher:
             cubes = np.stack([self._cubes[candidate.id] for candidate, _ in parents])
             minimised = np.where(self._maximise, -told, told)
             self._algorithm.tell(cubes, minimised, constraints(told, self._goals))
-        return self._advance(values, sum(reasons.values()))
+        return self._advance(values, sum(reasons.values()), pruned)
 
     def _own_cubes(self) -> list[Floats]:
         """The search's own points of a generation, at most `offspring` and none asked before."""
@@ -278,7 +290,7 @@ class Searcher:
             raise ValueError(f"candidate {candidate.id}: tell a Failure instead of {row}")
         return row
 
-    def _advance(self, values: Mapping[str, Floats], failed: int) -> Progress:
+    def _advance(self, values: Mapping[str, Floats], failed: int, pruned: int) -> Progress:
         """Fold the generation into the front and the history, and forget what is not on it."""
         new = [c for trial in self._pending for c in trial.candidates if c.id in values]
         table = np.array([values[c.id] for c in new]).reshape(len(new), len(self._goals))
@@ -292,6 +304,7 @@ class Searcher:
         self._pending = []
         self._succeeded += len(new)
         self._failed += failed
+        self._pruned += pruned
         volume = front.hypervolume(
             self._front_values, reference=self._reference, maximise=self._maximise
         )
@@ -299,10 +312,11 @@ class Searcher:
             Progress(
                 generation=self.generation,
                 fits=len(self._trained),
-                evaluated=self._succeeded + self._failed,
+                evaluated=self._succeeded + self._failed + self._pruned,
                 failed=self._failed,
                 front=len(self._front),
                 hypervolume=volume,
+                pruned=self._pruned,
             )
         )
         return self._history[-1]

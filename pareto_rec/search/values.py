@@ -43,9 +43,14 @@ class Goal:
 
 @dataclass(frozen=True)
 class Failure:
-    """In place of objective values: the evaluation failed or was pruned."""
+    """In place of objective values: the evaluation failed."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Pruned(Failure):
+    """In place of objective values: the fit was stopped early, and is worth nothing known."""
 
 
 Result = Mapping[str, float] | Failure
@@ -145,3 +150,4 @@ class Progress:
     failed: int
     front: int
     hypervolume: float
+    pruned: int = 0

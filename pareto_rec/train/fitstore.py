@@ -10,10 +10,12 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from pareto_rec.models.base import Shape
 from pareto_rec.provenance import source_hash
@@ -54,12 +56,8 @@ class FitStore:
 
     def get(self, fit_id: str) -> Fit | None:
         """The stored fit; None where there is none or the file is damaged."""
-        try:
-            with safe_open(self.path(fit_id), framework="pt") as stored:
-                params = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
-                return _from_metadata(stored.metadata() or {}, params)
-        except (FileNotFoundError, SafetensorError, _DamagedError):
-            return None
+        found = read_tensors(self.path(fit_id))
+        return None if found is None else fit_of(*found)
 
     def copy(self, fit_id: str, folder: Path) -> None:
         """Copy a stored fit into a run's folder."""
@@ -70,34 +68,10 @@ class FitStore:
         """Store a fit in one step; failed ones are not stored."""
         if fit.reason is not None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".part")
-        os.close(handle)
-        content = {
-            "spec": asdict(fit.spec),
-            "shape": asdict(fit.shape),
-            "curve": fit.curve,
-            "best_step": fit.best_step,
-            "seconds": fit.seconds,
-        }
-        try:
-            tensors = {
-                name: value.detach().cpu().contiguous()
-                for name, value in (*fit.params.items(), *_prefixed(fit.difference))
-            }
-            text = json.dumps(content)
-            save_file(tensors, temporary, {"fit": f"{_checksum(text, tensors)} {text}"})
-            os.replace(temporary, self.path(fit_id))
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_tensors(self.path(fit_id), *parts_of(fit))
 
 
-class _DamagedError(Exception):
-    """What is stored is not what was stored."""
-
-
-def _checksum(text: str, params: Mapping[str, torch.Tensor]) -> str:
+def _checksum(text: str, params: Mapping[str, Tensor]) -> str:
     """SHA-256 over the description and every parameter; safetensors itself has none."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(params):
@@ -106,26 +80,60 @@ def _checksum(text: str, params: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _from_metadata(metadata: Mapping[str, str], params: Mapping[str, torch.Tensor]) -> Fit:
-    checksum, _, text = metadata.get("fit", "").partition(" ")
-    if _checksum(text, params) != checksum:
-        raise _DamagedError
-    content = json.loads(text)
-    curve = tuple((int(step), float(value)) for step, value in content["curve"])
+def write_tensors(path: Path, content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors and a description of them in one step, with a checksum over both.
+
+    Raises:
+        OSError, SafetensorError: If that is not possible; the file is as it was before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    os.close(handle)
+    try:
+        placed = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        text = json.dumps(content)
+        save_file(placed, temporary, {"fit": f"{_checksum(text, placed)} {text}"})
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """What :func:`write_tensors` wrote; None where there is none or the file is damaged."""
+    try:
+        with safe_open(path, framework="pt") as stored:
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
+            checksum, _, text = (stored.metadata() or {}).get("fit", "").partition(" ")
+    except (FileNotFoundError, SafetensorError):
+        return None
+    return (json.loads(text), tensors) if _checksum(text, tensors) == checksum else None
+
+
+def parts_of(fit: Fit) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The description and the tensors of a fit."""
+    content = {
+        "spec": asdict(fit.spec),
+        "shape": asdict(fit.shape),
+        "curve": fit.curve,
+        "best_step": fit.best_step,
+        "seconds": fit.seconds,
+    }
+    return content, {**fit.params, **{_DIFFERENCE + n: x for n, x in fit.difference.items()}}
+
+
+def fit_of(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Fit:
+    """The fit that :func:`parts_of` took apart."""
     return Fit(
         TrainSpec(**content["spec"]),
         Shape(**content["shape"]),
-        {name: value for name, value in params.items() if not name.startswith(_DIFFERENCE)},
-        curve,
+        {name: value for name, value in tensors.items() if not name.startswith(_DIFFERENCE)},
+        tuple((int(step), float(value)) for step, value in content["curve"]),
         content["best_step"],
         content["seconds"],
         difference={
             name.removeprefix(_DIFFERENCE): value
-            for name, value in params.items()
+            for name, value in tensors.items()
             if name.startswith(_DIFFERENCE)
         },
     )
-
-
-def _prefixed(difference: Mapping[str, torch.Tensor]) -> list[tuple[str, torch.Tensor]]:
-    return [(_DIFFERENCE + name, value) for name, value in difference.items()]

@@ -137,6 +137,28 @@ class Fit:
     reason: str | None = None
     difference: Mapping[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def steps(self) -> int:
+        """Training steps up to its last look; one that failed may have made some more."""
+        return self.curve[-1][0] if self.curve else 0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a fit stands that has not been trained to its end.
+
+    Attributes:
+        fit: What it would be if it ended here.
+        step: Steps that it has made.
+        running: Whether it would be trained on; False where its looks have long brought nothing.
+        state: Everything that training goes on from, by name.
+    """
+
+    fit: Fit
+    step: int
+    running: bool
+    state: Mapping[str, Tensor]
+
 
 def check_losses(spec: TrainSpec, data: TrainData) -> None:
     """Refuse a loss that asks for what the data does not have.
@@ -201,11 +223,59 @@ def fit(
     return [fits[index] for index in range(len(specs))]
 
 
+def advance(
+    specs: Sequence[TrainSpec],
+    seeds: Sequence[int],
+    data: TrainData,
+    monitor: Monitor,
+    *,
+    until: int,
+    standings: Sequence[Standing] = (),
+) -> list[Standing | Fit]:
+    """Train one pack up to a step, from the beginning or from where it stands.
+
+    A fit that goes through any number of these in unchanged company is bit for bit the fit that
+    :func:`fit` trains in one go.
+
+    Args:
+        specs: Training variables, one per candidate, all of one pack.
+        seeds: One seed per candidate.
+        data: What training reads.
+        monitor: Validation value of relevance scores, larger is better.
+        until: Steps to have made in the end: a multiple of ``check_every``, or all of them.
+        standings: Where the candidates stand, all after the same step; none to begin.
+
+    Returns:
+        Where each candidate stands now; its fit where it failed, or has made its last step.
+
+    Raises:
+        BadRequestError: If a loss asks for what the data does not have.
+    """
+    for spec in specs:
+        check_losses(spec, data)
+    pack = _Pack(specs, seeds, data)
+    if standings:
+        pack.go_on(standings)
+    fits = pack.run(monitor, until)
+    if until >= specs[0].steps:
+        return list(fits)
+    return [one if one.reason else pack.standing(i, one) for i, one in enumerate(fits)]
+
+
 def _stack(parts: Sequence[Mapping[str, Tensor]], device: torch.device) -> dict[str, Tensor]:
     return {
         name: torch.stack([part[name] for part in parts]).to(device).requires_grad_()
         for name in parts[0]
     }
+
+
+def _under(part: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{part}/{name}": value for name, value in state.items()}
+
+
+def _below(part: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    begin = f"{part}/"
+    return {name[len(begin) :]: x for name, x in state.items() if name.startswith(begin)}
 
 
 class _Pack:
@@ -268,6 +338,8 @@ class _Pack:
         self.curves: list[list[tuple[int, float]]] = [[] for _ in specs]
         self.reasons: list[str | None] = [None] * len(specs)
         self.running = [True] * len(specs)
+        self.step = 0
+        self.spent = [0.0] * len(specs)  # seconds before this pack was put together
 
     def _samples(self, n_items: int) -> bool:
         """Whether steps run on the items that they touch: where that is less than half of them."""
@@ -295,20 +367,62 @@ class _Pack:
     def _column(self, values: Sequence[float] | Sequence[list[float]]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self.data.device)
 
-    def run(self, monitor: Monitor) -> list[Fit]:
-        """Train until the last step or until every candidate has stopped."""
+    def run(self, monitor: Monitor, until: int | None = None) -> list[Fit]:
+        """Train until the last step, a given one, or until every candidate has stopped."""
         began = time.perf_counter()
         common = self.common
-        for first in range(0, common.steps, common.check_every):
+        end = common.steps if until is None else min(until, common.steps)
+        while self.step < end and any(self.running):
+            first = self.step
             batches = self._draw(first)
             count = min(common.check_every, common.steps - first)
             for offset in range(count):
                 self._step(first + offset, {name: x[:, offset] for name, x in batches.items()})
-            self._look(first + count, monitor)
-            if not any(self.running):
-                break
+            self.step = first + count
+            self._look(self.step, monitor)
         share = (time.perf_counter() - began) / len(self.specs)
-        return [self._result(index, share) for index in range(len(self.specs))]
+        return [self._result(index, self.spent[index] + share) for index in range(len(self.specs))]
+
+    def standing(self, index: int, fit: Fit) -> Standing:
+        """Where a candidate stands after a look."""
+        assert self.scale is not None
+        state = {f"params/{name}": p.detach()[index].clone() for name, p in self.params.items()}
+        state |= _under("optimiser", self.optimiser.state(index))
+        state |= _under("way", {k: torch.from_numpy(v) for k, v in self.ways_of(index).items()})
+        state["scale"] = self.scale[index].clone()
+        state["noise"] = self.dropout.noise.generators[index].get_state()
+        if self.touched is not None:
+            state |= _under("touched", self.touched.state(index))
+        if self.live is not None:
+            state |= _under("live", self.live.state(index))
+        return Standing(fit, self.step, self.running[index], state)
+
+    def ways_of(self, index: int) -> Mapping[str, NDArray[np.float64]]:
+        """What a candidate's way to combine remembers."""
+        return {name: np.array(value) for name, value in self.descent.states[index].items()}
+
+    @torch.no_grad()
+    def go_on(self, standings: Sequence[Standing]) -> None:
+        """Take the candidates from where they stand; before the first step of this pack."""
+        states = [one.state for one in standings]
+        self.step = standings[0].step
+        for name, param in self.params.items():
+            param.copy_(torch.stack([state[f"params/{name}"] for state in states]))
+        self.optimiser.load(self.step, [_below("optimiser", state) for state in states])
+        self._set_scale(torch.stack([state["scale"] for state in states]).to(self.data.device))
+        if self.touched is not None:
+            self.touched.load(self.step, [_below("touched", state) for state in states])
+        if self.live is not None:
+            self.live.load([_below("live", state) for state in states])
+        for index, one in enumerate(standings):
+            found = _below("way", one.state)
+            self.descent.states[index] = {name: value.numpy() for name, value in found.items()}
+            self.dropout.noise.generators[index].set_state(one.state["noise"])
+            device = self.data.device
+            self.best[index] = {name: value.to(device) for name, value in one.fit.params.items()}
+            self.differences[index] = one.fit.difference
+            self.curves[index] = list(one.fit.curve)
+            self.running[index], self.spent[index] = one.running, one.fit.seconds
 
     def _draw(self, first: int) -> dict[str, Tensor]:
         """Examples of the steps until the next look, ``[P, T, ...]`` each."""
@@ -370,9 +484,8 @@ class _Pack:
             units = [loss.unit(n_items) for loss in self.losses]
             own = losses.detach().abs().clamp(min=1e-6)
             parts = [own[:, m] if u is None else own[:, m] * 0 + u for m, u in enumerate(units)]
-            self.scale = torch.stack(parts, dim=-1)
-            bounds = self._column([loss.lower_bound(n_items) for loss in self.losses])
-            self.ideal = (bounds / self.scale).cpu().double().numpy()
+            self._set_scale(torch.stack(parts, dim=-1))
+        assert self.scale is not None
         finite = self.descent.backward(step, losses / self.scale, self.ideal, learnt)
         for index in np.flatnonzero(~finite).tolist():
             if self.reasons[index] is None:
@@ -383,6 +496,12 @@ class _Pack:
             self.touched.end(schedule(step, self.common.steps))
         if self.live is not None:
             self.live.end(step, self.running)
+
+    def _set_scale(self, scale: Tensor) -> None:
+        """Units of the losses ``[P, M]``, and their smallest values in these."""
+        self.scale = scale
+        bounds = self._column([loss.lower_bound(self.shape.n_items) for loss in self.losses])
+        self.ideal = (bounds / scale).cpu().double().numpy()
 
     def _losses(self, part: Part) -> Tensor:
         """Unscaled losses ``[P, M]``."""

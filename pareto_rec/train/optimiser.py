@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -30,11 +30,13 @@ class StackedAdamW:
         self.params = params
         self.rate, self.decay = rate, decay
         self.count = 0
+        self.names: list[str] = []
         self.moved: list[Tensor] = []
 
-    def _start(self) -> None:
-        """Lay the parameters out, and their rates and decays beside them."""
-        self.moved = [p for p in self.params.values() if p.grad is not None]
+    def _start(self, names: Sequence[str]) -> None:
+        """Lay these parameters out, and their rates and decays beside them."""
+        self.names = list(names)
+        self.moved = [self.params[name] for name in self.names]
         sizes = [p[0].numel() for p in self.moved]
         self.flat = torch.cat([p.detach().reshape(-1) for p in self.moved])
         rates = [self.rate.repeat_interleave(size) for size in sizes]
@@ -45,15 +47,14 @@ class StackedAdamW:
         self.rates = torch.cat(rates)
         self.kept = self.rates * torch.cat(decays)
         self.first, self.second = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
-        parts = torch.split(self.flat, [p.numel() for p in self.moved])
-        for p, part in zip(self.moved, parts, strict=True):
-            p.data = part.view_as(p)
+        for p, part in zip(self.moved, self._parts(self.flat), strict=True):
+            p.data = part
 
     @torch.no_grad()
     def step(self, schedule: float) -> None:
         """One update; `schedule` multiplies every learning rate."""
         if not self.moved:
-            self._start()
+            self._start([name for name, p in self.params.items() if p.grad is not None])
         self.count += 1
         gradient = torch.cat([_taken(p) for p in self.moved])
         correct = float((1 - BETA2**self.count) ** 0.5 / (1 - BETA1**self.count))
@@ -64,6 +65,28 @@ class StackedAdamW:
         )
         self.flat.addcmul_(self.flat, self.kept, value=-schedule)
         self.flat.addcmul_(update, self.rates, value=-schedule * correct)
+
+    def state(self, index: int) -> dict[str, Tensor]:
+        """Moments of one candidate: ``first/NAME`` and ``second/NAME`` of each moved parameter."""
+        found = {}
+        for moment, flat in (("first", self.first), ("second", self.second)):
+            for name, part in zip(self.names, self._parts(flat), strict=True):
+                found[f"{moment}/{name}"] = part[index].clone()
+        return found
+
+    def load(self, count: int, states: Sequence[Mapping[str, Tensor]]) -> None:
+        """Go on after `count` steps with the moments of every candidate."""
+        moved = {name.partition("/")[2] for name in states[0]}
+        self._start([name for name in self.params if name in moved])
+        self.count = count
+        for moment, flat in (("first", self.first), ("second", self.second)):
+            for name, part in zip(self.names, self._parts(flat), strict=True):
+                part.copy_(torch.stack([state[f"{moment}/{name}"] for state in states]))
+
+    def _parts(self, flat: Tensor) -> list[Tensor]:
+        """Views of a vector, one per moved parameter in its shape."""
+        parts = torch.split(flat, [p.numel() for p in self.moved])
+        return [part.view_as(p) for p, part in zip(self.moved, parts, strict=True)]
 
 
 def _taken(p: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ with the same model and the same losses, and no pass over all items is made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,6 +115,21 @@ class TouchedRows:
             for target, content in ((first, mean), (second, square), (self.params[name], values)):
                 target.detach()[candidate, item] = content
 
+    def state(self, index: int) -> dict[str, Tensor]:
+        """Moments of one candidate: ``first/NAME`` and ``second/NAME`` of each parameter."""
+        return {
+            f"{moment}/{name}": values[index].clone()
+            for name, pair in self.moments.items()
+            for moment, values in zip(("first", "second"), pair, strict=True)
+        }
+
+    def load(self, count: int, states: Sequence[Mapping[str, Tensor]]) -> None:
+        """Go on after `count` steps with the moments of every candidate."""
+        self.count = count
+        for name, pair in self.moments.items():
+            for moment, values in zip(("first", "second"), pair, strict=True):
+                values.copy_(torch.stack([state[f"{moment}/{name}"] for state in states]))
+
 
 def _zeros(like: Tensor) -> Tensor:
     """Zeros of that shape; on a CPU no memory is taken until a row is touched."""
@@ -123,5 +138,5 @@ def _zeros(like: Tensor) -> Tensor:
 
 def _moved(ids: Tensor, rows: Tensor) -> Tensor:
     """Item indices ``[P, ...]`` as places in the sorted ``rows [P, capacity]``; -1 stays."""
-    places = torch.searchsorted(rows, ids.reshape(len(ids), -1)).view_as(ids)
+    places = torch.searchsorted(rows, ids.reshape(len(ids), -1).contiguous()).view_as(ids)
     return torch.where(ids < 0, -1, places)

@@ -113,13 +113,29 @@ class Workers:
 
     def evaluate(self, packs: Sequence[Pack]) -> Iterator[list[Record]]:
         """Records of packs or halves of them, as they finish; one record per candidate."""
-        queue = deque(Task(evaluate_pack, pack) for pack in packs)
+        for pack, found in self.settled(evaluate_pack, packs):
+            if isinstance(found, str):
+                yield [one for trial in pack for one in failed(self.evaluator, trial, found)]
+            else:
+                yield found
+
+    def settled(self, job: Job, packs: Sequence[Pack]) -> Iterator[tuple[Pack, list[Any] | str]]:
+        """Packs or halves of them with what a job finds of each trial, or why there is nothing.
+
+        Args:
+            job: Takes a pack, and gives a list or `Trouble`.
+            packs: What to work on.
+
+        Yields:
+            As they finish: the pack, and the list of the job or the reason.
+        """
+        queue = deque(Task(job, pack) for pack in packs)
         for task, found in self._pool.run(queue, self._config.search.timeout_s):
             again = self._again(task, found)
             queue.extendleft(reversed(again))
             self.retried += bool(again)
             if not again:
-                yield self._records(task, found)
+                yield task.argument, self._outcome(task, found)
 
     def _again(self, task: Task, found: object) -> list[Task]:
         """What is left to try after a result of a pack."""
@@ -132,13 +148,12 @@ class Workers:
             return [replace(task, argument=half) for half in halves(task.argument)]
         return []
 
-    def _records(self, task: Task, found: list[Record] | Lost | Trouble) -> list[Record]:
+    def _outcome(self, task: Task, found: list[Any] | Lost | Trouble) -> list[Any] | str:
         if isinstance(found, list):
             return found
-        reason = found.reason
         if task.tries and isinstance(found, Lost):
-            reason = f"{reason}, {task.tries + 1} times"
-        return [one for trial in task.argument for one in failed(self.evaluator, trial, reason)]
+            return f"{found.reason}, {task.tries + 1} times"
+        return found.reason
 
     def unordered(self, job: Job, arguments: Iterable[object]) -> Iterator[Any]:
         """Results of a job, one per argument, as they finish.

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
 
 from pareto_rec.errors import RunFailedError
 from pareto_rec.evaluate.evaluator import Evaluator
+from pareto_rec.evaluate.rungs import Climb, Partial, finish_climb, measure_rung
 from pareto_rec.paths import CACHE_VARIABLE
 from pareto_rec.records.record import Record
 from pareto_rec.search import Trial
 
 Pack = Sequence[Trial]
+Found = TypeVar("Found")
 
 _MEMORY = ("out of memory", "not enough memory", "can't allocate memory")  # as torch says it
 
@@ -45,8 +48,30 @@ def evaluate_pack(evaluator: Evaluator, pack: Pack, _: Path) -> list[Record] | T
     Raises:
         RunFailedError: If a fit cannot be stored, which is no fault of a candidate.
     """
+    return attempt(
+        lambda: (
+            finish_climb(evaluator, pack) if isinstance(pack, Climb) else evaluator.evaluate(pack)
+        )
+    )
+
+
+def measure_pack(evaluator: Evaluator, climb: Climb, _: Path) -> list[Partial] | Trouble:
+    """What the next rung shows of a pack, or why an exception left it without.
+
+    Raises:
+        RunFailedError: If a fit cannot be stored, which is no fault of a candidate.
+    """
+    return attempt(lambda: measure_rung(evaluator, climb))
+
+
+def attempt(work: Callable[[], list[Found]]) -> list[Found] | Trouble:
+    """What some work on a pack gives, or why an exception left it without.
+
+    Raises:
+        RunFailedError: If a fit cannot be stored, which is no fault of a candidate.
+    """
     try:
-        return evaluator.evaluate(pack)
+        return work()
     except (OSError, SafetensorError) as error:
         raise RunFailedError(
             f"a fit cannot be stored: {error}; free some space, or set {CACHE_VARIABLE} to a "

@@ -15,16 +15,18 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
-from running_search import KILLS, Start, group, wait_for, warmed
+from running_search import KILLS, Running, Start, group, wait_for, warmed
 from tiny_experiment import environment, outside_timing, pareto_rec, program, write_config
 
 from pareto_rec.config import load_config
 from pareto_rec.errors import BadRequestError
 from pareto_rec.run.resume import newest_run
 from pareto_rec.run.search import search_experiment
+from pareto_rec.train.standings import FOLDER
 
 GENERATIONS, FITS, SWEEP = 5, 4, 4
 RECORDS = GENERATIONS * FITS * SWEEP
@@ -102,6 +104,42 @@ def test_killed_at_random_moments(
     resumed = json.loads((run / "run.json").read_text())["resumed"]
     assert 1 <= resumed["times"] <= kills
     assert resumed["torn_bytes"] >= 20
+
+
+def between_rungs(running: Running, cache: Path, records: int) -> bool:
+    """Whether a search is in the middle of a generation that has at least so many records."""
+    some = any((cache / "fits" / FOLDER).glob("*.safetensors"))
+    return running.process.poll() is not None or (some and running.records() >= records)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_between_rungs(workers: int, whole: Whole, start: Start, tmp_path: Path) -> None:
+    """Wherever it is killed, the same fits stop and the others end as they would have."""
+    halved = (
+        *("--set", "search.generations=3", "--set", f"search.population={FITS}"),
+        *("--set", "train.pack_size=2", "--set", "fixed.steps=60", "--set", "fixed.check_every=20"),
+        *("--set", "search.fidelity={rungs=[20,40]}"),
+    )
+    cache = warmed(whole.caches, whole.config, tmp_path)
+    calm = tmp_path / "calm"
+    said = pareto_rec("search", whole.config, "--out", calm, *halved, cache=cache)
+    assert said.returncode == 0, said.stderr
+    counts = json.loads((calm / "run.json").read_text())["counts"]
+    assert (counts["pruned"], counts["steps"]) == (3 * 3 * SWEEP, 3 * 20 * (4 + 2 + 1))
+    shutil.rmtree(cache / "fits")
+    run, moments = tmp_path / "run", random.Random(workers)
+    begin = (whole.config, "--out", run, *halved, "--resume", "--workers", str(workers))
+    for _ in range(KILLS // 2 + 1):
+        running = start(run, cache, *begin)
+        before = running.records()
+        wait_for(partial(between_rungs, running, cache, before))
+        time.sleep(moments.random() * 0.3)
+        running.process.kill()
+        running.end()
+    said = pareto_rec("search", run, "--resume", "--workers", str(workers), cache=cache)
+    assert said.returncode == 0, said.stderr
+    same(run, calm)
+    assert not list((cache / "fits" / FOLDER).glob("*.safetensors"))
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def test_run_json_says_what_the_run_was_made_with(first: Finished) -> None:
     info = json.loads((first.run / "run.json").read_text())
     assert info["status"] == "finished"
     counts = {"generations": 2, "fits": 6, "records": 24, "failed": 0, "retried": 0}
-    assert info["counts"] == counts
+    assert info["counts"] == {**counts, "pruned": 0, "steps": 6 * 6}
     assert [one["evaluated"] for one in info["history"]] == [12, 24]
     assert info["history"][-1]["hypervolume"] == info["hypervolume"]["front"]
     assert info["versions"]["torch"] != "not installed"

@@ -202,6 +202,10 @@ class UpperLayers(torch.nn.Module):
         for name, value in params.items():
             value.copy_(difference[name])
 
+    def sources_of(self, index: int) -> list[torch.Generator]:
+        """Where a candidate's dropout is drawn from, layer by layer; none for a full fine-tune."""
+        return [layer.lora_dropout[_adapter(index)].source for layer in self.adapted]
+
     def draw(self, rows: Sequence[int]) -> None:
         """Draw dropout for as many rows of each candidate; switch it off with zeros."""
         for layer in self.adapted:

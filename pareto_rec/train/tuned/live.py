@@ -8,7 +8,7 @@ these rows alone. The whole table is encoded anew every so many steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -192,6 +192,43 @@ class LiveTable:
     def difference(self, index: int) -> dict[str, Tensor]:
         """A copy of what a candidate's layers have learnt."""
         return self.layers.difference(index)
+
+    def state(self, index: int) -> dict[str, Tensor]:
+        """Everything that a candidate's layers go on from, after a refreshed table.
+
+        Returns:
+            ``table``, ``layers/NAME``, ``grad/NAME`` (of updates that are not due yet),
+            ``noise/PLACE``, and for each moved parameter the state of its optimiser.
+        """
+        kept = self.optimisers[index].state
+        found = {"table": self.table[index].clone()}
+        for name, value in self.layers.parameters_of(index).items():
+            found[f"layers/{name}"] = value.detach().cpu().clone()
+            if value.grad is not None:
+                found[f"grad/{name}"] = value.grad.cpu().clone()
+            found |= {f"{part}/{name}": x.cpu().clone() for part, x in kept.get(value, {}).items()}
+        for place, source in enumerate(self.layers.sources_of(index)):
+            found[f"noise/{place}"] = source.get_state()
+        return found
+
+    def load(self, states: Sequence[Mapping[str, Tensor]]) -> None:
+        """Go on where :meth:`state` found every candidate of the pack."""
+        self.table = torch.stack([state["table"] for state in states]).to(self.device)
+        self.fresh = True
+        for index, state in enumerate(states):
+            params = self.layers.parameters_of(index)
+            self.layers.load(index, {name: state[f"layers/{name}"] for name in params})
+            for name, value in params.items():
+                if f"grad/{name}" in state:
+                    value.grad = state[f"grad/{name}"].to(value.device)
+                if f"step/{name}" in state:
+                    self.optimisers[index].state[value] = {
+                        "step": state[f"step/{name}"],
+                        "exp_avg": state[f"exp_avg/{name}"].to(value.device),
+                        "exp_avg_sq": state[f"exp_avg_sq/{name}"].to(value.device),
+                    }
+            for place, source in enumerate(self.layers.sources_of(index)):
+                source.set_state(state[f"noise/{place}"])
 
 
 class Reduction:
