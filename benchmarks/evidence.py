@@ -62,7 +62,9 @@ def search(config: str, run: Path, *more: str) -> list[list[str]]:
         return []
     if status is not None:
         return [[*PROGRAM, "search", str(run), "--resume", *[m for m in more if m == "--controls"]]]
-    return [[*PROGRAM, "search", config, "--out", str(run), *more]]
+    made = f"{config}/prepare.py"  # writes the table that the search reads
+    first = [[made]] if (ROOT / made).is_file() else []
+    return [*first, [*PROGRAM, "search", config, "--out", str(run), *more]]
 
 
 def front_figure(folder: Path) -> str:
@@ -143,6 +145,15 @@ def last_line(folder: Path) -> str:
     """The last line that the step's commands printed."""
     lines = [line for line in (ROOT / folder / "log.txt").read_text().splitlines() if line.strip()]
     return lines[-1].strip("= ")
+
+
+def lines_of(folder: Path, mark: str) -> str:
+    """The lines that the step's commands printed after a mark at their beginning."""
+    lines = (ROOT / folder / "log.txt").read_text().splitlines()
+    said = [line.partition(mark)[2].strip() for line in lines if line.startswith(mark)]
+    if not said:
+        raise ValueError(f"no line begins with {mark}")
+    return "; ".join(said)
 
 
 def steps() -> Iterator[Step]:
@@ -232,6 +243,13 @@ def _in_full() -> Iterator[Step]:
         tests("tests/faults/test_killed_search.py"),
         last_line,
         {"PARETO_REC_KILLS": "20"},
+    )
+    yield Step(
+        "esmm",
+        "ESMM estimates conversion on the entire space better than models of clicked rows alone.",
+        lambda _: [["-m", "pytest", "-s", "tests/unit/test_entire_space.py"]],
+        lambda folder: lines_of(folder, "ESMM:"),
+        {"PARETO_REC_ESMM_SEEDS": "10"},
     )
     yield Step(
         "schema",

@@ -25,6 +25,7 @@ from pareto_rec.data.table.files import beside
 from pareto_rec.data.table.options import TableOptions, given
 from pareto_rec.errors import BadRequestError
 from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex, Variable
+from pareto_rec.tasks import Task
 
 _TRIED = ("float", "int", "str")  # pydantic names the parts of a union that it tried
 
@@ -77,6 +78,20 @@ class SplitConfig(_Section):
     validation: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.1, gt=0, lt=1)
     seed: int = Field(0, ge=0)  # apart from the root seed: several searches of one split compare
+
+
+class TaskConfig(_Section):
+    """Something to predict besides relevance; see `pareto_rec.tasks.Task`."""
+
+    name: str
+    signal: str
+    loss: Literal["binary_cross_entropy", "squared_error"] = "binary_cross_entropy"
+    condition: str | None = None
+    weight: float = 1.0
+
+    def build(self) -> Task:
+        """The task."""
+        return Task(self.name, self.signal, self.loss, self.condition, self.weight)
 
 
 class BackboneConfig(_Section):
@@ -235,6 +250,7 @@ class Config(_Section):
         baselines: Experts whose sweeps are drawn beside the front.
         references: Name -> run directory whose most accurate fit the training variable
             ``reference`` may name (the loss ``reference_kl``).
+        task: What is predicted of shown rows besides relevance, each a ``[[task]]``.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -256,6 +272,17 @@ class Config(_Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     latency: LatencyConfig = LatencyConfig()
     smoke: dict[str, TomlValue] = Field(default_factory=dict)
+    task: list[TaskConfig] = Field(default_factory=list)
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What is predicted besides relevance."""
+        return tuple(one.build() for one in self.task)
+
+    @model_serializer(mode="wrap")
+    def _without_no_task(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A config without tasks has no list of them."""
+        return {name: value for name, value in handler(self).items() if name != "task" or value}
 
 
 def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> Config:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from itertools import islice, product
 from pathlib import Path
@@ -34,6 +34,7 @@ from pareto_rec.references import read_references
 from pareto_rec.search import Goal, Settings
 from pareto_rec.seeds import child_seed
 from pareto_rec.space import Choice, Integer, SearchSpace, Simplex
+from pareto_rec.tasks import check_losses, check_tasks
 from pareto_rec.train.fitstore import FitStore
 from pareto_rec.train.spec import TrainSpec, train_spec
 from pareto_rec.train.tuned.source import TextSource
@@ -84,6 +85,7 @@ def plan(config: Config) -> Plan:
         BadRequestError: If an objective, expert, variable, model, loss or algorithm is not known.
     """
     split_kind(config.split.kind)
+    check_tasks(config.tasks)
     space = config.space.build()
     measures = Measures(
         tuple(parse(one.name) for one in config.objective),
@@ -111,9 +113,26 @@ def plan(config: Config) -> Plan:
     for name in config.baselines:
         if name not in EXPERTS:
             raise unknown("expert in baselines", name, EXPERTS)
-    check_variables(config.fixed, config.serving, space)
+    check_variables(config.fixed, config.serving, space, config.tasks)
     check_rungs(config.fixed, space, search.fidelity.rungs if search.fidelity else ())
-    return Plan(config, space, measures, goals, settings)
+    made = Plan(config, space, measures, goals, settings)
+    _check_task_losses(made)
+    return made
+
+
+def _check_task_losses(made: Plan) -> None:
+    """Refuse chains that lack a part, and the name of a task that a signal predicted has."""
+    config, searched = made.config, made.space.train.get("chain")
+    ways = searched.options if isinstance(searched, Choice) else [config.fixed.get("chain", "esmm")]
+    for way in ways:
+        check_losses(config.tasks, _loss_names(made), str(way))
+    if any(one.name == config.data.liked for one in config.tasks):
+        raise BadRequestError(
+            f'task "{config.data.liked}": data.liked has this name; call the task otherwise'
+        )
+    if config.tasks and not any(one.key in _loss_names(made) for one in config.tasks):
+        keys = ", ".join(f'"{one.key}"' for one in config.tasks)
+        raise BadRequestError(f"no loss trains a task: add {keys} to loss_weights")
 
 
 def read_split(config: Config, cache: Path) -> Split:
@@ -133,6 +152,7 @@ def read_dataset(config: Config, cache: Path) -> Dataset:
     for signal in (config.data.relevance, config.data.liked):
         if signal is not None and signal not in dataset.interactions.signals:
             raise unknown("signal", signal, dataset.interactions.signals)
+    check_tasks(config.tasks, dataset.interactions.signals)
     return dataset
 
 
@@ -207,7 +227,7 @@ def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -
     config, learn = made.config, stage
     count = users_to_ask(stage, config.evaluate.users)
     stage = sample_users(stage, count, seed=child_seed(config.seed, "evaluated users"))
-    signals = (config.data.relevance, config.data.liked)
+    signals, tasks = (config.data.relevance, config.data.liked), config.tasks
     objectives = (*made.measures.searched, *made.measures.reported)
     check_objectives(made, stage)
     references = (
@@ -216,9 +236,10 @@ def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -
         else {}
     )
     reading = [config.backbone.components, config.backbone.text]
-    said: list[object] = [stage.content_hash, features.key, signals, reading]
-    said += [{name: one.sha256 for name, one in references.items()}] if references else []
-    key = hashlib.sha256(json.dumps(said).encode()).hexdigest()
+    content: list[object] = [stage.content_hash, features.key, signals, reading]
+    content += [{name: one.sha256 for name, one in references.items()}] if references else []
+    content += [[asdict(one) for one in tasks]] if tasks else []
+    key = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     stored = stage.shape[0] * stage.shape[1] <= MOST_STORED
     scores = expert_scores if stored else scores_on_demand
     return Evaluator(
@@ -238,6 +259,7 @@ def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -
         learn=learn,
         texts=text_source(made, stage.items.texts, cache),
         references={name: one.fit for name, one in references.items()},
+        tasks=tasks,
     )
 
 
@@ -329,7 +351,8 @@ def measured_groups(made: Plan, evaluator: Evaluator) -> dict[str, dict[str, dic
     found, fewest = {}, max(evaluator.catalogue.users.min_group, 1)
     for one in (*made.measures.searched, *made.measures.reported):
         if isinstance(one, GroupObjective):
-            truth = evaluator.held_out[one.signal or evaluator.relevance]
+            asked, default = one.signal or evaluator.relevance, evaluator.relevance
+            truth = evaluator.held_out.get(asked, evaluator.held_out[default])
             sizes = one.sizes(evaluator.catalogue, truth)
             found[one.name] = {
                 "measured": {name: n for name, n in sizes.items() if n >= fewest},
@@ -344,7 +367,7 @@ def check_objectives(made: Plan, stage: Stage) -> None:
     Raises:
         BadRequestError: If a signal or an attribute of users is not there, or is not predicted.
     """
-    predicted = predicted_signals(made.config.data.liked, _loss_names(made))
+    predicted = predicted_signals(made.config.data.liked, _loss_names(made), made.config.tasks)
     attributes = {**stage.users.attributes}
     attributes |= {f"{OF_ITEMS}{name}": of for name, of in stage.items.attributes.items()}
     for one in (*made.measures.searched, *made.measures.reported):
@@ -357,4 +380,9 @@ def check_objectives(made: Plan, stage: Stage) -> None:
             raise BadRequestError(
                 f"objective {one.name} needs prices of items and this data has none: name their "
                 "column in data.items.price"
+            )
+        if "shown" in one.needs and stage.held_out_shown is None:
+            raise BadRequestError(
+                f"objective {one.name} compares answered impressions with unanswered ones and this "
+                "data has no row without an answer: leave it out, or bring the impressions too"
             )

@@ -17,7 +17,8 @@ VERSIONS = ("torch", "torchjd", "transformers", "pymoo", "moocore", "numpy", "sc
 SOURCES = (
     *("adapt", "backbone", "data", "evaluate", "experts", "losses", "models", "objectives"),
     *("search", "train", "workers/packs.py", "experiment.py", "front.py", "policy.py"),
-    *("references.py", "seeds.py", "space.py", "variables.py"),
+    *("references.py", "seeds.py", "space.py", "tasks.py"),
+    "variables.py",
 )
 
 _NONE = object()

@@ -18,8 +18,10 @@ from pareto_rec.experts import EXPERTS
 from pareto_rec.losses import COMBINE, LOSSES
 from pareto_rec.models import MODELS
 from pareto_rec.models.attention_pooling import AttentionPooling
+from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.policy import NETWORK
 from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex, Variable
+from pareto_rec.tasks import CHAINS, Task, exponent_names
 from pareto_rec.train.spec import TrainSpec
 from pareto_rec.train.tuned.layers import METHODS, PROJECTIONS
 
@@ -106,6 +108,27 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """A number for some names, for example an exponent for each task."""
+
+    kind: str
+
+    def check(self, value: Any) -> None:
+        """Refuse what is no table of numbers.
+
+        Raises:
+            BadRequestError: With what is wrong.
+        """
+        if not isinstance(value, Mapping):
+            raise BadRequestError(f"{value!r} must be a table of numbers, one for each {self.kind}")
+        for name, number in value.items():
+            try:
+                Number().check(number)
+            except BadRequestError as error:
+                raise BadRequestError(f"{name}: {error}") from None
+
+
+@dataclass(frozen=True)
 class Word:
     """A name that only the data can know."""
 
@@ -121,7 +144,7 @@ class Word:
             raise BadRequestError(f"{value!r} must be the name of a {self.kind}")
 
 
-Limit = Number | Name | Weights | Word
+Limit = Number | Name | Weights | Numbers | Word
 
 _COUNT = Number(low=1, whole=True)
 _SHARE = Number(low=0, high=1, open_high=True)
@@ -150,6 +173,10 @@ TRAIN: Mapping[str, Limit] = MappingProxyType(
         "patience": _COUNT,
         "group": Word("user attribute"),
         "reference": Word("policy"),
+        "trunk": Name("trunk", TRUNKS),
+        "trunk_experts": _COUNT,
+        "chain": Name("way to learn a chain", CHAINS),
+        "task_batch": _COUNT,
         "item_inputs": Name("input of items", ("both", "text", "embedding")),
         "exit_layer": Number(low=0, whole=True),
         "text_length": Number(low=0, high=512, whole=True),
@@ -179,13 +206,17 @@ SERVE: Mapping[str, Limit] = MappingProxyType(
         "popularity_penalty": Number(),
         "mmr": Number(low=0, high=1),
         "depth": _COUNT,
+        "exponents": Numbers("task"),
     }
 )
 """Serving variable -> what it may be."""
 
 
 def check_variables(
-    fixed: Mapping[str, Any], serving: Mapping[str, Any], space: SearchSpace
+    fixed: Mapping[str, Any],
+    serving: Mapping[str, Any],
+    space: SearchSpace,
+    tasks: Sequence[Task] = (),
 ) -> None:
     """Refuse a variable, fixed or searched, that is unknown or has an impossible option.
 
@@ -193,13 +224,18 @@ def check_variables(
         fixed: Training variables that are not searched.
         serving: Serving variables that are not searched.
         space: Those that are.
+        tasks: Tasks of the config: each adds a loss and an exponent.
 
     Raises:
         BadRequestError: Names the key, the bound and, for a name, the known ones.
     """
+    train_limits, serve_limits = _with_tasks(tasks)
+    for name in serving.get("exponents") or {}:
+        if name not in exponent_names(tasks).values():
+            raise unknown("task in serving.exponents", name, exponent_names(tasks).values())
     for table, values, part, variables, limits, kind in (
-        ("fixed", fixed, "train", space.train, TRAIN, "training variable"),
-        ("serving", serving, "serve", space.serve, SERVE, "serving variable"),
+        ("fixed", fixed, "train", space.train, train_limits, "training variable"),
+        ("serving", serving, "serve", space.serve, serve_limits, "serving variable"),
     ):
         for name, value in values.items():
             limit = _limit(f"{table}.{name}", kind, name, limits)
@@ -209,14 +245,21 @@ def check_variables(
                 )
             _within(f"{table}.{name}", limit, [value])
     for part, variables, limits, kind in (
-        ("train", space.train, TRAIN, "training variable"),
-        ("serve", space.serve, SERVE, "serving variable"),
+        ("train", space.train, train_limits, "training variable"),
+        ("serve", space.serve, serve_limits, "serving variable"),
     ):
         for name, variable in variables.items():
             key = f"space.{part}.{name}"
             limit = _limit(key, kind, name, limits)
             _within(key, limit, _extremes(key, limit, variable))
     _check_shapes(fixed, space)
+
+
+def _with_tasks(tasks: Sequence[Task]) -> tuple[Mapping[str, Limit], Mapping[str, Limit]]:
+    """Limits of training and of serving variables where the config has tasks."""
+    losses = Weights("loss", (*LOSSES, *(one.key for one in tasks)))
+    exponents = {name: Number() for name in exponent_names(tasks)}
+    return {**TRAIN, "loss_weights": losses}, {**SERVE, **exponents}
 
 
 def _limit(key: str, kind: str, name: str, limits: Mapping[str, Limit]) -> Limit:
@@ -235,6 +278,8 @@ def _within(key: str, limit: Limit, values: Iterable[Any]) -> None:
 
 def _extremes(key: str, limit: Limit, variable: Variable) -> list[Any]:
     """Values of a variable that are in range only if all of them are."""
+    if isinstance(limit, Numbers):
+        raise BadRequestError(f"{key}: search NAME_exponent of a task instead")
     if isinstance(limit, Weights) != isinstance(variable, Simplex):
         needs = "" if isinstance(limit, Weights) else "not "
         raise BadRequestError(f'{key}: this variable must {needs}be of kind "simplex"')

@@ -6,7 +6,7 @@ stays bounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from pareto_rec.errors import BadRequestError, unknown
 
 NETWORK = "network"
+RELEVANCE = "relevance"  # among the exponents
 HIDDEN = -1e9  # score of items that must not be shown
 CHUNK_ELEMENTS = 4_000_000  # most scores held at once while ranking
 PART_ELEMENTS = 16_000_000  # most scores of one scorer that a part of the users has
@@ -32,6 +33,8 @@ class Serving:
         popularity_penalty: Weight of standardised log popularity, subtracted.
         mmr: Weight of diversity in maximal marginal relevance, 0 (off) to 1.
         depth: Number of top items that are re-ranked.
+        exponents: Task -> its power in the network's score, and under ``"relevance"`` that of
+            relevance, 1 unless given.
     """
 
     fusion: Mapping[str, float] = field(default_factory=lambda: {NETWORK: 1.0})
@@ -39,6 +42,7 @@ class Serving:
     popularity_penalty: float = 0.0
     mmr: float = 0.0
     depth: int = 50
+    exponents: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,9 @@ class Scorers:
         seen: ``[users, N]``, True for items of the history.
         popularity: Standardised ``log1p`` popularity ``[N]``.
         similarity: Of items by their categories.
+        tasks: Task -> log of what it predicts ``[users, N]``, centred over unseen items.
+        products: Where there are tasks, mean products ``[users, A, A]`` of relevance, `liked` and
+            each task; else None.
     """
 
     experts: Mapping[str, Tensor]
@@ -83,14 +90,22 @@ class Scorers:
     seen: Tensor
     popularity: Tensor
     similarity: Similarity
+    tasks: Mapping[str, Tensor] = field(default_factory=dict)
+    products: Tensor | None = None
 
     def take(self, users: Tensor | slice) -> Scorers:
         """The scorers of some users: row numbers or a slice."""
-        own = (self.relevance, self.liked, self.moments)
-        relevance, liked, moments = (None if one is None else one[users] for one in own)
-        experts = {name: scores[users] for name, scores in self.experts.items()}
-        return Scorers(
-            experts, relevance, liked, moments, self.seen[users], self.popularity, self.similarity
+        own = (self.relevance, self.liked, self.moments, self.products)
+        relevance, liked, moments, products = (None if one is None else one[users] for one in own)
+        return replace(
+            self,
+            experts={name: scores[users] for name, scores in self.experts.items()},
+            relevance=relevance,
+            liked=liked,
+            moments=moments,
+            seen=self.seen[users],
+            tasks={name: scores[users] for name, scores in self.tasks.items()},
+            products=products,
         )
 
 
@@ -133,8 +148,17 @@ def standardise(scores: Tensor, seen: Tensor, count: Tensor | None = None) -> Te
     return centred / deviation.clamp(min=1e-6)
 
 
-def with_network(base: Scorers, relevance: Tensor, liked: Tensor) -> Scorers:
-    """The scorers together with a network's logits ``[users, N]`` of both tasks."""
+def with_network(
+    base: Scorers, relevance: Tensor, liked: Tensor, tasks: Mapping[str, Tensor] | None = None
+) -> Scorers:
+    """The scorers together with what a network says.
+
+    Args:
+        base: The scorers without it.
+        relevance: Logits of relevance ``[users, N]``.
+        liked: Logits of the second task ``[users, N]``.
+        tasks: Task of the config -> log of what it predicts ``[users, N]``.
+    """
     seen = base.seen
     count = unseen_count(seen)
     relevance = centre(relevance, seen, count)
@@ -142,14 +166,18 @@ def with_network(base: Scorers, relevance: Tensor, liked: Tensor) -> Scorers:
     moments = torch.stack(
         [(relevance * relevance).sum(1), (relevance * liked).sum(1), (liked * liked).sum(1)], 1
     )
-    return Scorers(
-        base.experts,
-        relevance,
-        liked,
-        moments / count,
-        seen,
-        base.popularity,
-        base.similarity,
+    centred = {name: centre(values, seen, count) for name, values in (tasks or {}).items()}
+    products = None
+    if centred:
+        every = torch.stack([relevance, liked, *centred.values()], 1)
+        products = torch.bmm(every, every.transpose(1, 2)) / count.view(-1, 1, 1)
+    return replace(
+        base,
+        relevance=relevance,
+        liked=liked,
+        moments=moments / count,
+        tasks=centred,
+        products=products,
     )
 
 
@@ -276,7 +304,8 @@ def _distinct(settings: Sequence[Serving]) -> tuple[list[Serving], list[int]]:
     fused: list[Serving] = []
     which = []
     for setting in settings:
-        key = repr((setting.fusion, setting.liked_exponent, setting.popularity_penalty))
+        powers = (setting.liked_exponent, sorted(setting.exponents.items()))
+        key = repr((setting.fusion, *powers, setting.popularity_penalty))
         if key not in places:
             places[key] = len(fused)
             fused.append(setting)
@@ -296,7 +325,15 @@ def _fuse(scorers: Scorers, settings: Sequence[Serving], rows: slice) -> Tensor:
     for name, scores in scorers.experts.items():
         parts.append(scores[rows])
         weights.append(column([setting.fusion.get(name, 0.0) for setting in settings]))
-    if scorers.relevance is not None and scorers.liked is not None and scorers.moments is not None:
+    if scorers.products is not None and scorers.relevance is not None and scorers.liked is not None:
+        powers = torch.tensor([powers_of(scorers.tasks, one) for one in settings], device=device)
+        deviation = deviations(scorers.products[rows], powers)
+        weight = column([setting.fusion.get(NETWORK, 0.0) for setting in settings]) / deviation
+        parts += [one[rows] for one in (scorers.relevance, scorers.liked, *scorers.tasks.values())]
+        weights += [weight * power for power in powers.T]
+    elif (
+        scorers.relevance is not None and scorers.liked is not None and scorers.moments is not None
+    ):
         power = column([setting.liked_exponent for setting in settings])
         rr, rl, ll = (moment.unsqueeze(1) for moment in scorers.moments[rows].unbind(1))
         deviation = (rr + 2 * power * rl + power.square() * ll).clamp(min=1e-12).sqrt()
@@ -307,6 +344,24 @@ def _fuse(scorers: Scorers, settings: Sequence[Serving], rows: slice) -> Tensor:
     weights.append(column([setting.popularity_penalty for setting in settings]))
     fused = torch.bmm(torch.stack(weights, 2), torch.stack(parts, 1))
     return fused.masked_fill_(seen.unsqueeze(1), HIDDEN)
+
+
+def powers_of(tasks: Iterable[str], setting: Serving) -> list[float]:
+    """Exponents of relevance, of `liked` and of each of the given tasks."""
+    own = [setting.exponents.get(name, 0.0) for name in tasks]
+    return [setting.exponents.get(RELEVANCE, 1.0), setting.liked_exponent, *own]
+
+
+def deviations(products: Tensor, powers: Tensor) -> Tensor:
+    """Deviation of the log of a product of powers over unseen items ``[users, S]``.
+
+    Args:
+        products: Mean products of the centred logs of its factors ``[users, A, A]``.
+        powers: ``[S, A]``.
+    """
+    powers = powers.to(products.dtype)
+    variance = torch.einsum("sa,uab,sb->us", powers, products, powers)
+    return variance.clamp(min=1e-12).sqrt()
 
 
 def _rerank(

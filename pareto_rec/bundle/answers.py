@@ -66,7 +66,8 @@ class Explanation:
             penalty, and with self-attention how items work together. With it, contributions add up
             to the score.
         scorers: What each scorer, weighed, adds to the score; they add up to it, too.
-        tasks: The network's own outputs: ``relevance`` (logit) and ``liked`` (probability).
+        tasks: The network's own outputs: ``relevance`` (logit), ``liked`` (probability), and
+            by its name what each task of the config predicts.
         exact: Whether the network is linear in the items given its weights, so that contributions
             are shares; else they say what is lost without the item.
         rank_before: Place before re-ranking, from 1.

@@ -92,7 +92,8 @@ def _data(parts: Parts, config: dict[str, Any]) -> str:
         f"{config.get('data', {}).get('name', 'unknown')}: {len(parts.users):,} users, "
         f"{len(parts.items):,} items, {len(parts.train):,} rows learnt from ({about.learned_from});"
         f' split "{kind}". What counts as relevant: "{about.relevance}"'
-        + (f'; second task: "{about.liked}".' if about.liked else "."),
+        + (f'; second task: "{about.liked}".' if about.liked else ".")
+        + _tasks(config),
     ]
     if about.late_train_share is not None:
         seen = ": it learns from the future of other people" if about.late_train_share else ""
@@ -101,6 +102,16 @@ def _data(parts: Parts, config: dict[str, Any]) -> str:
             f"row{seen}."
         )
     return "\n".join(lines)
+
+
+def _tasks(config: dict[str, Any]) -> str:
+    """What is predicted besides, of a config with tasks."""
+    said = [
+        f'{one["name"]} ("{one["signal"]}"'
+        + (f", given {one['condition']})" if one.get("condition") else ")")
+        for one in config.get("task", [])
+    ]
+    return f" Tasks on what was shown: {', '.join(said)}." if said else ""
 
 
 def _number(value: float | None) -> str:

@@ -1,32 +1,35 @@
 """Where a score comes from: shares of the items of the history, task scores, re-ranking.
 
 Given its attention weights, attention pooling is linear in the item vectors, and ``gelu(h) = Phi(h)
-h`` is linear in ``h`` given the gate ``Phi(h)``; so every logit is a sum of shares of the items
-and of biases. EASE and item-kNN are linear as they are. Standardisation subtracts a mean over
-unseen items, which is linear, and divides by a number of the whole list, which is kept fixed. The
-second task enters as ``log sigmoid(z)``, whose change from the logit without a history is spread
-over the shares of ``z`` in proportion (the rescale rule of Shrikumar et al., Learning important
+h`` is linear in ``h`` given the gate ``Phi(h)``, in task towers as in the experts of a trunk; so
+every logit is a sum of shares of the items and of biases. EASE and item-kNN are linear as they are.
+Standardisation subtracts a mean over unseen items, which is linear, and divides by a number of the
+whole list, which is kept fixed. Other tasks enter by a logarithm, as ``log sigmoid(z)``, whose
+change from the logit without a history is spread over the shares of ``z`` in proportion (the
+rescale rule of Shrikumar et al., Learning important
 features through propagating activation differences, ICML 2017). So shares add up to the score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from pareto_rec.bundle.answers import Contribution, Explanation, Recommendation, Reranking
+from pareto_rec.bundle.mixed import mixed_shares
 from pareto_rec.bundle.pooled import attention_shares
-from pareto_rec.bundle.scoring import Engine, Head, Known, TorchForm
+from pareto_rec.bundle.scoring import Engine, Head, Known, TorchForm, outputs_of
 from pareto_rec.errors import BadRequestError
 from pareto_rec.experts.recency import history_matrix
 from pareto_rec.models.attention_pooling import AttentionPooling
-from pareto_rec.policy import NETWORK, Scorers, Serving, fused_scores
+from pareto_rec.models.scoring import log_natural, natural
+from pareto_rec.policy import NETWORK, Scorers, Serving, deviations, fused_scores, powers_of
+from pareto_rec.tasks import PREFIX
 
 Floats = NDArray[np.float64]
 PENALTY = "popularity_penalty"
@@ -98,7 +101,7 @@ def explained(
     if fit_id is not None:
         head = engine.form.heads[fit_id]
         exact = head.fit.shape.model == AttentionPooling.name
-        shares = _network_shares(head, known, items, unseen, serving.liked_exponent)
+        shares = _network_shares(head, known, items, unseen, _powers(head, serving))
         parts[NETWORK] = shares.scaled(_network_weight(scorers, serving))
         tasks = _tasks(head, known, items)
     if serving.popularity_penalty:
@@ -144,26 +147,48 @@ def _centred(
 def _network_weight(scorers: Scorers, serving: Serving) -> float:
     """Weight of the network over the deviation of its score, as the policy has it."""
     assert scorers.moments is not None
+    if scorers.products is not None:
+        powers = torch.tensor([powers_of(scorers.tasks, serving)])
+        return float(serving.fusion[NETWORK] / deviations(scorers.products[:1], powers)[0, 0])
     rr, rl, ll = (float(one) for one in scorers.moments[0])
     power = serving.liked_exponent
     deviation = max(rr + 2 * power * rl + power**2 * ll, 1e-12) ** 0.5
     return float(serving.fusion[NETWORK] / deviation)
 
 
+def _powers(head: Head, serving: Serving) -> dict[str, float]:
+    """Tower -> its power in the network's score, those without any left out."""
+    names = head.fit.shape.tasks
+    found = dict.fromkeys(("relevance", "liked", *(PREFIX + name for name in names)), 0.0)
+    found |= dict(zip(found, powers_of(names, serving), strict=True))
+    if not names:
+        found["relevance"] = 1.0
+    if head.fit.spec.by_tasks_alone:
+        found["relevance"] = 0.0
+    return {name: power for name, power in found.items() if power}
+
+
 @torch.inference_mode()
 def _network_shares(
-    head: Head, known: Known, items: NDArray[np.int64], unseen: NDArray[np.bool_], power: float
+    head: Head,
+    known: Known,
+    items: NDArray[np.int64],
+    unseen: NDArray[np.bool_],
+    powers: Mapping[str, float],
 ) -> Shares:
-    """Shares of relevance plus `power` times log P(liked), centred over unseen items."""
+    """Shares of the log of a product of powers, centred over unseen items."""
     rows = len(known.items)
     if head.fit.shape.model != AttentionPooling.name:
-        return _left_out(head, known, items, unseen, power)
-    states = pooled_shares(head, known)
-    shares, rest = _task_shares(head, "relevance", states)
-    if power:
-        more, base = _task_shares(head, "liked", states)
+        return _left_out(head, known, items, unseen, powers)
+    states, n_items = pooled_shares(head, known), head.table.shape[1]
+    shares, rest = np.zeros((len(states), n_items)), np.zeros(n_items)
+    for task, power in powers.items():
+        more, base = _task_shares(head, task, states)
+        if task == "relevance":
+            shares, rest = shares + power * more, rest + power * base
+            continue
         before, after = base, base + more.sum(axis=0)
-        log_before, log_after = (_log_sigmoid(one) for one in (before, after))
+        log_before, log_after = (_factor(head, task, one) for one in (before, after))
         change = np.where(np.abs(after - before) > 1e-9, after - before, 1.0)
         slope = np.where(np.abs(after - before) > 1e-9, (log_after - log_before) / change, 0.0)
         shares, rest = shares + power * slope * more, rest + power * log_before
@@ -172,8 +197,10 @@ def _network_shares(
     return _centred(whole, rest, items, unseen)
 
 
-def _log_sigmoid(values: Floats) -> Floats:
-    return np.asarray(logsigmoid(torch.from_numpy(values)).numpy())
+def _factor(head: Head, task: str, logits: Floats) -> Floats:
+    """Log of what a task predicts at some items, from its logits."""
+    found = log_natural(head.params, task, torch.from_numpy(logits).unsqueeze(0))
+    return np.asarray(found[0].numpy())
 
 
 def pooled_shares(head: Head, known: Known) -> Tensor:
@@ -189,12 +216,13 @@ def _task_shares(head: Head, task: str, states: Tensor) -> tuple[Floats, Floats]
     """Shares of a task's logits over the catalogue ``[rows, N]``, and what no row adds ``[N]``."""
     params = {name: part[0].double() for name, part in head.params.items()}
     states, table = states.double(), head.table[0].double()
+    states, base = mixed_shares(params, task, states)
     inner = states @ params[f"{task}.in"]
-    hidden = inner.sum(0) + params[f"{task}.in_bias"]
-    gate = 0.5 * (1 + torch.erf(hidden / 2**0.5))
+    fixed = base @ params[f"{task}.in"] + params[f"{task}.in_bias"]
+    gate = 0.5 * (1 + torch.erf((inner.sum(0) + fixed) / 2**0.5))
     out = params[f"{task}.out"]
     shares = states + (gate * inner) @ out
-    rest = (gate * params[f"{task}.in_bias"]) @ out
+    rest = base + (gate * fixed) @ out
     scale = states.shape[-1] ** -0.5
     if task == "relevance":
         scale /= float(head.temperature[0])
@@ -203,17 +231,21 @@ def _task_shares(head: Head, task: str, states: Tensor) -> tuple[Floats, Floats]
 
 
 def _left_out(
-    head: Head, known: Known, items: NDArray[np.int64], unseen: NDArray[np.bool_], power: float
+    head: Head,
+    known: Known,
+    items: NDArray[np.int64],
+    unseen: NDArray[np.bool_],
+    powers: Mapping[str, float],
 ) -> Shares:
     """What is lost without each row of the history; the rest is how rows work together."""
     rows, length = len(known.items), head.fit.spec.history
     first = max(0, rows - length)
     without = [Known(np.delete(known.items, row), known.vectors) for row in range(first, rows)]
     states = head.states([known, *without])
-    value = head.logits("relevance", states).double()
-    if power:
-        value = value + power * logsigmoid(head.logits("liked", states).double())
-    found = value.numpy()
+    found = np.zeros((len(without) + 1, head.table.shape[1]))
+    for task, power in powers.items():
+        logits = head.logits(task, states).double().numpy()
+        found += power * (logits if task == "relevance" else _factor(head, task, logits))
     found = found[:, items] - found[:, unseen].mean(axis=1, keepdims=True)
     shares = np.zeros((rows, len(items)))
     shares[first:] = found[0] - found[1:]
@@ -223,9 +255,11 @@ def _left_out(
 @torch.inference_mode()
 def _tasks(head: Head, known: Known, items: NDArray[np.int64]) -> dict[str, Floats]:
     states = head.states([known])
-    relevance = head.logits("relevance", states)[0].double().numpy()[items]
-    liked = torch.sigmoid(head.logits("liked", states)[0].double()).numpy()[items]
-    return {"relevance": relevance, "liked": liked}
+    found = {"relevance": head.logits("relevance", states)[0].double().numpy()[items]}
+    for task in outputs_of(head.fit)[1:]:
+        values = natural(head.params, task, head.logits(task, states).double())
+        found[task.removeprefix(PREFIX)] = values[0].numpy()[items]
+    return found
 
 
 def _filled(

@@ -7,14 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from pareto_rec.bundle.pooled import attention_shares
-from pareto_rec.bundle.scoring import Head
+from pareto_rec.bundle.scoring import Head, outputs_of
 from pareto_rec.experts.base import ItemModel
 from pareto_rec.models.attention_pooling import AttentionPooling
 from pareto_rec.models.base import Params, tower
 from pareto_rec.models.scoring import user_states
 
-TASKS = ("relevance", "liked")
 _REPLACED = ("item.project", "item.embed")  # item vectors stand in for them
+
+
+def graph_name(task: str) -> str:
+    """Name of a task among the outputs of a graph: ``task:click`` is ``task_click`` there."""
+    return task.replace(":", "_")
 
 
 class Encoding(nn.Module):
@@ -73,7 +77,7 @@ class ExpertScores(nn.Module):
 
 
 class Scores(nn.Module):
-    """A head as a graph: the user encoder over item vectors, and both tasks over the catalogue."""
+    """A head as a graph: the user encoder over item vectors, and all tasks over the catalogue."""
 
     def __init__(self, head: Head) -> None:
         super().__init__()
@@ -82,14 +86,15 @@ class Scores(nn.Module):
         for place, part in enumerate(head.params.values()):
             if self.names[place] not in _REPLACED:
                 self.register_buffer(f"part_{place}", part.clone())
-        for task in TASKS:
+        self.tasks = outputs_of(head.fit)
+        for task in self.tasks:
             scale = self.shape.width**-0.5 / (head.temperature if task == "relevance" else 1)
-            self.register_buffer(f"scale_{task}", torch.ones(1) * scale)
+            self.register_buffer(f"scale_{graph_name(task)}", torch.ones(1) * scale)
         self.register_buffer("table", head.table[0].clone())
         self.register_buffer("across", head.table[0].T.clone().contiguous())
 
     def forward(self, items: Tensor) -> tuple[Tensor, ...]:
-        """Logits ``[people, N]`` of relevance and of liked given watched."""
+        """Logits ``[people, N]`` of relevance, of liked given watched, and of the tasks."""
         params = {
             name: self.get_buffer(f"part_{place}")
             for place, name in enumerate(self.names)
@@ -98,8 +103,8 @@ class Scores(nn.Module):
         states = self._states(params, items)
         across = self.get_buffer("across")
         found = []
-        for task in TASKS:
-            scaled = tower(params, task, states)[0] * self.get_buffer(f"scale_{task}")
+        for task in self.tasks:
+            scaled = tower(params, task, states)[0] * self.get_buffer(f"scale_{graph_name(task)}")
             found.append(scaled @ across + params[f"{task}.item_bias"][0])
         return tuple(found)
 

@@ -6,7 +6,7 @@ Graphs and their inputs and outputs:
 - ``expert_<name>.onnx``: ``items [people, rows]``, histories oldest first, right-aligned, -1 where
   there is none -> ``scores [people, N]``
 - ``head_<fit>.onnx``: ``items [people, L]``, the last L of each history -> ``relevance`` and
-  ``liked``, logits ``[people, N]``
+  ``liked``, and ``task_<name>`` of every task of the config, logits ``[people, N]``
 
 Fusion and re-ranking are no part of the graphs: they are the serving policy's.
 """
@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from pareto_rec.bundle import files
-from pareto_rec.bundle.graphs import TASKS, Encoding, ExpertScores, Scores
+from pareto_rec.bundle.graphs import Encoding, ExpertScores, Scores, graph_name
 from pareto_rec.bundle.parts import Parts
-from pareto_rec.bundle.scoring import Head, Known
+from pareto_rec.bundle.scoring import Head, Known, outputs_of
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.models.base import Shape
@@ -106,7 +106,8 @@ def _export_heads(place: Path, parts: Parts, heads: Mapping[str, Head]) -> None:
         given = {"items": _sample_histories(parts, length)}
         known = templates.get((head.fit.shape, length))
         if known is None:
-            _export(model, given, TASKS, path, length=False)
+            named = [graph_name(task) for task in model.tasks]
+            _export(model, given, named, path, length=False)
             _check_head(head, given["items"], path)
             templates[head.fit.shape, length] = path
             continue
@@ -127,8 +128,9 @@ def _check_head(head: Head, items: Tensor, path: Path) -> None:
     people = [Known(row[row >= 0]) for row in items.numpy()]
     with torch.inference_mode():
         states = head.states(people)
-        wanted = [head.logits(task, states) for task in TASKS]
-    _alike(path, TASKS, wanted, {"items": items})
+        tasks = outputs_of(head.fit)
+        wanted = [head.logits(task, states) for task in tasks]
+    _alike(path, [graph_name(task) for task in tasks], wanted, {"items": items})
 
 
 def _sample_histories(parts: Parts, length: int) -> Tensor:

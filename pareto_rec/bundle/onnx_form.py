@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pareto_rec.backbone.features import equal_lengths
 from pareto_rec.bundle import files
+from pareto_rec.bundle.graphs import graph_name
 from pareto_rec.bundle.onnx_export import check_onnx, session
 from pareto_rec.bundle.parts import Parts
-from pareto_rec.bundle.scoring import Floats, Ints, Known
+from pareto_rec.bundle.scoring import Floats, Ints, Known, Said, outputs_of
 from pareto_rec.bundle.texts import Texts
 
 _BATCH = 64
@@ -58,16 +58,15 @@ class OnnxForm:
             found[rows] = self.experts[name].run(["scores"], {"items": given})[0]
         return found
 
-    def network(
-        self, fit_id: str, people: Sequence[Known], *, liked: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    def network(self, fit_id: str, people: Sequence[Known], *, liked: bool) -> Said:
         """As `pareto_rec.bundle.scoring.Form.network`."""
         n_items = len(self.parts.items)
         last = [one.items[one.items < n_items][-self.lengths[fit_id] :] for one in people]
-        wanted = ["relevance", "liked"] if liked else ["relevance"]
+        wanted = outputs_of(self.parts.fits[fit_id], liked=liked)
         padded = right_aligned(last, self.lengths[fit_id])
-        found = [torch.from_numpy(one) for one in self.heads[fit_id].run(wanted, {"items": padded})]
-        return found[0], found[1] if liked else None
+        names = [graph_name(name) for name in wanted]
+        found = map(torch.from_numpy, self.heads[fit_id].run(names, {"items": padded}))
+        return Said.of(self.parts.fits[fit_id], dict(zip(wanted, found, strict=True)))
 
     @cached_property
     def _encoder(self) -> Any:

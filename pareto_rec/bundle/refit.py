@@ -11,7 +11,7 @@ import numpy as np
 from pareto_rec.bundle.gather import log_of, merged
 from pareto_rec.bundle.parts import Parts
 from pareto_rec.bundle.source import Run
-from pareto_rec.data.schema import Stage
+from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.errors import RunFailedError
 from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experiment import build_evaluator
@@ -32,7 +32,19 @@ def whole_stage(run: Run) -> tuple[Stage, str]:
     empty = rows.take(np.zeros(0, dtype=np.int64))
     digest = hashlib.sha256(f"{validation.content_hash} refit {said}".encode()).hexdigest()
     stage = Stage("refit", rows, rows, empty, validation.items, validation.users, digest)
-    return stage, said
+    shown = _shown(run)
+    return replace(stage, shown=shown, held_out_shown=None if shown is None else empty), said
+
+
+def _shown(run: Run) -> Interactions | None:
+    """Impressions beside those rows; None where every row is an interaction."""
+    validation, test = run.split.validation, run.split.test
+    parts = [(validation.shown, validation.train), (validation.held_out_shown, validation.held_out)]
+    parts += [(test.held_out_shown, test.held_out)] if run.test_opened else []
+    if all(shown is None for shown, _ in parts):
+        return None
+    logs = [plain if shown is None else shown for shown, plain in parts]
+    return merged([(log, np.zeros(len(log), dtype=np.int64)) for log in logs])[0]
 
 
 def refit(run: Run, parts: Parts) -> tuple[Parts, Evaluator]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pareto_rec.bundle.parts import Parts
 from pareto_rec.models.base import item_table, tower
-from pareto_rec.models.scoring import relevance_states, user_states
+from pareto_rec.models.scoring import log_natural, relevance_states, user_states
 from pareto_rec.policy import (
     Scorers,
     Serving,
@@ -22,6 +22,7 @@ from pareto_rec.policy import (
     unseen_count,
     with_network,
 )
+from pareto_rec.tasks import PREFIX
 from pareto_rec.train.fitting import Fit
 
 Ints = NDArray[np.int64]
@@ -42,16 +43,53 @@ class Known:
     vectors: Floats | None = None
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a network says ``[people, N]``.
+
+    Attributes:
+        relevance: Logits; zeros for a fit on tasks of which no loss ranks.
+        liked: Logits of liked given watched, if they are wanted.
+        tasks: Task of the config -> log of what it predicts.
+    """
+
+    relevance: Tensor
+    liked: Tensor | None
+    tasks: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, fit: Fit, logits: Mapping[str, Tensor]) -> Said:
+        """What a fit says.
+
+        Args:
+            fit: The fit.
+            logits: ``relevance``, ``task:NAME`` for every task, and ``liked`` if it is wanted.
+        """
+        params = {name: part.unsqueeze(0) for name, part in fit.params.items()}
+        tasks = {
+            name: log_natural(params, PREFIX + name, logits[PREFIX + name].unsqueeze(0))[0]
+            for name in fit.shape.tasks
+        }
+        relevance = logits["relevance"]
+        if fit.spec.by_tasks_alone:
+            relevance = torch.zeros_like(relevance)
+        return cls(relevance, logits.get("liked"), tasks)
+
+
+def outputs_of(fit: Fit, *, liked: bool = True) -> list[str]:
+    """Names of the towers of a fit whose logits are served."""
+    own = [PREFIX + name for name in fit.shape.tasks]
+    return ["relevance", *(["liked"] if liked else []), *own]
+
+
 class Form(Protocol):
     """The arithmetic of a bundle in one of its forms; scores are over the whole catalogue."""
 
     def expert(self, name: str, starts: Ints, items: Ints) -> Floats:
         """Scores ``[people, N]`` of an expert, histories given as `ItemModel.score` takes them."""
 
-    def network(
-        self, fit_id: str, people: Sequence[Known], *, liked: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """Logits ``[people, N]`` of relevance, and of liked given watched if they are wanted."""
+    def network(self, fit_id: str, people: Sequence[Known], *, liked: bool) -> Said:
+        """What a fit says, and of liked given watched if that is wanted."""
 
 
 class Head:
@@ -69,7 +107,7 @@ class Head:
         self.temperature = torch.tensor([fit.spec.temperature])
         with torch.inference_mode():
             self.table = item_table(self.params, vectors, None)
-        self.bias = {task: self.params[f"{task}.item_bias"] for task in ("relevance", "liked")}
+        self.bias = {task: self.params[f"{task}.item_bias"] for task in outputs_of(fit)}
 
     def rows(self, people: Sequence[Known]) -> tuple[Tensor, Tensor]:
         """The item vectors that histories name, and the histories as places among them.
@@ -132,16 +170,13 @@ class TorchForm:
         """As `Form.expert`."""
         return self.parts.experts[name].score(starts, items)
 
-    def network(
-        self, fit_id: str, people: Sequence[Known], *, liked: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    def network(self, fit_id: str, people: Sequence[Known], *, liked: bool) -> Said:
         """As `Form.network`."""
         head = self.heads[fit_id]
         with torch.inference_mode():
             states = head.states(people)
-            return head.logits("relevance", states), (
-                head.logits("liked", states) if liked else None
-            )
+            wanted = outputs_of(head.fit, liked=liked)
+            return Said.of(head.fit, {name: head.logits(name, states) for name in wanted})
 
 
 class Engine:
@@ -188,10 +223,9 @@ class Engine:
         base = Scorers(experts, None, None, None, seen, self.popularity, self.similarity)
         if fit_id is None:
             return base
-        relevance, wanted = self.form.network(fit_id, people, liked=liked)
-        return with_network(
-            base, relevance, torch.zeros_like(relevance) if wanted is None else wanted
-        )
+        said = self.form.network(fit_id, people, liked=liked)
+        second = torch.zeros_like(said.relevance) if said.liked is None else said.liked
+        return with_network(base, said.relevance, second, said.tasks)
 
     def unread(self, people: Sequence[Known], name: str) -> list[bool]:
         """Whether an expert knows no item of a person's history, for each of them."""

@@ -109,4 +109,4 @@ def _trains(made: Plan) -> bool:
     fusion = made.space.serve.get("fusion")
     if isinstance(fusion, Simplex):
         return NETWORK in fusion.names
-    return NETWORK in Serving(**made.config.serving).fusion
+    return NETWORK in made.config.serving.get("fusion", Serving().fusion)

@@ -24,8 +24,10 @@ from pareto_rec.experts import EXPERTS
 from pareto_rec.experts.knn import ItemKNN
 from pareto_rec.experts.popularity import Popularity
 from pareto_rec.models import MODELS
-from pareto_rec.models.base import Shape, init_shared
+from pareto_rec.models.base import TASKS, Shape, init_shared
+from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.policy import NETWORK, Serving
+from pareto_rec.tasks import PREFIX
 from pareto_rec.train.fitting import Fit
 from pareto_rec.train.spec import IDLE, TrainSpec
 
@@ -233,7 +235,9 @@ def _sum_flops(table: torch.Size, rows: torch.Size, *_: object, **__: object) ->
 def network_flops(shape: Shape, history: int, *, liked: bool) -> int:
     """Operations of a network's matrix products for one request, on tensors without content."""
     source = torch.Generator()
-    parts = init_shared(shape, source) | MODELS[shape.model].init(shape, source)
+    tasks = (*TASKS, *(PREFIX + name for name in shape.tasks))
+    parts = init_shared(shape, source, tasks) | MODELS[shape.model].init(shape, source)
+    parts |= TRUNKS[shape.trunk].init(shape.width, shape.experts, tasks, source)
     params = {name: part.unsqueeze(0).to("meta") for name, part in parts.items()}
     table = torch.empty(1, shape.n_items, shape.width, device="meta")
     items = torch.zeros(1, history, dtype=torch.long, device="meta")
@@ -273,7 +277,7 @@ def flops(fit: Fit | None, serving: Serving, n_items: int, *, k: int, history: i
         elif fit is not None:
             liked = serving.liked_exponent != 0
             total += network_flops(fit.shape, fit.spec.history, liked=liked)
-            scorers += liked
+            scorers += liked + len(fit.shape.tasks)
     total += scorers * (_STANDARDISE + 2) * n_items
     if serving.popularity_penalty:
         total += 2 * n_items

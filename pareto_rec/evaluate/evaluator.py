@@ -27,10 +27,12 @@ from pareto_rec.policy import HIDDEN, NETWORK, Parts, Scorers, Serving, recommen
 from pareto_rec.records.record import Record
 from pareto_rec.search import Trial
 from pareto_rec.space import SearchSpace, Simplex, Value
+from pareto_rec.tasks import Task, chain_of, product_name, with_exponents
 from pareto_rec.train.batches import People, Sequences, last_items
 from pareto_rec.train.facts import item_facts, principal_components
 from pareto_rec.train.fitstore import EXPERTS_ALONE, FitStore
 from pareto_rec.train.fitting import Fit, Monitor, Relevance, TrainData, fit
+from pareto_rec.train.shown import ShownRows
 from pareto_rec.train.spec import TrainSpec, pack_key, train_spec
 from pareto_rec.train.tuned.source import TextSource
 from pareto_rec.variables import named_values
@@ -154,6 +156,7 @@ class Evaluator:
         learn: Stage | None = None,
         texts: TextSource | None = None,
         references: Mapping[str, Fit] = MappingProxyType({}),
+        tasks: Sequence[Task] = (),
     ) -> None:
         """Prepare one stage.
 
@@ -174,19 +177,23 @@ class Evaluator:
             learn: The stage with everybody's rows, where `stage` has only a sample of its users.
             texts: Features of other depths and of tuned layers; None where no text is read.
             references: Fits that others may be kept to, by name.
+            tasks: Tasks of the config.
         """
         learn = learn or stage
         self.stage, self.space, self.measures = stage, space, measures
         self.train_settings, self.store, self.seed = train, store, seed
         self.device = resolve_device(train.device)
-        self.fixed, self.serving_fixed = fixed, serving_fixed
+        self.fixed, self.serving_fixed, self.tasks = fixed, serving_fixed, tuple(tasks)
         relevance, liked = signals
         objectives = (*measures.searched, *measures.reported)
         met = met_before(stage)
         self.catalogue = Catalogue(
             stage.items, stage.users, learn.popularity, met, features, learn.rate
         )
+        chains = {product_name(chain_of(tasks, one.name)) for one in tasks}
+        outputs = {one.name for one in tasks} | chains
         wanted = {relevance, *(one.signal for one in objectives if one.signal)}
+        wanted -= outputs - stage.held_out.signals.keys()  # what is predicted and is no signal
         self.held_out = {name: HeldOut(stage.relevance(name)) for name in sorted(wanted)}
         self.relevance = relevance
         facts = item_facts(self.catalogue)
@@ -201,6 +208,7 @@ class Evaluator:
             People.of(learn),
             self._references(experts, learn),
             texts,
+            ShownRows.of(learn, tasks) if tasks else None,
         )
         self._keep_to_fits(references, learn)
         self.supplies = Supplies.of(
@@ -213,6 +221,7 @@ class Evaluator:
             liked=liked,
             folder=store.folder.parent / "latency",
             encoders=encoders,
+            tasks=tasks,
         )
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
@@ -278,7 +287,7 @@ class Evaluator:
             BadRequestError: If a variable is not known.
         """
         values = {**self.serving_fixed, **named_values(self.space.serve, values)}
-        return construct("serving variable", Serving, values)
+        return construct("serving variable", Serving, with_exponents(values, self.tasks))
 
     def evaluate(
         self, pack: Sequence[Trial], trained: Callable[[], list[Fit]] | None = None
@@ -411,13 +420,17 @@ class Evaluator:
     ) -> Iterator[Outcome]:
         lists, scores = recommend(scorers, settings, k=self.measures.k)
         predictions = self.supplies.predictions(one)
-        for setting, chosen, values in zip(settings, lists, scores, strict=True):
+        chances = self.supplies.chances(one, lists)
+        shown = self.stage.held_out_shown
+        for setting, chosen, values, chance in zip(settings, lists, scores, chances, strict=True):
             outcome = self.outcome(chosen, values, train_seconds)
             yield replace(
                 outcome,
                 cost={**outcome.cost, **self.supplies.cost(one, setting)},
                 all_scores=self.supplies.scores(scorers, setting),
                 predictions=predictions,
+                shown=shown,
+                chances=chance,
             )
 
     def _values(self, outcome: Outcome) -> Measured:

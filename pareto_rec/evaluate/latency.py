@@ -29,7 +29,7 @@ from pareto_rec.data.schema import Stage
 from pareto_rec.experts import EXPERTS
 from pareto_rec.experts.base import ItemModel
 from pareto_rec.models.base import Params, Shape, item_table, tower
-from pareto_rec.models.scoring import relevance_states, user_states
+from pareto_rec.models.scoring import relevance_states, task_scores, user_states
 from pareto_rec.paths import make_folder
 from pareto_rec.policy import NETWORK, Scorers, Serving, recommend, standardise, with_network
 from pareto_rec.provenance import provenance
@@ -42,9 +42,15 @@ Encode = Callable[[str], object]
 
 
 def network_scores(
-    params: Params, shape: Shape, table: Tensor, items: Tensor, temperature: Tensor, *, liked: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Logits of both tasks for one history, item vectors given.
+    params: Params,
+    shape: Shape,
+    table: Tensor,
+    items: Tensor,
+    temperature: Tensor,
+    *,
+    liked: bool,
+) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
+    """What a network says for one history, item vectors given.
 
     Args:
         params: Parameters of a pack of one.
@@ -55,17 +61,20 @@ def network_scores(
         liked: Whether the second task is wanted.
 
     Returns:
-        Relevance logits and logits of liked given watched (or None), each ``[1, N]``.
+        Relevance logits, logits of liked given watched (or None), and task of the config -> log of
+        what it predicts, each ``[1, N]``.
     """
     last = torch.full((1, 1, 1), items.shape[1] - 1, device=items.device)
     states = user_states(params, shape, table, items.unsqueeze(0), last)
     across = table.transpose(1, 2)
     wanted = relevance_states(params, states, temperature)
     relevance = torch.baddbmm(params["relevance.item_bias"][:, None], wanted, across)
+    tasks = task_scores(params, shape, states, table)
     if not liked:
-        return relevance[0], None
+        return relevance[0], None, tasks
     wanted = tower(params, "liked", states) * states.shape[-1] ** -0.5
-    return relevance[0], torch.baddbmm(params["liked.item_bias"][:, None], wanted, across)[0]
+    second = torch.baddbmm(params["liked.item_bias"][:, None], wanted, across)
+    return relevance[0], second[0], tasks
 
 
 class OneRequest:
@@ -124,7 +133,7 @@ class OneRequest:
         padded = np.full((1, length), -1, dtype=np.int64)
         padded[0, length - min(length, len(items)) :] = items[-length:]
         wants_liked = self.serving.liked_exponent != 0
-        relevance, liked = network_scores(
+        relevance, liked, tasks = network_scores(
             self.params,
             self.fit.shape,
             self.table,
@@ -133,7 +142,7 @@ class OneRequest:
             liked=wants_liked,
         )
         return with_network(
-            ready, relevance, torch.zeros_like(relevance) if liked is None else liked
+            ready, relevance, torch.zeros_like(relevance) if liked is None else liked, tasks
         )
 
 
@@ -181,8 +190,8 @@ class Latencies:
     def _key(self, fit: Fit | None, serving: Serving, encoder: str) -> dict[str, object]:
         return {
             "revision": REVISION,
-            "shape": asdict(fit.shape) if fit else None,
-            "serving": asdict(serving),
+            "shape": _without(asdict(fit.shape), _SINCE_TASKS) if fit else None,
+            "serving": _without(asdict(serving), {"exponents": {}}),
             "k": self.k,
             "stage": self.stage.content_hash,
             "encoder": encoder,
@@ -239,6 +248,15 @@ class Latencies:
         picked = users[np.linspace(0, len(users) - 1, min(REQUESTS, len(users))).astype(int)]
         order = np.random.default_rng(0).permutation(len(picked))
         return [self.stage.history.item[starts[u] : starts[u + 1]] for u in picked[order]]
+
+
+_SINCE_TASKS = {"trunk": "shared_bottom", "experts": 4, "tasks": ()}
+"""Parts of a shape that keys of earlier measurements lack, where they change nothing."""
+
+
+def _without(content: dict[str, object], defaults: Mapping[str, object]) -> dict[str, object]:
+    """Content without what equals its default."""
+    return {n: v for n, v in content.items() if n not in defaults or v != defaults[n]}
 
 
 def _read(path: Path) -> dict[str, float] | None:

@@ -13,7 +13,7 @@ from scipy import sparse
 from torch import Tensor
 
 from pareto_rec.models.base import Params, item_table, tower
-from pareto_rec.models.scoring import relevance_states, user_states
+from pareto_rec.models.scoring import relevance_states, task_scores, user_states
 from pareto_rec.policy import Parts, Scorers, Similarity, standardise, with_network
 from pareto_rec.train.facts import Facts
 from pareto_rec.train.fitting import Fit, TrainData
@@ -121,12 +121,14 @@ class Network:
         table: Item vectors ``[1, N, D]``.
         states: User states ``[1, users, D]``.
         temperature: ``[1]``.
+        fit: The fit itself.
     """
 
     params: Params
     table: Tensor
     states: Tensor
     temperature: Tensor
+    fit: Fit
 
     @classmethod
     def of(cls, one: Fit, data: TrainData) -> Network:
@@ -140,11 +142,16 @@ class Network:
             features = data.item_features(one.spec, one.difference)
             table = item_table(params, features, None)
             states = user_states(params, one.shape, table, histories, last)
-        return cls(params, table, states, torch.tensor([one.spec.temperature], device=device))
+        return cls(params, table, states, torch.tensor([one.spec.temperature], device=device), one)
 
     @torch.no_grad()
-    def scores(self, users: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Logits of relevance, and of `liked` given watched, each ``[len(users), N]``."""
+    def scores(self, users: Tensor | slice) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """What of a ranking the network makes, each ``[len(users), N]``.
+
+        Returns:
+            Logits of relevance (zeros where no loss of a fit on tasks ranks), of `liked` given
+            watched, and task -> log of what it predicts.
+        """
         states, across = self.states[:, users], self.table.transpose(1, 2)
         relevant = relevance_states(self.params, states, self.temperature)
         liked = tower(self.params, "liked", states) * states.shape[-1] ** -0.5
@@ -152,4 +159,6 @@ class Network:
             torch.baddbmm(self.params[f"{task}.item_bias"][:, None], one, across)[0]
             for task, one in (("relevance", relevant), ("liked", liked))
         ]
-        return found[0], found[1]
+        if self.fit.spec.by_tasks_alone:
+            found[0] = torch.zeros_like(found[0])
+        return found[0], found[1], task_scores(self.params, self.fit.shape, states, self.table)

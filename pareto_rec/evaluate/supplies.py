@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,16 @@ from scipy import sparse
 from torch import Tensor
 
 from pareto_rec.data.schema import Stage
+from pareto_rec.evaluate.chances import Chances, chances_at
 from pareto_rec.evaluate.costs import COSTS, Costs, Encoders
 from pareto_rec.evaluate.latency import Latencies
+from pareto_rec.evaluate.outputs import TaskOutputs, predicted_by
 from pareto_rec.models.base import RATING, Params
 from pareto_rec.models.scoring import catalogue_scores, predicted_ratings
 from pareto_rec.objectives import Objective, Predicted
 from pareto_rec.objectives.outcome import Scores
 from pareto_rec.policy import Parts, Scorers, Serving, fused_scores, parts_of
+from pareto_rec.tasks import Task
 from pareto_rec.train.fitting import Fit, TrainData
 
 
@@ -29,9 +32,17 @@ def needs_of(objectives: Iterable[Objective]) -> frozenset[str]:
     return frozenset[str]().union(*(one.needs for one in objectives))
 
 
-def predicted_signals(liked: str | None, losses: Collection[str]) -> tuple[str, ...]:
-    """Signals whose values a network predicts: the second task's, and ratings if trained on."""
-    return tuple(name for name in (liked, RATING if RATING in losses else None) if name)
+def predicted_signals(
+    liked: str | None, losses: Collection[str], tasks: Sequence[Task] = ()
+) -> dict[str, bool]:
+    """What a network predicts, and whether as probabilities.
+
+    They are the signal of the second task, ratings if trained on, and by their names the tasks of
+    the config with the products of their chains.
+    """
+    found = {liked: True} if liked else {}
+    found = {**found, RATING: False} if RATING in losses else found
+    return found | predicted_by(tasks, losses)
 
 
 def met_before(stage: Stage) -> sparse.csr_array:
@@ -51,6 +62,7 @@ class Supplies:
         data: What networks read.
         liked: Signal of the second task; None without one.
         costs: Cost of serving; None where nobody asks.
+        tasks: Tasks of the config.
     """
 
     needs: frozenset[str]
@@ -58,6 +70,7 @@ class Supplies:
     data: TrainData
     liked: str | None
     costs: Costs | None
+    tasks: tuple[Task, ...] = ()
 
     @classmethod
     def of(
@@ -72,6 +85,7 @@ class Supplies:
         folder: Path,
         encoders: Encoders | None = None,
         learn: Stage | None = None,
+        tasks: Sequence[Task] = (),
     ) -> Supplies:
         """What a set of objectives needs.
 
@@ -85,13 +99,15 @@ class Supplies:
             folder: Where measured latencies are kept.
             encoders: The backbone, where texts are encoded while a request waits.
             learn: The stage with everybody's rows, where `stage` has a sample of its users.
+            tasks: Tasks of the config.
         """
         learn = learn or stage
         needs = needs_of(objectives)
         if not needs & COSTS:
-            return cls(needs, stage, data, liked, None)
+            return cls(needs, stage, data, liked, None, tuple(tasks))
         latencies = Latencies(learn, scorers, data.features, k, folder)
-        return cls(needs, stage, data, liked, Costs(learn, k, needs & COSTS, latencies, encoders))
+        costs = Costs(learn, k, needs & COSTS, latencies, encoders)
+        return cls(needs, stage, data, liked, costs, tuple(tasks))
 
     def predictions(self, fit: Fit | None) -> Mapping[str, Predicted]:
         """Predicted values of the held-out rows by signal; the same for all serving settings."""
@@ -106,7 +122,36 @@ class Supplies:
         if f"{RATING}.stars" in fit.params:
             guess = self._at_rows(fit, _stars)
             found[RATING] = Predicted(rows.user, guess, rows.signals[RATING])
+        if fit.shape.tasks:
+            shown = self.stage.held_out_shown
+            of_tasks = TaskOutputs.of(fit, self.data, self.tasks)
+            found |= of_tasks.of_rows(rows if shown is None else shown)
         return found
+
+    def chances(
+        self, fit: Fit | None, lists: NDArray[np.int64]
+    ) -> list[Mapping[str, NDArray[np.float32]]]:
+        """Probability of every signal at every place of each of the lists ``[S, users, k]``."""
+        if fit is None or "chances" not in self.needs:
+            return [{} for _ in lists]
+        return chances_at(self.probabilities(fit), lists, self.stage.shape)
+
+    def probabilities(self, fit: Fit) -> Mapping[str, Chances]:
+        """Probability of a signal for every item, for signals of which one is predicted."""
+        of_tasks = TaskOutputs.of(fit, self.data, self.tasks).chances() if fit.shape.tasks else {}
+        if self.liked is None:
+            return of_tasks
+
+        @torch.no_grad()
+        def liked(users: slice) -> NDArray[np.float32]:
+            params = {
+                name: part.unsqueeze(0).to(self.data.device) for name, part in fit.params.items()
+            }
+            histories = self.data.histories[users, -fit.spec.history :]
+            features = self.data.item_features(fit.spec, fit.difference)
+            return np.asarray(_liked(params, fit, features, histories).cpu().numpy())
+
+        return {self.liked: liked, **of_tasks}
 
     @torch.no_grad()
     def _at_rows(

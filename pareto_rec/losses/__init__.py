@@ -1,10 +1,11 @@
 """Losses and the ways to combine them."""
 
 from pareto_rec.losses.accuracy import BPR, Liked, Rating, SampledSoftmax, Softmax
-from pareto_rec.losses.base import ItemFacts, Loss, LossInputs
+from pareto_rec.losses.base import ItemFacts, Loss, LossInputs, Shown
 from pareto_rec.losses.beyond_accuracy import Exposure, NegativeEntropy, Popularity, Similarity
 from pareto_rec.losses.combine import COMBINE
 from pareto_rec.losses.people import Calibration, GroupGap, ReferenceKL
+from pareto_rec.losses.tasks import TaskLoss
 
 LOSSES: dict[str, Loss] = {
     loss.name: loss
@@ -24,4 +25,4 @@ LOSSES: dict[str, Loss] = {
     )
 }
 
-__all__ = ["COMBINE", "LOSSES", "ItemFacts", "Loss", "LossInputs"]
+__all__ = ["COMBINE", "LOSSES", "ItemFacts", "Loss", "LossInputs", "Shown", "TaskLoss"]

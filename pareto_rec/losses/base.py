@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
@@ -36,6 +36,20 @@ class ItemFacts:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """Rows that say what was shown and what came of it, with what the tasks make of them.
+
+    Attributes:
+        logits: Task -> raw outputs ``[P, S]``: logits, or values with mean 0 and deviation 1.
+        labels: Task -> labels ``[P, S]`` in the same unit, NaN where they are not known; tasks that
+            are conditions alone among them.
+    """
+
+    logits: Mapping[str, Tensor]
+    labels: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
 class LossInputs:
     """One training step of a pack: ``P`` candidates, ``R`` user states, ``H`` targets each.
 
@@ -59,6 +73,7 @@ class LossInputs:
         taste: Category shares of the user's training rows ``[P, R, C]``, summing to 1; all 0 where
             none has a category.
         reference: Log-probabilities of a fixed policy ``[P, R, N]``; None stands for popularity.
+        shown: Shown rows and the tasks' outputs for them.
     """
 
     states: Tensor
@@ -75,6 +90,7 @@ class LossInputs:
     group: Tensor | None = None
     taste: Tensor | None = None
     reference: Tensor | None = None
+    shown: Shown | None = None
 
     @cached_property
     def log_probs(self) -> Tensor:
@@ -135,7 +151,7 @@ class Loss(ABC):
             computed.
     """
 
-    name: ClassVar[str]
+    name: str
     accuracy: ClassVar[bool] = False
     distribution: ClassVar[bool] = False
     catalogue: ClassVar[bool] = True

@@ -15,6 +15,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pareto_rec.models.mixture import task_state
+
 Params = Mapping[str, Tensor]
 
 TASKS = ("relevance", "liked")
@@ -33,6 +35,9 @@ class Shape:
         history: Number of last items that the user encoder reads.
         layers: Number of blocks (self-attention only).
         heads: Number of attention heads.
+        trunk: Registered name of what lies between user encoder and task towers.
+        experts: Number of its experts.
+        tasks: Names of the trained tasks of the config.
     """
 
     model: str
@@ -42,6 +47,9 @@ class Shape:
     history: int
     layers: int
     heads: int
+    trunk: str = "shared_bottom"
+    experts: int = 4
+    tasks: tuple[str, ...] = ()
 
 
 class Noise:
@@ -154,7 +162,11 @@ def item_table(params: Params, features: Tensor, dropout: Dropout | None) -> Ten
 
 
 def tower(params: Params, task: str, states: Tensor) -> Tensor:
-    """Task tower on user states ``[P, R, D]``: a residual two-layer perceptron."""
+    """Task tower on user states ``[P, R, D]``: a residual two-layer perceptron.
+
+    It reads what the trunk makes of the states for this task.
+    """
+    states = task_state(params, task, states)
     hidden = torch.baddbmm(params[f"{task}.in_bias"][:, None], states, params[f"{task}.in"])
     return torch.baddbmm(states, torch.nn.functional.gelu(hidden), params[f"{task}.out"])
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import RATING, Dropout, Params, Shape, gather_items, item_table, tower
+from pareto_rec.tasks import PREFIX
 
+LEAST_VALUE = 0.01  # of a value in the ranking, in deviations of its training labels
 STATE_USERS = 4096  # users whose histories are read at a time
 
 
@@ -90,6 +93,60 @@ def predicted_ratings(params: Params, shape: Shape, features: Tensor, histories:
     bias = params[f"{RATING}.item_bias"][:, None]
     standard = torch.baddbmm(bias, scaled, table.transpose(1, 2))
     return stars[:, 0, None, None] + stars[:, 1, None, None] * standard
+
+
+def whole_logits(params: Params, task: str, states: Tensor, table: Tensor) -> Tensor:
+    """Logits of a task, without temperature, at every item ``[P, R, N]``."""
+    scaled = tower(params, task, states) * states.shape[-1] ** -0.5
+    bias = params[f"{task}.item_bias"][:, None]
+    return torch.baddbmm(bias, scaled, table.transpose(1, 2))
+
+
+def natural(params: Params, task: str, logits: Tensor) -> Tensor:
+    """What a task predicts, in the unit of its signal: a chance, or a value.
+
+    Args:
+        params: Stacked parameters; those of a value hold its training mean and deviation.
+        task: Name of its parameters.
+        logits: Raw outputs ``[P, ...]``.
+    """
+    scale = params.get(f"{task}.stars")
+    if scale is None:
+        return torch.sigmoid(logits)
+    mean, deviation = (scale[:, n].view(-1, *[1] * (logits.dim() - 1)) for n in (0, 1))
+    return mean + deviation * logits
+
+
+def log_natural(params: Params, task: str, logits: Tensor) -> Tensor:
+    """Log of what a task predicts, its factor in the ranking by a product of powers.
+
+    A value may be predicted below zero, where a power is none: a hundredth of the deviation of its
+    training labels is the least that counts.
+    """
+    scale = params.get(f"{task}.stars")
+    if scale is None:
+        return logsigmoid(logits)
+    least = LEAST_VALUE * scale[:, 1].view(-1, *[1] * (logits.dim() - 1))
+    return torch.maximum(natural(params, task, logits), least).log()
+
+
+def task_scores(params: Params, shape: Shape, states: Tensor, table: Tensor) -> dict[str, Tensor]:
+    """Factors of the tasks of the config in the ranking, for a pack of one.
+
+    Args:
+        params: Stacked parameters of one candidate.
+        shape: Their shape, which names the tasks.
+        states: States of the shared bottom ``[1, R, D]``.
+        table: Item vectors ``[1, N, D]``.
+
+    Returns:
+        Task -> log of what it predicts ``[R, N]``.
+    """
+    found = {}
+    for name in shape.tasks:
+        logits = whole_logits(params, PREFIX + name, states, table)
+        found[name] = log_natural(params, PREFIX + name, logits)[0]
+    return found
 
 
 def last_states(params: Params, shape: Shape, table: Tensor, histories: Tensor) -> Tensor:

@@ -31,7 +31,9 @@ from pareto_rec.objectives.distribution import (
     TailExposure,
 )
 from pareto_rec.objectives.diversity import IntraListDistance, TextDistance
+from pareto_rec.objectives.expected import ExpectedRevenue
 from pareto_rec.objectives.fairness import Gap, GroupMean, GroupObjective, Ratio, WorstGroup
+from pareto_rec.objectives.impressions import CalibrationError, GroupedAUC, LogLoss, PooledAUC
 from pareto_rec.objectives.novelty import EPC, Novelty, ProfileDistance
 from pareto_rec.objectives.outcome import Catalogue, HeldOut, Outcome, Predicted
 from pareto_rec.objectives.prediction import MSE, RMSE
@@ -60,10 +62,14 @@ _FAMILIES: tuple[type[Objective], ...] = (
     Hit,
     MRR,
     AUC,
+    GroupedAUC,
     TailNDCG,
     ColdNDCG,
     MSE,
     RMSE,
+    PooledAUC,
+    LogLoss,
+    CalibrationError,
     IntraListDistance,
     TextDistance,
     CategoryEntropy,
@@ -77,6 +83,7 @@ _FAMILIES: tuple[type[Objective], ...] = (
     TailExposure,
     CategoryExposure,
     Revenue,
+    ExpectedRevenue,
     PriceNDCG,
     Value,
     ValueNDCG,

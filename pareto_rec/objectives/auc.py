@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,16 +50,24 @@ class AUC(UserObjective):
             for row, (sorted_, count) in enumerate(zip(places, unseen.tolist(), strict=True)):
                 start, end = matrix.indptr[begin + row : begin + row + 2]
                 found = scores[row, matrix.indices[start:end]]
-                values[begin + row] = _auc(sorted_[:count], found[~np.isnan(found)])
+                values[begin + row] = area(sorted_[:count], found[~np.isnan(found)])
         return values
 
 
-def _auc(unseen: NDArray[np.float32], relevant: NDArray[np.float32]) -> float:
-    """AUC from the sorted scores of all unseen items and those of the relevant among them."""
-    positives, negatives = len(relevant), len(unseen) - len(relevant)
+def area(ordered: NDArray[np.floating[Any]], positive: NDArray[np.floating[Any]]) -> float:
+    """Area under the ROC curve, ties half.
+
+    Args:
+        ordered: All scores, rising ``[rows]``.
+        positive: Those of the positive rows, in any order ``[positives]``.
+
+    Returns:
+        NaN where all rows are positive, or none is.
+    """
+    positives, negatives = len(positive), len(ordered) - len(positive)
     if not positives or not negatives:
         return float("nan")
-    below = np.searchsorted(unseen, relevant, side="left")
-    up_to = np.searchsorted(unseen, relevant, side="right")
+    below = np.searchsorted(ordered, positive, side="left")
+    up_to = np.searchsorted(ordered, positive, side="right")
     mid_ranks = int((below + up_to + 1).sum()) / 2
     return (mid_ranks - positives * (positives + 1) / 2) / (positives * negatives)

@@ -30,7 +30,8 @@ class Objective(ABC):
         takes_k: Whether it looks at the first k places (``@k``).
         takes_signal: Whether it looks at what is held out (``[signal]``).
         needs: What an outcome must hold besides lists and truth: ``"scores"``, ``"predictions"``,
-            ``"text"``, ``"history"``, or a key of ``cost``. Given only to those who ask.
+            ``"chances"``, ``"shown"``, ``"text"``, ``"history"``, or a key of ``cost``. Given only
+            to those who ask.
         name: As written in a config, for example ``"ndcg@10[liked]"``.
     """
 
@@ -71,8 +72,8 @@ class Objective(ABC):
         Args:
             signals: Signals of the interactions.
             attributes: Attributes of the users.
-            predicted: Signals whose values the experiment predicts; None where that is not known
-                yet, and so not looked at.
+            predicted: Signals and tasks whose values the experiment predicts; None where that is
+                not known yet, and so not looked at.
 
         Raises:
             BadRequestError: If the objective names a signal or an attribute that is not there, or

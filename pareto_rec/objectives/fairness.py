@@ -18,6 +18,8 @@ from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.objectives.base import SetObjective, UserObjective
 from pareto_rec.objectives.outcome import OF_ITEMS, Catalogue, HeldOut, Outcome
 
+_NOT_HELD_OUT = {"predictions", "chances", "shown", "rate"}  # they look at other things than that
+
 
 class GroupObjective(SetObjective):
     """One number from the means of a per-user objective within groups.
@@ -38,7 +40,7 @@ class GroupObjective(SetObjective):
         super().__init__(base.k, base.signal)
         self.base = base
         self.attribute = attribute
-        if self.of_items and (not base.takes_signal or base.needs & {"predictions", "rate"}):
+        if self.of_items and (not base.takes_signal or base.needs & _NOT_HELD_OUT):
             raise BadRequestError(
                 f'objective "{self.family}({base.name} by {attribute})" compares groups of items '
                 f"by their held-out items, and {base.name} looks at none: take one that does, such "

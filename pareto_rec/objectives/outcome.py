@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pareto_rec.data.schema import Items, Users
+from pareto_rec.data.schema import Interactions, Items, Users
 from pareto_rec.errors import unknown
 
 Scores = Callable[[slice], NDArray[np.float32]]
@@ -226,11 +226,18 @@ class Predicted:
         user: Whose row it is.
         predicted: What was predicted, in the unit of the signal (a probability for a 0/1 signal).
         true: What was held out.
+        item: Which item it is about; None where nobody will ask.
     """
 
     user: NDArray[np.int64]
     predicted: NDArray[np.floating[Any]]
     true: NDArray[np.floating[Any]]
+    item: NDArray[np.int64] | None = None
+
+    @cached_property
+    def measured(self) -> dict[str, float]:
+        """What has been measured of it, by family: sorting many rows once is enough."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -247,6 +254,10 @@ class Outcome:
         all_scores: The scores that the lists were made from, before re-ranking; called only where
             an objective asks for them. None where they are not known.
         predictions: Signal -> predicted values of held-out rows, for signals that are predicted.
+        shown: The held-out rows, impressions without an answer among them; None where the log has
+            no such impressions.
+        chances: Signal -> predicted probability at every place of the lists ``[users, k]``, for
+            signals of which a probability is predicted.
     """
 
     lists: NDArray[np.int64]
@@ -257,6 +268,8 @@ class Outcome:
     cost: Mapping[str, float] = field(default_factory=dict)
     all_scores: Scores | None = None
     predictions: Mapping[str, Predicted] = field(default_factory=dict)
+    shown: Interactions | None = None
+    chances: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
 
     def truth(self, signal: str | None) -> HeldOut:
         """Held-out values of the signal, or of the default one.

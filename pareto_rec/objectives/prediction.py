@@ -6,7 +6,7 @@ Nothing here looks at lists, so serving variables change none of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -17,9 +17,16 @@ from pareto_rec.objectives.base import Objective, SetObjective, UserObjective
 from pareto_rec.objectives.outcome import Outcome, Predicted
 
 
-class _OnPredictions(Objective):
+class OnPredictions(Objective):
+    """An objective on what a network predicts: its signal may also be a task, or a chain of them.
+
+    Attributes:
+        of_chances: Whether the predicted values must be probabilities.
+    """
+
     takes_k: ClassVar[bool] = False
     takes_signal: ClassVar[bool] = True
+    of_chances: ClassVar[bool] = False
     maximise = False
     bounds = (0.0, float("inf"))
     needs = frozenset({"predictions"})
@@ -31,13 +38,23 @@ class _OnPredictions(Objective):
         attributes: Collection[str],
         predicted: Collection[str] | None = None,
     ) -> None:
-        """Refuse a signal that the data does not have, or that nothing predicts."""
-        super().check(signals=signals, attributes=attributes, predicted=predicted)
-        if predicted is not None and self.signal not in predicted:
-            names = sorted(predicted)
-            advice = f'write "{self.family}[{names[0]}]"' if names else "leave it out"
+        """Refuse a signal that the data does not have, or that nothing predicts.
+
+        Of a mapping of what is predicted the values say whether it is predicted as a probability.
+        """
+        known = {*signals, *(predicted or ())}
+        super().check(signals=known, attributes=attributes, predicted=predicted)
+        if predicted is None:
+            return
+        names = sorted(predicted)
+        if self.of_chances and isinstance(predicted, Mapping):
+            names = [name for name in names if predicted[name]]
+        if self.signal not in names:
+            kind = "probabilities of" if self.of_chances else "values of"
+            form = self.name.partition("[")[0]
+            advice = f'write "{form}[{names[0]}]"' if names else "leave it out"
             raise BadRequestError(
-                f"objective {self.name} compares predicted values with held-out ones, and this "
+                f"objective {self.name} looks at predicted {kind} a signal or task, and this "
                 f"experiment predicts {', '.join(names) or 'no signal'}: {advice}"
             )
 
@@ -48,12 +65,12 @@ class _OnPredictions(Objective):
             BadRequestError: If the data has no such signal.
         """
         name = self.signal or outcome.relevance
-        if name not in outcome.predictions:
-            outcome.truth(name)
+        if outcome.predictions and name not in outcome.predictions:
+            outcome.truth(name)  # says which signals there are, where this is none of them
         return outcome.predictions.get(name)
 
 
-class MSE(_OnPredictions, UserObjective):
+class MSE(OnPredictions, UserObjective):
     """Mean squared error of predicted values, over the held-out rows of one user.
 
     ``mean of (predicted - true)^2``, then the mean over users, so that everybody counts alike. On a
@@ -82,7 +99,7 @@ class MSE(_OnPredictions, UserObjective):
         return np.asarray(total / np.where(count > 0, count, np.nan))
 
 
-class RMSE(_OnPredictions, SetObjective):
+class RMSE(OnPredictions, SetObjective):
     """Root of the mean squared error of predicted values, over all held-out rows together.
 
     ``sqrt(mean of (predicted - true)^2)``, in the unit of the signal, as rating predictors are

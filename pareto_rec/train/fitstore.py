@@ -22,7 +22,7 @@ from pareto_rec.provenance import source_hash
 from pareto_rec.train.fitting import Fit
 from pareto_rec.train.spec import TrainSpec
 
-SOURCES = ("train", "models", "losses", "seeds.py")
+SOURCES = ("train", "models", "losses", "seeds.py", "tasks.py")
 _DIFFERENCE = "backbone/"  # before the names of what tuned layers have learnt
 EXPERTS_ALONE = "experts"  # fit id of records that no network had a say in
 
@@ -126,7 +126,7 @@ def fit_of(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Fit:
     """The fit that :func:`parts_of` took apart."""
     return Fit(
         TrainSpec(**content["spec"]),
-        Shape(**content["shape"]),
+        Shape(**{**content["shape"], "tasks": tuple(content["shape"].get("tasks", ()))}),
         {name: value for name, value in tensors.items() if not name.startswith(_DIFFERENCE)},
         tuple((int(step), float(value)) for step, value in content["curve"]),
         content["best_step"],

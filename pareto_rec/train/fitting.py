@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.losses import COMBINE, LOSSES, ItemFacts, LossInputs
-from pareto_rec.losses.base import resolve
+from pareto_rec.losses import COMBINE, ItemFacts, LossInputs
 from pareto_rec.losses.combine.descent import Descent
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import RATING, TASKS, Dropout, Noise, Shape, init_shared, item_table
@@ -25,14 +24,19 @@ from pareto_rec.models.scoring import (
     task_logits,
     user_states,
 )
+from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.seeds import child_seed, generator
+from pareto_rec.tasks import check_losses as check_task_losses
 from pareto_rec.train.batches import Batch, People, Sequences, draw
 from pareto_rec.train.optimiser import StackedAdamW, schedule
+from pareto_rec.train.packtasks import PackTasks, losses_of
 from pareto_rec.train.rows import Part, TouchedRows
+from pareto_rec.train.shown import ShownRows
 from pareto_rec.train.spec import IDLE, POPULARITY, TrainSpec, pack_key, reads_as_given
 from pareto_rec.train.tuned.live import LiveTable, needed_items
 from pareto_rec.train.tuned.source import TextSource
 
+NAMED = ("histories", "targets", "shown_histories", "shown_items")  # items whose text is read
 LOOK_SCORES = 16_000_000  # scores of a candidate that validation looks at, at a time
 
 
@@ -78,6 +82,7 @@ class TrainData:
         people: Groups and tastes of users; None where no loss asks for them.
         references: Name -> log-probabilities of a fixed policy ``[users, N]``.
         texts: Where features of other depths and of tuned layers come from; None without texts.
+        shown: Shown rows with the labels of the config's tasks; None without tasks.
     """
 
     sequences: Sequences
@@ -88,6 +93,7 @@ class TrainData:
     people: People | None = None
     references: Mapping[str, Tensor] = field(default_factory=dict)
     texts: TextSource | None = None
+    shown: ShownRows | None = None
 
     def item_features(self, spec: TrainSpec, difference: Mapping[str, Tensor]) -> Tensor:
         """Features of the items as a fit reads them ``[N, F]``.
@@ -166,7 +172,8 @@ def check_losses(spec: TrainSpec, data: TrainData) -> None:
     Raises:
         BadRequestError: Names the loss and what it needs.
     """
-    needs = {need for loss in resolve(list(spec.loss_weights), LOSSES) for need in loss.needs}
+    check_task_losses(data.shown.tasks if data.shown else (), spec.loss_weights, spec.chain)
+    needs = {need for loss in losses_of(spec, data.shown) for need in loss.needs}
     if RATING in needs and data.sequences.ratings is None:
         raise BadRequestError('loss "rating" needs a signal "rating", which the data does not have')
     if needs & {"group", "taste"} and data.people is None:
@@ -296,6 +303,7 @@ class _Pack:
         if common.tuned_layers:
             self.live = data.source.live(specs, [child_seed(seed, "backbone") for seed in seeds])
         n_items, feature_dim = self.features.shape
+        self.tasks = PackTasks(common, data.shown)
         self.shape = Shape(
             common.model,
             n_items,
@@ -304,8 +312,11 @@ class _Pack:
             common.history,
             common.layers,
             common.heads,
+            common.trunk,
+            common.trunk_experts,
+            tuple(one.name for one in self.tasks.own),
         )
-        self.losses = resolve(list(common.loss_weights), LOSSES)
+        self.losses = losses_of(common, data.shown)
         self.needs = frozenset(need for loss in self.losses for need in loss.needs)
         self.params = _stack(starts or [self._initial(seed) for seed in seeds], data.device)
         accurate = [loss.accuracy for loss in self.losses]
@@ -350,13 +361,17 @@ class _Pack:
         """Parameters of one candidate; a rating task only where its loss is trained on."""
         source = torch.Generator().manual_seed(child_seed(seed, "init"))
         tasks = (*TASKS, RATING) if RATING in self.needs else TASKS
+        tasks = (*tasks, *(one.key for one in self.tasks.own))
         params = init_shared(self.shape, source, tasks)
         if RATING in self.needs:
             params[f"{RATING}.stars"] = torch.tensor(self._stars())
+        params |= self.tasks.base_rates(self.shape.n_items)
         idle = IDLE.get(self.common.item_inputs)
         if idle:
             params[idle].zero_()
-        return params | MODELS[self.common.model].init(self.shape, source)
+        params |= MODELS[self.common.model].init(self.shape, source)
+        width, experts = self.shape.width, self.shape.experts
+        return params | TRUNKS[self.shape.trunk].init(width, experts, tasks, source)
 
     def _stars(self) -> tuple[float, float]:
         """Mean and deviation of the training ratings."""
@@ -443,7 +458,8 @@ class _Pack:
             arrays = {name: getattr(batch, name) for name in ("histories", "at", "targets")}
             uniform = rng.random((common.check_every, common.negatives)) * frequency[-1]
             arrays["negatives"] = np.searchsorted(frequency, uniform)
-            drawn.append(arrays | {"liked": batch.liked} | self._optional(batch))
+            arrays |= {"liked": batch.liked} | self._optional(batch)
+            drawn.append(arrays | self.tasks.draw(sequences, seed, first))
         return {
             name: torch.from_numpy(np.stack([one[name] for one in drawn])).to(self.data.device)
             for name in drawn[0]
@@ -469,7 +485,7 @@ class _Pack:
     def _step(self, step: int, batch: Mapping[str, Tensor]) -> None:
         learnt = dict(self.params)
         if self.live is not None:
-            seen = [batch["histories"], batch["targets"]]
+            seen = [batch[name] for name in NAMED if name in batch]
             self.features = self.live.begin(step, needed_items(seen))
             learnt["features"] = (
                 self.features
@@ -521,6 +537,7 @@ class _Pack:
             liked=batch["liked"].reshape(ids.shape),
             negatives=batch["negatives"],
             items=part.facts,
+            shown=self.tasks.inputs(params, self.shape, table, batch, self.dropout),
             **self._optional_inputs(part, states, table, ids),
         )
         few = inputs.first(self.common.shaped)
@@ -585,7 +602,11 @@ class _Pack:
 
         def of(rows: slice) -> Tensor:
             nonlocal finite
-            shown = relevance_scores(params, states[one, rows], table[one], self.temperature[one])
+            own, items = states[one, rows], table[one]
+            if self.common.by_tasks_alone:
+                shown = self.tasks.ranking(params, own, items)
+            else:
+                shown = relevance_scores(params, own, items, self.temperature[one])
             finite = finite and bool(torch.isfinite(shown.sum()))
             return shown[0]
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from pareto_rec.losses import ItemFacts
 from pareto_rec.train.optimiser import BETA1, BETA2, EPS
 
-ITEM_IDS = ("histories", "targets", "negatives")  # parts of a batch that hold item indices
+# parts of a batch that hold item indices, the last two only where tasks are trained
+ITEM_IDS = ("histories", "targets", "negatives", "shown_histories", "shown_items")
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class TouchedRows:
             facts: Facts about all items.
         """
         pack, n_items = self.params["item.embed"].shape[:2]
-        ids = torch.cat([batch[name].reshape(pack, -1) for name in ITEM_IDS], dim=1)
+        named = [name for name in ITEM_IDS if name in batch]
+        ids = torch.cat([batch[name].reshape(pack, -1) for name in named], dim=1)
         rows = torch.full((pack, self.capacity), n_items, dtype=torch.long, device=ids.device)
         for place, own in enumerate(ids):
             met = torch.unique(own)
@@ -80,7 +82,7 @@ class TouchedRows:
             rows[place, : len(met)] = met
         self.real, self.rows = rows < n_items, rows.clamp(max=n_items - 1)
         self.leaves = {name: self._taken(name).requires_grad_() for name in self.moments}
-        moved = {name: _moved(batch[name], rows) for name in ITEM_IDS}
+        moved = {name: _moved(batch[name], rows) for name in named}
         own_facts = ItemFacts(
             facts.categories[:0], facts.log_popularity[self.rows], facts.log_frequency[self.rows]
         )

@@ -10,6 +10,8 @@ from pareto_rec.errors import construct, unknown
 from pareto_rec.losses import COMBINE, LOSSES
 from pareto_rec.losses.base import resolve
 from pareto_rec.models import MODELS
+from pareto_rec.models.trunk import TRUNKS
+from pareto_rec.tasks import CHAINS, PREFIX
 
 POPULARITY = "popularity"
 IDLE = {"text": "item.embed", "embedding": "item.project"}
@@ -44,6 +46,11 @@ class TrainSpec:
         group: Attribute of users between whose values the loss ``group_gap`` is measured.
         reference: Policy that the loss ``reference_kl`` keeps to: ``"popularity"``, or the name of
             one of the :attr:`TrainData.references`.
+        trunk: Registered trunk: what lies between the user encoder and the towers of the tasks.
+        trunk_experts: Its experts: how many are shared, and how many each task has of its own.
+        chain: How tasks that are conditional on others are learnt: ``"esmm"`` on all shown rows,
+            ``"conditional"`` on those in which the condition is met.
+        task_batch: Shown rows per step, where losses of tasks are trained on.
         item_inputs: What an item vector is made of: ``"both"``, ``"text"`` or ``"embedding"``.
         exit_layer: Layers of the backbone that are run; 0: as many as the config says.
         text_length: Tokens per text; 0: as many as the config says.
@@ -87,6 +94,10 @@ class TrainSpec:
     patience: int = 3
     group: str = ""
     reference: str = POPULARITY
+    trunk: str = "shared_bottom"
+    trunk_experts: int = 4
+    chain: str = "esmm"
+    task_batch: int = 256
     item_inputs: str = "both"
     exit_layer: int = 0
     text_length: int = 0
@@ -109,12 +120,25 @@ class TrainSpec:
     @property
     def touched(self) -> int:
         """Most items that the examples and negatives of one step can hold."""
-        return self.batch * (self.history + self.places * self.horizon) + self.negatives
+        shown = self.task_batch * (self.history + 1) if self.on_tasks else 0
+        return self.batch * (self.history + self.places * self.horizon) + self.negatives + shown
+
+    @property
+    def on_tasks(self) -> bool:
+        """Whether a loss of a task is trained on."""
+        return any(name.startswith(PREFIX) for name in self.loss_weights)
+
+    @property
+    def by_tasks_alone(self) -> bool:
+        """Whether tasks are trained on and no loss ranks, so that tasks alone make the ranking."""
+        plain = [name for name in self.loss_weights if not name.startswith(PREFIX)]
+        return self.on_tasks and not any(LOSSES[name].accuracy for name in plain)
 
 
 SHARED = (
     *("model", "width", "history", "layers", "heads", "steps", "batch", "places", "horizon"),
     *("shaped", "negatives", "check_every", "patience", "group", "reference"),
+    *("trunk", "trunk_experts", "chain", "task_batch"),
     *("item_inputs", "exit_layer", "text_length", "encoder_precision", "tuned_layers"),
 )
 OF_TUNED = (
@@ -152,10 +176,12 @@ def train_spec(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainSpec
     for kind, name, known in (
         ("model", spec.model, MODELS),
         ("way to combine", spec.combine, COMBINE),
+        ("trunk", spec.trunk, TRUNKS),
+        ("way to learn a chain", spec.chain, CHAINS),
     ):
         if name not in known:
             raise unknown(kind, name, known)
-    resolve(list(spec.loss_weights), LOSSES)
+    resolve([name for name in spec.loss_weights if not name.startswith(PREFIX)], LOSSES)
     return _without_idle(spec)
 
 
@@ -164,5 +190,9 @@ def _without_idle(spec: TrainSpec) -> TrainSpec:
     idle: tuple[str, ...] = OF_LORA if spec.tuning != "lora" else ()
     if not spec.tuned_layers:
         idle = _ONLY_TUNED
+    if spec.trunk == "shared_bottom":
+        idle += ("trunk_experts",)
+    if not spec.on_tasks:
+        idle += ("chain", "task_batch")
     plain = TrainSpec()
     return replace(spec, **{name: getattr(plain, name) for name in idle})

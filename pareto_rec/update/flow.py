@@ -138,6 +138,11 @@ def _check(parts: Parts, tolerance: Mapping[str, float]) -> None:
             raise unknown("objective in tolerance", name, searched)
         if not (np.isfinite(most) and most >= 0):
             raise BadRequestError(f"the tolerance of {name} must be a number of at least 0")
+    if any(one.shape.tasks for one in parts.fits.values()):
+        raise BadRequestError(
+            "networks of this bundle were trained on [[task]]s, and a bundle does not hold the "
+            "impressions that they learn from; search again with the new data"
+        )
     if parts.own_vectors:
         raise BadRequestError(
             "networks of this bundle have tuned layers of the backbone, which an update does not "

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from pareto_rec.data.schema import Items, Users
+from pareto_rec.data.schema import Interactions, Items, Users
 from pareto_rec.errors import BadRequestError
 from pareto_rec.objectives import (
     FAMILIES,
@@ -44,6 +44,7 @@ NAMES = [*PLAIN, *SIGNALLED, *GROUPED]
 EXAMPLES = settings(max_examples=12, deadline=None)
 SEEDS = st.integers(0, 2**32 - 1)
 ATTRIBUTES = ("gender", "item.brand")
+PREDICTED = {"predictions", "chances"}
 EVERYTHING = {"signals": SIGNALS, "attributes": ATTRIBUTES, "predicted": SIGNALS}
 
 
@@ -53,13 +54,13 @@ def looks_at_lists(name: str) -> bool:
 
 
 def looks_at_truth(name: str) -> bool:
-    """Whether an objective needs held-out items (not: predicted values of held-out rows)."""
+    """Whether an objective needs held-out items (not: answers to impressions, or predictions)."""
     objective = parse(name)
-    return objective.takes_signal and not objective.needs & {"predictions", "rate"}
+    return objective.takes_signal and not objective.needs & {*PREDICTED, "shown", "rate"}
 
 
 LISTED = [name for name in NAMES if looks_at_lists(name)]
-CHECKED = [name for name in NAMES if parse(name).signal or "predictions" not in parse(name).needs]
+CHECKED = [name for name in NAMES if parse(name).signal or not parse(name).needs & PREDICTED]
 TRUE = [name for name in PLAIN + SIGNALLED if looks_at_truth(name)]
 
 
@@ -97,9 +98,13 @@ def world(seed: int, length: int = LENGTH) -> Outcome:
     history[5] = 0
     scores = np.round(rng.random((USERS, ITEMS)), 1).astype(np.float32)  # ties here too
     scores[history > 0] = np.nan
-    user, item = np.nonzero(watched)
+    user, item = np.nonzero(watched | (rng.random((USERS, ITEMS)) < 0.1))
     rows = rng.permutation(len(user))
     predicted = rng.random((2, len(user)))
+    shown = Interactions(
+        *rng.integers(0, [[USERS], [ITEMS], [9]], (3, 300)),
+        {name: rng.choice([0, 0, 1, np.nan], 300).astype(np.float32) for name in SIGNALS},
+    )
     return Outcome(
         lists=lists,
         scores=-np.sort(-rng.random(lists.shape).astype(np.float32), axis=1),
@@ -119,12 +124,19 @@ def world(seed: int, length: int = LENGTH) -> Outcome:
             "watched": Predicted(user[rows], predicted[0], watched[user, item][rows]),
             "liked": Predicted(user[rows], predicted[1], liked[user, item][rows]),
         },
+        shown=shown,
+        chances={name: rng.random(lists.shape) for name in SIGNALS},
     )
 
 
 def scores_of(outcome: Outcome) -> np.ndarray:
     assert outcome.all_scores is not None
     return outcome.all_scores(slice(None))
+
+
+def shown_in(outcome: Outcome) -> Interactions:
+    assert outcome.shown is not None
+    return outcome.shown
 
 
 def history_of(outcome: Outcome) -> sparse.csr_array:
@@ -160,6 +172,8 @@ def reorder_users(outcome: Outcome, order: np.ndarray) -> Outcome:
             name: Predicted(place[one.user][::-1], one.predicted[::-1], one.true[::-1])
             for name, one in outcome.predictions.items()
         },
+        shown=dataclasses.replace(shown_in(outcome), user=place[shown_in(outcome).user]),
+        chances={name: one[order] for name, one in outcome.chances.items()},
     )
 
 
@@ -199,6 +213,7 @@ def reorder_items(outcome: Outcome, order: np.ndarray) -> Outcome:
         },
         catalogue=catalogue,
         all_scores=lambda part: scores[part],
+        shown=dataclasses.replace(shown_in(outcome), item=new_index[shown_in(outcome).item]),
     )
 
 
@@ -221,6 +236,11 @@ def assert_frozen_copy_unchanged(outcome: Outcome, before: Outcome) -> None:
             np.testing.assert_array_equal(
                 getattr(outcome.predictions[name], part), getattr(before.predictions[name], part)
             )
+        np.testing.assert_array_equal(outcome.chances[name], before.chances[name])
+        np.testing.assert_array_equal(
+            shown_in(outcome).signals[name], shown_in(before).signals[name]
+        )
+    np.testing.assert_array_equal(shown_in(outcome).user, shown_in(before).user)
     np.testing.assert_array_equal(history_of(outcome).toarray(), history_of(before).toarray())
     np.testing.assert_array_equal(text_of(outcome), text_of(before))
     np.testing.assert_array_equal(scores_of(outcome), scores_of(before))
@@ -377,13 +397,27 @@ def test_check_refuses_what_the_data_does_not_have(name: str) -> None:
             objective.check(signals=SIGNALS, attributes=("country",))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if "predictions" in parse(name).needs])
+@pytest.mark.parametrize("name", [name for name in NAMES if parse(name).needs & PREDICTED])
 def test_check_refuses_what_nothing_predicts(name: str) -> None:
     objective, signals = parse(name), {"signals": SIGNALS, "attributes": ("gender",)}
     with pytest.raises(BadRequestError, match="this experiment predicts no signal: leave it out"):
         objective.check(**signals, predicted=())
-    with pytest.raises(BadRequestError, match=r'predicts rating: write "\w+\[rating\]"'):
+    with pytest.raises(BadRequestError, match=r'predicts rating: write "[\w@]+\[rating\]"'):
         objective.check(**signals, predicted=("rating",))
+    task = parse(objective.name.replace("liked", "clicked*bought") if objective.signal else name)
+    if task.signal:  # a task, or a chain of them, is no signal of the data
+        task.check(**signals, predicted=("clicked*bought",))
+
+
+@pytest.mark.parametrize("name", [name for name in SIGNALLED if parse(name).needs & PREDICTED])
+def test_what_looks_at_probabilities_refuses_other_predictions(name: str) -> None:
+    objective, signals = parse(name), {"signals": SIGNALS, "attributes": ATTRIBUTES}
+    objective.check(**signals, predicted={"liked": True})
+    if getattr(objective, "of_chances", False):
+        with pytest.raises(BadRequestError, match=r'predicts bought: write "[\w@]+\[bought\]"'):
+            objective.check(**signals, predicted={"liked": False, "bought": True})
+    else:
+        objective.check(**signals, predicted={"liked": False})
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if parse(name).needs])
@@ -401,6 +435,8 @@ def test_without_what_it_needs_nothing_is_measured(name: str) -> None:
         cost={},
         all_scores=None,
         predictions={},
+        shown=None,
+        chances={},
     )
     assert math.isnan(parse(name).value(bare))
     assert not math.isnan(parse(name).value(outcome))

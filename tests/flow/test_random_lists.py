@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from pareto_rec.policy import recommend
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 NAMES = (
     *("movielens_accuracy_diversity_fairness", "movielens_accuracy_diversity_novelty"),
-    *("retail_value_diversity", "grocery_fairness_price"),
+    *("retail_value_diversity", "grocery_fairness_price", "coupon_ctr_cvr"),
 )
 SETTINGS = slice(None, None, 6)  # of the 279 of a sweep
 
@@ -30,6 +32,8 @@ def evaluator(request: pytest.FixtureRequest, sources: Path) -> Evaluator:
     config = load_config(EXPERIMENTS / request.param)
     if config.data.kind == "table" and not os.environ.get("PARETO_REC_DATA"):
         pytest.skip("PARETO_REC_DATA names no folder with the data of this experiment")
+    if (prepare := EXPERIMENTS / request.param / "prepare.py").is_file():
+        subprocess.run([sys.executable, str(prepare)], check=True, stdout=subprocess.DEVNULL)
     made = plan(config)
     stage = read_split(config, sources).validation
     features = read_features(config, stage.items.texts, sources)

@@ -26,7 +26,8 @@ ALLOWED: dict[str, str] = {
     "threads": "",
     "front": "",
     "provenance": "",
-    "models": "",
+    "tasks": "errors",
+    "models": "tasks",
     "paths": "errors",
     "variables": "errors",
     "policy": "errors",
@@ -41,23 +42,23 @@ ALLOWED: dict[str, str] = {
     "backbone": "errors fetch paths",
     "data": "errors fetch paths provenance seeds",
     # what is learnt and what is measured: none of it knows a search, a config or a run
-    "losses": "errors seeds",
+    "losses": "errors seeds tasks",
     "objectives": "data errors",
     "experts": "data errors paths",
-    "train": "backbone data errors losses models objectives provenance seeds",
+    "train": "backbone data errors losses models objectives provenance seeds tasks",
     # the search knows candidates and values, and neither models nor data
     "search": "errors front seeds space variables",
     # where training meets objectives
     "evaluate": "backbone data errors experts losses models objectives paths policy provenance "
-    "records search space train variables",
+    "records search space tasks train variables",
     # from a config to what is evaluated, and by whom
-    "config": "data errors space",
+    "config": "data errors space tasks",
     "identity": "config errors provenance",
-    "limits": "backbone errors evaluate experts losses models policy space train",
+    "limits": "backbone errors evaluate experts losses models policy space tasks train",
     "adapt": "backbone data errors paths provenance seeds train",
     "references": "config data errors experts paths reading train",
     "experiment": "adapt backbone config data errors evaluate experts limits objectives "
-    "references search seeds space train",
+    "references search seeds space tasks train",
     "backbones": "bootstrap config evaluate experiment objectives policy seeds train variables",
     "workers": "config errors evaluate experiment identity paths records search threads",
     # from a config to a run directory
@@ -76,7 +77,7 @@ ALLOWED: dict[str, str] = {
     "picks": "decide errors objectives paths reading",
     # from a choice to what is served
     "bundle": "backbone config data errors evaluate experiment experts models paths picks policy "
-    "reading threads train",
+    "reading tasks threads train",
     # from a bundle to a service, and to the next bundle
     "serve": "bundle errors",
     "update": "bundle config data errors evaluate experiment experts policy seeds threads train",

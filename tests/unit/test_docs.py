@@ -39,6 +39,7 @@ def test_a_page_is_what_is_generated_now(name: str) -> None:
         ("losses.md", GENERATE.LOSSES),
         ("combine.md", GENERATE.COMBINE),
         ("pickers.md", GENERATE.PICKERS),
+        ("tasks.md", {"Loss of a task": GENERATE.TaskLoss, **GENERATE.TRUNKS}),
     ],
 )
 def test_every_entry_has_a_section_that_says_something(

@@ -28,7 +28,7 @@ from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
 from pareto_rec.models.scoring import catalogue_scores
 from pareto_rec.objectives import FAMILIES, UserObjective, parse
-from pareto_rec.policy import Serving, fused_scores
+from pareto_rec.policy import Serving, fused_scores, recommend
 from pareto_rec.space import SearchSpace
 from pareto_rec.threads import one_thread
 from pareto_rec.train.batches import Sequences, draw
@@ -38,7 +38,9 @@ from pareto_rec.train.spec import TrainSpec
 
 USERS, ITEMS, FEATURES = 50, 80, 12
 NAMES = tuple(f"{f}@10" if kind.takes_k else f for f, kind in FAMILIES.items())
-NAMES = (*(n for n in NAMES if n not in ("mse", "rmse")), "mse[liked]", "rmse[liked]")
+PREDICTING = ("mse", "rmse", "pooled_auc", "log_loss", "calibration_error")
+NOT_HERE = (*PREDICTING, "grouped_auc", "expected_revenue@10")  # every row is answered; no prices
+NAMES = (*(n for n in NAMES if n not in NOT_HERE), *(f"{n}[liked]" for n in PREDICTING))
 SHAPE = Shape("attention_pooling", ITEMS, FEATURES, width=8, history=5, layers=1, heads=2)
 
 
@@ -328,9 +330,10 @@ def test_ratings_are_predicted_in_stars(tmp_path: Path) -> None:
 
 
 def test_the_losses_say_which_signals_are_predicted() -> None:
-    assert predicted_signals("liked", ("softmax", "rating")) == ("liked", "rating")
-    assert predicted_signals("liked", ("softmax",)) == ("liked",)
-    assert predicted_signals(None, ()) == ()
+    both = predicted_signals("liked", ("softmax", "rating"))
+    assert both == {"liked": True, "rating": False}  # stars are no probability
+    assert predicted_signals("liked", ("softmax",)) == {"liked": True}
+    assert predicted_signals(None, ()) == {}
 
 
 @pytest.mark.parametrize("kind", SPLITS)
@@ -401,3 +404,22 @@ def test_each_way_of_reading_has_an_encoder_of_its_own(tmp_path: Path) -> None:
         same = backbone.encode([text], max_length=12, cut=layers, precision=precision).states
         np.testing.assert_allclose(found, same, atol=1e-5)
     assert 0 < np.abs(np.asarray(mixed.encode(text)) - expected).max() < 0.2
+
+
+def test_expected_revenue_is_that_of_the_network_at_its_lists(tmp_path: Path) -> None:
+    prices = np.linspace(1, 9, ITEMS).astype(np.float32)
+    one = stage()
+    one = dataclasses.replace(one, items=dataclasses.replace(one.items, prices=prices))
+    made, fit = evaluator(one, tmp_path, ("expected_revenue@5[liked]", "recall@5")), fit_of()
+    scorers = made.with_fit(fit)
+    (found,) = made.measure(scorers, [Serving()], 1.0, fit)
+    params = {name: part.unsqueeze(0) for name, part in fit.params.items()}
+    histories = made.data.histories[:, -5:]
+    _, liked = catalogue_scores(params, fit.shape, made.data.features, histories, torch.ones(1))
+    assert liked is not None
+    (lists,), _ = recommend(scorers, [Serving()], k=5)
+    chance = torch.sigmoid(liked[0]).numpy()
+    expected = (np.take_along_axis(chance, lists, axis=1) * prices[lists]).sum(axis=1).mean()
+    assert found.objectives["expected_revenue@5[liked]"] == pytest.approx(expected, rel=1e-6)
+    (alone,) = made.measure(made.scorers, [Serving(fusion={"popularity": 1.0})])
+    assert "expected_revenue@5[liked]" not in alone.objectives

@@ -129,7 +129,13 @@ def own_data() -> None:
         pytest.skip("PARETO_REC_DATA names no folder with the data of the experiments on tables")
 
 
-@pytest.mark.parametrize("name", ["retail_value_diversity", "grocery_fairness_price"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("retail_value_diversity", "grocery_fairness_price"),
+        *("coupon_ctr_cvr", "vehicle_coupon_acceptance"),
+    ],
+)
 def test_configs_of_the_experiments_are_short_and_sound(name: str) -> None:
     path = EXPERIMENTS / name / "config.toml"
     assert len(path.read_text().splitlines()) <= 40
@@ -165,3 +171,12 @@ def test_every_row_of_the_groceries_is_accounted_for() -> None:
     assert isinstance(dropped, dict)
     assert said["used"] == len(data.interactions) == 75_000 - sum(dropped.values())
     assert set(data.items.attributes["brand"]) <= {"National", "Private", ""}
+
+
+def test_every_answer_of_the_drivers_is_accounted_for() -> None:
+    own_data()
+    data = read_dataset(load_config(EXPERIMENTS / "vehicle_coupon_acceptance"), cache_dir())
+    assert data.account is not None
+    assert data.account["rows"] == data.account["used"] == 12_684  # as published
+    assert (len(data.users), len(data.items)) == (567, 122)  # counted with pandas
+    assert data.interactions.signals["accepted"].mean() == pytest.approx(0.568, abs=5e-4)

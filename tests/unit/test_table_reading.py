@@ -349,3 +349,44 @@ def test_a_table_is_kept_in_the_cache_and_read_again_when_anything_changes(
     for broken in cache.rglob("rows.parquet"):
         broken.write_bytes(b"PAR1 broken")
     assert "u9" in load_table(options, "mine", cache).users.ids
+
+
+def test_ids_of_several_columns(log: Path) -> None:
+    data = read(log, columns={"user": "{country}-{user}", "item": "{name}, {price}"})
+    assert data.users.ids == ("DE-u1", "FR-u2")
+    assert data.items.ids == (
+        "Blue jug, 8.00",
+        "Red cup, 1.50",
+        "Red cup, 2.50",
+        "Red mug, 2.50",
+        "Red tin, ",
+    )
+    rows = log.read_text() + ",,2024-01-06 10:00:00,buy,1,,,\n"
+    log.write_text(rows)
+    with pytest.raises(BadRequestError, match=r"no item"):
+        read(log, columns={"item": "{name}, {price}", "user": "time"})
+    kept = read(log, columns={"item": "{name}, {price}", "user": "time"}, on_bad_rows="skip")
+    assert len(kept.interactions) == 6
+    with pytest.raises(BadRequestError, match='has no column "shop"'):
+        read(log, columns={"user": "{shop} {user}"})
+
+
+def test_files_of_the_cache_need_no_variable(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PARETO_REC_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = tmp_path / ".cache" / "pareto_rec" / "prepared"
+    folder.mkdir(parents=True)
+    name = "${PARETO_REC_CACHE}/prepared/log.csv"
+    with pytest.raises(BadRequestError, match=r"no file .*log\.csv; the prepare\.py beside"):
+        read(name)
+    log.rename(folder / "log.csv")
+    assert len(read(name).interactions) == 6
+
+
+def test_ids_of_dropped_rows_alone_are_gone(log: Path) -> None:
+    drop = [{"column": "country", "equals": "FR", "why": "abroad"}]
+    for user in ("user", "{country}-{user}"):
+        data = read(log, columns={"user": user}, drop=drop)
+        assert len(data.users.ids) == 1

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Literal, cast
 
 from pareto_rec.errors import BadRequestError
+from pareto_rec.paths import CACHE_VARIABLE, cache_dir
 
 DATA_VARIABLE = "PARETO_REC_DATA"
 
@@ -78,7 +79,7 @@ class File:
 
 
 def expand(text: str) -> str:
-    """A path with its ``${VARIABLE}`` filled in.
+    """A path with its ``${VARIABLE}`` filled in; the cache has a place even where none is set.
 
     Raises:
         BadRequestError: If a variable is not set.
@@ -86,6 +87,8 @@ def expand(text: str) -> str:
 
     def value(match: re.Match[str]) -> str:
         found = os.environ.get(match[1], "")
+        if match[1] == CACHE_VARIABLE:
+            return str(cache_dir())
         if not found:
             raise BadRequestError(
                 f"{text} cannot be found: set the environment variable {match[1]} to the folder "
@@ -142,7 +145,8 @@ def find(named: Sequence[str], what: str = "data.files") -> tuple[File, ...]:
         paths = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
         files = [file for p in map(Path, paths) if p.is_file() for file in _files(p)]
         if not files:
-            raise BadRequestError(f"{what}: there is no file {path}")
+            made = "; the prepare.py beside the config makes it" if CACHE_VARIABLE in one else ""
+            raise BadRequestError(f"{what}: there is no file {path}{made}")
         found += files
     return tuple(dict.fromkeys(found))
 

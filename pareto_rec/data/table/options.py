@@ -110,9 +110,12 @@ NUMBERS = ("at_least", "at_most", "above", "below")
 class Columns(Section):
     """Names of the columns that every log has, or may have; what is left out is guessed.
 
+    Where no single column says who or what, a template puts several together, such as
+    ``"{store} {till}"``; rows of equal text belong to one user or item.
+
     Attributes:
-        user: Who.
-        item: What.
+        user: Who: a column, or a template.
+        item: What, in the same form.
         time: When; "" says that nothing is known of time.
         event: What happened, where events stand in one column.
         position: Place at which the item was shown, from 1.

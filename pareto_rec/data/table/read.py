@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from string import Formatter
 
 import numpy as np
@@ -139,7 +139,8 @@ class LogReader:
     def wanted(self) -> list[str]:
         """Columns that are read."""
         one = self.columns
-        named = [one.user, one.item, one.time, one.position, one.propensity, self.price]
+        named: list[str | None] = [*fields_of(one.user), *fields_of(one.item)]
+        named += [one.time, one.position, one.propensity, self.price]
         named += [one.event] if self.options.event else []
         rules = [name for rule in _rules(self.options) for name in columns_of(rule, one.event)]
         return list(
@@ -181,7 +182,8 @@ class LogReader:
         columns = self.columns
         found: dict[str, NDArray[np.generic]] = {}
         for role, name in (("user", columns.user), ("item", columns.item)):
-            nothing = pc.is_null(coded(reader.table.column(name), reader.missing))
+            assert name is not None  # `resolve` sees to it
+            nothing = pc.is_null(reader.ids(name))
             judged.refuse(nothing.to_numpy(zero_copy_only=False), name, f"no {role}")
         if columns.time:
             found["time"], bad = self.clock.read(reader.table.column(columns.time))
@@ -205,8 +207,9 @@ class LogReader:
     def _keep(self, used: Mask, reader: Reader, found: dict[str, NDArray[np.generic]]) -> None:
         mask, parts = pa.array(used), self.parts
         for role in ("user", "item"):
-            column = reader.table.column(getattr(self.columns, role)).filter(mask)
-            getattr(parts, role).append(coded(column, reader.missing))
+            named = getattr(self.columns, role)
+            table = reader.table.select(list(dict.fromkeys(fields_of(named)))).filter(mask)
+            getattr(parts, role).append(replace(reader, table=table).ids(named))
         time = found.pop("time", np.zeros(len(used), dtype=np.int64))
         parts.time.append(time[used].astype(np.int64))
         for name, values in found.items():

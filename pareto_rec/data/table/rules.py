@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import Formatter
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pareto_rec.data.table.options import NUMBERS, Rule
-from pareto_rec.data.table.values import Mask, Numbers, numbers, plain
+from pareto_rec.data.table.values import Mask, Numbers, coded, numbers, plain
 from pareto_rec.errors import BadRequestError
 
 
@@ -37,6 +38,21 @@ class Reader:
     def numbers(self, column: str) -> tuple[Numbers, Mask]:
         """Numbers of a column, NaN where nothing stands there; which rows hold no number."""
         return numbers(self.table.column(column), self.missing, self.decimal)
+
+    def ids(self, named: str) -> pa.DictionaryArray:
+        """Ids from a column or a template, each different one once, null where nothing stands."""
+        if "{" not in named:
+            return coded(self.table.column(named), self.missing)
+        size = self.table.num_rows
+        pieces, known = [], pa.array(np.zeros(size, dtype=bool))
+        for literal, name, _, _ in Formatter().parse(named):
+            pieces.append(pa.scalar(literal))
+            if name:
+                texts = self.texts(name)
+                pieces.append(texts.fill_null(""))
+                known = pc.or_(known, pc.is_valid(texts))
+        joined = pc.binary_join_element_wise(*pieces, "")
+        return pc.if_else(known, joined, pa.scalar(None, pa.string())).dictionary_encode()
 
     def event_column(self) -> str:
         """The column of events.

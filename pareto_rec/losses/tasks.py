@@ -1,0 +1,104 @@
+"""Losses of the tasks of a config, on rows that say what was shown and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+
+from pareto_rec.losses.base import Loss, LossInputs, Shown
+from pareto_rec.tasks import BINARY, Task
+
+
+class TaskLoss(Loss):
+    """The loss of one task: its mean over the drawn rows whose label is known.
+
+    Binary cross-entropy in nats, or the squared error of a value in variances of its training
+    labels. A task that is conditional on another is learnt in one of two ways. ``"conditional"``:
+    on the rows in which the condition is met. ``"esmm"``: through the product of its chance with
+    those of its conditions, on the entire space of impressions: with click y and conversion z,
+    ``pCTCVR = p(y = 1, z = 1 | x) = p(y = 1 | x) p(z = 1 | y = 1, x)``, and its loss is the
+    cross-entropy of ``y & z`` with pCTCVR; the click has a loss of its own. Values are always
+    learnt on the rows in which the condition is met.
+
+    Values are divided by what always saying the base rate costs, which is about the loss at
+    initialisation: a batch of a rare outcome says little about it.
+
+    Source: Ma et al., Entire space multi-task model, SIGIR 2018, eqs. 1-3.
+    """
+
+    catalogue = False
+    needs = frozenset({"shown"})
+
+    def __init__(self, chain: Sequence[Task], *, entire_space: bool, unit: float) -> None:
+        """The loss of the last task of a chain.
+
+        Args:
+            chain: The task, after everything that it is conditional on.
+            entire_space: Whether it is learnt through the product.
+            unit: What values are divided by, above 0.
+        """
+        self.chain, self.own_unit = tuple(chain), unit
+        self.task = self.chain[-1]
+        self.name = self.task.key
+        self.entire = entire_space and len(self.chain) > 1 and self.task.loss == BINARY
+
+    def unit(self, n_items: int) -> float:
+        """What always saying the base rate costs."""
+        del n_items
+        return self.own_unit
+
+    def __call__(self, inputs: LossInputs, /) -> Tensor:
+        """Value per candidate ``[P]``; 0 where no drawn row has a usable label."""
+        shown = inputs.shown
+        if shown is None:
+            raise ValueError('loss inputs have no "shown"')
+        values, usable = self._entire(shown) if self.entire else self._own(shown)
+        kept = torch.where(usable, values, 0.0)
+        return kept.sum(-1) / usable.sum(-1).clamp(min=1)
+
+    def _own(self, shown: Shown) -> tuple[Tensor, Tensor]:
+        """Values ``[P, S]`` of rows in which every condition is met, and which rows those are."""
+        logits, labels = shown.logits[self.task.name], shown.labels[self.task.name]
+        usable = ~labels.isnan()
+        for one in self.chain[:-1]:
+            usable = usable & (shown.labels[one.name] > 0)
+        labels = torch.where(usable, labels, 0.0)
+        if self.task.loss != BINARY:
+            return (logits - labels).square(), usable
+        true = (labels > 0).to(logits.dtype)
+        return binary_cross_entropy_with_logits(logits, true, reduction="none"), usable
+
+    def _entire(self, shown: Shown) -> tuple[Tensor, Tensor]:
+        """Cross-entropy ``[P, S]`` of the whole chain's outcome with the product of chances."""
+        names = [one.name for one in self.chain]
+        true, usable = chain_labels([shown.labels[name] for name in names])
+        log_chance, log_rest = log_product([shown.logits[name] for name in names])
+        return -torch.where(true, log_chance, log_rest), usable
+
+
+def chain_labels(labels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Whether all outcomes of a chain came about, and where that is known.
+
+    Args:
+        labels: Labels of a chain ``[...]`` each, NaN where they are not known. Where one of them is
+            known and not positive the chain did not come about, whatever the others say.
+    """
+    every = torch.stack(list(labels))
+    true = (every > 0).all(0)
+    return true, true | (every <= 0).any(0)
+
+
+def log_product(logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Log of ``prod_i p_i`` and of ``1 - prod_i p_i`` from logits, without cancellation.
+
+    ``1 - prod_i p_i = sum_i (prod_{j < i} p_j) (1 - p_i)``, all terms positive.
+    """
+    so_far = torch.zeros_like(logits[0])
+    terms = []
+    for one in logits:
+        terms.append(so_far + logsigmoid(-one))
+        so_far = so_far + logsigmoid(one)
+    return so_far, torch.logsumexp(torch.stack(terms), dim=0)

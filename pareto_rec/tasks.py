@@ -1,0 +1,182 @@
+"""Tasks of a config: what is predicted besides relevance, and what it is conditional on."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from pareto_rec.errors import BadRequestError, unknown
+
+PREFIX = "task:"
+"""Before the name of a task where it names its loss and its parameters."""
+
+BINARY, SQUARED = "binary_cross_entropy", "squared_error"
+TASK_LOSSES = (BINARY, SQUARED)
+CHAINS = ("esmm", "conditional")
+RESERVED = ("relevance", "liked", "rating", "network")
+RELEVANCE = "relevance"
+EXPONENT = "_exponent"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One thing that is predicted for a user and an item that is shown.
+
+    Attributes:
+        name: What it is called.
+        signal: Signal of the log that holds its labels; a value above 0 is a positive outcome.
+        loss: ``"binary_cross_entropy"`` for outcomes, ``"squared_error"`` for values.
+        condition: Task whose positive outcome it is conditional on; None: on nothing but the
+            impression.
+        weight: Its exponent in the ranking, unless a serving variable says otherwise.
+    """
+
+    name: str
+    signal: str
+    loss: str = BINARY
+    condition: str | None = None
+    weight: float = 1.0
+
+    @property
+    def key(self) -> str:
+        """Name of its loss among the loss weights, and of its parameters."""
+        return PREFIX + self.name
+
+
+def check_tasks(tasks: Sequence[Task], signals: Collection[str] | None = None) -> None:
+    """Refuse tasks that make no sense.
+
+    Args:
+        tasks: All of them.
+        signals: Signals of the data; None where that is not known yet, and so not looked at.
+
+    Raises:
+        BadRequestError: For a name that is taken or cannot be one, an unknown signal, loss or
+            condition, a condition that is no outcome, or conditions in a circle.
+    """
+    known = {one.name: one for one in tasks}
+    for place, one in enumerate(tasks):
+        _check_name(one.name, [other.name for other in tasks[:place]])
+        if one.loss not in TASK_LOSSES:
+            raise BadRequestError(f"task {one.name}: {unknown('loss', one.loss, TASK_LOSSES)}")
+        if not math.isfinite(one.weight):
+            raise BadRequestError(f"task {one.name}: weight = {one.weight} must be a finite number")
+        if signals is not None and one.signal not in signals:
+            raise BadRequestError(f"task {one.name}: {unknown('signal', one.signal, signals)}")
+        if one.condition is None:
+            continue
+        if one.condition not in known:
+            raise BadRequestError(f"task {one.name}: {unknown('condition', one.condition, known)}")
+        if known[one.condition].loss != BINARY:
+            raise BadRequestError(
+                f'task {one.name}: its condition "{one.condition}" is a value, no outcome; '
+                f'a condition needs loss = "{BINARY}"'
+            )
+    graph = {one.name: {one.condition} if one.condition else set() for one in tasks}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle = " -> ".join(error.args[1])
+        raise BadRequestError(f"conditions of tasks go in a circle: {circle}; drop one") from None
+
+
+def _check_name(name: str, before: Collection[str]) -> None:
+    if not _NAME.fullmatch(name):
+        raise BadRequestError(
+            f'task "{name}": a name is made of letters, digits and "_", and begins with a letter'
+        )
+    if name in RESERVED:
+        raise BadRequestError(f'task "{name}": this name is taken; choose another')
+    if name in before:
+        raise BadRequestError(f'task "{name}" is there twice; names of tasks must differ')
+
+
+def chain_of(tasks: Sequence[Task], name: str) -> tuple[Task, ...]:
+    """A task and what it is conditional on, the first condition first and the task itself last.
+
+    Raises:
+        BadRequestError: If there is no such task.
+    """
+    known = {one.name: one for one in tasks}
+    found: list[Task] = []
+    wanted: str | None = name
+    while wanted is not None:
+        if wanted not in known:
+            raise unknown("task", wanted, known)
+        found.append(known[wanted])
+        wanted = known[wanted].condition
+    return tuple(reversed(found))
+
+
+def product_name(chain: Sequence[Task]) -> str:
+    """How the product of the chances of a chain is called: ``"click*conversion"``."""
+    return "*".join(one.name for one in chain)
+
+
+def trained(tasks: Sequence[Task], losses: Collection[str]) -> tuple[Task, ...]:
+    """The tasks whose loss is trained on; the others are conditions alone."""
+    return tuple(one for one in tasks if one.key in losses)
+
+
+def outputs(tasks: Sequence[Task], losses: Collection[str]) -> tuple[str, ...]:
+    """What is predicted: every trained task, and the products of trained chains of outcomes."""
+    own = trained(tasks, losses)
+    names = [one.name for one in own]
+    chains = [chain_of(tasks, one.name) for one in own if one.condition and one.loss == BINARY]
+    whole = [chain for chain in chains if all(part in own for part in chain)]
+    return (*names, *(product_name(chain) for chain in whole))
+
+
+def check_losses(tasks: Sequence[Task], losses: Collection[str], chain: str) -> None:
+    """Refuse losses of tasks that are not there, and chains that lack a part.
+
+    Args:
+        tasks: All tasks.
+        losses: Names of the losses of a fit.
+        chain: The training variable of that name.
+
+    Raises:
+        BadRequestError: Names the loss.
+    """
+    known = [one.key for one in tasks]
+    for name in losses:
+        if name.startswith(PREFIX) and name not in known:
+            if not known:
+                raise BadRequestError(f'loss "{name}" needs a [[task]] of that name')
+            raise unknown("loss", name, known)
+    if chain != "esmm":
+        return
+    for one in trained(tasks, losses):
+        for other in chain_of(tasks, one.name):
+            if other.key not in losses and one.loss == BINARY:
+                raise BadRequestError(
+                    f'chain = "esmm" learns task {one.name} through its product with '
+                    f'{other.name}: add the loss "{other.key}", or set chain = "conditional"'
+                )
+
+
+def exponent_names(tasks: Sequence[Task]) -> dict[str, str]:
+    """Serving variable -> what it is the exponent of; empty where there is no task."""
+    names = [one.name for one in tasks] + ([RELEVANCE] if tasks else [])
+    return {name + EXPONENT: name for name in names}
+
+
+def with_exponents(values: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
+    """Serving values with the exponents of all tasks together under ``exponents``.
+
+    Args:
+        values: Serving values: ``exponents`` by task, and ``NAME_exponent`` over them.
+        tasks: All tasks; where neither says otherwise a task's exponent is its weight.
+    """
+    if not tasks:
+        return dict(values)
+    names = exponent_names(tasks)
+    found = {one.name: one.weight for one in tasks} | dict(values.get("exponents") or {})
+    found |= {names[key]: float(value) for key, value in values.items() if key in names}
+    kept = {key: value for key, value in values.items() if key not in names}
+    return {**kept, "exponents": found}
