@@ -13,8 +13,8 @@ from pareto_rec.experts import EXPERTS
 from pareto_rec.paths import file_sha256
 from pareto_rec.reading.read import read_run
 from pareto_rec.reading.view import RunView
+from pareto_rec.train.data import Fit
 from pareto_rec.train.fitstore import EXPERTS_ALONE, FitStore
-from pareto_rec.train.fitting import Fit
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from toy_learning import train_data
 
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.tasks import Task
-from pareto_rec.train.fitting import TrainData
+from pareto_rec.train.data import TrainData
 from pareto_rec.train.shown import ShownRows
 
 TASKS = (

@@ -16,8 +16,8 @@ from pareto_rec.bundle.texts import Texts
 from pareto_rec.data.schema import Stage
 from pareto_rec.experts import EXPERTS
 from pareto_rec.policy import Serving
+from pareto_rec.train.data import Fit
 from pareto_rec.train.facts import principal_components
-from pareto_rec.train.fitting import Fit
 from pareto_rec.train.spec import TrainSpec
 
 COMPONENTS = 6

@@ -14,7 +14,7 @@ from pareto_rec.losses import ItemFacts, LossInputs
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
 from pareto_rec.train.batches import Sequences, last_items
-from pareto_rec.train.fitting import Monitor, Relevance, TrainData
+from pareto_rec.train.data import Monitor, Relevance, TrainData
 
 CPU = torch.device("cpu")
 

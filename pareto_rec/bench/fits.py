@@ -26,7 +26,8 @@ from pareto_rec.search import Searcher, Trial
 from pareto_rec.seeds import generator
 from pareto_rec.threads import one_thread
 from pareto_rec.train.batches import draw
-from pareto_rec.train.fitting import Fit, fit
+from pareto_rec.train.data import Fit
+from pareto_rec.train.fitting import fit
 from pareto_rec.train.spec import TrainSpec
 from pareto_rec.workers.packs import packs_of
 

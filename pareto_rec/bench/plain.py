@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from pareto_rec.seeds import generator
 from pareto_rec.train.batches import Sequences
-from pareto_rec.train.fitting import Monitor, Relevance, TrainData
+from pareto_rec.train.data import Monitor, Relevance, TrainData
 from pareto_rec.train.spec import TrainSpec
 
 Examples = tuple[Tensor, Tensor, Tensor]  # histories [B, L], targets [B, H], liked [B, H]; -1 pads

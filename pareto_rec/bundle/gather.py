@@ -31,7 +31,7 @@ from pareto_rec.train.fitstore import EXPERTS_ALONE
 
 if TYPE_CHECKING:
     from pareto_rec.evaluate.evaluator import Evaluator
-    from pareto_rec.train.fitting import Fit
+    from pareto_rec.train.data import Fit
 
 KEPT = ("confirm.csv", "picks.json")
 

@@ -16,7 +16,7 @@ from pareto_rec.data.schema import Interactions, Items, Users
 from pareto_rec.errors import construct, unknown
 from pareto_rec.experts.base import ItemModel
 from pareto_rec.policy import NETWORK, Serving
-from pareto_rec.train.fitting import Fit
+from pareto_rec.train.data import Fit
 
 FORMAT = 1
 TRAIN, CONTEXT, VALIDATION, TEST = range(4)

@@ -16,7 +16,8 @@ from pareto_rec.errors import RunFailedError
 from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experiment import build_evaluator
 from pareto_rec.experts import EXPERTS
-from pareto_rec.train.fitting import Fit, fit
+from pareto_rec.train.data import Fit
+from pareto_rec.train.fitting import fit
 
 
 def whole_stage(run: Run) -> tuple[Stage, str]:

@@ -23,7 +23,7 @@ from pareto_rec.policy import (
     with_network,
 )
 from pareto_rec.tasks import PREFIX
-from pareto_rec.train.fitting import Fit
+from pareto_rec.train.data import Fit
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]

@@ -21,7 +21,7 @@ from pareto_rec.train.fitstore import FitStore
 
 if TYPE_CHECKING:
     from pareto_rec.evaluate.evaluator import Evaluator
-    from pareto_rec.train.fitting import Fit
+    from pareto_rec.train.data import Fit
 
 
 @dataclass(frozen=True)

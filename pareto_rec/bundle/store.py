@@ -23,8 +23,8 @@ from pareto_rec.bundle.parts import About, Parts
 from pareto_rec.data.schema import Interactions, Items, Users
 from pareto_rec.errors import BadRequestError
 from pareto_rec.experts.base import ItemModel
+from pareto_rec.train.data import Fit
 from pareto_rec.train.fitstore import EXPERTS_ALONE, FitStore
-from pareto_rec.train.fitting import Fit
 
 _BACKBONE = ("config.json", *TOKENIZER_FILES)
 _OWN = "vectors."

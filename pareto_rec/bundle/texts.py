@@ -18,7 +18,7 @@ from pareto_rec.bundle.answers import NewItem
 from pareto_rec.bundle.parts import Parts
 from pareto_rec.data.schema import Items
 from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.train.fitting import Fit
+from pareto_rec.train.data import Fit
 
 Floats = NDArray[np.float32]
 _LEAST_KNOWN = 10  # an added item's bias is the mean bias of one in so many, the least popular

@@ -28,7 +28,7 @@ from pareto_rec.models.base import TASKS, Shape, init_shared
 from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.policy import NETWORK, Serving
 from pareto_rec.tasks import PREFIX
-from pareto_rec.train.fitting import Fit
+from pareto_rec.train.data import Fit
 from pareto_rec.train.spec import IDLE, TrainSpec
 
 COSTS = frozenset({"parameters", "flops", "latency"})

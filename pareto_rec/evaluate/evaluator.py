@@ -29,9 +29,10 @@ from pareto_rec.search import Trial
 from pareto_rec.space import SearchSpace, Simplex, Value
 from pareto_rec.tasks import Task, chain_of, product_name, with_exponents
 from pareto_rec.train.batches import People, Sequences, last_items
+from pareto_rec.train.data import Fit, Monitor, Relevance, TrainData
 from pareto_rec.train.facts import item_facts, principal_components
 from pareto_rec.train.fitstore import EXPERTS_ALONE, FitStore
-from pareto_rec.train.fitting import Fit, Monitor, Relevance, TrainData, fit
+from pareto_rec.train.fitting import fit
 from pareto_rec.train.shown import ShownRows
 from pareto_rec.train.spec import TrainSpec, pack_key, train_spec
 from pareto_rec.train.tuned.source import TextSource

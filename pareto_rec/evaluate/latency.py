@@ -33,7 +33,7 @@ from pareto_rec.models.scoring import relevance_states, task_scores, user_states
 from pareto_rec.paths import make_folder
 from pareto_rec.policy import NETWORK, Scorers, Serving, recommend, standardise, with_network
 from pareto_rec.provenance import provenance
-from pareto_rec.train.fitting import Fit
+from pareto_rec.train.data import Fit
 
 WARM, ROUNDS, REQUESTS = 20, 5, 100
 REVISION = 1  # raised when the path or the way of measuring changes

@@ -15,7 +15,7 @@ from pareto_rec.models.base import Params, item_table, tower
 from pareto_rec.models.scoring import last_states, natural, whole_logits
 from pareto_rec.objectives import Predicted
 from pareto_rec.tasks import BINARY, PREFIX, Task, outputs
-from pareto_rec.train.fitting import Fit, TrainData
+from pareto_rec.train.data import Fit, TrainData
 from pareto_rec.train.shown import chain_known, condition_met, labels_of
 
 ROWS = 100_000  # rows predicted at a time

@@ -11,7 +11,8 @@ from pareto_rec.policy import NETWORK
 from pareto_rec.records.record import Record
 from pareto_rec.search import Trial
 from pareto_rec.space import SearchSpace, Simplex, Value
-from pareto_rec.train.fitting import Fit, Standing, advance
+from pareto_rec.train.data import Fit, Standing
+from pareto_rec.train.fitting import advance
 from pareto_rec.train.standings import StandingStore, standing_key
 
 

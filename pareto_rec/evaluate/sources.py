@@ -15,8 +15,8 @@ from torch import Tensor
 from pareto_rec.models.base import Params, item_table, tower
 from pareto_rec.models.scoring import relevance_states, task_scores, user_states
 from pareto_rec.policy import Parts, Scorers, Similarity, standardise, with_network
+from pareto_rec.train.data import Fit, TrainData
 from pareto_rec.train.facts import Facts
-from pareto_rec.train.fitting import Fit, TrainData
 
 WHOLE_ELEMENTS = 25_000_000  # most scores of one scorer that are held for all users (100 MB)
 

@@ -24,7 +24,7 @@ from pareto_rec.objectives import Objective, Predicted
 from pareto_rec.objectives.outcome import Scores
 from pareto_rec.policy import Parts, Scorers, Serving, fused_scores, parts_of
 from pareto_rec.tasks import Task
-from pareto_rec.train.fitting import Fit, TrainData
+from pareto_rec.train.data import Fit, TrainData
 
 
 def needs_of(objectives: Iterable[Objective]) -> frozenset[str]:

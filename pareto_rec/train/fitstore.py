@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pareto_rec.models.base import Shape
 from pareto_rec.provenance import source_hash
-from pareto_rec.train.fitting import Fit
+from pareto_rec.train.data import Fit
 from pareto_rec.train.spec import TrainSpec
 
 SOURCES = ("train", "models", "losses", "seeds.py", "tasks.py")

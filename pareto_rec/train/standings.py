@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pareto_rec.train.data import Standing
 from pareto_rec.train.fitstore import fit_of, parts_of, read_tensors, write_tensors
-from pareto_rec.train.fitting import Standing
 
 FOLDER = "unfinished"  # below the fits
 _STATE = "standing/"  # before the names of what training goes on from

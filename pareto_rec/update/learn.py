@@ -13,7 +13,8 @@ from pareto_rec.data.schema import Stage
 from pareto_rec.errors import RunFailedError
 from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experts import EXPERTS
-from pareto_rec.train.fitting import Fit, fit
+from pareto_rec.train.data import Fit
+from pareto_rec.train.fitting import fit
 
 SHARE = 0.4  # of the steps that the head was trained for at first
 RATE = 0.4  # of the learning rate that it was trained with

@@ -27,9 +27,9 @@ from pareto_rec.policy import Serving
 from pareto_rec.search import Trial
 from pareto_rec.space import Candidate, Real, SearchSpace, Simplex
 from pareto_rec.threads import one_thread
+from pareto_rec.train.data import Fit
 from pareto_rec.train.facts import principal_components
 from pareto_rec.train.fitstore import FitStore
-from pareto_rec.train.fitting import Fit
 from pareto_rec.train.spec import TrainSpec, train_spec
 from pareto_rec.workers.packs import Trouble, evaluate_pack
 

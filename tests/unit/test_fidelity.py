@@ -18,7 +18,7 @@ from pareto_rec.records.record import Record
 from pareto_rec.run.fidelity import Fidelity, Halving
 from pareto_rec.search import Goal, Trial
 from pareto_rec.threads import one_thread
-from pareto_rec.train.fitting import _Pack
+from pareto_rec.train.pack import Pack
 from pareto_rec.train.standings import FOLDER
 from pareto_rec.workers.evaluation import Workers
 from pareto_rec.workers.packs import Trouble
@@ -39,13 +39,13 @@ def _one_thread() -> Iterator[None]:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Number of fits of every step that is made."""
     made: list[int] = []
-    step = _Pack._step
+    step = Pack._step
 
-    def counted(self: _Pack, *arguments: Any) -> None:
+    def counted(self: Pack, *arguments: Any) -> None:
         made.append(len(self.specs))
         step(self, *arguments)
 
-    monkeypatch.setattr(_Pack, "_step", counted)
+    monkeypatch.setattr(Pack, "_step", counted)
     return made
 
 

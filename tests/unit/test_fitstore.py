@@ -15,8 +15,8 @@ import torch
 from safetensors import safe_open
 from toy_learning import random_params, shape_of
 
+from pareto_rec.train.data import Fit
 from pareto_rec.train.fitstore import FitStore, code_hash
-from pareto_rec.train.fitting import Fit
 from pareto_rec.train.spec import TrainSpec
 
 OTHER: dict[str, Any] = {  # another value for every field

@@ -18,7 +18,8 @@ from pareto_rec.losses.combine.values import WeightedSum
 from pareto_rec.models.scoring import catalogue_scores, predicted_ratings
 from pareto_rec.train import batches
 from pareto_rec.train.batches import People
-from pareto_rec.train.fitting import Fit, TrainData, fit
+from pareto_rec.train.data import Fit, TrainData
+from pareto_rec.train.fitting import fit
 from pareto_rec.train.spec import TrainSpec, pack_key
 
 STAGE = next_item_stage()

@@ -10,7 +10,8 @@ import torch
 from toy_learning import mean_reciprocal_rank, next_item_stage, train_data
 
 from pareto_rec.data.schema import Stage
-from pareto_rec.train.fitting import Fit, Relevance, fit
+from pareto_rec.train.data import Fit, Relevance
+from pareto_rec.train.fitting import fit
 from pareto_rec.train.spec import TrainSpec
 
 STAGE = next_item_stage()

@@ -84,7 +84,7 @@ def test_evaluation_in_parts_is_evaluation_at_once(
     expected = whole.evaluate([trial()])
     monkeypatch.setattr(sources, "WHOLE_ELEMENTS", 10)
     monkeypatch.setattr(policy, "PART_ELEMENTS", 7 * len(STAGE.items))
-    monkeypatch.setattr("pareto_rec.train.fitting.LOOK_SCORES", 5 * len(STAGE.items))
+    monkeypatch.setattr("pareto_rec.train.data.LOOK_SCORES", 5 * len(STAGE.items))
     scores = scores_on_demand(["ease", "item_knn"], STAGE, tmp_path)
     small = evaluator(tmp_path / "parts", experts=scores)
     assert isinstance(small.scorers, Parts)

@@ -32,8 +32,8 @@ from pareto_rec.policy import Serving, fused_scores, recommend
 from pareto_rec.space import SearchSpace
 from pareto_rec.threads import one_thread
 from pareto_rec.train.batches import Sequences, draw
+from pareto_rec.train.data import Fit
 from pareto_rec.train.fitstore import FitStore
-from pareto_rec.train.fitting import Fit
 from pareto_rec.train.spec import TrainSpec
 
 USERS, ITEMS, FEATURES = 50, 80, 12

@@ -14,7 +14,8 @@ from pareto_rec.bundle.scoring import Head, Known, Said, outputs_of
 from pareto_rec.evaluate.sources import Network
 from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.threads import one_thread
-from pareto_rec.train.fitting import Fit, fit
+from pareto_rec.train.data import Fit
+from pareto_rec.train.fitting import fit
 from pareto_rec.train.spec import train_spec
 
 WORLD = world(2, users=20, items=16, shown=10, rate=0.0)

@@ -22,8 +22,9 @@ from pareto_rec.policy import NETWORK, Scorers, Serving, Similarity, centre, rec
 from pareto_rec.tasks import CHAINS, SQUARED, Task
 from pareto_rec.threads import one_thread
 from pareto_rec.train import batches
+from pareto_rec.train.data import Fit, TrainData
 from pareto_rec.train.fitstore import FitStore
-from pareto_rec.train.fitting import Fit, TrainData, fit
+from pareto_rec.train.fitting import fit
 from pareto_rec.train.shown import ShownRows
 from pareto_rec.train.spec import TrainSpec, pack_key, train_spec
 

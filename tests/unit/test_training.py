@@ -17,7 +17,8 @@ from pareto_rec.models import MODELS
 from pareto_rec.models.scoring import catalogue_scores
 from pareto_rec.threads import one_thread
 from pareto_rec.train import batches
-from pareto_rec.train.fitting import Fit, Monitor, Relevance, fit
+from pareto_rec.train.data import Fit, Monitor, Relevance
+from pareto_rec.train.fitting import fit
 from pareto_rec.train.optimiser import StackedAdamW, schedule
 from pareto_rec.train.spec import TrainSpec, pack_key
 

@@ -18,8 +18,9 @@ from pareto_rec.data.schema import Stage
 from pareto_rec.errors import BadRequestError
 from pareto_rec.models.scoring import catalogue_scores
 from pareto_rec.threads import one_thread
+from pareto_rec.train.data import Fit, Relevance, TrainData
 from pareto_rec.train.fitstore import FitStore
-from pareto_rec.train.fitting import Fit, Relevance, TrainData, fit
+from pareto_rec.train.fitting import fit
 from pareto_rec.train.spec import TrainSpec, pack_key, train_spec
 from pareto_rec.train.tuned.source import TextSource
 
