@@ -111,7 +111,7 @@ def test_rows_meet_their_own_users_and_ratings(monkeypatch: pytest.MonkeyPatch) 
         drawn.append(batches.draw(*args, **sizes))
         return drawn[-1]
 
-    monkeypatch.setattr("pareto_rec.train.fitting.draw", recording)
+    monkeypatch.setattr("pareto_rec.train.examples.draw", recording)
     inputs = seen_by(monkeypatch, "group_gap")
     weights = {"softmax": 0.5, "group_gap": 0.1, "calibration": 0.1, "rating": 0.1}
     weights |= {"reference_kl": 0.2}

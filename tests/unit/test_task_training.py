@@ -112,7 +112,7 @@ def test_tasks_change_no_draw_of_the_rest(monkeypatch: pytest.MonkeyPatch) -> No
         drawn.append(batches.draw(*args, **sizes))
         return drawn[-1]
 
-    monkeypatch.setattr("pareto_rec.train.fitting.draw", recording)
+    monkeypatch.setattr("pareto_rec.train.examples.draw", recording)
     train(spec_of())
     train(spec_of({"softmax": 1.0}), data=dataclasses.replace(DATA, shown=None))
     half = len(drawn) // 2

@@ -57,7 +57,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[batches.Batch]:
         found.append(batches.draw(*args, **sizes))
         return found[-1]
 
-    monkeypatch.setattr("pareto_rec.train.fitting.draw", recording)
+    monkeypatch.setattr("pareto_rec.train.examples.draw", recording)
     return found
 
 
