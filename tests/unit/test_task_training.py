@@ -270,7 +270,7 @@ def test_fused_network_scores_are_standardised(seed: int, r: float, a: float, b:
     source = torch.Generator().manual_seed(seed)
     parts = [torch.randn(4, 9, generator=source) for _ in range(4)]
     seen = torch.rand(4, 9, generator=source) < 0.3
-    seen[:, 0] = True
+    seen[:, 0], seen[:, 1:3] = True, False  # a deviation needs two
     base = Scorers({}, None, None, None, seen, torch.zeros(9), Similarity.of(torch.eye(9)))
     scorers = with_network(base, parts[0], parts[1], {"x": parts[2], "y": parts[3]})
     setting = Serving({NETWORK: 1.0}, 0.5, exponents={"relevance": r, "x": a, "y": b})
