@@ -51,9 +51,10 @@ def error(made: World, spec: TrainSpec, seed: int) -> float:
 
 
 def errors(seed: int, *, related: bool = True) -> dict[str, float]:
-    """Errors in one world, by model; without the product, the best of three lengths of training.
+    """Errors in one world, by model.
 
-    That is more than they could know: it is picked by the truth.
+    Models without the product get the best of three lengths of training, picked by the truth: more
+    than they could know.
     """
     made = world(seed, users=150, items=100, shown=40, rate=-3.0, related=related)
     bias = made.conversion[made.click > 0.2].mean() / made.conversion.mean()

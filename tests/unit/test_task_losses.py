@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from pareto_rec.losses import LossInputs, Shown, TaskLoss
 from pareto_rec.losses.tasks import chain_labels, log_product
 from pareto_rec.tasks import SQUARED, Task
 from pareto_rec.train.shown import chain_known
+from pareto_rec.threads import one_thread
 
 NAN = math.nan
 CLICK = Task("click", "clicked")
@@ -27,6 +29,12 @@ CHAINS = {
     "keep": (CLICK, BUY, KEEP),
     "spent": (CLICK, SPENT),
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 def loss_of(name: str, *, esmm: bool = True, unit: float = 1.0) -> TaskLoss:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -12,9 +13,16 @@ from torch.nn.functional import gelu
 from pareto_rec.bundle.mixed import mixed_shares
 from pareto_rec.models.mixture import expert_states, gate_shares, task_state
 from pareto_rec.models.trunk import TRUNKS
+from pareto_rec.threads import one_thread
 
 WIDTH, TASKS = 4, ("relevance", "task:click", "task:conversion")
 MIXTURES = [name for name in TRUNKS if name != "shared_bottom"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 def params_of(trunk: str, experts: int, *, noise: float = 0.0, pack: int = 2) -> dict[str, Tensor]:
