@@ -16,7 +16,7 @@ MAY_CHANGE = (
 VERSIONS = ("torch", "torchjd", "transformers", "pymoo", "moocore", "numpy", "scipy")
 SOURCES = (
     *("adapt", "backbone", "data", "evaluate", "experts", "losses", "models", "objectives"),
-    *("search", "train", "workers/packs.py", "experiment.py", "front.py", "policy.py"),
+    *("search", "train", "workers/packs.py", "experiment.py", "front.py", "policy"),
     *("references.py", "seeds.py", "space.py", "tasks.py"),
     "variables.py",
 )

@@ -18,18 +18,18 @@ from torch import Tensor
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import BadRequestError, construct
 from pareto_rec.evaluate.costs import Encoders
+from pareto_rec.evaluate.monitor import ValidationMonitor
 from pareto_rec.evaluate.sources import ExpertScores, Network, UserScorers
 from pareto_rec.evaluate.supplies import Supplies, met_before
 from pareto_rec.losses import ItemFacts
 from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome, UserObjective
-from pareto_rec.objectives.ranking import NDCG
-from pareto_rec.policy import HIDDEN, NETWORK, Parts, Scorers, Serving, recommend
+from pareto_rec.policy import NETWORK, Parts, Scorers, Serving, recommend
 from pareto_rec.records.record import Record
 from pareto_rec.search import Trial
 from pareto_rec.space import SearchSpace, Simplex, Value
 from pareto_rec.tasks import Task, chain_of, product_name, with_exponents
 from pareto_rec.train.batches import People, Sequences, last_items
-from pareto_rec.train.data import Fit, Monitor, Relevance, TrainData
+from pareto_rec.train.data import Fit, Monitor, TrainData
 from pareto_rec.train.facts import item_facts, principal_components
 from pareto_rec.train.fitstore import EXPERTS_ALONE, FitStore
 from pareto_rec.train.fitting import fit
@@ -95,44 +95,6 @@ def resolve_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise BadRequestError(f'train.device: "{name}" is not to be had here: {reason}') from None
-
-
-@dataclass(frozen=True)
-class ValidationMonitor:
-    """NDCG@10 of relevance scores, what early stopping watches.
-
-    Attributes:
-        users: What has been seen.
-        scorers: The same of all users at once, where they are held.
-        catalogue: Items and users.
-        truth: Held-out relevant items.
-    """
-
-    users: UserScorers
-    scorers: Scorers | Parts
-    catalogue: Catalogue
-    truth: HeldOut
-
-    def __call__(self, relevance: Relevance) -> float:
-        """Mean over all users that have something held out."""
-        parts = relevance.parts()
-        values = np.concatenate([self.per_user(scores, rows) for rows, scores in parts])
-        kept = values[~np.isnan(values)]
-        return float(kept.mean()) if len(kept) else float("nan")
-
-    def per_user(self, scores: Tensor, users: slice) -> NDArray[np.float64]:
-        """Values ``[rows]`` of some users by their scores ``[rows, N]``; NaN: left out."""
-        seen = self.seen(users)
-        top = torch.topk(scores.masked_fill(seen, HIDDEN), min(10, scores.shape[1]))
-        lists, values = (part.cpu().numpy() for part in (top.indices, top.values))
-        truth = {"": HeldOut(self.truth.matrix[users])}
-        return NDCG(10).per_user(Outcome(lists, values, truth, "", self.catalogue))
-
-    def seen(self, users: slice) -> Tensor:
-        """``[rows, N]``, True for items of the histories."""
-        if isinstance(self.scorers, Scorers):
-            return self.scorers.seen[users]
-        return self.users.seen(users)
 
 
 class Evaluator:

@@ -11,8 +11,8 @@ import pytest
 import tomli_w
 from pydantic import BaseModel
 
-from pareto_rec import config as module
-from pareto_rec.config import Config, load_config, parse_config
+from pareto_rec.config import Config, load_config, parse_config, whole
+from pareto_rec.config import sections as parts
 from pareto_rec.errors import BadRequestError
 from pareto_rec.space import Choice, Integer, Real, Simplex
 
@@ -122,7 +122,7 @@ def test_the_table_given_is_not_altered() -> None:
 def sections() -> list[type[BaseModel]]:
     return [
         one
-        for one in vars(module).values()
+        for one in (vars(parts) | vars(whole)).values()
         if isinstance(one, type) and issubclass(one, BaseModel) and one is not BaseModel
     ]
 

@@ -243,7 +243,7 @@ def test_settings_that_differ_in_one_variable_are_told_apart(change: dict[str, A
 def test_the_size_of_chunks_changes_nothing(elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
     of, wanted = world(8, users=11, n_items=50), random_settings(8, 9)
     lists, scores = recommend(of.scorers, wanted, k=10)
-    monkeypatch.setattr(policy, "CHUNK_ELEMENTS", elements)
+    monkeypatch.setattr(policy.lists, "CHUNK_ELEMENTS", elements)
     again, same = recommend(of.scorers, wanted, k=10)
     np.testing.assert_array_equal(again, lists)
     np.testing.assert_allclose(same, scores, atol=1e-5)

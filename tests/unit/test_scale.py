@@ -13,7 +13,6 @@ import pytest
 import torch
 from toy_learning import next_item_stage
 
-from pareto_rec import policy
 from pareto_rec.data import synth
 from pareto_rec.data.sample import sample_users, users_to_ask
 from pareto_rec.data.schema import Stage, Users
@@ -25,6 +24,7 @@ from pareto_rec.experiment import limited_by_size
 from pareto_rec.experts import ItemKNN, expert_scores, knn, scores_on_demand
 from pareto_rec.objectives import parse
 from pareto_rec.policy import Parts, Scorers
+from pareto_rec.policy import lists as policy
 from pareto_rec.search import Trial
 from pareto_rec.space import Candidate, Choice, Real, SearchSpace, Simplex
 from pareto_rec.train import facts
