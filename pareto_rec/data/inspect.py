@@ -114,9 +114,7 @@ def as_text(summary: Mapping[str, object]) -> str:
 def _value(name: str, value: object) -> str:
     if name == "split" and isinstance(value, Mapping):
         parts = ", ".join(f"{part} {value[part]:,}" for part in ("train", "validation", "test"))
-        late = value["late_train_share"]
-        leak = f"{late:.1%} of the training rows are later than the median test row"
-        return f"{value['kind']}: {parts} rows; {value['leak'] or leak}"
+        return f"{value['kind']}: {parts} rows; {value['leak']}"
     if name == "content_hash":
         return f"{str(value)[:16]}..."
     if isinstance(value, Mapping):

@@ -272,7 +272,8 @@ class Split:
         validation: What the search sees.
         test: Opened once, by ``confirm``.
         late_train_share: Share of training rows later than the median test row: a per-user split of
-            sign-up sessions lets a model learn from the future of other users.
+            sign-up sessions lets a model learn from the future of other users. None where no times
+            are known.
         kind: Registered name of the way it was cut.
         leak: The same and what else must be known of the cut, in one line for people.
         account: Where every row of the files went (`Dataset.account`).
@@ -280,7 +281,7 @@ class Split:
 
     validation: Stage
     test: Stage
-    late_train_share: float
+    late_train_share: float | None
     kind: str = "per_user"
     leak: str = ""
     account: Mapping[str, object] | None = None

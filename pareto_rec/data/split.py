@@ -140,8 +140,10 @@ def _stages(dataset: Dataset, parts: Parts, kind: str, label: str) -> Split:
     history = train if known is parts.train else _take(rows, known & positive)
     validation = stage("validation", history, held)
     test = stage("test", _take(rows, later & positive), last)
+    if not dataset.timed:
+        return Split(validation, test, None, kind, "no times are known", dataset.account)
     late = float((train.time > np.median(last.time)).mean())
-    leak = _leak(validation, test, late) if dataset.timed else "no times are known"
+    leak = _leak(validation, test, late)
     return Split(validation, test, late, kind, leak, dataset.account)
 
 

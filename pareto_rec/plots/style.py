@@ -28,6 +28,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 DPI = 200
 LINE_INCHES = 0.15  # height of one line of the footnote
 CHARACTERS_PER_INCH = 15  # of the footnote
+LABEL_CHARACTERS = 32  # of a line of an axis label
 LEGEND_COLUMN_INCHES = 2.3
 
 
@@ -44,7 +45,7 @@ def thousandths(volume: float) -> str:
 
 def arrow(axis: Axis) -> str:
     """Axis label with an arrow that points where values get better."""
-    name = axis.label_with_unit
+    name = "\n".join(textwrap.wrap(axis.label_with_unit, LABEL_CHARACTERS))
     return f"{name}   better →" if axis.maximise else f"← better   {name}"
 
 

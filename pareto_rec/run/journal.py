@@ -173,12 +173,15 @@ class Journal:
         self.write("finished", keep_fits=True)
 
 
-def first_info(made: Plan, leak: float, hashes: Mapping[str, str], device: str) -> dict[str, Any]:
+def first_info(
+    made: Plan, leak: float | None, hashes: Mapping[str, str], device: str
+) -> dict[str, Any]:
     """What run.json says from the beginning.
 
     Args:
         made: The experiment.
-        leak: Share of the training rows that are later than the median test row.
+        leak: Share of the training rows that are later than the median test row; None
+            where no times are known.
         hashes: What the run was computed from.
         device: Device of torch.
     """

@@ -91,6 +91,7 @@ def test_it_can_be_split_and_described(dataset: Dataset) -> None:
     assert len(lines) == len(summary)
     assert f"{len(dataset.interactions):,}" in as_text(summary)
     assert split.validation.shape == (len(dataset.users), len(dataset.items))
+    assert split.late_train_share is not None
     assert 0.0 <= split.late_train_share <= 1.0
 
 

@@ -276,3 +276,11 @@ def test_figures_say_whether_test_data_has_been_opened(tmp_path: Path) -> None:
 )
 def test_what_the_split_leaks_is_said_of_the_split_at_hand(share: float | None, said: str) -> None:
     assert style.leak(SimpleNamespace(late_train_share=share)) == said
+
+
+def test_long_names_of_objectives_take_several_lines() -> None:
+    """A label longer than its panel would run into the next one."""
+    axis = SimpleNamespace(label_with_unit="worst(grouped_auc[accepted] by income)", maximise=True)
+    lines = style.arrow(axis).splitlines()  # type: ignore[arg-type] # as much of an axis as it reads
+    assert len(lines) == 2
+    assert " ".join(lines) == f"{axis.label_with_unit}   better →"

@@ -284,6 +284,7 @@ def test_without_times_only_splits_that_need_none_can_be_had(tmp_path: Path) -> 
     assert account(data)["notes"]["times"].startswith("none")
     made = split(data, "random", validation=0.2, test=0.2, seed=0)
     assert made.leak == "no times are known"
+    assert made.late_train_share is None
     with pytest.raises(BadRequestError, match=r'"per_user" needs to know when.*"random", "cold_it'):
         split(data, "per_user", validation=0.2, test=0.2, seed=0)
 
