@@ -51,19 +51,26 @@ def test_the_budget_is_counted_in_steps(run: Path) -> None:
     assert "24 of them are no failures: their fits were stopped early." in page
 
 
-def test_two_workers_find_the_same(config: Path, run: Path, tiny_cache: Path) -> None:
-    other = run.parent / "two"
+@pytest.fixture(scope="module")
+def same(config: Path, run: Path, tiny_cache: Path) -> Path:
+    folder = run.parent / "two"
     more = (*HALVED, "--workers", "2")
-    said = pareto_rec("search", config, "--out", other, *more, cache=tiny_cache)
+    said = pareto_rec("search", config, "--out", folder, *more, cache=tiny_cache)
     assert said.returncode == 0, said.stderr
-    assert outside_timing(other) == outside_timing(run)
-    assert (other / "front.csv").read_bytes() == (run / "front.csv").read_bytes()
+    return folder
 
 
-def test_a_run_with_pruned_records_is_compared_and_picked_from(run: Path, tiny_cache: Path) -> None:
+def test_two_workers_find_the_same(run: Path, same: Path) -> None:
+    assert outside_timing(same) == outside_timing(run)
+    assert (same / "front.csv").read_bytes() == (run / "front.csv").read_bytes()
+
+
+def test_a_run_with_pruned_records_is_compared_and_picked_from(
+    run: Path, same: Path, tiny_cache: Path
+) -> None:
     said = pareto_rec("pick", run, "--knee", "--json", cache=tiny_cache)
     assert said.returncode == 0, said.stderr
-    said = pareto_rec("compare", run, run, "--out", run.parent / "compared", cache=tiny_cache)
+    said = pareto_rec("compare", run, same, "--out", run.parent / "compared", cache=tiny_cache)
     assert said.returncode == 0, said.stderr
 
 
