@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import select
 import signal
@@ -82,7 +83,12 @@ def served(bundle: Path, *options: str | Path) -> Iterator[Service]:
     """The service at a free port, ended afterwards if it has not been."""
     command = program("serve", bundle, "--port", "0", *options)
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        start_new_session=True,  # so that its processes can be ended with it
     )
     assert process.stdout is not None
     try:
@@ -96,7 +102,7 @@ def served(bundle: Path, *options: str | Path) -> Iterator[Service]:
         yield Service(process, client)
     finally:
         if process.poll() is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
 
