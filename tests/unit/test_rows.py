@@ -100,7 +100,7 @@ def test_it_learns() -> None:
 
 
 def test_validation_in_parts_is_validation_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pareto_rec.train import fitting as train
+    from pareto_rec.train import data as train
 
     spec = dataclasses.replace(SPEC, steps=4)
     [whole] = trained([spec])
