@@ -200,8 +200,12 @@ MAIN = "movielens_accuracy_diversity_fairness"
 
 def halved(folder: Path) -> list[list[str]]:
     """The main search in full, and stopping fits early with as many lists; three seeds each."""
-    sweep = 2 * load_toml(EXPERIMENTS / MAIN / "config.toml")["search"]["sweep"]
-    stopped = ("--set", "search.fidelity={}", "--set", f"search.sweep={sweep}")
+    given = load_toml(EXPERIMENTS / MAIN / "config.toml")["search"]
+    sweep, generations = 2 * given["sweep"], given["generations"] * 7 // 8
+    stopped = (
+        *("--set", "search.fidelity={}", "--set", f"search.sweep={sweep}"),
+        *("--set", f"search.generations={generations}"),
+    )
     return [
         command
         for seed in SEEDS
