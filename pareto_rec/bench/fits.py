@@ -66,8 +66,9 @@ def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None
     notes = [
         f"{count} candidates of one generation, the same on every side; `hypervolume` is x 1000 of "
         "all their serving settings, alike for all.",
-        f"Seconds per fit are those of training; evaluating a point takes {evaluate:.4f} s here "
-        "and is counted alike for all. Points per fit: the serving sweep is this package's; the "
+        f"Seconds per fit are those of training, with 2 workers those of evaluation as well; "
+        f"evaluating a point takes {evaluate:.4f} s here and is added alike for all."
+        " Points per fit: the serving sweep is this package's; the "
         "others are counted with the one point that their search asks for.",
         "Backbone in the loop: every distinct item of a batch is encoded for each step, its "
         f"negatives are the items of the batch; measured on {2 if quick else 5} steps and "
