@@ -235,6 +235,24 @@ def _exit_codes(error: BaseException) -> str:
     return codes.partition("}")[0] if found else "no exit code"
 
 
+def _start_trackers() -> None:
+    """Start the processes that clean up after this one, where they do not run, without a voice.
+
+    They write to the same terminal as this process and end after it: what an interrupt left for
+    them to remove would be the last that is read, in place of how to go on.
+    """
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    try:
+        resource_tracker.ensure_running()
+        loky_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
+
+
 @contextmanager
 def _deaf() -> Iterator[None]:
     """Start processes that never hear of Ctrl-C: it reaches the whole group, and is the parent's.
@@ -242,8 +260,7 @@ def _deaf() -> Iterator[None]:
     Blocked signals are inherited, so that there is no moment in which a process is not yet deaf.
     For the parent they come when the block ends.
     """
-    resource_tracker.ensure_running()  # starting them later would unblock too early
-    loky_tracker.ensure_running()
+    _start_trackers()  # starting them later would unblock too early
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield

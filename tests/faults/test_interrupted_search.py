@@ -41,7 +41,8 @@ def test_a_stopped_search_ends_cleanly(
         running.process.send_signal(stop)
     code, said = running.end()
     assert code == 130
-    assert said[-1].startswith(f"interrupted: what was evaluated so far is in {running.run}; ")
+    ending = f"interrupted: what was evaluated so far is in {running.run}; "
+    assert said[-1].startswith(ending), said
     assert said[-1].endswith(
         f"go on with: pareto-rec search {running.run} --resume --workers {workers}"
     )

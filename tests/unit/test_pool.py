@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -160,3 +162,28 @@ def test_a_call_that_takes_too_long_is_told_to_stop() -> None:
     while not ended and time.monotonic() - began < 5.0:
         time.sleep(0.01)
     assert ended
+
+
+LEAVE = """
+import os
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
+from multiprocessing import resource_tracker
+from pareto_rec.workers.pool import _deaf
+
+with _deaf():
+    pass
+loky_tracker.register("/gone", "semlock")  # as if it had been interrupted while it removed one
+resource_tracker.register("/gone", "semaphore")
+print(os.environ.get("PYTHONWARNINGS"))
+"""
+
+
+@pytest.mark.parametrize("asked", [None, "ignore::FutureWarning"])
+def test_what_is_left_to_clean_up_is_not_told(asked: str | None) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    env |= {"PYTHONWARNINGS": asked} if asked else {}
+    said = subprocess.run(
+        [sys.executable, "-c", LEAVE], env=env, capture_output=True, text=True, check=True
+    )
+    assert said.stderr == ""
+    assert said.stdout == f"{asked}\n"
