@@ -46,7 +46,8 @@ def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None
     changes = {"steps": steps} if steps else {}
     given = problem(root, population=count, **changes)
     trials = Searcher(given.made.space, given.goals, given.made.settings, seed=1).ask()[:count]
-    checked = [_check_losses(given, given.evaluator.spec(trials[0]))]
+    first = given.evaluator.spec(trials[0])
+    checked = [_check_losses(given, first)]
     ours, our_seconds = _ours(given, trials)
     rival, rival_seconds = _plain(given, trials)
     looped, encoded = _in_loop(given, trials, root, 2 if quick else 5)
@@ -66,13 +67,14 @@ def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None
     notes = [
         f"{count} candidates of one generation, the same on every side; `hypervolume` is x 1000 of "
         "all their serving settings, alike for all.",
-        f"Seconds per fit are those of training, with 2 workers those of evaluation as well; "
-        f"evaluating a point takes {evaluate:.4f} s here and is added alike for all."
-        " Points per fit: the serving sweep is this package's; the "
+        f"Seconds per fit are those of training; evaluating a point takes {evaluate:.4f} s here "
+        "and is added alike for all. Points per fit: the serving sweep is this package's; the "
         "others are counted with the one point that their search asks for.",
+        f"Losses of the predicted distribution are estimated on {first.shaped} examples of a batch "
+        "here and computed on all of them there; `hypervolume` says what that costs.",
         "Backbone in the loop: every distinct item of a batch is encoded for each step, its "
         f"negatives are the items of the batch; measured on {2 if quick else 5} steps and "
-        f"extrapolated to {given.evaluator.spec(trials[0]).steps}.",
+        f"extrapolated to {first.steps}.",
         f"The others use PyTorch's default of {torch.get_num_threads()} threads.",
     ]
     return Result("fits", "; ".join(checked), rows, notes)
@@ -205,17 +207,21 @@ def _worker_problem(cache: Path, count: int, steps: int) -> Problem:
 
 
 def _work(cache: Path, count: int, steps: int, half: int) -> float:
-    """Seconds that a worker takes for every second fit of the generation."""
+    """Seconds that a worker takes to train every second fit of the generation; -1: none."""
     given = _worker_problem(cache, count, steps)
     asked = Searcher(given.made.space, given.goals, given.made.settings, seed=1).ask()[:count]
     began = time.perf_counter()
-    if half >= 0:
-        _ours(given, asked[half::2])
+    evaluator = given.evaluator
+    with one_thread():
+        specs = [evaluator.spec(trial) for trial in asked[half::2]] if half >= 0 else []
+        size = given.made.config.train.pack_size
+        seeds = [evaluator.seed] * len(specs)
+        fit(specs, seeds, evaluator.data, evaluator.monitor(), pack_size=size)
     return time.perf_counter() - began
 
 
 def _two_workers(cache: Path, count: int, steps: int) -> float:
-    """Seconds per fit where two processes of one thread share the fits, evaluation included."""
+    """Seconds per fit where two processes of one thread share the fits."""
     import joblib
 
     with joblib.parallel_config("loky", inner_max_num_threads=1), joblib.Parallel(2) as both:

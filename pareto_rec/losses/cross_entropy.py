@@ -11,49 +11,51 @@ CHUNK_ELEMENTS = 110_000  # logits worked on at once: they stay in a processor c
 
 
 class _RowCrossEntropy(torch.autograd.Function):
-    """The gradient over logits is ``p - q`` (q: even over a row's targets).
+    """The gradient over logits is ``p - q`` (q: even over a row's targets), held as ``m (p - q)``.
 
-    A step is bound by passes over ``[P, R, N]``, not by arithmetic: this makes one product and one
-    pass forward, and one pass and two products back, where log-softmax and gather make twice as
-    many passes.
+    A step is bound by passes over ``[P, R, N]``, not by arithmetic. Forward this makes one product
+    and one pass, in parts that stay in the cache; back it makes two products and no pass at all,
+    since a row's factor, and its mass m, can go to the small side of each product.
     """
 
     @staticmethod
     def forward(
         ctx: Any, states: Tensor, table: Tensor, bias: Tensor, targets: Tensor, share: Tensor
     ) -> Tensor:
-        logits = torch.baddbmm(bias[:, None], states, table.transpose(1, 2))
-        wanted = (torch.gather(logits, 2, targets) * share).sum(-1)
-        total = logits.new_empty(logits.shape[:2])
-        for rows in _chunks(logits):
-            part = logits[:, rows]
-            highest = part.amax(-1, keepdim=True)
-            mass = part.sub_(highest).exp_().sum(-1, keepdim=True)
-            part.div_(mass)
-            total[:, rows] = (highest + mass.log()).squeeze(-1)
-        ctx.save_for_backward(states, table, logits, targets, share)
-        return total - wanted
+        logits = torch.bmm(states, table.transpose(1, 2))
+        masses = logits.new_empty(*logits.shape[:2], 1)
+        values = logits.new_empty(logits.shape[:2])
+        for rows in _chunks(states, table):
+            part = logits[:, rows].add_(bias[:, None])
+            values[:, rows], masses[:, rows] = _pulled(part, targets[:, rows], share[:, rows])
+        ctx.save_for_backward(states, table, logits, masses)
+        return values
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        states, table, probs, targets, share = ctx.saved_tensors
-        own = gradients[0].unsqueeze(-1)
-        over_logits = torch.empty_like(probs)
-        for rows in _chunks(probs):
-            torch.mul(probs[:, rows], own[:, rows], out=over_logits[:, rows])
-        over_logits.scatter_add_(2, targets, -own * share)
+        states, table, pull, masses = ctx.saved_tensors
+        own = gradients[0].unsqueeze(-1) / masses
         return (
-            torch.bmm(over_logits, table),
-            torch.bmm(over_logits.transpose(1, 2), states),
-            over_logits.sum(1),
+            torch.bmm(pull, table) * own,
+            torch.bmm(pull.transpose(1, 2), states * own),
+            torch.bmm(own.transpose(1, 2), pull).squeeze(1),
             None,
             None,
         )
 
 
-def _chunks(logits: Tensor) -> list[slice]:
-    pack, rows, n_items = logits.shape
-    size = max(1, CHUNK_ELEMENTS // (pack * n_items)) if logits.device.type == "cpu" else rows
+def _pulled(logits: Tensor, targets: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """Make ``m (p - q)`` of logits ``[P, R, N]``; cross-entropy ``[P, R]`` and m ``[P, R, 1]``."""
+    wanted = (torch.gather(logits, 2, targets) * share).sum(-1)
+    highest = logits.amax(-1, keepdim=True)
+    mass = logits.sub_(highest).exp_().sum(-1, keepdim=True)
+    logits.scatter_add_(2, targets, -mass * share)
+    return (highest + mass.log()).squeeze(-1) - wanted, mass
+
+
+def _chunks(states: Tensor, table: Tensor) -> list[slice]:
+    (pack, rows, _), n_items = states.shape, table.shape[1]
+    size = max(1, CHUNK_ELEMENTS // (pack * n_items)) if table.device.type == "cpu" else rows
     return [slice(begin, begin + size) for begin in range(0, rows, size)]
 
 

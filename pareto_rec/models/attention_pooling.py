@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pareto_rec.models.base import Dropout, Model, Params, Shape, gather_items, init_linear
+from pareto_rec.models.base import Dropout, Model, Params, Shape, init_linear
 from pareto_rec.models.pooling import weighted_sums
 
 
@@ -40,19 +40,20 @@ class AttentionPooling(Model):
         """User states ``[P, B, 1, D]``; `at` must be the last place of the history."""
         pack, batch, length = histories.shape
         width, heads = shape.width, shape.heads
-        mask = (histories >= 0).unsqueeze(-1)
+        mask = (histories >= 0).unsqueeze(1)
         ids = histories.clamp(min=0)
         keys = torch.tanh(torch.bmm(table, params["pool.key"]))
-        logits = gather_items(torch.bmm(keys, params["pool.query"]), ids)  # once per item
-        logits = logits + params["pool.place"][:, None, -length:]
-        weights = torch.softmax(logits.masked_fill(~mask, -1e9), dim=2) * mask
+        of_items = torch.bmm(params["pool.query"].transpose(1, 2), keys.transpose(1, 2))
+        flat = ids.view(pack, 1, -1).expand(-1, heads, -1)
+        logits = torch.gather(of_items, 2, flat).view(pack, heads, batch, length)
+        logits = logits + params["pool.place"][:, -length:].transpose(1, 2).unsqueeze(2)
+        weights = torch.softmax(logits.masked_fill(~mask, -1e9), dim=-1) * mask
         if dropout is not None:
-            weights = weights * dropout.noise.keep((batch, length, 1), dropout.hidden)
+            kept = dropout.noise.keep((batch, length, 1), dropout.hidden)
+            weights = weights * kept.view(pack, 1, batch, length)
         parts = table.reshape(-1, width // heads)  # a head reads its part of a vector
-        first = torch.arange(pack, device=ids.device).view(-1, 1, 1) * table.shape[1]
-        rows = ((ids + first) * heads).unsqueeze(2) + torch.arange(heads, device=ids.device)[
-            :, None
-        ]
-        flat = weights.transpose(2, 3).reshape(-1, length)
-        pooled = weighted_sums(parts, rows.view(-1, length), flat)
-        return pooled.view(pack, batch, 1, width)
+        first = torch.arange(pack, device=ids.device).view(-1, 1, 1, 1) * table.shape[1]
+        head = torch.arange(heads, device=ids.device).view(-1, 1, 1)
+        rows = (ids.unsqueeze(1) + first) * heads + head
+        pooled = weighted_sums(parts, rows.view(-1, length), weights.view(-1, length))
+        return pooled.view(pack, heads, batch, -1).transpose(1, 2).reshape(pack, batch, 1, width)

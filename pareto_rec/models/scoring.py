@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from pareto_rec.models import MODELS
-from pareto_rec.models.base import RATING, Dropout, Params, Shape, gather_items, item_table, tower
+from pareto_rec.models.base import RATING, Dropout, Params, Shape, item_table, tower
+from pareto_rec.models.pooling import row_products
 from pareto_rec.tasks import PREFIX
 
 LEAST_VALUE = 0.01  # of a value in the ranking, in deviations of its training labels
@@ -62,8 +63,11 @@ def task_logits(params: Params, task: str, states: Tensor, table: Tensor, ids: T
     scaled = tower(params, task, states) * states.shape[-1] ** -0.5
     flat = ids.reshape(len(ids), -1)
     bias = torch.gather(params[f"{task}.item_bias"], 1, flat).view_as(ids)
-    logits: Tensor = (scaled.unsqueeze(2) * gather_items(table, ids)).sum(-1)
-    return logits + bias
+    width = table.shape[-1]
+    first = torch.arange(len(ids), device=ids.device).view(-1, 1, 1) * table.shape[1]
+    rows = (ids + first).view(-1, ids.shape[2])
+    logits = row_products(table.reshape(-1, width), rows, scaled.reshape(-1, width))
+    return logits.view_as(ids) + bias
 
 
 def predicted_ratings(params: Params, shape: Shape, features: Tensor, histories: Tensor) -> Tensor:

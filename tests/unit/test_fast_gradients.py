@@ -8,7 +8,7 @@ from toy_learning import changed, loss_inputs
 
 from pareto_rec.losses import LOSSES
 from pareto_rec.losses.cross_entropy import row_cross_entropy
-from pareto_rec.models.pooling import weighted_sums
+from pareto_rec.models.pooling import row_products, weighted_sums
 
 
 @pytest.mark.parametrize("rows", [1, 7, 300])
@@ -47,6 +47,22 @@ def test_weighted_sums_and_their_gradient(items: int) -> None:
     torch.testing.assert_close(own, plain)
     found = torch.autograd.grad((own * pull).sum(), (table, weights))
     torch.testing.assert_close(found, torch.autograd.grad((plain * pull).sum(), (table, weights)))
+
+
+@pytest.mark.parametrize("items", [5, 40_000])
+def test_products_with_rows_and_their_gradient(items: int) -> None:
+    source = torch.Generator().manual_seed(0)
+    table = torch.randn(items, 3, generator=source).requires_grad_()
+    own = torch.randn(6, 3, generator=source).requires_grad_()
+    rows = torch.randint(0, items, (6, 4), generator=source)
+    pull = torch.randn(6, 4, generator=source)
+    found = row_products(table, rows, own)
+    with torch.no_grad():
+        torch.testing.assert_close(found, row_products(table, rows, own))
+    plain = (table[rows] * own.unsqueeze(1)).sum(-1)
+    torch.testing.assert_close(found, plain)
+    gradients = torch.autograd.grad((found * pull).sum(), (table, own))
+    torch.testing.assert_close(gradients, torch.autograd.grad((plain * pull).sum(), (table, own)))
 
 
 @pytest.mark.parametrize("name", [n for n, loss in LOSSES.items() if loss.distribution])
