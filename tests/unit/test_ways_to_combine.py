@@ -240,8 +240,6 @@ def test_torchjds_mgda_goes_the_same_way() -> None:
 
 
 def test_torchjds_upgrad_goes_the_same_way() -> None:
-    pytest.importorskip("quadprog")
-    pytest.importorskip("qpsolvers")
     for jacobian in random_jacobians():
         count = len(jacobian)
         preference = np.arange(1, count + 1) / (count * (count + 1) / 2)
@@ -252,8 +250,6 @@ def test_torchjds_upgrad_goes_the_same_way() -> None:
 
 
 def test_torchjds_cagrad_goes_the_same_way() -> None:
-    pytest.importorskip("cvxpy")
-    pytest.importorskip("clarabel")
     for jacobian in random_jacobians():
         found = direction("cagrad", jacobian, np.full(len(jacobian), 1.0 / len(jacobian)))
         expected = CAGrad(c=0.5)(torch.from_numpy(jacobian)).numpy()
@@ -264,8 +260,6 @@ def test_torchjds_cagrad_goes_the_same_way() -> None:
 @pytest.mark.filterwarnings("ignore:Solution may be inaccurate:UserWarning")
 def test_torchjds_nash_goes_the_same_way() -> None:
     """Where it solves its equation, ``(G a)_m a_m`` the same for all m: it sometimes gives up."""
-    pytest.importorskip("cvxpy")
-    pytest.importorskip("ecos")
     compared = 0
     for jacobian in random_jacobians():
         count = len(jacobian)
