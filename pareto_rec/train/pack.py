@@ -68,31 +68,13 @@ class Pack:
         self.live: LiveTable | None = None
         if common.tuned_layers:
             self.live = data.source.live(specs, [child_seed(seed, "backbone") for seed in seeds])
-        n_items, feature_dim = self.features.shape
         self.tasks = PackTasks(common, data.shown)
-        self.shape = Shape(
-            common.model,
-            n_items,
-            feature_dim,
-            common.width,
-            common.history,
-            common.layers,
-            common.heads,
-            common.trunk,
-            common.trunk_experts,
-            tuple(one.name for one in self.tasks.own),
-        )
+        self.shape = self._shape()
         self.losses = losses_of(common, data.shown)
         self.needs = frozenset(need for loss in self.losses for need in loss.needs)
         self.examples = Examples(common, seeds, data, self.tasks, self.needs)
         self.params = _stack(starts or [self._initial(seed) for seed in seeds], data.device)
-        accurate = [loss.accuracy for loss in self.losses]
-        self.descent = Descent(
-            [COMBINE[spec.combine] for spec in specs],
-            np.array([list(spec.loss_weights.values()) for spec in specs], dtype=np.float64),
-            seeds,
-            primary=accurate.index(True) if any(accurate) else 0,
-        )
+        self.descent = self._descent()
         self.temperature = self._column([spec.temperature for spec in specs])
         noise = Noise([child_seed(seed, "noise") for seed in seeds], data.device)
         self.dropout = Dropout(
@@ -104,7 +86,7 @@ class Pack:
         decay = self._column([spec.weight_decay for spec in specs])
         self.optimiser = StackedAdamW(self.params, rate, decay)
         self.touched: TouchedRows | None = None
-        if self._samples(n_items):
+        if self._samples():
             self.touched = TouchedRows(self.params, rate, decay, common.touched)
         self.scale: Tensor | None = None
         self.best = [
@@ -118,10 +100,37 @@ class Pack:
         self.step = 0
         self.spent = [0.0] * len(specs)  # seconds before this pack was put together
 
-    def _samples(self, n_items: int) -> bool:
+    def _shape(self) -> Shape:
+        """What the parameters of every candidate are like."""
+        common, (n_items, feature_dim) = self.common, self.features.shape
+        return Shape(
+            common.model,
+            n_items,
+            feature_dim,
+            common.width,
+            common.history,
+            common.layers,
+            common.heads,
+            common.trunk,
+            common.trunk_experts,
+            tuple(one.name for one in self.tasks.own),
+        )
+
+    def _descent(self) -> Descent:
+        """Each candidate's way to combine, with its preference."""
+        accurate = [loss.accuracy for loss in self.losses]
+        return Descent(
+            [COMBINE[spec.combine] for spec in self.specs],
+            np.array([list(spec.loss_weights.values()) for spec in self.specs], dtype=np.float64),
+            self.seeds,
+            primary=accurate.index(True) if any(accurate) else 0,
+        )
+
+    def _samples(self) -> bool:
         """Whether steps run on the items that they touch: where that is less than half of them."""
         whole = any(loss.catalogue for loss in self.losses) or self.common.item_inputs in IDLE
-        return self.live is None and not whole and 2 * self.common.touched < n_items
+        few = 2 * self.common.touched < self.shape.n_items
+        return self.live is None and not whole and few
 
     def _initial(self, seed: int) -> dict[str, Tensor]:
         """Parameters of one candidate; a rating task only where its loss is trained on."""
