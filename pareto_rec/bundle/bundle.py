@@ -206,7 +206,8 @@ class Bundle:
         self, one: _Asked, items: NDArray[np.int64], scores: NDArray[np.float32]
     ) -> Recommendation:
         table, notes = self.parts.items, one.notes
-        shown = [(int(i), float(s)) for i, s in zip(items, scores, strict=True) if i >= 0]
+        pairs = zip(items.tolist(), scores.tolist(), strict=True)
+        shown = [(item, score) for item, score in pairs if item >= 0]
         if len(shown) < one.request.k:
             notes = (*notes, f"only {len(shown)} items are left that are not in the history")
         listed = tuple(Recommended(table.ids[i], table.titles[i], score) for i, score in shown)

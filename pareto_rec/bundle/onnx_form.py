@@ -47,8 +47,12 @@ class OnnxForm:
     def _open(self, name: str) -> Any:  # onnxruntime ships no types
         return session(self.place / f"{name}{self.suffix}")
 
+    def expert_scores(self, names: Sequence[str], starts: Ints, items: Ints) -> dict[str, Floats]:
+        """As `pareto_rec.bundle.scoring.Form.expert_scores`."""
+        return {name: self.expert(name, starts, items) for name in names}
+
     def expert(self, name: str, starts: Ints, items: Ints) -> Floats:
-        """As `pareto_rec.bundle.scoring.Form.expert`."""
+        """Scores ``[people, N]`` of an expert, histories given as `ItemModel.score` takes them."""
         histories = np.split(items, starts[1:-1])
         found = np.empty((len(histories), len(self.parts.experts[name].bias)), dtype=np.float32)
         order = np.argsort([len(one) for one in histories], kind="stable")

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pareto_rec.bundle.linear import handy, scores_of
 from pareto_rec.bundle.parts import Parts
 from pareto_rec.models.base import item_table, tower
 from pareto_rec.models.scoring import log_natural, relevance_states, user_states
@@ -28,6 +29,7 @@ from pareto_rec.train.data import Fit
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 POPULARITY = "popularity"
+FEW = 32_768  # scores standardised at once; torch cuts more among threads, in another order
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,13 @@ class Said:
             fit: The fit.
             logits: ``relevance``, ``task:NAME`` for every task, and ``liked`` if it is wanted.
         """
-        params = {name: part.unsqueeze(0) for name, part in fit.params.items()}
-        tasks = {
-            name: log_natural(params, PREFIX + name, logits[PREFIX + name].unsqueeze(0))[0]
-            for name in fit.shape.tasks
-        }
+        tasks = {}
+        if fit.shape.tasks:
+            params = {name: part.unsqueeze(0) for name, part in fit.params.items()}
+            tasks = {
+                name: log_natural(params, PREFIX + name, logits[PREFIX + name].unsqueeze(0))[0]
+                for name in fit.shape.tasks
+            }
         relevance = logits["relevance"]
         if fit.spec.by_tasks_alone:
             relevance = torch.zeros_like(relevance)
@@ -85,8 +89,11 @@ def outputs_of(fit: Fit, *, liked: bool = True) -> list[str]:
 class Form(Protocol):
     """The arithmetic of a bundle in one of its forms; scores are over the whole catalogue."""
 
-    def expert(self, name: str, starts: Ints, items: Ints) -> Floats:
-        """Scores ``[people, N]`` of an expert, histories given as `ItemModel.score` takes them."""
+    def expert_scores(self, names: Sequence[str], starts: Ints, items: Ints) -> dict[str, Floats]:
+        """Scores ``[people, N]`` of some experts of equal catalogues by name.
+
+        Histories are given as `ItemModel.score` takes them.
+        """
 
     def network(self, fit_id: str, people: Sequence[Known], *, liked: bool) -> Said:
         """What a fit says, and of liked given watched if that is wanted."""
@@ -126,13 +133,13 @@ class Head:
                 last[last >= n_items] += sum(len(part) for part in more)
                 more.append(one.vectors)
             padded[place, length - len(last) :] = last
-        named, places = np.unique(padded, return_inverse=True)
+        named, places = _distinct(padded.ravel())
         start = int(named[0] < 0)
         table = self.table
         if more:
             read = torch.from_numpy(np.concatenate(more))
             table = torch.cat([table, (read @ self.params["item.project"][0]).unsqueeze(0)], 1)
-        rows = table[:, torch.from_numpy(named[start:])]
+        rows = table.index_select(1, torch.from_numpy(named[start:]))
         return rows, torch.from_numpy(places.reshape(1, *padded.shape) - start)
 
     def states(self, people: Sequence[Known]) -> Tensor:
@@ -156,19 +163,30 @@ class Head:
         return torch.baddbmm(self.bias[task][:, None], self.scaled(task, states), across)[0]
 
 
+def _distinct(values: Ints) -> tuple[Ints, Ints]:
+    """Distinct values in order and the place of each value among them: a lean `np.unique`."""
+    order = values.argsort()
+    ordered = values[order]
+    new = np.ones(len(values), dtype=bool)
+    new[1:] = ordered[1:] != ordered[:-1]
+    places = np.empty_like(order)
+    places[order] = np.cumsum(new) - 1
+    return ordered[new], places
+
+
 class TorchForm:
     """The bundle as it was trained, in float32."""
 
     def __init__(self, parts: Parts) -> None:
-        self.parts = parts
+        self.experts = {name: handy(model) for name, model in parts.experts.items()}
         self.heads = {
             fit_id: Head(fit, torch.from_numpy(parts.vectors_of(fit_id)))
             for fit_id, fit in parts.fits.items()
         }
 
-    def expert(self, name: str, starts: Ints, items: Ints) -> Floats:
-        """As `Form.expert`."""
-        return self.parts.experts[name].score(starts, items)
+    def expert_scores(self, names: Sequence[str], starts: Ints, items: Ints) -> dict[str, Floats]:
+        """As `Form.expert_scores`."""
+        return scores_of({name: self.experts[name] for name in names}, starts, items)
 
     def network(self, fit_id: str, people: Sequence[Known], *, liked: bool) -> Said:
         """As `Form.network`."""
@@ -212,13 +230,10 @@ class Engine:
         met = np.zeros((len(people), self.n_items), dtype=bool)
         met[np.repeat(np.arange(len(people)), lengths), flat] = True
         seen = torch.from_numpy(met)
-        count = unseen_count(seen)
+        lowest = [int(one.items.min(initial=self.n_items)) for one in people]
         experts = {
-            name: self._or_popularity(
-                standardise(torch.from_numpy(self.expert(name, lengths, flat)), seen, count),
-                self.unread(people, name),
-            )
-            for name in names
+            name: self._or_popularity(scores, self._unread(lowest, name))
+            for name, scores in self._standardised(names, lengths, flat, seen).items()
         }
         base = Scorers(experts, None, None, None, seen, self.popularity, self.similarity)
         if fit_id is None:
@@ -227,10 +242,27 @@ class Engine:
         second = torch.zeros_like(said.relevance) if said.liked is None else said.liked
         return with_network(base, said.relevance, second, said.tasks)
 
-    def unread(self, people: Sequence[Known], name: str) -> list[bool]:
-        """Whether an expert knows no item of a person's history, for each of them."""
+    def _standardised(
+        self, names: Sequence[str], lengths: Ints, items: Ints, seen: Tensor
+    ) -> dict[str, Tensor]:
+        """Standardised scores of experts; of few people, all experts at once."""
+        found, count = self.experts(names, lengths, items), unseen_count(seen)
+        if len(names) * seen.numel() > FEW:
+            return {n: standardise(torch.from_numpy(found[n]), seen, count) for n in names}
+        if not names:
+            return {}
+        scores = torch.cat([torch.from_numpy(found[name]) for name in names])
+        repeated = seen.repeat(len(names), 1), count.repeat(len(names), 1)
+        parts = torch.tensor_split(standardise(scores, *repeated), len(names))
+        return dict(zip(names, parts, strict=True))
+
+    def _unread(self, lowest: Sequence[int], name: str) -> list[bool]:
+        """Whether an expert knows no item of a history, whose first item in the catalogue is given.
+
+        Of a history without items that is the end of the catalogue.
+        """
         known = len(self.parts.experts[name].bias)
-        return [not len(one.items) or bool(one.items.min() >= known) for one in people]
+        return [place >= known for place in lowest]
 
     def _or_popularity(self, scores: Tensor, unread: Sequence[bool]) -> Tensor:
         """Standardised scores ``[people, N]``; popularity where an expert has nothing to say.
@@ -244,31 +276,42 @@ class Engine:
 
     def silent(self, one: Known, point: str) -> list[str]:
         """Experts of a point that popularity stands in for, as they know none of the history."""
-        names = self.parts.experts_of(point)
+        lowest = [int(one.items.min(initial=self.n_items))]
         return [
             name
-            for name in names
-            if self.unread([one], name)[0] and not self.parts.experts[name].bias.any()
+            for name in self.parts.experts_of(point)
+            if self._unread(lowest, name)[0] and not self.parts.experts[name].bias.any()
         ]
 
-    def expert(self, name: str, lengths: Ints, items: Ints) -> Floats:
-        """Scores ``[people, N]`` of an expert, 0 for items that came after it was fitted.
+    def experts(self, names: Sequence[str], lengths: Ints, items: Ints) -> dict[str, Floats]:
+        """Scores ``[people, N]`` of experts, 0 for items that came after they were fitted.
 
         Args:
-            name: The expert.
+            names: The experts.
             lengths: Length of each history ``[people]``.
             items: Histories end to end.
         """
-        known = len(self.parts.experts[name].bias)
-        if known < self.n_items:
+        known = {name: len(self.parts.experts[name].bias) for name in names}
+        found: dict[str, Floats] = {}
+        for count in set(known.values()):
+            same = [name for name in names if known[name] == count]
+            found |= self._over(count, same, lengths, items)
+        return found
+
+    def _over(
+        self, count: int, names: Sequence[str], lengths: Ints, items: Ints
+    ) -> dict[str, Floats]:
+        """As `experts`, of those that know the first `count` items of the catalogue."""
+        if count < self.n_items:
             owner = np.repeat(np.arange(len(lengths)), lengths)
-            lengths = np.bincount(owner[items < known], minlength=len(lengths))
-            items = items[items < known]
+            lengths = np.bincount(owner[items < count], minlength=len(lengths))
+            items = items[items < count]
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        scores = self.form.expert(name, starts, items)
-        return (
-            scores if known == self.n_items else np.pad(scores, ((0, 0), (0, self.n_items - known)))
-        )
+        found = self.form.expert_scores(names, starts, items)
+        if count == self.n_items:
+            return found
+        more = (0, 0), (0, self.n_items - count)
+        return {name: np.pad(scores, more) for name, scores in found.items()}
 
     def of_point(self, people: Sequence[Known], point: str) -> tuple[Scorers, Serving]:
         """Scorers and serving variables of an operating point."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -17,12 +17,13 @@ from starlette.exceptions import HTTPException
 
 from pareto_rec.bundle import Bundle, NewItem
 from pareto_rec.bundle import Request as Wanted
-from pareto_rec.errors import BadRequestError
-from pareto_rec.serve.desk import Answers, BusyError, Desk, LateError
+from pareto_rec.serve.desk import Answers, Desk
+from pareto_rec.serve.direct import RECOMMEND, Direct
 from pareto_rec.serve.guard import Guard, logged
 from pareto_rec.serve.limits import Limits
+from pareto_rec.serve.problems import FORESEEN, told
 from pareto_rec.serve.schemas import Added, Answer, Asked, FrontAnswer, Health, Items, Problem
-from pareto_rec.serve.shelf import FullError, Shelf
+from pareto_rec.serve.shelf import Shelf
 
 _SAYS = {
     400: "The body is no JSON.",
@@ -59,15 +60,39 @@ def create_app(
     """
     limits = limits or Limits()
     shelf = Shelf(bundle, items, limits.added)
+    _warm(bundle)
+    desk = _desk(shelf, limits)
+
+    async def recommend(asked: Asked) -> Response:
+        answers = [one.to_json() for one in await desk.answers(asked.requests())]
+        return _json(answers[0] if asked.single else answers)
+
+    app = _framework(bundle, desk)
+    _add_lists(app, recommend)
+    _add_routes(app, bundle, shelf, desk)
+    _add_page(app)
+    return Guard(Direct(app, recommend, _problem), limits)
+
+
+def _desk(shelf: Shelf, limits: Limits) -> Desk:
+    """Answers from the bundle as it stands when they are computed."""
 
     def answer(requests: Sequence[Wanted]) -> Answers:
         return shelf.bundle().recommend_many(requests)
 
-    _warm(bundle)
-    desk = Desk(answer, pending=limits.pending, seconds=limits.seconds)
+    def at_once(requests: Sequence[Wanted]) -> Answers | None:
+        current = shelf.current()
+        return None if current is None else current.recommend_many(requests)
+
+    return Desk(answer, at_once, pending=limits.pending, seconds=limits.seconds)
+
+
+def _framework(bundle: Bundle, desk: Desk) -> FastAPI:
+    """The application without routes, which begins and ends with the desk."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        desk.start()
         yield
         await asyncio.to_thread(desk.stop)
 
@@ -80,8 +105,7 @@ def create_app(
         redoc_url=None,
     )
     _say_problems(app)
-    _add_routes(app, bundle, shelf, desk)
-    return Guard(app, limits)
+    return app
 
 
 def _warm(bundle: Bundle) -> None:
@@ -92,13 +116,14 @@ def _warm(bundle: Bundle) -> None:
         bundle.recommend(history=[NewItem("", "a text")], k=1)
 
 
-def _add_routes(app: FastAPI, bundle: Bundle, shelf: Shelf, desk: Desk) -> None:
-    @app.post("/recommend", responses={200: {"model": Answer | list[Answer]}, **ASKING})
+def _add_lists(app: FastAPI, recommended: Callable[[Asked], Awaitable[Response]]) -> None:
+    @app.post(RECOMMEND, responses={200: {"model": Answer | list[Answer]}, **ASKING})
     async def recommend(asked: Asked) -> Response:
         """Recommend: one request gives one answer, a list of them a list of answers."""
-        answers = [one.to_json() for one in await desk.answers(asked.requests())]
-        return _json(answers[0] if asked.single else answers)
+        return await recommended(asked)
 
+
+def _add_routes(app: FastAPI, bundle: Bundle, shelf: Shelf, desk: Desk) -> None:
     full = _problems(c409="The service has as many added items as it takes.")
 
     @app.post("/items", responses={200: {"model": Added}, **ASKING, **full})
@@ -133,6 +158,8 @@ def _add_routes(app: FastAPI, bundle: Bundle, shelf: Shelf, desk: Desk) -> None:
             }
         )
 
+
+def _add_page(app: FastAPI) -> None:
     page = files("pareto_rec.serve").joinpath("page.html").read_text(encoding="utf-8")
 
     @app.get("/docs", include_in_schema=False)
@@ -155,43 +182,39 @@ def _json(content: object, status: int = 200, headers: dict[str, str] | None = N
     return Response(text, status, headers, media_type="application/json")
 
 
+def _refusal(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
+    return _json({"error": " ".join(reason.split())}, status, headers)
+
+
+def _problem(error: Exception) -> Response:
+    found = told(error)
+    return _refusal(found.status, found.reason, found.headers)
+
+
 def _say_problems(app: FastAPI) -> None:
     """One line of JSON for whatever is wrong."""
-
-    def said(status: int, reason: str, headers: dict[str, str] | None = None) -> Response:
-        return _json({"error": " ".join(reason.split())}, status, headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         found = error.errors()
         if found[0]["type"] == "json_invalid":
-            return said(400, f"the body is no JSON: {found[0]['ctx']['error']}")
-        return said(422, "; ".join(_line(one) for one in found[:3]))
-
-    @app.exception_handler(BadRequestError)
-    async def wrong(_: Request, error: BadRequestError) -> Response:
-        return said(422, str(error))
+            return _refusal(400, f"the body is no JSON: {found[0]['ctx']['error']}")
+        return _refusal(422, "; ".join(_line(one) for one in found[:3]))
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> Response:
         headers = dict(error.headers) if error.headers else None
-        return said(error.status_code, str(error.detail), headers)
+        return _refusal(error.status_code, str(error.detail), headers)
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, _: Exception) -> Response:
-        return said(500, logged(request.scope))
+        return _refusal(500, logged(request.scope))
 
-    @app.exception_handler(FullError)
-    async def full(_: Request, __: FullError) -> Response:
-        return said(409, "no more items can be added; update the bundle and serve that")
+    async def foreseen(_: Request, error: Exception) -> Response:
+        return _problem(error)
 
-    @app.exception_handler(BusyError)
-    async def busy(_: Request, __: BusyError) -> Response:
-        return said(503, "too many requests wait; try again", {"Retry-After": "1"})
-
-    @app.exception_handler(LateError)
-    async def late(_: Request, __: LateError) -> Response:
-        return said(504, "the answer did not come in time; ask for less, or try again")
+    for kind in FORESEEN:
+        app.add_exception_handler(kind, foreseen)
 
 
 def _line(error: dict[str, Any]) -> str:

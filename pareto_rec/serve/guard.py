@@ -60,7 +60,7 @@ class Guard:
 
         try:
             body = await self._body(scope, receive)
-            await self.app(scope, _replayed(body, receive), sending)
+            await self.app(scope, replayed(body, receive), sending)
         except _GoneError:
             return
         except _RefusedError as error:
@@ -94,7 +94,7 @@ class Guard:
         return b"".join(parts)
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
+def replayed(body: bytes, receive: Receive) -> Receive:
     """The body in one message, then what the connection says."""
     given = False
 

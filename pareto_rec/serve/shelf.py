@@ -18,7 +18,7 @@ class FullError(Exception):
 
 
 class Shelf:
-    """A bundle and the items that were added to it; one thread may use it.
+    """A bundle and the items that were added to it; one thread may change it, others look at it.
 
     Added items are lines of a file that the processes of a service share: whoever adds one writes a
     line, and all read what is new before they answer. So an item that was accepted is known to
@@ -56,11 +56,19 @@ class Shelf:
         """The bundle without a look at the file; any thread may ask."""
         return self._bundle
 
+    def current(self) -> Bundle | None:
+        """As `bundle`, None where items have yet to be read for it; any thread may ask."""
+        # the bundle is looked at last, as what changes it counts bytes as read after that
+        return None if self._behind() else self._bundle
+
     def bundle(self) -> Bundle:
         """The bundle with every item that any process has accepted."""
-        if self._path is not None and os.stat(self._path).st_size > self._read:
+        if self._path is not None and self._behind():
             self._catch_up(self._path)
         return self._bundle
+
+    def _behind(self) -> bool:
+        return self._path is not None and os.stat(self._path).st_size > self._read
 
     def add(self, items: Sequence[NewItem]) -> tuple[int, int]:
         """Add or change items.
@@ -78,12 +86,13 @@ class Shelf:
             count = len(after.parts.items) - len(before.parts.items)
             if len(after.parts.items) - self._before > self._most:
                 raise FullError
-            if self._path is not None:
-                self._write(self._path, items)
+            written = 0 if self._path is None else self._write(self._path, items)
             self._bundle = after
+            self._read += written
         return count, len({item.id for item in items}) - count
 
-    def _write(self, path: Path, items: Sequence[NewItem]) -> None:
+    def _write(self, path: Path, items: Sequence[NewItem]) -> int:
+        """Write a line; its length."""
         line = json.dumps([asdict(item) for item in items]).encode() + b"\n"
         with path.open("ab", buffering=0) as file:
             try:
@@ -92,7 +101,7 @@ class Shelf:
             except OSError:
                 file.truncate(self._read)  # no half lines
                 raise
-        self._read += len(line)
+        return len(line)
 
     def _catch_up(self, path: Path) -> None:
         with path.open("rb") as file:

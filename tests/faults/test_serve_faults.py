@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
@@ -22,6 +24,8 @@ from pareto_rec.bundle import Bundle, NewItem, write_bundle
 from pareto_rec.cli import main
 from pareto_rec.errors import BadRequestError
 from pareto_rec.serve.app import create_app
+from pareto_rec.serve.direct import Direct
+from pareto_rec.serve.guard import Guard
 from pareto_rec.serve.limits import MOST_BATCH, MOST_HISTORY, MOST_ITEMS, MOST_K, Limits
 from pareto_rec.serve.shelf import Shelf
 from pareto_rec.threads import one_thread
@@ -40,7 +44,10 @@ def client(bundle: Bundle) -> Iterator[Client]:
 
 
 class Slow:
-    """A bundle whose answers take as long as the user's name says, or that is broken."""
+    """A bundle whose answers take as long as the user's name says, or that is broken.
+
+    It takes half a second to add items.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         self.real = bundle
@@ -55,6 +62,10 @@ class Slow:
             if one.user is not None and one.user.startswith("wait"):
                 time.sleep(float(one.user.removeprefix("wait")))
         return self.real.recommend_many(requests)
+
+    def with_items(self, items: Sequence[NewItem]) -> Bundle:
+        time.sleep(0.5)
+        return self.real.with_items(items)
 
 
 REQUESTS: list[tuple[object, str]] = [
@@ -175,11 +186,13 @@ def test_items_that_are_refused_leave_the_catalogue_alone(
 
 
 def test_slow_answers_are_given_up_and_too_many_are_sent_away(bundle: Bundle) -> None:
+    """Of those that the thread computes, as explanations; lone lists need not wait for it."""
     app = create_app(Slow(bundle), Limits(seconds=1.0, pending=3))  # type: ignore[arg-type]
     with in_thread(app) as client, ThreadPoolExecutor(12) as pool:
-        late = pool.submit(client.recommend, user="wait1.6")
+        late = pool.submit(client.recommend, user="wait1.6", explain=True)
         time.sleep(0.4)
-        rest = list(pool.map(lambda _: client.recommend(user="u1"), range(8)))
+        assert client.recommend(user="u1").status == 200
+        rest = list(pool.map(lambda _: client.recommend(user="u1", explain=True), range(8)))
         statuses = sorted(one.status for one in rest)
         assert late.result().status == 504
         assert set(statuses) == {503, 504}
@@ -187,7 +200,108 @@ def test_slow_answers_are_given_up_and_too_many_are_sent_away(bundle: Bundle) ->
         busy = next(one for one in rest if one.status == 503)
         assert busy.headers["retry-after"] == "1"
         time.sleep(0.5)
+        assert client.recommend(user="u1", explain=True).status == 200
+
+
+def test_a_list_that_takes_too_long_is_given_up(bundle: Bundle) -> None:
+    app = create_app(Slow(bundle), Limits(seconds=0.2))  # type: ignore[arg-type]
+    with in_thread(app) as client:
+        late = client.recommend(user="wait0.4")
+        assert (late.status, list(late.content)) == (504, ["error"])
         assert client.recommend(user="u1").status == 200
+
+
+def test_lists_go_on_while_items_are_added_and_know_them_afterwards(bundle: Bundle) -> None:
+    new = {"items": [{"id": "new", "text": "war"}]}
+    with in_thread(create_app(Slow(bundle))) as client, ThreadPoolExecutor(1) as pool:  # type: ignore[arg-type]
+        adding = pool.submit(client.ask, "POST", "/items", new)
+        time.sleep(0.1)
+        before = client.recommend(history=["new"], k=3)
+        assert not adding.done()
+        assert any("not in the catalogue" in note for note in before.content["notes"])
+        assert adding.result().content["added"] == 1
+        after = client.recommend(history=["new"], k=3).content
+        assert not any("not in the catalogue" in note for note in after["notes"])
+
+
+def test_what_has_begun_is_answered_before_the_service_ends(bundle: Bundle) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        with in_thread(create_app(Slow(bundle))) as client:  # type: ignore[arg-type]
+            asked = [
+                pool.submit(client.recommend, user=user, explain=slow)
+                for user, slow in (("wait0.6", True), ("wait0.1", True), ("wait0.2", False))
+            ]
+            time.sleep(0.2)
+        assert [one.result().status for one in asked] == [200, 200, 200]
+
+
+def test_lone_lists_are_scored_by_the_loop_with_one_thread(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where what runs is the same for all, and no other thread of arithmetic is woken."""
+    found: dict[str, tuple[str, int]] = {}
+    answer = bundle.recommend_many
+
+    def noting(requests: Sequence[Any]) -> Any:
+        found[requests[0].user] = threading.current_thread().name, torch.get_num_threads()
+        return answer(requests)
+
+    app = create_app(bundle)
+    monkeypatch.setattr(bundle, "recommend_many", noting)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with in_thread(app) as client:
+            for user, slow in (("u1", False), ("u2", True)):
+                assert client.recommend(user=user, explain=slow).status == 200
+    finally:
+        torch.set_num_threads(before)
+    assert found["u1"][0] != "desk"
+    assert found["u2"] == ("desk", 1)
+    assert found["u1"][1] == 1
+
+
+ROUTES: list[object] = [
+    {"user": "u1", "k": 4},
+    {"history": ["i1", {"id": "n", "text": "war"}], "explain": True},
+    [{"user": "u1"}, {"history": [], "k": 3}],
+    {"user": "u1", "point": "nowhere"},
+    [{"user": "u1"}, {}],
+    {"user": "u1", "k": 0},
+]
+
+
+@pytest.mark.parametrize("asked", ROUTES)
+def test_the_short_way_says_what_the_framework_says(asked: object, client: Client) -> None:
+    """Only a body of type application/json goes the short way."""
+    raw = json.dumps(asked).encode()
+    short = client.ask("POST", "/recommend", raw=raw)
+    long = client.ask("POST", "/recommend", raw=raw, kind="application/x+json")
+    names = ("content-type", "content-length")
+    assert (short.status, short.text) == (long.status, long.text)
+    assert [short.headers[name] for name in names] == [long.headers[name] for name in names]
+
+
+def test_the_framework_is_passed_by_for_lists_alone(bundle: Bundle) -> None:
+    """A lone list costs what the framework would double; whatever it must explain, it explains."""
+    guard = create_app(bundle)
+    assert isinstance(guard, Guard)
+    assert isinstance(guard.app, Direct)
+    passed, framework = [], guard.app.app
+
+    async def noting(scope: Any, receive: Any, send: Any) -> None:
+        passed.append(scope["type"])
+        await framework(scope, receive, send)
+
+    guard.app.app = noting
+    with in_thread(guard) as client:
+        assert client.recommend(user="u1").status == 200
+        assert client.recommend(user="u1", point="nowhere").status == 422
+        assert passed == ["lifespan"]
+        assert client.recommend(user="u1", k=0).status == 422
+        assert client.ask("POST", "/recommend", {"user": "u1"}, kind="text/plain").status == 422
+        assert client.health()["status"] == "ok"
+        assert passed == ["lifespan", "http", "http", "http"]
 
 
 def test_an_error_of_ours_tells_no_secret(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
@@ -236,6 +350,20 @@ def test_a_line_that_is_not_whole_yet_waits(shelf: Shelf, tmp_path: Path) -> Non
         file.write(line[20:])
     assert shelf.bundle().parts.items.ids[-2:] == ("x", "y")
     assert shelf.added == 2
+
+
+def test_what_other_processes_added_is_read_before_anything_is_answered(
+    shelf: Shelf, bundle: Bundle, tmp_path: Path
+) -> None:
+    assert shelf.current() is bundle
+    Shelf(bundle, tmp_path / "items.jsonl", 10).add([NewItem("x", "war")])
+    assert shelf.current() is None
+    assert shelf.bundle().parts.items.ids[-1] == "x"
+    assert shelf.current() is shelf.bundle()
+    shelf.add([NewItem("y", "love")])
+    current = shelf.current()
+    assert current is not None
+    assert current.parts.items.ids[-1] == "y"
 
 
 def test_a_full_disk_adds_nothing(

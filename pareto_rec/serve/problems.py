@@ -1,0 +1,32 @@
+"""What a client is told where there is no answer: one line of JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pareto_rec.errors import BadRequestError
+from pareto_rec.serve.desk import BusyError, LateError
+from pareto_rec.serve.shelf import FullError
+
+
+@dataclass(frozen=True)
+class Told:
+    """Status, reason and further headers."""
+
+    status: int
+    reason: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+FORESEEN: tuple[type[Exception], ...] = (BadRequestError, FullError, BusyError, LateError)
+
+
+def told(error: Exception) -> Told:
+    """What is told of one of the `FORESEEN` errors."""
+    if isinstance(error, FullError):
+        return Told(409, "no more items can be added; update the bundle and serve that")
+    if isinstance(error, BusyError):
+        return Told(503, "too many requests wait; try again", {"Retry-After": "1"})
+    if isinstance(error, LateError):
+        return Told(504, "the answer did not come in time; ask for less, or try again")
+    return Told(422, str(error))

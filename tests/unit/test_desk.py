@@ -1,0 +1,233 @@
+"""Who computes answers when: in the event loop together, or in the thread; limits and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from pareto_rec.bundle.answers import NewItem, Recommendation, Request
+from pareto_rec.errors import BadRequestError
+from pareto_rec.serve.desk import TOGETHER, Answers, BusyError, Desk, LateError
+
+
+def named(request: Request) -> Recommendation:
+    """An answer that says whose it is."""
+    return Recommendation((), str(request.user), "user")
+
+
+class Model:
+    """Answers by name and notes who was answered together, and in which thread.
+
+    Users whose names begin with ``bad`` and ``broken`` cannot be answered, and those that begin
+    with ``wait`` take as many seconds as their names say.
+    """
+
+    def __init__(self) -> None:
+        self.groups: list[list[str]] = []
+        self.threads: list[str] = []
+        self.ready = True
+
+    def answer(self, requests: Sequence[Request]) -> Answers:
+        users = [str(one.user) for one in requests]
+        self.groups.append(users)
+        self.threads.append(threading.current_thread().name)
+        for user in users:
+            if user.startswith("wait"):
+                time.sleep(float(user.removeprefix("wait")))
+            if user.startswith("bad"):
+                raise BadRequestError(user)
+            if user.startswith("broken"):
+                raise RuntimeError(user)
+        return [named(one) for one in requests]
+
+    def at_once(self, requests: Sequence[Request]) -> Answers | None:
+        return self.answer(requests) if self.ready else None
+
+
+@contextmanager
+def desk_of(model: Model, *, pending: int = 256, seconds: float = 30.0) -> Iterator[Desk]:
+    desk = Desk(model.answer, model.at_once, pending=pending, seconds=seconds)
+    try:
+        yield desk
+    finally:
+        desk.stop()
+
+
+def together(
+    model: Model, *asked: Sequence[Request], **limits: Any
+) -> list[Answers | BaseException]:
+    """What becomes of requests that are read in one turn of the loop."""
+
+    async def all_of(desk: Desk) -> list[Answers | BaseException]:
+        return await asyncio.gather(*map(desk.answers, asked), return_exceptions=True)
+
+    with desk_of(model, **limits) as desk:
+        return asyncio.run(all_of(desk))
+
+
+def one(user: str, **more: Any) -> list[Request]:
+    return [Request(user, **more)]
+
+
+def test_requests_that_come_together_are_scored_together_in_the_loop() -> None:
+    model = Model()
+    users = [f"u{n}" for n in range(TOGETHER + 8)]
+    found = together(model, *map(one, users))
+    assert found == [[named(Request(user))] for user in users]
+    assert model.groups == [users[:TOGETHER], users[TOGETHER:]]
+    assert set(model.threads) == {threading.current_thread().name}
+
+
+def test_one_turn_scores_one_kind_and_every_kind_has_its_turn() -> None:
+    model = Model()
+    short, long = [f"s{n}" for n in range(2 * TOGETHER)], ["l0", "l1"]
+    mixed = [one(user, k=5) for user in short] + [one(user, k=50) for user in long]
+    other = [one("p", point="x"), one("q", prefer={"a": 1.0, "b": 2.0}),
+             one("r", prefer={"b": 2.0, "a": 1.0})]  # fmt: skip
+    together(model, *mixed, *other)
+    first, second = short[:TOGETHER], short[TOGETHER:]
+    assert model.groups == [first, long, ["p"], ["q", "r"], second]
+
+
+def test_the_loop_turns_between_two_groups() -> None:
+    model, seen = Model(), []
+
+    async def ask(desk: Desk) -> None:
+        asked = [asyncio.ensure_future(desk.answers(one(f"u{k}", k=k))) for k in (1, 2, 3)]
+        while not all(task.done() for task in asked):
+            seen.append(len(model.groups))
+            await asyncio.sleep(0)
+
+    with desk_of(model) as desk:
+        asyncio.run(ask(desk))
+    assert {1, 2} <= set(seen)  # something else ran when one group, and when two were answered
+
+
+SLOW: list[Sequence[Request]] = [
+    [Request("a"), Request("b")],
+    [Request("a", explain=True)],
+    [Request("a", ["i1", NewItem("n", "a text")])],
+]
+
+
+@pytest.mark.parametrize("requests", SLOW)
+def test_what_may_take_long_does_not_hold_up_the_loop(requests: Sequence[Request]) -> None:
+    model = Model()
+    found = together(model, requests)
+    assert found == [[named(request) for request in requests]]
+    assert model.threads == ["desk"]
+
+
+def test_lone_requests_are_answered_while_the_thread_is_busy() -> None:
+    model, order = Model(), []
+
+    async def ask(desk: Desk, requests: Sequence[Request]) -> None:
+        await desk.answers(requests)
+        order.append(requests[0].user)
+
+    async def both(desk: Desk) -> None:
+        slow = asyncio.ensure_future(ask(desk, one("wait0.3", explain=True)))
+        await asyncio.sleep(0.05)
+        await ask(desk, one("u"))
+        await slow
+
+    with desk_of(model) as desk:
+        asyncio.run(both(desk))
+    assert order == ["u", "wait0.3"]
+
+
+def test_a_bad_one_among_them_does_not_spoil_the_others() -> None:
+    model = Model()
+    users = [f"u{n}" for n in range(TOGETHER)]
+    users[7], users[20] = "bad", "broken"
+    found = together(model, *map(one, users))
+    for user, answer in zip(users, found, strict=True):
+        if user == "bad":
+            assert isinstance(answer, BadRequestError)
+        elif user == "broken":
+            assert isinstance(answer, RuntimeError)
+        else:
+            assert answer == [named(Request(user))]
+    assert len(model.groups) < TOGETHER / 1.5  # they are found by halving
+
+
+def test_no_more_wait_than_may() -> None:
+    model = Model()
+    found = together(model, *(one(f"u{n}") for n in range(50)), pending=40)
+    assert [isinstance(answer, BusyError) for answer in found] == [False] * 40 + [True] * 10
+    assert sum(map(len, model.groups)) == 40
+
+
+def test_the_limit_counts_what_waits_for_the_thread_and_for_the_loop() -> None:
+    async def fill(desk: Desk) -> None:
+        asked = [asyncio.ensure_future(desk.answers(one("wait0.2", explain=True)))]
+        await asyncio.sleep(0.05)  # it has begun and does not wait any more
+        asked += [
+            asyncio.ensure_future(desk.answers(requests))
+            for requests in (one("a"), [*one("b")] * 2)
+        ]
+        await asyncio.sleep(0)
+        assert desk.pending == 2
+        with pytest.raises(BusyError):
+            await desk.answers(one("c"))
+        with pytest.raises(BusyError):
+            await desk.call(list)
+        await asyncio.gather(*asked)
+        assert desk.pending == 0
+
+    with desk_of(Model(), pending=2) as desk:
+        asyncio.run(fill(desk))
+
+
+def test_what_comes_too_late_is_given_up_and_what_has_not_begun_is_dropped() -> None:
+    model = Model()
+    found = together(model, one("wait0.3", k=1), one("u", k=2), seconds=0.1)
+    assert [type(answer) for answer in found] == [LateError, LateError]
+    assert model.groups == [["wait0.3"]]
+    model = Model()
+    found = together(model, [*one("wait0.3")] * 2, [*one("u")] * 2, seconds=0.1)
+    assert [type(answer) for answer in found] == [LateError, LateError]
+    assert model.groups == [["wait0.3"] * 2]
+
+
+def test_nothing_is_computed_for_those_who_are_gone() -> None:
+    model = Model()
+
+    async def leave(desk: Desk) -> None:
+        gone = asyncio.ensure_future(desk.answers(one("gone")))
+        stays = asyncio.ensure_future(desk.answers(one("stays")))
+        await asyncio.sleep(0)
+        gone.cancel()
+        assert await stays == [named(Request("stays"))]
+
+    with desk_of(model) as desk:
+        asyncio.run(leave(desk))
+    assert model.groups == [["stays"]]
+
+
+def test_the_thread_answers_where_it_has_something_to_do_first() -> None:
+    model = Model()
+    model.ready = False
+    assert together(model, one("u"), one("v")) == [[named(Request(user))] for user in "uv"]
+    assert model.threads == ["desk", "desk"]
+
+
+def test_the_end_comes_after_what_waits() -> None:
+    model = Model()
+
+    async def end(desk: Desk) -> list[Answers]:
+        asked = [desk.answers(one(user, explain=True)) for user in ("wait0.1", "u", "v")]
+        waiting = asyncio.gather(*asked)
+        await asyncio.sleep(0.02)
+        await asyncio.to_thread(desk.stop)
+        return await waiting
+
+    desk = Desk(model.answer, model.at_once, pending=9, seconds=30)
+    found = asyncio.run(end(desk))
+    assert found == [[named(Request(user))] for user in ("wait0.1", "u", "v")]
