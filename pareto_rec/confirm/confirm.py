@@ -121,8 +121,9 @@ def _rivals(ready: Opened) -> tuple[list[Rival], list[Point]]:
     alone = [one for one in simple if one.kind == "expert"]
     if alone and pool.evaluator.trains:
         best = max(alone, key=lambda one: rivals.claimed(chosen[one.name], goals))
-        rival = rivals.with_network(best.name)
-        _, fit = train(pool.evaluator, Training({}, pool.evaluator.seed), pool.cache)
+        rival = rivals.with_network(best.name, made.space)
+        job = Training(rival.train, pool.evaluator.seed)
+        _, fit = train(pool.evaluator, job, pool.cache)
         if fit.reason is None:
             again = _swept(ready, list(rivals.sweeps(rival, fit.fit, swept)), "sweeping a fusion")
             chosen[rival.name] = rivals.choose(rival, again.get(rival.name, []), goals)

@@ -16,7 +16,7 @@ from pareto_rec.confirm.statistics import FrontFigures
 from pareto_rec.confirm.tables import Front
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.search import Goal
-from pareto_rec.space import Integer, Real, SearchSpace
+from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex
 
 GOALS = (Goal("ndcg@10", True, 0.10, at_least=0.10), Goal("cost", False, 1.0))
 EMPTY = SearchSpace({}, {"mmr": Real(0.0, 1.0)})
@@ -49,6 +49,25 @@ def test_sweeps_hold_every_setting_once_with_all_serving_variables() -> None:
     assert max(len(part.serve) for part in parts) <= 128
     assert parts[0].serve[0]["fusion"] == {"ease": 1.0}
     assert parts[0].serve[0]["liked_exponent"] == 0.0
+
+
+def test_the_network_of_a_baseline_lies_in_the_middle_of_what_is_searched() -> None:
+    space = SearchSpace(
+        {
+            "learning_rate": Real(0.01, 0.04, log=True),
+            "dropout": Real(0.0, 0.4),
+            "horizon": Choice((5, 10, 20)),
+            "loss_weights": Simplex(("softmax", "popularity")),  # accuracy alone is the default
+            "combine": Choice(("weighted_sum", "weighted_chebyshev")),
+            "tuned_layers": Choice((0, 1, 2)),  # the backbone stays frozen
+        },
+        {"mmr": Real(0.0, 0.5)},
+    )
+    rival = rivals.with_network("ease", space)
+    assert rival.train == {"learning_rate": pytest.approx(0.02), "dropout": 0.2, "horizon": 10}
+    assert rival.fusion == {"network": 0.7, "ease": 0.3}
+    row = {"id": "a", "serve": {}, "objectives": {"ndcg@10": 0.2, "cost": 0.5}}
+    assert [one.train for one in rivals.choose(rival, [row], GOALS)] == [rival.train]
 
 
 def point(front: str, key: str, ndcg: float, cost: float) -> Point:
