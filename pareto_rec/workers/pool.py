@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -104,6 +105,8 @@ class Processes:
             prepare: Run first in each process and outside the time limit; picklable.
             environments: Variables of each process over those of this one.
         """
+        # loky replaces a process that has grown, between two jobs; nothing is lost by it
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         self._slots = [_Slot(call, prepare, one) for one in environments]
 
     def run(self, queue: deque[Task], limit: float | None) -> Iterator[tuple[Task, Any]]:

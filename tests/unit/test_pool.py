@@ -21,11 +21,16 @@ from pareto_rec.workers.overtime import OvertimeError, within
 from pareto_rec.workers.pool import MOST_STARTS, InProcess, Lost, Processes, Task, pinned
 
 
+KEPT: list[bytes] = []  # in a process of the pool
+
+
 def call(job: str, argument: Any) -> Any:
     if job == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if job == "sleep":
         time.sleep(argument)
+    if job == "grow":
+        KEPT.append(b"x" * argument)
     if job == "raise":
         raise RuntimeError(argument)
     if job == "environment":
@@ -162,6 +167,17 @@ def test_a_call_that_takes_too_long_is_told_to_stop() -> None:
     while not ended and time.monotonic() - began < 5.0:
         time.sleep(0.01)
     assert ended
+
+
+def test_a_process_that_has_grown_is_replaced_without_a_word(pool: Processes) -> None:
+    """loky looks once a second, and takes 300 MB more than at its first look for a leak."""
+    work = [Task("", 1), Task("sleep", 1.1), Task("", 2)]
+    grown = [Task("grow", 400_000_000), Task("sleep", 1.1), Task("", 3), Task("sleep", 1.0)]
+    found = list(pool.run(deque([*work, *work, *grown, *grown, Task("", 4)]), None))
+    assert len(found) == 15
+    assert not any(isinstance(result, Lost) for _, result in found)
+    pids = {result[0] for _, result in found}
+    assert len(pids) > 2  # a warning would be an error in a test
 
 
 LEAVE = """
