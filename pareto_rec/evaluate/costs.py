@@ -162,7 +162,8 @@ class Costs:
         """Cost of one serving setting of a fit (None: without network), by objective."""
         n_items = self.stage.shape[1]
         spec = fit.spec if fit else TrainSpec()
-        encoder = self.encoders.of(spec) if self.encoders else None
+        reads_text = NETWORK in weighed(serving)  # experts know items by their ids alone
+        encoder = self.encoders.of(spec) if self.encoders and reads_text else None
         found: dict[str, float] = {}
         if "parameters" in self.wanted:
             found["parameters"] = parameters(fit, serving, n_items)

@@ -44,7 +44,7 @@ class Parameters(CostObjective):
 
     The network's parameters where it has a weight in the fusion, plus what every expert with a
     weight keeps (EASE: items x items; item-kNN: neighbours x items; popularity: items), plus the
-    backbone's where texts are encoded while the request waits.
+    backbone's where texts are encoded for a network while the request waits.
 
     Misleads: a number says little about speed or memory: a table of embeddings costs a look-up, a
     matrix a product, and precision is not seen.
@@ -63,7 +63,7 @@ class Flops(CostObjective):
 
     Matrix products of the network for one history (item vectors are computed once, at export, and
     are not counted), experts, standardisation, fusion, and re-ranking; the backbone where texts are
-    encoded while the request waits.
+    encoded for a network while the request waits.
 
     Misleads: look-ups, sorting and moving memory are free in it, and on small batches they decide;
     two paths of equal count may differ tenfold in time.
@@ -91,7 +91,7 @@ class LatencyMedian(_Latency):
 
     Warm, through the serving code, the best of several rounds; measured once per architecture and
     serving shape, stored with the hardware's name, and replayed. Texts are encoded in the path
-    only where the experiment says so.
+    only where the experiment says so and a network reads them.
 
     Misleads: it holds for one machine, one request at a time, without network or queue; half of all
     requests take longer.

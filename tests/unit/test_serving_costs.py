@@ -241,7 +241,9 @@ def test_text_in_the_path_is_counted_and_measured(
     encoded: list[str] = []
     names = ("parameters", "flops", "latency_p50")
     made = evaluator(stage(), tmp_path, names)
-    plain = made.measure(made.scorers, [Serving({"popularity": 1.0})])[0].objectives
+    fit = fit_of()
+    scorers, fused = made.with_fit(fit), Serving({"network": 0.5, "popularity": 0.5})
+    plain = made.measure(scorers, [fused], 0.0, fit)[0].objectives
     encoder = costs.Encoder(encoded.append, 1000, 5000, "an encoder")
     assert made.supplies.costs is not None
     assert made.supplies.costs.latencies is not None
@@ -249,11 +251,15 @@ def test_text_in_the_path_is_counted_and_measured(
         made.supplies,
         costs=dataclasses.replace(made.supplies.costs, encoders=Same(encoder)),
     )
-    more = made.measure(made.scorers, [Serving({"popularity": 1.0})])[0].objectives
+    alone = Serving({"network": 0.0, "popularity": 1.0})  # reads no text
+    assert made.measure(scorers, [alone], 0.0, fit)[0].objectives["parameters"] == ITEMS
+    assert made.measure(made.scorers, [alone])[0].objectives["parameters"] == ITEMS
+    assert not encoded
+    more = made.measure(scorers, [fused], 0.0, fit)[0].objectives
     assert more["parameters"] - plain["parameters"] == 1000
     assert more["flops"] - plain["flops"] == 5000
     assert len(encoded) == latency.WARM + 3 * latency.ROUNDS
-    assert len(list((tmp_path / "latency").iterdir())) == 2
+    assert len(list((tmp_path / "latency").iterdir())) == 3  # fused without text and with, alone
 
 
 def test_an_encoder_is_counted_and_gives_the_cached_vectors(tmp_path: Path) -> None:
