@@ -20,7 +20,6 @@ from pareto_rec.errors import RunFailedError
 from pareto_rec.workers.overtime import OvertimeError, within
 from pareto_rec.workers.pool import MOST_STARTS, InProcess, Lost, Processes, Task, pinned
 
-
 KEPT: list[bytes] = []  # in a process of the pool
 
 
