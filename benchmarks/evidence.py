@@ -86,8 +86,8 @@ def front_figure(folder: Path) -> str:
     best = (max if first["maximise"] else min)(values)
     seconds, memory = info["seconds"]["total"], info["memory_mib"]["sum"] / 1024
     return (
-        f"hypervolume x 1000: front {1000 * volume['front']:.3f}, all baselines "
-        f"{1000 * all_baselines:.3f}{ratio}; best {first['name']} {best:.4f}; "
+        f"hypervolume x 1000: front {1000 * volume['front']:.4g}, all baselines "
+        f"{1000 * all_baselines:.4g}{ratio}; best {first['name']} {best:.4f}; "
         f"{counts['fits']} fits, {counts['records']:,} records, {counts['failed']} failed, "
         f"{seconds:.0f} s, {memory:.1f} GiB"
     )

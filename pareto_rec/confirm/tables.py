@@ -218,10 +218,15 @@ def _thousand(volume: Mapping[str, Any]) -> str:
 
 
 def _spread(one: Mapping[str, Any], digits: int) -> str:
-    text = f"{one['value']:.{digits}f}"
+    text = _shown(one["value"], digits)
     if one["low"] is None or one["high"] is None:
         return text
-    return f"{text} (95 % interval {one['low']:.{digits}f} to {one['high']:.{digits}f})"
+    return f"{text} (95 % interval {_shown(one['low'], digits)} to {_shown(one['high'], digits)})"
+
+
+def _shown(value: float, digits: int) -> str:
+    """A number as a person reads it: hypervolumes of costs may have a dozen digits."""
+    return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.4g}"
 
 
 def _lost(rivals: Sequence[Mapping[str, Any]]) -> list[str]:

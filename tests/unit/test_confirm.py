@@ -257,3 +257,11 @@ def test_a_folder_that_cannot_be_written_stops_it_before_test_data_is_opened(
     (tmp_path / "file").write_text("")
     with pytest.raises(RunFailedError, match="no fit is trained twice"):
         ledger.note_opening(tmp_path / "file", 3)
+
+
+def test_numbers_in_words_stay_short_whatever_their_scale() -> None:
+    ratio = {"value": 1.2345, "low": None, "high": None}
+    assert tables._spread(ratio, 2) == "1.23"
+    volume = {"value": 84_791_907.4, "low": 83_475_722.1, "high": 86_804_306.0}
+    said = tables._thousand(volume)
+    assert said == "8.479e+10 (95 % interval 8.348e+10 to 8.68e+10)"
