@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,8 @@ def measure(evaluator: Evaluator, job: Question, cache: Path) -> tuple[object, l
     if job.test is not None:
         on_test = copy.copy(_test_evaluator(job.test, cache))
         on_test.store = evaluator.store  # fits are those of the validation stage
+        # what an architecture costs was measured once, on an idle machine; it is no matter of data
+        on_test.supplies = replace(on_test.supplies, costs=evaluator.supplies.costs)
         evaluator = on_test
     return job.key, _values(evaluator, job.fit, job.serve)
 

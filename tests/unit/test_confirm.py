@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,9 @@ import pytest
 
 from pareto_rec.bootstrap import Interval
 from pareto_rec.confirm import ledger, rivals, statistics, tables
+from pareto_rec.confirm import measure as measuring
 from pareto_rec.confirm.claims import SEARCH, Point
+from pareto_rec.confirm.measure import Question
 from pareto_rec.confirm.statistics import FrontFigures
 from pareto_rec.confirm.tables import Front
 from pareto_rec.errors import BadRequestError, RunFailedError
@@ -265,3 +269,23 @@ def test_numbers_in_words_stay_short_whatever_their_scale() -> None:
     volume = {"value": 84_791_907.4, "low": 83_475_722.1, "high": 86_804_306.0}
     said = tables._thousand(volume)
     assert said == "8.479e+10 (95 % interval 8.348e+10 to 8.68e+10)"
+
+
+def test_costs_are_those_of_the_validation_stage(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They belong to an architecture: measured anew they would depend on who else computes."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Supplied:
+        costs: str
+
+    def made(name: str) -> Any:
+        return SimpleNamespace(store=f"fits of {name}", supplies=Supplied(f"costs of {name}"))
+
+    seen: list[Any] = []
+    monkeypatch.setattr(measuring, "_test_evaluator", lambda *_: made("test"))
+    monkeypatch.setattr(measuring, "_values", lambda evaluator, *_: seen.append(evaluator) or [])
+    measuring.measure(made("validation"), Question("key", "experts", [], "{}"), tmp_path)
+    assert seen[0].store == "fits of validation"
+    assert seen[0].supplies.costs == "costs of validation"
