@@ -261,7 +261,7 @@ def _row(name: str, curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]
     return {
         "method": name,
         "final hypervolume": f"{middle:.3f} ({low:.3f}-{high:.3f})",
-        "seconds": round(float(np.median(spent)), 1),
+        "processor seconds": round(float(np.median(spent)), 1),
         f"share of {RIVAL}'s seconds to its final hypervolume": f"{np.median(shares):.2f}",
     }
 
@@ -285,7 +285,8 @@ def _picture(curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]]) -> b
         axes.fill_between(
             grid[shown], low[shown], high[shown], color=line.get_color(), alpha=0.2, linewidth=0
         )
-    axes.set(xlabel="seconds", ylabel="hypervolume x 1000", xlim=(0, None), ylim=(0, None))
+    axes.set(xlabel="processor seconds", ylabel="hypervolume x 1000")
+    axes.set(xlim=(0, None), ylim=(0, None))
     axes.legend()
     axes.grid(alpha=0.3)
     target = BytesIO()
