@@ -162,6 +162,12 @@ class Head:
         across = self.table.transpose(1, 2)
         return torch.baddbmm(self.bias[task][:, None], self.scaled(task, states), across)[0]
 
+    def all_logits(self, tasks: Sequence[str], states: Tensor) -> dict[str, Tensor]:
+        """As `logits`, of several tasks by one product, so that item vectors are read once."""
+        scaled = torch.cat([self.scaled(task, states) for task in tasks], 1)
+        found = torch.bmm(scaled, self.table.transpose(1, 2)).view(len(tasks), states.shape[1], -1)
+        return {task: one + self.bias[task] for task, one in zip(tasks, found, strict=True)}
+
 
 def _distinct(values: Ints) -> tuple[Ints, Ints]:
     """Distinct values in order and the place of each value among them: a lean `np.unique`."""
@@ -194,7 +200,7 @@ class TorchForm:
         with torch.inference_mode():
             states = head.states(people)
             wanted = outputs_of(head.fit, liked=liked)
-            return Said.of(head.fit, {name: head.logits(name, states) for name in wanted})
+            return Said.of(head.fit, head.all_logits(wanted, states))
 
 
 class Engine:
@@ -239,8 +245,7 @@ class Engine:
         if fit_id is None:
             return base
         said = self.form.network(fit_id, people, liked=liked)
-        second = torch.zeros_like(said.relevance) if said.liked is None else said.liked
-        return with_network(base, said.relevance, second, said.tasks)
+        return with_network(base, said.relevance, said.liked, said.tasks)
 
     def _standardised(
         self, names: Sequence[str], lengths: Ints, items: Ints, seen: Tensor
@@ -251,10 +256,8 @@ class Engine:
             return {n: standardise(torch.from_numpy(found[n]), seen, count) for n in names}
         if not names:
             return {}
-        scores = torch.cat([torch.from_numpy(found[name]) for name in names])
-        repeated = seen.repeat(len(names), 1), count.repeat(len(names), 1)
-        parts = torch.tensor_split(standardise(scores, *repeated), len(names))
-        return dict(zip(names, parts, strict=True))
+        scores = torch.stack([torch.from_numpy(found[name]) for name in names])
+        return dict(zip(names, standardise(scores, seen, count).unbind(), strict=True))
 
     def _unread(self, lowest: Sequence[int], name: str) -> list[bool]:
         """Whether an expert knows no item of a history, whose first item in the catalogue is given.

@@ -225,8 +225,9 @@ def _spread(one: Mapping[str, Any], digits: int) -> str:
 
 
 def _shown(value: float, digits: int) -> str:
-    """A number as a person reads it: hypervolumes of costs may have a dozen digits."""
-    return f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.4g}"
+    """A number as a person reads it: a hypervolume may have a dozen digits, or zeros alone."""
+    usual = value == 0 or 0.1 <= abs(value) < 1000
+    return f"{value:.{digits}f}" if usual else f"{value:.4g}"
 
 
 def _lost(rivals: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -253,11 +254,15 @@ def _best_values(
                 continue
             mine, entry = row["front"] == SEARCH, (sign * mean, str(row["front"]))
             best[mine] = max(best.get(mine, entry), entry)
-        if False in best and (True not in best or best[False][0] > best[True][0]):
-            value, name = best[False]
-            rest = f" (its best: {sign * best[True][0]:.4f})" if True in best else ""
+        if False not in best:
+            continue
+        (value, name), own = best[False], best.get(True)
+        reached = f"{sign * value:.4f}"
+        ours = None if own is None else f"{sign * own[0]:.4f}"
+        if own is None or (value > own[0] and reached != ours):
+            rest = "" if ours is None else f" (its best: {ours})"
             found.append(
-                f"{name} reaches {one['name']} = {sign * value:.4f} on test data, better than any "
+                f"{name} reaches {one['name']} = {reached} on test data, better than any "
                 f"confirmed point of the search{rest}."
             )
     return found

@@ -141,9 +141,7 @@ class OneRequest:
             self.temperature,
             liked=wants_liked,
         )
-        return with_network(
-            ready, relevance, torch.zeros_like(relevance) if liked is None else liked, tasks
-        )
+        return with_network(ready, relevance, liked, tasks)
 
 
 @dataclass(frozen=True)

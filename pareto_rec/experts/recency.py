@@ -6,10 +6,60 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+NEGLIGIBLE = 1e-8  # beside the newest row's weight of 1; float32 rounds sums at 6e-8
 
-def ranks_from_end(starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``[rows]``: place of each row counted from the end of its user's history (last row: 0)."""
-    return np.repeat(starts[1:], np.diff(starts)) - 1 - np.arange(starts[-1])
+
+def history_ages(
+    starts: NDArray[np.int64], items: NDArray[np.int64], n_items: int
+) -> sparse.csr_array:
+    """How many rows of a history came after the last one of each of its items.
+
+    Args:
+        starts: ``[users + 1]``; ``items[starts[u]:starts[u + 1]]`` is the history of user u.
+        items: Item indices ``[rows]``, oldest first within a user.
+        n_items: Size of the catalogue.
+
+    Returns:
+        ``[users, n_items]`` of float64 with sorted indices; an age of 0 is held like any other.
+    """
+    users = len(starts) - 1
+    owner = np.repeat(np.arange(users), np.diff(starts))
+    key = (owner * n_items + items)[::-1]
+    order = np.argsort(key, kind="stable")  # backwards, so that an item's last row comes first
+    key = key[order]
+    first = np.ones(len(key), dtype=bool)
+    first[1:] = key[1:] != key[:-1]
+    rows = (len(items) - 1 - order)[first]
+    owner = owner[rows]
+    # rows are in order and none is there twice: what scipy's way over coordinates would find out
+    pointers = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=users))])
+    age = (starts[1:][owner] - 1 - rows).astype(np.float64)
+    return sparse.csr_array((age, items[rows], pointers), shape=(users, n_items))
+
+
+def age_weights(
+    ages: sparse.csr_array, tau: float | None, dtype: type[np.floating] = np.float64
+) -> sparse.csr_array:
+    """How much each item of a history counts.
+
+    Args:
+        ages: What `history_ages` returns.
+        tau: An item weighs ``exp(-age / tau)``, so the last ``tau`` rows carry about 63 % of a long
+            history; None: every item weighs 1.
+        dtype: Weights are computed in float64 and rounded to this.
+
+    Returns:
+        Weights, without those below `NEGLIGIBLE`: old rows of a long history, which would be most
+        of the work.
+    """
+    if tau is None:
+        weights = np.ones(ages.nnz, dtype=dtype)
+        return sparse.csr_array((weights, ages.indices, ages.indptr), shape=ages.shape)
+    weights = np.exp(-ages.data / tau)
+    kept = weights >= NEGLIGIBLE
+    pointers = np.concatenate([[0], np.cumsum(kept)])[ages.indptr]
+    weights = weights[kept].astype(dtype)
+    return sparse.csr_array((weights, ages.indices[kept], pointers), shape=ages.shape)
 
 
 def history_matrix(
@@ -23,29 +73,17 @@ def history_matrix(
     """Histories as a sparse matrix of weights.
 
     Args:
-        starts: ``[users + 1]``; ``items[starts[u]:starts[u + 1]]`` is the history of user u.
-        items: Item indices ``[rows]``, oldest first within a user.
+        starts: As `history_ages` has it.
+        items: As `history_ages` has it.
         n_items: Size of the catalogue.
-        tau: A row weighs ``exp(-rank from the end / tau)``, so the last ``tau`` rows carry about
-            63 % of a long history; None: every row weighs 1.
-        dtype: Weights are computed in float64 and rounded to this.
+        tau: As `age_weights` has it.
+        dtype: As `age_weights` has it.
 
     Returns:
-        ``[users, n_items]`` of `dtype` with sorted indices. A repeated item has the weight of its
-        last row.
+        ``[users, n_items]`` of `dtype` with sorted indices, without weights below `NEGLIGIBLE`. A
+        repeated item has the weight of its last row.
     """
-    shape = len(starts) - 1, n_items
-    age = ranks_from_end(starts)
-    user = np.repeat(np.arange(shape[0]), np.diff(starts))
-    order = np.lexsort((age, items, user))
-    user, items, age = user[order], items[order], age[order]
-    first = np.ones(len(user), dtype=bool)
-    first[1:] = (user[1:] != user[:-1]) | (items[1:] != items[:-1])
-    user, items, age = user[first], items[first], age[first]
-    weight = np.ones(len(age)) if tau is None else np.exp(-age / tau)
-    # rows are in order and none is there twice: what scipy's way over coordinates would find out
-    pointers = np.concatenate([[0], np.cumsum(np.bincount(user, minlength=shape[0]))])
-    return sparse.csr_array((weight.astype(dtype), items, pointers), shape=shape)
+    return age_weights(history_ages(starts, items, n_items), tau, dtype)
 
 
 def late_weights(time: NDArray[np.int64], *, tau: float) -> NDArray[np.float64]:

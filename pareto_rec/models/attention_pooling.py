@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pareto_rec.models.base import Dropout, Model, Params, Shape, init_linear
+from pareto_rec.models.base import Dropout, Model, Params, Shape, flat_rows, init_linear
 from pareto_rec.models.pooling import weighted_sums
 
 
@@ -52,8 +52,7 @@ class AttentionPooling(Model):
             kept = dropout.noise.keep((batch, length, 1), dropout.hidden)
             weights = weights * kept.view(pack, 1, batch, length)
         parts = table.reshape(-1, width // heads)  # a head reads its part of a vector
-        first = torch.arange(pack, device=ids.device).view(-1, 1, 1, 1) * table.shape[1]
         head = torch.arange(heads, device=ids.device).view(-1, 1, 1)
-        rows = (ids.unsqueeze(1) + first) * heads + head
+        rows = flat_rows(ids, table.shape[1]).unsqueeze(1) * heads + head
         pooled = weighted_sums(parts, rows.view(-1, length), weights.view(-1, length))
         return pooled.view(pack, heads, batch, -1).transpose(1, 2).reshape(pack, batch, 1, width)

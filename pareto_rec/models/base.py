@@ -173,6 +173,11 @@ def tower(params: Params, task: str, states: Tensor) -> Tensor:
 
 def gather_items(table: Tensor, ids: Tensor) -> Tensor:
     """Rows of per-candidate tables: ``table [P, N, D]``, ``ids [P, ...]`` -> ``[P, ..., D]``."""
-    pack, n_items, width = table.shape
-    offset = torch.arange(pack, device=ids.device).view(-1, *[1] * (ids.dim() - 1)) * n_items
-    return torch.nn.functional.embedding(ids + offset, table.reshape(pack * n_items, width))
+    flat = table.reshape(-1, table.shape[2])
+    return torch.nn.functional.embedding(flat_rows(ids, table.shape[1]), flat)
+
+
+def flat_rows(ids: Tensor, n_items: int) -> Tensor:
+    """Rows ``ids [P, ...]`` of per-candidate tables ``[P, N, D]`` in ``[P * N, D]``."""
+    first = torch.arange(len(ids), device=ids.device) * n_items
+    return ids + first.view(-1, *[1] * (ids.dim() - 1))

@@ -7,7 +7,15 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from pareto_rec.models import MODELS
-from pareto_rec.models.base import RATING, Dropout, Params, Shape, item_table, tower
+from pareto_rec.models.base import (
+    RATING,
+    Dropout,
+    Params,
+    Shape,
+    flat_rows,
+    item_table,
+    tower,
+)
 from pareto_rec.models.pooling import row_products
 from pareto_rec.tasks import PREFIX
 
@@ -64,8 +72,7 @@ def task_logits(params: Params, task: str, states: Tensor, table: Tensor, ids: T
     flat = ids.reshape(len(ids), -1)
     bias = torch.gather(params[f"{task}.item_bias"], 1, flat).view_as(ids)
     width = table.shape[-1]
-    first = torch.arange(len(ids), device=ids.device).view(-1, 1, 1) * table.shape[1]
-    rows = (ids + first).view(-1, ids.shape[2])
+    rows = flat_rows(ids, table.shape[1]).view(-1, ids.shape[2])
     logits = row_products(table.reshape(-1, width), rows, scaled.reshape(-1, width))
     return logits.view_as(ids) + bias
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.policy.mmr import rerank
 from pareto_rec.policy.scorers import (
     HIDDEN,
     NETWORK,
@@ -22,7 +23,6 @@ from pareto_rec.policy.scorers import (
     Parts,
     Scorers,
     Serving,
-    Similarity,
 )
 
 CHUNK_ELEMENTS = 4_000_000  # most scores held at once while ranking
@@ -87,7 +87,7 @@ def _recommend(
         for depth, members in _bounded(groups, len(top)):
             parts = top[:, [which[one] for one in members], :depth]
             ids = items[:, [which[one] for one in members], :depth]
-            places = _rerank(parts, ids, scorers.similarity, [settings[m] for m in members], k)
+            places = rerank(parts, ids, scorers.similarity, [settings[m] for m in members], k)
             shown = torch.gather(parts, 2, places)
             chosen = torch.gather(ids, 2, places).masked_fill_(shown <= HIDDEN / 2, -1)
             lists[members, rows, :length] = chosen.transpose(0, 1).cpu().numpy()
@@ -210,34 +210,3 @@ def deviations(products: Tensor, powers: Tensor) -> Tensor:
     powers = powers.to(products.dtype)
     variance = torch.einsum("sa,uab,sb->us", powers, products, powers)
     return variance.clamp(min=1e-12).sqrt()
-
-
-def _rerank(
-    top: Tensor, items: Tensor, similarity: Similarity, settings: Sequence[Serving], k: int
-) -> Tensor:
-    """Places in the top ``[users, S, depth]`` that make the lists ``[users, S, k]``.
-
-    Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998):
-    ``argmax (1 - m) s_i - m max_j cos(c_i, c_j)`` over the chosen j, with s scaled to [0, 1] within
-    the depth.
-    """
-    users, sets, depth = top.shape
-    weight = torch.tensor([setting.mmr for setting in settings], device=top.device).view(1, -1, 1)
-    limit = torch.tensor([max(k, min(s.depth, depth)) for s in settings], device=top.device)
-    outside = torch.arange(depth, device=top.device) >= limit.view(1, -1, 1)
-    outside = outside | (top <= HIDDEN / 2)
-    lowest = torch.where(outside, float("inf"), top).amin(-1, keepdim=True)
-    relevance = (top - lowest) / (top[..., :1] - lowest).clamp(min=1e-9)
-    relevance = torch.where(outside, top + HIDDEN, (1 - weight) * relevance)
-    kinds = similarity.kind[items]
-    closest = torch.zeros_like(top)
-    places = torch.empty(users, sets, min(k, depth), dtype=torch.long, device=top.device)
-    for place in range(places.shape[-1]):
-        best = torch.addcmul(relevance, weight, closest, value=-1).argmax(-1, keepdim=True)
-        places[..., place : place + 1] = best
-        if place + 1 == places.shape[-1]:
-            break  # nothing is chosen after it
-        relevance.scatter_(2, best, 4 * HIDDEN)
-        row = similarity.table[torch.gather(kinds, 2, best).squeeze(-1)]
-        closest = torch.maximum(closest, torch.gather(row, 2, kinds))
-    return places

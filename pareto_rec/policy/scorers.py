@@ -114,48 +114,54 @@ class Parts:
 
 def unseen_count(seen: Tensor) -> Tensor:
     """How many items each user has not met ``[users, 1]``, at least 1."""
-    return (~seen).sum(1, keepdim=True).clamp(min=1)
+    return (~seen).sum(-1, keepdim=True).clamp(min=1)
 
 
 def centre(scores: Tensor, seen: Tensor, count: Tensor | None = None) -> Tensor:
-    """Scores ``[users, N]`` less their mean over unseen items, 0 at seen ones.
+    """Scores ``[..., users, N]`` less their mean over unseen items, 0 at seen ones.
 
     Args:
-        scores: ``[users, N]``.
+        scores: ``[..., users, N]``.
         seen: ``[users, N]``.
         count: `unseen_count` of `seen`, where it is known already.
     """
     kept = torch.where(seen, 0.0, scores)
     count = unseen_count(seen) if count is None else count
-    return torch.where(seen, 0.0, kept - kept.sum(1, keepdim=True) / count)
+    return torch.where(seen, 0.0, kept - kept.sum(-1, keepdim=True) / count)
 
 
 def standardise(scores: Tensor, seen: Tensor, count: Tensor | None = None) -> Tensor:
     """As `centre`, and with deviation 1 over unseen items."""
     count = unseen_count(seen) if count is None else count
     centred = centre(scores, seen, count)
-    deviation = (centred.square().sum(1, keepdim=True) / count).sqrt()
+    deviation = (centred.square().sum(-1, keepdim=True) / count).sqrt()
     return centred / deviation.clamp(min=1e-6)
 
 
 def with_network(
-    base: Scorers, relevance: Tensor, liked: Tensor, tasks: Mapping[str, Tensor] | None = None
+    base: Scorers,
+    relevance: Tensor,
+    liked: Tensor | None,
+    tasks: Mapping[str, Tensor] | None = None,
 ) -> Scorers:
     """The scorers together with what a network says.
 
     Args:
         base: The scorers without it.
         relevance: Logits of relevance ``[users, N]``.
-        liked: Logits of the second task ``[users, N]``.
+        liked: Logits of the second task ``[users, N]``; None where it has no say.
         tasks: Task of the config -> log of what it predicts ``[users, N]``.
     """
     seen = base.seen
     count = unseen_count(seen)
     relevance = centre(relevance, seen, count)
-    liked = centre(torch.nn.functional.logsigmoid(liked), seen, count)
-    moments = torch.stack(
-        [(relevance * relevance).sum(1), (relevance * liked).sum(1), (liked * liked).sum(1)], 1
-    )
+    if liked is None:
+        liked, none = torch.zeros_like(relevance), relevance.new_zeros(len(relevance))
+        moments = torch.stack([relevance.square().sum(1), none, none], 1)
+    else:
+        liked = centre(torch.nn.functional.logsigmoid(liked), seen, count)
+        pairs = (relevance, relevance), (relevance, liked), (liked, liked)
+        moments = torch.stack([(one * other).sum(1) for one, other in pairs], 1)
     centred = {name: centre(values, seen, count) for name, values in (tasks or {}).items()}
     products = None
     if centred:

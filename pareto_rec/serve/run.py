@@ -33,6 +33,7 @@ class Service:
         form: Form of the bundle.
         items: File of added items; None: they are forgotten at the end.
         limits: How much is taken.
+        awake: Seconds after a request during which a process does not sleep; see `AwakeSelector`.
     """
 
     bundle: Path
@@ -42,6 +43,7 @@ class Service:
     form: str = "fp32"
     items: Path | None = None
     limits: Limits = field(default_factory=Limits)
+    awake: float = 0.0
 
 
 def serve(service: Service, ready: Callable[[str, Bundle], None]) -> None:
@@ -59,6 +61,8 @@ def serve(service: Service, ready: Callable[[str, Bundle], None]) -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
+    from pareto_rec.serve.awake import Config
+
     bundle = Bundle.load(service.bundle, form=service.form)
     with _listening(service.host, service.port) as listener, _shared_items(service) as shared:
         host, port = listener.getsockname()[:2]
@@ -67,16 +71,16 @@ def serve(service: Service, ready: Callable[[str, Bundle], None]) -> None:
             from pareto_rec.serve.app import create_app
 
             app = create_app(bundle, service.limits, items=shared.items)
-            config = uvicorn.Config(app, **_options(service))
+            config = Config(app, service.awake, **_options(service))
             _keep()
             ready(address, bundle)
             with _stopped_without_a_word():
                 uvicorn.Server(config).run(sockets=[listener])
             return
         os.environ[SETTINGS] = _settings(shared)
-        config = uvicorn.Config(
-            "pareto_rec.serve.run:application", factory=True, workers=service.workers,
-            **_options(service),
+        config = Config(
+            "pareto_rec.serve.run:application", service.awake, factory=True,
+            workers=service.workers, **_options(service),
         )  # fmt: skip
         ready(address, bundle)
         with _stopped_without_a_word():

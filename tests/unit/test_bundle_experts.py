@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pareto_rec.bundle.linear import ages_of, handy, scores_of
+from pareto_rec.bundle.linear import handy, scores_of
 from pareto_rec.bundle.scoring import FEW
 from pareto_rec.experts.base import ItemModel
 from pareto_rec.policy import standardise, unseen_count
@@ -66,15 +66,6 @@ def test_no_experts_say_nothing() -> None:
     assert scores_of({}, *histories([3])) == {}
 
 
-def test_ages_by_hand() -> None:
-    """Item 2 was met first and third of four rows: one row came after the later of them."""
-    found = ages_of(np.array([0, 4, 4, 5]), np.array([2, 0, 2, 1, 3]), 4)
-    assert found.shape == (3, 4)
-    assert found.indices.tolist() == [0, 1, 2, 3]
-    assert found.data.tolist() == [2, 0, 1, 0]
-    assert found.indptr.tolist() == [0, 3, 3, 4]
-
-
 @pytest.mark.parametrize("people", [1, 7])
 def test_experts_are_standardised_together_as_they_are_alone(people: int) -> None:
     """What `Engine` relies on for few people."""
@@ -83,8 +74,6 @@ def test_experts_are_standardised_together_as_they_are_alone(people: int) -> Non
     seen = torch.rand(people, n_items, generator=draws) < 0.1
     parts = [torch.randn(people, n_items, generator=draws) * 10.0**n for n in range(3)]
     count = unseen_count(seen)
-    together = torch.tensor_split(
-        standardise(torch.cat(parts), seen.repeat(3, 1), count.repeat(3, 1)), 3
-    )
+    together = standardise(torch.stack(parts), seen, count)
     for part, found in zip(parts, together, strict=True):
         assert torch.equal(standardise(part, seen, count), found)

@@ -191,13 +191,19 @@ def test_a_baseline_that_is_worth_nothing_has_no_ratio() -> None:
     assert rows[1]["kept"] is None
 
 
-def said(rows: list[dict[str, Any]], best: str | None, earlier: tuple[str, ...] = ()) -> list[str]:
+def said(
+    rows: list[dict[str, Any]],
+    best: str | None,
+    earlier: tuple[str, ...] = (),
+    *,
+    ndcg: float = 0.18,
+) -> list[str]:
     def value(mean: float) -> dict[str, Any]:
         return {"search": mean, "test": {"mean": mean}}
 
     common = {"dominated_by_own": False, "dominated_by_any": True, "feasible": True}
     points = [
-        common | {"front": SEARCH, "values": {"ndcg@10": value(0.18), "cost": value(0.5)}},
+        common | {"front": SEARCH, "values": {"ndcg@10": value(ndcg), "cost": value(0.5)}},
         common | {"front": "ease", "values": {"ndcg@10": value(0.19), "cost": value(0.6)}},
     ]
     described = [{"name": goal.name, "maximise": goal.maximise, "searched": True} for goal in GOALS]
@@ -216,6 +222,11 @@ def test_the_answer_says_where_a_baseline_wins() -> None:
     assert any("ease reaches ndcg@10 = 0.1900 on test data, better" in one for one in sentences)
     assert not any("reaches cost" in one for one in sentences)  # less is better
     assert "Test data had been opened before: 2026-01-31T12:00:00+00:00." in sentences
+
+
+def test_a_baseline_does_not_win_by_less_than_is_shown() -> None:
+    rows = tables.front_rows([front(SEARCH, 0.003, 0.002), front("ease", 0.0015, 0.002)], POINTS)
+    assert not any("reaches ndcg" in one for one in said(rows, "ease", ndcg=0.189_999))
 
 
 def test_the_answer_says_when_nothing_is_shown() -> None:

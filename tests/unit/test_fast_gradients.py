@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 from toy_learning import changed, loss_inputs
 
 from pareto_rec.losses import LOSSES
 from pareto_rec.losses.cross_entropy import row_cross_entropy
 from pareto_rec.models.pooling import row_products, weighted_sums
+
+Rows = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @pytest.mark.parametrize("rows", [1, 7, 300])
@@ -33,36 +38,36 @@ def test_cross_entropy_of_a_target_that_is_out_of_the_question_is_finite() -> No
     assert value.item() == pytest.approx(800)
 
 
-@pytest.mark.parametrize("items", [5, 40_000])
-def test_weighted_sums_and_their_gradient(items: int) -> None:
-    source = torch.Generator().manual_seed(0)
-    table = torch.randn(items, 3, generator=source).requires_grad_()
-    weights = torch.randn(6, 4, generator=source).requires_grad_()
-    rows = torch.randint(0, items, (6, 4), generator=source)
-    pull = torch.randn(6, 3, generator=source)
-    own = weighted_sums(table, rows, weights)
-    with torch.no_grad():
-        assert torch.equal(own, weighted_sums(table, rows, weights))
-    plain = (table[rows] * weights.unsqueeze(-1)).sum(1)
-    torch.testing.assert_close(own, plain)
-    found = torch.autograd.grad((own * pull).sum(), (table, weights))
-    torch.testing.assert_close(found, torch.autograd.grad((plain * pull).sum(), (table, weights)))
+def plain_sums(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    return (table[rows] * weights.unsqueeze(-1)).sum(1)
+
+
+def plain_products(table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
+    return (table[rows] * own.unsqueeze(1)).sum(-1)
 
 
 @pytest.mark.parametrize("items", [5, 40_000])
-def test_products_with_rows_and_their_gradient(items: int) -> None:
+@pytest.mark.parametrize(
+    ("fast", "plain", "columns"),
+    [(weighted_sums, plain_sums, (4, 3)), (row_products, plain_products, (3, 4))],
+)
+def test_of_table_rows_and_their_gradients(
+    fast: Rows, plain: Rows, columns: tuple[int, int], items: int
+) -> None:
+    """`columns`: of what is given for each bag, and of what is found."""
     source = torch.Generator().manual_seed(0)
     table = torch.randn(items, 3, generator=source).requires_grad_()
-    own = torch.randn(6, 3, generator=source).requires_grad_()
+    given = torch.randn(6, columns[0], generator=source).requires_grad_()
     rows = torch.randint(0, items, (6, 4), generator=source)
-    pull = torch.randn(6, 4, generator=source)
-    found = row_products(table, rows, own)
+    pull = torch.randn(6, columns[1], generator=source)
+    found, expected = fast(table, rows, given), plain(table, rows, given)
+    torch.testing.assert_close(found, expected)
     with torch.no_grad():
-        torch.testing.assert_close(found, row_products(table, rows, own))
-    plain = (table[rows] * own.unsqueeze(1)).sum(-1)
-    torch.testing.assert_close(found, plain)
-    gradients = torch.autograd.grad((found * pull).sum(), (table, own))
-    torch.testing.assert_close(gradients, torch.autograd.grad((plain * pull).sum(), (table, own)))
+        torch.testing.assert_close(found, fast(table, rows, given))
+    gradients = torch.autograd.grad((found * pull).sum(), (table, given))
+    torch.testing.assert_close(
+        gradients, torch.autograd.grad((expected * pull).sum(), (table, given))
+    )
 
 
 @pytest.mark.parametrize("name", [n for n, loss in LOSSES.items() if loss.distribution])

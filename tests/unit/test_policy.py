@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pareto_rec import policy
 from pareto_rec.errors import BadRequestError
-from pareto_rec.policy import Scorers, Serving, Similarity, centre, recommend, standardise
+from pareto_rec.policy import Scorers, Serving, Similarity, centre, mmr, recommend, standardise
 from pareto_rec.policy import with_network as add_network
 from pareto_rec.threads import one_thread
 
@@ -166,6 +166,15 @@ def test_lists_are_those_of_plain_loops(
             np.testing.assert_allclose(
                 scores[index, user, : len(found)], [fused[item] for item in found], atol=1e-4
             )
+
+
+def test_few_lists_are_re_ranked_as_many_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    of, wanted = world(7, users=40, n_items=300), random_settings(7, 6)
+    lists = {}
+    for few in (0, 10_000):
+        monkeypatch.setattr(mmr, "FEW", few)
+        lists[few], _ = recommend(of.scorers, wanted, k=10)
+    np.testing.assert_array_equal(lists[0], lists[10_000])
 
 
 def test_without_re_ranking_lists_are_sorted_by_score() -> None:

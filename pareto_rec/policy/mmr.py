@@ -1,0 +1,101 @@
+"""Re-ranking by maximal marginal relevance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pareto_rec.policy.scorers import HIDDEN, Serving, Similarity
+
+LEAST_RANGE = 1e-9  # of the scores that are scaled to [0, 1]
+FEW = 8  # lists up to which one after the other is faster: a step is too small for torch
+
+
+def rerank(
+    top: Tensor, items: Tensor, similarity: Similarity, settings: Sequence[Serving], k: int
+) -> Tensor:
+    """Places in the top ``[users, S, depth]`` that make the lists ``[users, S, k]``.
+
+    Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998):
+    ``argmax (1 - m) s_i - m max_j cos(c_i, c_j)`` over the chosen j, with s scaled to [0, 1] within
+    the depth.
+
+    Args:
+        top: Fused scores, best first.
+        items: The items that have them.
+        similarity: Of items by their categories.
+        settings: Serving variables, S of them.
+        k: Length of the lists; they are shorter where the top is.
+    """
+    users, sets, depth = top.shape
+    count = min(k, depth)
+    if not any(setting.mmr for setting in settings):
+        return torch.arange(count, device=top.device).expand(users, sets, -1)
+    limits = [max(k, min(setting.depth, depth)) for setting in settings]
+    if top.device.type == "cpu" and users * sets <= FEW:
+        return _one_by_one(top, items, similarity, settings, limits, count)
+    return _together(top, items, similarity, settings, limits, count)
+
+
+def _together(
+    top: Tensor,
+    items: Tensor,
+    similarity: Similarity,
+    settings: Sequence[Serving],
+    limits: Sequence[int],
+    count: int,
+) -> Tensor:
+    """`count` places of all lists at once; of each setting so many of the top are looked at."""
+    users, sets, depth = top.shape
+    weight = torch.tensor([setting.mmr for setting in settings], device=top.device).view(1, -1, 1)
+    limit = torch.tensor(limits, device=top.device).view(1, -1, 1)
+    outside = torch.arange(depth, device=top.device) >= limit
+    outside = outside | (top <= HIDDEN / 2)
+    lowest = torch.where(outside, float("inf"), top).amin(-1, keepdim=True)
+    relevance = (top - lowest) / (top[..., :1] - lowest).clamp(min=LEAST_RANGE)
+    relevance = torch.where(outside, top + HIDDEN, (1 - weight) * relevance)
+    kinds = similarity.kind[items]
+    closest = torch.zeros_like(top)
+    places = torch.empty(users, sets, count, dtype=torch.long, device=top.device)
+    for place in range(count):
+        best = torch.addcmul(relevance, weight, closest, value=-1).argmax(-1, keepdim=True)
+        places[..., place : place + 1] = best
+        if place + 1 == count:
+            break  # nothing is chosen after it
+        relevance.scatter_(2, best, 4 * HIDDEN)
+        row = similarity.table[torch.gather(kinds, 2, best).squeeze(-1)]
+        closest = torch.maximum(closest, torch.gather(row, 2, kinds))
+    return places
+
+
+def _one_by_one(
+    top: Tensor,
+    items: Tensor,
+    similarity: Similarity,
+    settings: Sequence[Serving],
+    limits: Sequence[int],
+    count: int,
+) -> Tensor:
+    """As `_together`, list by list with NumPy, whose calls cost a tenth of torch's."""
+    scores, named = top.numpy(), items.numpy()
+    kind, table = similarity.kind.numpy(), similarity.table.numpy()
+    places = np.empty((*scores.shape[:2], count), dtype=np.int64)
+    for user, index in np.ndindex(*scores.shape[:2]):
+        weight, own = np.float32(settings[index].mmr), scores[user, index]
+        inside = min(limits[index], int((own > HIDDEN / 2).sum()))  # the best stand first
+        lowest = own[max(inside, 1) - 1]
+        left = own + np.float32(HIDDEN)
+        spread = np.maximum(own[0] - lowest, np.float32(LEAST_RANGE))
+        left[:inside] = (1 - weight) * ((own[:inside] - lowest) / spread)
+        kinds = kind[named[user, index]]
+        among = table[kinds[:, None], kinds]
+        closest = np.zeros_like(left)
+        for place in range(count):
+            best = (left - weight * closest).argmax()
+            places[user, index, place] = best
+            left[best] = 4 * HIDDEN
+            np.maximum(closest, among[best], out=closest)
+    return torch.from_numpy(places)
