@@ -22,6 +22,7 @@ from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.policy import NETWORK
 from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex, Variable
 from pareto_rec.tasks import CHAINS, Task, exponent_names
+from pareto_rec.train.products import PRODUCTS
 from pareto_rec.train.spec import TrainSpec
 from pareto_rec.train.tuned.layers import METHODS, PROJECTIONS
 
@@ -161,6 +162,7 @@ TRAIN: Mapping[str, Limit] = MappingProxyType(
         "places": _COUNT,
         "horizon": _COUNT,
         "shaped": _COUNT,
+        "products": Name("numbers of products", PRODUCTS),
         "negatives": _COUNT,
         "learning_rate": Number(low=0, open_low=True),
         "weight_decay": Number(low=0),

@@ -28,6 +28,7 @@ from pareto_rec.threads import one_thread
 from pareto_rec.train.batches import draw
 from pareto_rec.train.data import Fit
 from pareto_rec.train.fitting import fit
+from pareto_rec.train.products import products_of
 from pareto_rec.train.spec import TrainSpec
 from pareto_rec.workers.packs import packs_of
 
@@ -70,8 +71,9 @@ def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None
         f"Seconds per fit are those of training; evaluating a point takes {evaluate:.4f} s here "
         "and is added alike for all. Points per fit: the serving sweep is this package's; the "
         "others are counted with the one point that their search asks for.",
-        f"Losses of the predicted distribution are estimated on {first.shaped} examples of a batch "
-        "here and computed on all of them there; `hypervolume` says what that costs.",
+        "Products with all item vectors are computed in "
+        f"{products_of(first.products, torch.device('cpu')) or 'torch.float32'} here and in "
+        "torch.float32 there; `hypervolume` says what that costs.",
         "Backbone in the loop: every distinct item of a batch is encoded for each step, its "
         f"negatives are the items of the batch; measured on {2 if quick else 5} steps and "
         f"extrapolated to {first.steps}.",

@@ -29,7 +29,7 @@ CONFIG: Mapping[str, Any] = {
     "fixed": {
         "model": "attention_pooling",
         "steps": 200,
-        "shaped": 32,
+        "products": "auto",
         "batch": 256,
         "history": 30,
         "width": 64,

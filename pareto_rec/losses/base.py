@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pareto_rec.errors import unknown
-from pareto_rec.losses.cross_entropy import row_cross_entropy
+from pareto_rec.losses.predicted import Figures, row_cross_entropy, row_figures
 
 _PER_ROW = (
     *("states", "targets", "mask", "liked", "liked_logits", "rating", "predicted_rating"),
@@ -62,6 +62,9 @@ class LossInputs:
         liked: Labels of the second task ``[P, R, H]`` in {0, 1}.
         negatives: Items drawn from the smoothed popularity ``[P, S]``.
         items: Facts about the catalogue.
+        beyond: Whether a loss asks for `figures` other than the cross-entropy, which alone is
+            cheaper.
+        products: Numbers that products with all item vectors compute in; None for the usual.
 
     The rest is there only where a loss :attr:`Loss.needs` it:
 
@@ -84,6 +87,8 @@ class LossInputs:
     liked: Tensor
     negatives: Tensor
     items: ItemFacts
+    beyond: bool = True
+    products: torch.dtype | None = None
     liked_logits: Tensor | None = None
     rating: Tensor | None = None
     predicted_rating: Tensor | None = None
@@ -104,9 +109,19 @@ class LossInputs:
         return self.log_probs.exp()
 
     @cached_property
+    def figures(self) -> Figures:
+        """What the predicted distribution of each row is like."""
+        own = self.states, self.table, self.bias, self.targets, self.mask
+        items = self.items.categories, self.items.log_popularity
+        return row_figures(*own, items, self.products)
+
+    @cached_property
     def row_losses(self) -> Tensor:
         """Cross-entropy of a row's targets over the whole catalogue ``[P, R]``, in nats."""
-        return row_cross_entropy(self.states, self.table, self.bias, self.targets, self.mask)
+        if self.beyond:
+            return self.figures.cross_entropy
+        own = self.states, self.table, self.bias, self.targets, self.mask
+        return row_cross_entropy(*own, self.products)
 
     def first(self, rows: int) -> LossInputs:
         """The same step with its first rows alone, which are a random sample of them."""
@@ -144,8 +159,9 @@ class Loss(ABC):
         lower_bound: Smallest possible value as a function of the catalogue's size, subtracted where
             a way to combine compares losses with their ideal.
         accuracy: Whether its weight keeps a floor.
-        distribution: Whether it looks at the whole predicted distribution of every row, which is
-            what a step spends most on; it is estimated on some of the rows.
+        figure: Whether it is made of `LossInputs.figures` other than the cross-entropy.
+        distribution: Whether it looks at the whole predicted distribution otherwise, which costs a
+            step most; it is estimated on some of the rows.
         catalogue: Whether it looks at items other than targets and negatives.
         needs: Optional parts of the inputs that it reads; what no loss of a fit needs is not
             computed.
@@ -153,6 +169,7 @@ class Loss(ABC):
 
     name: str
     accuracy: ClassVar[bool] = False
+    figure: ClassVar[bool] = False
     distribution: ClassVar[bool] = False
     catalogue: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 from pareto_rec.losses.base import Loss, LossInputs
@@ -17,7 +16,7 @@ class NegativeEntropy(Loss):
     """
 
     name = "negative_entropy"
-    distribution = True
+    figure = True
 
     def lower_bound(self, n_items: int) -> float:
         """``-log N``: the uniform distribution."""
@@ -25,7 +24,7 @@ class NegativeEntropy(Loss):
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
         """Value per candidate ``[P]``, in nats."""
-        return (inputs.probs * inputs.log_probs).sum(-1).mean(-1)
+        return inputs.figures.negative_entropy.mean(-1)
 
 
 class Similarity(Loss):
@@ -36,14 +35,11 @@ class Similarity(Loss):
     """
 
     name = "similarity"
-    distribution = True
+    figure = True
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
         """Value per candidate ``[P]``, a mean cosine."""
-        categories = inputs.items.categories
-        mean = torch.matmul(inputs.probs, categories)
-        own = torch.matmul(inputs.probs.square(), categories.square().sum(-1))
-        return (mean.square().sum(-1) - own).mean(-1)
+        return inputs.figures.similarity.mean(-1)
 
 
 class Popularity(Loss):
@@ -54,11 +50,11 @@ class Popularity(Loss):
     """
 
     name = "popularity"
-    distribution = True
+    figure = True
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
         """Value per candidate ``[P]``, in [0, 1]."""
-        return torch.matmul(inputs.probs, inputs.items.log_popularity).mean(-1)
+        return inputs.figures.popularity.mean(-1)
 
 
 class Exposure(Loss):

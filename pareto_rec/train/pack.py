@@ -28,6 +28,7 @@ from pareto_rec.train.data import Fit, Monitor, Relevance, Standing, TrainData
 from pareto_rec.train.examples import Examples
 from pareto_rec.train.optimiser import StackedAdamW, schedule
 from pareto_rec.train.packtasks import PackTasks, losses_of
+from pareto_rec.train.products import products_of
 from pareto_rec.train.rows import Part, TouchedRows
 from pareto_rec.train.spec import IDLE, TrainSpec
 from pareto_rec.train.tuned.live import LiveTable, needed_items
@@ -263,6 +264,8 @@ class Pack:
             liked=batch["liked"].reshape(ids.shape),
             negatives=batch["negatives"],
             items=part.facts,
+            beyond=any(loss.figure for loss in self.losses),
+            products=products_of(self.common.products, self.data.device),
             shown=self.tasks.inputs(params, self.shape, table, batch, self.dropout),
             **self._optional_inputs(part, states, table, ids),
         )

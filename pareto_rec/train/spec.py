@@ -32,7 +32,10 @@ class TrainSpec:
         batch: Examples per step.
         places: Predicted places per example (self-attention).
         horizon: Items that follow, all of them targets.
-        shaped: Rows of a step on which losses on the whole predicted distribution are estimated.
+        shaped: Rows of a step on which losses on the whole predicted distribution are estimated
+            that have no closed form: `exposure`, `calibration`, `reference_kl`.
+        products: Numbers in which products with all item vectors are computed, a key of
+            `train.products.PRODUCTS`. In bfloat16 results are equal up to its rounding only.
         negatives: Items drawn per step for sampled losses.
         learning_rate: Peak of the schedule.
         weight_decay: Decoupled (AdamW).
@@ -82,6 +85,7 @@ class TrainSpec:
     places: int = 1
     horizon: int = 1
     shaped: int = 64
+    products: str = "float32"
     negatives: int = 256
     learning_rate: float = 0.003
     weight_decay: float = 0.01
@@ -137,7 +141,7 @@ class TrainSpec:
 
 SHARED = (
     *("model", "width", "history", "layers", "heads", "steps", "batch", "places", "horizon"),
-    *("shaped", "negatives", "check_every", "patience", "group", "reference"),
+    *("shaped", "products", "negatives", "check_every", "patience", "group", "reference"),
     *("trunk", "trunk_experts", "chain", "task_batch"),
     *("item_inputs", "exit_layer", "text_length", "encoder_precision", "tuned_layers"),
 )

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from toy_learning import changed, loss_inputs
 
-from pareto_rec.losses import LOSSES
-from pareto_rec.losses.cross_entropy import row_cross_entropy
+from pareto_rec.losses import LOSSES, LossInputs
+from pareto_rec.losses.predicted import Figures, row_cross_entropy, row_figures
 from pareto_rec.models.pooling import row_products, weighted_sums
 
 Rows = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -36,6 +36,69 @@ def test_cross_entropy_of_a_target_that_is_out_of_the_question_is_finite() -> No
     targets, mask = torch.tensor([[[1]]]), torch.tensor([[[True]]])
     value = row_cross_entropy(states, table, torch.zeros(1, 2), targets, mask)
     assert value.item() == pytest.approx(800)
+
+
+def plain_figures(inputs: LossInputs, learnt: list[Tensor]) -> Figures:
+    """As torch differentiates them."""
+    states, table, bias = learnt
+    logs = torch.log_softmax(states @ table.transpose(1, 2) + bias[:, None], -1)
+    probs, facts = logs.exp(), inputs.items
+    picked = torch.gather(logs, 2, inputs.targets) * inputs.mask
+    own = probs.square() @ facts.categories.square().sum(-1)
+    return Figures(
+        -picked.sum(-1) / inputs.mask.sum(-1),
+        (probs * logs).sum(-1),
+        (probs @ facts.categories).square().sum(-1) - own,
+        probs @ facts.log_popularity,
+    )
+
+
+def leaves(inputs: LossInputs, kind: torch.dtype = torch.float64) -> list[Tensor]:
+    given = inputs.states, inputs.table, inputs.bias
+    return [one.to(kind).clone().requires_grad_() for one in given]
+
+
+def facts_of(inputs: LossInputs, kind: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    return inputs.items.categories.to(kind), inputs.items.log_popularity.to(kind)
+
+
+@pytest.mark.parametrize("wanted", [(0, 1, 2, 3), (0,), (1,), (2,), (3,), (1, 3)])
+@pytest.mark.parametrize("rows", [1, 7, 300])
+def test_figures_and_their_gradients(rows: int, wanted: tuple[int, ...]) -> None:
+    """Together, and one at a time as ways that compare gradients ask for them."""
+    inputs = loss_inputs(5, rows=rows, n_items=700, width=6)
+    learnt = leaves(inputs)
+    found = row_figures(*learnt, inputs.targets, inputs.mask, facts_of(inputs))
+    expected = plain_figures(inputs, learnt)
+    torch.testing.assert_close(tuple(found), tuple(expected))
+    pull = torch.linspace(-1, 2, 8 * rows, dtype=torch.float64).view(4, 2, rows)
+
+    def gradient(figures: Figures) -> tuple[Tensor, ...]:
+        total = torch.stack([(figures[n] * pull[n]).sum() for n in wanted]).sum()
+        return torch.autograd.grad(total, learnt, retain_graph=True)
+
+    torch.testing.assert_close(gradient(found), gradient(expected))
+    torch.testing.assert_close(gradient(found), gradient(expected))  # nothing was used up
+
+
+@pytest.mark.parametrize("figures", [True, False])
+def test_in_bfloat16_gradients_are_near(figures: bool) -> None:
+    inputs = loss_inputs(5, rows=200, n_items=700, width=16)
+    learnt = leaves(inputs, torch.float32)
+    mask, items = inputs.mask, facts_of(inputs, torch.float32)
+
+    def gradient(products: torch.dtype | None) -> Tensor:
+        if figures:
+            own = torch.stack(row_figures(*learnt, inputs.targets, mask, items, products)).sum(0)
+        else:
+            own = row_cross_entropy(*learnt, inputs.targets, mask, products)
+        parts = torch.autograd.grad(own.mean(), learnt)
+        assert all(part.dtype == torch.float32 for part in parts)
+        return torch.cat([part.flatten() for part in parts])
+
+    exact, near = gradient(None), gradient(torch.bfloat16)
+    assert not torch.equal(exact, near)
+    assert (exact - near).norm() < 0.01 * exact.norm()
 
 
 def plain_sums(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:

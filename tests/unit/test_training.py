@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy_learning import mean_reciprocal_rank, next_item_stage, train_data
+from toy_learning import CPU, mean_reciprocal_rank, next_item_stage, train_data
 
 from pareto_rec.losses import COMBINE, LOSSES
 from pareto_rec.models import MODELS
@@ -20,6 +20,7 @@ from pareto_rec.train import batches
 from pareto_rec.train.data import Fit, Monitor, Relevance
 from pareto_rec.train.fitting import fit
 from pareto_rec.train.optimiser import StackedAdamW, schedule
+from pareto_rec.train.products import products_of
 from pareto_rec.train.spec import TrainSpec, pack_key
 
 STAGE = next_item_stage()
@@ -210,6 +211,36 @@ def test_the_size_of_packs_changes_nothing(model: str) -> None:
     specs = different_specs(model, {"softmax": 0.6, "popularity": 0.4})
     for left, right in zip(train(*specs, pack_size=2), train(*specs), strict=True):
         assert_same(left, right, rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "auto"])
+def test_products_in_bfloat16_learn_as_much_and_packs_stay_alike(kind: str) -> None:
+    """Equal up to its rounding, which a few steps do not blow up."""
+    losses = {"softmax": 0.6, "popularity": 0.2, "negative_entropy": 0.2}
+    exact = different_specs("attention_pooling", losses)
+    specs = [dataclasses.replace(one, products=kind) for one in exact]
+    plain, together = train(*exact), train(*specs)
+    for index, spec in enumerate(specs):
+        [alone] = train(spec)
+        assert_same(together[index], alone, rtol=0.1, atol=0.02)
+        assert max(v for _, v in together[index].curve) == pytest.approx(
+            max(v for _, v in plain[index].curve), abs=0.05
+        )
+    moved = not torch.equal(together[0].params["item.embed"], plain[0].params["item.embed"])
+    assert moved == (products_of(kind, CPU) is not None)
+
+
+def test_auto_is_bfloat16_where_the_processor_multiplies_matrices_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for has in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"amx_bf16": has})
+        assert products_of("auto", CPU) == (torch.bfloat16 if has else None)
+        assert products_of("auto", torch.device("cuda")) is None
+        assert products_of("bfloat16", CPU) == torch.bfloat16
+        assert products_of("float32", CPU) is None
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # torch before 2.9
+    assert products_of("auto", CPU) is None
 
 
 def test_fits_of_different_shapes_come_back_in_the_order_asked_for() -> None:
