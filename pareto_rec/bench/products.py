@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-Size = tuple[int, int, int, int]  # products, rows, inner, columns
+Size = tuple[torch.dtype, int, int, int, int]  # numbers, products, rows, inner, columns
 
 _PLAIN = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}  # operation -> place of the left factor
 
@@ -40,7 +40,7 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
         name = func.overloadpacket.__name__
         if name in _PLAIN:
             left, right = args[_PLAIN[name] : _PLAIN[name] + 2]
-            self._add(self.sizes, left.shape, right.shape[-1], 1)
+            self._add(self.sizes, left.dtype, left.shape, right.shape[-1], 1)
         elif "scaled_dot_product" in name:
             backward = name.endswith("backward")
             query, key = args[1:3] if backward else args[:2]
@@ -48,19 +48,19 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
             across = (many, query.shape[-2], query.shape[-1])
             back = (many, query.shape[-2], places)
             # logits (again), and towards the weights; values, or towards query, key and value
-            self._add(self.fused, across, places, 2 if backward else 1)
-            self._add(self.fused, back, query.shape[-1], 3 if backward else 1)
+            self._add(self.fused, query.dtype, across, places, 2 if backward else 1)
+            self._add(self.fused, query.dtype, back, query.shape[-1], 3 if backward else 1)
         return func(*args, **(kwargs or {}))
 
     @staticmethod
-    def _add(sizes: Counter[Size], left: Any, columns: int, times: int) -> None:
+    def _add(sizes: Counter[Size], kind: torch.dtype, left: Any, columns: int, times: int) -> None:
         many = left[0] if len(left) == 3 else 1
-        sizes[(int(many), int(left[-2]), int(left[-1]), int(columns))] += times
+        sizes[(kind, int(many), int(left[-2]), int(left[-1]), int(columns))] += times
 
     @property
     def flops(self) -> int:
         """Multiplications and additions of all of them but those inside fused attention."""
-        return sum(2 * count * b * m * k * n for (b, m, k, n), count in self.sizes.items())
+        return sum(2 * count * b * m * k * n for (_, b, m, k, n), count in self.sizes.items())
 
     def alone(self, rounds: int = 3) -> float:
         """Seconds that the products take by themselves, on dense random factors."""
@@ -78,9 +78,10 @@ def recorded(call: Callable[[], object]) -> Products:
 
 @torch.no_grad()
 def _seconds(size: Size, rounds: int) -> float:
-    many, rows, inner, columns = size
-    left, right = torch.rand(many, rows, inner), torch.rand(many, inner, columns)
-    target = torch.empty(many, rows, columns)
+    kind, many, rows, inner, columns = size
+    left = torch.rand(many, rows, inner, dtype=kind)
+    right = torch.rand(many, inner, columns, dtype=kind)
+    target = torch.empty(many, rows, columns, dtype=kind)
     torch.bmm(left, right, out=target)
     repeats = min(20, max(1, int(2e8 / max(1, 2 * target.numel() * inner))))
     best = float("inf")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pareto_rec.bench.measure import Result, Row
@@ -115,7 +116,7 @@ def _serving(given: Problem) -> list[Row]:
     metrics = time.process_time() - began
     categories = evaluator.catalogue.unit_categories.shape[1]
     own = Products()
-    own.sizes[(lists.shape[1], k, categories, k)] = len(chosen)
+    own.sizes[(torch.float32, lists.shape[1], k, categories, k)] = len(chosen)
     return [
         _row("lists of 24 settings", ranking, products),
         _row("five metrics of 24 settings", metrics, own.alone()),

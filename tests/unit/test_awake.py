@@ -9,10 +9,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from pareto_rec.commands import serve as command
 from pareto_rec.serve.awake import AwakeSelector, Config, event_loop
+from pareto_rec.serve.run import Service
 
 
 @pytest.fixture
@@ -81,3 +84,21 @@ def test_the_service_has_such_a_loop_if_it_shall_be_awake(seconds: float, awake:
     loop = made()
     assert isinstance(loop._selector, AwakeSelector) == awake  # type: ignore[attr-defined]
     loop.close()
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "asked", "expected"),
+    [(2, 1, None, 0.05), (2, 2, None, 0.0), (1, 1, None, 0.0), (2, 1, 0.0, 0.0), (2, 4, 1.0, 1.0)],
+)
+def test_by_default_it_is_awake_where_a_core_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int,
+    workers: int,
+    asked: float | None,
+    expected: float,
+) -> None:
+    served: list[Service] = []
+    monkeypatch.setattr(command, "cores", lambda: cores)
+    monkeypatch.setattr("pareto_rec.serve.run.serve", lambda service, _: served.append(service))
+    command.serve(Path("bundle"), workers=workers, awake=asked)
+    assert [one.awake for one in served] == [expected]
