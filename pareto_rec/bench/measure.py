@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from pareto_rec.errors import RunFailedError
+from pareto_rec.provenance import cores
 
 PACKAGES = ("pareto_rec", "numpy", "scipy", "torch", "transformers", "pymoo", "optuna", "lenskit")
 
@@ -98,14 +99,13 @@ def in_process(module: str, *arguments: str) -> dict[str, Any]:
 
 def machine() -> str:
     """Cores, processor and memory, in a line."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     model = platform.processor() or platform.machine()
     facts = Path("/proc/cpuinfo")
     if facts.exists():
         named = [line for line in facts.read_text().splitlines() if line.startswith("model name")]
         model = named[0].partition(":")[2].strip() if named else model
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    return f"{cores} cores of {model}, {memory:.0f} GB"
+    return f"{cores()} cores of {model}, {memory:.0f} GB"
 
 
 def versions() -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from pareto_rec import front
@@ -19,6 +20,7 @@ from pareto_rec.bench.measure import Result, Row
 from pareto_rec.bench.task import Problem, problem
 from pareto_rec.errors import BadRequestError
 from pareto_rec.paths import cache_dir
+from pareto_rec.provenance import cores
 from pareto_rec.records.record import Record
 from pareto_rec.search import Failure, Searcher, Trial, sweep
 from pareto_rec.search import Result as SearchResult
@@ -28,7 +30,7 @@ from pareto_rec.threads import one_thread
 from pareto_rec.variables import Choice
 from pareto_rec.workers.packs import packs_of
 
-Curve = list[tuple[float, list[Record]]]  # seconds at which records were there
+Trace = list[tuple[float, float]]  # seconds, and the hypervolume x 1000 by then
 Method = Callable[[Problem, int, int], Iterator[list[Record]]]
 
 POPULATION = 16  # of both genetic searches
@@ -179,12 +181,12 @@ def _front(
     return [pair for pair, stays in zip(kept, keep, strict=True) if stays]
 
 
-def traced(given: Problem, method: Method, fits: int, seed: int) -> list[tuple[float, float]]:
+def traced(given: Problem, method: Method, fits: int, seed: int) -> Trace:
     """Processor seconds and hypervolume x 1000 after every fit; the latter costs none of them.
 
     Nothing is remembered from earlier searches: fits are trained anew.
     """
-    curve: list[tuple[float, float]] = []
+    curve: Trace = []
     everything: list[Record] = []
     with tempfile.TemporaryDirectory() as folder, one_thread():
         given.fresh(Path(folder))
@@ -199,7 +201,7 @@ def traced(given: Problem, method: Method, fits: int, seed: int) -> list[tuple[f
 
 
 def run(*, quick: bool, given: Problem | None = None, fits: int = 0, seeds: int = 0) -> Result:
-    """All methods, all seeds, in turn.
+    """All methods, all seeds; in full as many searches at a time as there are cores.
 
     Args:
         quick: One seed and few fits.
@@ -207,22 +209,32 @@ def run(*, quick: bool, given: Problem | None = None, fits: int = 0, seeds: int 
         fits: Fits per search; 0 for the usual.
         seeds: Searches per method; 0 for the usual.
     """
-    given = given or problem(cache_dir(), population=4 if quick else POPULATION)
-    fits, seeds = fits or (12 if quick else 96), seeds or (1 if quick else 5)
-    checked = _check(given)
-    curves: dict[str, list[list[tuple[float, float]]]] = {name: [] for name in METHODS}
-    for seed in range(seeds):
-        for name, method in METHODS.items():
-            curves[name].append(traced(given, method, fits, seed))
+    own = given or problem(cache_dir(), population=4 if quick else POPULATION)
+    fits, seeds = fits or (12 if quick else 64), seeds or (1 if quick else 5)
+    checked = _check(own)
+    jobs = [(name, seed) for seed in range(seeds) for name in METHODS]
+    if quick or given:
+        found = [traced(own, METHODS[name], fits, seed) for name, seed in jobs]
+    else:
+        found = Parallel(n_jobs=cores())(delayed(_alone)(*job, fits) for job in jobs)
+    curves: dict[str, list[Trace]] = {name: [] for name in METHODS}
+    for (name, _), curve in zip(jobs, found, strict=True):
+        curves[name].append(curve)
     rows = [_row(name, curves) for name in METHODS]
     notes = [
-        f"{seeds} seeds of {fits} fits, {given.made.settings.sweep} serving settings each; one "
-        "process, one thread, processor time, no fit remembered. Hypervolume x 1000, median "
+        f"{seeds} seeds of {fits} fits, {own.made.settings.sweep} serving settings each; each "
+        "search in one thread, its processor time, no fit remembered. Hypervolume x 1000, median "
         "(quartiles).",
         "All methods share evaluator and sweep: Optuna's samplers are told the candidate that they "
         "asked for, and the sweep around it counts for the hypervolume as it does here.",
     ]
     return Result("searches", checked, rows, notes, {"searches.png": _picture(curves)})
+
+
+def _alone(name: str, seed: int, fits: int) -> Trace:
+    """A search in a process of its own."""
+    given = problem(cache_dir(), population=POPULATION)
+    return traced(given, METHODS[name], fits, seed)
 
 
 def _check(given: Problem) -> str:
@@ -249,7 +261,7 @@ def seconds_to(curve: Sequence[tuple[float, float]], target: float) -> float:
     return next((seconds for seconds, volume in curve if volume >= target), float("inf"))
 
 
-def _row(name: str, curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]]) -> Row:
+def _row(name: str, curves: Mapping[str, Sequence[Trace]]) -> Row:
     final = np.array([curve[-1][1] for curve in curves[name]])
     spent = np.array([curve[-1][0] for curve in curves[name]])
     low, middle, high = np.quantile(final, [0.25, 0.5, 0.75])
@@ -266,7 +278,7 @@ def _row(name: str, curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]
     }
 
 
-def _picture(curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]]) -> bytes:
+def _picture(curves: Mapping[str, Sequence[Trace]]) -> bytes:
     """Medians and quartiles over seeds, as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from pareto_rec.commands.shared import Json, RunPath, cores, show
+from pareto_rec.commands.shared import Json, RunPath, show
 from pareto_rec.errors import BadRequestError, InterruptedRunError
+from pareto_rec.provenance import cores
 
 
 def confirm(

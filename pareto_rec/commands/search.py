@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pareto_rec.commands.report import report_on
-from pareto_rec.commands.shared import Json, cores
+from pareto_rec.commands.shared import Json
 from pareto_rec.errors import InterruptedRunError
+from pareto_rec.provenance import cores
 
 if TYPE_CHECKING:
     from pareto_rec.config import Config

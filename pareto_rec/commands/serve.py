@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pareto_rec.commands.shared import cores
 from pareto_rec.errors import BadRequestError
+from pareto_rec.provenance import cores
 
 if TYPE_CHECKING:
     from pareto_rec.bundle import Bundle

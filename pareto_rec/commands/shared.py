@@ -1,9 +1,8 @@
-"""What the commands share: the option --json, how they print, how many cores there are."""
+"""What the commands share: the option --json, and how they print."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +16,3 @@ RunPath = Annotated[Path, typer.Argument(help="A run directory.", metavar="RUN")
 def show(content: object, lines: Sequence[str], *, as_json: bool) -> None:
     """Print lines for people, or content as JSON for programs."""
     typer.echo(json.dumps(content, indent=2) if as_json else "\n".join(lines))
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -83,10 +83,10 @@ ALLOWED: dict[str, str] = {
     "update": "bundle config data errors evaluate experiment experts policy seeds threads train",
     # what it all costs
     "bench": "backbone config data errors evaluate experiment front losses models objectives paths "
-    "policy records search seeds space threads train variables workers",
+    "policy provenance records search seeds space threads train variables workers",
     # the commands
     "commands": "adapt backbone backbones bench bundle compare config confirm controls data decide "
-    "errors experiment paths picks plots reading report run search serve update",
+    "errors experiment paths picks plots provenance reading report run search serve update",
     "cli": "commands errors",
     "__main__": "cli",
 }
