@@ -30,6 +30,7 @@ CONFIG: Mapping[str, Any] = {
         "model": "attention_pooling",
         "steps": 200,
         "products": "auto",
+        "shaped": 256,
         "batch": 256,
         "history": 30,
         "width": 64,

@@ -129,7 +129,7 @@ class LossInputs:
             return self
         own = {name: getattr(self, name) for name in _PER_ROW}
         cut = {name: value[:, :rows] for name, value in own.items() if value is not None}
-        return replace(self, **cut)
+        return replace(self, beyond=True, **cut)
 
     def row_means(self, values: Tensor) -> Tensor:
         """Mean of ``values [P, R, H]`` over the targets of a row: ``[P, R]``."""
@@ -159,9 +159,9 @@ class Loss(ABC):
         lower_bound: Smallest possible value as a function of the catalogue's size, subtracted where
             a way to combine compares losses with their ideal.
         accuracy: Whether its weight keeps a floor.
-        figure: Whether it is made of `LossInputs.figures` other than the cross-entropy.
-        distribution: Whether it looks at the whole predicted distribution otherwise, which costs a
-            step most; it is estimated on some of the rows.
+        distribution: Whether it looks at the whole predicted distribution of every row, which is
+            what a step spends most on; it may be estimated on some of the rows.
+        figure: Whether it is one of `LossInputs.figures` and not the cross-entropy.
         catalogue: Whether it looks at items other than targets and negatives.
         needs: Optional parts of the inputs that it reads; what no loss of a fit needs is not
             computed.

@@ -16,6 +16,7 @@ class NegativeEntropy(Loss):
     """
 
     name = "negative_entropy"
+    distribution = True
     figure = True
 
     def lower_bound(self, n_items: int) -> float:
@@ -35,6 +36,7 @@ class Similarity(Loss):
     """
 
     name = "similarity"
+    distribution = True
     figure = True
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
@@ -50,6 +52,7 @@ class Popularity(Loss):
     """
 
     name = "popularity"
+    distribution = True
     figure = True
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:

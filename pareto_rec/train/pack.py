@@ -255,6 +255,7 @@ class Pack:
         )
         targets = batch["targets"].reshape(pack, -1, self.common.horizon)
         ids = targets.clamp(min=0)
+        whole = self.common.shaped >= ids.shape[1]
         inputs = LossInputs(
             states=relevance_states(params, states, self.temperature),
             table=table,
@@ -264,7 +265,7 @@ class Pack:
             liked=batch["liked"].reshape(ids.shape),
             negatives=batch["negatives"],
             items=part.facts,
-            beyond=any(loss.figure for loss in self.losses),
+            beyond=whole and any(loss.figure for loss in self.losses),
             products=products_of(self.common.products, self.data.device),
             shown=self.tasks.inputs(params, self.shape, table, batch, self.dropout),
             **self._optional_inputs(part, states, table, ids),

@@ -32,8 +32,7 @@ class TrainSpec:
         batch: Examples per step.
         places: Predicted places per example (self-attention).
         horizon: Items that follow, all of them targets.
-        shaped: Rows of a step on which losses on the whole predicted distribution are estimated
-            that have no closed form: `exposure`, `calibration`, `reference_kl`.
+        shaped: Rows of a step on which losses on the whole predicted distribution are estimated.
         products: Numbers in which products with all item vectors are computed, a key of
             `train.products.PRODUCTS`. In bfloat16 results are equal up to its rounding only.
         negatives: Items drawn per step for sampled losses.

