@@ -92,13 +92,22 @@ def _note(content: Mapping[str, Any], room: int) -> list[str]:
     import textwrap
 
     opened = ", ".join(str(one["at"])[:10] for one in content["opened"])
-    over = content["resampled"] or "nothing"
     text = (
         f"Values on test data, opened on {opened}. Means of {len(content['seeds'])} fresh seeds; "
-        f"bars: {content['level']:.0%} intervals over {over}. "
+        f"bars: {content['level']:.0%} intervals over {covered(content)}. "
         "Points were chosen on validation data."
     )
     return textwrap.wrap(text, room)
+
+
+def covered(content: Mapping[str, Any]) -> str:
+    """What the bars cover; a worst group has no values per user, other objectives may."""
+    covers: dict[str, list[str]] = {}
+    for one in content["objectives"]:
+        if one["searched"]:
+            covers.setdefault(one["interval_over"] or "nothing", []).append(one["name"])
+    first, *rest = covers
+    return "; ".join([first, *(f"of {', '.join(covers[over])} over {over}" for over in rest)])
 
 
 def _draw(

@@ -17,6 +17,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from synthetic_run import EXPERTS, NAMES, write_confirm, write_run
 
+from pareto_rec.plots.confirmed import covered
 from pareto_rec.plots.figures import plot_convergence, plot_front, save_plots, style
 from pareto_rec.reading.convergence import convergence
 from pareto_rec.reading.read import read_run
@@ -260,6 +261,23 @@ def test_figures_say_whether_test_data_has_been_opened(tmp_path: Path) -> None:
         said = " ".join(texts(figure).split())
         assert "The test data was opened 2 times, first on 2026-01-30" in said
         assert "not opened" not in said
+
+
+@pytest.mark.parametrize(
+    ("covers", "said"),
+    [
+        (("users and seeds", "users and seeds"), "users and seeds"),
+        (("users", "seeds"), "users; of worst over seeds"),
+        ((None, "seeds"), "nothing; of worst over seeds"),
+    ],
+)
+def test_bars_say_what_they_cover(covers: tuple[str | None, str], said: str) -> None:
+    own = [
+        {"name": name, "searched": True, "interval_over": over}
+        for name, over in zip(("ndcg", "worst"), covers, strict=True)
+    ]
+    reported = {"name": "recall", "searched": False, "interval_over": "seeds"}
+    assert covered({"objectives": [*own, reported]}) == said
 
 
 @pytest.mark.parametrize(
