@@ -33,7 +33,7 @@ class TrainSpec:
         places: Predicted places per example (self-attention).
         horizon: Items that follow, all of them targets.
         shaped: Rows of a step on which losses on the whole predicted distribution are estimated.
-        products: Numbers in which products with all item vectors are computed, a key of
+        products: Numbers in which products with all item vectors are computed, one of
             `train.products.PRODUCTS`. In bfloat16 results are equal up to its rounding only.
         negatives: Items drawn per step for sampled losses.
         learning_rate: Peak of the schedule.

@@ -239,7 +239,7 @@ def test_auto_is_bfloat16_where_the_processor_multiplies_matrices_of_it(
         assert products_of("auto", torch.device("cuda")) is None
         assert products_of("bfloat16", CPU) == torch.bfloat16
         assert products_of("float32", CPU) is None
-    monkeypatch.delattr(torch.cpu, "get_capabilities")  # torch before 2.9
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in older versions of torch
     assert products_of("auto", CPU) is None
 
 
