@@ -51,7 +51,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
         "growth": Benchmark(
             "seconds and peak memory by interactions and items",
             "pareto_rec.bench.growth",
-            (0.7, 20),
+            (0.7, 5),
         ),
         "ranking": Benchmark(
             "lists with MMR and metrics, against a NumPy loop and LensKit",

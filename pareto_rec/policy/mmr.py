@@ -35,9 +35,9 @@ def rerank(
     if not any(setting.mmr for setting in settings):
         return torch.arange(count, device=top.device).expand(users, sets, -1)
     limits = [max(k, min(setting.depth, depth)) for setting in settings]
-    if top.device.type == "cpu" and users * sets <= FEW:
-        return _one_by_one(top, items, similarity, settings, limits, count)
-    return _together(top, items, similarity, settings, limits, count)
+    few = top.device.type == "cpu" and users * sets <= FEW
+    chosen = _one_by_one if few else _together
+    return chosen(top, items, similarity, settings, limits, count)
 
 
 def _together(
