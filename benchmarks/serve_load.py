@@ -3,228 +3,33 @@
 python benchmarks/serve_load.py BUNDLE [--workers 1] [--rate 50] [--seconds 20] [--requests 20000]
 
 The script starts the service itself, and stops it; every loop is bounded in count and time. Before
-anything is timed, answers over HTTP are compared with those of the bundle.
-
-What is counted at the fixed rate: requests fall due at equal distances, whatever became of those
-before. A latency ends when the last byte of the answer is read. It begins when the request fell due
-if no connection was free then, which is the service's fault, so that a stall is not hidden (Tene's
-"coordinated omission"); and where one was free it begins when the request left, as what the
-generator was late by is its own fault. `left_late_ms` says how late that was: hundredths of a
-millisecond on an idle machine, as the generator spins before a request is due and while an answer
-is outstanding, and sleeps in between. If its p99 is not far below a millisecond the machine was
-busy, and latencies say little. `from_due_ms` are the latencies with that lateness counted in.
+anything is timed, answers over HTTP are compared with those of the bundle. `known` are users of the
+bundle, prepared as far as the service prepares them; `given` are the same histories sent along as
+those of strangers. What is counted at the fixed rate: see `http_load`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
-import math
 import os
 import random
 import re
-import select
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-LONGEST = 300.0  # seconds of any stage
-CONNECTIONS = 64  # open ones at the fixed rate
-SPIN = 0.001  # seconds before a request is due from which on the generator does not sleep
+import numpy as np
+import torch
+from http_load import LONGEST, at_rate, connections, flat_out
 
-
-class Connection:
-    """One kept-alive HTTP/1.1 connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    async def ask(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer to a POST."""
-        self.writer.write(posted(path, body))
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        return int(head[9:12]), await self.reader.readexactly(length_of(head))
-
-
-def posted(path: str, body: bytes) -> bytes:
-    """A request as it goes over the wire."""
-    head = (
-        f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-        f"content-length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
-
-
-def length_of(head: bytes) -> int:
-    """Length of the body that follows the head of an answer."""
-    match = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-    assert match is not None, head
-    return int(match[1])
-
-
-@asynccontextmanager
-async def connections(port: int, count: int) -> AsyncIterator[asyncio.Queue[Connection]]:
-    """A pool of open connections."""
-    free: asyncio.Queue[Connection] = asyncio.Queue()
-    opened = [Connection(*await asyncio.open_connection("127.0.0.1", port)) for _ in range(count)]
-    for one in opened:
-        free.put_nowait(one)
-    try:
-        yield free
-    finally:
-        for one in opened:
-            one.writer.close()
-
-
-def quantiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Milliseconds at several quantiles."""
-    order = sorted(seconds)
-    marks = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-    return {
-        n: round(1e3 * order[min(int(q * len(order)), len(order) - 1)], 2) for n, q in marks.items()
-    }
-
-
-class Wire:
-    """A kept-alive connection without an event loop, whose overhead and timers would be measured.
-
-    Attributes:
-        begin: When the request that is being answered began to count; `due`: when it fell due.
-    """
-
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.read = b""
-        self.begin = self.due = 0.0
-
-    def send(self, body: bytes) -> None:
-        """Ask for a list."""
-        self.read = b""
-        self.socket.sendall(posted("/recommend", body))
-
-    def status(self) -> int | None:
-        """Read what is there; the status once the answer is whole."""
-        part = self.socket.recv(1 << 16)
-        if not part:
-            raise SystemExit("the service closed a connection")
-        self.read += part
-        head, found, body = self.read.partition(b"\r\n\r\n")
-        return int(head[9:12]) if found and len(body) >= length_of(head) else None
-
-
-@dataclass
-class Tally:
-    """What became of the requests of one stage, in seconds."""
-
-    taken: list[float] = field(default_factory=list)
-    from_due: list[float] = field(default_factory=list)
-    late: list[float] = field(default_factory=list)
-    statuses: dict[int, int] = field(default_factory=dict)
-    no_connection: int = 0
-
-    def read(self, one: Wire) -> bool:
-        """Read from a connection; whether the answer is whole."""
-        status = one.status()
-        if status is None:
-            return False
-        now = time.perf_counter()
-        self.taken.append(now - one.begin)
-        self.from_due.append(now - one.due)
-        self.statuses[status] = self.statuses.get(status, 0) + 1
-        return True
-
-
-def at_rate(port: int, bodies: Sequence[bytes], rate: float, seconds: float) -> dict[str, Any]:
-    """Latency of single requests that leave at a fixed rate."""
-    count = int(rate * min(seconds, LONGEST))
-    wires = [Wire(port) for _ in range(CONNECTIONS)]
-    gc.collect()
-    gc.disable()  # a collection would make requests leave late
-    try:
-        tally, wall = paced(wires, bodies, rate, count)
-    finally:
-        gc.enable()
-        for one in wires:
-            one.socket.close()
-    return {
-        "rate": rate, "requests": count, "status": tally.statuses, "ms": quantiles(tally.taken),
-        "from_due_ms": quantiles(tally.from_due), "left_late_ms": quantiles(tally.late or [0.0]),
-        "no_free_connection": tally.no_connection, "reached_rate": round(count / wall, 1),
-    }  # fmt: skip
-
-
-def paced(
-    wires: Sequence[Wire], bodies: Sequence[bytes], rate: float, count: int
-) -> tuple[Tally, float]:
-    """Send `count` requests when they are due, read answers meanwhile; seconds that it all took."""
-    tally, free, out = Tally(), deque(wires), dict[int, Wire]()
-    first, sent, waited = time.perf_counter() + 0.2, 0, False
-    while sent < count or out:
-        due = first + sent / rate if sent < count else math.inf
-        if due <= time.perf_counter():
-            if free:
-                one = free.popleft()
-                one.due, now = due, time.perf_counter()
-                one.begin = due if waited else now
-                one.send(bodies[sent % len(bodies)])
-                out[one.socket.fileno()] = one
-                if not waited:
-                    tally.late.append(now - due)
-                sent, waited = sent + 1, False
-                continue
-            tally.no_connection += not waited
-            waited, due = True, math.inf
-        for number in select.select(list(out), (), (), pause(due, bool(out)))[0]:
-            if tally.read(out[number]):
-                free.append(out.pop(number))
-    return tally, time.perf_counter() - first
-
-
-def pause(due: float, outstanding: bool) -> float:
-    """How long to sleep: not at all shortly before a request is due or while an answer is awaited.
-
-    Whoever sleeps is woken tens of microseconds late, which would be counted as the service's.
-    """
-    left = due - time.perf_counter() - SPIN
-    return 0.0 if outstanding or left < 0 else min(left, 1.0)
-
-
-async def flat_out(
-    port: int, bodies: Sequence[bytes], clients: int, count: int, seconds: float, each: int = 1
-) -> dict[str, Any]:
-    """Requests per second with clients that ask again as soon as they have their answer."""
-    taken: list[float] = []
-    begin, left = time.perf_counter(), count
-    until = begin + min(seconds, LONGEST)
-    statuses: dict[int, int] = {}
-
-    async def client(number: int, free: asyncio.Queue[Connection]) -> None:
-        nonlocal left
-        connection = await free.get()
-        while left > 0 and time.perf_counter() < until:
-            left -= 1
-            began = time.perf_counter()
-            status, _ = await connection.ask("/recommend", bodies[(left + number) % len(bodies)])
-            taken.append(time.perf_counter() - began)
-            statuses[status] = statuses.get(status, 0) + 1
-
-    async with connections(port, clients) as free:
-        await asyncio.gather(*(client(n, free) for n in range(clients)))
-    wall = time.perf_counter() - begin
-    speed = round(each * len(taken) / wall, 1)
-    said = {"clients": clients, "requests": len(taken), "lists_each": each, "status": statuses}
-    return {**said, "lists_per_second": speed, "ms": quantiles(taken)}
+from pareto_rec.bundle import Bundle
+from pareto_rec.bundle.scoring import known_people
 
 
 def memory_mib(root: int) -> float:
@@ -267,46 +72,65 @@ def start(bundle: Path, workers: int) -> tuple[subprocess.Popen[str], int]:
     return service, int(match[1])
 
 
-async def same_answers(port: int, folder: Path, users: Sequence[str]) -> None:
+async def answering(port: int, count: int) -> None:
+    """Return when the service takes connections: of several processes, the first does."""
+    async with connections(port, count):
+        return
+
+
+async def same_answers(port: int, bundle: Bundle, requests: Sequence[dict[str, Any]]) -> None:
     """The service gives the lists that the bundle gives."""
-    import torch
-
-    from pareto_rec.bundle import Bundle
-
-    torch.set_num_threads(1)
-    bundle = Bundle.load(folder, verify=False)
     async with connections(port, 1) as free:
         connection = await free.get()
-        for user in users:
-            status, body = await connection.ask("/recommend", json.dumps({"user": user}).encode())
+        for asked in requests:
+            status, body = await connection.ask("/recommend", json.dumps(asked).encode())
             assert status == 200, body
             found = [item["id"] for item in json.loads(body)["items"]]
-            assert found == [item.id for item in bundle.recommend(user).items], user
+            assert found == [item.id for item in bundle.recommend(**asked).items], asked
+
+
+def requests_of(bundle: Bundle) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Known users, and what they have met as histories of strangers, in random order."""
+    ids = np.array(bundle.parts.items.ids)
+    pairs = [
+        ({"user": user}, {"history": ids[one.items].tolist()})
+        for user, one in zip(bundle.parts.users.ids, known_people(bundle.parts), strict=True)
+    ]
+    random.Random(0).shuffle(pairs)
+    return [known for known, _ in pairs], [given for _, given in pairs]
 
 
 async def measure(port: int, service: int, asked: argparse.Namespace) -> dict[str, Any]:
     """All stages."""
-    catalogue = json.loads((asked.bundle / "catalogue.json").read_text())
-    users = list(catalogue["users"]["ids"])
-    random.Random(0).shuffle(users)
-    await same_answers(port, asked.bundle, users[:50])
-    single = [json.dumps({"user": user}).encode() for user in users]
+    torch.set_num_threads(1)
+    bundle = Bundle.load(asked.bundle, verify=False)
+    known, given = requests_of(bundle)
+    await same_answers(port, bundle, [*known[:50], *given[:50]])
+    single, strangers = ([json.dumps(one).encode() for one in part] for part in (known, given))
     batch = [
-        json.dumps([{"user": user} for user in users[place : place + 32]]).encode()
-        for place in range(0, len(users) - 32, 32)
+        json.dumps(known[place : place + 32]).encode() for place in range(0, len(known) - 32, 32)
     ]
     await flat_out(port, single, 4 * asked.workers, 500, 60)  # warm
+    await flat_out(port, strangers, 4 * asked.workers, 500, 60)
     found: dict[str, Any] = {
-        "at_rate": [at_rate(port, single, asked.rate, asked.seconds) for _ in range(3)],
-        "saturation": [
-            await flat_out(port, single, clients, 10**6, asked.seconds / 2)
-            for clients in (1, 8, 32)
-        ],
+        "at_rate": {
+            name: [at_rate(port, bodies, asked.rate, asked.seconds) for _ in range(3)]
+            for name, bodies in (("known", single), ("given", strangers))
+        },
+        "saturation": {
+            name: [
+                await flat_out(port, bodies, clients, 10**6, asked.seconds / 2)
+                for clients in (1, 8, 32)
+            ]
+            for name, bodies in (("known", single), ("given", strangers))
+        },
         "batches": await flat_out(port, batch, 4, 10**6, asked.seconds / 2, each=32),
     }
     found["cpu_ms_per_list"] = {}
-    for name, clients, bodies, each in (("alone", 1, single, 1), ("together", 16, single, 1),
-                                        ("batch", 1, batch, 32)):  # fmt: skip
+    for name, clients, bodies, each in (
+        ("known alone", 1, single, 1), ("given alone", 1, strangers, 1),
+        ("together", 16, single, 1), ("batch", 1, batch, 32),
+    ):  # fmt: skip
         before = cpu_seconds(service)
         done = await flat_out(port, bodies, clients, 1000 // each, LONGEST, each)
         taken = cpu_seconds(service) - before
@@ -333,7 +157,7 @@ def main() -> None:
     try:
         while True:  # several processes: until one answers
             try:
-                asyncio.run(same_answers(port, asked.bundle, []))
+                asyncio.run(answering(port, 1))
                 break
             except OSError:
                 time.sleep(0.2)

@@ -21,6 +21,7 @@ from pareto_rec.bundle.answers import (
 )
 from pareto_rec.bundle.parts import FORMS, About, Parts
 from pareto_rec.bundle.prefer import preferred
+from pareto_rec.bundle.prepared import Prepared
 from pareto_rec.bundle.scoring import Engine, Form, Known, TorchForm, known_people
 from pareto_rec.bundle.store import read_parts
 from pareto_rec.bundle.texts import Texts, with_new_items
@@ -40,35 +41,43 @@ class _Asked:
     named: tuple[tuple[str, str], ...]  # id and title of every item of the history that was given
     source: Source
     notes: tuple[str, ...]
+    place: int | None  # among the known people, of one whose own history this is
 
 
 class Bundle:
     """A recommender that is ready to serve. It never changes; threads may share it."""
 
-    def __init__(self, parts: Parts, form: str = "fp32", folder: Path | None = None) -> None:
+    def __init__(
+        self, parts: Parts, form: str = "fp32", folder: Path | None = None, room: int = 0
+    ) -> None:
         """Prepare everything that does not depend on people; see :meth:`load` and :meth:`of`."""
-        self.parts, self.form, self.folder = parts, form, folder
+        self.parts, self.form, self.folder, self._room = parts, form, folder, room
         self.engine = Engine(parts, self._form())
         self._items = {id_: place for place, id_ in enumerate(parts.items.ids)}
         self._users = {id_: place for place, id_ in enumerate(parts.users.ids)}
         self._people = known_people(parts)
+        self.prepared = Prepared(self.engine, self._people, room)
         self._points = frozenset(self.points)
 
     @classmethod
-    def load(cls, folder: str | Path, *, form: str = "fp32", verify: bool = True) -> Bundle:
+    def load(
+        cls, folder: str | Path, *, form: str = "fp32", verify: bool = True, room: int = 0
+    ) -> Bundle:
         """Load a bundle from disk; arrays are mapped, so that processes share them.
 
         Args:
             folder: What `pareto-rec export` wrote.
             form: ``"fp32"``, or ``"onnx"`` or ``"int8"`` where the bundle has them.
             verify: Whether every file is read and compared with its checksum.
+            room: Bytes in which to keep what lone known people were scored by, so that their next
+                lists, the same to the last bit, cost a third; see `Prepared`.
 
         Raises:
             BadRequestError: If it is no bundle, anything in it is not as it was written, or it does
                 not have the form.
         """
         folder = Path(folder)
-        return cls(read_parts(folder, verify=verify), form, folder)
+        return cls(read_parts(folder, verify=verify), form, folder, room)
 
     @classmethod
     def of(cls, parts: Parts) -> Bundle:
@@ -187,6 +196,8 @@ class Bundle:
         people, first = [one.known for one in asked], asked[0]
         if first.source == "popularity":
             scorers, serving = self.engine.popular(people, self.parts.serving(first.point))
+        elif len(asked) == 1 and first.place is not None:
+            scorers, serving = self.prepared.of_point(first.place, first.point)
         else:
             scorers, serving = self.engine.of_point(people, first.point)
         lists, scores = recommend(scorers, [serving], k=first.request.k)
@@ -221,15 +232,17 @@ class Bundle:
             raise BadRequestError(f"k = {k!r} must be a whole number from 1 to {most}")
         point = self.choose(request.point, request.prefer)
         notes: list[str] = []
-        items = np.empty(0, dtype=np.int64)
+        items, place = np.empty(0, dtype=np.int64), None
         if request.user is not None and request.user in self._users:
-            items = self._people[self._users[request.user]].items
+            place = self._users[request.user]
+            items = self._people[place].items
         elif request.user is not None:
             notes.append(f'user "{request.user}" is not known')
         known = bool(len(items))
         reads = self.form == "fp32" and self.parts.network(point) not in self.parts.own_vectors
         given, vectors, named = self._history(request.history or (), notes, reads=reads)
-        items = np.concatenate([items, given]) if len(given) else items
+        if len(given):
+            items, place = np.concatenate([items, given]), None
         source: Source = "user" if known else "history" if len(items) else "popularity"
         if source == "popularity":
             notes.append("no history to go by: the most popular items")
@@ -240,7 +253,7 @@ class Bundle:
             notes.append(
                 f"{', '.join(silent)}: no item of the history is known to it, popularity stands in"
             )
-        return _Asked(request, point, person, tuple(named), source, tuple(notes))
+        return _Asked(request, point, person, tuple(named), source, tuple(notes), place)
 
     def _names(self, one: _Asked) -> list[tuple[str, str]]:
         """Id and title of every item that the list was made from."""
@@ -298,7 +311,7 @@ class Bundle:
             )
         parts = with_new_items(self.parts, items, self.texts)
         about = parts.about.model_copy(update={"forms": ["fp32"]})
-        changed = Bundle(replace(parts, about=about))
+        changed = Bundle(replace(parts, about=about), room=self._room)
         changed.folder = self.folder
         changed.__dict__["texts"] = self.texts
         return changed

@@ -318,11 +318,13 @@ class Engine:
 
     def of_point(self, people: Sequence[Known], point: str) -> tuple[Scorers, Serving]:
         """Scorers and serving variables of an operating point."""
-        serving = self.parts.serving(point)
-        names = self.parts.experts_of(point)
-        wants_liked = serving.liked_exponent != 0
-        fit_id = self.parts.network(point)
-        return self.scorers(people, names, fit_id, liked=wants_liked), serving
+        names, fit_id, liked = self.needs(point)
+        return self.scorers(people, names, fit_id, liked=liked), self.parts.serving(point)
+
+    def needs(self, point: str) -> tuple[tuple[str, ...], str | None, bool]:
+        """What the lists of a point are made from: experts, the network, the second task or not."""
+        wants_liked = self.parts.serving(point).liked_exponent != 0
+        return tuple(self.parts.experts_of(point)), self.parts.network(point), wants_liked
 
     def popular(self, people: Sequence[Known], serving: Serving) -> tuple[Scorers, Serving]:
         """What answers people without a history: popularity, re-ranked as the point has it."""

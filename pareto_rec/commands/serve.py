@@ -45,6 +45,15 @@ def serve(
             "Default: 0.05 with fewer processes than cores, else 0.",
         ),
     ] = None,
+    prepare: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=1 << 20,
+            help="Megabytes of each process in which to keep what lists of known users are made "
+            "from: prepared at the start for up to 5 seconds, else when first asked for.",
+        ),
+    ] = 64,
 ) -> None:
     """Serve a bundle over HTTP until Ctrl-C: POST /recommend, POST /items, GET /front, /health.
 
@@ -65,8 +74,10 @@ def serve(
 
     if awake is None:
         awake = AWAKE if workers < cores() else 0.0
-    limits = Limits(seconds=seconds)
-    serve_until_stopped(Service(bundle, host, port, workers, form, items, limits, awake), _say)
+    limits, room = Limits(seconds=seconds), prepare * 10**6
+    serve_until_stopped(
+        Service(bundle, host, port, workers, form, items, limits, awake, room), _say
+    )
 
 
 def _say(address: str, bundle: Bundle) -> None:

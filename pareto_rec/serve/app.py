@@ -42,6 +42,7 @@ def _problems(*codes: int, **more: str) -> dict[int | str, dict[str, Any]]:
     return {code: {"model": Problem, "description": text} for code, text in said.items()}
 
 
+PREPARING = 5.0  # seconds at most that the start takes longer for preparing known people
 ASKING = _problems(400, 408, 413, 422, 503, 504)
 
 
@@ -109,11 +110,12 @@ def _framework(bundle: Bundle, desk: Desk) -> FastAPI:
 
 
 def _warm(bundle: Bundle) -> None:
-    """Do once what would make the first requests wait: load the encoder, call the kernels."""
+    """Do once what would make requests wait: load the encoder, call the kernels, prepare people."""
     first = bundle.parts.items.ids[:1]
     bundle.recommend(history=first, k=1)
     if bundle.form == "fp32":
         bundle.recommend(history=[NewItem("", "a text")], k=1)
+    bundle.prepared.fill(bundle.about.default, PREPARING)
 
 
 def _add_lists(app: FastAPI, recommended: Callable[[Asked], Awaitable[Response]]) -> None:

@@ -34,6 +34,7 @@ class Service:
         items: File of added items; None: they are forgotten at the end.
         limits: How much is taken.
         awake: Seconds after a request during which a process does not sleep; see `AwakeSelector`.
+        prepare: Bytes of each process for what lists of known users are made from.
     """
 
     bundle: Path
@@ -44,6 +45,7 @@ class Service:
     items: Path | None = None
     limits: Limits = field(default_factory=Limits)
     awake: float = 0.0
+    prepare: int = 0
 
 
 def serve(service: Service, ready: Callable[[str, Bundle], None]) -> None:
@@ -63,7 +65,8 @@ def serve(service: Service, ready: Callable[[str, Bundle], None]) -> None:
 
     from pareto_rec.serve.awake import Config
 
-    bundle = Bundle.load(service.bundle, form=service.form)
+    room = service.prepare if service.workers == 1 else 0
+    bundle = Bundle.load(service.bundle, form=service.form, room=room)
     with _listening(service.host, service.port) as listener, _shared_items(service) as shared:
         host, port = listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -92,7 +95,9 @@ def application() -> Callable[..., Any]:
     from pareto_rec.serve.app import create_app
 
     said = json.loads(os.environ[SETTINGS])
-    bundle = Bundle.load(Path(said["bundle"]), form=said["form"], verify=False)
+    bundle = Bundle.load(
+        Path(said["bundle"]), form=said["form"], verify=False, room=said["prepare"]
+    )
     app = create_app(bundle, Limits(**said["limits"]), items=Path(said["items"]))
     _keep()
     return app
@@ -105,8 +110,9 @@ def _keep() -> None:
 
 
 def _settings(service: Service) -> str:
-    kept = {"bundle": str(service.bundle.resolve()), "form": service.form}
-    return json.dumps({**kept, "items": str(service.items), "limits": asdict(service.limits)})
+    kept = {"form": service.form, "prepare": service.prepare, "limits": asdict(service.limits)}
+    paths = {"bundle": str(service.bundle.resolve()), "items": str(service.items)}
+    return json.dumps({**kept, **paths})
 
 
 def _options(service: Service) -> dict[str, Any]:

@@ -102,3 +102,4 @@ def test_by_default_it_is_awake_where_a_core_is_left(
     monkeypatch.setattr("pareto_rec.serve.run.serve", lambda service, _: served.append(service))
     command.serve(Path("bundle"), workers=workers, awake=asked)
     assert [one.awake for one in served] == [expected]
+    assert [one.prepare for one in served] == [64_000_000]
