@@ -106,9 +106,11 @@ def plan(config: Config) -> Plan:
         algorithm=search.algorithm,
         population=search.population,
         offspring=search.offspring,
+        first=search.first,
         sweep=search.sweep,
         start=search.start,
         corners=search.corners,
+        surrogate=search.surrogate,
     )
     for name in config.baselines:
         if name not in EXPERTS:

@@ -162,6 +162,55 @@ def select(
     return np.array(chosen, dtype=np.int64)
 
 
+def select_sets(
+    sets: Sequence[Floats],
+    count: int,
+    *,
+    given: Floats,
+    reference: Sequence[float],
+    maximise: Sequence[bool],
+) -> list[int]:
+    """Choose sets of points that together add most to the hypervolume of others.
+
+    Greedy and lazy as `select`, with the same bound; ties go to the set that comes first.
+
+    Args:
+        sets: Objective values ``[points, objectives]`` each; they may be empty.
+        count: Largest number of sets to choose.
+        given: Points that are there already ``[points, objectives]``.
+        reference: Reference value of each objective.
+        maximise: Direction of each objective.
+
+    Returns:
+        Their places in the order of choice. Fewer than `count` when no other set adds anything.
+
+    Raises:
+        ValueError: As `select`.
+    """
+    if count < 0:
+        raise ValueError(f"count must not be negative: {count}")
+
+    def volume(points: Floats) -> float:
+        return hypervolume(points, reference=reference, maximise=maximise)
+
+    there, kept = given, volume(given)
+    queue = [(-np.inf, place, -1) for place, one in enumerate(sets) if len(one)]
+    heapq.heapify(queue)
+    chosen: list[int] = []
+    while queue and len(chosen) < count:
+        gain, place, known_at = heapq.heappop(queue)
+        if known_at < len(chosen):
+            gain = kept - volume(np.concatenate([there, sets[place]]))
+            if -gain > _NOISE * kept:
+                heapq.heappush(queue, (gain, place, len(chosen)))
+            continue
+        chosen.append(place)
+        there = np.concatenate([there, sets[place]])
+        there = there[non_dominated(there, maximise=maximise)]
+        kept = volume(there)
+    return chosen
+
+
 def _checked(values: ArrayLike, maximise: Sequence[bool]) -> tuple[Floats, Bools]:
     points = np.asarray(values, dtype=np.float64)
     up = np.array(maximise, dtype=np.bool_)

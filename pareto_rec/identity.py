@@ -13,7 +13,16 @@ MAY_CHANGE = (
     *("question", "smoke", "search.generations", "search.timeout_s", "search.retries"),
     "baselines",
 )
-VERSIONS = ("torch", "torchjd", "transformers", "pymoo", "moocore", "numpy", "scipy")
+VERSIONS = (
+    "torch",
+    "torchjd",
+    "transformers",
+    "pymoo",
+    "moocore",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+)
 SOURCES = (
     *("adapt", "backbone", "data", "evaluate", "experts", "losses", "models", "objectives"),
     *("search", "train", "workers/packs.py", "experiment.py", "front.py", "policy"),

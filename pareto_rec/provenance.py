@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    *("pareto_rec", "torch", "transformers", "pymoo", "moocore", "numpy", "scipy"),
+    *("pareto_rec", "torch", "transformers", "pymoo", "moocore", "numpy", "scipy", "scikit-learn"),
     *("pandas", "joblib", "safetensors", "torchjd"),
 )
 

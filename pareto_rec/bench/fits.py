@@ -45,7 +45,7 @@ def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None
     root = cache or cache_dir()
     count = fits or (4 if quick else 16)
     changes = {"steps": steps} if steps else {}
-    given = problem(root, population=count, **changes)
+    given = problem(root, fixed=changes, search={"population": count})
     trials = Searcher(given.made.space, given.goals, given.made.settings, seed=1).ask()[:count]
     first = given.evaluator.spec(trials[0])
     checked = [_check_losses(given, first)]
@@ -205,7 +205,8 @@ def _noise(rng: np.random.Generator, shape: torch.Size) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _worker_problem(cache: Path, count: int, steps: int) -> Problem:
-    return problem(cache, population=count, **({"steps": steps} if steps else {}))
+    fixed = {"steps": steps} if steps else {}
+    return problem(cache, fixed=fixed, search={"population": count})
 
 
 def _work(cache: Path, count: int, steps: int, half: int) -> float:

@@ -34,6 +34,12 @@ Trace = list[tuple[float, float]]  # seconds, and the hypervolume x 1000 by then
 Method = Callable[[Problem, int, int], Iterator[list[Record]]]
 
 POPULATION = 16  # of both genetic searches
+SEARCH = {
+    "population": POPULATION,
+    "surrogate": "gaussian_process",
+    "first": 8,
+    "offspring": 2,
+}
 OURS, RIVAL = "this search", "Optuna NSGA-II"
 
 
@@ -209,7 +215,7 @@ def run(*, quick: bool, given: Problem | None = None, fits: int = 0, seeds: int 
         fits: Fits per search; 0 for the usual.
         seeds: Searches per method; 0 for the usual.
     """
-    own = given or problem(cache_dir(), population=4 if quick else POPULATION)
+    own = given or _problem(quick=quick)
     fits, seeds = fits or (12 if quick else 64), seeds or (1 if quick else 5)
     checked = _check(own)
     jobs = [(name, seed) for seed in range(seeds) for name in METHODS]
@@ -233,8 +239,11 @@ def run(*, quick: bool, given: Problem | None = None, fits: int = 0, seeds: int 
 
 def _alone(name: str, seed: int, fits: int) -> Trace:
     """A search in a process of its own."""
-    given = problem(cache_dir(), population=POPULATION)
-    return traced(given, METHODS[name], fits, seed)
+    return traced(_problem(quick=False), METHODS[name], fits, seed)
+
+
+def _problem(*, quick: bool) -> Problem:
+    return problem(cache_dir(), search={**SEARCH, **({"population": 4} if quick else {})})
 
 
 def _check(given: Problem) -> str:

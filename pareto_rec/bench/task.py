@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -108,21 +109,26 @@ class Problem:
         )
 
 
-def config(*, population: int = 16, **changes: Any) -> Config:
-    """The config, with some of its training variables fixed otherwise."""
-    table = {**CONFIG, "fixed": {**CONFIG["fixed"], **changes}}
-    return parse_config(table | {"search": {"population": population, "sweep": 24}}, "benchmark")
+def config(fixed: Mapping[str, Any], search: Mapping[str, Any]) -> Config:
+    """The config, with some of its training variables fixed and its search set otherwise."""
+    table = {**CONFIG, "fixed": {**CONFIG["fixed"], **fixed}}
+    return parse_config(table | {"search": {"population": 16, "sweep": 24, **search}}, "benchmark")
 
 
-def problem(cache: Path, *, population: int = 16, **changes: Any) -> Problem:
+def problem(
+    cache: Path,
+    *,
+    fixed: Mapping[str, Any] = MappingProxyType({}),
+    search: Mapping[str, Any] = MappingProxyType({}),
+) -> Problem:
     """Read data, features and experts; the first time that takes a minute.
 
     Args:
         cache: Root of the cache.
-        population: Fits per generation.
-        changes: Fixed training variables to set otherwise.
+        fixed: Fixed training variables to set otherwise.
+        search: Settings of the search to set otherwise.
     """
-    made = plan(config(population=population, **changes))
+    made = plan(config(fixed, search))
     stage = read_split(made.config, cache).validation
     features = read_features(made.config, stage.items.texts, cache)
     return Problem(made, build_evaluator(made, stage, cache, features))

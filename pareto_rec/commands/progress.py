@@ -21,7 +21,7 @@ class _Line:
 
     def __init__(self, config: Config) -> None:
         self.generations = config.search.generations
-        self.population = config.search.offspring or config.search.population
+        self.asked = config.search.fits
         self.began = self.search_began = time.monotonic()
         self.stage, self.detail = "starting", ""
         self.fits = self.records = self.failed = self.pruned = self.retried = self.steps = 0
@@ -55,7 +55,7 @@ class _Line:
         new = self.fits - self.known
         if new:
             each = (time.monotonic() - self.search_began) / new
-            left = max(0, self.generations * self.population - self.fits) * each
+            left = max(0, self.asked - self.fits) * each
             parts.append(f"{each:.2f} s a fit, {left:.0f} s left")
         return Text(" | ".join(parts))
 

@@ -199,13 +199,21 @@ class SearchConfig(Section):
     algorithm: str = "nsga2"
     population: int = Field(24, ge=2)
     generations: int = Field(8, ge=1)
-    offspring: int | None = Field(None, ge=1)
+    offspring: int | None = Field(None, ge=1)  # fits per generation; none: as the population
+    first: int | None = Field(None, ge=1)  # fits of the first generation; none: as the others
     sweep: int = Field(24, ge=1)
     start: Literal["lhs", "random"] = "lhs"
     corners: bool = True
+    surrogate: Literal["none", "gaussian_process"] = "none"
     fidelity: FidelityConfig | None = None  # none: every fit is trained to its end
     timeout_s: float | None = Field(None, gt=0)  # seconds for a pack; none: as long as it takes
     retries: int = Field(2, ge=0)  # tries of a pack after the first, where a worker dies over it
+
+    @property
+    def fits(self) -> int:
+        """Fits of the whole search, unless the space runs out of them."""
+        each = self.offspring or self.population
+        return (self.first or each) + (self.generations - 1) * each
 
 
 class TrainConfig(Section):

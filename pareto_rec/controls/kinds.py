@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pareto_rec.config import Config, parse_config
+from pareto_rec.config.sections import SearchConfig
 from pareto_rec.policy import NETWORK
 from pareto_rec.space import SearchSpace, Simplex
 from pareto_rec.variables import named_values
@@ -34,9 +35,14 @@ class Control:
     derive: Callable[[Table, SearchSpace], Table]
 
 
-def _random(table: Table, _: SearchSpace) -> Table:
-    table["search"]["algorithm"] = "random"
+def _blind(table: Table, algorithm: str) -> Table:
+    """Proposals that nothing is learnt for."""
+    table["search"] |= {"algorithm": algorithm, "surrogate": "none"}
     return table
+
+
+def _random(table: Table, _: SearchSpace) -> Table:
+    return _blind(table, "random")
 
 
 def _middle(space: SearchSpace) -> Mapping[str, Any]:
@@ -46,7 +52,7 @@ def _middle(space: SearchSpace) -> Mapping[str, Any]:
 
 
 def _weight_sweep(table: Table, space: SearchSpace) -> Table:
-    table["search"]["algorithm"] = "quasi_random"
+    table = _blind(table, "quasi_random")
     table["search"]["corners"] = False
     table["fixed"] |= {name: value for name, value in _middle(space).items() if name != WEIGHTS}
     table["space"]["train"] = {WEIGHTS: table["space"]["train"][WEIGHTS]}
@@ -78,8 +84,9 @@ def _no_network(table: Table, space: SearchSpace) -> Table:
     fusion = space.serve["fusion"]
     assert isinstance(fusion, Simplex)
     search = table["search"]
-    search["sweep"] *= search.get("offspring") or search["population"]
-    search |= {"population": 2, "offspring": 1}
+    fits, generations = SearchConfig.model_validate(search).fits, search["generations"]
+    search["sweep"] = round(search["sweep"] * fits / generations)  # no fit, as many records
+    search |= {"population": 2, "offspring": 1, "first": 1}
     table["space"]["train"] = {}
     return _fusion_of(table, [name for name in fusion.names if name != NETWORK])
 

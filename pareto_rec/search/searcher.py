@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from pareto_rec import front
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.search import sweep
 from pareto_rec.search.algorithms import ALGORITHMS, Bools, Fresh, Task
+from pareto_rec.search.guide import CHILDREN, SHARE, Guide
 from pareto_rec.search.rules import choose_parents, constraints, violation
 from pareto_rec.search.values import (
     Failure,
@@ -71,13 +72,16 @@ class Searcher:
         self._maximise = [goal.maximise for goal in goals]
         self._reference = [goal.reference for goal in goals]
         self._offspring = settings.offspring or settings.population
+        self._guide: Guide | None = None
+        if settings.surrogate == "gaussian_process":
+            self._guide = Guide(space.discrete, space.train_dimension, space.dimension, goals)
         self._algorithm = ALGORITHMS[settings.algorithm](
             Task(
                 dimension=space.dimension,
                 objectives=len(goals),
                 constraints=constraints(np.zeros((1, len(goals))), self._goals).shape[1],
                 population=settings.population,
-                offspring=self._offspring,
+                offspring=self._offspring if self._guide is None else self._offspring + CHILDREN,
                 seed=child_seed(seed, "algorithm"),
                 axes=space.discrete,
             )
@@ -174,26 +178,44 @@ class Searcher:
             cubes = np.stack([self._cubes[candidate.id] for candidate, _ in parents])
             minimised = np.where(self._maximise, -told, told)
             self._algorithm.tell(cubes, minimised, constraints(told, self._goals))
+        if self._guide is not None and values:
+            every = np.stack([self._cubes[key] for key in values])
+            self._guide.tell(every, np.stack(list(values.values())))
         return self._advance(values, sum(reasons.values()), pruned)
 
     def _own_cubes(self) -> list[Floats]:
-        """The search's own points of a generation, at most `offspring` and none asked before."""
+        """The search's own points of a generation, none of them asked for before."""
+        count = self._offspring if self.generation else self._settings.first or self._offspring
         rng = generator(self._seed, "own", self.generation)
-        guided = self._algorithm.ask if self._succeeded else partial(self._start, rng)
-        shape = (_DRAWS * self._offspring, self._space.dimension)
+        guided = partial(self._children if self._succeeded else self._start, rng, count)
+        shape = (_DRAWS * count, self._space.dimension)
         cubes: list[Floats] = []
+
+        def anywhere(_: Fresh) -> Floats:
+            return rng.random(shape)
+
         for by_training in (True, False) if self._space.train_dimension else (False,):
             fresh = partial(self._fresh, cubes, by_training)
-            for source in (guided, lambda _: rng.random(shape)):
-                if len(cubes) < self._offspring:
+            for source in (guided, anywhere):
+                if len(cubes) < count:
                     points = source(fresh)
                     new = points[fresh(points, points[:0])]
-                    cubes.extend(new[: self._offspring - len(cubes)])
+                    cubes.extend(new[: count - len(cubes)])
         return cubes
 
-    def _start(self, rng: np.random.Generator, _: Fresh) -> Floats:
+    def _children(self, rng: np.random.Generator, count: int, fresh: Fresh) -> Floats:
+        """Children of the algorithm, those in front that a surrogate, if there is one, prefers."""
+        children = self._algorithm.ask(fresh)
+        if self._guide is None:
+            return children
+        self._guide.learn(rng)
+        proposals = np.concatenate([children, self._guide.proposals(rng)])
+        proposals = proposals[fresh(proposals, proposals[:0])]
+        return np.concatenate([self._guide.fits(proposals, count, rng), children])
+
+    def _start(self, rng: np.random.Generator, count: int, _: Fresh) -> Floats:
         """First generation: initial candidates, corners of the simplexes, then a covering."""
-        shape = (self._offspring, self._space.dimension)
+        shape = (count, self._space.dimension)
         cubes = rng.random(shape)
         if self._settings.start == "lhs":
             strata = np.tile(np.arange(len(cubes))[:, None], shape[1])
@@ -201,6 +223,8 @@ class Searcher:
         if self._settings.corners:
             for row, (place, corner) in zip(cubes, self._space.train_corners, strict=False):
                 row[place] = corner
+        if self._guide is not None:
+            cubes[-1] = 0.5  # where a model of the second order learns most beside the corners
         return np.concatenate([*[cube[None] for cube in self._initial], cubes])
 
     def _fresh(
@@ -252,6 +276,7 @@ class Searcher:
         train_cube, serve = np.split(own, [self._space.train_dimension], axis=1)
         train = self._decode(own[0]).train
         taken = {self._decode(cube).id for cube in own}
+        rng = generator(self._seed, "sweep", self.generation, index)
         points = sweep.proposals(
             quasi,
             serve,
@@ -259,9 +284,12 @@ class Searcher:
             copied=self._settings.copied,
             varied=self._settings.varied,
             axes=self._serve_axes,
-            rng=generator(self._seed, "sweep", self.generation, index),
+            rng=rng,
         )
-        for point in islice(points, _SPARES * len(quasi)):
+        preferred = serve[:0]
+        if self._guide is not None and self._succeeded:
+            preferred = self._guide.settings(train_cube[0], round(SHARE * len(quasi)), rng)
+        for point in chain(preferred, islice(points, _SPARES * len(quasi))):
             candidate = Candidate(train, self._space.decode_serve(point, train))
             if candidate.id not in taken and candidate.id not in self._asked:
                 taken.add(candidate.id)

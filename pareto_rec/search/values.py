@@ -12,6 +12,8 @@ from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.search.algorithms import ALGORITHMS
 from pareto_rec.space import Candidate, Value
 
+SURROGATES = ("none", "gaussian_process")
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -64,30 +66,37 @@ class Settings:
         algorithm: A name of :data:`ALGORITHMS`.
         population: Parents that survive a generation.
         offspring: Fits per generation; as many as `population` if not given.
+        first: Fits of the first generation; as many as of any other if not given.
         sweep: Records per fit, the candidate's own serving variables included.
         start: First generation by Latin hypercube (``"lhs"``) or at random (``"random"``).
         corners: Start with the corners of the training simplexes, one fit for each name.
         initial: Candidates that take the first places of the first generation.
         copied: Share of a sweep that copies serving settings of the front so far.
         varied: Share of a sweep that varies them; the rest is quasi-random.
+        surrogate: ``"gaussian_process"`` to choose fits and serving settings among many proposals
+            by what a model of all records so far expects of them; ``"none"`` not to.
     """
 
     algorithm: str = "nsga2"
     population: int = 40
     offspring: int | None = None
+    first: int | None = None
     sweep: int = 24
     start: Literal["lhs", "random"] = "lhs"
     corners: bool = True
     initial: tuple[Candidate, ...] = ()
     copied: float = 0.25
     varied: float = 0.5
+    surrogate: Literal["none", "gaussian_process"] = "none"
 
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:
             raise unknown("search algorithm", self.algorithm, ALGORITHMS)
         if self.start not in ("lhs", "random"):
             raise unknown("start", self.start, ("lhs", "random"))
-        for name, low in (("population", 2), ("offspring", 1), ("sweep", 1)):
+        if self.surrogate not in SURROGATES:
+            raise unknown("surrogate", self.surrogate, SURROGATES)
+        for name, low in (("population", 2), ("offspring", 1), ("first", 1), ("sweep", 1)):
             value = getattr(self, name)
             if value is not None and value < low:
                 raise BadRequestError(f"{name} must be at least {low}: {value}")

@@ -28,9 +28,8 @@ def test_a_control_keeps_the_question_and_the_budget(config: Config, name: str) 
     assert derived.search.generations == config.search.generations
     made = plan(derived)  # every name still resolves
     assert made.config.baselines == []
-    records = {"no_serving": 1}.get(name, config.search.sweep) * config.search.population
-    offspring = derived.search.offspring or derived.search.population
-    assert offspring * derived.search.sweep == records
+    records = {"no_serving": 1}.get(name, config.search.sweep) * config.search.fits
+    assert derived.search.fits * derived.search.sweep == pytest.approx(records, rel=0.02)
 
 
 def test_each_control_takes_away_its_part(config: Config) -> None:
@@ -44,7 +43,9 @@ def test_each_control_takes_away_its_part(config: Config) -> None:
     assert derive(config, CONTROLS["no_experts"]).serving == {"fusion": {"network": 1.0}}
     assert not spaces["no_serving"].serve
     assert not derive(config, CONTROLS["no_text"]).backbone.text
-    assert derive(config, CONTROLS["random_search"]).search.algorithm == "random"
+    for name, algorithm in (("random_search", "random"), ("weight_sweep", "quasi_random")):
+        blind = derive(config, CONTROLS[name]).search
+        assert (blind.algorithm, blind.surrogate) == (algorithm, "none")
 
 
 def test_equal_weights_share_what_the_floors_leave(config: Config) -> None:

@@ -1,0 +1,141 @@
+"""Which of many proposals are worth a fit, and at which serving settings it should be evaluated.
+
+Pre-selection by a surrogate (Jin, "Surrogate-assisted evolutionary computation", 2011): the
+algorithm mates more children than are wanted, and those are trained whose expected records add
+most to the hypervolume of the front. A fit is worth what the best of its sweep will be worth, so a
+child is judged by its training variables at many serving settings, not only at its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec import front
+from pareto_rec.search import sweep
+from pareto_rec.search.rules import violation
+from pareto_rec.search.surrogate import Surrogate
+from pareto_rec.search.values import Goal
+from pareto_rec.variables import Floats
+
+CHILDREN = 96  # proposals of the algorithm that fits are chosen from
+NEIGHBOURS = 128  # variations of the front beside them
+STRANGERS = 96  # and random proposals, so that no region is forgotten
+SHARE = 0.5  # of a sweep that is chosen among many settings
+_FRONT = 24  # settings of the front that children are judged at
+_VARIED = 24  # and variations of them
+_TRIED = 160  # settings that a sweep is chosen from, besides those of the front
+
+
+class Guide:
+    """What a search has learnt, for the choice of what it tries next."""
+
+    def __init__(
+        self, axes: sweep.Axes, train_dimension: int, dimension: int, goals: Sequence[Goal]
+    ) -> None:
+        """Know nothing yet.
+
+        Args:
+            axes: The discrete axes of the cube with their variables.
+            train_dimension: Its first axes, which belong to training variables.
+            dimension: Number of its axes.
+            goals: What is searched for.
+        """
+        self._goals, self._axes, self._split = tuple(goals), axes, train_dimension
+        self._serve_axes = [
+            (axis - train_dimension, kind) for axis, kind in axes if axis >= train_dimension
+        ]
+        self._maximise = [goal.maximise for goal in goals]
+        self._reference = [goal.reference for goal in goals]
+        self._surrogate = Surrogate(axes)
+        self._cubes: Floats = np.zeros((0, dimension))
+        self._values: Floats = np.zeros((0, len(goals)))
+        self._front: Floats = self._values
+        self._members: Floats = self._cubes  # of the front
+        self._pool: Floats = self._cubes[:, train_dimension:]
+
+    def tell(self, cubes: Floats, values: Floats) -> None:
+        """Remember records ``[records, dimension]`` and their objectives, natural units."""
+        self._cubes = np.concatenate([self._cubes, cubes])
+        self._values = np.concatenate([self._values, values])
+
+    def learn(self, rng: np.random.Generator) -> None:
+        """Learn from what was told; before the first choice of each generation."""
+        feasible = np.flatnonzero(violation(self._values, self._goals) == 0.0)
+        best = front.non_dominated(self._values[feasible], maximise=self._maximise)
+        kept = feasible[best]
+        self._front, self._members = self._values[kept], self._cubes[kept]
+        self._pool = np.unique(self._members[:, self._split :], axis=0)
+        order = self._by_weight(rng)
+        self._surrogate.learn(self._cubes[order], self._values[order])
+
+    def _by_weight(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Rows by turns of the best, as non-dominated sorting ranks them, and of all at random.
+
+        Near the front small differences count, and away from it only where it is not.
+        """
+        mixed = rng.permutation(len(self._values))
+        ranks = front.ranks(self._values[mixed], maximise=self._maximise)
+        best = mixed[np.argsort(ranks, kind="stable")]
+        turns = np.stack([best, mixed], axis=1).ravel()
+        _, first = np.unique(turns, return_index=True)
+        return turns[np.sort(first)]
+
+    def proposals(self, rng: np.random.Generator) -> Floats:
+        """Points ``[proposals, dimension]`` near the front and anywhere."""
+        near = self._members
+        if len(near):
+            near = sweep.vary(near, NEIGHBOURS, self._axes, rng)
+        return np.concatenate([near, rng.random((STRANGERS, self._cubes.shape[1]))])
+
+    def fits(self, cubes: Floats, count: int, rng: np.random.Generator) -> Floats:
+        """The proposals whose fits promise most together, best first.
+
+        Args:
+            cubes: Proposals ``[proposals, dimension]``.
+            count: How many are wanted.
+            rng: Source of randomness.
+
+        Returns:
+            At most `count` of them: fewer where no other promises anything.
+        """
+        heads, settings = cubes[:, : self._split], self._judged_at(rng)
+        everywhere = [
+            np.concatenate([heads, np.tile(one, (len(heads), 1))], axis=1) for one in settings
+        ]
+        expected = self._surrogate.predict(np.concatenate([cubes, *everywhere]))
+        sets = expected.reshape(1 + len(settings), len(cubes), -1).swapaxes(0, 1)
+        return cubes[self._best(list(sets), count)]
+
+    def settings(self, head: Floats, count: int, rng: np.random.Generator) -> Floats:
+        """Serving points that promise most at one fit, best first.
+
+        Args:
+            head: Training point ``[train_dimension]``.
+            count: How many are wanted at most.
+            rng: Source of randomness.
+        """
+        if not len(self._pool) or not count:
+            return self._pool[:0]
+        varied = sweep.vary(self._pool, _TRIED, self._serve_axes, rng)
+        tried = np.concatenate([self._pool, varied])
+        expected = self._surrogate.predict(
+            np.concatenate([np.tile(head, (len(tried), 1)), tried], axis=1)
+        )
+        return tried[self._best([row[None] for row in expected], count)]
+
+    def _judged_at(self, rng: np.random.Generator) -> Floats:
+        """Settings that all children are judged at: of the front, and near them."""
+        if not len(self._pool) or not self._pool.shape[1]:
+            return self._pool[:1]
+        drawn = self._pool[rng.permutation(len(self._pool))[:_FRONT]]
+        return np.concatenate([drawn, sweep.vary(self._pool, _VARIED, self._serve_axes, rng)])
+
+    def _best(self, sets: Sequence[Floats], count: int) -> list[int]:
+        """Sets of expected records that add most to the front, those that are infeasible apart."""
+        kept = [one[violation(one, self._goals) == 0.0] for one in sets]
+        return front.select_sets(
+            kept, count, given=self._front, reference=self._reference, maximise=self._maximise
+        )
