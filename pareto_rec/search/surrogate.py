@@ -12,10 +12,10 @@ import numpy as np
 from pareto_rec.search.sweep import Axes
 from pareto_rec.variables import Choice, Floats
 
-_LEARNT = 250  # records that the kernel is fitted to
+_LEARNT = 200  # records that the kernel is fitted to
 _KNOWN = 1000  # records that predictions are made from
-_STEPS = 20  # of L-BFGS from the first kernel
-_LATER = 5  # of L-BFGS from the kernel of the generation before
+_STEPS = 8  # of L-BFGS, from scales of 2 each time: more make no better predictions
+_SCALES = (0.5, 5.0)  # with wider bounds few records would call an axis idle, and err
 _AT_ONCE = 128  # points; ten times as fast as thousands, whose tables are new memory each time
 _APART = 0.7  # coordinate of the option that is taken: two options are 1 apart
 
@@ -49,16 +49,11 @@ class Surrogate:
         from sklearn.gaussian_process.kernels import Matern, WhiteKernel
 
         coded, values = self._coded(cubes[:_KNOWN]), values[:_KNOWN]
-        steps = _LATER
-        if self._model is None:
-            scales = np.full(coded.shape[1], 2.0)
-            kernel = Matern(scales, (0.3, 30.0), nu=2.5) + WhiteKernel(0.05, (1e-4, 1.0))
-            steps = _STEPS
-        else:
-            kernel = self._model.kernel_
+        scales = np.full(coded.shape[1], 2.0)
+        kernel = Matern(scales, _SCALES, nu=2.5) + WhiteKernel(0.05, (1e-4, 1.0))
         with _quietly():
             fitted = GaussianProcessRegressor(
-                kernel, alpha=1e-6, optimizer=_optimiser(steps), normalize_y=True
+                kernel, alpha=1e-6, optimizer=_optimise, normalize_y=True
             ).fit(coded[:_LEARNT], values[:_LEARNT])
             self._model = GaussianProcessRegressor(
                 fitted.kernel_, alpha=1e-6, optimizer=None, normalize_y=True
@@ -87,17 +82,14 @@ class Surrogate:
         return np.stack(columns, axis=1).astype(np.float64)
 
 
-def _optimiser(steps: int) -> Any:
-    """L-BFGS for so many iterations: the last digits of a likelihood choose no better fits."""
+def _optimise(loss: Any, start: Floats, bounds: Any) -> tuple[Floats, float]:
+    """A few iterations of L-BFGS, as scikit-learn asks for them."""
     from scipy.optimize import minimize
 
-    def optimise(loss: Any, start: Floats, bounds: Any) -> tuple[Floats, float]:
-        found = minimize(
-            loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": steps}
-        )
-        return found.x, float(found.fun)
-
-    return optimise
+    found = minimize(
+        loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": _STEPS}
+    )
+    return found.x, float(found.fun)
 
 
 @contextmanager
