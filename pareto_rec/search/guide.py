@@ -1,4 +1,4 @@
-"""Which of many proposals are worth a fit, and at which serving settings it should be evaluated.
+"""Which of many proposals are worth a fit.
 
 Pre-selection by a surrogate (Jin, "Surrogate-assisted evolutionary computation", 2011): the
 algorithm mates more children than are wanted, and those are trained whose expected records add
@@ -20,13 +20,11 @@ from pareto_rec.search.surrogate import Surrogate
 from pareto_rec.search.values import Goal
 from pareto_rec.variables import Floats
 
-CHILDREN = 96  # proposals of the algorithm that fits are chosen from
-NEIGHBOURS = 128  # variations of the front beside them
+CHILDREN = 64  # proposals of the algorithm that fits are chosen from
+NEIGHBOURS = 160  # variations of the front's training variables beside them
 STRANGERS = 96  # and random proposals, so that no region is forgotten
-SHARE = 0.5  # of a sweep that is chosen among many settings
 _FRONT = 24  # settings of the front that children are judged at
 _VARIED = 24  # and variations of them
-_TRIED = 160  # settings that a sweep is chosen from, besides those of the front
 
 
 class Guide:
@@ -43,7 +41,8 @@ class Guide:
             dimension: Number of its axes.
             goals: What is searched for.
         """
-        self._goals, self._axes, self._split = tuple(goals), axes, train_dimension
+        self._goals, self._split = tuple(goals), train_dimension
+        self._train_axes = [(axis, kind) for axis, kind in axes if axis < train_dimension]
         self._serve_axes = [
             (axis - train_dimension, kind) for axis, kind in axes if axis >= train_dimension
         ]
@@ -84,11 +83,13 @@ class Guide:
         return turns[np.sort(first)]
 
     def proposals(self, rng: np.random.Generator) -> Floats:
-        """Points ``[proposals, dimension]`` near the front and anywhere."""
-        near = self._members
-        if len(near):
-            near = sweep.vary(near, NEIGHBOURS, self._axes, rng)
-        return np.concatenate([near, rng.random((STRANGERS, self._cubes.shape[1]))])
+        """Points ``[proposals, dimension]``: fits near those of the front, and anywhere."""
+        strangers = rng.random((STRANGERS, self._cubes.shape[1]))
+        if not len(self._members) or not self._split:
+            return strangers
+        heads = sweep.vary(self._members[:, : self._split], NEIGHBOURS, self._train_axes, rng)
+        tails = self._pool[rng.integers(len(self._pool), size=NEIGHBOURS)]
+        return np.concatenate([np.concatenate([heads, tails], axis=1), strangers])
 
     def fits(self, cubes: Floats, count: int, rng: np.random.Generator) -> Floats:
         """The proposals whose fits promise most together, best first.
@@ -108,23 +109,6 @@ class Guide:
         expected = self._surrogate.predict(np.concatenate([cubes, *everywhere]))
         sets = expected.reshape(1 + len(settings), len(cubes), -1).swapaxes(0, 1)
         return cubes[self._best(list(sets), count)]
-
-    def settings(self, head: Floats, count: int, rng: np.random.Generator) -> Floats:
-        """Serving points that promise most at one fit, best first.
-
-        Args:
-            head: Training point ``[train_dimension]``.
-            count: How many are wanted at most.
-            rng: Source of randomness.
-        """
-        if not len(self._pool) or not count:
-            return self._pool[:0]
-        varied = sweep.vary(self._pool, _TRIED, self._serve_axes, rng)
-        tried = np.concatenate([self._pool, varied])
-        expected = self._surrogate.predict(
-            np.concatenate([np.tile(head, (len(tried), 1)), tried], axis=1)
-        )
-        return tried[self._best([row[None] for row in expected], count)]
 
     def _judged_at(self, rng: np.random.Generator) -> Floats:
         """Settings that all children are judged at: of the front, and near them."""

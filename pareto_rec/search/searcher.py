@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 
 import numpy as np
 
-from pareto_rec import front
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.search import sweep
 from pareto_rec.search.algorithms import ALGORITHMS, Bools, Fresh, Task
-from pareto_rec.search.guide import CHILDREN, SHARE, Guide
-from pareto_rec.search.rules import choose_parents, constraints, violation
+from pareto_rec.search.archive import Archive
+from pareto_rec.search.guide import CHILDREN, Guide
+from pareto_rec.search.rules import choose_parents, constraints
 from pareto_rec.search.values import (
     Failure,
     Goal,
@@ -70,7 +70,6 @@ class Searcher:
         self._space, self._goals, self._settings, self._seed = space, tuple(goals), settings, seed
         self._initial = [space.encode(candidate) for candidate in settings.initial]
         self._maximise = [goal.maximise for goal in goals]
-        self._reference = [goal.reference for goal in goals]
         self._offspring = settings.offspring or settings.population
         self._guide: Guide | None = None
         if settings.surrogate == "gaussian_process":
@@ -90,32 +89,24 @@ class Searcher:
         self._serve_axes = [(axis, kind) for axis, kind in serve if axis >= 0]
         self._asked: set[str] = set()
         self._trained: set[str] = set()
-        self._cubes: dict[str, Floats] = {}  # of pending candidates and of the front
+        self._cubes: dict[str, Floats] = {}  # of pending candidates
         self._decoded: dict[bytes, Candidate] = {}  # of this generation's proposals
         self._pending: list[Trial] = []
-        self._front: list[Candidate] = []
-        self._front_values: Floats = np.zeros((0, len(goals)))
-        self._succeeded = self._failed = self._pruned = 0
-        self._history: list[Progress] = []
+        self._archive = Archive(goals, space.dimension)
 
     @property
     def generation(self) -> int:
         """The generation that is pending or asked for next."""
-        return len(self._history)
+        return len(self._archive.history)
 
     @property
     def history(self) -> tuple[Progress, ...]:
         """One entry per told generation."""
-        return tuple(self._history)
+        return tuple(self._archive.history)
 
     def front(self) -> list[Scored]:
         """Non-dominated feasible candidates so far."""
-        names = [goal.name for goal in self._goals]
-        rows = self._front_values.tolist()
-        return [
-            Scored(candidate, dict(zip(names, row, strict=True)))
-            for candidate, row in zip(self._front, rows, strict=True)
-        ]
+        return self._archive.scored()
 
     def ask(self) -> list[Trial]:
         """Propose the next generation.
@@ -166,7 +157,7 @@ class Searcher:
                 reasons[result.reason] += 1
             else:
                 values[key] = self._values(candidate, result)
-        if not values and not self._succeeded:
+        if not values and not self._archive.succeeded:
             reason, count = next(iter(reasons.most_common(1)), ("stopped early", pruned))
             raise RunFailedError(
                 f"all {len(pending) - pruned} evaluations of the first generation failed, "
@@ -174,20 +165,28 @@ class Searcher:
             )
         parents = [pair for trial in self._pending for pair in self._parents(trial, values)]
         if parents:
-            told = np.stack([row for _, row in parents])
-            cubes = np.stack([self._cubes[candidate.id] for candidate, _ in parents])
-            minimised = np.where(self._maximise, -told, told)
-            self._algorithm.tell(cubes, minimised, constraints(told, self._goals))
-        if self._guide is not None and values:
-            every = np.stack([self._cubes[key] for key in values])
-            self._guide.tell(every, np.stack(list(values.values())))
-        return self._advance(values, sum(reasons.values()), pruned)
+            best = np.stack([row for _, row in parents])
+            points = np.stack([self._cubes[candidate.id] for candidate, _ in parents])
+            minimised = np.where(self._maximise, -best, best)
+            self._algorithm.tell(points, minimised, constraints(best, self._goals))
+        told = [pending[key] for key in values]
+        cubes = np.array([self._cubes[key] for key in values]).reshape(
+            len(told), self._space.dimension
+        )
+        table = np.array(list(values.values())).reshape(len(told), len(self._goals))
+        if self._guide is not None:
+            self._guide.tell(cubes, table)
+        self._pending, self._cubes = [], {}
+        return self._archive.add(
+            told, cubes, table,
+            fits=len(self._trained), failed=sum(reasons.values()), pruned=pruned,
+        )  # fmt: skip
 
     def _own_cubes(self) -> list[Floats]:
         """The search's own points of a generation, none of them asked for before."""
         count = self._offspring if self.generation else self._settings.first or self._offspring
         rng = generator(self._seed, "own", self.generation)
-        guided = partial(self._children if self._succeeded else self._start, rng, count)
+        guided = partial(self._children if self._archive.succeeded else self._start, rng, count)
         shape = (_DRAWS * count, self._space.dimension)
         cubes: list[Floats] = []
 
@@ -252,8 +251,7 @@ class Searcher:
         """One trial for each group of own points that share their training variables."""
         split = self._space.train_dimension
         width = self._space.serve_dimension
-        serves = [self._cubes[candidate.id][split:] for candidate in self._front]
-        pool = np.unique(np.array(serves).reshape(len(serves), width), axis=0)
+        pool = np.unique(self._archive.cubes[:, split:], axis=0)
         more = self._settings.sweep - 1 if width else 0
         quasi = sweep.quasi_random(
             more * sum(map(len, groups)),
@@ -276,7 +274,6 @@ class Searcher:
         train_cube, serve = np.split(own, [self._space.train_dimension], axis=1)
         train = self._decode(own[0]).train
         taken = {self._decode(cube).id for cube in own}
-        rng = generator(self._seed, "sweep", self.generation, index)
         points = sweep.proposals(
             quasi,
             serve,
@@ -284,12 +281,9 @@ class Searcher:
             copied=self._settings.copied,
             varied=self._settings.varied,
             axes=self._serve_axes,
-            rng=rng,
+            rng=generator(self._seed, "sweep", self.generation, index),
         )
-        preferred = serve[:0]
-        if self._guide is not None and self._succeeded:
-            preferred = self._guide.settings(train_cube[0], round(SHARE * len(quasi)), rng)
-        for point in chain(preferred, islice(points, _SPARES * len(quasi))):
+        for point in islice(points, _SPARES * len(quasi)):
             candidate = Candidate(train, self._space.decode_serve(point, train))
             if candidate.id not in taken and candidate.id not in self._asked:
                 taken.add(candidate.id)
@@ -317,37 +311,6 @@ class Searcher:
         if not np.isfinite(row).all():
             raise ValueError(f"candidate {candidate.id}: tell a Failure instead of {row}")
         return row
-
-    def _advance(self, values: Mapping[str, Floats], failed: int, pruned: int) -> Progress:
-        """Fold the generation into the front and the history, and forget what is not on it."""
-        new = [c for trial in self._pending for c in trial.candidates if c.id in values]
-        table = np.array([values[c.id] for c in new]).reshape(len(new), len(self._goals))
-        feasible = violation(table, self._goals) == 0.0
-        self._front += [c for c, fits in zip(new, feasible, strict=True) if fits]
-        table = np.concatenate([self._front_values, table[feasible]])
-        keep = front.non_dominated(table, maximise=self._maximise)
-        self._front = [c for c, stays in zip(self._front, keep, strict=True) if stays]
-        self._front_values = table[keep]
-        self._cubes = {c.id: self._cubes[c.id] for c in self._front}
-        self._pending = []
-        self._succeeded += len(new)
-        self._failed += failed
-        self._pruned += pruned
-        volume = front.hypervolume(
-            self._front_values, reference=self._reference, maximise=self._maximise
-        )
-        self._history.append(
-            Progress(
-                generation=self.generation,
-                fits=len(self._trained),
-                evaluated=self._succeeded + self._failed + self._pruned,
-                failed=self._failed,
-                front=len(self._front),
-                hypervolume=volume,
-                pruned=self._pruned,
-            )
-        )
-        return self._history[-1]
 
 
 def run_search(

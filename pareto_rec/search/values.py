@@ -73,8 +73,8 @@ class Settings:
         initial: Candidates that take the first places of the first generation.
         copied: Share of a sweep that copies serving settings of the front so far.
         varied: Share of a sweep that varies them; the rest is quasi-random.
-        surrogate: ``"gaussian_process"`` to choose fits and serving settings among many proposals
-            by what a model of all records so far expects of them; ``"none"`` not to.
+        surrogate: ``"gaussian_process"`` to choose fits among many proposals by what a model of all
+            records so far expects of them; ``"none"`` not to.
     """
 
     algorithm: str = "nsga2"
