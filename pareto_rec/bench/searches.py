@@ -228,8 +228,8 @@ def run(*, quick: bool, given: Problem | None = None, fits: int = 0, seeds: int 
         "(quartiles).",
         "All methods share evaluator and sweep: Optuna's samplers are told the candidate that they "
         "asked for, and the sweep around it counts for the hypervolume as it does here.",
-        "This search begins with 6 fits, the corners and the middle of the space, and then trains 2 "
-        "at a time, chosen by its surrogate among NSGA-II's children, neighbours of the front and "
+        "This search begins with 6 fits, the corners and the middle of the space, then trains 2 at "
+        "a time, chosen by its surrogate among NSGA-II's children, neighbours of the front and "
         "random points; the surrogate's seconds are counted.",
     ]
     return Result("searches", checked, rows, notes, {"searches.png": _picture(curves)})
