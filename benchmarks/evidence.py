@@ -190,7 +190,7 @@ def steps() -> Iterator[Step]:
         yield Step(
             "bench",
             "What a fit, a step, a list and a start cost.",
-            lambda _: [[*PROGRAM, "bench"]],
+            lambda _: [[*PROGRAM, "bench", "--full"]],
             last_line,
         )
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pareto_rec import front
 from pareto_rec.search import sweep
+from pareto_rec.search.archive import Archive
 from pareto_rec.search.rules import violation
 from pareto_rec.search.surrogate import Surrogate
 from pareto_rec.search.values import Goal
@@ -31,17 +32,17 @@ class Guide:
     """What a search has learnt, for the choice of what it tries next."""
 
     def __init__(
-        self, axes: sweep.Axes, train_dimension: int, dimension: int, goals: Sequence[Goal]
+        self, axes: sweep.Axes, train_dimension: int, goals: Sequence[Goal], archive: Archive
     ) -> None:
         """Know nothing yet.
 
         Args:
             axes: The discrete axes of the cube with their variables.
             train_dimension: Its first axes, which belong to training variables.
-            dimension: Number of its axes.
             goals: What is searched for.
+            archive: The front so far, kept by whoever asks.
         """
-        self._goals, self._split = tuple(goals), train_dimension
+        self._goals, self._split, self._archive = tuple(goals), train_dimension, archive
         self._train_axes = [(axis, kind) for axis, kind in axes if axis < train_dimension]
         self._serve_axes = [
             (axis - train_dimension, kind) for axis, kind in axes if axis >= train_dimension
@@ -49,11 +50,12 @@ class Guide:
         self._maximise = [goal.maximise for goal in goals]
         self._reference = [goal.reference for goal in goals]
         self._surrogate = Surrogate(axes)
-        self._cubes: Floats = np.zeros((0, dimension))
-        self._values: Floats = np.zeros((0, len(goals)))
-        self._front: Floats = self._values
-        self._members: Floats = self._cubes  # of the front
-        self._pool: Floats = self._cubes[:, train_dimension:]
+        self._cubes, self._values = archive.cubes, archive.values  # of all records
+
+    @property
+    def _pool(self) -> Floats:
+        """Serving settings of the front."""
+        return np.unique(self._archive.cubes[:, self._split :], axis=0)
 
     def tell(self, cubes: Floats, values: Floats) -> None:
         """Remember records ``[records, dimension]`` and their objectives, natural units."""
@@ -62,11 +64,6 @@ class Guide:
 
     def learn(self, rng: np.random.Generator) -> None:
         """Learn from what was told; before the first choice of each generation."""
-        feasible = np.flatnonzero(violation(self._values, self._goals) == 0.0)
-        best = front.non_dominated(self._values[feasible], maximise=self._maximise)
-        kept = feasible[best]
-        self._front, self._members = self._values[kept], self._cubes[kept]
-        self._pool = np.unique(self._members[:, self._split :], axis=0)
         order = self._by_weight(rng)
         self._surrogate.learn(self._cubes[order], self._values[order])
 
@@ -85,10 +82,11 @@ class Guide:
     def proposals(self, rng: np.random.Generator) -> Floats:
         """Points ``[proposals, dimension]``: fits near those of the front, and anywhere."""
         strangers = rng.random((STRANGERS, self._cubes.shape[1]))
-        if not len(self._members) or not self._split:
+        members, pool = self._archive.cubes[:, : self._split], self._pool
+        if not members.size:
             return strangers
-        heads = sweep.vary(self._members[:, : self._split], NEIGHBOURS, self._train_axes, rng)
-        tails = self._pool[rng.integers(len(self._pool), size=NEIGHBOURS)]
+        heads = sweep.vary(members, NEIGHBOURS, self._train_axes, rng)
+        tails = pool[rng.integers(len(pool), size=NEIGHBOURS)]
         return np.concatenate([np.concatenate([heads, tails], axis=1), strangers])
 
     def fits(self, cubes: Floats, count: int, rng: np.random.Generator) -> Floats:
@@ -112,14 +110,16 @@ class Guide:
 
     def _judged_at(self, rng: np.random.Generator) -> Floats:
         """Settings that all children are judged at: of the front, and near them."""
-        if not len(self._pool) or not self._pool.shape[1]:
-            return self._pool[:1]
-        drawn = self._pool[rng.permutation(len(self._pool))[:_FRONT]]
-        return np.concatenate([drawn, sweep.vary(self._pool, _VARIED, self._serve_axes, rng)])
+        pool = self._pool
+        if not pool.size:
+            return pool[:0]
+        drawn = pool[rng.permutation(len(pool))[:_FRONT]]
+        return np.concatenate([drawn, sweep.vary(pool, _VARIED, self._serve_axes, rng)])
 
     def _best(self, sets: Sequence[Floats], count: int) -> list[int]:
         """Sets of expected records that add most to the front, those that are infeasible apart."""
         kept = [one[violation(one, self._goals) == 0.0] for one in sets]
         return front.select_sets(
-            kept, count, given=self._front, reference=self._reference, maximise=self._maximise
-        )
+            kept, count, given=self._archive.values,
+            reference=self._reference, maximise=self._maximise,
+        )  # fmt: skip

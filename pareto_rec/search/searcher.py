@@ -71,9 +71,10 @@ class Searcher:
         self._initial = [space.encode(candidate) for candidate in settings.initial]
         self._maximise = [goal.maximise for goal in goals]
         self._offspring = settings.offspring or settings.population
+        self._archive = Archive(goals, space.dimension)
         self._guide: Guide | None = None
         if settings.surrogate == "gaussian_process":
-            self._guide = Guide(space.discrete, space.train_dimension, space.dimension, goals)
+            self._guide = Guide(space.discrete, space.train_dimension, goals, self._archive)
         self._algorithm = ALGORITHMS[settings.algorithm](
             Task(
                 dimension=space.dimension,
@@ -92,7 +93,6 @@ class Searcher:
         self._cubes: dict[str, Floats] = {}  # of pending candidates
         self._decoded: dict[bytes, Candidate] = {}  # of this generation's proposals
         self._pending: list[Trial] = []
-        self._archive = Archive(goals, space.dimension)
 
     @property
     def generation(self) -> int:

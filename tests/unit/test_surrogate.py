@@ -10,6 +10,7 @@ import pytest
 from pareto_rec import front
 from pareto_rec.errors import BadRequestError
 from pareto_rec.search import Failure, Goal, Searcher, Settings, run_search
+from pareto_rec.search.archive import Archive
 from pareto_rec.search.guide import Guide
 from pareto_rec.search.surrogate import Surrogate
 from pareto_rec.space import Candidate, Choice, Integer, Real, SearchSpace
@@ -86,8 +87,10 @@ def told_guide(count, goals=GOALS, seed=0):
     rng = np.random.default_rng(seed)
     cubes = rng.random((count, SPACE.dimension))
     values = np.array([list(measured(SPACE.decode(cube)).values()) for cube in cubes])
-    guide = Guide(SPACE.discrete, SPACE.train_dimension, SPACE.dimension, goals)
+    archive = Archive(goals, SPACE.dimension)
+    guide = Guide(SPACE.discrete, SPACE.train_dimension, goals, archive)
     guide.tell(cubes, values)
+    archive.add([SPACE.decode(cube) for cube in cubes], cubes, values, fits=0, failed=0, pruned=0)
     guide.learn(rng)
     return guide, rng
 
@@ -217,3 +220,13 @@ def test_sets_of_one_point_are_chosen_as_points_are():
     options["reference"][1] = 1.0
     chosen = front.select_sets([p[None] for p in points], 6, given=points[:0], **options)
     assert chosen == front.select(points, 6, **options).tolist()
+
+
+def test_it_goes_on_from_a_single_record_and_from_objectives_that_never_change():
+    one = Settings(population=2, first=1, offspring=1, sweep=1, surrogate="gaussian_process")
+    assert searched(one, 0, 5).history[-1].fits == 5
+
+    def constant(trials):
+        return {key: {"a": 0.5, "b": 0.5} for key in answered(trials)}
+
+    assert searched(GUIDED, 0, 4, constant).history[-1].fits == 14
