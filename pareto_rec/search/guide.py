@@ -100,6 +100,8 @@ class Guide:
         Returns:
             At most `count` of them: fewer where no other promises anything.
         """
+        if not len(cubes):
+            return cubes
         heads, settings = cubes[:, : self._split], self._judged_at(rng)
         everywhere = [
             np.concatenate([heads, np.tile(one, (len(heads), 1))], axis=1) for one in settings

@@ -230,3 +230,19 @@ def test_it_goes_on_from_a_single_record_and_from_objectives_that_never_change()
         return {key: {"a": 0.5, "b": 0.5} for key in answered(trials)}
 
     assert searched(GUIDED, 0, 4, constant).history[-1].fits == 14
+
+
+def test_a_space_that_runs_out_ends_the_search():
+    space = SearchSpace({"kind": Choice(("x", "y", "z"))}, {"depth": Integer(1, 3)})
+    settings = Settings(
+        population=4, first=2, offspring=2, sweep=1, surrogate="gaussian_process", corners=False
+    )
+
+    def value(candidate):
+        depth = candidate.serve["depth"]
+        return {"a": depth / 4, "b": (1 - depth / 4) * (candidate.train["kind"] == "y")}
+
+    searcher = Searcher(space, GOALS, settings, seed=0)
+    run_search(searcher, lambda ts: [(c.id, value(c)) for t in ts for c in t.candidates], 9)
+    assert searcher.history[-1].evaluated == 9  # everything there is
+    assert searcher.ask() == []
