@@ -146,6 +146,29 @@ class Searcher:
         pending = {c.id: c for trial in self._pending for c in trial.candidates}
         if results.keys() != pending.keys():
             raise ValueError("the results told must be those of the candidates asked for")
+        values, failed, pruned = self._sorted_out(pending, results)
+        parents = [pair for trial in self._pending for pair in self._parents(trial, values)]
+        if parents:
+            best = np.stack([row for _, row in parents])
+            points = np.stack([self._cubes[candidate.id] for candidate, _ in parents])
+            minimised = np.where(self._maximise, -best, best)
+            self._algorithm.tell(points, minimised, constraints(best, self._goals))
+        told = [pending[key] for key in values]
+        shape = (len(told), self._space.dimension)
+        cubes = np.array([self._cubes[key] for key in values]).reshape(shape)
+        table = np.array(list(values.values())).reshape(len(told), len(self._goals))
+        if self._guide is not None:
+            self._guide.tell(cubes, table)
+        self._pending, self._cubes = [], {}
+        return self._archive.add(
+            told, cubes, table,
+            fits=len(self._trained), failed=failed, pruned=pruned,
+        )  # fmt: skip
+
+    def _sorted_out(
+        self, pending: Mapping[str, Candidate], results: Mapping[str, Result]
+    ) -> tuple[dict[str, Floats], int, int]:
+        """Objectives by candidate id, how many candidates failed, and how many were pruned."""
         values: dict[str, Floats] = {}
         reasons: Counter[str] = Counter()
         pruned = 0
@@ -163,24 +186,7 @@ class Searcher:
                 f"all {len(pending) - pruned} evaluations of the first generation failed, "
                 f"{count} of them with: {reason}"
             )
-        parents = [pair for trial in self._pending for pair in self._parents(trial, values)]
-        if parents:
-            best = np.stack([row for _, row in parents])
-            points = np.stack([self._cubes[candidate.id] for candidate, _ in parents])
-            minimised = np.where(self._maximise, -best, best)
-            self._algorithm.tell(points, minimised, constraints(best, self._goals))
-        told = [pending[key] for key in values]
-        cubes = np.array([self._cubes[key] for key in values]).reshape(
-            len(told), self._space.dimension
-        )
-        table = np.array(list(values.values())).reshape(len(told), len(self._goals))
-        if self._guide is not None:
-            self._guide.tell(cubes, table)
-        self._pending, self._cubes = [], {}
-        return self._archive.add(
-            told, cubes, table,
-            fits=len(self._trained), failed=sum(reasons.values()), pruned=pruned,
-        )  # fmt: skip
+        return values, sum(reasons.values()), pruned
 
     def _own_cubes(self) -> list[Floats]:
         """The search's own points of a generation, none of them asked for before."""
