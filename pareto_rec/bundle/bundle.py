@@ -19,10 +19,11 @@ from pareto_rec.bundle.answers import (
     Request,
     Source,
 )
+from pareto_rec.bundle.forms import Form, Known, TorchForm
 from pareto_rec.bundle.parts import FORMS, About, Parts
 from pareto_rec.bundle.prefer import preferred
 from pareto_rec.bundle.prepared import Prepared
-from pareto_rec.bundle.scoring import Engine, Form, Known, TorchForm, known_people
+from pareto_rec.bundle.scoring import Engine, known_people
 from pareto_rec.bundle.store import read_parts
 from pareto_rec.bundle.texts import Texts, with_new_items
 from pareto_rec.errors import BadRequestError, unknown

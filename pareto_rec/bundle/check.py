@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from pareto_rec.bundle.bundle import CHUNK, Bundle
+from pareto_rec.bundle.forms import Floats, Known, TorchForm
 from pareto_rec.bundle.onnx_form import OnnxForm
 from pareto_rec.bundle.parts import Parts, PointAbout
-from pareto_rec.bundle.scoring import Engine, Floats, Known, TorchForm, known_people
+from pareto_rec.bundle.scoring import Engine, known_people
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.errors import RunFailedError
 from pareto_rec.evaluate.evaluator import Evaluator

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pareto_rec.bundle.answers import Contribution, Explanation, Recommendation, Reranking
+from pareto_rec.bundle.forms import Head, Known, TorchForm, outputs_of
 from pareto_rec.bundle.mixed import mixed_shares
 from pareto_rec.bundle.pooled import attention_shares
-from pareto_rec.bundle.scoring import Engine, Head, Known, TorchForm, outputs_of
+from pareto_rec.bundle.scoring import Engine
 from pareto_rec.errors import BadRequestError
 from pareto_rec.experts.recency import history_matrix
 from pareto_rec.models.attention_pooling import AttentionPooling

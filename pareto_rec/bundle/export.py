@@ -16,13 +16,13 @@ from pareto_rec.bundle.check import (
     read_anew,
     verify_lists,
 )
+from pareto_rec.bundle.forms import TorchForm
 from pareto_rec.bundle.gather import gathered
 from pareto_rec.bundle.onnx_export import check_onnx, export_graphs
 from pareto_rec.bundle.onnx_form import OnnxForm
 from pareto_rec.bundle.parts import Parts
 from pareto_rec.bundle.points import points_of
 from pareto_rec.bundle.refit import refit
-from pareto_rec.bundle.scoring import TorchForm
 from pareto_rec.bundle.source import Run, chosen_rows
 from pareto_rec.bundle.store import finish, new_folder, read_parts, write_files
 from pareto_rec.errors import BadRequestError

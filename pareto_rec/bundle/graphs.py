@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pareto_rec.bundle.forms import Head, outputs_of
 from pareto_rec.bundle.pooled import attention_shares
-from pareto_rec.bundle.scoring import Head, outputs_of
 from pareto_rec.experts.base import ItemModel
 from pareto_rec.models.attention_pooling import AttentionPooling
 from pareto_rec.models.base import Params, tower

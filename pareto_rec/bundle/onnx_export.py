@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 
 from pareto_rec.bundle import files
+from pareto_rec.bundle.forms import Head, Known, outputs_of
 from pareto_rec.bundle.graphs import Encoding, ExpertScores, Scores, graph_name
 from pareto_rec.bundle.parts import Parts
-from pareto_rec.bundle.scoring import Head, Known, outputs_of
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.models.base import Shape

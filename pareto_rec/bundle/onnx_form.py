@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from pareto_rec.backbone.features import equal_lengths
 from pareto_rec.bundle import files
+from pareto_rec.bundle.forms import Floats, Ints, Known, Said, outputs_of
 from pareto_rec.bundle.graphs import graph_name
 from pareto_rec.bundle.onnx_export import check_onnx, session
 from pareto_rec.bundle.parts import Parts
-from pareto_rec.bundle.scoring import Floats, Ints, Known, Said, outputs_of
 from pareto_rec.bundle.texts import Texts
 
 _BATCH = 64

@@ -9,7 +9,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from pareto_rec.bundle.scoring import Engine, Known
+from pareto_rec.bundle.forms import Known
+from pareto_rec.bundle.scoring import Engine
 from pareto_rec.policy import Scorers, Serving
 
 FLOAT, FLAG = 4, 1  # bytes

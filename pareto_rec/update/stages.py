@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from pareto_rec.bundle import Parts
+from pareto_rec.bundle.forms import Known, TorchForm
 from pareto_rec.bundle.gather import merged
 from pareto_rec.bundle.parts import CONTEXT, TRAIN, VALIDATION
-from pareto_rec.bundle.scoring import Engine, Known, TorchForm
+from pareto_rec.bundle.scoring import Engine
 from pareto_rec.config import load_config
 from pareto_rec.data.schema import Interactions, Stage, Users
 from pareto_rec.evaluate.evaluator import Evaluator

@@ -25,8 +25,9 @@ from pareto_rec.bundle import (
 )
 from pareto_rec.bundle.answers import Explanation
 from pareto_rec.bundle.check import Agreement, compare, verify_lists
+from pareto_rec.bundle.forms import Known
 from pareto_rec.bundle.prefer import achievement
-from pareto_rec.bundle.scoring import Known, known_people
+from pareto_rec.bundle.scoring import known_people
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.experts import EXPERTS
 from pareto_rec.models.scoring import catalogue_scores

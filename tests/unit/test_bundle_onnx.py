@@ -11,9 +11,9 @@ from tiny_bundle import SERVINGS, tiny_parts
 
 from pareto_rec.bundle import Bundle, NewItem, Parts, files, write_bundle
 from pareto_rec.bundle.check import read_anew
+from pareto_rec.bundle.forms import TorchForm
 from pareto_rec.bundle.onnx_export import export_graphs, session
 from pareto_rec.bundle.onnx_form import OnnxForm
-from pareto_rec.bundle.scoring import TorchForm
 from pareto_rec.errors import BadRequestError
 
 pytest.importorskip("onnxruntime")

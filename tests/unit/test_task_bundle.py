@@ -9,8 +9,8 @@ import pytest
 import torch
 from click_world import world
 
+from pareto_rec.bundle.forms import Head, Known, Said, outputs_of
 from pareto_rec.bundle.graphs import Scores, graph_name
-from pareto_rec.bundle.scoring import Head, Known, Said, outputs_of
 from pareto_rec.evaluate.sources import Network
 from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.threads import one_thread
