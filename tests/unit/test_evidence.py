@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -11,38 +11,36 @@ from types import ModuleType
 import pytest
 from tiny_experiment import CONFIG
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "evidence.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
 def evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module, working in a folder of its own with one experiment and two quick steps."""
-    spec = importlib.util.spec_from_file_location("evidence", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "evidence", module)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(module, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(module, "EXPERIMENTS", tmp_path / "experiments")
+    """The runner, working in a folder of its own with one experiment and two quick steps."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    for name in ("evidence", "claims"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    runner = importlib.import_module("evidence")
+    monkeypatch.setattr(runner.claims, "ROOT", tmp_path)
+    monkeypatch.setattr(runner.claims, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(runner.claims, "EXPERIMENTS", tmp_path / "experiments")
     (tmp_path / "experiments" / "tiny").mkdir(parents=True)
     (tmp_path / "experiments" / "tiny" / "config.toml").write_text(CONFIG)
-    return module
+    return runner
 
 
 def quick(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *codes: str) -> None:
     steps = [
-        module.Step(
+        module.claims.Step(
             f"step{place}",
             f"Claim {place}.",
             lambda _, code=code: [["-c", code]],
-            module.last_line,
+            module.claims.last_line,
             {"PLACE": str(place)},
         )
         for place, code in enumerate(codes)
     ]
-    monkeypatch.setattr(module, "steps", lambda: iter(steps))
+    monkeypatch.setattr(module.claims, "steps", lambda: iter(steps))
 
 
 COUNT = (
@@ -85,7 +83,7 @@ def test_an_unknown_step_is_refused(
 
 
 def test_every_experiment_is_searched_confirmed_and_controlled(evidence: ModuleType) -> None:
-    names = [step.name for step in evidence.steps()]
+    names = [step.name for step in evidence.claims.steps()]
     assert names[:3] == ["search-tiny", "confirm-tiny", "controls-tiny"]
     assert {"kills", "intervals"} <= set(names)
 
@@ -93,8 +91,8 @@ def test_every_experiment_is_searched_confirmed_and_controlled(evidence: ModuleT
 def test_searches_go_on_and_test_data_is_not_opened_twice(
     evidence: ModuleType, tmp_path: Path
 ) -> None:
-    search, confirm, controls = list(evidence.steps())[:3]
-    folder = evidence.EVIDENCE / "search-tiny"
+    search, confirm, controls = list(evidence.claims.steps())[:3]
+    folder = evidence.claims.EVIDENCE / "search-tiny"
     (run,) = search.commands(folder)
     assert run[:4] == ["-m", "pareto_rec", "search", "experiments/tiny"]
     place = tmp_path / folder / "run"
@@ -110,7 +108,7 @@ def test_searches_go_on_and_test_data_is_not_opened_twice(
     ]
     (place / "confirm.json").write_text(json.dumps({"status": "finished"}))
     assert confirm.commands(folder) == []
-    commands = controls.commands(evidence.EVIDENCE / "controls-tiny")
+    commands = controls.commands(evidence.claims.EVIDENCE / "controls-tiny")
     assert [one[2] for one in commands] == ["search", "search", "search", "compare"]
     assert all("--controls" in one for one in commands[:3])
 
@@ -118,13 +116,13 @@ def test_searches_go_on_and_test_data_is_not_opened_twice(
 def test_the_controls_are_compared_over_their_seeds(evidence: ModuleType, tmp_path: Path) -> None:
     """By hand: 2.0, 2.1, 2.2 of the search over 1.0, 1.1, 1.2 of the control."""
     folder = Path("results") / "evidence" / "controls-tiny"
-    for seed in evidence.SEEDS:
+    for seed in evidence.claims.SEEDS:
         (tmp_path / folder / f"seed{seed}").mkdir(parents=True)
         content = {
             "search": {"hypervolume": 0.002 + 0.0001 * seed},
             "controls": [{"name": "random_search", "hypervolume": 0.001 + 0.0001 * seed}],
         }
         (tmp_path / folder / f"seed{seed}" / "controls.json").write_text(json.dumps(content))
-    said = evidence.controls_figure(folder)
+    said = evidence.claims.controls_figure(folder)
     assert said.startswith("hypervolume x 1000 over 3 seeds: 2.100; search / control: ")
     assert "random_search x1.91 (p = 0.00026)" in said  # t = .001 / sqrt(2 x 1e-8 / 3), 4 degrees

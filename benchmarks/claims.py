@@ -1,0 +1,265 @@
+"""What the README and the results claim, how it is measured, and where the figure stands."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENTS, RESULTS = ROOT / "experiments", ROOT / "results"
+EVIDENCE = Path("results") / "evidence"  # relative to ROOT, as the table shows commands
+SEEDS = (0, 1, 2)
+PROGRAM = ("-m", "pareto_rec")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One claim.
+
+    Attributes:
+        name: Of its folder.
+        claim: What is claimed, in a sentence.
+        commands: Given the folder, the arguments of Python that measure it; those that need not
+            run any more are left out.
+        figure: Given the folder, what was found, in a line.
+        env: More variables of the environment.
+    """
+
+    name: str
+    claim: str
+    commands: Callable[[Path], list[list[str]]]
+    figure: Callable[[Path], str]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """A TOML file."""
+    return tomllib.loads(path.read_text())
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A JSON file; empty where there is none."""
+    return dict(json.loads((ROOT / path).read_text())) if (ROOT / path).is_file() else {}
+
+
+def search(config: str, run: Path, *more: str) -> list[list[str]]:
+    """A search, begun, resumed, or nothing where it has finished."""
+    status = read(run / "run.json").get("status")
+    if status == "finished" and "--controls" not in more:
+        return []
+    if status is not None:
+        return [[*PROGRAM, "search", str(run), "--resume", *[m for m in more if m == "--controls"]]]
+    made = f"{config}/prepare.py"  # writes the table that the search reads
+    first = [[made]] if (ROOT / made).is_file() else []
+    return [*first, [*PROGRAM, "search", config, "--out", str(run), *more]]
+
+
+def front_figure(folder: Path) -> str:
+    """What a search found on validation data, and what it cost."""
+    info = read(folder / "run" / "run.json")
+    volume, counts = info["hypervolume"], info["counts"]
+    all_baselines = volume["all_baselines"]
+    ratio = f", ratio {volume['front'] / all_baselines:.2f}" if all_baselines else ""
+    first = info["objectives"][0]
+    lines = (ROOT / folder / "run" / "front.csv").read_text().splitlines()
+    place = lines[0].split(",").index(first["name"])
+    values = [float(line.split(",")[place]) for line in lines[1:]]
+    best = (max if first["maximise"] else min)(values)
+    seconds, memory = info["seconds"]["total"], info["memory_mib"]["sum"] / 1024
+    return (
+        f"hypervolume x 1000: front {1000 * volume['front']:.4g}, all baselines "
+        f"{1000 * all_baselines:.4g}{ratio}; best {first['name']} {best:.4f}; "
+        f"{counts['fits']} fits, {counts['records']:,} records, {counts['failed']} failed, "
+        f"{seconds:.0f} s, {memory:.1f} GiB"
+    )
+
+
+def confirm(run: Path) -> list[list[str]]:
+    """A confirmation with three seeds; never a second one."""
+    done = read(run / "confirm.json").get("status") == "finished"
+    return [] if done else [[*PROGRAM, "confirm", str(run), "--seeds", "3"]]
+
+
+def confirm_figure(run: Path) -> str:
+    """The answer as it stands, every opening of test data included."""
+    content = read(run / "confirm.json")
+    opened = ", ".join(one["at"] for one in content["opened"])
+    said = " ".join(content["answer"]["says"])
+    return f"{said} Took {content['seconds']['total']:.0f} s. Test data opened: {opened}."
+
+
+def controls(config: str, folder: Path) -> list[list[str]]:
+    """The search and all its controls with three seeds, then their comparison."""
+    from pareto_rec.config import load_config
+    from pareto_rec.controls.kinds import applicable
+
+    commands = []
+    for seed in SEEDS:
+        run = folder / f"seed{seed}"
+        done = len(read(run / "controls.json").get("controls", []))
+        if done < len(applicable(load_config(ROOT / config))):
+            commands += search(config, run, "--controls", "--set", f"seed={seed}")
+    runs = [str(folder / f"seed{seed}") for seed in SEEDS]
+    return [*commands, [*PROGRAM, "compare", *runs, "--out", str(folder / "compared")]]
+
+
+def controls_figure(folder: Path) -> str:
+    """How much larger the search's hypervolume is than each control's, over the seeds."""
+    from scipy import stats
+
+    from pareto_rec.bootstrap import holm
+
+    own: list[float] = []
+    found: dict[str, list[float]] = {}
+    for seed in SEEDS:
+        content = read(folder / f"seed{seed}" / "controls.json")
+        own.append(content["search"]["hypervolume"])
+        for row in content["controls"]:
+            found.setdefault(row["name"], []).append(row["hypervolume"])
+    tests = [float(stats.ttest_ind(own, one, equal_var=False).pvalue) for one in found.values()]
+    parts = [
+        f"{name} x{sum(own) / sum(one):.2f} (p = {p:.2g})"
+        for (name, one), p in zip(found.items(), holm(tests), strict=True)
+    ]
+    mean = 1000 * sum(own) / len(own)
+    return (
+        f"hypervolume x 1000 over {len(own)} seeds: {mean:.3f}; search / control: "
+        f"{', '.join(parts)} (Welch over seeds, corrected by Holm)"
+    )
+
+
+def last_line(folder: Path) -> str:
+    """The last line that the step's commands printed."""
+    lines = [line for line in (ROOT / folder / "log.txt").read_text().splitlines() if line.strip()]
+    return lines[-1].strip("= ")
+
+
+def lines_of(folder: Path, mark: str) -> str:
+    """The lines that the step's commands printed after a mark at their beginning."""
+    lines = (ROOT / folder / "log.txt").read_text().splitlines()
+    said = [line.partition(mark)[2].strip() for line in lines if line.startswith(mark)]
+    if not said:
+        raise ValueError(f"no line begins with {mark}")
+    return "; ".join(said)
+
+
+def steps() -> Iterator[Step]:
+    """Everything that is claimed, in the order in which it is run."""
+    for path in sorted(EXPERIMENTS.glob("*/config.toml")):
+        name, config = path.parent.name, f"experiments/{path.parent.name}"
+        run = EVIDENCE / f"search-{name}" / "run"
+        yield Step(
+            f"search-{name}",
+            f"{name}: the search's front is larger than that of all swept baselines (validation).",
+            lambda folder, config=config: search(config, folder / "run"),  # type: ignore[misc]
+            front_figure,
+        )
+        yield Step(
+            f"confirm-{name}",
+            f"{name}: what is left of the front with fresh seeds on test data.",
+            lambda _, run=run: confirm(run),  # type: ignore[misc]
+            lambda _, run=run: confirm_figure(run),  # type: ignore[misc]
+        )
+        yield Step(
+            f"controls-{name}",
+            f"{name}: what each part of the search buys, three seeds each.",
+            lambda folder, config=config: controls(config, folder),  # type: ignore[misc]
+            controls_figure,
+        )
+    yield from _in_full()
+    if (ROOT / "pareto_rec" / "commands" / "bench.py").is_file():
+        yield Step(
+            "bench",
+            "What a fit, a step, a list and a start cost.",
+            lambda _: [[*PROGRAM, "bench", "--full"]],
+            last_line,
+        )
+
+
+MAIN = "movielens_accuracy_diversity_fairness"
+UNSEEN = (2, 3, 4)  # how fits are stopped early was chosen on seeds 0 and 1
+
+
+def halved(folder: Path) -> list[list[str]]:
+    """The main search in full, and stopping fits early with as many lists; three seeds each."""
+    given = load_toml(EXPERIMENTS / MAIN / "config.toml")["search"]
+    sweep, generations = 2 * given["sweep"], given["generations"] * 7 // 8
+    stopped = (
+        *("--set", "search.fidelity={}", "--set", f"search.sweep={sweep}"),
+        *("--set", f"search.generations={generations}"),
+    )
+    return [
+        command
+        for seed in UNSEEN
+        for name, more in (("full", ()), ("early", stopped))
+        for command in search(
+            f"experiments/{MAIN}", folder / f"{name}{seed}", "--set", f"seed={seed}", *more
+        )
+    ]
+
+
+def halved_figure(folder: Path) -> str:
+    """Hypervolume, steps and seconds with early stopping as shares of those without; medians."""
+    from statistics import median
+
+    found = []
+    for seed in UNSEEN:
+        full, early = (read(folder / f"{name}{seed}" / "run.json") for name in ("full", "early"))
+        parts = (("hypervolume", "front"), ("counts", "steps"), ("seconds", "total"))
+        found.append([early[part][name] / full[part][name] for part, name in parts])
+    middle = [median(values) for values in zip(*found, strict=True)]
+    shown = "; ".join(
+        f"{label}: hypervolume {volume:.4f}, steps {steps:.4f}, seconds {seconds:.2f}"
+        for label, (volume, steps, seconds) in (
+            *((f"seed {seed}", one) for seed, one in zip(UNSEEN, found, strict=True)),
+            ("median", middle),
+        )
+    )
+    kept = middle[0] >= 0.98 and middle[1] <= 0.6
+    return f"{'held' if kept else 'NOT held'} (early / full): {shown}"
+
+
+def _in_full() -> Iterator[Step]:
+    """Tests that CI runs scaled down."""
+
+    def tests(path: str) -> Callable[[Path], list[list[str]]]:
+        return lambda _: [["-m", "pytest", path]]
+
+    yield Step(
+        "early",
+        f"{MAIN}: stopping fits early, with sweeps twice as wide for the others, keeps 98 % of the "
+        "hypervolume for 60 % of the training steps.",
+        halved,
+        halved_figure,
+    )
+    yield Step(
+        "kills",
+        "A search killed at 20 random moments ends with the records of one that was not.",
+        tests("tests/faults/test_killed_search.py"),
+        last_line,
+        {"PARETO_REC_KILLS": "20"},
+    )
+    yield Step(
+        "esmm",
+        "ESMM estimates conversion on the entire space better than models of clicked rows alone.",
+        lambda _: [["-m", "pytest", "-s", "tests/unit/test_entire_space.py"]],
+        lambda folder: lines_of(folder, "ESMM:"),
+        {"PARETO_REC_ESMM_SEEDS": "10"},
+    )
+    yield Step(
+        "schema",
+        "The service keeps to its schema under 2,000 generated requests.",
+        tests("tests/flow/test_serve_command.py"),
+        last_line,
+        {"PARETO_REC_SCHEMA_CASES": "2000"},
+    )
+    yield Step(
+        "intervals",
+        "95 % intervals hold the truth of synthetic fronts in 90 to 98 % of 500 repetitions.",
+        tests("tests/unit/test_bootstrap.py"),
+        last_line,
+    )
