@@ -26,6 +26,8 @@ NEIGHBOURS = 160  # variations of the front's training variables beside them
 STRANGERS = 96  # and random proposals, so that no region is forgotten
 _FRONT = 24  # settings of the front that children are judged at
 _VARIED = 24  # and variations of them
+_EXACT = 4  # objectives up to which a hypervolume is cheap; above, the front is thinned
+_THINNED = 96  # to so many points
 
 
 class Guide:
@@ -108,7 +110,7 @@ class Guide:
         ]
         expected = self._surrogate.predict(np.concatenate([cubes, *everywhere]))
         sets = expected.reshape(1 + len(settings), len(cubes), -1).swapaxes(0, 1)
-        return cubes[self._best(list(sets), count)]
+        return cubes[self._best(list(sets), count, rng)]
 
     def _judged_at(self, rng: np.random.Generator) -> Floats:
         """Settings that all children are judged at: of the front, and near them."""
@@ -118,10 +120,12 @@ class Guide:
         drawn = pool[rng.permutation(len(pool))[:_FRONT]]
         return np.concatenate([drawn, sweep.vary(pool, _VARIED, self._serve_axes, rng)])
 
-    def _best(self, sets: Sequence[Floats], count: int) -> list[int]:
+    def _best(self, sets: Sequence[Floats], count: int, rng: np.random.Generator) -> list[int]:
         """Sets of expected records that add most to the front, those that are infeasible apart."""
         kept = [one[violation(one, self._goals) == 0.0] for one in sets]
+        given = self._archive.values
+        if len(self._goals) > _EXACT:
+            given = given[rng.permutation(len(given))[:_THINNED]]
         return front.select_sets(
-            kept, count, given=self._archive.values,
-            reference=self._reference, maximise=self._maximise,
-        )  # fmt: skip
+            kept, count, given=given, reference=self._reference, maximise=self._maximise
+        )

@@ -246,3 +246,27 @@ def test_a_space_that_runs_out_ends_the_search():
     run_search(searcher, lambda ts: [(c.id, value(c)) for t in ts for c in t.candidates], 9)
     assert searcher.history[-1].evaluated == 9  # everything there is
     assert searcher.ask() == []
+
+
+def test_many_objectives_are_judged_on_a_part_of_the_front(monkeypatch):
+    goals = tuple(Goal(f"o{i}", True, 0.0) for i in range(6))
+    space = SearchSpace({f"t{i}": Real(0.0, 1.0) for i in range(6)}, {"s": Real(0.0, 1.0)})
+    sizes, real = [], front.hypervolume
+
+    def counted(values, **options):
+        sizes.append(len(values))
+        return real(values, **options)
+
+    def value(candidate):
+        row = np.array([*candidate.train.values()]) + 0.1
+        row = row / np.linalg.norm(row) * (1 - 0.1 * candidate.serve["s"])
+        return dict(zip((goal.name for goal in goals), row.tolist(), strict=True))
+
+    monkeypatch.setattr("pareto_rec.search.guide._THINNED", 10)
+    settings = Settings(population=8, offspring=4, sweep=4, surrogate="gaussian_process")
+    searcher = Searcher(space, goals, settings, seed=0)
+    run_search(searcher, lambda ts: [(c.id, value(c)) for t in ts for c in t.candidates], 4)
+    monkeypatch.setattr(front, "hypervolume", counted)
+    assert searcher.history[-1].front > 14
+    assert len(searcher.ask()) == 4
+    assert sizes[0] == 10  # of the front alone, before any set is added
