@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
+from threadpoolctl import threadpool_info
 
 from pareto_rec import front
 from pareto_rec.errors import BadRequestError
@@ -270,3 +272,24 @@ def test_many_objectives_are_judged_on_a_part_of_the_front(monkeypatch):
     assert searcher.history[-1].front > 14
     assert len(searcher.ask()) == 4
     assert sizes[0] == 10  # of the front alone, before any set is added
+
+
+def test_it_learns_and_predicts_in_one_thread_and_leaves_the_setting_alone(monkeypatch):
+    threads = []
+
+    def noted(method):
+        def call(self, *args, **options):
+            threads.append(max(one["num_threads"] for one in threadpool_info()))
+            return method(self, *args, **options)
+
+        return call
+
+    for name in ("fit", "predict"):
+        real = getattr(GaussianProcessRegressor, name)
+        monkeypatch.setattr(GaussianProcessRegressor, name, noted(real))
+    before = [one["num_threads"] for one in threadpool_info()]
+    guide, rng = told_guide(60)
+    guide.fits(rng.random((10, SPACE.dimension)), 2, rng)
+    assert len(threads) > 2
+    assert set(threads) == {1}
+    assert [one["num_threads"] for one in threadpool_info()][: len(before)] == before
