@@ -71,7 +71,7 @@ class Bundle:
             form: ``"fp32"``, or ``"onnx"`` or ``"int8"`` where the bundle has them.
             verify: Whether every file is read and compared with its checksum.
             room: Bytes in which to keep what lone known people were scored by, so that their next
-                lists, the same to the last bit, cost a third; see `Prepared`.
+                lists, the same to the last bit, cost about half; see `Prepared`.
 
         Raises:
             BadRequestError: If it is no bundle, anything in it is not as it was written, or it does
