@@ -239,8 +239,8 @@ def _in_full() -> Iterator[Step]:
 
     yield Step(
         "early",
-        f"{MAIN}, no surrogate: stopping fits early, with sweeps twice as wide for the others, keeps 98 % of the "
-        "hypervolume for 60 % of the training steps.",
+        f"{MAIN}, no surrogate: stopping fits early, with sweeps twice as wide for the others, "
+        "keeps 98 % of the hypervolume for 60 % of the training steps.",
         halved,
         halved_figure,
     )

@@ -52,7 +52,7 @@ class Bundle:
         self, parts: Parts, form: str = "fp32", folder: Path | None = None, room: int = 0
     ) -> None:
         """Prepare everything that does not depend on people; see :meth:`load` and :meth:`of`."""
-        self.parts, self.form, self.folder, self._room = parts, form, folder, room
+        self.parts, self.form, self.folder = parts, form, folder
         self.engine = Engine(parts, self._form())
         self._items = {id_: place for place, id_ in enumerate(parts.items.ids)}
         self._users = {id_: place for place, id_ in enumerate(parts.users.ids)}
@@ -312,7 +312,7 @@ class Bundle:
             )
         parts = with_new_items(self.parts, items, self.texts)
         about = parts.about.model_copy(update={"forms": ["fp32"]})
-        changed = Bundle(replace(parts, about=about), room=self._room)
+        changed = Bundle(replace(parts, about=about), room=self.prepared.room)
         changed.folder = self.folder
         changed.__dict__["texts"] = self.texts
         return changed

@@ -32,7 +32,7 @@ class Prepared:
             people: Known people.
             room: Bytes to fill; each person takes about `bytes_each`.
         """
-        self.engine, self.people = engine, people
+        self.engine, self.people, self.room = engine, people, room
         self.capacity = room // bytes_each(engine)
         self._scorers = lru_cache(maxsize=self.capacity)(self._made)
 
