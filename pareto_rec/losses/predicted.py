@@ -1,9 +1,9 @@
 """Figures of the predicted distributions of a step, with their gradient in closed form.
 
 A step is bound by passes over ``[P, R, N]``, not by arithmetic. The figures that several losses are
-made of are computed together, in parts that stay in the cache of a processor core, and share their
-products with the item vectors, forward and back. In bfloat16 the products and what is kept between
-the two ways take it, everything else stays in float32.
+made of are computed together and share their products with the item vectors, forward and back; on a
+processor, in float32, compiled loops read every row once. In bfloat16 the products and what is kept
+between the two ways take it, everything else stays in float32.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-CHUNK_ELEMENTS = 160_000  # logits worked on at once: they stay in a processor core's own cache
+from pareto_rec.kernels import distributions
+from pareto_rec.kernels.compiled import suits
+from pareto_rec.kernels.distributions import Rows
 
 
 class Figures(NamedTuple):
@@ -51,19 +53,15 @@ class _CrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         low = states.to(kind), table.to(kind)
         logits = torch.bmm(low[0], low[1].transpose(1, 2))
-        masses = states.new_empty(*logits.shape[:2], 1)
-        values = states.new_empty(logits.shape[:2])
-        for rows in _chunks(states, table):
-            part = logits[:, rows].to(states.dtype).add_(bias[:, None])
-            values[:, rows], masses[:, rows] = _pulled(part, targets[:, rows], share[:, rows])
-            _keep(logits[:, rows], part)
+        pulled = distributions.cross_entropy if suits(bias) else _pulled
+        values, masses = pulled(logits, bias, targets, share)
         ctx.save_for_backward(states, low[1], logits, masses)
         return values
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         states, table, pull, masses = ctx.saved_tensors
-        own = gradients[0].unsqueeze(-1) / masses
+        own = (gradients[0] / masses).unsqueeze(-1)
         scaled = torch.cat([states * own, own], -1).to(pull.dtype)
         of_items = torch.bmm(pull.transpose(1, 2), scaled).to(states.dtype)
         return (
@@ -74,13 +72,14 @@ class _CrossEntropy(torch.autograd.Function):
         )
 
 
-def _pulled(logits: Tensor, targets: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Make ``m (p - q)`` of logits ``[P, R, N]``; cross-entropy ``[P, R]`` and m ``[P, R, 1]``."""
-    wanted = (torch.gather(logits, 2, targets) * share).sum(-1)
-    highest = logits.amax(-1, keepdim=True)
-    mass = logits.sub_(highest).exp_().sum(-1, keepdim=True)
-    logits.scatter_add_(2, targets, -mass * share)
-    return (highest + mass.log()).squeeze(-1) - wanted, mass
+def _pulled(logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """`distributions.cross_entropy` on any device."""
+    own = logits.to(bias.dtype) + bias[:, None]
+    wanted = (torch.gather(own, 2, targets) * share).sum(-1)
+    highest = own.amax(-1, keepdim=True)
+    mass = own.sub_(highest).exp_().sum(-1, keepdim=True)
+    logits.copy_(own.scatter_add_(2, targets, -mass * share))
+    return (highest + mass.log()).squeeze(-1) - wanted, mass.squeeze(-1)
 
 
 class _Figures(torch.autograd.Function):
@@ -103,68 +102,78 @@ class _Figures(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
         low = states.to(kind), table.to(kind)
-        log_probs = torch.bmm(low[0], low[1].transpose(1, 2))
-        found = states.new_empty(4, *log_probs.shape[:2])
-        means = states.new_empty(*log_probs.shape[:2], facts.shape[1])
+        logits = torch.bmm(low[0], low[1].transpose(1, 2))
         squares = facts[:, :-1].square().sum(-1)
-        for rows in _chunks(states, table):
-            part = log_probs[:, rows].to(states.dtype).add_(bias[:, None])
-            probs = part.sub_(part.amax(-1, keepdim=True)).exp()
-            mass = probs.sum(-1, keepdim=True)
-            _keep(log_probs[:, rows], part.sub_(mass.log()))
-            mean = means[:, rows] = torch.matmul(probs.div_(mass), facts)
-            found[0, :, rows] = -(torch.gather(part, 2, targets[:, rows]) * share[:, rows]).sum(-1)
-            found[1, :, rows] = (probs * part).sum(-1)
-            same = torch.matmul(probs.square_(), squares)
-            found[2, :, rows] = mean[..., :-1].square().sum(-1) - same
-            found[3, :, rows] = mean[..., -1]
-        saved = *low, targets, share, facts, squares, log_probs, means, found
-        ctx.save_for_backward(*saved)
-        return tuple(found)
+        describe = distributions.describe if suits(bias) else _describe
+        rows = describe(logits, bias, targets, share, facts, squares)
+        similarity = rows.means[..., :-1].square().sum(-1) - rows.same
+        popularity = rows.means[..., -1].clone()
+        found = rows.cross_entropy, rows.negative_entropy, similarity, popularity
+        saved = *low, bias, targets, share, facts, squares, logits, rows.normaliser, rows.means
+        ctx.save_for_backward(*saved, torch.stack(found))
+        return found
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        states, table, targets, share, facts, squares, log_probs, means, found = ctx.saved_tensors
-        zero = torch.zeros_like(found[0])
-        own = [(zero if one is None else one).unsqueeze(-1) for one in gradients]
+        states, table, bias, targets, share, facts, squares, logits, normaliser, means, found = (
+            ctx.saved_tensors
+        )
+        own = torch.stack(
+            [torch.zeros_like(f) if g is None else g for g, f in zip(gradients, found, strict=True)]
+        )
         accuracy, entropy, similarity, popularity = own
         doubled = 2 * similarity
-        weights = torch.cat([doubled * means[..., :-1], popularity], -1)
-        level = entropy * found[1].unsqueeze(-1) + doubled * found[2].unsqueeze(-1)
-        level = level + popularity * found[3].unsqueeze(-1) - accuracy
-        pull = torch.empty_like(log_probs)
-        for rows in _chunks(states, table):
-            part = log_probs[:, rows].to(found.dtype)
-            probs = part.exp()
-            slopes = torch.matmul(weights[:, rows], facts.T).sub_(level[:, rows])
-            if gradients[1] is not None:
-                slopes.addcmul_(part, entropy[:, rows])
-            if gradients[2] is not None:
-                slopes.addcmul_(probs * squares, doubled[:, rows], value=-1)
-            slopes.mul_(probs).scatter_add_(
-                2, targets[:, rows], -accuracy[:, rows] * share[:, rows]
-            )
-            pull[:, rows] = slopes
-        ones = states.new_ones(*states.shape[:2], 1)
-        of_items = torch.bmm(pull.transpose(1, 2), torch.cat([states, ones], -1)).to(found.dtype)
+        weights = torch.cat([doubled.unsqueeze(-1) * means[..., :-1], popularity.unsqueeze(-1)], -1)
+        level = entropy * found[1] + doubled * found[2] + popularity * found[3] - accuracy
+        terms = torch.stack([level, entropy, doubled, accuracy], -1)
+        pull = distributions.pull if suits(bias) else _pull
+        pulls, of_bias = pull(
+            logits, bias, normaliser, targets, share, (weights, facts), terms, squares
+        )
         return (
-            torch.bmm(pull, table).to(found.dtype),
-            of_items[..., :-1],
-            of_items[..., -1],
+            torch.bmm(pulls, table).to(found.dtype),
+            torch.bmm(pulls.transpose(1, 2), states).to(found.dtype),
+            of_bias,
             *(None,) * 4,
         )
 
 
-def _keep(kept: Tensor, part: Tensor) -> None:
-    """Keep what was made of a part, unless that was made in place."""
-    if part.dtype != kept.dtype:
-        kept.copy_(part)
+def _describe(
+    logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor, facts: Tensor, squares: Tensor
+) -> Rows:
+    """`distributions.describe` on any device."""
+    own = logits.to(bias.dtype) + bias[:, None]
+    normaliser = torch.logsumexp(own, -1)
+    logs = own.sub_(normaliser.unsqueeze(-1))
+    probs = logs.exp()
+    return Rows(
+        normaliser,
+        -(torch.gather(logs, 2, targets) * share).sum(-1),
+        (probs * logs).sum(-1),
+        torch.matmul(probs.square(), squares),
+        torch.matmul(probs, facts),
+    )
 
 
-def _chunks(states: Tensor, table: Tensor) -> list[slice]:
-    (pack, rows, _), n_items = states.shape, table.shape[1]
-    size = max(1, CHUNK_ELEMENTS // (pack * n_items)) if table.device.type == "cpu" else rows
-    return [slice(begin, begin + size) for begin in range(0, rows, size)]
+def _pull(
+    logits: Tensor,
+    bias: Tensor,
+    normaliser: Tensor,
+    targets: Tensor,
+    share: Tensor,
+    slopes: tuple[Tensor, Tensor],
+    terms: Tensor,
+    squares: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """`distributions.pull` on any device."""
+    logs = logits.to(bias.dtype) + bias[:, None]
+    logs.sub_(normaliser.unsqueeze(-1))
+    probs = logs.exp()
+    level, entropy, doubled, accuracy = terms.unsqueeze(-2).unbind(-1)
+    linear = torch.matmul(slopes[0], slopes[1].T).sub_(level)
+    linear.addcmul_(logs, entropy).addcmul_(probs * squares, doubled, value=-1)
+    linear.mul_(probs).scatter_add_(2, targets, -accuracy * share)
+    return linear.to(logits.dtype), linear.sum(1)
 
 
 def _share(mask: Tensor, like: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pareto_rec.models.base import Dropout, Model, Params, Shape, flat_rows, init_linear
-from pareto_rec.models.pooling import weighted_sums
+from pareto_rec.models.pooling import key_logits, weighted_sums
 
 
 class AttentionPooling(Model):
@@ -42,8 +42,7 @@ class AttentionPooling(Model):
         width, heads = shape.width, shape.heads
         mask = (histories >= 0).unsqueeze(1)
         ids = histories.clamp(min=0)
-        keys = torch.tanh(torch.bmm(table, params["pool.key"]))
-        of_items = torch.bmm(params["pool.query"].transpose(1, 2), keys.transpose(1, 2))
+        of_items = key_logits(torch.bmm(table, params["pool.key"]), params["pool.query"])
         flat = ids.view(pack, 1, -1).expand(-1, heads, -1)
         logits = torch.gather(of_items, 2, flat).view(pack, heads, batch, length)
         logits = logits + params["pool.place"][:, -length:].transpose(1, 2).unsqueeze(2)

@@ -158,7 +158,8 @@ def item_table(params: Params, features: Tensor, dropout: Dropout | None) -> Ten
         drop = dropout.item_embedding
         kept = dropout.noise.keep((embed.shape[1], 1), drop) * (1 - drop).view(-1, 1, 1)
         embed = embed * kept
-    return torch.matmul(features, params["item.project"]) + embed
+    projected = features.expand(len(embed), -1, -1)
+    return torch.baddbmm(embed, projected, params["item.project"])
 
 
 def tower(params: Params, task: str, states: Tensor) -> Tensor:

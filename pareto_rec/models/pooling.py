@@ -4,52 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-_SMALL = np.iinfo(np.int16).max  # NumPy sorts 16-bit integers by radix, in a tenth of the time
-
-
-def _sums_of_bags(rows: Tensor, count: int, weights: Tensor, own: Tensor) -> Tensor:
-    """Gradient over a table of `count` rows: sums of the bags that each row is in, weighted.
-
-    Args:
-        rows: Row numbers ``[bags, L]``.
-        count: Rows of the table.
-        weights: ``[bags, L]``.
-        own: What each bag gives ``[bags, D]``.
-
-    Returns:
-        ``[count, D]``.
-    """
-    flat = rows.view(-1).numpy()
-    order = np.argsort(flat.astype(np.int16 if count <= _SMALL else np.int64), kind="stable")
-    first = np.zeros(count, dtype=np.int64)
-    np.cumsum(np.bincount(flat, minlength=count)[:-1], out=first[1:])
-    places = torch.from_numpy(order)
-    return embedding_bag(
-        torch.from_numpy(order // rows.shape[1]),
-        own,
-        torch.from_numpy(first),
-        mode="sum",
-        per_sample_weights=weights.reshape(-1)[places],
-    )
-
-
-def _products(table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
-    """Product of each row of a bag with what the bag has: ``[bags, L]``."""
-    bags, length = rows.shape
-    products: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-        own,
-        table,
-        rows.reshape(-1),
-        torch.arange(0, bags * length, length),
-        torch.arange(bags).repeat_interleave(length),
-        0,
-    )
-    return products.view(bags, length)
+from pareto_rec.kernels import attention, bags
+from pareto_rec.kernels.compiled import suits
 
 
 class _WeightedSums(torch.autograd.Function):
@@ -65,9 +25,9 @@ class _WeightedSums(torch.autograd.Function):
         table, rows, weights = ctx.saved_tensors
         own = gradients[0].contiguous()
         return (
-            _sums_of_bags(rows, len(table), weights, own),
+            bags.spread(len(table), rows, weights, own),
             None,
-            _products(table, rows, own),
+            bags.products(table, rows, own),
         )
 
 
@@ -77,29 +37,46 @@ class _RowProducts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
         ctx.save_for_backward(table, rows, own)
-        return _products(table, rows, own)
+        return bags.products(table, rows, own)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         table, rows, own = ctx.saved_tensors
         weights = gradients[0].contiguous()
         return (
-            _sums_of_bags(rows, len(table), weights, own),
+            bags.spread(len(table), rows, weights, own),
             None,
             embedding_bag(rows, table, mode="sum", per_sample_weights=weights),
         )
 
 
+class _KeyLogits(torch.autograd.Function):
+    """What is kept between the two ways is the keys alone."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, query: Tensor) -> Tensor:
+        keys = torch.tanh(hidden)
+        ctx.save_for_backward(keys, query)
+        return torch.bmm(query.transpose(1, 2), keys.transpose(1, 2))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        keys, query = ctx.saved_tensors
+        own = gradients[0]
+        return (
+            attention.through_tanh(own, query, keys),
+            torch.bmm(keys.transpose(1, 2), own.transpose(1, 2)),
+        )
+
+
 def _in_closed_form(table: Tensor, other: Tensor) -> bool:
-    """Whether a gradient is wanted that is written here: on a CPU."""
+    """Whether a gradient is wanted that is written here."""
     learns = torch.is_grad_enabled() and (table.requires_grad or other.requires_grad)
-    return learns and table.device.type == "cpu" and table.dtype == torch.float32
+    return learns and suits(table, other)
 
 
 def weighted_sums(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     """Sums of table rows with a weight each, never holding the rows themselves.
-
-    torch's own ``embedding_bag`` sorts as well, on its way back, and takes twice the time on a CPU.
 
     Args:
         table: ``[N, D]``.
@@ -130,3 +107,19 @@ def row_products(table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
         return torch.bmm(table[rows], own.unsqueeze(-1)).squeeze(-1)
     products: Tensor = _RowProducts.apply(table, rows, own)  # type: ignore[no-untyped-call] # torch's own
     return products
+
+
+def key_logits(hidden: Tensor, query: Tensor) -> Tensor:
+    """Logits of additive attention, ``tanh(hidden) . query``.
+
+    Args:
+        hidden: ``[P, N, D]``.
+        query: ``[P, D, H]``.
+
+    Returns:
+        ``[P, H, N]``.
+    """
+    if not _in_closed_form(hidden, query):
+        return torch.bmm(query.transpose(1, 2), torch.tanh(hidden).transpose(1, 2))
+    logits: Tensor = _KeyLogits.apply(hidden, query)  # type: ignore[no-untyped-call] # torch's own
+    return logits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ class Examples:
     def __init__(
         self,
         common: TrainSpec,
+        horizons: Sequence[int],
         seeds: Sequence[int],
         data: TrainData,
         tasks: PackTasks,
@@ -32,26 +33,22 @@ class Examples:
         """Prepare.
 
         Args:
-            common: Training variables that the candidates share.
+            common: Training variables that the candidates share, with the longest horizon.
+            horizons: One per candidate; targets of shorter ones are padded.
             seeds: One per candidate.
             data: What training reads.
             tasks: Tasks of the config, who draw shown rows besides.
             needs: What the losses need.
         """
-        self.common, self.seeds, self.data, self.tasks, self.needs = (
-            common,
-            seeds,
-            data,
-            tasks,
-            needs,
-        )
+        self.common, self.horizons, self.seeds = common, horizons, seeds
+        self.data, self.tasks, self.needs = data, tasks, needs
         self.frequency = np.cumsum(data.facts.log_frequency.exp().cpu().numpy())
 
     def draw(self, first: int) -> dict[str, Tensor]:
         """Examples of the steps until the next look, ``[P, T, ...]`` each."""
         common, sequences = self.common, self.data.sequences
         drawn: list[dict[str, NDArray[Any]]] = []
-        for seed in self.seeds:
+        for seed, horizon in zip(self.seeds, self.horizons, strict=True):
             rng = generator(seed, "batches", first)
             batch = draw(
                 sequences,
@@ -60,12 +57,13 @@ class Examples:
                 batch=common.batch,
                 history=common.history,
                 places=common.places,
-                horizon=common.horizon,
+                horizon=horizon,
             )
-            arrays = {name: getattr(batch, name) for name in ("histories", "at", "targets")}
+            arrays = {"histories": batch.histories, "at": batch.at}
             uniform = rng.random((common.check_every, common.negatives)) * self.frequency[-1]
             arrays["negatives"] = np.searchsorted(self.frequency, uniform)
-            arrays |= {"liked": batch.liked} | self._optional(batch)
+            arrays |= self._padded({"targets": (batch.targets, -1), "liked": (batch.liked, 0)})
+            arrays |= self._optional(batch)
             drawn.append(arrays | self.tasks.draw(sequences, seed, first))
         return {
             name: torch.from_numpy(np.stack([one[name] for one in drawn])).to(self.data.device)
@@ -78,7 +76,8 @@ class Examples:
         sequences, people = self.data.sequences, self.data.people
         if RATING in self.needs and sequences.ratings is not None:
             mean, deviation = self.stars()
-            found["rating"] = (sequences.ratings[batch.rows] - np.float32(mean)) / deviation
+            ratings = (sequences.ratings[batch.rows] - np.float32(mean)) / deviation
+            found |= self._padded({"rating": (ratings, 0)})
         if sequences.users is not None and people is not None:
             users = sequences.users[batch.rows[..., 0, 0]]
             if "group" in self.needs:
@@ -87,6 +86,15 @@ class Examples:
                 found["taste"] = people.tastes[users]
             if "reference" in self.needs and self.common.reference != POPULARITY:
                 found["users"] = users
+        return found
+
+    def _padded(self, given: Mapping[str, tuple[NDArray[Any], int]]) -> dict[str, NDArray[Any]]:
+        """Arrays ``[T, B, Q, H]`` as long as the longest horizon, filled up with a value each."""
+        found = {}
+        for name, (array, value) in given.items():
+            missing = self.common.horizon - array.shape[-1]
+            width = [(0, 0)] * (array.ndim - 1) + [(0, missing)]
+            found[name] = np.pad(array, width, constant_values=value)
         return found
 
     def stars(self) -> tuple[float, float]:

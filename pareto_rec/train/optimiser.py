@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pareto_rec.kernels import adamw
+from pareto_rec.kernels.compiled import suits
+
 BETA1, BETA2, EPS = 0.9, 0.99, 1e-8
 
 
@@ -56,8 +59,11 @@ class StackedAdamW:
         if not self.moved:
             self._start([name for name, p in self.params.items() if p.grad is not None])
         self.count += 1
-        gradient = torch.cat([_taken(p) for p in self.moved])
         correct = float((1 - BETA2**self.count) ** 0.5 / (1 - BETA1**self.count))
+        if suits(self.flat):
+            self._compiled(schedule, correct)
+            return
+        gradient = torch.cat([_taken(p) for p in self.moved])
         self.first.lerp_(gradient, 1 - BETA1)
         self.second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
         update = torch.div(
@@ -65,6 +71,14 @@ class StackedAdamW:
         )
         self.flat.addcmul_(self.flat, self.kept, value=-schedule)
         self.flat.addcmul_(update, self.rates, value=-schedule * correct)
+
+    def _compiled(self, schedule: float, correct: float) -> None:
+        """The same in one pass."""
+        rate, decay = self.rate * schedule * correct, self.rate * self.decay * schedule
+        moments = zip(self._parts(self.first), self._parts(self.second), strict=True)
+        for p, both in zip(self.moved, moments, strict=True):
+            own = decay if p.dim() > 2 else torch.zeros_like(decay)
+            adamw.update(p, _taken(p), both, rate, own, (BETA1, BETA2), EPS)
 
     def state(self, index: int) -> dict[str, Tensor]:
         """Moments of one candidate: ``first/NAME`` and ``second/NAME`` of each moved parameter."""

@@ -63,8 +63,8 @@ class Pack:
         starts: Sequence[Mapping[str, Tensor]] = (),
     ) -> None:
         self.specs, self.seeds, self.data = specs, seeds, data
-        self.common = specs[0]
-        common = self.common
+        horizons = [spec.horizon for spec in specs]
+        self.common = common = replace(specs[0], horizon=max(horizons))
         self.features = data.item_features(replace(common, tuned_layers=0), {})
         self.live: LiveTable | None = None
         if common.tuned_layers:
@@ -73,7 +73,7 @@ class Pack:
         self.shape = self._shape()
         self.losses = losses_of(common, data.shown)
         self.needs = frozenset(need for loss in self.losses for need in loss.needs)
-        self.examples = Examples(common, seeds, data, self.tasks, self.needs)
+        self.examples = Examples(common, horizons, seeds, data, self.tasks, self.needs)
         self.params = _stack(starts or [self._initial(seed) for seed in seeds], data.device)
         self.descent = self._descent()
         self.temperature = self._column([spec.temperature for spec in specs])

@@ -139,7 +139,7 @@ class TrainSpec:
 
 
 SHARED = (
-    *("model", "width", "history", "layers", "heads", "steps", "batch", "places", "horizon"),
+    *("model", "width", "history", "layers", "heads", "steps", "batch", "places"),
     *("shaped", "products", "negatives", "check_every", "patience", "group", "reference"),
     *("trunk", "trunk_experts", "chain", "task_batch"),
     *("item_inputs", "exit_layer", "text_length", "encoder_precision", "tuned_layers"),

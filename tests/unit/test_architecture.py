@@ -26,8 +26,9 @@ ALLOWED: dict[str, str] = {
     "threads": "",
     "front": "",
     "provenance": "",
+    "kernels": "",
     "tasks": "errors",
-    "models": "tasks",
+    "models": "kernels tasks",
     "paths": "errors",
     "variables": "errors",
     "policy": "errors",
@@ -42,10 +43,10 @@ ALLOWED: dict[str, str] = {
     "backbone": "errors fetch paths",
     "data": "errors fetch paths provenance seeds",
     # what is learnt and what is measured: none of it knows a search, a config or a run
-    "losses": "errors seeds tasks",
+    "losses": "errors kernels seeds tasks",
     "objectives": "data errors",
     "experts": "data errors paths",
-    "train": "backbone data errors losses models objectives provenance seeds tasks",
+    "train": "backbone data errors kernels losses models objectives provenance seeds tasks",
     # the search knows candidates and values, and neither models nor data
     "search": "errors front seeds space variables",
     # where training meets objectives

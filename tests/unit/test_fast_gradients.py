@@ -11,16 +11,20 @@ from toy_learning import changed, loss_inputs
 
 from pareto_rec.losses import LOSSES, LossInputs
 from pareto_rec.losses.predicted import Figures, row_cross_entropy, row_figures
-from pareto_rec.models.pooling import row_products, weighted_sums
+from pareto_rec.models.pooling import key_logits, row_products, weighted_sums
 
 Rows = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
+KINDS = [torch.float64, torch.float32]  # by torch's operators, and by compiled loops
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rows", [1, 7, 300])
-def test_cross_entropy_and_its_gradient(rows: int) -> None:
+def test_cross_entropy_and_its_gradient(rows: int, kind: torch.dtype) -> None:
     inputs = loss_inputs(5, rows=rows, n_items=700, width=6)
-    learnt = [x.clone().requires_grad_() for x in (inputs.states, inputs.table, inputs.bias)]
-    pull = torch.linspace(-1, 2, 2 * rows, dtype=torch.float64).view(2, rows)
+    learnt = leaves(inputs, kind)
+    pull = torch.linspace(-1, 2, 2 * rows, dtype=kind).view(2, rows)
     own = row_cross_entropy(*learnt, inputs.targets, inputs.mask)
     states, table, bias = learnt
     logits = states @ table.transpose(1, 2) + bias[:, None]
@@ -31,25 +35,42 @@ def test_cross_entropy_and_its_gradient(rows: int) -> None:
     torch.testing.assert_close(found, torch.autograd.grad((plain * pull).sum(), learnt))
 
 
-def test_cross_entropy_of_a_target_that_is_out_of_the_question_is_finite() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_target_that_is_out_of_the_question_is_finite(kind: torch.dtype) -> None:
     states, table = torch.full((1, 1, 1), 400.0), torch.tensor([[[1.0], [-1.0]]])
     targets, mask = torch.tensor([[[1]]]), torch.tensor([[[True]]])
-    value = row_cross_entropy(states, table, torch.zeros(1, 2), targets, mask)
-    assert value.item() == pytest.approx(800)
+    given = states.to(kind), table.to(kind), torch.zeros(1, 2, dtype=kind), targets, mask
+    facts = torch.ones(2, 1, dtype=kind), torch.tensor([1.0, 0.5], dtype=kind)
+    assert row_cross_entropy(*given).item() == pytest.approx(800)
+    own = [one.item() for one in row_figures(*given, facts)]
+    assert own == pytest.approx([800, 0, 0, 1], abs=1e-5)  # all of the mass is on the first item
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_not_hidden(wrong: float, kind: torch.dtype) -> None:
+    """One item's vector is wrong; it is nobody's target."""
+    inputs = loss_inputs(5, rows=3, n_items=9)
+    states, table, bias = (one.detach() for one in leaves(inputs, kind))
+    table[0, 8], targets = wrong, inputs.targets % 8
+    given = states, table, bias, targets, inputs.mask
+    for own in (row_cross_entropy(*given), *row_figures(*given, facts_of(inputs, kind))):
+        assert not own[0].isfinite().any()
+        assert own[1].isfinite().all()
 
 
 def plain_figures(inputs: LossInputs, learnt: list[Tensor]) -> Figures:
     """As torch differentiates them."""
     states, table, bias = learnt
     logs = torch.log_softmax(states @ table.transpose(1, 2) + bias[:, None], -1)
-    probs, facts = logs.exp(), inputs.items
+    probs, (categories, popularity) = logs.exp(), facts_of(inputs, states.dtype)
     picked = torch.gather(logs, 2, inputs.targets) * inputs.mask
-    own = probs.square() @ facts.categories.square().sum(-1)
+    own = probs.square() @ categories.square().sum(-1)
     return Figures(
         -picked.sum(-1) / inputs.mask.sum(-1),
         (probs * logs).sum(-1),
-        (probs @ facts.categories).square().sum(-1) - own,
-        probs @ facts.log_popularity,
+        (probs @ categories).square().sum(-1) - own,
+        probs @ popularity,
     )
 
 
@@ -63,22 +84,25 @@ def facts_of(inputs: LossInputs, kind: torch.dtype = torch.float64) -> tuple[Ten
 
 
 @pytest.mark.parametrize("wanted", [(0, 1, 2, 3), (0,), (1,), (2,), (3,), (1, 3)])
-@pytest.mark.parametrize("rows", [1, 7, 300])
-def test_figures_and_their_gradients(rows: int, wanted: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("rows", [1, 7, 700])
+@pytest.mark.parametrize("kind", KINDS)
+def test_figures_and_their_gradients(kind: torch.dtype, rows: int, wanted: tuple[int, ...]) -> None:
     """Together, and one at a time as ways that compare gradients ask for them."""
     inputs = loss_inputs(5, rows=rows, n_items=700, width=6)
-    learnt = leaves(inputs)
-    found = row_figures(*learnt, inputs.targets, inputs.mask, facts_of(inputs))
+    learnt = leaves(inputs, kind)
+    items = facts_of(inputs, kind)
+    found = row_figures(*learnt, inputs.targets, inputs.mask, items)
     expected = plain_figures(inputs, learnt)
     torch.testing.assert_close(tuple(found), tuple(expected))
-    pull = torch.linspace(-1, 2, 8 * rows, dtype=torch.float64).view(4, 2, rows)
+    pull = torch.linspace(-1, 2, 8 * rows, dtype=kind).view(4, 2, rows)
 
     def gradient(figures: Figures) -> tuple[Tensor, ...]:
         total = torch.stack([(figures[n] * pull[n]).sum() for n in wanted]).sum()
         return torch.autograd.grad(total, learnt, retain_graph=True)
 
-    torch.testing.assert_close(gradient(found), gradient(expected))
-    torch.testing.assert_close(gradient(found), gradient(expected))  # nothing was used up
+    close = {"rtol": 1e-3, "atol": 1e-4} if kind == torch.float32 else {}
+    torch.testing.assert_close(gradient(found), gradient(expected), **close)
+    torch.testing.assert_close(gradient(found), gradient(expected), **close)  # nothing is used up
 
 
 @pytest.mark.parametrize("figures", [True, False])
@@ -131,6 +155,19 @@ def test_of_table_rows_and_their_gradients(
     torch.testing.assert_close(
         gradients, torch.autograd.grad((expected * pull).sum(), (table, given))
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_of_additive_attention_and_their_gradients(kind: torch.dtype) -> None:
+    source = torch.Generator().manual_seed(0)
+    hidden = torch.randn(2, 7, 5, generator=source).to(kind).requires_grad_()
+    query = torch.randn(2, 5, 3, generator=source).to(kind).requires_grad_()
+    pull = torch.randn(2, 3, 7, generator=source).to(kind)
+    found = key_logits(hidden, query)
+    expected = torch.einsum("pnd,pdh->phn", torch.tanh(hidden), query)
+    torch.testing.assert_close(found, expected)
+    own, plain = (torch.autograd.grad((x * pull).sum(), (hidden, query)) for x in (found, expected))
+    torch.testing.assert_close(own, plain)
 
 
 @pytest.mark.parametrize("name", [n for n, loss in LOSSES.items() if loss.distribution])

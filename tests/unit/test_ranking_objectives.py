@@ -24,8 +24,9 @@ NAMES = {"tail_ndcg": "ndcg", "hit": "hit_rate"}  # where ranx calls it otherwis
 @pytest.fixture(scope="module")
 def ranx() -> ModuleType:
     # ranx compiles its metrics for 20 s and then runs for milliseconds; interpreted it needs 0.1 s
-    numba.config.DISABLE_JIT = True
-    import ranx
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numba.config, "DISABLE_JIT", True)
+        import ranx
 
     return ranx
 

@@ -83,25 +83,26 @@ def assert_same(left: Fit, right: Fit, **close: float) -> None:
 # ---------------------------------------------------------------- optimiser
 
 
-def toy_problem(candidates: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+def toy_problem(candidates: int, kind: torch.dtype) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     source = torch.Generator().manual_seed(3)
     params = {
-        "matrix": torch.randn(candidates, 4, 3, generator=source, dtype=torch.float64),
-        "vector": torch.randn(candidates, 4, generator=source, dtype=torch.float64),
-        "unused": torch.randn(candidates, 2, 2, generator=source, dtype=torch.float64),
+        "matrix": torch.randn(candidates, 4, 3, generator=source, dtype=kind),
+        "vector": torch.randn(candidates, 4, generator=source, dtype=kind),
+        "unused": torch.randn(candidates, 2, 2, generator=source, dtype=kind),
     }
-    return params, torch.randn(5, 3, generator=source, dtype=torch.float64)
+    return params, torch.randn(5, 3, generator=source, dtype=kind)
 
 
 def toy_loss(matrix: torch.Tensor, vector: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return (torch.tanh(x @ matrix.T + vector) - 0.5).square().sum() + matrix.sum().sin()
 
 
-def test_a_pack_moves_as_torchs_adamw_moves_each_candidate() -> None:
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32])
+def test_a_pack_moves_as_torchs_adamw_moves_each_candidate(kind: torch.dtype) -> None:
     """torch.optim.AdamW with betas (.9, .99), decay on matrices alone, one per candidate."""
     rates, decays = [0.1, 0.003, 0.03], [0.5, 0.01, 0.0]
     factors = [schedule(step, 30) for step in range(30)]
-    initial, x = toy_problem(len(rates))
+    initial, x = toy_problem(len(rates), kind)
     stacked = {name: value.clone().requires_grad_() for name, value in initial.items()}
     ours = StackedAdamW(stacked, torch.tensor(rates), torch.tensor(decays))
     for factor in factors:
@@ -129,7 +130,7 @@ def test_a_pack_moves_as_torchs_adamw_moves_each_candidate() -> None:
             theirs.step()
         for name, value in own.items():
             torch.testing.assert_close(
-                stacked[name][index], value, rtol=1e-5, atol=1e-6, check_dtype=False
+                stacked[name][index], value, rtol=1e-4, atol=1e-5, check_dtype=False
             )
         assert (own["matrix"] - initial["matrix"][index]).abs().max() > 0.01
     torch.testing.assert_close(stacked["unused"], initial["unused"], rtol=0, atol=0)
@@ -175,6 +176,7 @@ def different_specs(model: str, losses: Mapping[str, float]) -> list[TrainSpec]:
             temperature=0.5,
             dropout=0.5,
             item_dropout=0.0,
+            horizon=4,
         ),
         spec_of(model, loss_weights=losses, weight_decay=2.0, temperature=3.0, dropout=0.2),
     ]
@@ -262,7 +264,7 @@ def test_what_a_pack_must_share() -> None:
     """Shapes, number of steps and losses; all else is a candidate's own."""
     own = {
         *("learning_rate", "weight_decay", "dropout", "item_dropout", "temperature"),
-        *("combine", "loss_weights"),
+        *("combine", "loss_weights", "horizon"),
         *("lora_alpha", "lora_dropout", "encoder_rate", "layer_decay", "encoder_decay"),
     }
     base = dataclasses.replace(spec_of("attention_pooling"), tuned_layers=1)

@@ -1,0 +1,64 @@
+"""Gradients of sums of table rows, and of products with them, never holding the rows themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pareto_rec.kernels.compiled import compiled
+
+Floats = NDArray[np.float32]
+
+
+def products(table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
+    """Product of each row of a bag with what the bag has.
+
+    Args:
+        table: ``[N, D]``.
+        rows: Row numbers ``[bags, L]``.
+        own: ``[bags, D]``.
+
+    Returns:
+        ``[bags, L]``.
+    """
+    found = table.new_empty(rows.shape)
+    _products(table.detach().numpy(), rows.numpy(), own.detach().numpy(), found.numpy())
+    return found
+
+
+def spread(count: int, rows: Tensor, weights: Tensor, own: Tensor) -> Tensor:
+    """What the rows of a table get where each row of a bag gets what the bag has, weighted.
+
+    Args:
+        count: Rows of the table.
+        rows: Row numbers ``[bags, L]``.
+        weights: ``[bags, L]``.
+        own: ``[bags, D]``.
+
+    Returns:
+        ``[count, D]``.
+    """
+    found = torch.zeros(count, own.shape[1])
+    _spread(rows.numpy(), weights.detach().numpy(), own.detach().numpy(), found.numpy())
+    return found
+
+
+@compiled
+def _products(table: Floats, rows: NDArray[np.int64], own: Floats, found: Floats) -> None:
+    for bag in range(len(rows)):
+        for place in range(rows.shape[1]):
+            row, total = rows[bag, place], np.float32(0)
+            for d in range(own.shape[1]):
+                total += table[row, d] * own[bag, d]
+            found[bag, place] = total
+
+
+@compiled
+def _spread(rows: NDArray[np.int64], weights: Floats, own: Floats, found: Floats) -> None:
+    for bag in range(len(rows)):
+        for place in range(rows.shape[1]):
+            row, weight = rows[bag, place], weights[bag, place]
+            for d in range(own.shape[1]):
+                found[row, d] += weight * own[bag, d]

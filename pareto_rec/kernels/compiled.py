@@ -1,0 +1,32 @@
+"""How a kernel is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import torch
+from torch import Tensor
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+# sums may be taken in any order, in lanes; numbers that are not finite keep their meaning
+MATHEMATICS = {"reassoc", "contract", "nsz", "arcp"}
+
+
+def compiled(kernel: Kernel) -> Kernel:
+    """Compile at the first call, for the types of its arguments, and keep that for later processes.
+
+    What a kernel calls must lie in its own file: numba looks at no other when it asks whether what
+    it kept is out of date. Where nothing can be kept, every process compiles for itself.
+    """
+    try:
+        return cast(Kernel, numba.njit(kernel, cache=True, fastmath=MATHEMATICS))
+    except RuntimeError:  # no folder that can be written
+        return cast(Kernel, numba.njit(kernel, fastmath=MATHEMATICS))
+
+
+def suits(*tensors: Tensor) -> bool:
+    """Whether kernels can read them."""
+    return all(one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors)
