@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import ModuleType
 
 import numba
@@ -22,13 +23,13 @@ NAMES = {"tail_ndcg": "ndcg", "hit": "hit_rate"}  # where ranx calls it otherwis
 
 
 @pytest.fixture(scope="module")
-def ranx() -> ModuleType:
+def ranx() -> Iterator[ModuleType]:
     # ranx compiles its metrics for 20 s and then runs for milliseconds; interpreted it needs 0.1 s
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(numba.config, "DISABLE_JIT", True)
         import ranx
 
-    return ranx
+        yield ranx
 
 
 def outcome_of(lists: np.ndarray, truth: sparse.csr_array, popularity: np.ndarray) -> Outcome:
