@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pareto_rec.evaluate.sources import UserScorers
+from pareto_rec.kernels.compiled import suits
+from pareto_rec.kernels.lists import best
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome
 from pareto_rec.objectives.ranking import NDCG
 from pareto_rec.policy import HIDDEN, Parts, Scorers
@@ -41,9 +43,12 @@ class ValidationMonitor:
 
     def per_user(self, scores: Tensor, users: slice) -> NDArray[np.float64]:
         """Values ``[rows]`` of some users by their scores ``[rows, N]``; NaN: left out."""
-        seen = self.seen(users)
-        top = torch.topk(scores.masked_fill(seen, HIDDEN), min(10, scores.shape[1]))
-        lists, values = (part.cpu().numpy() for part in (top.indices, top.values))
+        seen, count = self.seen(users), min(10, scores.shape[1])
+        if suits(scores):
+            lists, values = best(scores.numpy(), seen.numpy(), count)
+        else:
+            top = torch.topk(scores.masked_fill(seen, HIDDEN), count)
+            lists, values = (part.cpu().numpy() for part in (top.indices, top.values))
         truth = {"": HeldOut(self.truth.matrix[users])}
         return NDCG(10).per_user(Outcome(lists, values, truth, "", self.catalogue))
 

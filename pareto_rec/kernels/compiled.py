@@ -21,10 +21,19 @@ def compiled(kernel: Kernel) -> Kernel:
     What a kernel calls must lie in its own file: numba looks at no other when it asks whether what
     it kept is out of date. Where nothing can be kept, every process compiles for itself.
     """
+    return _compiled(kernel, MATHEMATICS)
+
+
+def compiled_exactly(kernel: Kernel) -> Kernel:
+    """The same, with every operation rounded as it is written."""
+    return _compiled(kernel, set())
+
+
+def _compiled(kernel: Kernel, mathematics: set[str]) -> Kernel:
     try:
-        return cast(Kernel, numba.njit(kernel, cache=True, fastmath=MATHEMATICS))
+        return cast(Kernel, numba.njit(kernel, cache=True, fastmath=mathematics))
     except RuntimeError:  # no folder that can be written
-        return cast(Kernel, numba.njit(kernel, fastmath=MATHEMATICS))
+        return cast(Kernel, numba.njit(kernel, fastmath=mathematics))
 
 
 def suits(*tensors: Tensor) -> bool:

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pareto_rec.kernels.compiled import suits
+from pareto_rec.kernels.lists import marginal
 from pareto_rec.policy.scorers import HIDDEN, Serving, Similarity
 
 LEAST_RANGE = 1e-9  # of the scores that are scaled to [0, 1]
-FEW = 8  # lists up to which one after the other is faster: a step is too small for torch
 
 
 def rerank(
@@ -35,8 +36,7 @@ def rerank(
     if not any(setting.mmr for setting in settings):
         return torch.arange(count, device=top.device).expand(users, sets, -1)
     limits = [max(k, min(setting.depth, depth)) for setting in settings]
-    few = top.device.type == "cpu" and users * sets <= FEW
-    chosen = _one_by_one if few else _together
+    chosen = _compiled if suits(top) else _together
     return chosen(top, items, similarity, settings, limits, count)
 
 
@@ -71,7 +71,7 @@ def _together(
     return places
 
 
-def _one_by_one(
+def _compiled(
     top: Tensor,
     items: Tensor,
     similarity: Similarity,
@@ -79,23 +79,14 @@ def _one_by_one(
     limits: Sequence[int],
     count: int,
 ) -> Tensor:
-    """As `_together`, list by list with NumPy, whose calls cost a tenth of torch's."""
-    scores, named = top.numpy(), items.numpy()
-    kind, table = similarity.kind.numpy(), similarity.table.numpy()
-    places = np.empty((*scores.shape[:2], count), dtype=np.int64)
-    for user, index in np.ndindex(*scores.shape[:2]):
-        weight, own = np.float32(settings[index].mmr), scores[user, index]
-        inside = min(limits[index], int((own > HIDDEN / 2).sum()))  # the best stand first
-        lowest = own[max(inside, 1) - 1]
-        left = own + np.float32(HIDDEN)
-        spread = np.maximum(own[0] - lowest, np.float32(LEAST_RANGE))
-        left[:inside] = (1 - weight) * ((own[:inside] - lowest) / spread)
-        kinds = kind[named[user, index]]
-        among = table[kinds[:, None], kinds]
-        closest = np.zeros_like(left)
-        for place in range(count):
-            best = (left - weight * closest).argmax()
-            places[user, index, place] = best
-            left[best] = 4 * HIDDEN
-            np.maximum(closest, among[best], out=closest)
+    """As `_together`, list by list on a processor."""
+    places = marginal(
+        top.numpy(),
+        similarity.kind[items].numpy(),
+        similarity.table.numpy(),
+        np.array([setting.mmr for setting in settings], dtype=np.float32),
+        np.array(limits, dtype=np.int64),
+        count,
+        (HIDDEN / 2, LEAST_RANGE),
+    )
     return torch.from_numpy(places)

@@ -31,7 +31,7 @@ ALLOWED: dict[str, str] = {
     "models": "kernels tasks",
     "paths": "errors",
     "variables": "errors",
-    "policy": "errors",
+    "policy": "errors kernels",
     "decide": "errors",
     "bootstrap": "seeds",
     "space": "errors variables",
@@ -50,8 +50,8 @@ ALLOWED: dict[str, str] = {
     # the search knows candidates and values, and neither models nor data
     "search": "errors front seeds space variables",
     # where training meets objectives
-    "evaluate": "backbone data errors experts losses models objectives paths policy provenance "
-    "records search space tasks train variables",
+    "evaluate": "backbone data errors experts kernels losses models objectives paths policy "
+    "provenance records search space tasks train variables",
     # from a config to what is evaluated, and by whom
     "config": "data errors space tasks",
     "identity": "config errors provenance",

@@ -168,13 +168,17 @@ def test_lists_are_those_of_plain_loops(
             )
 
 
-def test_few_lists_are_re_ranked_as_many_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    of, wanted = world(7, users=40, n_items=300), random_settings(7, 6)
-    lists = {}
-    for few in (0, 10_000):
-        monkeypatch.setattr(mmr, "FEW", few)
-        lists[few], _ = recommend(of.scorers, wanted, k=10)
-    np.testing.assert_array_equal(lists[0], lists[10_000])
+@pytest.mark.parametrize("n_items", [6, 300])
+def test_lists_are_re_ranked_alike_wherever_they_are(
+    n_items: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By compiled loops, and by torch's operators as on other devices."""
+    of, wanted = world(7, users=40, n_items=n_items), random_settings(7, 6)
+    compiled, scores = recommend(of.scorers, wanted, k=10)
+    monkeypatch.setattr(mmr, "suits", lambda _: False)
+    lists, same = recommend(of.scorers, wanted, k=10)
+    np.testing.assert_array_equal(compiled, lists)
+    np.testing.assert_array_equal(scores, same)
 
 
 def test_without_re_ranking_lists_are_sorted_by_score() -> None:
