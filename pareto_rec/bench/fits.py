@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -32,42 +32,45 @@ from pareto_rec.train.products import products_of
 from pareto_rec.train.spec import TrainSpec
 from pareto_rec.workers.packs import packs_of
 
+GENERATIONS = 3  # in full: the hypervolume of one varies by more than what is to be told apart
+
 
 def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None) -> Result:
     """Train the same candidates on every side, and evaluate them alike.
 
     Args:
         quick: Few fits, one process.
-        fits: Candidates; 0 for the usual.
+        fits: Candidates of a generation; 0 for the usual.
         steps: Steps of each fit; 0 for the usual.
         cache: Root of the cache; None for the usual.
     """
     root = cache or cache_dir()
-    count = fits or (4 if quick else 16)
-    changes = {"steps": steps} if steps else {}
-    given = problem(root, fixed=changes, search={"population": count})
-    trials = Searcher(given.made.space, given.goals, given.made.settings, seed=1).ask()[:count]
+    count, generations = fits or (4 if quick else 16), 1 if quick else GENERATIONS
+    given = problem(root, fixed={"steps": steps} if steps else {}, search={"population": count})
+    sets = [_generation(given, count, number) for number in range(generations)]
+    trials = sets[0]
     first = given.evaluator.spec(trials[0])
     checked = [_check_losses(given, first)]
-    ours, our_seconds = _ours(given, trials)
-    rival, rival_seconds = _plain(given, trials)
+    ours = [_ours(given, one) for one in sets]
+    rival = [_plain(given, one) for one in sets]
     looped, encoded = _in_loop(given, trials, root, 2 if quick else 5)
     checked.append(encoded)
     points = sum(len(trial.candidates) for trial in trials) / count
-    evaluate = float(np.mean([r.timing["serve_seconds"] for r in ours]))
+    evaluate = float(np.mean([r.timing["serve_seconds"] for records, _ in ours for r in records]))
     sides = {
-        "this package, one thread": (our_seconds, given.hypervolume(ours), points),
-        "plain PyTorch, cached features": (rival_seconds, given.hypervolume(rival), 1.0),
-        "backbone in the loop": (looped, float("nan"), 1.0),
+        "this package, one thread": _Side.of(given, ours, points),
+        "plain PyTorch, cached features": _Side.of(given, rival, 1.0),
+        "backbone in the loop": _Side(looped, (), 1.0),
     }
     if not quick:
-        both = _two_workers(root, count, steps)
-        volume = given.hypervolume(ours)
-        sides = {"this package, 2 workers": (both, volume, points), **sides}
+        one = sides["this package, one thread"]
+        both = replace(one, seconds=_two_workers(root, count, steps, generations))
+        sides = {"this package, 2 workers": both, **sides}
     rows = _rows(sides, evaluate)
     notes = [
-        f"{count} candidates of one generation, the same on every side; `hypervolume` is x 1000 of "
-        "all their serving settings, alike for all.",
+        f"{count} candidates of each of {generations} random generations, the same on every side; "
+        "`hypervolume` is x 1000 of all serving settings of a generation, alike for all: its mean, "
+        "and that of each.",
         f"Seconds per fit are those of training; evaluating a point takes {evaluate:.4f} s here "
         "and is added alike for all. Points per fit: the serving sweep is this package's; the "
         "others are counted with the one point that their search asks for.",
@@ -82,19 +85,54 @@ def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None
     return Result("fits", "; ".join(checked), rows, notes)
 
 
-def _rows(sides: Mapping[str, tuple[float, float, float]], evaluate: float) -> list[Row]:
+@dataclass(frozen=True)
+class _Side:
+    """What a side took and reached.
+
+    Attributes:
+        seconds: Of training, per fit.
+        volumes: Hypervolume x 1000 of each generation.
+        points: Evaluated points per fit.
+    """
+
+    seconds: float
+    volumes: tuple[float, ...]
+    points: float
+
+    @classmethod
+    def of(
+        cls, given: Problem, found: Sequence[tuple[list[Record], float]], points: float
+    ) -> _Side:
+        """From the records and seconds of each generation."""
+        seconds = float(np.mean([spent for _, spent in found]))
+        return cls(seconds, tuple(given.hypervolume(records) for records, _ in found), points)
+
+    @property
+    def volume(self) -> str:
+        """Mean, and each."""
+        each = ", ".join(f"{one:.3f}" for one in self.volumes)
+        return f"{np.mean(self.volumes):.3f} ({each})" if self.volumes else ""
+
+
+def _generation(given: Problem, count: int, number: int) -> Sequence[Trial]:
+    """The first generation of a search."""
+    searcher = Searcher(given.made.space, given.goals, given.made.settings, seed=1 + number)
+    return searcher.ask()[:count]
+
+
+def _rows(sides: Mapping[str, _Side], evaluate: float) -> list[Row]:
     base = next(iter(sides.values()))
-    points = base[0] / base[2] + evaluate
+    point = base.seconds / base.points + evaluate
     return [
         {
             "side": name,
-            "seconds per fit": round(seconds, 3),
-            "x": round(seconds / base[0], 1),
-            "seconds per point": round(seconds / count + evaluate, 4),
-            "x per point": round((seconds / count + evaluate) / points, 1),
-            "hypervolume": "" if np.isnan(volume) else round(volume, 3),
+            "seconds per fit": round(one.seconds, 3),
+            "x": round(one.seconds / base.seconds, 2),
+            "seconds per point": round(one.seconds / one.points + evaluate, 4),
+            "x per point": round((one.seconds / one.points + evaluate) / point, 1),
+            "hypervolume": one.volume,
         }
-        for name, (seconds, volume, count) in sides.items()
+        for name, one in sides.items()
     ]
 
 
@@ -199,36 +237,36 @@ def _check_losses(given: Problem, spec: TrainSpec) -> str:
     return f"losses of equal parameters and examples differ by {off:.0e} at most"
 
 
-def _noise(rng: np.random.Generator, shape: torch.Size) -> Tensor:
-    return 0.1 * torch.from_numpy(rng.normal(size=tuple(shape))).float()
-
-
 @lru_cache(maxsize=1)
 def _worker_problem(cache: Path, count: int, steps: int) -> Problem:
     fixed = {"steps": steps} if steps else {}
     return problem(cache, fixed=fixed, search={"population": count})
 
 
-def _work(cache: Path, count: int, steps: int, half: int) -> float:
-    """Seconds that a worker takes to train every second fit of the generation; -1: none."""
+def _work(cache: Path, count: int, steps: int, number: int, half: int) -> None:
+    """Train every second fit of a generation, or none."""
     given = _worker_problem(cache, count, steps)
-    asked = Searcher(given.made.space, given.goals, given.made.settings, seed=1).ask()[:count]
-    began = time.perf_counter()
     evaluator = given.evaluator
     with one_thread():
-        specs = [evaluator.spec(trial) for trial in asked[half::2]] if half >= 0 else []
-        size = given.made.config.train.pack_size
-        seeds = [evaluator.seed] * len(specs)
-        fit(specs, seeds, evaluator.data, evaluator.monitor(), pack_size=size)
-    return time.perf_counter() - began
+        asked = _generation(given, count, number)[half::2] if half >= 0 else []
+        specs, size = [evaluator.spec(trial) for trial in asked], given.made.config.train.pack_size
+        fit(
+            specs,
+            [evaluator.seed] * len(specs),
+            evaluator.data,
+            evaluator.monitor(),
+            pack_size=size,
+        )
 
 
-def _two_workers(cache: Path, count: int, steps: int) -> float:
-    """Seconds per fit where two processes of one thread share the fits."""
+def _two_workers(cache: Path, count: int, steps: int, generations: int) -> float:
+    """Seconds per fit where two processes of one thread share the fits of each generation."""
     import joblib
 
+    given = (cache, count, steps)
     with joblib.parallel_config("loky", inner_max_num_threads=1), joblib.Parallel(2) as both:
-        both(joblib.delayed(_work)(cache, count, steps, -1) for _ in range(2))  # builds evaluators
+        both(joblib.delayed(_work)(*given, 0, -1) for _ in range(2))  # builds evaluators
         began = time.perf_counter()
-        both(joblib.delayed(_work)(cache, count, steps, half) for half in range(2))
-        return (time.perf_counter() - began) / count
+        for number in range(generations):
+            both(joblib.delayed(_work)(*given, number, half) for half in range(2))
+        return (time.perf_counter() - began) / (count * generations)

@@ -1,4 +1,4 @@
-"""Loops over the places of a list: maximal marginal relevance, and the best of what is allowed."""
+"""Loops over rows of scores: the largest of them, and what re-ranking puts into a list."""
 
 from __future__ import annotations
 
@@ -11,6 +11,41 @@ from pareto_rec.kernels.compiled import compiled_exactly
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
+
+
+CHUNK_ELEMENTS = 50_000  # scores at once: as keys they stay in a processor core's own cache
+LOW = 32  # bits of a key that say where its score stands
+
+
+def largest(scores: Floats, count: int) -> tuple[Floats, Integers]:
+    """The largest scores of each row and their places, best first, the first of equals first.
+
+    A score and its place make one integer, whose order is that of the scores: NumPy selects and
+    sorts integers in lanes.
+
+    Args:
+        scores: ``[..., N]``.
+        count: How many are wanted, N at most.
+
+    Returns:
+        ``[..., count]`` each.
+    """
+    rows = np.ascontiguousarray(scores).reshape(-1, scores.shape[-1])
+    size = rows.shape[1]
+    values = np.empty((len(rows), count), dtype=np.float32)
+    places = np.empty(values.shape, dtype=np.int64)
+    step = max(1, CHUNK_ELEMENTS // max(1, size))
+    spare = np.empty((min(step, len(rows)), size), dtype=np.int64)
+    for begin in range(0, len(rows), step):
+        part = slice(begin, begin + step)
+        keys = spare[: len(rows[part])]
+        _to_keys(rows[part], keys)
+        if count < size:
+            keys.partition(size - count, axis=-1)
+        kept = np.sort(keys[:, size - count :], axis=-1)
+        _from_keys(kept, size, values[part], places[part])
+    shape = (*scores.shape[:-1], count)
+    return values.reshape(shape), places.reshape(shape)
 
 
 def marginal(
@@ -60,6 +95,28 @@ def best(scores: Floats, hidden: NDArray[np.bool_], count: int) -> tuple[Integer
     values = np.full(places.shape, -np.inf, dtype=np.float32)
     _best(scores, hidden, places, values)
     return places, values
+
+
+@compiled_exactly
+def _to_keys(scores: Floats, keys: Integers) -> None:
+    size = scores.shape[1]
+    for r in range(len(scores)):
+        bits = scores[r].view(np.int32)
+        for i in range(size):
+            ordered = bits[i] ^ ((bits[i] >> np.int32(31)) & np.int32(0x7FFFFFFF))
+            keys[r, i] = (np.int64(ordered) << LOW) | np.int64(size - 1 - i)
+
+
+@compiled_exactly
+def _from_keys(keys: Integers, size: int, values: Floats, places: Integers) -> None:
+    last = keys.shape[1] - 1
+    for r in range(len(keys)):
+        bits = values[r].view(np.int32)
+        for i in range(last + 1):
+            key = keys[r, last - i]
+            ordered = np.int32(key >> LOW)
+            bits[i] = ordered ^ ((ordered >> np.int32(31)) & np.int32(0x7FFFFFFF))
+            places[r, i] = size - 1 - (key & ((1 << LOW) - 1))
 
 
 @compiled_exactly

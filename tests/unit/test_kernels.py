@@ -10,8 +10,24 @@ import numpy as np
 import pytest
 import torch
 
+from pareto_rec.kernels import lists
 from pareto_rec.kernels.compiled import suits
-from pareto_rec.kernels.lists import best
+from pareto_rec.kernels.lists import best, largest
+
+
+@pytest.mark.parametrize("count", [1, 10, 30])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_largest_are_those_of_a_stable_sort(
+    seed: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "CHUNK_ELEMENTS", 70)  # two rows at a time
+    rng = np.random.default_rng(seed)
+    scale = 10.0 ** rng.integers(-9, 9)
+    scores = (rng.normal(size=(7, 3, 30)).round(1) * scale + 0.0).astype(np.float32)
+    values, places = largest(scores, count)
+    order = np.argsort(-scores, axis=-1, kind="stable")[..., :count]
+    np.testing.assert_array_equal(places, order)
+    np.testing.assert_array_equal(values, np.take_along_axis(scores, order, -1))
 
 
 @pytest.mark.parametrize("seed", range(5))
