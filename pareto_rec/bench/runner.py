@@ -43,6 +43,11 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
             "pareto_rec.bench.steps",
             (0.5, 2),
         ),
+        "encoders": Benchmark(
+            "a fit of each user encoder: seconds, and how well it ranks",
+            "pareto_rec.bench.encoders",
+            (0.3, 0.8),
+        ),
         "searches": Benchmark(
             "hypervolume against seconds: this search, Optuna's NSGA-II and TPE, random",
             "pareto_rec.bench.searches",

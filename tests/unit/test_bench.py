@@ -17,6 +17,7 @@ from toy_learning import next_item_stage
 
 from pareto_rec.backbone.features import Features
 from pareto_rec.bench import (
+    encoders,
     fits,
     growth,
     in_loop,
@@ -159,6 +160,14 @@ def test_steps_are_held_against_their_products(given: task.Problem) -> None:
     for row in result.rows:
         assert float(row["ms"]) > 0
         assert str(row["share of the limit"]).endswith("%")
+
+
+def test_encoders_are_held_against_each_other(given: task.Problem) -> None:
+    result = encoders.run(quick=True, given=given, steps=6)
+    assert [row["model"] for row in result.rows] == list(encoders.SPECS)
+    assert set(encoders.SPECS) == set(steps.MODELS)
+    assert result.rows[0]["x"] == 1
+    assert all(float(row["seconds per fit"]) > 0 for row in result.rows)
 
 
 def test_searches_share_evaluator_and_sweep(given: task.Problem) -> None:
