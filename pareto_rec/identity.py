@@ -19,12 +19,14 @@ VERSIONS = (
     "transformers",
     "pymoo",
     "moocore",
+    "numba",
     "numpy",
     "scipy",
     "scikit-learn",
 )
 SOURCES = (
-    *("adapt", "backbone", "data", "evaluate", "experts", "losses", "models", "objectives"),
+    *("adapt", "backbone", "data", "evaluate", "experts", "kernels", "losses", "models"),
+    "objectives",
     *("search", "train", "workers/packs.py", "experiment.py", "front.py", "policy"),
     *("references.py", "seeds.py", "space.py", "tasks.py"),
     "variables.py",

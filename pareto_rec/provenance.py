@@ -15,7 +15,7 @@ from typing import Any
 
 PACKAGES = (
     *("pareto_rec", "torch", "transformers", "pymoo", "moocore", "numpy", "scipy", "scikit-learn"),
-    *("pandas", "joblib", "safetensors", "torchjd"),
+    *("numba", "pandas", "joblib", "safetensors", "torchjd"),
 )
 
 

@@ -42,7 +42,7 @@ def adapted_folder(backbone: Backbone, stage: Stage, recipe: Recipe, cache: Path
         stage.content_hash,
         digest(*stage.items.texts),
         json.dumps(dataclasses.asdict(recipe), sort_keys=True),
-        source_hash("adapt/examples.py", "adapt/training.py", "train/optimiser.py"),
+        source_hash("adapt/examples.py", "adapt/training.py", "train/optimiser.py", "kernels"),
     )
     return cache / FOLDER / key[:24]
 

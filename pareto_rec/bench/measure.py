@@ -20,7 +20,10 @@ import numpy as np
 from pareto_rec.errors import RunFailedError
 from pareto_rec.provenance import cores
 
-PACKAGES = ("pareto_rec", "numpy", "scipy", "torch", "transformers", "pymoo", "optuna", "lenskit")
+PACKAGES = (
+    *("pareto_rec", "numba", "numpy", "scipy", "torch", "transformers", "pymoo", "optuna"),
+    "lenskit",
+)
 
 Row = Mapping[str, str | int | float]
 

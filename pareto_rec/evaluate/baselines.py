@@ -17,7 +17,7 @@ PENALTIES = (0.0, 0.3, 0.6, 0.9, 1.1, 1.2, 1.3, 1.4, 1.5)
 TRADE_OFFS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
 DEPTHS = (20, 40, 80, 160, 320)
 
-SOURCES = ("evaluate", "experts", "objectives", "policy", "train/facts.py")
+SOURCES = ("evaluate", "experts", "kernels", "objectives", "policy", "train/facts.py")
 
 
 def grid(expert: str) -> list[Serving]:

@@ -22,7 +22,7 @@ from pareto_rec.provenance import source_hash
 from pareto_rec.train.data import Fit
 from pareto_rec.train.spec import TrainSpec
 
-SOURCES = ("train", "models", "losses", "seeds.py", "tasks.py")
+SOURCES = ("train", "kernels", "models", "losses", "seeds.py", "tasks.py")
 _DIFFERENCE = "backbone/"  # before the names of what tuned layers have learnt
 EXPERTS_ALONE = "experts"  # fit id of records that no network had a say in
 
