@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,14 +22,13 @@ from pareto_rec.models.scoring import relevance_states, task_logits, user_states
 from pareto_rec.paths import cache_dir
 from pareto_rec.records.record import Record
 from pareto_rec.search import Searcher, Trial
-from pareto_rec.seeds import generator
+from pareto_rec.seeds import child_seed, generator
 from pareto_rec.threads import one_thread
 from pareto_rec.train.batches import draw
 from pareto_rec.train.data import Fit
 from pareto_rec.train.fitting import fit
 from pareto_rec.train.products import products_of
 from pareto_rec.train.spec import TrainSpec
-from pareto_rec.workers.packs import packs_of
 
 GENERATIONS = 3  # in full: the hypervolume of one varies by more than what is to be told apart
 
@@ -68,9 +66,9 @@ def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None
         sides = {"this package, 2 workers": both, **sides}
     rows = _rows(sides, evaluate)
     notes = [
-        f"{count} candidates of each of {generations} random generations, the same on every side; "
-        "`hypervolume` is x 1000 of all serving settings of a generation, alike for all: its mean, "
-        "and that of each.",
+        f"{count} candidates of each of {generations} random generations, the same on every side, "
+        "each with a seed of its own; `hypervolume` is x 1000 of all serving settings of a "
+        "generation, alike for all: its mean, and that of each.",
         f"Seconds per fit are those of training; evaluating a point takes {evaluate:.4f} s here "
         "and is added alike for all. Points per fit: the serving sweep is this package's; the "
         "others are counted with the one point that their search asks for.",
@@ -138,21 +136,36 @@ def _rows(sides: Mapping[str, _Side], evaluate: float) -> list[Row]:
 
 def _ours(given: Problem, trials: Sequence[Trial]) -> tuple[list[Record], float]:
     """Records, and seconds of training per fit."""
-    with tempfile.TemporaryDirectory() as folder, one_thread():
-        evaluator = given.fresh(Path(folder))
-        size = given.made.config.train.pack_size
+    with one_thread():
+        began = time.perf_counter()
+        made = _trained(given, trials)
+        spent = time.perf_counter() - began
         records = [
-            r for pack in packs_of(trials, evaluator, size) for r in evaluator.evaluate(pack)
+            record
+            for trial, one in zip(trials, made, strict=True)
+            for record in given.evaluator.records(trial, "ours", one, None)
         ]
-    by_fit = {record.fit: record.timing["train_seconds"] for record in records}
-    return records, float(np.mean(list(by_fit.values())))
+    return records, spent / len(trials)
 
 
-def _initial(given: Problem, spec: TrainSpec) -> tuple[Shape, dict[str, Tensor]]:
+def _trained(given: Problem, trials: Sequence[Trial]) -> list[Fit]:
+    """Fits of some trials, each with a seed of its own."""
+    evaluator = given.evaluator
+    specs, seeds = [evaluator.spec(one) for one in trials], [_seed(one) for one in trials]
+    size = given.made.config.train.pack_size
+    return fit(specs, seeds, evaluator.data, evaluator.monitor(), pack_size=size)
+
+
+def _seed(trial: Trial) -> int:
+    """Seed of a fit: draws that all fits of a generation share would share their luck."""
+    return child_seed(0, "fit", trial.position)
+
+
+def _initial(given: Problem, spec: TrainSpec, seed: int) -> tuple[Shape, dict[str, Tensor]]:
     """Initial parameters as a fit has them."""
     [start] = fit(
         [replace(spec, steps=1, check_every=1, learning_rate=0.0)],
-        [given.evaluator.seed],
+        [seed],
         given.evaluator.data,
         lambda _: 0.0,
         pack_size=1,
@@ -165,10 +178,10 @@ def _plain(given: Problem, trials: Sequence[Trial]) -> tuple[list[Record], float
     evaluator, records, spent = given.evaluator, [], []
     monitor = evaluator.monitor()
     for trial in trials:
-        spec = evaluator.spec(trial)
-        shape, params = _initial(given, spec)
+        spec, seed = evaluator.spec(trial), _seed(trial)
+        shape, params = _initial(given, spec, seed)
         began = time.perf_counter()
-        kept = plain.train(params, evaluator.data, spec, evaluator.seed, monitor)
+        kept = plain.train(params, evaluator.data, spec, seed, monitor)
         spent.append(time.perf_counter() - began)
         made = Fit(spec, shape, kept, (), 0, spent[-1])
         records += evaluator.records(trial, "plain", made, None)
@@ -185,7 +198,7 @@ def _in_loop(given: Problem, trials: Sequence[Trial], cache: Path, steps: int) -
     if off > 1e-3:
         raise AssertionError(f"features of the backbone in the loop differ by {off:g}")
     spec = given.evaluator.spec(trials[0])
-    _, params = _initial(given, spec)
+    _, params = _initial(given, spec, 0)
     model = plain.Plain(params, given.evaluator.data, spec)
     each = in_loop.seconds_per_step(model, encoder, spec, steps)
     return each * spec.steps, f"features encoded in the loop differ from cached ones by {off:.0e}"
@@ -198,7 +211,7 @@ def _check_losses(given: Problem, spec: TrainSpec) -> str:
         AssertionError: If they do not.
     """
     data = given.evaluator.data
-    shape, params = _initial(given, spec)
+    shape, params = _initial(given, spec, 0)
     rng = generator(0, "check losses")
     params = {
         n: p + 0.1 * torch.from_numpy(rng.normal(size=p.shape)).float() for n, p in params.items()
@@ -246,17 +259,8 @@ def _worker_problem(cache: Path, count: int, steps: int) -> Problem:
 def _work(cache: Path, count: int, steps: int, number: int, half: int) -> None:
     """Train every second fit of a generation, or none."""
     given = _worker_problem(cache, count, steps)
-    evaluator = given.evaluator
     with one_thread():
-        asked = _generation(given, count, number)[half::2] if half >= 0 else []
-        specs, size = [evaluator.spec(trial) for trial in asked], given.made.config.train.pack_size
-        fit(
-            specs,
-            [evaluator.seed] * len(specs),
-            evaluator.data,
-            evaluator.monitor(),
-            pack_size=size,
-        )
+        _trained(given, _generation(given, count, number)[half::2] if half >= 0 else [])
 
 
 def _two_workers(cache: Path, count: int, steps: int, generations: int) -> float:

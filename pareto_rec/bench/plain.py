@@ -124,6 +124,7 @@ def train(
     params: Mapping[str, Tensor], data: TrainData, spec: TrainSpec, seed: int, monitor: Monitor
 ) -> dict[str, Tensor]:
     """One fit, from given initial parameters; what is returned has their names."""
+    torch.manual_seed(seed)
     rng, chance = generator(seed, "plain"), chances(data.sequences)
     model = Plain(params, data, spec)
     matrices = [p for p in model.parameters() if p.dim() > 1]

@@ -48,8 +48,7 @@ class AttentionPooling(Model):
         logits = logits + params["pool.place"][:, -length:].transpose(1, 2).unsqueeze(2)
         weights = torch.softmax(logits.masked_fill(~mask, -1e9), dim=-1) * mask
         if dropout is not None:
-            kept = dropout.noise.keep((batch, length, 1), dropout.hidden)
-            weights = weights * kept.view(pack, 1, batch, length)
+            weights = weights * dropout.noise.keep((heads, batch, length), dropout.hidden)
         parts = table.reshape(-1, width // heads)  # a head reads its part of a vector
         head = torch.arange(heads, device=ids.device).view(-1, 1, 1)
         rows = flat_rows(ids, table.shape[1]).unsqueeze(1) * heads + head

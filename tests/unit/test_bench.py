@@ -105,7 +105,7 @@ def test_the_plain_trainer_has_the_same_losses_and_learns(given: task.Problem) -
     spec = evaluator.spec(trial)
     assert fits._check_losses(given, spec).startswith("losses of equal parameters")
     spec = dataclasses.replace(spec, steps=60, check_every=20, learning_rate=0.03, dropout=0.0)
-    _, start = fits._initial(given, spec)
+    _, start = fits._initial(given, spec, 0)
     found: list[float] = []
     monitor = evaluator.monitor()
 
@@ -131,7 +131,7 @@ def test_the_loop_with_the_backbone_is_a_softmax_over_the_batch(given: task.Prob
     evaluator = given.evaluator
     [trial] = Searcher(given.made.space, given.goals, given.made.settings, seed=1).ask()[:1]
     spec = dataclasses.replace(evaluator.spec(trial), batch=200)
-    _, start = fits._initial(given, spec)
+    _, start = fits._initial(given, spec, 0)
     model = plain.Plain(start, evaluator.data, spec).eval()
     rng, chance = np.random.default_rng(0), plain.chances(evaluator.data.sequences)
     examples = plain.examples_of(evaluator.data.sequences, spec, rng, chance)
