@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pareto_rec.bootstrap import Resample, draw_means
 from pareto_rec.config import Config
 from pareto_rec.evaluate.evaluator import Evaluator
-from pareto_rec.experiment import Plan, build_evaluator, plan, read_features, read_split
+from pareto_rec.experiment import Plan, build_evaluator, plan
+from pareto_rec.inputs import read_features, read_split
 from pareto_rec.objectives.ranking import NDCG
 from pareto_rec.policy import NETWORK, Serving, recommend
 from pareto_rec.seeds import child_seed
@@ -114,7 +115,7 @@ def _fitted(
     one = fit([spec], seeds, evaluator.data, evaluator.monitor(), pack_size=1)[0]
     lists, scores = recommend(evaluator.with_fit(one), settings, k=10)
     return [
-        NDCG(10).per_user(evaluator.outcome(chosen, values))
+        NDCG(10).per_user(evaluator.measuring.outcome(chosen, values))
         for chosen, values in zip(lists, scores, strict=True)
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from itertools import islice, product
@@ -12,24 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
-from pareto_rec.adapt.recipe import Recipe
-from pareto_rec.adapt.store import find
-from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.features import Features
 from pareto_rec.config import Config
-from pareto_rec.data import load
 from pareto_rec.data.sample import sample_users, users_to_ask
-from pareto_rec.data.schema import Dataset, Split, Stage
-from pareto_rec.data.split import split, split_kind
-from pareto_rec.data.table import load_table
+from pareto_rec.data.schema import Stage
+from pareto_rec.data.split import split_kind
 from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.evaluate.costs import COSTS, Encoders
-from pareto_rec.evaluate.evaluator import Evaluator, Measures, resolve_device
+from pareto_rec.evaluate.evaluator import Evaluator, resolve_device
+from pareto_rec.evaluate.measuring import Measures
 from pareto_rec.evaluate.supplies import needs_of, predicted_signals
 from pareto_rec.experts import EXPERTS, expert_scores, scores_on_demand, stand_ins
+from pareto_rec.inputs import open_backbone, read_features, read_split
 from pareto_rec.limits import check_rungs, check_variables
 from pareto_rec.objectives import GroupObjective, parse
-from pareto_rec.objectives.outcome import OF_ITEMS
+from pareto_rec.objectives.catalogue import OF_ITEMS
 from pareto_rec.references import read_references
 from pareto_rec.search import Goal, Settings
 from pareto_rec.seeds import child_seed
@@ -39,11 +36,8 @@ from pareto_rec.train.fitstore import FitStore
 from pareto_rec.train.spec import TrainSpec, train_spec
 from pareto_rec.train.tuned.source import TextSource
 
-EncodeProgress = Callable[[int, int, float], None]
-
 MOST_STORED = 200_000_000  # scores of an expert that are kept on disk (800 MB); above, on demand
 _MOST_DEPTHS = 100  # ways of reading texts that are prepared before the search
-MOST_SINGLE = 50_000  # texts whose features are kept in single precision; above it, in half
 
 
 @dataclass(frozen=True)
@@ -137,100 +131,13 @@ def _check_task_losses(made: Plan) -> None:
         raise BadRequestError(f"no loss trains a task: add {keys} to loss_weights")
 
 
-def read_split(config: Config, cache: Path) -> Split:
-    """Load the data of a config and split it."""
-    return split_dataset(config, read_dataset(config, cache))
-
-
-def read_dataset(config: Config, cache: Path) -> Dataset:
-    """The data of a config: a registered data set, or a table of one's own.
-
-    Raises:
-        BadRequestError: If it cannot be had, or lacks a signal that the config names.
-    """
-    chosen = config.data
-    table = chosen.kind == "table"
-    dataset = load_table(chosen, chosen.name, cache) if table else load(chosen.name, cache)
-    for signal in (config.data.relevance, config.data.liked):
-        if signal is not None and signal not in dataset.interactions.signals:
-            raise unknown("signal", signal, dataset.interactions.signals)
-    check_tasks(config.tasks, dataset.interactions.signals)
-    return dataset
-
-
-def split_dataset(config: Config, dataset: Dataset) -> Split:
-    """The data of a config, split as the config says."""
-    return split(
-        dataset,
-        config.split.kind,
-        validation=config.split.validation,
-        test=config.split.test,
-        seed=config.split.seed,
-    )
-
-
-def open_backbone(config: Config, cache: Path) -> Backbone:
-    """The backbone of a config, or what `pareto-rec adapt` made of it.
-
-    Raises:
-        BadRequestError: If there is no such backbone, or none was adapted yet.
-    """
-    backbone = Backbone.load(config.backbone.name, cache)
-    if not config.backbone.adapted:
-        return backbone
-    return find(backbone, read_split(config, cache).validation, adapt_recipe(config), cache)
-
-
-def adapt_recipe(config: Config) -> Recipe:
-    """How the backbone of a config is adapted."""
-    return Recipe(
-        **config.adapt.model_dump(),
-        max_length=config.backbone.max_length,
-        seed=child_seed(config.seed, "adapt"),
-    )
-
-
-def read_features(
-    config: Config, texts: tuple[str, ...], cache: Path, progress: EncodeProgress | None = None
-) -> Features:
-    """Backbone features of the item texts, computed once.
-
-    Raises:
-        BadRequestError: If the backbone has fewer layers than a candidate may run.
-    """
-    backbone = open_backbone(config, cache)
-    _check_depths(config, backbone)
-    return backbone.encode(
-        texts,
-        max_length=config.backbone.max_length,
-        cut=config.backbone.cut,
-        dtype="float16" if len(texts) > MOST_SINGLE else "float32",
-        cache=cache,
-        device=config.train.device,
-        progress=progress,
-    )
-
-
-def _check_depths(config: Config, backbone: Backbone) -> None:
-    """Refuse layers that are not there before anything is encoded."""
-    searched = config.space.train.get("exit_layer")
-    asked = [config.fixed.get("exit_layer", 0)]
-    if searched is not None:
-        asked += [*(searched.options or ()), searched.high or 0]
-    deepest = max(int(one) for one in asked)
-    if deepest > backbone.n_layers:
-        raise BadRequestError(
-            f"exit_layer = {deepest}: {backbone.name} has {backbone.n_layers} layers; lower it"
-        )
-
-
 def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -> Evaluator:
     """The evaluator of one stage, or of a sample of its users where all would be too many."""
     config, learn = made.config, stage
     count = users_to_ask(stage, config.evaluate.users)
     stage = sample_users(stage, count, seed=child_seed(config.seed, "evaluated users"))
     signals, tasks = (config.data.relevance, config.data.liked), config.tasks
-    objectives = (*made.measures.searched, *made.measures.reported)
+    objectives = made.measures.all
     check_objectives(made, stage)
     references = (
         read_references(config, read_split(config, cache).validation, features.key)
@@ -350,12 +257,12 @@ def measured_groups(made: Plan, evaluator: Evaluator) -> dict[str, dict[str, dic
     Returns:
         Objective -> ``measured`` and ``left_out`` -> group -> users.
     """
-    found, fewest = {}, max(evaluator.catalogue.users.min_group, 1)
-    for one in (*made.measures.searched, *made.measures.reported):
+    own, found = evaluator.measuring, {}
+    fewest = max(own.catalogue.users.min_group, 1)
+    for one in made.measures.all:
         if isinstance(one, GroupObjective):
-            asked, default = one.signal or evaluator.relevance, evaluator.relevance
-            truth = evaluator.held_out.get(asked, evaluator.held_out[default])
-            sizes = one.sizes(evaluator.catalogue, truth)
+            truth = own.held_out.get(one.signal or own.relevance, own.held_out[own.relevance])
+            sizes = one.sizes(own.catalogue, truth)
             found[one.name] = {
                 "measured": {name: n for name, n in sizes.items() if n >= fewest},
                 "left_out": {name: n for name, n in sizes.items() if n < fewest},
@@ -372,7 +279,7 @@ def check_objectives(made: Plan, stage: Stage) -> None:
     predicted = predicted_signals(made.config.data.liked, _loss_names(made), made.config.tasks)
     attributes = {**stage.users.attributes}
     attributes |= {f"{OF_ITEMS}{name}": of for name, of in stage.items.attributes.items()}
-    for one in (*made.measures.searched, *made.measures.reported):
+    for one in made.measures.all:
         one.check(
             signals=stage.held_out.signals,
             attributes=attributes,

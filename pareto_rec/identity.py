@@ -28,7 +28,7 @@ SOURCES = (
     *("adapt", "backbone", "data", "evaluate", "experts", "kernels", "losses", "models"),
     "objectives",
     *("search", "train", "workers/packs.py", "experiment.py", "front.py", "policy"),
-    *("references.py", "seeds.py", "space.py", "tasks.py"),
+    *("inputs.py", "references.py", "seeds.py", "space.py", "tasks.py"),
     "variables.py",
 )
 

@@ -15,8 +15,9 @@ from pareto_rec.bundle import About, Parts, PointAbout, write_bundle
 from pareto_rec.bundle.parts import TRAIN, VALIDATION, ObjectiveAbout
 from pareto_rec.config import load_config
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
-from pareto_rec.experiment import build_evaluator, plan, read_features
+from pareto_rec.experiment import build_evaluator, plan
 from pareto_rec.experts import EXPERTS
+from pareto_rec.inputs import read_features
 from pareto_rec.policy import Serving
 from pareto_rec.records.record import Record
 from pareto_rec.search import Trial

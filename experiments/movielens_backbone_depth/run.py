@@ -33,7 +33,8 @@ NAMES = ("ndcg@10", "cold_ndcg@10", "mean(ndcg@10 by history_length=short)")
 def arms(seconds: float) -> None:
     """For every arm, fits of drawn rates until its seconds are spent; the best by validation."""
     from pareto_rec.config import load_config
-    from pareto_rec.experiment import build_evaluator, plan, read_features, read_split
+    from pareto_rec.experiment import build_evaluator, plan
+    from pareto_rec.inputs import read_features, read_split
     from pareto_rec.paths import cache_dir
     from pareto_rec.threads import one_thread
 

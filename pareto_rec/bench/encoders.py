@@ -76,7 +76,7 @@ def _check(given: Problem, made: Fit) -> float:
         AssertionError: If they differ.
     """
     evaluator = given.evaluator
-    [measured] = evaluator.measure(evaluator.with_fit(made), [Serving()], made.seconds, made)
+    [measured] = evaluator.measuring.values(evaluator.with_fit(made), [Serving()], made)
     off = abs(measured.objectives["ndcg@10"] - _reached(made))
     if off > 1e-6:
         raise AssertionError(f"NDCG@10 differs by {off:g}")

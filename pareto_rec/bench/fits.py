@@ -15,7 +15,7 @@ from torch import Tensor
 from pareto_rec.bench import in_loop, plain
 from pareto_rec.bench.measure import Result, Row
 from pareto_rec.bench.task import Problem, problem
-from pareto_rec.experiment import read_features
+from pareto_rec.inputs import read_features
 from pareto_rec.losses import LOSSES, LossInputs
 from pareto_rec.models.base import Shape, item_table
 from pareto_rec.models.scoring import relevance_states, task_logits, user_states
@@ -30,7 +30,8 @@ from pareto_rec.train.fitting import fit
 from pareto_rec.train.products import products_of
 from pareto_rec.train.spec import TrainSpec
 
-GENERATIONS = 3  # in full: the hypervolume of one varies by more than what is to be told apart
+ONE_THREAD, PLAIN = "this package, one thread", "plain PyTorch, cached features"
+GENERATIONS = 8  # in full: the hypervolume of one varies by more than what is to be told apart
 
 
 def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None) -> Result:
@@ -56,19 +57,19 @@ def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None
     points = sum(len(trial.candidates) for trial in trials) / count
     evaluate = float(np.mean([r.timing["serve_seconds"] for records, _ in ours for r in records]))
     sides = {
-        "this package, one thread": _Side.of(given, ours, points),
-        "plain PyTorch, cached features": _Side.of(given, rival, 1.0),
+        ONE_THREAD: _Side.of(given, ours, points),
+        PLAIN: _Side.of(given, rival, 1.0),
         "backbone in the loop": _Side(looped, (), 1.0),
     }
     if not quick:
-        one = sides["this package, one thread"]
-        both = replace(one, seconds=_two_workers(root, count, steps, generations))
+        both = replace(sides[ONE_THREAD], seconds=_two_workers(root, count, steps, generations))
         sides = {"this package, 2 workers": both, **sides}
     rows = _rows(sides, evaluate)
     notes = [
         f"{count} candidates of each of {generations} random generations, the same on every side, "
         "each with a seed of its own; `hypervolume` is x 1000 of all serving settings of a "
-        "generation, alike for all: its mean, and that of each.",
+        "generation, alike for all: mean, smallest and largest."
+        + _difference(sides[ONE_THREAD], sides[PLAIN]),
         f"Seconds per fit are those of training; evaluating a point takes {evaluate:.4f} s here "
         "and is added alike for all. Points per fit: the serving sweep is this package's; the "
         "others are counted with the one point that their search asks for.",
@@ -107,9 +108,19 @@ class _Side:
 
     @property
     def volume(self) -> str:
-        """Mean, and each."""
-        each = ", ".join(f"{one:.3f}" for one in self.volumes)
-        return f"{np.mean(self.volumes):.3f} ({each})" if self.volumes else ""
+        """Mean, smallest and largest."""
+        if not self.volumes:
+            return ""
+        return f"{np.mean(self.volumes):.3f} ({min(self.volumes):.3f}-{max(self.volumes):.3f})"
+
+
+def _difference(ours: _Side, rival: _Side) -> str:
+    """How far hypervolumes are apart, with a standard error, where there are several."""
+    apart = np.array(ours.volumes) - np.array(rival.volumes)
+    if len(apart) < 2:
+        return ""
+    error = apart.std(ddof=1) / len(apart) ** 0.5
+    return f" This package less plain PyTorch: {apart.mean():+.3f}, standard error {error:.3f}."
 
 
 def _generation(given: Problem, count: int, number: int) -> Sequence[Trial]:

@@ -90,7 +90,7 @@ def _ours(evaluator: Evaluator, setting: Serving) -> tuple[Lists, dict[str, floa
 
 
 def _metrics(evaluator: Evaluator, lists: Lists) -> dict[str, float]:
-    outcome = evaluator.outcome(lists, np.zeros(lists.shape, dtype=np.float32))
+    outcome = evaluator.measuring.outcome(lists, np.zeros(lists.shape, dtype=np.float32))
     return {name: parse(name).value(outcome) for name in METRICS}
 
 
@@ -106,8 +106,8 @@ def _loop(evaluator: Evaluator, setting: Serving) -> tuple[Lists, dict[str, floa
     """The same, user by user."""
     scorers = evaluator.scorers
     assert isinstance(scorers, Scorers)
-    truth = evaluator.held_out[evaluator.relevance].matrix
-    unit = evaluator.catalogue.unit_categories
+    truth = evaluator.measuring.held_out[evaluator.measuring.relevance].matrix
+    unit = evaluator.measuring.catalogue.unit_categories
     experts = {name: scores.numpy() for name, scores in scorers.experts.items()}
     popularity, seen = scorers.popularity.numpy(), scorers.seen.numpy()
     lists = np.full((len(seen), K), -1)
@@ -155,7 +155,7 @@ def _lenskit(evaluator: Evaluator, lists: Lists, rounds: int) -> dict[str, Any] 
     python = os.environ.get(LENSKIT)
     if not python:
         return None
-    truth = evaluator.held_out[evaluator.relevance].matrix
+    truth = evaluator.measuring.held_out[evaluator.measuring.relevance].matrix
     script = Path(__file__).with_name("lenskit_side.py")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lists.npz"

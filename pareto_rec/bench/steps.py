@@ -102,7 +102,7 @@ def _serving(given: Problem) -> list[Row]:
     [made] = fit([spec], [0], evaluator.data, lambda _: 0.0, pack_size=1)
     scorers = evaluator.with_fit(made)
     chosen = settings(24, ["network", *evaluator.users.experts])
-    k = evaluator.measures.k
+    k = evaluator.measuring.measures.k
     lists, scores = recommend(scorers, chosen, k=k)
     began = time.process_time()
     lists, scores = recommend(scorers, chosen, k=k)
@@ -110,11 +110,11 @@ def _serving(given: Problem) -> list[Row]:
     products = recorded(lambda: recommend(scorers, chosen, k=k)).alone()
     began = time.process_time()
     for place in range(len(chosen)):
-        outcome = evaluator.outcome(lists[place], scores[place])
-        for one in (*evaluator.measures.searched, parse("recall@10"), parse("mrr@10")):
+        outcome = evaluator.measuring.outcome(lists[place], scores[place])
+        for one in (*evaluator.measuring.measures.searched, parse("recall@10"), parse("mrr@10")):
             one.value(outcome)
     metrics = time.process_time() - began
-    categories = evaluator.catalogue.unit_categories.shape[1]
+    categories = evaluator.measuring.catalogue.unit_categories.shape[1]
     own = Products()
     own.sizes[(torch.float32, lists.shape[1], k, categories, k)] = len(chosen)
     return [

@@ -13,7 +13,8 @@ import numpy as np
 from pareto_rec import front
 from pareto_rec.config import Config, parse_config
 from pareto_rec.evaluate.evaluator import Evaluator
-from pareto_rec.experiment import Plan, build_evaluator, plan, read_features, read_split
+from pareto_rec.experiment import Plan, build_evaluator, plan
+from pareto_rec.inputs import read_features, read_split
 from pareto_rec.records.record import Record
 from pareto_rec.search import Goal
 from pareto_rec.train.fitstore import FitStore

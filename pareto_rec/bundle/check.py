@@ -137,7 +137,7 @@ def measure_form(
         names = [name for name in dict.fromkeys(weighed) if name != NETWORK]
         whole = _scorers(engine, people, names, fit_id)
         fit = engine.parts.fits[fit_id] if fit_id else None
-        found = evaluator.measure(whole, settings, fit.seconds if fit else 0.0, fit)
+        found = evaluator.measuring.values(whole, settings, fit)
         lists, scores = recommend(whole, settings, k=k)
         for place, (point, measured) in enumerate(zip(members, found, strict=True)):
             values[point.id] = dict(measured.objectives)

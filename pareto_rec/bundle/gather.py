@@ -22,10 +22,8 @@ from pareto_rec.bundle.points import neighbours_of
 from pareto_rec.bundle.source import Run
 from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.errors import RunFailedError
-from pareto_rec.experiment import (
-    open_backbone,
-)
 from pareto_rec.experts import EXPERTS
+from pareto_rec.inputs import open_backbone
 from pareto_rec.policy import NETWORK
 from pareto_rec.train.fitstore import EXPERTS_ALONE
 
@@ -109,7 +107,7 @@ def _about(
         experiment=config.name,
         question=config.question,
         seed=config.seed,
-        k=run.evaluator.measures.k,
+        k=run.evaluator.measuring.measures.k,
         learned_from="train",
         relevance=config.data.relevance,
         liked=config.data.liked,

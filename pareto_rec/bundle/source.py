@@ -13,7 +13,8 @@ from pareto_rec.backbone.features import Features
 from pareto_rec.config import Config, load_config
 from pareto_rec.data.schema import Split
 from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.experiment import Plan, build_evaluator, plan, read_features, read_split
+from pareto_rec.experiment import Plan, build_evaluator, plan
+from pareto_rec.inputs import read_features, read_split
 from pareto_rec.picks import read_picks
 from pareto_rec.reading.read import read_run
 from pareto_rec.reading.view import RunView

@@ -39,7 +39,8 @@ def adapt(
     from pareto_rec.backbones import content as of_gains
     from pareto_rec.commands.progress import counting
     from pareto_rec.config import load_config
-    from pareto_rec.experiment import adapt_recipe, plan, read_split
+    from pareto_rec.experiment import plan
+    from pareto_rec.inputs import adapt_recipe, read_split
     from pareto_rec.paths import cache_dir
 
     resolved, cache = load_config(config, set_ or []), cache_dir()

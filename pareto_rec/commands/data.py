@@ -100,7 +100,7 @@ def _inspect_config(path: Path, *, json_: bool) -> None:
     from pareto_rec.config import load_config
     from pareto_rec.data.inspect import as_text, describe
     from pareto_rec.data.table import as_lines
-    from pareto_rec.experiment import read_dataset, split_dataset
+    from pareto_rec.inputs import read_dataset, split_dataset
     from pareto_rec.paths import cache_dir
 
     config = load_config(path)

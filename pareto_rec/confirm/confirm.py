@@ -15,7 +15,8 @@ from pareto_rec.confirm.measure import Question, Training, Values, measure, trai
 from pareto_rec.confirm.rivals import Rival
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.evaluate.evaluator import Evaluator
-from pareto_rec.experiment import build_evaluator, read_features, read_split
+from pareto_rec.experiment import build_evaluator
+from pareto_rec.inputs import read_features, read_split
 from pareto_rec.run.search import Watch
 from pareto_rec.seeds import child_seed
 from pareto_rec.train.fitstore import EXPERTS_ALONE

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from pareto_rec.config import Config
 from pareto_rec.data.schema import Split
-from pareto_rec.evaluate.evaluator import Evaluator, Measures
-from pareto_rec.experiment import build_evaluator, plan, read_features, read_split
+from pareto_rec.evaluate.evaluator import Evaluator
+from pareto_rec.evaluate.measuring import Measures
+from pareto_rec.experiment import build_evaluator, plan
+from pareto_rec.inputs import read_features, read_split
 from pareto_rec.objectives import Objective, UserObjective
 from pareto_rec.policy import Serving
-from pareto_rec.records.record import Record
 from pareto_rec.search import Trial
 from pareto_rec.space import Candidate, Value
-from pareto_rec.train.fitstore import EXPERTS_ALONE
 from pareto_rec.workers.packs import Trouble, evaluate_pack
 
 Values = Mapping[str, NDArray[np.float64] | float]
@@ -92,7 +92,8 @@ def measure(evaluator: Evaluator, job: Question, cache: Path) -> tuple[object, l
         on_test = copy.copy(_test_evaluator(job.test, cache))
         on_test.store = evaluator.store  # fits are those of the validation stage
         # what an architecture costs was measured once, on an idle machine; it is no matter of data
-        on_test.supplies = replace(on_test.supplies, costs=evaluator.supplies.costs)
+        supplies = replace(on_test.measuring.supplies, costs=evaluator.measuring.supplies.costs)
+        on_test.measuring = replace(on_test.measuring, supplies=supplies)
         evaluator = on_test
     return job.key, _values(evaluator, job.fit, job.serve)
 
@@ -100,27 +101,24 @@ def measure(evaluator: Evaluator, job: Question, cache: Path) -> tuple[object, l
 def _values(
     evaluator: Evaluator, fit_id: str, serve: Sequence[Mapping[str, Any]]
 ) -> list[Values | str]:
-    fit = None if fit_id == EXPERTS_ALONE else evaluator.store.get(fit_id)
-    if fit is None and fit_id != EXPERTS_ALONE:
+    try:
+        scorers, fit = evaluator.stored(fit_id)
+    except KeyError:
         return ["its fit is no longer stored"] * len(serve)
     settings = [evaluator.serving(one) for one in serve]
-    scorers = evaluator.with_fit(fit) if fit else evaluator.scorers
-    single = evaluator.measure(scorers, settings, fit.seconds if fit else 0.0, fit)
-    rows = [_record(str(place), fit_id, one) for place, one in enumerate(serve)]
-    per_user = dict(evaluator.per_user(fit_id, rows))
+    single = evaluator.measuring.values(scorers, settings, fit)
+    per_user = evaluator.measuring.per_user(scorers, settings, fit)
+    wanted = recorded(evaluator.measuring.measures)
     found: list[Values | str] = []
-    for row, one in zip(rows, single, strict=True):
-        kinds = {o.name: isinstance(o, UserObjective) for o in recorded(evaluator.measures)}
+    for own, one in zip(per_user, single, strict=True):
         values = {
-            name: per_user[row.id][name] if by_user else one.objectives.get(name, float("nan"))
-            for name, by_user in kinds.items()
+            goal.name: own[goal.name]
+            if isinstance(goal, UserObjective)
+            else one.objectives.get(goal.name, float("nan"))
+            for goal in wanted
         }
         found.append(values if one.reason is None else one.reason)
     return found
-
-
-def _record(key: str, fit_id: str, serve: Mapping[str, Any]) -> Record:
-    return Record(key, fit_id, 0, 0, 0, "own", {}, serve, "ok", {})
 
 
 @lru_cache(maxsize=1)

@@ -31,7 +31,6 @@ from pareto_rec.search.rules import violation
 from pareto_rec.search.sweep import quasi_random
 from pareto_rec.seeds import generator
 from pareto_rec.space import Integer, Real, SearchSpace, Simplex, Value, Variable
-from pareto_rec.train.fitstore import EXPERTS_ALONE
 
 FUSED, WITH_NETWORK = "fused_experts", "expert_and_network"
 _HEAD = (  # what a head has beside losses and backbone
@@ -170,8 +169,9 @@ def sweeps(rival: Rival, fit: str, swept: Sequence[Mapping[str, Any]]) -> Iterat
 
 def sweep(evaluator: Evaluator, job: Sweep, cache: Path) -> tuple[str, list[Row]]:
     """Rows of the settings that could be measured, computed once, with their rival's name."""
-    names = [one.name for one in (*evaluator.measures.searched, *evaluator.measures.reported)]
-    content = [job.fit, job.ids, job.serve, names, evaluator.store.data_key, evaluator.relevance]
+    own = evaluator.measuring
+    names = [one.name for one in own.measures.all]
+    content = [job.fit, job.ids, job.serve, names, evaluator.store.data_key, own.relevance]
     text = json.dumps([*content, source_hash(*SOURCES)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:24]
     path = cache / "baselines" / f"{job.rival.name}-{digest}.json"
@@ -185,10 +185,9 @@ def sweep(evaluator: Evaluator, job: Sweep, cache: Path) -> tuple[str, list[Row]
 
 
 def _measured(evaluator: Evaluator, job: Sweep) -> list[Row]:
-    fit = None if job.fit == EXPERTS_ALONE else evaluator.store.get(job.fit)
-    scorers = evaluator.with_fit(fit) if fit else evaluator.scorers
+    scorers, fit = evaluator.stored(job.fit)
     chosen = [evaluator.serving(one) for one in job.serve]
-    found = evaluator.measure(scorers, chosen, fit.seconds if fit else 0.0, fit)
+    found = evaluator.measuring.values(scorers, chosen, fit)
     return [
         {"id": key, "serve": serve, "objectives": dict(one.objectives)}
         for key, serve, one in zip(job.ids, job.serve, found, strict=True)

@@ -36,8 +36,9 @@ def sweep_expert(evaluator: Evaluator, expert: str, cache_root: Path) -> list[di
         Rows with ``expert``, ``id``, every objective, and ``serve.<variable>``.
     """
     settings = grid(expert)
-    names = [one.name for one in (*evaluator.measures.searched, *evaluator.measures.reported)]
-    content = [expert, evaluator.store.data_key, names, evaluator.relevance, source_hash(*SOURCES)]
+    own = evaluator.measuring
+    names = [one.name for one in own.measures.all]
+    content = [expert, evaluator.store.data_key, names, own.relevance, source_hash(*SOURCES)]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
     path = cache_root / "baselines" / f"{expert}-{digest}.json"
     try:
@@ -45,7 +46,7 @@ def sweep_expert(evaluator: Evaluator, expert: str, cache_root: Path) -> list[di
     except (FileNotFoundError, json.JSONDecodeError):
         rows = []
         for index, (setting, measured) in enumerate(
-            zip(settings, evaluator.measure(evaluator.scorers, settings), strict=True)
+            zip(settings, own.values(evaluator.scorers, settings), strict=True)
         ):
             if measured.reason is None:
                 rows.append(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -18,12 +16,15 @@ from torch import Tensor
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import BadRequestError, construct
 from pareto_rec.evaluate.costs import Encoders
+from pareto_rec.evaluate.kept_to import check as check_held
+from pareto_rec.evaluate.kept_to import of_experts, with_fits
+from pareto_rec.evaluate.measuring import Measured, Measures, Measuring
 from pareto_rec.evaluate.monitor import ValidationMonitor
-from pareto_rec.evaluate.sources import ExpertScores, Network, UserScorers
+from pareto_rec.evaluate.sources import ExpertScores, UserScorers
 from pareto_rec.evaluate.supplies import Supplies, met_before
 from pareto_rec.losses import ItemFacts
-from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome, UserObjective
-from pareto_rec.policy import NETWORK, Parts, Scorers, Serving, recommend
+from pareto_rec.objectives import Catalogue, HeldOut
+from pareto_rec.policy import NETWORK, Parts, Scorers, Serving
 from pareto_rec.records.record import Record
 from pareto_rec.search import Trial
 from pareto_rec.space import SearchSpace, Simplex, Value
@@ -51,33 +52,6 @@ class TrainSettings(Protocol):
     @property
     def device(self) -> str:
         """``"auto"`` or a device of torch."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Objective values of one setting, or why there are none, and the seconds it took."""
-
-    objectives: Mapping[str, float]
-    reason: str | None
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Measures:
-    """What is measured on every list.
-
-    Attributes:
-        searched: Objectives that the search sees.
-        reported: Objectives that are only written down.
-    """
-
-    searched: tuple[Objective, ...]
-    reported: tuple[Objective, ...]
-
-    @property
-    def k(self) -> int:
-        """Length of the lists: the largest cut of any objective."""
-        return max(one.k for one in (*self.searched, *self.reported))
 
 
 def resolve_device(name: str) -> torch.device:
@@ -143,39 +117,31 @@ class Evaluator:
             tasks: Tasks of the config.
         """
         learn = learn or stage
-        self.stage, self.space, self.measures = stage, space, measures
+        self.stage, self.space = stage, space
         self.train_settings, self.store, self.seed = train, store, seed
         self.device = resolve_device(train.device)
         self.fixed, self.serving_fixed, self.tasks = fixed, serving_fixed, tuple(tasks)
         relevance, liked = signals
-        objectives = (*measures.searched, *measures.reported)
         met = met_before(stage)
-        self.catalogue = Catalogue(
-            stage.items, stage.users, learn.popularity, met, features, learn.rate
-        )
-        chains = {product_name(chain_of(tasks, one.name)) for one in tasks}
-        outputs = {one.name for one in tasks} | chains
-        wanted = {relevance, *(one.signal for one in objectives if one.signal)}
-        wanted -= outputs - stage.held_out.signals.keys()  # what is predicted and is no signal
-        self.held_out = {name: HeldOut(stage.relevance(name)) for name in sorted(wanted)}
-        self.relevance = relevance
-        facts = item_facts(self.catalogue)
+        catalogue = Catalogue(stage.items, stage.users, learn.popularity, met, features, learn.rate)
+        facts = item_facts(catalogue)
         self.users = UserScorers(met, experts, facts, self.device)
         self.scorers = self.users.all()
-        self.data = TrainData(
+        kept_to = self._kept_to({*experts, *references}, learn)
+        data = TrainData(
             Sequences.of(learn.train, liked),
             self._tensor(principal_components(features, components)),
             ItemFacts(*(self._tensor(part) for part in facts)),
             self._tensor(last_items(stage, MOST_HISTORY)),
             self.device,
             People.of(learn),
-            self._references(experts, learn),
+            of_experts(kept_to, experts, self.device),
             texts,
             ShownRows.of(learn, tasks) if tasks else None,
         )
-        self._keep_to_fits(references, learn)
-        self.supplies = Supplies.of(
-            objectives,
+        self.data = with_fits(kept_to, references, data)
+        supplies = Supplies.of(
+            measures.all,
             stage,
             self.data,
             self.users.take(slice(0, 0)),
@@ -186,39 +152,30 @@ class Evaluator:
             encoders=encoders,
             tasks=tasks,
         )
+        held_out = {
+            name: HeldOut(stage.relevance(name)) for name in self._signals(measures, relevance)
+        }
+        self.measuring = Measuring(
+            measures, catalogue, held_out, relevance, stage.held_out_shown, supplies
+        )
+
+    def _signals(self, measures: Measures, relevance: str) -> list[str]:
+        """Signals that something is measured on; what is predicted and is no signal is none."""
+        chains = {product_name(chain_of(self.tasks, one.name)) for one in self.tasks}
+        outputs = {one.name for one in self.tasks} | chains
+        wanted = {relevance, *(one.signal for one in measures.all if one.signal)}
+        return sorted(wanted - (outputs - self.stage.held_out.signals.keys()))
+
+    def _kept_to(self, known: Collection[str], learn: Stage) -> set[str]:
+        """Which of the known policies the training variable ``reference`` may take."""
+        variable = self.space.train.get("reference")
+        named = {self.fixed.get("reference"), *getattr(variable, "options", ())} & set(known)
+        whole = learn is self.stage and isinstance(self.scorers, Scorers)
+        check_held(named, users=len(learn.users), items=len(learn.items), whole=whole)
+        return named
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.array(array)).to(self.device)
-
-    def _references(self, experts: Mapping[str, ExpertScores], learn: Stage) -> dict[str, Tensor]:
-        """Policies that fits may be kept to: softmax of expert scores of deviation 1 per user."""
-        found = {}
-        for name in self._named(experts, learn):
-            scores = self._tensor(experts[name][:])
-            deviation = scores.std(1, correction=0, keepdim=True).clamp(min=1e-6)
-            found[name] = torch.log_softmax(scores / deviation, dim=-1)
-        return found
-
-    def _named(self, known: Iterable[str], learn: Stage) -> list[str]:
-        """Which of the known policies the training variable ``reference`` may take."""
-        variable = self.space.train.get("reference")
-        asked = {self.fixed.get("reference"), *getattr(variable, "options", ())}
-        named = sorted(asked & set(known))
-        if named and (learn is not self.stage or isinstance(self.scorers, Parts)):
-            raise BadRequestError(
-                f'reference = "{named[0]}" needs the scores of all {len(learn.users):,} users for '
-                f'{len(learn.items):,} items, which is too many: use "popularity"'
-            )
-        return named
-
-    def _keep_to_fits(self, references: Mapping[str, Fit], learn: Stage) -> None:
-        """Add the policies of fits: the softmax of their relevance, temperature and all."""
-        policies = {
-            name: Network.of(references[name], self.data).scores(slice(None))[0].log_softmax(-1)
-            for name in self._named(references, learn)
-        }
-        if policies:
-            self.data = replace(self.data, references={**self.data.references, **policies})
 
     def spec(self, trial: Trial) -> TrainSpec:
         """All training variables of a trial.
@@ -282,26 +239,28 @@ class Evaluator:
         seeds, size = [self.seed] * len(specs), self.train_settings.pack_size
         return fit(specs, seeds, self.data, self.monitor(), pack_size=size)
 
-    def searched(self, one: Fit, settings: Sequence[Serving]) -> list[list[float]]:
-        """Values ``[settings][searched objectives]`` of a fit, natural units; may be NaN."""
-        outcomes = self._outcomes(self.with_fit(one), settings, one.seconds, one)
-        return [[goal.value(made) for goal in self.measures.searched] for made in outcomes]
-
     def monitor(self) -> Monitor:
         """NDCG@10 of relevance scores, what early stopping watches."""
-        truth = self.held_out[self.relevance]
-        return ValidationMonitor(self.users, self.scorers, self.catalogue, truth)
-
-    def outcome(
-        self, lists: NDArray[np.int64], scores: NDArray[np.float32], seconds: float = 0.0
-    ) -> Outcome:
-        """Lists and scores ``[users, k]`` with the truth of this stage beside them."""
-        cost = {"train_seconds": seconds}
-        return Outcome(lists, scores, self.held_out, self.relevance, self.catalogue, cost)
+        own = self.measuring
+        truth = own.held_out[own.relevance]
+        return ValidationMonitor(self.users, self.scorers, own.catalogue, truth)
 
     def with_fit(self, one: Fit) -> Scorers | Parts:
         """The scorers together with a fit's scores."""
         return self.users.with_fit(self.scorers, one, self.data)
+
+    def stored(self, fit_id: str) -> tuple[Scorers | Parts, Fit | None]:
+        """What lists are made from with a stored fit, and the fit; None for experts alone.
+
+        Raises:
+            KeyError: If the fit is no longer stored.
+        """
+        if fit_id == EXPERTS_ALONE:
+            return self.scorers, None
+        one = self.store.get(fit_id)
+        if one is None:
+            raise KeyError(f"fit {fit_id} is no longer stored")
+        return self.with_fit(one), one
 
     def records(
         self, trial: Trial, fit_id: str, one: Fit | None, reason: str | None
@@ -312,7 +271,7 @@ class Evaluator:
         else:
             settings = [self.serving(candidate.serve) for candidate in trial.candidates]
             scorers = self.with_fit(one) if one else self.scorers
-            results = self.measure(scorers, settings, one.seconds if one else 0.0, one)
+            results = self.measuring.values(scorers, settings, one)
         return [
             Record(
                 id=candidate.id,
@@ -334,76 +293,6 @@ class Evaluator:
             )
             for index, (candidate, result) in enumerate(zip(trial.candidates, results, strict=True))
         ]
-
-    def measure(
-        self,
-        scorers: Scorers | Parts,
-        settings: Sequence[Serving],
-        train_seconds: float = 0.0,
-        one: Fit | None = None,
-    ) -> list[Measured]:
-        """Objective values of every serving setting; `one` is the fit, None for experts alone."""
-        began = time.perf_counter()
-        outcomes = self._outcomes(scorers, settings, train_seconds, one)
-        results = [self._values(outcome) for outcome in outcomes]
-        share = (time.perf_counter() - began) / len(settings)
-        return [replace(result, seconds=share) for result in results]
-
-    def per_user(
-        self, fit_id: str, records: Sequence[Record]
-    ) -> list[tuple[str, dict[str, NDArray[np.float64]]]]:
-        """Values ``[users]`` of every per-user objective of records of one fit, by record id.
-
-        Raises:
-            KeyError: If the fit is no longer stored.
-        """
-        one = self.store.get(fit_id)
-        if one is None and fit_id != EXPERTS_ALONE:
-            raise KeyError(fit_id)
-        settings = [self.serving(record.serve) for record in records]
-        scorers = self.with_fit(one) if one else self.scorers
-        wanted = [
-            objective
-            for objective in (*self.measures.searched, *self.measures.reported)
-            if isinstance(objective, UserObjective)
-        ]
-        return [
-            (record.id, {objective.name: objective.per_user(outcome) for objective in wanted})
-            for record, outcome in zip(
-                records, self._outcomes(scorers, settings, 0.0, one), strict=True
-            )
-        ]
-
-    def _outcomes(
-        self,
-        scorers: Scorers | Parts,
-        settings: Sequence[Serving],
-        train_seconds: float,
-        one: Fit | None,
-    ) -> Iterator[Outcome]:
-        lists, scores = recommend(scorers, settings, k=self.measures.k)
-        predictions = self.supplies.predictions(one)
-        chances = self.supplies.chances(one, lists)
-        shown = self.stage.held_out_shown
-        for setting, chosen, values, chance in zip(settings, lists, scores, chances, strict=True):
-            outcome = self.outcome(chosen, values, train_seconds)
-            yield replace(
-                outcome,
-                cost={**outcome.cost, **self.supplies.cost(one, setting)},
-                all_scores=self.supplies.scores(scorers, setting),
-                predictions=predictions,
-                shown=shown,
-                chances=chance,
-            )
-
-    def _values(self, outcome: Outcome) -> Measured:
-        found = {one.name: one.value(outcome) for one in self.measures.searched}
-        bad = [name for name, value in found.items() if not math.isfinite(value)]
-        if bad:
-            return Measured({}, f"{', '.join(bad)} could not be measured", 0.0)
-        reported = {o.name: o.value(outcome) for o in self.measures.reported if o.recorded}
-        found |= {name: value for name, value in reported.items() if math.isfinite(value)}
-        return Measured(found, None, 0.0)
 
 
 def failed(evaluator: Evaluator, trial: Trial, reason: str, steps: int = 0) -> list[Record]:

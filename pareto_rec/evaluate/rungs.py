@@ -99,7 +99,7 @@ def _partial(evaluator: Evaluator, trial: Trial, one: Standing | Fit, climb: Cli
     if fit.reason is not None:
         return Partial(trial.index, (), fit.steps, False, fit.seconds, fit.reason)
     settings = [evaluator.serving(values) for values in climb.settings]
-    values = tuple(map(tuple, evaluator.searched(fit, settings)))
+    values = tuple(map(tuple, evaluator.measuring.searched(evaluator.with_fit(fit), settings, fit)))
     running = isinstance(one, Standing) and one.running
     return Partial(trial.index, values, fit.steps, running, fit.seconds)
 

@@ -15,6 +15,7 @@ from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.objectives.auc import AUC
 from pareto_rec.objectives.base import Objective, SetObjective, UserObjective
 from pareto_rec.objectives.calibration import Calibration, Personalization
+from pareto_rec.objectives.catalogue import Catalogue
 from pareto_rec.objectives.cold import ColdNDCG
 from pareto_rec.objectives.cost import (
     Flops,
@@ -35,7 +36,7 @@ from pareto_rec.objectives.expected import ExpectedRevenue
 from pareto_rec.objectives.fairness import Gap, GroupMean, GroupObjective, Ratio, WorstGroup
 from pareto_rec.objectives.impressions import CalibrationError, GroupedAUC, LogLoss, PooledAUC
 from pareto_rec.objectives.novelty import EPC, Novelty, ProfileDistance
-from pareto_rec.objectives.outcome import Catalogue, HeldOut, Outcome, Predicted
+from pareto_rec.objectives.outcome import HeldOut, Outcome, Predicted
 from pareto_rec.objectives.prediction import MSE, RMSE
 from pareto_rec.objectives.ranking import F1, MRR, NDCG, Hit, Precision, Recall, TailNDCG
 from pareto_rec.objectives.value import PriceNDCG, Revenue, Risk, Value, ValueNDCG

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.objectives.base import SetObjective, UserObjective
-from pareto_rec.objectives.outcome import OF_ITEMS, Catalogue, HeldOut, Outcome
+from pareto_rec.objectives.catalogue import OF_ITEMS, Catalogue
+from pareto_rec.objectives.outcome import HeldOut, Outcome
 
 _NOT_HELD_OUT = {"predictions", "chances", "shown", "rate"}  # they look at other things than that
 

@@ -85,7 +85,7 @@ class Journal:
 
     def _front_rows(self) -> list[dict[str, Any]]:
         measures = self._made.measures
-        names = [one.name for one in (*measures.searched, *measures.reported)]
+        names = [one.name for one in measures.all]
         ordered = sorted(self.records, key=lambda record: (record.generation, record.position))
         return front_rows(ordered, self._made.goals, names, self._made.space)
 

@@ -61,10 +61,10 @@ def lists_of(evaluator: Evaluator, records: Sequence[Record], _: Path) -> list[t
     one = evaluator.store.get(fit_id)
     if one is None and fit_id != EXPERTS_ALONE:
         raise KeyError(fit_id)
-    users = chosen_users(evaluator.stage, evaluator.relevance)
+    users = chosen_users(evaluator.stage, evaluator.measuring.relevance)
     scorers = (evaluator.with_fit(one) if one else evaluator.scorers).take(torch.from_numpy(users))
     settings = [evaluator.serving(record.serve) for record in records]
-    lists, _scores = recommend(scorers, settings, k=evaluator.measures.k)
+    lists, _scores = recommend(scorers, settings, k=evaluator.measuring.measures.k)
     return [
         (record.id, tuple(tuple(row[row >= 0][:LENGTH].tolist()) for row in chosen))
         for record, chosen in zip(records, lists, strict=True)
@@ -84,9 +84,9 @@ def content(evaluator: Evaluator, found: Iterable[tuple[str, Lists]]) -> dict[st
         (record id -> item ids per user, best first) and ``items`` (id -> ``title``, ``categories``,
         ``popularity``: training rows) with every item that is named.
     """
-    stage, signal = evaluator.stage, evaluator.relevance
+    stage, signal = evaluator.stage, evaluator.measuring.relevance
     lists = dict(found)
-    ids, popularity = stage.items.ids, evaluator.catalogue.popularity
+    ids, popularity = stage.items.ids, evaluator.measuring.catalogue.popularity
     truth = stage.relevance(signal)
     users = []
     named = {item for rows in lists.values() for row in rows for item in row}

@@ -33,7 +33,10 @@ def values_of(
         evaluator: Of the stage that the records were measured on.
         records: Records of one fit.
     """
-    return evaluator.per_user(records[0].fit, records)
+    scorers, fit = evaluator.stored(records[0].fit)
+    settings = [evaluator.serving(record.serve) for record in records]
+    found = evaluator.measuring.per_user(scorers, settings, fit)
+    return [(record.id, values) for record, values in zip(records, found, strict=True)]
 
 
 def table_of(found: Sequence[tuple[str, Values]], users: Sequence[str]) -> bytes:

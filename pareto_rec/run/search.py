@@ -18,17 +18,15 @@ from pareto_rec.errors import BadRequestError
 from pareto_rec.evaluate.baselines import sweep_expert
 from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experiment import (
-    EncodeProgress,
     Plan,
     build_evaluator,
     check_objectives,
     limited_by_size,
     measured_groups,
     plan,
-    read_features,
-    read_split,
 )
 from pareto_rec.identity import code_hash
+from pareto_rec.inputs import EncodeProgress, read_features, read_split
 from pareto_rec.records.record import Record
 from pareto_rec.records.rundir import CONFIG, RunDirectory
 from pareto_rec.records.store import RECORDS

@@ -136,7 +136,8 @@ def evaluator_of(parts: Parts, stage: Stage, config: Path, work: Path, learn: St
     )
     # networks read what they read before: components are not found anew with every item
     evaluator.data = replace(evaluator.data, features=torch.from_numpy(parts.vectors.copy()))
-    evaluator.supplies = replace(evaluator.supplies, data=evaluator.data)
+    supplies = replace(evaluator.measuring.supplies, data=evaluator.data)
+    evaluator.measuring = replace(evaluator.measuring, supplies=supplies)
     return evaluator
 
 
@@ -161,7 +162,7 @@ def values_of(parts: Parts, evaluator: Evaluator) -> Values:
         serving, fit_id = parts.serving(point.id), parts.network(point.id)
         names = [n for n, weight in serving.fusion.items() if weight > 0 and n != NETWORK]
         scorers = engine.scorers(people, names, fit_id, liked=True)
-        fit = parts.fits[fit_id] if fit_id else None
-        measured = evaluator.measure(scorers, [serving], 0.0, fit)[0]
+        fit = replace(parts.fits[fit_id], seconds=0.0) if fit_id else None  # not what is compared
+        [measured] = evaluator.measuring.values(scorers, [serving], fit)
         found[point.id] = dict(measured.objectives)
     return found

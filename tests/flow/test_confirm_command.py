@@ -18,7 +18,8 @@ from pareto_rec.config import load_config
 from pareto_rec.confirm import confirm_run
 from pareto_rec.confirm.measure import Question, measure, serving_of
 from pareto_rec.errors import BadRequestError
-from pareto_rec.experiment import build_evaluator, plan, read_features, read_split
+from pareto_rec.experiment import build_evaluator, plan
+from pareto_rec.inputs import read_features, read_split
 from pareto_rec.reading.confirmed import read_confirmed
 from pareto_rec.reading.read import read_run
 from pareto_rec.seeds import child_seed

@@ -12,11 +12,12 @@ from typing import Any, NoReturn
 import pytest
 from tiny_experiment import CONFIG, fresh_cache, records, write_config
 
-from pareto_rec import experiment
+from pareto_rec import experiment, inputs
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.config import Config, load_config
 from pareto_rec.data.schema import Split
-from pareto_rec.experiment import build_evaluator, plan, read_features, read_split
+from pareto_rec.experiment import build_evaluator, plan
+from pareto_rec.inputs import read_features, read_split
 from pareto_rec.run import search as run
 from pareto_rec.run.search import search_experiment
 
@@ -59,7 +60,7 @@ def test_what_is_measured_on_is_what_was_held_out_for_validation(
     test = set(zip(split.test.held_out.user, split.test.held_out.item, strict=True))
     for user, item in test:
         assert not evaluator.scorers.seen[user, item]
-    relevant = evaluator.held_out["watched"].matrix
+    relevant = evaluator.measuring.held_out["watched"].matrix
     pairs = set(zip(*relevant.nonzero(), strict=True))
     held = split.validation.held_out
     assert pairs == set(zip(held.user, held.item, strict=True))
@@ -79,7 +80,7 @@ def test_the_backbone_is_the_same_after_a_search(
         asked.append((name, cache))
         return kept
 
-    monkeypatch.setattr(experiment.Backbone, "load", load)
+    monkeypatch.setattr(inputs.Backbone, "load", load)
     search_experiment(
         config.model_copy(update={"baselines": []}), tmp_path / "run", cache=cache, workers=1
     )

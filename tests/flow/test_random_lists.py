@@ -16,7 +16,8 @@ from pareto_rec import front
 from pareto_rec.config import load_config
 from pareto_rec.evaluate.baselines import grid
 from pareto_rec.evaluate.evaluator import Evaluator
-from pareto_rec.experiment import build_evaluator, plan, read_features, read_split
+from pareto_rec.experiment import build_evaluator, plan
+from pareto_rec.inputs import read_features, read_split
 from pareto_rec.policy import recommend
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -38,7 +39,8 @@ def evaluator(request: pytest.FixtureRequest, sources: Path) -> Evaluator:
     stage = read_split(config, sources).validation
     features = read_features(config, stage.items.texts, sources)
     found = build_evaluator(made, stage, sources, features)
-    found.measures = replace(found.measures, reported=())
+    measures = replace(found.measuring.measures, reported=())
+    found.measuring = replace(found.measuring, measures=measures)
     for objective, goal in zip(found.measures.searched, made.goals, strict=True):
         objective.reference = goal.reference  # the config's, which belong to its data
     return found
@@ -46,10 +48,10 @@ def evaluator(request: pytest.FixtureRequest, sources: Path) -> Evaluator:
 
 def volume(evaluator: Evaluator, lists: NDArray[np.int64]) -> tuple[float, NDArray[np.float64]]:
     """Hypervolume of lists ``[S, users, k]`` and their objective values ``[S, objectives]``."""
-    objectives = evaluator.measures.searched
+    objectives = evaluator.measuring.measures.searched
     scores = np.zeros(lists.shape[1:], dtype=np.float32)
     values = np.array(
-        [[o.value(evaluator.outcome(one, scores)) for o in objectives] for one in lists]
+        [[o.value(evaluator.measuring.outcome(one, scores)) for o in objectives] for one in lists]
     )
     reference = [o.reference for o in objectives]
     return (
@@ -80,7 +82,7 @@ def test_random_items_add_no_hypervolume(evaluator: Evaluator) -> None:
     for count in range(1, 11):
         after, others = volume(evaluator, filled(lists, seen, count, rng))
         assert after <= 1.02 * before, f"{count} random items"
-        objectives = evaluator.measures.searched
+        objectives = evaluator.measuring.measures.searched
         together = front.hypervolume(
             np.concatenate([values, others]),
             reference=[o.reference for o in objectives],

@@ -11,7 +11,8 @@ import torch
 from tiny_experiment import CONFIG, pareto_rec, records, write_config
 
 from pareto_rec.config import load_config
-from pareto_rec.experiment import build_evaluator, plan, read_features, read_split
+from pareto_rec.experiment import build_evaluator, plan
+from pareto_rec.inputs import read_features, read_split
 from pareto_rec.reading.read import read_run
 
 KEPT = CONFIG.replace(

@@ -58,36 +58,40 @@ ALLOWED: dict[str, str] = {
     "limits": "backbone errors evaluate experts losses models policy space tasks train",
     "adapt": "backbone data errors paths provenance seeds train",
     "references": "config data errors experts paths reading train",
-    "experiment": "adapt backbone config data errors evaluate experts limits objectives "
+    "inputs": "adapt backbone config data errors seeds tasks",
+    "experiment": "backbone config data errors evaluate experts inputs limits objectives "
     "references search seeds space tasks train",
-    "backbones": "bootstrap config evaluate experiment objectives policy seeds train variables",
+    "backbones": "bootstrap config evaluate experiment inputs objectives policy seeds train "
+    "variables",
     "workers": "config errors evaluate experiment identity paths records search threads",
     # from a config to a run directory
-    "run": "config data errors evaluate experiment front identity policy provenance records search "
-    "space train variables workers",
+    "run": "config data errors evaluate experiment front identity inputs policy provenance "
+    "records search space train variables workers",
     "controls": "config paths policy run space variables",
     # from a run directory to pictures
     "plots": "front paths reading",
     "report": "errors front paths plots reading",
     "notebook": "errors plots reading report",
     # from a front to evidence
-    "confirm": "bootstrap config data errors evaluate experiment front objectives paths policy "
-    "provenance reading records run search seeds space train workers",
+    "confirm": "bootstrap config data errors evaluate experiment front inputs objectives paths "
+    "policy provenance reading run search seeds space train workers",
     "compare": "bootstrap config errors front plots reading",
     # from a front to a choice
     "picks": "decide errors objectives paths reading",
     # from a choice to what is served
-    "bundle": "backbone config data errors evaluate experiment experts models paths picks policy "
-    "reading tasks threads train",
+    "bundle": "backbone config data errors evaluate experiment experts inputs models paths picks "
+    "policy reading tasks threads train",
     # from a bundle to a service, and to the next bundle
     "serve": "bundle errors",
     "update": "bundle config data errors evaluate experiment experts policy seeds threads train",
     # what it all costs
-    "bench": "backbone config data errors evaluate experiment front losses models objectives paths "
-    "policy provenance records search seeds space threads train variables workers",
+    "bench": "backbone config data errors evaluate experiment front inputs losses models "
+    "objectives paths policy provenance records search seeds space threads train "
+    "variables workers",
     # the commands
     "commands": "adapt backbone backbones bench bundle compare config confirm controls data decide "
-    "errors experiment paths picks plots provenance reading report run search serve update",
+    "errors experiment inputs paths picks plots provenance reading report run search "
+    "serve update",
     "cli": "commands errors",
     "__main__": "cli",
 }

@@ -141,6 +141,15 @@ def test_the_loop_with_the_backbone_is_a_softmax_over_the_batch(given: task.Prob
     assert looped.item() == pytest.approx(whole.item(), abs=1e-5)
 
 
+def test_hypervolumes_are_held_against_each_other_pair_by_pair() -> None:
+    """Differences .1, .3 and .2: mean .2, deviation .1, over the root of three."""
+    ours = fits._Side(1.0, (1.1, 2.3, 3.2), 1.0)
+    rival = fits._Side(1.0, (1.0, 2.0, 3.0), 1.0)
+    assert fits._difference(ours, rival).endswith("+0.200, standard error 0.058.")
+    assert fits._difference(fits._Side(1.0, (1.0,), 1.0), fits._Side(1.0, (2.0,), 1.0)) == ""
+    assert ours.volume == "2.200 (1.100-3.200)"
+
+
 def test_a_loop_in_numpy_makes_the_same_lists(given: task.Problem) -> None:
     result = ranking.run(quick=True, given=given)
     assert "lists are equal" in result.checked

@@ -291,12 +291,17 @@ def test_costs_are_those_of_the_validation_stage(
     class Supplied:
         costs: str
 
+    @dataclasses.dataclass(frozen=True)
+    class Measures:
+        supplies: Supplied
+
     def made(name: str) -> Any:
-        return SimpleNamespace(store=f"fits of {name}", supplies=Supplied(f"costs of {name}"))
+        own = Measures(Supplied(f"costs of {name}"))
+        return SimpleNamespace(store=f"fits of {name}", measuring=own)
 
     seen: list[Any] = []
     monkeypatch.setattr(measuring, "_test_evaluator", lambda *_: made("test"))
     monkeypatch.setattr(measuring, "_values", lambda evaluator, *_: seen.append(evaluator) or [])
     measuring.measure(made("validation"), Question("key", "experts", [], "{}"), tmp_path)
     assert seen[0].store == "fits of validation"
-    assert seen[0].supplies.costs == "costs of validation"
+    assert seen[0].measuring.supplies.costs == "costs of validation"

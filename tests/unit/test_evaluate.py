@@ -259,11 +259,11 @@ def test_a_reported_objective_that_cannot_be_measured_is_left_out(tmp_path: Path
 
 def test_scorers_of_experts_alone_need_no_fit(subject: Evaluator) -> None:
     settings = [Serving({"popular": 1.0}), Serving({"popular": 1.0}, mmr=0.5)]
-    plain, diverse = subject.measure(subject.scorers, settings)
+    plain, diverse = subject.measuring.values(subject.scorers, settings)
     assert plain.reason is None
     assert diverse.objectives["ild@10"] > plain.objectives["ild@10"]
     with pytest.raises(BadRequestError, match='"network"'):
-        subject.measure(subject.scorers, [Serving()])
+        subject.measuring.values(subject.scorers, [Serving()])
 
 
 def test_evaluating_leaves_stage_and_features_as_they_were(tmp_path: Path) -> None:

@@ -19,12 +19,14 @@ from pareto_rec.data.schema import Stage, Users
 from pareto_rec.data.synth import Recipe, World, write
 from pareto_rec.errors import BadRequestError
 from pareto_rec.evaluate import sources
-from pareto_rec.evaluate.evaluator import Evaluator, Measures
+from pareto_rec.evaluate.evaluator import Evaluator
+from pareto_rec.evaluate.measuring import Measures
 from pareto_rec.experiment import limited_by_size
 from pareto_rec.experts import ItemKNN, expert_scores, knn, scores_on_demand
 from pareto_rec.objectives import parse
 from pareto_rec.policy import Parts, Scorers
 from pareto_rec.policy import lists as policy
+from pareto_rec.run.per_user import values_of
 from pareto_rec.search import Trial
 from pareto_rec.space import Candidate, Choice, Real, SearchSpace, Simplex
 from pareto_rec.train import facts
@@ -93,7 +95,7 @@ def test_evaluation_in_parts_is_evaluation_at_once(
         assert one.objectives.keys() == other.objectives.keys()
         for name, value in other.objectives.items():
             assert one.objectives[name] == pytest.approx(value, abs=1e-6), name
-    values = dict(small.per_user(expected[1].fit, expected[1:2]))[expected[1].id]
+    [(_, values)] = values_of(small, expected[1:2], tmp_path)
     assert np.nanmean(values["ndcg@10"]) == pytest.approx(expected[1].objectives["ndcg@10"])
 
 
@@ -202,7 +204,7 @@ def test_a_sampled_evaluator_learns_from_everybody(tmp_path: Path) -> None:
     one = evaluator(tmp_path, asked, experts=experts, learn=STAGE)
     assert len(one.data.sequences.items) == len(STAGE.train)
     assert one.data.histories.shape[0] == 10
-    np.testing.assert_array_equal(one.catalogue.popularity, STAGE.popularity)
+    np.testing.assert_array_equal(one.measuring.catalogue.popularity, STAGE.popularity)
     full = expert_scores(["ease"], STAGE, tmp_path)["ease"]
     drawn = [STAGE.users.ids.index(name) for name in asked.users.ids]
     np.testing.assert_allclose(experts["ease"], full[drawn], rtol=1e-5)

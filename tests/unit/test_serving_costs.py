@@ -21,7 +21,8 @@ from pareto_rec.data.schema import Dataset, Interactions, Items, Stage, Users
 from pareto_rec.data.split import SPLITS, split
 from pareto_rec.errors import BadRequestError
 from pareto_rec.evaluate import costs, latency
-from pareto_rec.evaluate.evaluator import Evaluator, Measures
+from pareto_rec.evaluate.evaluator import Evaluator
+from pareto_rec.evaluate.measuring import Measures
 from pareto_rec.evaluate.supplies import predicted_signals
 from pareto_rec.experts import EXPERTS
 from pareto_rec.models import MODELS
@@ -192,7 +193,7 @@ def test_latency_is_measured_once_and_replayed(
     made = evaluator(stage(), tmp_path, names)
     settings = [Serving(mmr=0.2, depth=20), Serving(mmr=0.4, depth=30), Serving()]
     first = [
-        one.objectives for one in made.measure(made.with_fit(fit_of()), settings, 1.0, fit_of())
+        one.objectives for one in made.measuring.values(made.with_fit(fit_of()), settings, fit_of())
     ]
     assert first[0]["latency_p50"] == first[1]["latency_p50"]
     for one in first:
@@ -209,7 +210,7 @@ def test_latency_is_measured_once_and_replayed(
 
     monkeypatch.setattr(latency.Latencies, "_measure", refuse)
     again = evaluator(stage(), tmp_path, names)
-    second = again.measure(again.with_fit(fit_of()), settings, 1.0, fit_of())
+    second = again.measuring.values(again.with_fit(fit_of()), settings, fit_of())
     assert [one.objectives for one in second] == first
 
 
@@ -243,19 +244,20 @@ def test_text_in_the_path_is_counted_and_measured(
     made = evaluator(stage(), tmp_path, names)
     fit = fit_of()
     scorers, fused = made.with_fit(fit), Serving({"network": 0.5, "popularity": 0.5})
-    plain = made.measure(scorers, [fused], 0.0, fit)[0].objectives
+    plain = made.measuring.values(scorers, [fused], fit)[0].objectives
     encoder = costs.Encoder(encoded.append, 1000, 5000, "an encoder")
-    assert made.supplies.costs is not None
-    assert made.supplies.costs.latencies is not None
-    made.supplies = dataclasses.replace(
-        made.supplies,
-        costs=dataclasses.replace(made.supplies.costs, encoders=Same(encoder)),
+    assert made.measuring.supplies.costs is not None
+    assert made.measuring.supplies.costs.latencies is not None
+    supplies = dataclasses.replace(
+        made.measuring.supplies,
+        costs=dataclasses.replace(made.measuring.supplies.costs, encoders=Same(encoder)),
     )
+    made.measuring = dataclasses.replace(made.measuring, supplies=supplies)
     alone = Serving({"network": 0.0, "popularity": 1.0})  # reads no text
-    assert made.measure(scorers, [alone], 0.0, fit)[0].objectives["parameters"] == ITEMS
-    assert made.measure(made.scorers, [alone])[0].objectives["parameters"] == ITEMS
+    assert made.measuring.values(scorers, [alone], fit)[0].objectives["parameters"] == ITEMS
+    assert made.measuring.values(made.scorers, [alone])[0].objectives["parameters"] == ITEMS
     assert not encoded
-    more = made.measure(scorers, [fused], 0.0, fit)[0].objectives
+    more = made.measuring.values(scorers, [fused], fit)[0].objectives
     assert more["parameters"] - plain["parameters"] == 1000
     assert more["flops"] - plain["flops"] == 5000
     assert len(encoded) == latency.WARM + 3 * latency.ROUNDS
@@ -293,10 +295,10 @@ def test_an_encoder_is_counted_and_gives_the_cached_vectors(tmp_path: Path) -> N
 def test_nothing_is_computed_that_nobody_asks_for(tmp_path: Path) -> None:
     made = evaluator(stage(), tmp_path, ("recall@5", "train_seconds"))
     fit = fit_of()
-    assert made.supplies.costs is None
-    assert made.supplies.predictions(fit) == {}
-    assert made.supplies.scores(made.scorers, Serving()) is None
-    assert made.supplies.cost(fit, Serving()) == {}
+    assert made.measuring.supplies.costs is None
+    assert made.measuring.supplies.predictions(fit) == {}
+    assert made.measuring.supplies.scores(made.scorers, Serving()) is None
+    assert made.measuring.supplies.cost(fit, Serving()) == {}
     assert not (tmp_path / "latency").exists()
 
 
@@ -309,7 +311,7 @@ def test_scores_and_predictions_are_those_of_the_network(tmp_path: Path) -> None
     )
     assert liked is not None
     rows = made.stage.held_out
-    found = made.supplies.predictions(fit)["liked"]
+    found = made.measuring.supplies.predictions(fit)["liked"]
     expected = 1 / (1 + np.exp(-liked[0].numpy()[rows.user, rows.item].astype(np.float64)))
     np.testing.assert_allclose(found.predicted, expected, atol=1e-6)
     np.testing.assert_array_equal(found.true, rows.signals["liked"])
@@ -325,12 +327,12 @@ def test_scores_and_predictions_are_those_of_the_network(tmp_path: Path) -> None
 
 def test_ratings_are_predicted_in_stars(tmp_path: Path) -> None:
     made, plain = evaluator(stage(), tmp_path, ("rmse[rating]",)), fit_of()
-    assert "rating" not in made.supplies.predictions(plain)
+    assert "rating" not in made.measuring.supplies.predictions(plain)
     source = torch.Generator().manual_seed(3)
     more = init_shared(SHAPE, source, ("relevance", "liked", "rating"))
     params = {**more, **{n: p for n, p in plain.params.items() if n not in more}}
     fit = dataclasses.replace(plain, params={**params, "rating.stars": torch.tensor([3.5, 0.0])})
-    (found,) = made.measure(made.with_fit(fit), [Serving()], 1.0, fit)
+    (found,) = made.measuring.values(made.with_fit(fit), [Serving()], fit)
     true = made.stage.held_out.signals["rating"]  # a deviation of 0 predicts the mean everywhere
     assert found.objectives["rmse[rating]"] == pytest.approx(np.sqrt(((true - 3.5) ** 2).mean()))
 
@@ -349,7 +351,7 @@ def test_every_objective_can_be_measured_on_every_split(
     monkeypatch.setattr(latency, "REQUESTS", 2)
     made = evaluator(stage(kind), tmp_path)
     setting = Serving({"network": 0.5, "ease_recency": 0.5}, 0.5, 0.2, 0.3, 20)
-    (found,) = made.measure(made.with_fit(fit_of()), [setting], 1.0, fit_of())
+    (found,) = made.measuring.values(made.with_fit(fit_of()), [setting], fit_of())
     assert found.reason is None
     recorded = [name for name in NAMES if parse(name).recorded]
     missing = set(recorded) - set(found.objectives)
@@ -358,7 +360,7 @@ def test_every_objective_can_be_measured_on_every_split(
     assert missing <= unknown, missing
     assert all(math.isfinite(value) for value in found.objectives.values())
     asked = np.unique(made.stage.held_out.user)
-    outcome = made.outcome(
+    outcome = made.measuring.outcome(
         *(part[0] for part in latency.recommend(made.scorers, [Serving({"popularity": 1.0})], k=10))
     )
     ndcg = parse("ndcg@10")
@@ -381,7 +383,7 @@ def test_training_examples_can_be_drawn_from_every_split(kind: str) -> None:
 
 def test_a_prediction_that_experts_do_not_make_is_left_out(tmp_path: Path) -> None:
     made = evaluator(stage(), tmp_path, ("mse[liked]", "recall@5"))
-    (found,) = made.measure(made.scorers, [Serving({"popularity": 1.0})])
+    (found,) = made.measuring.values(made.scorers, [Serving({"popularity": 1.0})])
     assert found.reason is None
     assert set(found.objectives) == {"ndcg@10", "recall@5"}
 
@@ -418,7 +420,7 @@ def test_expected_revenue_is_that_of_the_network_at_its_lists(tmp_path: Path) ->
     one = dataclasses.replace(one, items=dataclasses.replace(one.items, prices=prices))
     made, fit = evaluator(one, tmp_path, ("expected_revenue@5[liked]", "recall@5")), fit_of()
     scorers = made.with_fit(fit)
-    (found,) = made.measure(scorers, [Serving()], 1.0, fit)
+    (found,) = made.measuring.values(scorers, [Serving()], fit)
     params = {name: part.unsqueeze(0) for name, part in fit.params.items()}
     histories = made.data.histories[:, -5:]
     _, liked = catalogue_scores(params, fit.shape, made.data.features, histories, torch.ones(1))
@@ -427,5 +429,5 @@ def test_expected_revenue_is_that_of_the_network_at_its_lists(tmp_path: Path) ->
     chance = torch.sigmoid(liked[0]).numpy()
     expected = (np.take_along_axis(chance, lists, axis=1) * prices[lists]).sum(axis=1).mean()
     assert found.objectives["expected_revenue@5[liked]"] == pytest.approx(expected, rel=1e-6)
-    (alone,) = made.measure(made.scorers, [Serving(fusion={"popularity": 1.0})])
+    (alone,) = made.measuring.values(made.scorers, [Serving(fusion={"popularity": 1.0})])
     assert "expected_revenue@5[liked]" not in alone.objectives

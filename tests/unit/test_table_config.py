@@ -12,7 +12,8 @@ from tables import LOG
 
 from pareto_rec.config import Config, load_config, parse_config
 from pareto_rec.errors import BadRequestError
-from pareto_rec.experiment import check_objectives, plan, read_dataset, read_split
+from pareto_rec.experiment import check_objectives, plan
+from pareto_rec.inputs import read_dataset, read_split
 from pareto_rec.paths import cache_dir
 
 TABLE: dict[str, Any] = {

@@ -1,217 +1,24 @@
-"""What training and serving variables may be: every option is checked before any work is done."""
+"""Every option of a config is checked before any work is done."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import islice, product
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from pareto_rec.backbone.views import PRECISIONS
 from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.evaluate.evaluator import MOST_HISTORY
-from pareto_rec.experts import EXPERTS
-from pareto_rec.losses import COMBINE, LOSSES
-from pareto_rec.models import MODELS
+from pareto_rec.limits.kinds import Limit, Number, Numbers, Weights
+from pareto_rec.limits.tables import SERVE, TRAIN
+from pareto_rec.losses import LOSSES
 from pareto_rec.models.attention_pooling import AttentionPooling
-from pareto_rec.models.trunk import TRUNKS
-from pareto_rec.policy import NETWORK
 from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex, Variable
-from pareto_rec.tasks import CHAINS, Task, exponent_names
-from pareto_rec.train.products import PRODUCTS
+from pareto_rec.tasks import Task, exponent_names
 from pareto_rec.train.spec import TrainSpec
-from pareto_rec.train.tuned.layers import METHODS, PROJECTIONS
 
 _MOST_SHAPES = 100_000  # combinations of width and heads that are looked at
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number of a range, whole or not; `open_low` and `open_high` leave out the bound itself."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    whole: bool = False
-    open_low: bool = False
-    open_high: bool = False
-
-    def check(self, value: Any) -> None:
-        """Refuse what is no number of the range.
-
-        Raises:
-            BadRequestError: With the value and the bounds.
-        """
-        kinds = int if self.whole else (int, float)
-        number = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
-        if not number or not self._inside(value):
-            raise BadRequestError(f"{value!r} is out of range: it must be {self}")
-
-    def _inside(self, value: float) -> bool:
-        above = value > self.low if self.open_low else value >= self.low
-        below = value < self.high if self.open_high else value <= self.high
-        return above and below
-
-    def __str__(self) -> str:
-        parts = []
-        if self.low > -math.inf:
-            parts.append(f"{'above' if self.open_low else 'at least'} {self.low:g}")
-        if self.high < math.inf:
-            parts.append(f"{'below' if self.open_high else 'at most'} {self.high:g}")
-        return " ".join(
-            ["a whole number" if self.whole else "a number", " and ".join(parts)]
-        ).strip()
-
-
-@dataclass(frozen=True)
-class Name:
-    """A name out of a registry."""
-
-    kind: str
-    known: Iterable[str]
-
-    def check(self, value: Any) -> None:
-        """Refuse what no registry knows.
-
-        Raises:
-            BadRequestError: With the known names and the nearest of them.
-        """
-        if value not in self.known:
-            raise unknown(self.kind, str(value), self.known)
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Weights of names out of a registry, none below zero and not all zero."""
-
-    kind: str
-    known: Iterable[str]
-
-    def check(self, value: Any) -> None:
-        """Refuse unknown names and impossible weights.
-
-        Raises:
-            BadRequestError: With what is wrong.
-        """
-        if not isinstance(value, Mapping) or not value:
-            raise BadRequestError(f"{value!r} must be a table of weights, one for each {self.kind}")
-        for name, weight in value.items():
-            Name(self.kind, self.known).check(name)
-            try:
-                Number(low=0).check(weight)
-            except BadRequestError as error:
-                raise BadRequestError(f"{name}: {error}") from None
-        if not sum(value.values()) > 0:
-            raise BadRequestError("weights must not all be 0; give one a weight")
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """A number for some names, for example an exponent for each task."""
-
-    kind: str
-
-    def check(self, value: Any) -> None:
-        """Refuse what is no table of numbers.
-
-        Raises:
-            BadRequestError: With what is wrong.
-        """
-        if not isinstance(value, Mapping):
-            raise BadRequestError(f"{value!r} must be a table of numbers, one for each {self.kind}")
-        for name, number in value.items():
-            try:
-                Number().check(number)
-            except BadRequestError as error:
-                raise BadRequestError(f"{name}: {error}") from None
-
-
-@dataclass(frozen=True)
-class Word:
-    """A name that only the data can know."""
-
-    kind: str
-
-    def check(self, value: Any) -> None:
-        """Refuse what is no name.
-
-        Raises:
-            BadRequestError: With the value.
-        """
-        if not isinstance(value, str):
-            raise BadRequestError(f"{value!r} must be the name of a {self.kind}")
-
-
-Limit = Number | Name | Weights | Numbers | Word
-
-_COUNT = Number(low=1, whole=True)
-_SHARE = Number(low=0, high=1, open_high=True)
-
-TRAIN: Mapping[str, Limit] = MappingProxyType(
-    {
-        "model": Name("model", MODELS),
-        "width": _COUNT,
-        "history": Number(low=1, high=MOST_HISTORY, whole=True),
-        "layers": _COUNT,
-        "heads": _COUNT,
-        "steps": _COUNT,
-        "batch": _COUNT,
-        "places": _COUNT,
-        "horizon": _COUNT,
-        "shaped": _COUNT,
-        "products": Name("numbers of products", PRODUCTS),
-        "negatives": _COUNT,
-        "learning_rate": Number(low=0, open_low=True),
-        "weight_decay": Number(low=0),
-        "dropout": _SHARE,
-        "item_dropout": _SHARE,
-        "temperature": Number(low=0, open_low=True),
-        "combine": Name("way to combine losses", COMBINE),
-        "loss_weights": Weights("loss", LOSSES),
-        "check_every": _COUNT,
-        "patience": _COUNT,
-        "group": Word("user attribute"),
-        "reference": Word("policy"),
-        "trunk": Name("trunk", TRUNKS),
-        "trunk_experts": _COUNT,
-        "chain": Name("way to learn a chain", CHAINS),
-        "task_batch": _COUNT,
-        "item_inputs": Name("input of items", ("both", "text", "embedding")),
-        "exit_layer": Number(low=0, whole=True),
-        "text_length": Number(low=0, high=512, whole=True),
-        "encoder_precision": Name("precision", PRECISIONS),
-        "tuned_layers": Number(low=0, whole=True),
-        "tuning": Name("way of tuning", METHODS),
-        "lora_rank": _COUNT,
-        "lora_alpha": Number(low=0, open_low=True),
-        "lora_targets": Name("set of projections", PROJECTIONS),
-        "lora_dropout": _SHARE,
-        "encoder_rate": Number(low=0, open_low=True),
-        "layer_decay": Number(low=0, high=1, open_low=True),
-        "encoder_decay": Number(low=0),
-        "live_texts": _COUNT,
-        "refresh_every": _COUNT,
-        "accumulate": _COUNT,
-        "autocast": Number(low=0, high=1, whole=True),
-        "checkpointing": Number(low=0, high=1, whole=True),
-    }
-)
-"""Training variable -> what it may be."""
-
-SERVE: Mapping[str, Limit] = MappingProxyType(
-    {
-        "fusion": Weights("expert", (NETWORK, *EXPERTS)),
-        "liked_exponent": Number(),
-        "popularity_penalty": Number(),
-        "mmr": Number(low=0, high=1),
-        "depth": _COUNT,
-        "exponents": Numbers("task"),
-    }
-)
-"""Serving variable -> what it may be."""
 
 
 def check_variables(
