@@ -26,6 +26,7 @@ from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.seeds import child_seed
 from pareto_rec.train.data import Fit, Monitor, Relevance, Standing, TrainData
 from pareto_rec.train.examples import Examples
+from pareto_rec.train.kept import Kept
 from pareto_rec.train.optimiser import StackedAdamW, schedule
 from pareto_rec.train.packtasks import PackTasks, losses_of
 from pareto_rec.train.products import products_of
@@ -90,16 +91,8 @@ class Pack:
         if self._samples():
             self.touched = TouchedRows(self.params, rate, decay, common.touched)
         self.scale: Tensor | None = None
-        self.best = [
-            {name: p.detach()[i].clone() for name, p in self.params.items()}
-            for i in range(len(specs))
-        ]
-        self.differences: list[Mapping[str, Tensor]] = [{} for _ in specs]
-        self.curves: list[list[tuple[int, float]]] = [[] for _ in specs]
-        self.reasons: list[str | None] = [None] * len(specs)
-        self.running = [True] * len(specs)
+        self.kept = [Kept(self._copy(index), common.patience) for index in range(len(specs))]
         self.step = 0
-        self.spent = [0.0] * len(specs)  # seconds before this pack was put together
 
     def _shape(self) -> Shape:
         """What the parameters of every candidate are like."""
@@ -157,7 +150,7 @@ class Pack:
         began = time.perf_counter()
         common = self.common
         end = common.steps if until is None else min(until, common.steps)
-        while self.step < end and any(self.running):
+        while self.step < end and any(one.running for one in self.kept):
             first = self.step
             batches = self.examples.draw(first)
             count = min(common.check_every, common.steps - first)
@@ -166,7 +159,8 @@ class Pack:
             self.step = first + count
             self._look(self.step, monitor)
         share = (time.perf_counter() - began) / len(self.specs)
-        return [self._result(index, self.spent[index] + share) for index in range(len(self.specs))]
+        kept = zip(self.kept, self.specs, strict=True)
+        return [one.fit(spec, self.shape, share) for one, spec in kept]
 
     def standing(self, index: int, fit: Fit) -> Standing:
         """Where a candidate stands after a look."""
@@ -180,7 +174,7 @@ class Pack:
             state |= _under("touched", self.touched.state(index))
         if self.live is not None:
             state |= _under("live", self.live.state(index))
-        return Standing(fit, self.step, self.running[index], state)
+        return Standing(fit, self.step, self.kept[index].running, state)
 
     def ways_of(self, index: int) -> Mapping[str, NDArray[np.float64]]:
         """What a candidate's way to combine remembers."""
@@ -204,10 +198,9 @@ class Pack:
             self.descent.states[index] = {name: value.numpy() for name, value in found.items()}
             self.dropout.noise.generators[index].set_state(one.state["noise"])
             device = self.data.device
-            self.best[index] = {name: value.to(device) for name, value in one.fit.params.items()}
-            self.differences[index] = one.fit.difference
-            self.curves[index] = list(one.fit.curve)
-            self.running[index], self.spent[index] = one.running, one.fit.seconds
+            kept = self.kept[index]
+            kept.params = {name: value.to(device) for name, value in one.fit.params.items()}
+            kept.go_on(one.fit, running=one.running)
 
     def _step(self, step: int, batch: Mapping[str, Tensor]) -> None:
         learnt = dict(self.params)
@@ -231,14 +224,12 @@ class Pack:
         assert self.scale is not None
         finite = self.descent.backward(step, losses / self.scale, self.ideal, learnt)
         for index in np.flatnonzero(~finite).tolist():
-            if self.reasons[index] is None:
-                self.reasons[index] = f"loss is not finite at step {step}"
-                self.running[index] = False
+            self.kept[index].fail(f"loss is not finite at step {step}")
         self.optimiser.step(schedule(step, self.common.steps))
         if self.touched is not None:
             self.touched.end(schedule(step, self.common.steps))
         if self.live is not None:
-            self.live.end(step, self.running)
+            self.live.end(step, [one.running for one in self.kept])
 
     def _set_scale(self, scale: Tensor) -> None:
         """Units of the losses ``[P, M]``, and their smallest values in these."""
@@ -307,22 +298,20 @@ class Pack:
             self.features = self.live.refresh()
         table = item_table(self.params, self.features, None)
         states = last_states(self.params, self.shape, table, histories)
-        for index in range(len(self.specs)):
-            if not self.running[index]:
+        for index, kept in enumerate(self.kept):
+            if not kept.running:
                 continue
             value = self._value(index, table, states, monitor)
             if value is None:
-                self.reasons[index] = f"scores are not finite after step {step}"
-                self.running[index] = False
-                continue
-            curve = self.curves[index]
-            if not curve or value > max(seen for _, seen in curve):
-                self.best[index] = {name: p[index].clone() for name, p in self.params.items()}
+                kept.fail(f"scores are not finite after step {step}")
+            elif kept.improved(step, value):
+                kept.params = self._copy(index)
                 if self.live is not None:
-                    self.differences[index] = self.live.difference(index)
-            curve.append((step, value))
-            values = [seen for _, seen in curve]
-            self.running[index] = len(values) - 1 - int(np.argmax(values)) < self.common.patience
+                    kept.difference = self.live.difference(index)
+
+    def _copy(self, index: int) -> dict[str, Tensor]:
+        """A candidate's parameters as they are now."""
+        return {name: p.detach()[index].clone() for name, p in self.params.items()}
 
     def _value(self, index: int, table: Tensor, states: Tensor, monitor: Monitor) -> float | None:
         """Validation value of a candidate; None where a score is not finite."""
@@ -342,10 +331,3 @@ class Pack:
 
         value = monitor(Relevance((states.shape[1], table.shape[1]), of)) if finite else None
         return value if finite else None
-
-    def _result(self, index: int, seconds: float) -> Fit:
-        curve, reason = self.curves[index], self.reasons[index]
-        best = max(curve, key=lambda look: look[1])[0] if curve else 0
-        params = {} if reason else self.best[index]
-        spec, difference = self.specs[index], {} if reason else self.differences[index]
-        return Fit(spec, self.shape, params, tuple(curve), best, seconds, reason, difference)
