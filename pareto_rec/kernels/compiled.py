@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import numba
@@ -19,7 +20,8 @@ def compiled(kernel: Kernel) -> Kernel:
     """Compile at the first call, for the types of its arguments, and keep that for later processes.
 
     What a kernel calls must lie in its own file: numba looks at no other when it asks whether what
-    it kept is out of date. Where nothing can be kept, every process compiles for itself.
+    it kept is out of date. Where nothing can be kept, or the disk is full, every process compiles
+    for itself.
     """
     return _compiled(kernel, MATHEMATICS)
 
@@ -31,9 +33,17 @@ def compiled_exactly(kernel: Kernel) -> Kernel:
 
 def _compiled(kernel: Kernel, mathematics: set[str]) -> Kernel:
     try:
-        return cast(Kernel, numba.njit(kernel, cache=True, fastmath=mathematics))
+        made = numba.njit(kernel, cache=True, fastmath=mathematics)
     except RuntimeError:  # no folder that can be written
         return cast(Kernel, numba.njit(kernel, fastmath=mathematics))
+    keep = made._cache.save_overload  # numba has no other way to be told that a disk may be full
+
+    def keep_if_possible(*compiled: object) -> None:
+        with suppress(OSError):
+            keep(*compiled)
+
+    made._cache.save_overload = keep_if_possible
+    return cast(Kernel, made)
 
 
 def suits(*tensors: Tensor) -> bool:

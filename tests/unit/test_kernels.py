@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import pareto_rec
 from pareto_rec.kernels import lists
 from pareto_rec.kernels.compiled import suits
 from pareto_rec.kernels.lists import best, largest
@@ -66,3 +69,27 @@ def test_a_place_where_nothing_can_be_kept_is_no_obstacle(tmp_path: Path) -> Non
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
     )
     assert (done.stdout.strip(), done.stderr) == ("42", "")
+
+
+def test_a_full_disk_is_no_obstacle(tmp_path: Path) -> None:
+    """As where no file may grow; the package is a copy that kept nothing yet."""
+    package = Path(pareto_rec.__file__).parent
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(package / "kernels", tmp_path / "pareto_rec" / "kernels", ignore=ignored)
+    (tmp_path / "pareto_rec" / "__init__.py").write_text("")
+    code = (
+        "import resource, numpy as np\n"
+        "from pareto_rec.kernels.lists import largest\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))\n"
+        "print(largest(np.array([[1.0, 3.0, 2.0]], dtype=np.float32), 2)[1].tolist())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[[1, 2]]", "")
+    assert not list(tmp_path.rglob("*.nbc"))
