@@ -55,11 +55,12 @@ def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None
     looped, encoded = _in_loop(given, trials, root, 2 if quick else 5)
     checked.append(encoded)
     points = sum(len(trial.candidates) for trial in trials) / count
-    evaluate = float(np.mean([r.timing["serve_seconds"] for records, _ in ours for r in records]))
+    everything = [one for found, _ in ours for records in found for one in records]
+    evaluate = float(np.mean([one.timing["serve_seconds"] for one in everything]))
     sides = {
         ONE_THREAD: _Side.of(given, ours, points),
         PLAIN: _Side.of(given, rival, 1.0),
-        "backbone in the loop": _Side(looped, (), 1.0),
+        "backbone in the loop": _Side(looped, 1.0),
     }
     if not quick:
         both = replace(sides[ONE_THREAD], seconds=_two_workers(root, count, steps, generations))
@@ -90,21 +91,25 @@ class _Side:
 
     Attributes:
         seconds: Of training, per fit.
-        volumes: Hypervolume x 1000 of each generation.
         points: Evaluated points per fit.
+        volumes: Hypervolume x 1000 of each generation.
+        singles: The same of each fit alone.
     """
 
     seconds: float
-    volumes: tuple[float, ...]
     points: float
+    volumes: tuple[float, ...] = ()
+    singles: tuple[float, ...] = ()
 
     @classmethod
     def of(
-        cls, given: Problem, found: Sequence[tuple[list[Record], float]], points: float
+        cls, given: Problem, found: Sequence[tuple[list[list[Record]], float]], points: float
     ) -> _Side:
-        """From the records and seconds of each generation."""
+        """From the records of each fit, and the seconds, of each generation."""
         seconds = float(np.mean([spent for _, spent in found]))
-        return cls(seconds, tuple(given.hypervolume(records) for records, _ in found), points)
+        volumes = [given.hypervolume([r for one in fits for r in one]) for fits, _ in found]
+        singles = [given.hypervolume(one) for fits, _ in found for one in fits]
+        return cls(seconds, points, tuple(volumes), tuple(singles))
 
     @property
     def volume(self) -> str:
@@ -115,12 +120,18 @@ class _Side:
 
 
 def _difference(ours: _Side, rival: _Side) -> str:
-    """How far hypervolumes are apart, with a standard error, where there are several."""
-    apart = np.array(ours.volumes) - np.array(rival.volumes)
-    if len(apart) < 2:
+    """How far hypervolumes are apart, with standard errors, where there are several."""
+    if len(ours.volumes) < 2:
         return ""
-    error = apart.std(ddof=1) / len(apart) ** 0.5
-    return f" This package less plain PyTorch: {apart.mean():+.3f}, standard error {error:.3f}."
+    said = []
+    for name, own, theirs in (
+        ("generations", ours.volumes, rival.volumes),
+        ("single fits", ours.singles, rival.singles),
+    ):
+        apart = np.array(own) - np.array(theirs)
+        error = apart.std(ddof=1) / len(apart) ** 0.5
+        said.append(f"{apart.mean():+.3f} (standard error {error:.3f}) of {name}")
+    return f" This package less plain PyTorch: {', '.join(said)}."
 
 
 def _generation(given: Problem, count: int, number: int) -> Sequence[Trial]:
@@ -145,16 +156,15 @@ def _rows(sides: Mapping[str, _Side], evaluate: float) -> list[Row]:
     ]
 
 
-def _ours(given: Problem, trials: Sequence[Trial]) -> tuple[list[Record], float]:
-    """Records, and seconds of training per fit."""
+def _ours(given: Problem, trials: Sequence[Trial]) -> tuple[list[list[Record]], float]:
+    """Records of each fit, and seconds of training per fit."""
     with one_thread():
         began = time.perf_counter()
         made = _trained(given, trials)
         spent = time.perf_counter() - began
         records = [
-            record
+            given.evaluator.records(trial, "ours", one, None)
             for trial, one in zip(trials, made, strict=True)
-            for record in given.evaluator.records(trial, "ours", one, None)
         ]
     return records, spent / len(trials)
 
@@ -184,9 +194,10 @@ def _initial(given: Problem, spec: TrainSpec, seed: int) -> tuple[Shape, dict[st
     return start.shape, dict(start.params)
 
 
-def _plain(given: Problem, trials: Sequence[Trial]) -> tuple[list[Record], float]:
+def _plain(given: Problem, trials: Sequence[Trial]) -> tuple[list[list[Record]], float]:
     """The same with the plain trainer; its parameters are evaluated here."""
-    evaluator, records, spent = given.evaluator, [], []
+    evaluator, spent = given.evaluator, []
+    records: list[list[Record]] = []
     monitor = evaluator.monitor()
     for trial in trials:
         spec, seed = evaluator.spec(trial), _seed(trial)
@@ -195,7 +206,7 @@ def _plain(given: Problem, trials: Sequence[Trial]) -> tuple[list[Record], float
         kept = plain.train(params, evaluator.data, spec, seed, monitor)
         spent.append(time.perf_counter() - began)
         made = Fit(spec, shape, kept, (), 0, spent[-1])
-        records += evaluator.records(trial, "plain", made, None)
+        records.append(evaluator.records(trial, "plain", made, None))
     return records, float(np.mean(spent))
 
 
