@@ -142,12 +142,12 @@ def test_the_loop_with_the_backbone_is_a_softmax_over_the_batch(given: task.Prob
 
 
 def test_hypervolumes_are_held_against_each_other_pair_by_pair() -> None:
-    """Differences .1, .3 and .2: mean .2, deviation .1, over the root of three."""
-    ours = fits._Side(1.0, 1.0, (1.1, 2.3, 3.2), (1.0, 1.2))
+    """Differences .1, .3, .2: mean .2, deviation .1, over the root of three; then -.1 and .15."""
+    ours = fits._Side(1.0, 1.0, (1.1, 2.3, 3.2), (1.0, 1.25))
     rival = fits._Side(1.0, 1.0, (1.0, 2.0, 3.0), (1.1, 1.1))
     said = fits._difference(ours, rival)
     assert "+0.200 (standard error 0.058) of generations" in said
-    assert "+0.000 (standard error 0.100) of single fits" in said
+    assert "+0.025 (standard error 0.125) of single fits" in said
     assert fits._difference(fits._Side(1.0, 1.0, (1.0,)), fits._Side(1.0, 1.0, (2.0,))) == ""
     assert ours.volume == "2.200 (1.100-3.200)"
 
