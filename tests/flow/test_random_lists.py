@@ -41,7 +41,7 @@ def evaluator(request: pytest.FixtureRequest, sources: Path) -> Evaluator:
     found = build_evaluator(made, stage, sources, features)
     measures = replace(found.measuring.measures, reported=())
     found.measuring = replace(found.measuring, measures=measures)
-    for objective, goal in zip(found.measures.searched, made.goals, strict=True):
+    for objective, goal in zip(measures.searched, made.goals, strict=True):
         objective.reference = goal.reference  # the config's, which belong to its data
     return found
 

