@@ -109,7 +109,7 @@ def pull(
         squares: s ``[N]``.
     """
     (pack, rows, n_items), (weights, facts) = logits.shape, slopes
-    found, of_bias = torch.empty_like(logits), torch.zeros_like(bias)
+    found, of_bias = torch.empty_like(logits), bias.new_zeros(bias.shape)
     weights = weights.reshape(pack * rows, -1)
     linear = bias.new_empty(_chunk(n_items), n_items)
     bits, places, biases, pulls = _bits(logits), _places(logits), _array(bias), _bits(found)
@@ -255,6 +255,28 @@ def _exponentials(row: Floats, found: Floats, spare: NDArray[np.int32]) -> None:
 
 
 @compiled
+def _masses(
+    bits: Bits, shift: int, bias: Floats, row: Floats, mass: Floats, spare: NDArray[np.int32]
+) -> np.float32:
+    """Logits below the highest of a row, which is returned, and their exponentials."""
+    _read(bits, shift, bias, row)
+    highest = _highest(row, spare)
+    for i in range(len(row)):
+        row[i] -= highest
+    _exponentials(row, mass, spare)
+    return highest
+
+
+@compiled
+def _shared(row: Floats, targets: NDArray[np.int64], share: Floats) -> np.float32:
+    """What a row has at its targets, each counted for its share."""
+    total = np.float32(0)
+    for h in range(len(targets)):
+        total += share[h] * row[targets[h]]
+    return total
+
+
+@compiled
 def _describe(
     logits: Bits,
     shift: int,
@@ -271,20 +293,14 @@ def _describe(
     n_items = logits.shape[1]
     row, spare = np.empty(n_items, np.float32), np.empty(n_items, np.int32)
     for r in range(len(logits)):
-        _read(logits[r], shift, bias[(first + r) // rows], row)
-        highest = _highest(row, spare)
-        for i in range(n_items):
-            row[i] -= highest
         mass = masses[r]
-        _exponentials(row, mass, spare)
+        highest = _masses(logits[r], shift, bias[(first + r) // rows], row, mass, spare)
         total, weighted, same = np.float32(0), np.float32(0), np.float32(0)
         for i in range(n_items):
             total += mass[i]
             weighted += mass[i] * row[i]
             same += mass[i] * mass[i] * squares[i]
-        wanted = np.float32(0)
-        for h in range(targets.shape[1]):
-            wanted += share[r, h] * row[targets[r, h]]
+        wanted = _shared(row, targets[r], share[r])
         level = np.log(total)
         inverse[r] = np.float32(1) / total
         found[0, r] = highest + level
@@ -343,17 +359,12 @@ def _cross_entropy(
     row, mass = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
     spare = np.empty(n_items, np.int32)
     for r in range(len(logits)):
-        _read(logits[r], shift, bias[r // rows], row)
-        highest = _highest(row, spare)
-        for i in range(n_items):
-            row[i] -= highest
-        _exponentials(row, mass, spare)
+        _masses(logits[r], shift, bias[r // rows], row, mass, spare)
         total = np.float32(0)
         for i in range(n_items):
             total += mass[i]
-        wanted = np.float32(0)
+        wanted = _shared(row, targets[r], share[r])
         for h in range(targets.shape[1]):
-            wanted += share[r, h] * row[targets[r, h]]
             mass[targets[r, h]] -= total * share[r, h]
         found[0, r] = np.log(total) - wanted
         found[1, r] = total

@@ -37,11 +37,19 @@ class StackedAdamW:
         self.moved: list[Tensor] = []
 
     def _start(self, names: Sequence[str]) -> None:
-        """Lay these parameters out, and their rates and decays beside them."""
+        """Lay these parameters out, and beside them what an update by PyTorch's operators needs."""
         self.names = list(names)
         self.moved = [self.params[name] for name in self.names]
-        sizes = [p[0].numel() for p in self.moved]
         self.flat = torch.cat([p.detach().reshape(-1) for p in self.moved])
+        self.first, self.second = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
+        for p, part in zip(self.moved, self._parts(self.flat), strict=True):
+            p.data = part
+        self.compiled = suits(self.flat)
+        if self.compiled:
+            first, second = self._parts(self.first), self._parts(self.second)
+            self.moments = list(zip(first, second, strict=True))
+            return
+        sizes = [p[0].numel() for p in self.moved]
         rates = [self.rate.repeat_interleave(size) for size in sizes]
         decays = [
             self.decay.repeat_interleave(size) * (p.dim() > 2)
@@ -49,9 +57,6 @@ class StackedAdamW:
         ]
         self.rates = torch.cat(rates)
         self.kept = self.rates * torch.cat(decays)
-        self.first, self.second = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
-        for p, part in zip(self.moved, self._parts(self.flat), strict=True):
-            p.data = part
 
     @torch.no_grad()
     def step(self, schedule: float) -> None:
@@ -60,8 +65,8 @@ class StackedAdamW:
             self._start([name for name, p in self.params.items() if p.grad is not None])
         self.count += 1
         correct = float((1 - BETA2**self.count) ** 0.5 / (1 - BETA1**self.count))
-        if suits(self.flat):
-            self._compiled(schedule, correct)
+        if self.compiled:
+            self._step_compiled(schedule, correct)
             return
         gradient = torch.cat([_taken(p) for p in self.moved])
         self.first.lerp_(gradient, 1 - BETA1)
@@ -72,12 +77,12 @@ class StackedAdamW:
         self.flat.addcmul_(self.flat, self.kept, value=-schedule)
         self.flat.addcmul_(update, self.rates, value=-schedule * correct)
 
-    def _compiled(self, schedule: float, correct: float) -> None:
+    def _step_compiled(self, schedule: float, correct: float) -> None:
         """The same in one pass."""
         rate, decay = self.rate * schedule * correct, self.rate * self.decay * schedule
-        moments = zip(self._parts(self.first), self._parts(self.second), strict=True)
-        for p, both in zip(self.moved, moments, strict=True):
-            own = decay if p.dim() > 2 else torch.zeros_like(decay)
+        none = torch.zeros_like(decay)
+        for p, both in zip(self.moved, self.moments, strict=True):
+            own = decay if p.dim() > 2 else none  # of matrices alone
             adamw.update(p, _taken(p), both, rate, own, (BETA1, BETA2), EPS)
 
     def state(self, index: int) -> dict[str, Tensor]:
