@@ -105,6 +105,19 @@ def test_figures_and_their_gradients(kind: torch.dtype, rows: int, wanted: tuple
     torch.testing.assert_close(gradient(found), gradient(expected), **close)  # nothing is used up
 
 
+def test_a_bias_may_lie_in_any_layout() -> None:
+    inputs = loss_inputs(5, rows=7, n_items=40)
+    states, table, bias = leaves(inputs, torch.float32)
+    turned = bias.detach().t().contiguous().requires_grad_()
+    given, items = (inputs.targets, inputs.mask), facts_of(inputs, torch.float32)
+    for own in (bias, turned.t()):
+        torch.stack(row_figures(states, table, own, *given, items)).sum().backward()  # type: ignore[no-untyped-call] # torch's own
+    assert bias.grad is not None
+    assert turned.grad is not None
+    assert bias.grad.abs().max() > 0
+    torch.testing.assert_close(turned.grad.t(), bias.grad)
+
+
 @pytest.mark.parametrize("figures", [True, False])
 def test_in_bfloat16_gradients_are_near(figures: bool) -> None:
     inputs = loss_inputs(5, rows=200, n_items=700, width=16)

@@ -1,0 +1,195 @@
+"""Loops over rows of logits; `distributions` says what they are for.
+
+bfloat16, which numba does not know, is seen by its bits: unsigned integers that are the upper part
+of a float32's, all of them or 16.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec.kernels.compiled import compiled
+
+Floats = NDArray[np.float32]
+Bits = NDArray[np.unsignedinteger[Any]]
+
+
+@compiled
+def _read(bits: Bits, shift: int, bias: Floats, row: Floats) -> None:
+    """A row of logits with their biases."""
+    wide = row.view(np.uint32)
+    for i in range(len(row)):
+        wide[i] = np.uint32(bits[i]) << np.uint32(shift)
+    for i in range(len(row)):
+        row[i] += bias[i]
+
+
+@compiled
+def _write(row: Floats, shift: int, bits: Bits) -> None:
+    """A row in the numbers of logits, rounded to the nearest, halves to even."""
+    wide = row.view(np.uint32)
+    if shift == 0:
+        for i in range(len(row)):
+            bits[i] = wide[i]
+    else:
+        for i in range(len(row)):
+            half = np.uint32(0x7FFF) + ((wide[i] >> np.uint32(16)) & np.uint32(1))
+            bits[i] = np.uint32(wide[i] + half) >> np.uint32(16)
+
+
+@compiled
+def _highest(row: Floats, spare: NDArray[np.int32]) -> np.float32:
+    """Largest number of a row, by its bits: comparing floats would not be done in lanes."""
+    bits = row.view(np.int32)
+    highest = np.int32(-(2**31))
+    for i in range(len(bits)):
+        highest = max(highest, bits[i] ^ ((bits[i] >> np.int32(31)) & np.int32(0x7FFFFFFF)))
+    spare[0] = highest ^ ((highest >> np.int32(31)) & np.int32(0x7FFFFFFF))
+    highest_float: np.float32 = spare.view(np.float32)[0]
+    return highest_float
+
+
+@compiled
+def _exponentials(row: Floats, found: Floats, spare: NDArray[np.int32]) -> None:
+    """``exp`` of numbers up to about 80, to the last digit but one; below -87 it is that of -87.
+
+    ``2^n e^r`` with ``|r| <= log(2) / 2`` and a polynomial for ``e^r``, as Cephes has it (Moshier,
+    Methods and programs for mathematical functions, 1989: expf).
+    """
+    for i in range(len(row)):
+        x = np.float32(-87.0) if row[i] < np.float32(-87.0) else row[i]
+        n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
+        r = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
+        y = np.float32(1.9875691500e-4) * r + np.float32(1.3981999507e-3)
+        y = y * r + np.float32(8.3334519073e-3)
+        y = y * r + np.float32(4.1665795894e-2)
+        y = y * r + np.float32(1.6666665459e-1)
+        y = y * r + np.float32(5.0000001201e-1)
+        found[i] = y * r * r + r + np.float32(1.0)
+        spare[i] = (np.int32(n) + np.int32(127)) << np.int32(23)
+    powers = spare.view(np.float32)
+    for i in range(len(row)):
+        found[i] *= powers[i]
+
+
+@compiled
+def _masses(
+    bits: Bits, shift: int, bias: Floats, row: Floats, mass: Floats, spare: NDArray[np.int32]
+) -> np.float32:
+    """Logits below the highest of a row, which is returned, and their exponentials."""
+    _read(bits, shift, bias, row)
+    highest = _highest(row, spare)
+    for i in range(len(row)):
+        row[i] -= highest
+    _exponentials(row, mass, spare)
+    return highest
+
+
+@compiled
+def _shared(row: Floats, targets: NDArray[np.int64], share: Floats) -> np.float32:
+    """What a row has at its targets, each counted for its share."""
+    total = np.float32(0)
+    for h in range(len(targets)):
+        total += share[h] * row[targets[h]]
+    return total
+
+
+@compiled
+def describe_rows(
+    logits: Bits,
+    shift: int,
+    bias: Floats,
+    first: int,
+    rows: int,
+    targets: NDArray[np.int64],
+    share: Floats,
+    squares: Floats,
+    masses: Floats,
+    found: Floats,
+    inverse: Floats,
+) -> None:
+    """What some rows are like: normaliser, cross-entropy, negative entropy, same; masses apart."""
+    n_items = logits.shape[1]
+    row, spare = np.empty(n_items, np.float32), np.empty(n_items, np.int32)
+    for r in range(len(logits)):
+        mass = masses[r]
+        highest = _masses(logits[r], shift, bias[(first + r) // rows], row, mass, spare)
+        total, weighted, same = np.float32(0), np.float32(0), np.float32(0)
+        for i in range(n_items):
+            total += mass[i]
+            weighted += mass[i] * row[i]
+            same += mass[i] * mass[i] * squares[i]
+        wanted = _shared(row, targets[r], share[r])
+        level = np.log(total)
+        inverse[r] = np.float32(1) / total
+        found[0, r] = highest + level
+        found[1, r] = level - wanted
+        found[2, r] = weighted / total - level
+        found[3, r] = same / (total * total)
+
+
+@compiled
+def pull_rows(
+    logits: Bits,
+    shift: int,
+    bias: Floats,
+    first: int,
+    rows: int,
+    normaliser: Floats,
+    targets: NDArray[np.int64],
+    share: Floats,
+    linear: Floats,
+    terms: Floats,
+    squares: Floats,
+    found: Bits,
+    of_bias: Floats,
+) -> None:
+    """What pulls on some rows, and its sum on the bias."""
+    n_items = logits.shape[1]
+    row, probs = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
+    spare = np.empty(n_items, np.int32)
+    for r in range(len(logits)):
+        _read(logits[r], shift, bias[(first + r) // rows], row)
+        for i in range(n_items):
+            row[i] -= normaliser[r]
+        _exponentials(row, probs, spare)
+        level, entropy, doubled, accuracy = terms[r]
+        for i in range(n_items):
+            slope = linear[r, i] - level + entropy * row[i] - doubled * probs[i] * squares[i]
+            row[i] = probs[i] * slope
+        for h in range(targets.shape[1]):
+            row[targets[r, h]] -= accuracy * share[r, h]
+        own = of_bias[(first + r) // rows]
+        for i in range(n_items):
+            own[i] += row[i]
+        _write(row, shift, found[r])
+
+
+@compiled
+def cross_entropy_rows(
+    logits: Bits,
+    shift: int,
+    bias: Floats,
+    rows: int,
+    targets: NDArray[np.int64],
+    share: Floats,
+    found: Floats,
+) -> None:
+    """Make ``m (p - q)`` of rows; cross-entropy and m."""
+    n_items = logits.shape[1]
+    row, mass = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
+    spare = np.empty(n_items, np.int32)
+    for r in range(len(logits)):
+        _masses(logits[r], shift, bias[r // rows], row, mass, spare)
+        total = np.float32(0)
+        for i in range(n_items):
+            total += mass[i]
+        wanted = _shared(row, targets[r], share[r])
+        for h in range(targets.shape[1]):
+            mass[targets[r, h]] -= total * share[r, h]
+        found[0, r] = np.log(total) - wanted
+        found[1, r] = total
+        _write(mass, shift, logits[r])
