@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from itertools import islice, product
@@ -22,7 +22,7 @@ from pareto_rec.evaluate.costs import COSTS, Encoders
 from pareto_rec.evaluate.evaluator import Evaluator, resolve_device
 from pareto_rec.evaluate.measuring import Measures
 from pareto_rec.evaluate.supplies import needs_of, predicted_signals
-from pareto_rec.experts import EXPERTS, expert_scores, scores_on_demand, stand_ins
+from pareto_rec.experts import EXPERTS, expert_key, expert_scores, scores_on_demand, stand_ins
 from pareto_rec.inputs import open_backbone, read_features, read_split
 from pareto_rec.limits import check_rungs, check_variables
 from pareto_rec.objectives import GroupObjective, parse
@@ -61,15 +61,22 @@ class Plan:
     @property
     def experts(self) -> tuple[str, ...]:
         """Experts that are fused, that fits are kept to, or that are drawn as baselines."""
-        fusion, reference = self.space.serve.get("fusion"), self.space.train.get("reference")
+        fusion = self.space.serve.get("fusion")
         named = [
             *(fusion.names if isinstance(fusion, Simplex) else ()),
             *self.config.serving.get("fusion", ()),
-            *(reference.options if isinstance(reference, Choice) else ()),
-            self.config.fixed.get("reference"),
+            *self.reference_experts,
             *self.config.baselines,
         ]
         return tuple(name for name in dict.fromkeys(named) if name in EXPERTS)
+
+    @property
+    def reference_experts(self) -> tuple[str, ...]:
+        """Experts that fits may be kept to."""
+        reference = self.space.train.get("reference")
+        options = reference.options if isinstance(reference, Choice) else ()
+        named = dict.fromkeys([*options, self.config.fixed.get("reference")])
+        return tuple(str(name) for name in named if name in EXPERTS)
 
 
 def plan(config: Config) -> Plan:
@@ -144,11 +151,8 @@ def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -
         if config.references
         else {}
     )
-    reading = [config.backbone.components, config.backbone.text]
-    content: list[object] = [stage.content_hash, features.key, signals, reading]
-    content += [{name: one.sha256 for name, one in references.items()}] if references else []
-    content += [[asdict(one) for one in tasks]] if tasks else []
-    key = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    hashes = {name: one.sha256 for name, one in references.items()}
+    key = data_key(made, stage.content_hash, features.key, hashes)
     stored = stage.shape[0] * stage.shape[1] <= MOST_STORED
     scores = expert_scores if stored else scores_on_demand
     return Evaluator(
@@ -170,6 +174,28 @@ def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -
         references={name: one.fit for name, one in references.items()},
         tasks=tasks,
     )
+
+
+def data_key(made: Plan, stage: str, features: str, references: Mapping[str, str]) -> str:
+    """Names everything but training variables, seed and code that fits are learnt from.
+
+    Args:
+        made: The experiment.
+        stage: Content hash of the stage.
+        features: Key of the features.
+        references: Fit that others may be kept to -> SHA-256 of its file.
+    """
+    config = made.config
+    content = {
+        "stage": stage,
+        "features": features,
+        "signals": [config.data.relevance, config.data.liked],
+        "reading": [config.backbone.components, config.backbone.text],
+        "references": dict(references),
+        "experts": {name: expert_key(EXPERTS[name]) for name in made.reference_experts},
+        "tasks": [asdict(one) for one in config.tasks],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def text_source(made: Plan, texts: tuple[str, ...], cache: Path) -> TextSource | None:

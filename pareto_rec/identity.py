@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pareto_rec.code_keys import code_key
 from pareto_rec.config import Config
 from pareto_rec.errors import BadRequestError
-from pareto_rec.provenance import source_hash
 
 MAY_CHANGE = (
     *("question", "smoke", "search.generations", "search.timeout_s", "search.retries"),
@@ -24,20 +24,17 @@ VERSIONS = (
     "scipy",
     "scikit-learn",
 )
-SOURCES = (
-    *("adapt", "backbone", "data", "evaluate", "experts", "kernels", "losses", "models"),
-    "objectives",
-    *("search", "train", "workers/packs.py", "experiment.py", "front.py", "policy"),
-    *("inputs.py", "references.py", "seeds.py", "space.py", "tasks.py"),
-    "variables.py",
+DECIDING = tuple(
+    f"pareto_rec.{module}" for module in ("experiment", "run.fidelity", "search", "workers.packs")
 )
+"""Modules that decide which records there are and what they say, with all that they import."""
 
 _NONE = object()
 
 
 def code_hash() -> str:
     """Sixteen hex digits of the code that decides records."""
-    return source_hash(*SOURCES)[:16]
+    return code_key(*DECIDING)
 
 
 def config_differences(before: Config, now: Config) -> list[str]:

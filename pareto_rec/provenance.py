@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import resource
 import subprocess
 import sys
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,21 +20,6 @@ PACKAGES = (
 def provenance(device: str) -> dict[str, Any]:
     """Versions of the packages that matter, hardware, and the commit where there is one."""
     return {"versions": versions(), "hardware": _hardware(device), "git_commit": _commit()}
-
-
-@cache
-def source_hash(*sources: str) -> str:
-    """SHA-256 over modules and folders of this package, so that no cache outlives a change of them.
-
-    Args:
-        sources: Relative to the package, ``"train/fitting.py"`` or ``"losses"``.
-    """
-    root, digest = Path(__file__).parent, hashlib.sha256()
-    for source in sources:
-        paths = [root / source] if source.endswith(".py") else sorted((root / source).rglob("*.py"))
-        for path in paths:
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -15,14 +15,15 @@ from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.encoders import TOKENIZER_FILES
 from pareto_rec.backbone.features import digest
 from pareto_rec.backbone.views import quiet
+from pareto_rec.code_keys import code_key
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import BadRequestError
 from pareto_rec.paths import cannot_write, make_folder
-from pareto_rec.provenance import source_hash
 
 if TYPE_CHECKING:
     from pareto_rec.adapt.training import Adapted
 
+DECIDING = ("pareto_rec.adapt.examples", "pareto_rec.adapt.training", "pareto_rec.data.split")
 FOLDER = "adapted"
 NOTE = "adapted.json"  # written last: a folder with it is whole
 
@@ -42,7 +43,7 @@ def adapted_folder(backbone: Backbone, stage: Stage, recipe: Recipe, cache: Path
         stage.content_hash,
         digest(*stage.items.texts),
         json.dumps(dataclasses.asdict(recipe), sort_keys=True),
-        source_hash("adapt/examples.py", "adapt/training.py", "train/optimiser.py", "kernels"),
+        code_key(*DECIDING),
     )
     return cache / FOLDER / key[:24]
 

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pareto_rec.code_keys import code_key
 from pareto_rec.errors import RunFailedError
 from pareto_rec.paths import written_whole
 
+DECIDING = ("pareto_rec.backbone.cached", "pareto_rec.train.tuned.tokens")  # what states are
 StateArray = NDArray[np.floating[Any]]
 RowArray = NDArray[np.int64]
 TOKENISED = 4096  # texts at a time: what a tokenizer says of one takes some hundred times its ids
@@ -74,8 +76,11 @@ class Recipe:
         return digest(json.dumps(said, sort_keys=True))[:32]
 
     def path(self, folder: Path) -> Path:
-        """Where the vectors are kept; a JSON file of the same stem says what they are."""
-        return folder / f"{self.key}.npy"
+        """Where the vectors are kept; a JSON file of the same stem says what they are.
+
+        Computed by other code they lie in another file, under the same key.
+        """
+        return folder / f"{self.key}-{code_key(*DECIDING)}.npy"
 
 
 def digest(*parts: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from pareto_rec import front
+from pareto_rec.code_keys import code_key
 from pareto_rec.confirm.claims import Point
 from pareto_rec.confirm.measure import serving_of
-from pareto_rec.evaluate.baselines import DEPTHS, PENALTIES, SOURCES, TRADE_OFFS
+from pareto_rec.evaluate.baselines import DEPTHS, MEASURING, PENALTIES, TRADE_OFFS
 from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experiment import Plan
 from pareto_rec.paths import written_whole
 from pareto_rec.policy import NETWORK
-from pareto_rec.provenance import source_hash
 from pareto_rec.run.summary import SELECTED
 from pareto_rec.search import Goal
 from pareto_rec.search.rules import violation
@@ -171,8 +171,9 @@ def sweep(evaluator: Evaluator, job: Sweep, cache: Path) -> tuple[str, list[Row]
     """Rows of the settings that could be measured, computed once, with their rival's name."""
     own = evaluator.measuring
     names = [one.name for one in own.measures.all]
-    content = [job.fit, job.ids, job.serve, names, evaluator.store.data_key, own.relevance]
-    text = json.dumps([*content, source_hash(*SOURCES)])
+    chosen = [asdict(evaluator.serving(one)) for one in job.serve]
+    content = [job.fit, job.ids, job.serve, chosen, names, evaluator.store.data_key, own.relevance]
+    text = json.dumps([*content, code_key(*MEASURING)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:24]
     path = cache / "baselines" / f"{job.rival.name}-{digest}.json"
     try:

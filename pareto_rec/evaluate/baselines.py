@@ -8,16 +8,21 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from pareto_rec.code_keys import code_key
 from pareto_rec.evaluate.evaluator import Evaluator
+from pareto_rec.experts import EXPERTS, expert_key
 from pareto_rec.paths import written_whole
 from pareto_rec.policy import Serving
-from pareto_rec.provenance import source_hash
 
 PENALTIES = (0.0, 0.3, 0.6, 0.9, 1.1, 1.2, 1.3, 1.4, 1.5)
 TRADE_OFFS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
 DEPTHS = (20, 40, 80, 160, 320)
 
-SOURCES = ("evaluate", "experts", "kernels", "objectives", "policy", "train/facts.py")
+MEASURING = tuple(
+    f"pareto_rec.{module}"
+    for module in ("data.sample", "data.split", "evaluate.evaluator", "objectives")
+)
+"""Modules that decide what a serving setting is worth, with all that they import."""
 
 
 def grid(expert: str) -> list[Serving]:
@@ -38,7 +43,13 @@ def sweep_expert(evaluator: Evaluator, expert: str, cache_root: Path) -> list[di
     settings = grid(expert)
     own = evaluator.measuring
     names = [one.name for one in own.measures.all]
-    content = [expert, evaluator.store.data_key, names, own.relevance, source_hash(*SOURCES)]
+    content = [
+        expert_key(EXPERTS[expert]),
+        evaluator.store.data_key,
+        names,
+        own.relevance,
+        code_key(__name__, *MEASURING),
+    ]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
     path = cache_root / "baselines" / f"{expert}-{digest}.json"
     try:

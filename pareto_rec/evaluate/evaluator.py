@@ -18,28 +18,24 @@ from pareto_rec.errors import BadRequestError, construct
 from pareto_rec.evaluate.costs import Encoders
 from pareto_rec.evaluate.kept_to import check as check_held
 from pareto_rec.evaluate.kept_to import of_experts, with_fits
+from pareto_rec.evaluate.learning import training_data
 from pareto_rec.evaluate.measuring import Measured, Measures, Measuring
 from pareto_rec.evaluate.monitor import ValidationMonitor
 from pareto_rec.evaluate.sources import ExpertScores, UserScorers
 from pareto_rec.evaluate.supplies import Supplies, met_before
-from pareto_rec.losses import ItemFacts
 from pareto_rec.objectives import Catalogue, HeldOut
 from pareto_rec.policy import NETWORK, Parts, Scorers, Serving
 from pareto_rec.records.record import Record
 from pareto_rec.search import Trial
 from pareto_rec.space import SearchSpace, Simplex, Value
 from pareto_rec.tasks import Task, chain_of, product_name, with_exponents
-from pareto_rec.train.batches import People, Sequences, last_items
-from pareto_rec.train.data import Fit, Monitor, TrainData
-from pareto_rec.train.facts import item_facts, principal_components
+from pareto_rec.train.data import Fit, Monitor
+from pareto_rec.train.facts import item_facts
 from pareto_rec.train.fitstore import EXPERTS_ALONE, FitStore
 from pareto_rec.train.fitting import fit
-from pareto_rec.train.shown import ShownRows
 from pareto_rec.train.spec import TrainSpec, pack_key, train_spec
 from pareto_rec.train.tuned.source import TextSource
 from pareto_rec.variables import named_values
-
-MOST_HISTORY = 200  # longest history that a model may read
 
 
 class TrainSettings(Protocol):
@@ -128,17 +124,18 @@ class Evaluator:
         self.users = UserScorers(met, experts, facts, self.device)
         self.scorers = self.users.all()
         kept_to = self._kept_to({*experts, *references}, learn)
-        data = TrainData(
-            Sequences.of(learn.train, liked),
-            self._tensor(principal_components(features, components)),
-            ItemFacts(*(self._tensor(part) for part in facts)),
-            self._tensor(last_items(stage, MOST_HISTORY)),
-            self.device,
-            People.of(learn),
-            of_experts(kept_to, experts, self.device),
-            texts,
-            ShownRows.of(learn, tasks) if tasks else None,
+        data = training_data(
+            stage,
+            learn,
+            features,
+            facts,
+            components=components,
+            liked=liked,
+            tasks=tasks,
+            texts=texts,
+            device=self.device,
         )
+        data = replace(data, references=of_experts(kept_to, experts, self.device))
         self.data = with_fits(kept_to, references, data)
         supplies = Supplies.of(
             measures.all,
@@ -173,9 +170,6 @@ class Evaluator:
         whole = learn is self.stage and isinstance(self.scorers, Scorers)
         check_held(named, users=len(learn.users), items=len(learn.items), whole=whole)
         return named
-
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.array(array)).to(self.device)
 
     def spec(self, trial: Trial) -> TrainSpec:
         """All training variables of a trial.
@@ -243,7 +237,13 @@ class Evaluator:
         """NDCG@10 of relevance scores, what early stopping watches."""
         own = self.measuring
         truth = own.held_out[own.relevance]
-        return ValidationMonitor(self.users, self.scorers, own.catalogue, truth)
+        return ValidationMonitor(self._seen, own.catalogue, truth)
+
+    def _seen(self, users: slice) -> Tensor:
+        """Which items are in the histories of some users ``[rows, N]``."""
+        if isinstance(self.scorers, Scorers):
+            return self.scorers.seen[users]
+        return self.users.seen(users)
 
     def with_fit(self, one: Fit) -> Scorers | Parts:
         """The scorers together with a fit's scores."""

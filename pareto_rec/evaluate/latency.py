@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pareto_rec.code_keys import code_key
 from pareto_rec.data.schema import Stage
 from pareto_rec.experts import EXPERTS
 from pareto_rec.experts.base import ItemModel
@@ -36,7 +37,6 @@ from pareto_rec.provenance import provenance
 from pareto_rec.train.data import Fit
 
 WARM, ROUNDS, REQUESTS = 20, 5, 100
-REVISION = 1  # raised when the path or the way of measuring changes
 
 Encode = Callable[[str], object]
 
@@ -187,7 +187,7 @@ class Latencies:
 
     def _key(self, fit: Fit | None, serving: Serving, encoder: str) -> dict[str, object]:
         return {
-            "revision": REVISION,
+            "code": code_key(__name__),
             "shape": _without(asdict(fit.shape), _SINCE_TASKS) if fit else None,
             "serving": _without(asdict(serving), {"exponents": {}}),
             "k": self.k,

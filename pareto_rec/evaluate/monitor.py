@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.evaluate.sources import UserScorers
 from pareto_rec.kernels.compiled import suits
 from pareto_rec.kernels.lists import best
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome
 from pareto_rec.objectives.ranking import NDCG
-from pareto_rec.policy import HIDDEN, Parts, Scorers
 from pareto_rec.train.data import Relevance
 
 
@@ -23,14 +22,12 @@ class ValidationMonitor:
     """NDCG@10 of relevance scores, what early stopping watches.
 
     Attributes:
-        users: What has been seen.
-        scorers: The same of all users at once, where they are held.
+        seen: Which items are in the histories of some users ``[rows, N]``.
         catalogue: Items and users.
         truth: Held-out relevant items.
     """
 
-    users: UserScorers
-    scorers: Scorers | Parts
+    seen: Callable[[slice], Tensor]
     catalogue: Catalogue
     truth: HeldOut
 
@@ -47,13 +44,7 @@ class ValidationMonitor:
         if suits(scores):
             lists, values = best(scores.numpy(), seen.numpy(), count)
         else:
-            top = torch.topk(scores.masked_fill(seen, HIDDEN), count)
+            top = torch.topk(scores.masked_fill(seen, -torch.inf), count)
             lists, values = (part.cpu().numpy() for part in (top.indices, top.values))
         truth = {"": HeldOut(self.truth.matrix[users])}
         return NDCG(10).per_user(Outcome(lists, values, truth, "", self.catalogue))
-
-    def seen(self, users: slice) -> Tensor:
-        """``[rows, N]``, True for items of the histories."""
-        if isinstance(self.scorers, Scorers):
-            return self.scorers.seen[users]
-        return self.users.seen(users)

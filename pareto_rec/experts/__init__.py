@@ -15,7 +15,13 @@ from pareto_rec.data.schema import Stage
 from pareto_rec.errors import unknown
 from pareto_rec.experts import ease
 from pareto_rec.experts.base import Expert, ItemModel
-from pareto_rec.experts.cache import Mapped, ScoresOnDemand, cached_model, cached_scores
+from pareto_rec.experts.cache import (
+    Mapped,
+    ScoresOnDemand,
+    cached_model,
+    cached_scores,
+    expert_key,
+)
 from pareto_rec.experts.ease import EASE
 from pareto_rec.experts.knn import ItemKNN
 from pareto_rec.experts.popularity import Popularity
@@ -28,6 +34,7 @@ __all__ = [
     "ItemModel",
     "Popularity",
     "ScoresOnDemand",
+    "expert_key",
     "expert_scores",
     "scores_on_demand",
     "stand_ins",

@@ -63,11 +63,9 @@ class Expert(ABC):
 
     Attributes:
         method: Name of the method; part of the key of cached scores.
-        revision: Raised when the method's numbers change, so that cached scores are not reused.
     """
 
     method: ClassVar[str]
-    revision: ClassVar[int] = 1
 
     @abstractmethod
     def fit(self, train: Interactions, shape: tuple[int, int], /) -> ItemModel:

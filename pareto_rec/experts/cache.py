@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from pareto_rec.code_keys import code_key
 from pareto_rec.data.schema import IntArray, Stage
 from pareto_rec.experts.base import Expert, ItemModel
 from pareto_rec.paths import written_whole
@@ -45,12 +46,19 @@ class ScoresOnDemand:
         return self.model.score(starts, self.items[rows])
 
 
+def expert_key(expert: Expert) -> str:
+    """Names an expert by everything that decides its scores besides the data.
+
+    That is its method, its parameters and the code that fits it, applies it and splits the data.
+    """
+    code = code_key(type(expert).__module__, __name__, "pareto_rec.data.split")
+    return json.dumps([expert.method, expert.parameters(), code], sort_keys=True)
+
+
 def _stem(expert: Expert, stage: Stage, learn: Stage | None) -> str:
     """Name of a file by method, parameters and data."""
     content = {
-        "method": expert.method,
-        "revision": expert.revision,
-        "parameters": expert.parameters(),
+        "expert": expert_key(expert),
         "stage": stage.content_hash,
     }
     if learn is not None and learn is not stage:

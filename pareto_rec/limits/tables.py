@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from pareto_rec.backbone.views import PRECISIONS
-from pareto_rec.evaluate.evaluator import MOST_HISTORY
+from pareto_rec.evaluate.learning import MOST_HISTORY
 from pareto_rec.experts import EXPERTS
 from pareto_rec.limits.kinds import Limit, Name, Number, Numbers, Weights, Word
 from pareto_rec.losses import COMBINE, LOSSES

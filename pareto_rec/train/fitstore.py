@@ -9,27 +9,39 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pareto_rec.code_keys import code_key
 from pareto_rec.models.base import Shape
-from pareto_rec.provenance import source_hash
+from pareto_rec.provenance import versions
 from pareto_rec.train.data import Fit
 from pareto_rec.train.spec import TrainSpec
 
-SOURCES = ("train", "kernels", "models", "losses", "seeds.py", "tasks.py")
+DECIDING = tuple(
+    f"pareto_rec.{module}"
+    for module in (
+        *("data.sample", "data.split"),  # who is asked, and what is learnt from
+        *("evaluate.kept_to", "evaluate.learning", "evaluate.monitor"),
+        *("train.fitting", "train.standings"),
+    )
+)
+"""Modules that decide what a fit is, with all that they import."""
+LIBRARIES = ("numba", "numpy", "scipy", "torch", "torchjd", "transformers")
 _DIFFERENCE = "backbone/"  # before the names of what tuned layers have learnt
 EXPERTS_ALONE = "experts"  # fit id of records that no network had a say in
 
 
+@cache
 def code_hash() -> str:
     """Hash of the code that decides what a fit is, so that no stale fit outlives a change."""
-    content = f"{torch.__version__} {source_hash(*SOURCES)}"
+    installed = versions()
+    content = json.dumps([code_key(*DECIDING), {name: installed[name] for name in LIBRARIES}])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

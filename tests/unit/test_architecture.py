@@ -10,13 +10,11 @@ import ast
 import importlib
 import inspect
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
 import pareto_rec
-
-ROOT = Path(pareto_rec.__file__).parent
+from pareto_rec.code_keys import INSTALLED, imported_names
 
 # From the leaves to the commands. A part may import the parts named here, and its own modules.
 ALLOWED: dict[str, str] = {
@@ -26,6 +24,7 @@ ALLOWED: dict[str, str] = {
     "threads": "",
     "front": "",
     "provenance": "",
+    "code_keys": "",
     "kernels": "",
     "tasks": "errors",
     "models": "kernels tasks",
@@ -40,23 +39,24 @@ ALLOWED: dict[str, str] = {
     "reading": "errors front",
     # from files to arrays
     "fetch": "errors paths",
-    "backbone": "errors fetch paths",
-    "data": "errors fetch paths provenance seeds",
+    "backbone": "code_keys errors fetch paths",
+    "data": "code_keys errors fetch paths seeds",
     # what is learnt and what is measured: none of it knows a search, a config or a run
     "losses": "errors kernels seeds tasks",
     "objectives": "data errors",
-    "experts": "data errors paths",
-    "train": "backbone data errors kernels losses models objectives provenance seeds tasks",
+    "experts": "code_keys data errors paths",
+    "train": "backbone code_keys data errors kernels losses models objectives provenance seeds "
+    "tasks",
     # the search knows candidates and values, and neither models nor data
     "search": "errors front seeds space variables",
     # where training meets objectives
-    "evaluate": "backbone data errors experts kernels losses models objectives paths policy "
-    "provenance records search space tasks train variables",
+    "evaluate": "backbone code_keys data errors experts kernels losses models objectives paths "
+    "policy provenance records search space tasks train variables",
     # from a config to what is evaluated, and by whom
     "config": "data errors space tasks",
-    "identity": "config errors provenance",
+    "identity": "code_keys config errors",
     "limits": "backbone errors evaluate experts losses models policy space tasks train",
-    "adapt": "backbone data errors paths provenance seeds train",
+    "adapt": "backbone code_keys data errors paths seeds train",
     "references": "config data errors experts paths reading train",
     "inputs": "adapt backbone config data errors seeds tasks",
     "experiment": "backbone config data errors evaluate experts inputs limits objectives "
@@ -73,8 +73,8 @@ ALLOWED: dict[str, str] = {
     "report": "errors front paths plots reading",
     "notebook": "errors plots reading report",
     # from a front to evidence
-    "confirm": "bootstrap config data errors evaluate experiment front inputs objectives paths "
-    "policy provenance reading run search seeds space train workers",
+    "confirm": "bootstrap code_keys config data errors evaluate experiment front inputs objectives "
+    "paths policy provenance reading run search seeds space train workers",
     "compare": "bootstrap config errors front plots reading",
     # from a front to a choice
     "picks": "decide errors objectives paths reading",
@@ -109,48 +109,25 @@ LATE = {
 }
 
 
-def name_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(part for part in parts if part != "__init__")
-
-
-MODULES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
-MODULES.pop("")  # the package itself loads its public names late, from wherever they are
+MODULES = [name.removeprefix("pareto_rec.") for name in INSTALLED.modules]
 
 
 def part_of(module: str) -> str:
     return module.partition(".")[0]
 
 
-def imports(tree: ast.AST) -> set[str]:
-    """Full names of what is imported anywhere below a node."""
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            assert node.module is not None
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
 def tree_of(module: str) -> ast.Module:
-    return ast.parse(MODULES[module].read_text())
+    return ast.parse(INSTALLED.source(f"pareto_rec.{module}"))
 
 
 def own(module: str) -> set[str]:
     """Modules of the package that a module imports."""
-    found = set()
-    for name in imports(tree_of(module)):
-        if name.startswith("pareto_rec."):
-            name = name.removeprefix("pareto_rec.")
-            found.add(name if name in MODULES else name.rpartition(".")[0])
-    return found
+    found = INSTALLED.imports(f"pareto_rec.{module}")
+    return {name.removeprefix("pareto_rec.") for name in found}
 
 
 def foreign(tree: ast.AST) -> set[str]:
-    return {name.partition(".")[0] for name in imports(tree)} - {"pareto_rec"}
+    return {name.partition(".")[0] for name in imported_names(tree)} - {"pareto_rec"}
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -215,7 +192,7 @@ def test_the_table_would_notice() -> None:
         "import pymoo.core\nfrom pareto_rec.data import load\n"
         "def f():\n    from torch import nn\nif TYPE_CHECKING:\n    import pandas as pd\n"
     )
-    assert imports(tree) == {"pymoo.core", "pareto_rec.data.load", "torch.nn", "pandas"}
+    assert imported_names(tree) == {"pymoo.core", "pareto_rec.data.load", "torch.nn", "pandas"}
     assert foreign(tree) == {"pymoo", "torch", "pandas"}
 
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from random_bert import TEXTS, random_bert
 
 from pareto_rec.backbone.cached import DEFAULT, Backbone, Reading
-from pareto_rec.backbone.features import equal_lengths, token_ids
+from pareto_rec.backbone.features import DECIDING, equal_lengths, token_ids
+from pareto_rec.code_keys import code_key
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.paths import cache_dir
 
@@ -101,7 +102,8 @@ def test_second_call_maps_the_file(
         assert isinstance(features.states, np.memmap)
         assert not features.states.flags.writeable
     files = sorted(path.name for path in (backbone.cache / "features").iterdir())
-    assert files == [f"{first.key}.json", f"{first.key}.npy"]
+    stem = f"{first.key}-{code_key(*DECIDING)}"
+    assert files == [f"{stem}.json", f"{stem}.npy"]
     said = json.loads((backbone.cache / "features" / files[0]).read_text())
     assert (said["cut"], said["max_length"], said["shape"]) == (2, 20, [7, 16])
 
@@ -169,7 +171,7 @@ def test_overflow_is_refused_and_leaves_nothing(folder: Path, tmp_path: Path) ->
 def test_a_damaged_file_is_computed_again(backbone: Backbone) -> None:
     first = backbone.encode(TEXTS, max_length=20)
     expected = np.array(first.states)
-    path = backbone.cache / "features" / f"{first.key}.npy"
+    [path] = (backbone.cache / "features").glob(f"{first.key}-*.npy")
     content = path.read_bytes()
     del first
     for damaged in (content[:-10], content[:20], b""):

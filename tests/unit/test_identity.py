@@ -5,18 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_architecture import own, part_of
 from tiny_experiment import CONFIG
 
 from pareto_rec.config import Config, parse_config
 from pareto_rec.errors import BadRequestError
-from pareto_rec.identity import SOURCES, config_differences, info_differences, refuse
-
-# What evaluation imports and no record depends on: words, places, caches, files of other runs (what
-# is read of them is hashed), and the config, which is compared itself.
-NOT_DECIDING = {
-    *("config", "errors", "fetch", "limits", "paths", "provenance", "reading", "records"),
-}
+from pareto_rec.identity import config_differences, info_differences, refuse
 
 
 def config(**changes: Any) -> Config:
@@ -102,17 +95,3 @@ def test_every_difference_is_in_the_one_line() -> None:
     refuse("run", [])
     with pytest.raises(BadRequestError, match="run cannot go on as it began: a; b; undo that"):
         refuse("run", ["a", "b"])
-
-
-def test_the_hash_covers_all_code_that_evaluates() -> None:
-    """Whatever evaluation imports, directly or not, is hashed or known to decide nothing."""
-    covered = {source.removesuffix(".py").replace("/", ".") for source in SOURCES}
-    todo, seen = ["experiment", "workers.packs", "search"], set()
-    while todo:
-        module = todo.pop()
-        if module not in seen and part_of(module) not in NOT_DECIDING:
-            seen.add(module)
-            todo += own(module)
-    parts = {module if part_of(module) == "workers" else part_of(module) for module in seen}
-    assert parts - covered == set()
-    assert covered - parts == set()

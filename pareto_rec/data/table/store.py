@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from pareto_rec.code_keys import code_key
 from pareto_rec.data.schema import Dataset, FloatArray, Interactions, Items, Users
 from pareto_rec.data.table.build import read_table
 from pareto_rec.data.table.files import find
 from pareto_rec.data.table.options import TableOptions, given
 from pareto_rec.paths import file_sha256, make_folder, written_whole
-from pareto_rec.provenance import source_hash
 
 _NAMES = ("rows.parquet", "items.parquet", "users.parquet")
 NOTE = "account.json"
@@ -53,7 +53,7 @@ def load_table(options: TableOptions, name: str, cache: Path) -> Dataset:
 
 def _key(options: TableOptions, cache: Path) -> str:
     """Names what is read and how: contents of all files, options, and the code that reads."""
-    parts: list[object] = [given(options), source_hash("data/table", "data/schema.py")]
+    parts: list[object] = [given(options), code_key(__name__)]
     for named in (options.files, options.items.files, options.users.files):
         files = find(named) if named else ()
         memo = cache / "checksums"
