@@ -60,7 +60,7 @@ def test_hypervolume_that_is_no_number(run: Path) -> None:
 def test_damaged_record(run: Path, line: str) -> None:
     lines = (run / "records.jsonl").read_text().splitlines()
     (run / "records.jsonl").write_text("\n".join([*lines[:4], line, *lines[5:]]))
-    assert "records.jsonl, line 5: not a complete record" in message(run)
+    assert "records.jsonl, line 5: not a record (" in message(run)
 
 
 def test_no_record_yet(run: Path) -> None:
@@ -103,7 +103,7 @@ def test_ids_and_words_that_look_like_numbers_or_blanks_stay_text(run: Path) -> 
     lines = (run / "records.jsonl").read_text().splitlines()
     first = (run / "front.csv").read_text().splitlines()[1].split(",")[0]
     text = "\n".join(lines).replace(first, "00012e345678")
-    (run / "records.jsonl").write_text(text.replace('"chebyshev"', '"None"'))
+    (run / "records.jsonl").write_text(text.replace('"chebyshev"', '"None"') + "\n")
     front = (run / "front.csv").read_text().replace(first, "00012e345678")
     (run / "front.csv").write_text(front)
     view = read_run(run)
