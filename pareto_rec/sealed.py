@@ -99,7 +99,7 @@ def read_array(
         return None
     content, end = whole[:-_LENGTH], bytes(whole[-_LENGTH:])
     digest = hashlib.sha256(_prefix(path.name))
-    digest.update(content)
+    digest.update(memoryview(content))
     if end != _MARK + digest.hexdigest().encode():
         damaged(path)
         return None
@@ -109,8 +109,9 @@ def read_array(
     offset = stream.tell()
     if (shape is not None and said != shape) or (dtype is not None and kind != np.dtype(dtype)):
         return None
-    mapped: np.memmap[Any, Any] = content[offset:].view(kind).reshape(said)
-    return mapped
+    mapped: Any = content[offset:].view(kind).reshape(said)
+    found: np.memmap[Any, Any] = mapped
+    return found
 
 
 def _prefix(name: str) -> bytes:

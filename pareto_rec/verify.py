@@ -1,4 +1,4 @@
-"""What of a run directory can be trusted: every file against its checksum, and against the others."""
+"""What of a run directory can be trusted: files against checksums and each other."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def cached_model(expert: Expert, learn: Stage, cache: Path) -> ItemModel:
         return model
     weights: Any = parts.get("weights")
     if "data" in parts:
-        triple = (parts["data"], parts["indices"], parts["indptr"])
+        triple: Any = (parts["data"], parts["indices"], parts["indptr"])
         weights = sparse.csr_array(triple, shape=(n_items, n_items))
     return ItemModel(weights, np.asarray(parts["bias"]), getattr(expert, "tau", None))
 

@@ -26,11 +26,11 @@ _SOON = 3600.0  # seconds after which nobody writes any more what was begun
 _LOG = logging.getLogger("pareto_rec")
 
 
-class CheckedFiles(IndexDataCacheFile):  # type: ignore[misc]  # numba has no types
+class CheckedFiles(IndexDataCacheFile):
     """In place of numba's own files of one kernel."""
 
     def __init__(self, cache_path: str, filename_base: str, source_stamp: object) -> None:
-        super().__init__(cache_path, filename_base, source_stamp)
+        super().__init__(cache_path, filename_base, source_stamp)  # type: ignore[no-untyped-call]  # numba
         self._folder, self._base = Path(cache_path), filename_base
 
     def flush(self) -> None:
@@ -46,7 +46,7 @@ class CheckedFiles(IndexDataCacheFile):  # type: ignore[misc]  # numba has no ty
         Raises:
             OSError: If it cannot be written.
         """
-        content: bytes = self._dump(data)
+        content: bytes = self._dump(data)  # type: ignore[no-untyped-call]  # numba
         stamp = self._stamp()
         checksum = _checksum(stamp, repr(key).encode(), content)
         with self._open_for_write(str(self._path(key))) as stream:

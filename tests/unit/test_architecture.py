@@ -44,7 +44,6 @@ ALLOWED: dict[str, str] = {
     # from the files of a run directory to one value: it knows files, not the code that wrote them,
     # but for the one reader of records and their lock
     "reading": "checksums errors front records",
-    "verify": "checksums errors front reading records train",
     # from files to arrays
     "fetch": "errors leftovers notices paths",
     "backbone": "errors fetch paths sealed",
@@ -73,13 +72,14 @@ ALLOWED: dict[str, str] = {
     "variables",
     "workers": "config errors evaluate experiment identity paths records search threads",
     # from a config to a run directory
-    "run": "checksums config data errors evaluate experiment front identity inputs policy provenance "
-    "records search space train variables workers",
+    "run": "checksums config data errors evaluate experiment front identity inputs policy "
+    "provenance records search space train variables workers",
     "controls": "checksums config paths policy run space variables",
     # from a run directory to pictures
     "plots": "front paths reading",
     "report": "errors front paths plots reading",
     "notebook": "errors plots reading report",
+    "verify": "checksums errors front reading records train",
     # from a front to evidence
     "confirm": "bootstrap checksums config data errors evaluate experiment front inputs objectives "
     "paths policy provenance reading records run sealed search seeds space train workers",
@@ -90,8 +90,9 @@ ALLOWED: dict[str, str] = {
     "bundle": "backbone config data errors evaluate experiment experts inputs models paths picks "
     "policy reading records tasks threads train",
     # from a bundle to a service, and to the next bundle
-    "serve": "bundle errors",
-    "update": "bundle config data errors evaluate experiment experts policy seeds threads train",
+    "serve": "bundle errors leftovers",
+    "update": "bundle config data errors evaluate experiment experts leftovers policy seeds "
+    "threads train",
     # what it all costs
     "bench": "backbone config data errors evaluate experiment front inputs losses models "
     "objectives paths policy provenance records search seeds space threads train "
