@@ -48,7 +48,7 @@ class CheckedFiles(IndexDataCacheFile):
         """
         content: bytes = self._dump(data)  # type: ignore[no-untyped-call]  # numba
         stamp = self._stamp()
-        checksum = _checksum(stamp, repr(key).encode(), content)
+        checksum = self._checksum(stamp, key, content)
         with self._open_for_write(str(self._path(key))) as stream:
             stream.write(_MARK + checksum + stamp + content)
         self._sweep()
@@ -64,7 +64,7 @@ class CheckedFiles(IndexDataCacheFile):
         checksum, stamp = whole[head : head + _DIGEST], whole[head + _DIGEST : head + 2 * _DIGEST]
         content = whole[head + 2 * _DIGEST :]
         known = whole[:head] == _MARK
-        if not known or checksum != _checksum(stamp, repr(key).encode(), content):
+        if not known or checksum != self._checksum(stamp, key, content):
             return self.drop(key)
         if stamp != self._stamp():
             return None
@@ -76,6 +76,13 @@ class CheckedFiles(IndexDataCacheFile):
         with suppress(OSError):
             path.unlink()
             _LOG.warning("%s is damaged: the kernel is compiled anew", path)
+
+    def _checksum(self, stamp: bytes, key: object, content: bytes) -> bytes:
+        """Over the kernel's name, too: numba's keys do not tell constants apart."""
+        digest = hashlib.sha256()
+        for part in (self._base.encode(), stamp, repr(key).encode(), content):
+            digest.update(len(part).to_bytes(8, "big") + part)
+        return digest.digest()
 
     def _path(self, key: object) -> Path:
         name = hashlib.sha256(repr(key).encode()).hexdigest()[:12]
@@ -92,10 +99,3 @@ class CheckedFiles(IndexDataCacheFile):
             with suppress(OSError):
                 if time.time() - os.stat(path).st_mtime > _SOON:
                     path.unlink()
-
-
-def _checksum(*parts: bytes) -> bytes:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.digest()

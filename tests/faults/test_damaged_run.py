@@ -147,7 +147,13 @@ def change_a_digit(path: Path, line: int) -> None:
 
 def findings(run: Path) -> dict[str, str]:
     """What cannot be trusted."""
-    return {one.file: one.says for one in check_run(run) if one.state == "bad"}
+    found: dict[str, str] = {}
+    for one in check_run(run):
+        if one.state == "bad":
+            found[one.file] = "; ".join(
+                [*([found[one.file]] if one.file in found else []), one.says]
+            )
+    return found
 
 
 def a_measured_line(run: Path) -> int:
@@ -246,7 +252,8 @@ def test_a_front_that_says_something_else_is_found(signed_run: Path) -> None:
 @pytest.mark.parametrize("name", ["baselines.csv", "config.toml"])
 def test_other_files_are_held_against_run_json(name: str, signed_run: Path) -> None:
     path = signed_run / name
-    path.write_text(path.read_text().replace("0", "1", 1) + "\n")
+    text = "".join(path.read_text().splitlines(keepends=True)[:-1])
+    path.write_text(path.read_text().replace("e", "a", 1) if name == "config.toml" else text)
     assert name in findings(signed_run)
     assert f"{path} " in message(signed_run)
 

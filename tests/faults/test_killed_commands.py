@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -40,8 +41,8 @@ files = "{log}"
 on_bad_rows = "skip"
 [data.items]
 files = "{items}"
-category = {{ column = "category" }}
-text = ["name"]
+categories = "category"
+text = "name"
 [backbone]
 name = "{bert}"
 max_length = 8
@@ -72,7 +73,7 @@ population = 4
 generations = 4
 sweep = 4
 [adapt]
-epochs = 1
+steps = 5
 """
 
 
@@ -240,6 +241,36 @@ def openings(run: Path) -> list[str]:
 def picks(run: Path) -> list[dict[str, object]]:
     path = run / "picks.json"
     return json.loads(path.read_text())["picks"] if path.exists() else []
+
+
+def test_a_changed_line_is_refused_and_evaluated_again_once_it_is_removed(
+    calm: Calm, tmp_path: Path
+) -> None:
+    run, said = Path(shutil.copytree(calm.run, tmp_path / "run")), tmp_path / "said"
+    path, command = run / "records.jsonl", ("search", run, "--resume", "--workers", "1")
+    lines = path.read_bytes().splitlines(keepends=True)
+    place = len(lines) // 2
+    changed = re.sub(rb'("ndcg@5":0\.)\d', rb"\g<1>9", lines[place])
+    changed = (
+        changed if changed != lines[place] else lines[place].replace(b'"depth":', b'"depth":1')
+    )
+    path.write_bytes(b"".join([*lines[:place], changed, *lines[place + 1 :]]))
+    assert end(start(said, calm.cache, *command)) == 2
+    assert said.read_text().startswith(f"error: {path}, line {place + 1}: not a record (it is not")
+    assert said.read_text().count("\n") == 1
+    path.write_bytes(b"".join([*lines[:place], *lines[place + 1 :]]))
+    assert end(start(said, calm.cache, *command)) == 0, said.read_text()
+    assert records(run) == records(calm.run)
+    assert not bad(run)
+
+
+def test_a_config_that_was_edited_is_refused(calm: Calm, tmp_path: Path) -> None:
+    run, said = Path(shutil.copytree(calm.run, tmp_path / "run")), tmp_path / "said"
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace("width = 8", "width = 16"))
+    assert end(start(said, calm.cache, "search", run, "--resume", "--workers", "1")) == 2
+    assert "config.toml is not the one that it names" in said.read_text()
+    assert [one.partition(":")[0] for one in bad(run)] == ["config.toml"]
 
 
 def test_several_at_once(calm: Calm, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import os, sys
 from pathlib import Path
 from pareto_rec.leftovers import spare_path
 from pareto_rec.paths import written_whole
-spare_path(Path(sys.argv[1]) / "folder").mkdir()
+spare_path(Path(sys.argv[1]) / "folder").mkdir(parents=True)
 with written_whole(Path(sys.argv[1]) / "features.npy") as spare:
     spare.write_bytes(bytes(1000))
     os._exit(9)  # as a kill: nothing is tidied up
