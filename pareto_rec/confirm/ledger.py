@@ -35,7 +35,7 @@ def note_opening(run: Path, seeds: int) -> None:
         BadRequestError: If confirm.json is damaged.
         RunFailedError: If it cannot be written.
     """
-    before = _read(run / JSON)
+    before = {key: value for key, value in _read(run / JSON).items() if key != "files"}
     entry = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seeds": seeds,

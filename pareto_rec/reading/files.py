@@ -75,8 +75,19 @@ def read_info(run: Path) -> Mapping[str, Any]:
     return {**info, "status": status_of(run / RECORDS, info)}
 
 
-def check_file(run: Path, name: str, info: Mapping[str, Any]) -> None:
-    """Hold a file against its checksum in run.json, where that has one.
+def check_file(
+    run: Path,
+    name: str,
+    info: Mapping[str, Any],
+    advice: str = "put it back from a copy, or search with --resume, which writes it anew",
+) -> None:
+    """Hold a file against its checksum in another, where that has one.
+
+    Args:
+        run: The run directory.
+        name: The file.
+        info: Content of run.json, or of another file that holds checksums.
+        advice: What to do where it was changed.
 
     Raises:
         BadRequestError: If it was changed.
@@ -84,8 +95,8 @@ def check_file(run: Path, name: str, info: Mapping[str, Any]) -> None:
     said = (info.get("files") or {}).get(name)
     if said is not None and (run / name).is_file() and sha256_of(run / name) != said:
         raise BadRequestError(
-            f"{run / name} is not the file that the search wrote (its checksum in run.json is "
-            "another); put it back from a copy, or search with --resume, which writes it anew"
+            f"{run / name} is not the file that was written (its checksum is another): it was "
+            f"changed; {advice}"
         )
 
 

@@ -245,7 +245,7 @@ def test_a_front_that_says_something_else_is_found(signed_run: Path) -> None:
     path.write_text(text + lines[1])
     assert f'line {len(lines) + 1}: it repeats point "' in message(signed_run)
     path.write_text("".join([lines[0], *lines[2:]]))  # a point that is gone
-    assert "front.csv is not the file that the search wrote" in message(signed_run)
+    assert "front.csv is not the file that was written" in message(signed_run)
     assert findings(signed_run)["front.csv"]
 
 

@@ -200,7 +200,7 @@ def test_killed_commands_lose_nothing(calm: Calm, tmp_path: Path) -> None:
     cache = Path(shutil.copytree(calm.cache, tmp_path / "cache"))
     commands: list[tuple[str | Path, ...]] = [
         ("report", run),
-        ("pick", run, "--knee"),
+        ("pick", run, "--utopia"),
         ("confirm", run, "--seeds", "1", "--workers", "1"),
         ("export", run, "--to", tmp_path / "bundle", "--front"),
         ("compare", run, calm.run, "--out", tmp_path / "compared"),

@@ -83,7 +83,7 @@ ALLOWED: dict[str, str] = {
     # from a front to evidence
     "confirm": "bootstrap checksums config data errors evaluate experiment front inputs objectives "
     "paths policy provenance reading records run sealed search seeds space train workers",
-    "compare": "bootstrap config errors front plots reading",
+    "compare": "bootstrap config errors front paths plots reading",
     # from a front to a choice
     "picks": "checksums decide errors objectives paths reading",
     # from a choice to what is served
