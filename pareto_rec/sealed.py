@@ -99,7 +99,7 @@ def read_array(
         return None
     content, end = whole[:-_LENGTH], bytes(whole[-_LENGTH:])
     digest = hashlib.sha256(_prefix(path.name))
-    digest.update(memoryview(content))
+    digest.update(content.data)
     if end != _MARK + digest.hexdigest().encode():
         damaged(path)
         return None
