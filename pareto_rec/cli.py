@@ -11,6 +11,7 @@ import typer
 
 from pareto_rec.commands.adapt import adapt
 from pareto_rec.commands.bench import bench
+from pareto_rec.commands.check import check
 from pareto_rec.commands.compare import compare
 from pareto_rec.commands.confirm import confirm
 from pareto_rec.commands.data import data_app
@@ -34,7 +35,20 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 for command in (
-    *(search, adapt, confirm, compare, report, pick, serve, export, recommend, update, bench),
+    *(
+        search,
+        adapt,
+        confirm,
+        compare,
+        report,
+        check,
+        pick,
+        serve,
+        export,
+        recommend,
+        update,
+        bench,
+    ),
 ):
     app.command()(command)
 

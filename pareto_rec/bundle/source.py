@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from pareto_rec.inputs import read_features, read_split
 from pareto_rec.picks import read_picks
 from pareto_rec.reading.read import read_run
 from pareto_rec.reading.view import RunView
+from pareto_rec.records.lines import RECORDS, read_entries
 from pareto_rec.train.fitstore import FitStore
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ class Run:
     def records(self) -> Mapping[tuple[str, str, int], Mapping[str, Any]]:
         """Successful records by id, fit and seed."""
         found = {}
-        for line in (self.path / "records.jsonl").read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
+        for record in read_entries(self.path / RECORDS, self.view.info):
             if record["status"] == "ok":
                 found[record["id"], record["fit"], int(record["seed"])] = record
         return found

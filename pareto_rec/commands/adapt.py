@@ -41,9 +41,11 @@ def adapt(
     from pareto_rec.config import load_config
     from pareto_rec.experiment import plan
     from pareto_rec.inputs import adapt_recipe, read_split
+    from pareto_rec.leftovers import sweep_below
     from pareto_rec.paths import cache_dir
 
     resolved, cache = load_config(config, set_ or []), cache_dir()
+    sweep_below(cache)
     plan(resolved)
     stage = read_split(resolved, cache).validation
     backbone = Backbone.load(resolved.backbone.name, cache)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 from typing import Annotated
 
 import typer
 
 from pareto_rec.commands.shared import Json, RunPath, show
-from pareto_rec.errors import BadRequestError, InterruptedRunError
+from pareto_rec.commands.stopping import stoppable
+from pareto_rec.errors import BadRequestError
 from pareto_rec.provenance import cores
 
 
@@ -32,6 +32,7 @@ def confirm(
     from pareto_rec.commands.progress import watching
     from pareto_rec.config import load_config
     from pareto_rec.confirm import confirm_run
+    from pareto_rec.leftovers import sweep_below
     from pareto_rec.paths import cache_dir
     from pareto_rec.plots.confirmed import save_confirmed
     from pareto_rec.plots.figures import save_plots
@@ -39,18 +40,13 @@ def confirm(
     from pareto_rec.report import write_report
 
     read_run(run)  # says what is wrong with it before anything is shown
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's Ctrl-C
-    try:
-        with watching(load_config(run), quiet=json_) as watch:
-            found = confirm_run(
-                run, seeds=seeds, cache=cache_dir(), workers=workers or cores(), watch=watch
-            )
-    except KeyboardInterrupt:
-        raise InterruptedRunError(
-            f"the same command goes on: no fit is trained twice (pareto-rec confirm {run})"
-        ) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    sweep_below(cache_dir())
+    sweep_below(run, 1)
+    words = f"the same command goes on: no fit is trained twice (pareto-rec confirm {run})"
+    with stoppable(lambda: words), watching(load_config(run), quiet=json_) as watch:
+        found = confirm_run(
+            run, seeds=seeds, cache=cache_dir(), workers=workers or cores(), watch=watch
+        )
     content = json.loads(found.read_text(encoding="utf-8"))
     view = read_run(run)
     paths = [found, found.with_suffix(".csv"), *save_confirmed(view, content, run)]

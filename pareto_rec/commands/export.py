@@ -39,7 +39,10 @@ def export(
     Example: pareto-rec export results/movielens_accuracy_diversity_fairness/RUN --front --to bundle
     """
     from pareto_rec.bundle.export import Wanted, export_run
+    from pareto_rec.leftovers import sweep_below
     from pareto_rec.paths import cache_dir
+
+    sweep_below(cache_dir())
 
     if refit not in (None, "all"):
         raise BadRequestError(f'--refit {refit}: there is only "all"')

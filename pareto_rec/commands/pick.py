@@ -82,11 +82,13 @@ def pick(
     asked = [name for name, value in rules.items() if value not in (None, False)]
     _check(asked, method, mixture=mixture)
     from pareto_rec.decide import Bound
+    from pareto_rec.leftovers import sweep_below
     from pareto_rec.picks import points_of, read_picks
     from pareto_rec.reading.read import read_run
 
     bounds = [Bound.read(text) for text in where or []]
     picker = _picker(asked[0], rules[asked[0]], method)
+    sweep_below(run, 1)
     points = points_of(read_run(run), per_user=per_user)
     read_picks(run)  # a damaged history is refused before any work
     if mixture:

@@ -15,6 +15,9 @@ def report(run: RunPath, json_: Json = False) -> None:
 
     Example: pareto-rec report results/movielens_accuracy_diversity_fairness/2026-01-31T12-00-00
     """
+    from pareto_rec.leftovers import sweep_below
+
+    sweep_below(run, 1)
     report_on(run, as_json=json_)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 
 from pareto_rec.commands.report import report_on
 from pareto_rec.commands.shared import Json
-from pareto_rec.errors import InterruptedRunError
+from pareto_rec.commands.stopping import stoppable
 from pareto_rec.provenance import cores
 
 if TYPE_CHECKING:
@@ -70,10 +71,25 @@ def search(
     from pareto_rec.config import load_config
 
     resolved = load_config(config, set_ or [], smoke=smoke)
-    target = out or (_earlier_run(config, resolved.name) if resume else _next_run(resolved.name))
     how = _How(workers, backend, controls=controls, resume=resume, quiet=json_)
-    _run(resolved, target, how)
-    report_on(target, as_json=json_, page_or_reason=True)
+    with _target(config, resolved.name, out, resume=resume) as target:
+        _run(resolved, target, how)
+        report_on(target, as_json=json_, page_or_reason=True)
+
+
+@contextmanager
+def _target(config: Path, experiment: str, out: Path | None, *, resume: bool) -> Iterator[Path]:
+    """The run directory; a new one is made at once, so that nobody else takes its name."""
+    if out is not None or resume:
+        yield out or _earlier_run(config, experiment)
+        return
+    target = _next_run(experiment)
+    try:
+        yield target
+    finally:
+        for folder in (target, target.parent, target.parent.parent):  # where nothing was begun
+            with suppress(OSError):
+                folder.rmdir()
 
 
 @dataclass(frozen=True)
@@ -111,25 +127,39 @@ def _earlier_run(config: Path, experiment: str) -> Path:
 
 
 def _next_run(experiment: str) -> Path:
-    """A directory named by the time; a second run within the second gets a number."""
+    """A new directory named by the time; a second run within the second gets a number."""
     from datetime import UTC, datetime
+
+    from pareto_rec.errors import BadRequestError
 
     first = Path("results") / experiment / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
     target, count = first, 1
-    while target.exists():
-        count += 1
-        target = first.with_name(f"{first.name}-{count}")
-    return target
+    while True:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.mkdir()
+        except FileExistsError:
+            count += 1
+            target = first.with_name(f"{first.name}-{count}")
+        except FileNotFoundError:  # another search, which came to nothing, removed its parent
+            continue
+        except OSError as error:
+            raise BadRequestError(
+                f"{target} cannot be made: {error.strerror}; give another place with --out"
+            ) from None
+        else:
+            return target
 
 
 def _run(config: Config, target: Path, how: _How) -> None:
     from pareto_rec.commands.progress import watching
     from pareto_rec.controls.ablation import run_controls
+    from pareto_rec.leftovers import sweep_below
     from pareto_rec.paths import cache_dir
     from pareto_rec.run.resume import is_begun
     from pareto_rec.run.search import search_experiment
 
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's Ctrl-C
+    sweep_below(cache_dir())
     search_one = partial(
         search_experiment,
         cache=cache_dir(),
@@ -138,16 +168,14 @@ def _run(config: Config, target: Path, how: _How) -> None:
         backend=how.backend,
     )
     shown = partial(watching, quiet=how.quiet)
-    try:
+
+    def last_words() -> str:
+        if not is_begun(target):
+            return "no run begun"
+        return f"what was evaluated so far is in {target}; go on with: {how.going_on(target)}"
+
+    with stoppable(last_words):
         with shown(config) as watch:
             search_one(config, target, watch=watch)
         if how.controls:
             run_controls(config, target, search=search_one, watching=shown)
-    except KeyboardInterrupt:
-        raise InterruptedRunError(
-            f"what was evaluated so far is in {target}; go on with: {how.going_on(target)}"
-            if is_begun(target)
-            else "no run begun"
-        ) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -16,6 +16,7 @@ import numpy as np
 from pareto_rec.compare.indicators import SHARES, attainment
 from pareto_rec.compare.runs import read_runs
 from pareto_rec.errors import RunFailedError
+from pareto_rec.paths import swapped
 from pareto_rec.plots import style
 from pareto_rec.reading.view import Axis
 
@@ -76,9 +77,10 @@ def save_comparison(paths: Sequence[Path], content: Mapping[str, Any], folder: P
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "compare.json").write_text(text, encoding="utf-8")
-        (folder / "compare.csv").write_text(_csv(rows), encoding="utf-8")
-        (folder / "attainment.csv").write_text(_csv(_flat(found)), encoding="utf-8")
+        contents = {"compare.json": text, "compare.csv": _csv(rows)}
+        for name, written in (contents | {"attainment.csv": _csv(_flat(found))}).items():
+            with swapped(folder / name) as spare:
+                spare.write_text(written, encoding="utf-8")
         axes = read_runs(paths)[0].view.axes
         picture = style.save(plot(content, found, axes), folder / "compare.png")
     except OSError as error:

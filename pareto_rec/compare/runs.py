@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pareto_rec.bootstrap import Floats
 from pareto_rec.config import load_config
 from pareto_rec.errors import BadRequestError
+from pareto_rec.reading.files import check_file
 from pareto_rec.reading.read import read_run
 from pareto_rec.reading.view import RunView
 
@@ -66,6 +67,7 @@ class Compared:
         path = self.view.path / PER_USER
         if not path.is_file():
             return None
+        check_file(self.view.path, PER_USER, self.view.info)
         try:
             return pd.read_parquet(path)
         except Exception as error:  # whatever the reader of Parquet says of a damaged file

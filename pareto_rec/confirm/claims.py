@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pareto_rec.experiment import Plan, plan
 from pareto_rec.policy import NETWORK, Serving
 from pareto_rec.reading.read import read_run
 from pareto_rec.reading.view import RunView
+from pareto_rec.records.lines import RECORDS, read_entries
 from pareto_rec.space import Candidate, Simplex, Value
 
 SEARCH = "search"  # name of the run's own front
@@ -87,7 +87,7 @@ def read_claim(run: Path) -> Claim:
             "in every objective, so there is nothing to confirm"
         )
     names = [one for one in (*view.names, *(axis.name for axis in view.reported)) if one in chosen]
-    stored = _stored(run / "records.jsonl")
+    stored = {str(one["id"]): one for one in read_entries(run / RECORDS, view.info)}
     trains = _trains(made)
     points = []
     for row in chosen.to_dict("records"):
@@ -97,12 +97,6 @@ def read_claim(run: Path) -> Claim:
         claimed = {name: float(row[name]) for name in names}
         points.append(Point(SEARCH, str(row["id"]), train, candidate.serve, claimed))
     return Claim(view, made, tuple(points))
-
-
-def _stored(path: Path) -> dict[str, dict[str, Any]]:
-    """Records by id; `read_run` has found every line whole."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return {record["id"]: record for record in map(json.loads, lines)}
 
 
 def _trains(made: Plan) -> bool:

@@ -17,6 +17,7 @@ from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experiment import build_evaluator
 from pareto_rec.inputs import read_features, read_split
+from pareto_rec.records.store import RECORDS, locked
 from pareto_rec.run.search import Watch
 from pareto_rec.seeds import child_seed
 from pareto_rec.train.fitstore import EXPERTS_ALONE
@@ -59,11 +60,16 @@ def confirm_run(
         ``confirm.json``.
 
     Raises:
-        BadRequestError: If the run cannot be confirmed; test data is not opened then.
+        BadRequestError: If the run cannot be confirmed, or another process writes to it; test data
+            is not opened then.
         RunFailedError: If every fresh fit failed, a worker died, or a file cannot be written.
     """
-    watch, began = watch or Watch(), time.perf_counter()
-    claim = read_claim(run)
+    with locked(run / RECORDS):  # two confirmations at once would both open test data
+        return _confirm(read_claim(run), seeds, cache, workers, watch or Watch())
+
+
+def _confirm(claim: Claim, seeds: int, cache: Path, workers: int, watch: Watch) -> Path:
+    began, run = time.perf_counter(), claim.view.path
     earlier = ledger.openings(run)
     evaluator, hashes = _prepare(claim, cache, watch)
     fresh = tuple(child_seed(claim.made.config.seed, "confirm", place) for place in range(seeds))

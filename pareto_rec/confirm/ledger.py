@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pareto_rec.checksums import KEY, is_whole, sha256_of, signed
 from pareto_rec.errors import BadRequestError, RunFailedError
-from pareto_rec.paths import written_whole
+from pareto_rec.paths import swapped
 from pareto_rec.provenance import provenance
 
 JSON, CSV = "confirm.json", "confirm.csv"
@@ -34,7 +35,7 @@ def note_opening(run: Path, seeds: int) -> None:
         BadRequestError: If confirm.json is damaged.
         RunFailedError: If it cannot be written.
     """
-    before = _read(run / JSON)
+    before = {key: value for key, value in _read(run / JSON).items() if key != "files"}
     entry = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seeds": seeds,
@@ -67,7 +68,8 @@ def write(
     writer.writeheader()
     writer.writerows(rows)
     _text(run / CSV, buffer.getvalue())
-    _write(run / JSON, {**head, **content})
+    files = {CSV: sha256_of(run / CSV)}
+    _write(run / JSON, {**head, **content, "files": files})
     return run / JSON, run / CSV
 
 
@@ -76,8 +78,8 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and all("at" in one for one in content["opened"]):
-            return content
+        if is_whole(content) is not False and all("at" in one for one in content["opened"]):
+            return {key: value for key, value in content.items() if key != KEY}
     except (OSError, ValueError, KeyError, TypeError):
         pass
     raise BadRequestError(
@@ -87,16 +89,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    _text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    _text(path, json.dumps(signed(content), indent=2, allow_nan=False) + "\n")
 
 
 def _text(path: Path, text: str) -> None:
     try:
-        with written_whole(path) as spare:
+        with swapped(path) as spare:
             spare.write_text(text, encoding="utf-8")
-    except BadRequestError as error:
-        reason = error.__cause__
+    except OSError as error:
         raise RunFailedError(
-            f"{path} cannot be written: {getattr(reason, 'strerror', None) or reason}; free some "
+            f"{path} cannot be written: {error.strerror}; free some "
             "space or mend the folder and confirm again: no fit is trained twice"
         ) from error

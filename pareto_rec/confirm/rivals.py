@@ -23,9 +23,9 @@ from pareto_rec.confirm.measure import serving_of
 from pareto_rec.evaluate.baselines import DEPTHS, MEASURING, PENALTIES, TRADE_OFFS
 from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experiment import Plan
-from pareto_rec.paths import written_whole
 from pareto_rec.policy import NETWORK
 from pareto_rec.run.summary import SELECTED
+from pareto_rec.sealed import read_json, write_json
 from pareto_rec.search import Goal
 from pareto_rec.search.rules import violation
 from pareto_rec.search.sweep import quasi_random
@@ -176,12 +176,10 @@ def sweep(evaluator: Evaluator, job: Sweep, cache: Path) -> tuple[str, list[Row]
     text = json.dumps([*content, code_key(*MEASURING)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:24]
     path = cache / "baselines" / f"{job.rival.name}-{digest}.json"
-    try:
-        rows: list[Row] = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    rows: list[Row] | None = read_json(path)
+    if rows is None:
         rows = _measured(evaluator, job)
-        with written_whole(path) as spare:
-            spare.write_text(json.dumps(rows))
+        write_json(path, rows)
     return job.rival.name, rows
 
 

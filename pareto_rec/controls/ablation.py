@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from pareto_rec.checksums import signed
 from pareto_rec.config import Config
 from pareto_rec.controls.kinds import Control, applicable, derive
 from pareto_rec.paths import written_whole
@@ -49,7 +50,7 @@ def run_controls(
         info = json.loads((out / "run.json").read_text(encoding="utf-8"))
         found["controls"].append(_row(control, info, float(main["hypervolume"]["front"])))
         with written_whole(path) as spare:
-            spare.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            spare.write_text(json.dumps(signed(found), indent=2) + "\n", encoding="utf-8")
     return path
 
 

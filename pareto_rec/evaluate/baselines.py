@@ -11,8 +11,8 @@ from typing import Any
 from pareto_rec.code_keys import code_key
 from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experts import EXPERTS, expert_key
-from pareto_rec.paths import written_whole
 from pareto_rec.policy import Serving
+from pareto_rec.sealed import read_json, write_json
 
 PENALTIES = (0.0, 0.3, 0.6, 0.9, 1.1, 1.2, 1.3, 1.4, 1.5)
 TRADE_OFFS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
@@ -52,9 +52,8 @@ def sweep_expert(evaluator: Evaluator, expert: str, cache_root: Path) -> list[di
     ]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]
     path = cache_root / "baselines" / f"{expert}-{digest}.json"
-    try:
-        rows: list[dict[str, Any]] = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    rows: list[dict[str, Any]] | None = read_json(path)
+    if rows is None:
         rows = []
         for index, (setting, measured) in enumerate(
             zip(settings, own.values(evaluator.scorers, settings), strict=True)
@@ -70,6 +69,5 @@ def sweep_expert(evaluator: Evaluator, expert: str, cache_root: Path) -> list[di
                         "serve.depth": setting.depth,
                     }
                 )
-        with written_whole(path) as spare:
-            spare.write_text(json.dumps(rows))
+        write_json(path, rows)
     return rows

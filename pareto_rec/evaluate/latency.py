@@ -12,10 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,9 +29,10 @@ from pareto_rec.experts import EXPERTS
 from pareto_rec.experts.base import ItemModel
 from pareto_rec.models.base import Params, Shape, item_table, tower
 from pareto_rec.models.scoring import relevance_states, task_scores, user_states
-from pareto_rec.paths import make_folder
+from pareto_rec.paths import alone, make_folder
 from pareto_rec.policy import NETWORK, Scorers, Serving, recommend, standardise, with_network
 from pareto_rec.provenance import provenance
+from pareto_rec.sealed import read_json, write_json
 from pareto_rec.train.data import Fit
 
 WARM, ROUNDS, REQUESTS = 20, 5, 100
@@ -258,26 +257,16 @@ def _without(content: dict[str, object], defaults: Mapping[str, object]) -> dict
 
 
 def _read(path: Path) -> dict[str, float] | None:
-    try:
-        found: dict[str, float] = json.loads(path.read_text())
-        return found if {"latency_p50", "latency_p95"} <= found.keys() else None
-    except (OSError, ValueError, AttributeError):
-        return None
+    found: dict[str, float] | None = read_json(path)
+    return found
 
 
 def _keep(path: Path, content: Mapping[str, object]) -> dict[str, float]:
     """Store a measurement unless another process was first; what is stored then."""
-    make_folder(path.parent)
-    handle, spare = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(content, stream, indent=1)
-        if _read(path) is None:  # damaged: it must not stand in the way
-            path.unlink(missing_ok=True)
-        with suppress(FileExistsError):
-            os.link(spare, path)
-    finally:
-        Path(spare).unlink(missing_ok=True)
-    found = _read(path)
+    with alone(make_folder(path.parent)):
+        found = _read(path)
+        if found is None:
+            write_json(path, content)
+            found = _read(path)
     assert found is not None
     return found

@@ -17,6 +17,7 @@ from pareto_rec.code_keys import code_key
 from pareto_rec.data.schema import IntArray, Stage
 from pareto_rec.experts.base import Expert, ItemModel
 from pareto_rec.paths import written_whole
+from pareto_rec.sealed import read_array, read_json, seal, write_array, write_json
 
 PART_SCORES = 16_000_000  # most scores that are held at a time while they are written
 
@@ -96,10 +97,10 @@ def cached_scores(
     found: dict[str, Mapped] = {}
     for name in names:
         path = score_file(experts[name], stage, cache, learn)
-        mapped = _open(path, stage.shape)
+        mapped = read_array(path, stage.shape, np.float32)
         if mapped is None:
             _write_scores(path, experts[name], stage, learn)
-            mapped = _open(path, stage.shape)
+            mapped = read_array(path, stage.shape, np.float32)
         if mapped is None:
             raise OSError(f"{path} cannot be read back after writing")
         found[name] = mapped
@@ -110,17 +111,19 @@ def _write_scores(path: Path, expert: Expert, stage: Stage, learn: Stage | None)
     """Write scores, a part of the users at a time where there are many."""
     users, n_items = stage.shape
     if users * n_items <= PART_SCORES and (learn is None or learn is stage):
-        _write(path, expert.scores(stage))
+        write_array(path, expert.scores(stage))
         return
     rows = learn or stage
     model = expert.fit(rows.train, rows.shape)
     wanted = ScoresOnDemand(model, stage.history_indptr, stage.history.item)
     step = max(1, PART_SCORES // n_items)
-    with written_whole(path) as spare, spare.open("wb") as stream:
-        header = {"descr": "<f4", "fortran_order": False, "shape": stage.shape}
-        np.lib.format.write_array_header_1_0(stream, header)
-        for begin in range(0, users, step):
-            stream.write(wanted[begin : begin + step].tobytes())
+    with written_whole(path) as spare:
+        with spare.open("wb") as stream:
+            header = {"descr": "<f4", "fortran_order": False, "shape": stage.shape}
+            np.lib.format.write_array_header_1_0(stream, header)
+            for begin in range(0, users, step):
+                stream.write(wanted[begin : begin + step].tobytes())
+        seal(spare, path.name)
 
 
 def cached_model(expert: Expert, learn: Stage, cache: Path) -> ItemModel:
@@ -131,25 +134,25 @@ def cached_model(expert: Expert, learn: Stage, cache: Path) -> ItemModel:
     """
     stem = cache / "experts" / _stem(expert, learn, None)
     n_items = learn.shape[1]
-    bias = _map(stem.with_name(f"{stem.name}.bias.npy"))  # written last
-    if bias is None or bias.shape != (n_items,):
+    note = stem.with_name(f"{stem.name}.json")  # names the parts; written last
+    names = read_json(note) or ()
+    parts = {name: read_array(stem.with_name(f"{stem.name}.{name}.npy")) for name in names}
+    if any(part is None for part in parts.values()) or "bias" not in parts:
         model = expert.fit(learn.train, learn.shape)
-        for name, array in _parts(model).items():
-            _write(stem.with_name(f"{stem.name}.{name}.npy"), array)
+        arrays = _parts(model)
+        for name, array in arrays.items():
+            write_array(stem.with_name(f"{stem.name}.{name}.npy"), array)
+        write_json(note, list(arrays))
         return model
-    parts = {
-        name: _map(stem.with_name(f"{stem.name}.{name}.npy"))
-        for name in ("weights", "data", "indices", "indptr")
-    }
-    weights: Any = parts["weights"]
-    if parts["data"] is not None and parts["indices"] is not None and parts["indptr"] is not None:
-        triple = (parts["data"], parts["indices"], parts["indptr"])
+    weights: Any = parts.get("weights")
+    if "data" in parts:
+        triple: Any = (parts["data"], parts["indices"], parts["indptr"])
         weights = sparse.csr_array(triple, shape=(n_items, n_items))
-    return ItemModel(weights, np.asarray(bias), getattr(expert, "tau", None))
+    return ItemModel(weights, np.asarray(parts["bias"]), getattr(expert, "tau", None))
 
 
 def _parts(model: ItemModel) -> dict[str, NDArray[Any]]:
-    """The arrays of a fitted expert; those of a sparse matrix apart, the bias last."""
+    """The arrays of a fitted expert; those of a sparse matrix apart."""
     weights = model.weights
     if weights is None:
         return {"bias": model.bias}
@@ -161,22 +164,3 @@ def _parts(model: ItemModel) -> dict[str, NDArray[Any]]:
         "indptr": weights.indptr,
         "bias": model.bias,
     }
-
-
-def _map(path: Path) -> np.memmap[Any, Any] | None:
-    try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError):  # absent, or cut short
-        return None
-    return mapped if isinstance(mapped, np.memmap) else None
-
-
-def _open(path: Path, shape: tuple[int, int]) -> Mapped | None:
-    mapped = _map(path)
-    fits = mapped is not None and mapped.shape == shape and mapped.dtype == np.float32
-    return mapped if fits else None
-
-
-def _write(path: Path, array: NDArray[Any]) -> None:
-    with written_whole(path) as spare, spare.open("wb") as stream:
-        np.save(stream, np.ascontiguousarray(array), allow_pickle=False)

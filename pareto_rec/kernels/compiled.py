@@ -10,6 +10,8 @@ import numba
 import torch
 from torch import Tensor
 
+from pareto_rec.kernels.kept import CheckedFiles
+
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 # sums may be taken in any order, in lanes; numbers that are not finite keep their meaning
@@ -21,7 +23,7 @@ def compiled(kernel: Kernel) -> Kernel:
 
     What a kernel calls must lie in its own file: numba looks at no other when it asks whether what
     it kept is out of date. Where nothing can be kept, or the disk is full, every process compiles
-    for itself.
+    for itself; what is damaged is compiled anew.
     """
     return _compiled(kernel, MATHEMATICS)
 
@@ -36,14 +38,29 @@ def _compiled(kernel: Kernel, mathematics: set[str]) -> Kernel:
         made = numba.njit(kernel, cache=True, fastmath=mathematics)
     except RuntimeError:  # no folder that can be written
         return cast(Kernel, numba.njit(kernel, fastmath=mathematics))
-    keep = made._cache.save_overload  # numba has no other way to be told that a disk may be full
+    _check_what_is_kept(made._cache)  # numba has no other way to be told
+    return cast(Kernel, made)
+
+
+def _check_what_is_kept(cache: Any) -> None:  # Any: numba has no types
+    """Neither a damaged file nor a full disk stands in the way of a kernel."""
+    impl = cache._impl
+    stamp = impl.locator.get_source_stamp()
+    cache._cache_file = CheckedFiles(cache.cache_path, impl.filename_base, stamp)
+    keep, find = cache.save_overload, cache.load_overload
 
     def keep_if_possible(*compiled: object) -> None:
         with suppress(OSError):
             keep(*compiled)
 
-    made._cache.save_overload = keep_if_possible
-    return cast(Kernel, made)
+    def find_if_whole(types: object, target: Any) -> Any:
+        try:
+            return find(types, target)
+        except Exception:  # whatever numba says of what it cannot read
+            cache._cache_file.drop(cache._index_key(types, target.codegen()))
+            return None
+
+    cache.save_overload, cache.load_overload = keep_if_possible, find_if_whole
 
 
 def suits(*tensors: Tensor) -> bool:

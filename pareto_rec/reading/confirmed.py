@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pareto_rec.errors import BadRequestError
-from pareto_rec.reading.files import read_object
+from pareto_rec.reading.files import check_file, read_object
 
 STAGES = ("validation", "test")
 OWN = "search"  # name of the search's own front
@@ -106,6 +106,8 @@ def read_confirmed(path: Path) -> Confirmed | None:
     advice = "restore it, or run `pareto-rec confirm` again"
     content = read_object(path, advice)
     try:
+        for name in content.get("files") or {}:
+            check_file(path.parent, name, content, advice)
         return _confirmed(content)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BadRequestError(f"{path} is damaged ({error!r}); {advice}") from None

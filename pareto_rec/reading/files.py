@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pareto_rec.checksums import is_whole, sha256_of
 from pareto_rec.errors import BadRequestError
+from pareto_rec.records.life import status_of
+from pareto_rec.records.lines import RECORDS, is_signed
 
 ANEW = "run the search again"
 
@@ -29,7 +32,7 @@ def read_text(path: Path) -> str:
 
 
 def read_object(path: Path, advice: str = ANEW) -> Mapping[str, Any]:
-    """A JSON object.
+    """A JSON object, held against its checksum where it carries one.
 
     Args:
         path: The file.
@@ -46,7 +49,55 @@ def read_object(path: Path, advice: str = ANEW) -> Mapping[str, Any]:
         ) from None
     if not isinstance(content, dict):
         raise BadRequestError(f"{path} does not hold a JSON object; {advice}")
+    if is_whole(content) is False:
+        raise BadRequestError(
+            f"{path} is not what its checksum says: it was changed after it was written; put it "
+            "back from a copy: `pareto-rec check` says what else can be trusted"
+        )
     return content
+
+
+def read_info(run: Path) -> Mapping[str, Any]:
+    """Content of run.json; the status of a run whose writer has died says so.
+
+    Raises:
+        BadRequestError: If there is none, it is damaged, or was changed.
+    """
+    path = run / "run.json"
+    if not path.is_file():
+        raise BadRequestError(
+            f"{run} is not a run directory (no run.json); "
+            "name one that `pareto-rec search` wrote, such as results/<experiment>/<run>"
+        )
+    info = read_object(path)
+    if is_signed(info) and is_whole(info) is None:
+        raise BadRequestError(f"{path} has lost its checksum; put it back from a copy")
+    return {**info, "status": status_of(run / RECORDS, info)}
+
+
+def check_file(
+    run: Path,
+    name: str,
+    info: Mapping[str, Any],
+    advice: str = "put it back from a copy, or search with --resume, which writes it anew",
+) -> None:
+    """Hold a file against its checksum in another, where that has one.
+
+    Args:
+        run: The run directory.
+        name: The file.
+        info: Content of run.json, or of another file that holds checksums.
+        advice: What to do where it was changed.
+
+    Raises:
+        BadRequestError: If it was changed.
+    """
+    said = (info.get("files") or {}).get(name)
+    if said is not None and (run / name).is_file() and sha256_of(run / name) != said:
+        raise BadRequestError(
+            f"{run / name} is not the file that was written (its checksum is another): it was "
+            f"changed; {advice}"
+        )
 
 
 def read_controls(path: Path) -> tuple[str, ...]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,9 @@ import numpy as np
 
 from pareto_rec.errors import BadRequestError
 from pareto_rec.reading.confirmed import read_confirmed
-from pareto_rec.reading.files import read_controls, read_lists, read_object, read_text
+from pareto_rec.reading.files import check_file, read_controls, read_info, read_lists, read_text
 from pareto_rec.reading.view import Axis, Hypervolumes, RunView
+from pareto_rec.records.lines import RECORDS, not_a_record, read_entries
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 RECORD_KEYS = ("id", "fit", "seed", "generation", "position", "status", "objectives")
 FRONT_KEYS = ("id", "selected", "fit", "seed")
 BASELINE_KEYS = ("expert", "id", "on_front")
+_WRITTEN = "it was changed: put it back from a copy, or search with --resume, which writes it anew"
 
 
 def read_run(path: Path) -> RunView:
@@ -34,20 +35,13 @@ def read_run(path: Path) -> RunView:
     Raises:
         BadRequestError: If it is no run directory, or a file is missing or damaged.
     """
-    if not (path / "run.json").is_file():
-        raise BadRequestError(
-            f"{path} is not a run directory (no run.json); "
-            "name one that `pareto-rec search` wrote, such as results/<experiment>/<run>"
-        )
-    info = read_object(path / "run.json")
-    axes = _axes(info, "objectives", path / "run.json")
-    searched = {axis.name for axis in axes}
-    reported = _axes(info, "reported", path / "run.json")
-    reported = tuple(axis for axis in reported if axis.name not in searched)
+    info = read_info(path)
+    axes, reported = axes_of(info, path / "run.json")
     names = [axis.name for axis in (*axes, *reported)]
-    front_rows = _read_csv(path / "front.csv", FRONT_KEYS, axes, names)
     baseline_rows = _read_csv(path / "baselines.csv", BASELINE_KEYS, axes, names)
-    records = _records_frame(path / "records.jsonl", names, front_rows.header)
+    front, records = read_front(path, axes, names, lambda: read_entries(path / RECORDS, info))
+    for name in ("config.toml", "front.csv", "baselines.csv", "lists.json"):
+        check_file(path, name, info)
     return RunView(
         path=path,
         info=info,
@@ -55,12 +49,50 @@ def read_run(path: Path) -> RunView:
         axes=axes,
         reported=reported,
         records=records,
-        front=_front_frame(front_rows, names, records, path / "front.csv"),
+        front=front,
         baselines=_flagged(_frame(baseline_rows, names), "on_front"),
         controls=read_controls(path / "controls.json"),
         confirmed=read_confirmed(path / "confirm.json"),
         lists=read_lists(path / "lists.json"),
     )
+
+
+def read_front(
+    path: Path,
+    axes: Sequence[Axis],
+    names: Sequence[str],
+    entries: Callable[[], Sequence[Mapping[str, Any]]],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The front and the records of a run, the one held against the other.
+
+    Args:
+        path: The run directory.
+        axes: The searched objectives.
+        names: Of these and of those that are reported.
+        entries: Reads the records, after the front, which may be older than they.
+
+    Raises:
+        BadRequestError: If a file is damaged, or the front does not say what its records say.
+    """
+    rows = _read_csv(path / "front.csv", FRONT_KEYS, axes, names)
+    records = _records_frame(path / RECORDS, entries(), names, rows.header)
+    return _front_frame(rows, names, records, path / "front.csv"), records
+
+
+def axes_of(info: Mapping[str, Any], path: Path) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:
+    """The searched objectives and those that are reported beside them.
+
+    Args:
+        info: Content of run.json.
+        path: Its name.
+
+    Raises:
+        BadRequestError: If they are damaged, or fewer than two are searched.
+    """
+    axes = _axes(info, "objectives", path)
+    searched = {axis.name for axis in axes}
+    reported = _axes(info, "reported", path)
+    return axes, tuple(axis for axis in reported if axis.name not in searched)
 
 
 @dataclass(frozen=True)
@@ -173,36 +205,55 @@ def _front_frame(
     seeds = [int(seed) if seed.isdigit() else -1 for seed in frame["seed"]]
     keys = zip(records["id"], records["seed"], strict=True)
     rows = {key: row for row, key in reversed(list(enumerate(keys)))}
-    places = []
+    places: list[int] = []
     for line, key in zip(table.lines, zip(frame["id"], seeds, strict=True), strict=True):
         if key not in rows:
             raise BadRequestError(
                 f'{path}, line {line}: point "{key[0]}" is not in records.jsonl; '
                 "the run is damaged, run the search again"
             )
+        if rows[key] in places:
+            raise BadRequestError(f'{path}, line {line}: it repeats point "{key[0]}"; {_WRITTEN}')
         places.append(rows[key])
+    _hold_against(records.iloc[places], frame, [*names, "fit"], table.lines, path)
     variables = [name for name in records if str(name).startswith(("train.", "serve."))]
     typed = records.iloc[places][variables].reset_index(drop=True)
     return frame.assign(seed=seeds).join(typed)
 
 
-def _records_frame(path: Path, names: Sequence[str], front_header: Sequence[str]) -> pd.DataFrame:
+def _hold_against(
+    records: pd.DataFrame,
+    front: pd.DataFrame,
+    names: Sequence[str],
+    lines: Sequence[int],
+    path: Path,
+) -> None:
+    """Refuse a front that says something else than its records."""
+    for name in (one for one in names if one in front):
+        stated, known = front[name].to_numpy(), records[name].to_numpy()
+        same = (stated == known) | ((stated != stated) & (known != known))
+        if not same.all():
+            row = int(np.flatnonzero(~same)[0])
+            raise BadRequestError(
+                f"{path}, line {lines[row]}: {name} is {stated[row]}, and {known[row]} in "
+                f"records.jsonl; {_WRITTEN}"
+            )
+
+
+def _records_frame(
+    path: Path,
+    entries: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    front_header: Sequence[str],
+) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    text = read_text(path)
-    lines = text.splitlines()
-    for number, line in enumerate(lines, start=1):
+    for number, entry in enumerate(entries, start=1):
         try:
-            entry = json.loads(line)
             rows.append(_record_row(entry, names, front_header))
-        except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
-            if number == len(lines) and not text.endswith("\n"):
-                break  # a kill cut it short; going on with the search cuts it off
-            raise BadRequestError(
-                f"{path}, line {number}: not a complete record; put the line back from a copy, or "
-                "run the search again"
-            ) from None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise not_a_record(path, number, f"it lacks or misstates {error}") from None
     frame = pd.DataFrame(rows)
     if frame.empty:
         raise BadRequestError(f"{path} holds no record yet; wait for the search's first fits")

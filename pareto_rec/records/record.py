@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from pareto_rec.checksums import KEY, signed
+from pareto_rec.records.lines import entry_of
+
 Value = float | int | str | tuple[float, ...]
 Status = Literal["ok", "failed", "pruned"]
 Origin = Literal["own", "sweep"]
@@ -47,7 +50,7 @@ class Record:
 
     def to_json(self) -> str:
         """One line of ``records.jsonl``, without the line break."""
-        return json.dumps(asdict(self), allow_nan=False, separators=(",", ":"))
+        return json.dumps(signed(asdict(self)), allow_nan=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str) -> Record:
@@ -56,8 +59,18 @@ class Record:
         Raises:
             ValueError: If it is not exactly what :meth:`to_json` writes; the message says where.
         """
-        entry = json.loads(line, parse_constant=_no_constant)
-        if not isinstance(entry, dict) or set(entry) != {one.name for one in fields(cls)}:
+        entry = entry_of(line.encode())
+        return cls.of({key: value for key, value in entry.items() if key != KEY})
+
+    @classmethod
+    def of(cls, line: Mapping[str, Any]) -> Record:
+        """The record of a line's entry (`pareto_rec.records.lines`).
+
+        Raises:
+            ValueError: If it is not exactly what :meth:`to_json` writes; the message says where.
+        """
+        entry = dict(line)
+        if set(entry) != {one.name for one in fields(cls)}:
             raise ValueError("its keys are not those of a record")
         for name in ("train", "serve"):
             entry[name] = {key: _value(name, value) for key, value in _table(entry, name)}
@@ -80,10 +93,6 @@ class Record:
         return {**asdict(self), "timing": None}
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
-
-
 def _table(entry: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
     if not isinstance(entry[name], dict):
         raise ValueError(f"{name} is not a table")
@@ -92,7 +101,7 @@ def _table(entry: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
 
 def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{name} holds {value!r}, which is no number")
+        raise ValueError(f"{name} holds {value!r}, which is not a number")
     return value
 
 

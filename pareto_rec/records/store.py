@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
 from pareto_rec.errors import BadRequestError, RunFailedError
+from pareto_rec.paths import sync_folder
+from pareto_rec.records.lines import RECORDS, Lines, not_a_record, read_lines
 from pareto_rec.records.record import Record
 
-RECORDS = "records.jsonl"
+__all__ = ["RECORDS", "Store", "Stored", "locked", "write_failed"]
+
+_TRIES, _PAUSE = 3, 0.1  # how often, and after how many seconds, a lock is asked for again
 
 
 @dataclass(frozen=True)
@@ -47,16 +52,17 @@ class Store:
         """
         stream = FileIO(path, "x")
         _lock(stream, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # else a power cut may leave the lines without their file
-        finally:
-            os.close(folder)
+        for folder in (path.parent, path.parent.parent):
+            sync_folder(folder)  # else a power cut may leave the lines without their file
         return cls(path, stream, 0)
 
     @classmethod
-    def open(cls, path: Path) -> tuple[Store, Stored]:
+    def open(cls, path: Path, *, signed: bool = False) -> tuple[Store, Stored]:
         """Go on with a store; a torn last line is cut off, other damage leaves it as it is.
+
+        Args:
+            path: The file.
+            signed: Whether every line has to carry a checksum.
 
         Raises:
             OSError: If it cannot be opened for writing.
@@ -66,7 +72,8 @@ class Store:
         try:
             _lock(stream, path)
             content = stream.readall()
-            records, size = read_lines(path, content)
+            found = read_lines(content, signed=signed)
+            records, size = _records(path, found), found.size
             if size < len(content):
                 stream.truncate(size)
                 os.fsync(stream.fileno())
@@ -83,6 +90,7 @@ class Store:
             RunFailedError: If that is not possible; then none of them is added.
         """
         content = "".join(record.to_json() + "\n" for record in records).encode()
+        self.check_place()
         try:
             written = 0
             while written < len(content):
@@ -95,47 +103,83 @@ class Store:
             raise write_failed(self._path, error) from error
         self._size += len(content)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its lines."""
+        return self._size
+
+    def check_place(self) -> None:
+        """Whether the file still lies where it was opened.
+
+        Raises:
+            RunFailedError: If it was deleted, moved or replaced meanwhile.
+        """
+        try:
+            here, own = os.stat(self._path), os.fstat(self._stream.fileno())
+            if (here.st_dev, here.st_ino) == (own.st_dev, own.st_ino):
+                return
+        except OSError:
+            pass
+        raise RunFailedError(
+            f"{self._path} was deleted or moved while the search wrote to it; begin the search "
+            "anew, and it finds its fits in the cache"
+        )
+
+    def touch(self) -> None:
+        """Give a sign of life: the time of the file's last change."""
+        with suppress(OSError, ValueError):  # the latter once it is closed
+            os.utime(self._stream.fileno())
+
     def close(self) -> None:
         """Close the file and give up the lock."""
         self._stream.close()
 
 
-def read_lines(path: Path, content: bytes) -> tuple[list[Record], int]:
-    """Records of whole lines, and where the last of these ends.
-
-    Args:
-        path: Named where something is wrong.
-        content: Of the file. What follows the last line break was cut short and is left out.
+def _records(path: Path, found: Lines) -> list[Record]:
+    """Records of whole lines.
 
     Raises:
-        BadRequestError: If a whole line is no record, or repeats an earlier one.
+        BadRequestError: If a line is no record, was changed, or repeats an earlier one.
     """
-    size = content.rfind(b"\n") + 1
-    records: list[Record] = []
-    lines: dict[tuple[str, int], int] = {}
-    for number, line in enumerate(content[:size].split(b"\n")[:-1], start=1):
+    records = []
+    for line in found.lines:
         try:
-            record = Record.from_json(line.decode())
-            first = lines.setdefault((record.id, record.seed), number)
-            if first != number:
-                raise ValueError(f"it repeats line {first}")
-        except (ValueError, RecursionError) as error:  # what is no JSON or no UTF-8 is the former
-            raise BadRequestError(
-                f"{path}, line {number}: not a record ({error}); nothing was changed: put the line "
-                "back from a copy, or begin a new run, which finds the fits in the cache"
-            ) from None
-        records.append(record)
-    return records, size
+            if line.problem:
+                raise ValueError(line.problem)
+            records.append(Record.of(line.entry))
+        except ValueError as error:
+            raise not_a_record(path, line.number, str(error)) from None
+    return records
 
 
 def _lock(stream: FileIO, path: Path) -> None:
+    for left in range(_TRIES, -1, -1):
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if left:
+                time.sleep(_PAUSE)  # whoever only looks whether it is held holds it for a moment
+    stream.close()
+    raise BadRequestError(
+        f"{path.parent} is being written by another process; wait for its end or stop it"
+    )
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a store that is not opened for writing, while other files are written.
+
+    Raises:
+        BadRequestError: If another process writes to it, or it cannot be read.
+    """
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        stream.close()
-        raise BadRequestError(
-            f"{path.parent} is being written by another process; wait for its end or stop it"
-        ) from None
+        stream = FileIO(path, "r")
+    except OSError as error:
+        raise BadRequestError(f"{path} cannot be read: {error.strerror}") from None
+    with stream:
+        _lock(stream, path)
+        yield
 
 
 def write_failed(path: Path, error: OSError) -> RunFailedError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pareto_rec.errors import BadRequestError
+from pareto_rec.reading.files import check_file
 from pareto_rec.reading.view import Axis, RunView
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def groups(view: RunView) -> Groups | None:
     paths = view.path / VALUES, view.path / PEOPLE
     if view.front.empty or not all(path.is_file() for path in paths):
         return None
+    for name in (VALUES, PEOPLE):
+        check_file(view.path, name, view.info)
     cold = [axis for axis in view.reported if axis.name.startswith(COLD)]
     people = _read(paths[1], ["user", "history", "history_length"]).set_index("user")
     values = _read(paths[0], ["id", "user"])

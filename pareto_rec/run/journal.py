@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
+from pareto_rec.checksums import sha256_of
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.experiment import Plan
 from pareto_rec.provenance import PeakMemory, provenance
+from pareto_rec.records.life import writer
+from pareto_rec.records.lines import FORMAT
 from pareto_rec.records.record import Record
-from pareto_rec.records.rundir import INFO, RunDirectory
+from pareto_rec.records.rundir import CONFIG, INFO, RunDirectory
 from pareto_rec.run.summary import baseline_rows, front_rows, hypervolume_of
 from pareto_rec.search import Progress
 from pareto_rec.train.fitstore import EXPERTS_ALONE, FitStore
+
+SUMMED_UP = (
+    *("front.csv", "baselines.csv", "lists.json"),
+    *("per_user/front.parquet", "per_user/users.parquet"),
+)
+"""Files whose checksums run.json holds once nobody writes them any more, if they are there."""
+
+
+def checksums(run: Path, names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of files of a run, by name; those that are not there are left out."""
+    return {name: sha256_of(run / name) for name in names if (run / name).is_file()}
 
 
 class Journal:
@@ -32,7 +47,13 @@ class Journal:
     """
 
     def __init__(
-        self, run: RunDirectory, made: Plan, store: FitStore, info: Mapping[str, Any], began: float
+        self,
+        run: RunDirectory,
+        made: Plan,
+        store: FitStore,
+        info: Mapping[str, Any],
+        before: Mapping[str, Any],
+        began: float,
     ) -> None:
         """Nothing is written yet.
 
@@ -40,11 +61,12 @@ class Journal:
             run: Where to write.
             made: The experiment.
             store: Where the fits are.
-            info: What run.json says from the beginning.
+            info: What run.json says from now on.
+            before: What it said when the run was opened; empty for a new run.
             began: Seconds of ``time.perf_counter`` when the run began.
         """
         self._run, self._made, self._store, self._info = run, made, store, info
-        self._began = began
+        self._before, self._began = before, began
         self._baselines: list[dict[str, Any]] = []
         self._history: list[Progress] = []
         self._memory = PeakMemory()
@@ -109,14 +131,31 @@ class Journal:
         self._run.write_table(
             "baselines.csv", self._baselines, ["expert", "id", "on_front", *searched]
         )
-        if keep_fits:
-            self._keep({str(row["fit"]) for row in rows})
-        self._run.write_json(INFO, self._summary(status, rows))
+        fits = sorted({str(row["fit"]) for row in rows} - {EXPERTS_ALONE}) if keep_fits else []
+        self._keep(fits)
+        summary = self._summary(status, rows)
+        if status != "running":  # until then, the next generation replaces them one by one
+            names = [*SUMMED_UP, *(f"fits/{fit_id}.safetensors" for fit_id in fits)]
+            summary["files"] |= checksums(self._run.path, names)
+        self._run.write_json(INFO, summary)
 
-    def _keep(self, fit_ids: set[str]) -> None:
+    def begin(self, config: str) -> None:
+        """Write the config, and that the search is running, before it does anything.
+
+        Args:
+            config: Text of config.toml.
+        """
+        if self._before:
+            rest = {key: value for key, value in self._before.items() if key != "files"}
+            self._run.write_json(INFO, {**rest, "status": "running", "writer": writer()})
+        self._run.write_text(CONFIG, config)
+        if not self._before:
+            self.write("running")
+
+    def _keep(self, fit_ids: Sequence[str]) -> None:
         folder = self._run.path / "fits"
         try:
-            for fit_id in sorted(fit_ids - {EXPERTS_ALONE}):
+            for fit_id in fit_ids:
                 self._store.copy(fit_id, folder)
         except OSError as error:
             reason = error.strerror or str(error)
@@ -133,6 +172,7 @@ class Journal:
         return {
             **self._info,
             "status": status,
+            "files": checksums(self._run.path, [CONFIG]),
             "counts": {
                 "generations": len(self._history),
                 "fits": len(self.fits),
@@ -162,6 +202,8 @@ class Journal:
         try:
             yield
         except BadRequestError:
+            if self._before:
+                self._run.write_json(INFO, self._before)
             raise
         except BaseException as error:
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -196,6 +238,8 @@ def first_info(
         if one.recorded
     ]
     return {
+        "format": FORMAT,
+        "writer": writer(),
         "experiment": config.name,
         "question": config.question,
         "status": "running",

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pareto_rec.checksums import is_whole, sha256_of
 from pareto_rec.config import Config, load_config
 from pareto_rec.errors import BadRequestError
 from pareto_rec.identity import code_hash, config_differences, info_differences, refuse
 from pareto_rec.provenance import versions
+from pareto_rec.records.lines import RECORDS, is_signed
 from pareto_rec.records.rundir import CONFIG, INFO
-from pareto_rec.records.store import RECORDS
 
 
 def is_begun(run: Path) -> bool:
@@ -45,7 +46,12 @@ def earlier_info(run: Path, config: Config) -> dict[str, Any]:
     try:
         info = json.loads((run / INFO).read_text(encoding="utf-8"))
         if not isinstance(info, dict):
-            raise ValueError("no table")
+            raise ValueError("it is not a table")
+        if not (is_whole(info) or (is_whole(info) is None and not is_signed(info))):
+            raise ValueError("it is not what its checksum says: it was changed")
+        stated = info.get("files", {}).get(CONFIG)
+        if stated not in (None, sha256_of(run / CONFIG)):
+            raise ValueError(f"{CONFIG} is not the one that it names")
     except (OSError, ValueError) as error:
         raise BadRequestError(
             f"{run / INFO} cannot be read ({error}), so nothing says what the run was begun with; "

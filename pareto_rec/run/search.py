@@ -27,8 +27,9 @@ from pareto_rec.experiment import (
 )
 from pareto_rec.identity import code_hash
 from pareto_rec.inputs import EncodeProgress, read_features, read_split
+from pareto_rec.records.lines import is_signed
 from pareto_rec.records.record import Record
-from pareto_rec.records.rundir import CONFIG, RunDirectory
+from pareto_rec.records.rundir import RunDirectory
 from pareto_rec.records.store import RECORDS
 from pareto_rec.run import lists, per_user
 from pareto_rec.run.answers import Answers
@@ -111,20 +112,15 @@ def search_experiment(
     if backend is not None:
         check_address(backend)
     searcher = Searcher(made.space, made.goals, made.settings, seed=config.seed)
-    with _earlier(config, out, resume) as (run, before):
+    with _opened(config, out, resume) as (run, before), run.living():
         ready = _prepare(made, cache, watch)
-        with (
-            Workers(workers, config, cache, ready.evaluator, backend) as pool,
-            run or RunDirectory.create(out) as run,
-        ):
+        with Workers(workers, config, cache, ready.evaluator, backend) as pool:
             info = merged_info(out, before, ready.info, run.stored.torn)
-            journal = Journal(run, made, ready.evaluator.store, info, began)
+            journal = Journal(run, made, ready.evaluator.store, info, before, began)
             journal.seconds["encoding"] = ready.encoding_seconds
             answers = _answers(made, pool, journal, run, watch)
             with journal.closing():
-                run.write_text(CONFIG, tomli_w.dumps(config.model_dump(exclude_none=True)))
-                if not before:
-                    journal.write("running")
+                journal.begin(tomli_w.dumps(config.model_dump(exclude_none=True)))
                 _search(searcher, config, pool, journal, answers, watch)
                 watch.stage("measuring the front per user")
                 answers.restore({record.fit for record in journal.front})
@@ -135,16 +131,16 @@ def search_experiment(
 
 
 @contextmanager
-def _earlier(
+def _opened(
     config: Config, out: Path, resume: bool
-) -> Iterator[tuple[RunDirectory | None, Mapping[str, Any]]]:
-    """The run directory to go on with and what its run.json says; None where none is begun."""
+) -> Iterator[tuple[RunDirectory, Mapping[str, Any]]]:
+    """The run directory, a new one or the one to go on with, and what its run.json said."""
     if not (resume and is_begun(out)):
-        RunDirectory.check(out)
-        yield None, {}
+        with RunDirectory.create(out) as run, run.reserved():
+            yield run, {}
         return
     before = earlier_info(out, config)
-    with RunDirectory.open(out) as run:
+    with RunDirectory.open(out, signed=is_signed(before)) as run:
         stored = 1 + max((record.generation for record in run.stored.records), default=-1)
         if stored > config.search.generations:
             raise BadRequestError(

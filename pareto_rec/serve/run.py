@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +15,7 @@ from typing import Any
 
 from pareto_rec.bundle import Bundle
 from pareto_rec.errors import BadRequestError
+from pareto_rec.leftovers import temporary_folder
 from pareto_rec.serve.limits import Limits
 
 SETTINGS = "PARETO_REC_SERVE"  # how the processes of a service are told what to serve
@@ -161,8 +161,8 @@ def _shared_items(service: Service) -> Iterator[Service]:
         items = service.items.resolve() if service.items else None
         yield replace(service, items=items)
         return
-    with tempfile.TemporaryDirectory(prefix="pareto-rec-") as folder:
-        yield replace(service, items=Path(folder) / "items.jsonl")
+    with temporary_folder() as folder:
+        yield replace(service, items=folder / "items.jsonl")
 
 
 @contextmanager

@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -18,8 +18,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pareto_rec.code_keys import code_key
+from pareto_rec.leftovers import spare_path
 from pareto_rec.models.base import Shape
+from pareto_rec.paths import swapped
 from pareto_rec.provenance import versions
+from pareto_rec.sealed import damaged
 from pareto_rec.train.data import Fit
 from pareto_rec.train.spec import TrainSpec
 
@@ -33,6 +36,7 @@ DECIDING = tuple(
 )
 """Modules that decide what a fit is, with all that they import."""
 LIBRARIES = ("numba", "numpy", "scipy", "torch", "torchjd", "transformers")
+_FILE = "file"  # name of the file, in its own description
 _DIFFERENCE = "backbone/"  # before the names of what tuned layers have learnt
 EXPERTS_ALONE = "experts"  # fit id of records that no network had a say in
 
@@ -74,7 +78,9 @@ class FitStore:
     def copy(self, fit_id: str, folder: Path) -> None:
         """Copy a stored fit into a run's folder."""
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.path(fit_id), folder / f"{fit_id}.safetensors")
+        target = folder / f"{fit_id}.safetensors"
+        with swapped(target) as spare:
+            shutil.copyfile(self.path(fit_id), spare)
 
     def put(self, fit_id: str, fit: Fit) -> None:
         """Store a fit in one step; failed ones are not stored."""
@@ -99,27 +105,30 @@ def write_tensors(path: Path, content: Mapping[str, Any], tensors: Mapping[str, 
         OSError, SafetensorError: If that is not possible; the file is as it was before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
+    spare = spare_path(path)
     try:
         placed = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        text = json.dumps(content)
-        save_file(placed, temporary, {"fit": f"{_checksum(text, placed)} {text}"})
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        text = json.dumps({**content, _FILE: path.name})
+        save_file(placed, spare, {"fit": f"{_checksum(text, placed)} {text}"})
+        os.replace(spare, path)
+    finally:
+        spare.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """What :func:`write_tensors` wrote; None where there is none or the file is damaged."""
-    try:
+    with suppress(OSError, SafetensorError, ValueError, TypeError):
+        if not path.exists():
+            return None
         with safe_open(path, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
             checksum, _, text = (stored.metadata() or {}).get("fit", "").partition(" ")
-    except (FileNotFoundError, SafetensorError):
-        return None
-    return (json.loads(text), tensors) if _checksum(text, tensors) == checksum else None
+        if _checksum(text, tensors) == checksum:
+            content = json.loads(text)
+            if content.pop(_FILE, path.name) == path.name:  # else it lies in another's place
+                return content, tensors
+    damaged(path)
+    return None
 
 
 def parts_of(fit: Fit) -> tuple[dict[str, Any], dict[str, Tensor]]:

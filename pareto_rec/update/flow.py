@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from pareto_rec.bundle.parts import CONTEXT, TRAIN, VALIDATION
 from pareto_rec.bundle.texts import Texts, with_new_items
 from pareto_rec.data.schema import Interactions
 from pareto_rec.errors import BadRequestError, RunFailedError, unknown
+from pareto_rec.leftovers import temporary_folder
 from pareto_rec.seeds import generator
 from pareto_rec.threads import one_thread
 from pareto_rec.update.drift import Drift, drift_of
@@ -121,8 +121,8 @@ def update(
         known = len(bundle.parts.users), len(bundle.parts.items)
         new = indexed(rows, *ids)
         drift = drift_of(parts.train, new, parts.items, known, generator(seed, "update", "drift"))
-        with tempfile.TemporaryDirectory(prefix="pareto-rec-") as work:
-            after, values = _learn(parts, learn, held, folder, Path(work), seed)
+        with temporary_folder() as work:
+            after, values = _learn(parts, learn, held, folder, work, seed)
         changes = _changes(parts, values, tolerance or {})
         refused = _refused(changes, parts.about.default)
         if not refused:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic_run import write_run
+from synthetic_run import sign_run, write_run
 
+from pareto_rec.checksums import signed
+from pareto_rec.cli import main
 from pareto_rec.errors import BadRequestError
 from pareto_rec.reading.read import read_run
+from pareto_rec.records.life import writer
+from pareto_rec.records.store import Store
+from pareto_rec.verify import check_run
 
 
 @pytest.fixture
@@ -60,7 +69,7 @@ def test_hypervolume_that_is_no_number(run: Path) -> None:
 def test_damaged_record(run: Path, line: str) -> None:
     lines = (run / "records.jsonl").read_text().splitlines()
     (run / "records.jsonl").write_text("\n".join([*lines[:4], line, *lines[5:]]))
-    assert "records.jsonl, line 5: not a complete record" in message(run)
+    assert "records.jsonl, line 5: not a record (" in message(run)
 
 
 def test_no_record_yet(run: Path) -> None:
@@ -103,7 +112,7 @@ def test_ids_and_words_that_look_like_numbers_or_blanks_stay_text(run: Path) -> 
     lines = (run / "records.jsonl").read_text().splitlines()
     first = (run / "front.csv").read_text().splitlines()[1].split(",")[0]
     text = "\n".join(lines).replace(first, "00012e345678")
-    (run / "records.jsonl").write_text(text.replace('"chebyshev"', '"None"'))
+    (run / "records.jsonl").write_text(text.replace('"chebyshev"', '"None"') + "\n")
     front = (run / "front.csv").read_text().replace(first, "00012e345678")
     (run / "front.csv").write_text(front)
     view = read_run(run)
@@ -119,3 +128,217 @@ def test_weight_vectors_take_the_names_of_their_parts(run: Path) -> None:
     np.testing.assert_allclose(
         [row[f"train.loss_weights.{name}"] for name in parts], record["train"]["loss_weights"]
     )
+
+
+# --- what a search has signed -----------------------------------------------------------------
+
+
+@pytest.fixture
+def signed_run(run: Path) -> Path:
+    return sign_run(run)
+
+
+def change_a_digit(path: Path, line: int) -> None:
+    """Raise the first objective of a record, as .18 becomes .98."""
+    lines = path.read_text().splitlines(keepends=True)
+    lines[line - 1] = re.sub(r'("ndcg@10": 0\.)\d', r"\g<1>9", lines[line - 1], count=1)
+    path.write_text("".join(lines))
+
+
+def findings(run: Path) -> dict[str, str]:
+    """What cannot be trusted."""
+    found: dict[str, str] = {}
+    for one in check_run(run):
+        if one.state == "bad":
+            found[one.file] = "; ".join(
+                [*([found[one.file]] if one.file in found else []), one.says]
+            )
+    return found
+
+
+def a_measured_line(run: Path) -> int:
+    lines = (run / "records.jsonl").read_text().splitlines()
+    return 1 + next(n for n, one in enumerate(lines) if '"ndcg@10": 0.' in one)
+
+
+def test_a_changed_digit_is_found_with_its_line(signed_run: Path) -> None:
+    assert not findings(signed_run)
+    read_run(signed_run)
+    line = a_measured_line(signed_run)
+    change_a_digit(signed_run / "records.jsonl", line)
+    said = message(signed_run)
+    assert f"records.jsonl, line {line}: not a record (it is not what its checksum says" in said
+    assert "search with --resume then evaluates its record again" in said
+    assert findings(signed_run)["records.jsonl"].startswith(f"line {line}: it is not what")
+
+
+def test_every_reader_believes_the_same(signed_run: Path) -> None:
+    """Commands that read a run, in place of the line alone: what one refuses all refuse."""
+    from pareto_rec.bundle.source import Run
+    from pareto_rec.compare import compare_runs
+    from pareto_rec.confirm.claims import read_claim
+    from pareto_rec.decide import PICKERS
+    from pareto_rec.notebook import Run as Notebook
+    from pareto_rec.picks import pick
+
+    change_a_digit(signed_run / "records.jsonl", a_measured_line(signed_run))
+    readers: list[Callable[[], object]] = [
+        lambda: read_claim(signed_run),
+        lambda: pick(signed_run, PICKERS["knee"]()),
+        lambda: compare_runs([signed_run, signed_run.parent / "other"]),
+        lambda: Run.read(signed_run, signed_run),
+        lambda: Notebook.load(signed_run),
+        lambda: Store.open(signed_run / "records.jsonl"),
+    ]
+    for reader in readers:
+        with pytest.raises(BadRequestError, match=r"line \d+: not a record \("):
+            reader()
+
+
+def test_a_line_that_lost_its_checksum_is_found(signed_run: Path) -> None:
+    path = signed_run / "records.jsonl"
+    text = path.read_text()
+    path.write_text(re.sub(r', "checksum": "\w+"', "", text, count=1))
+    assert "line 1: not a record (it has no checksum)" in message(signed_run)
+
+
+def test_a_doubled_line_is_found(signed_run: Path) -> None:
+    path = signed_run / "records.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines, lines[1]]))
+    assert f"line {len(lines) + 1}: not a record (it repeats line 2)" in message(signed_run)
+    assert "it repeats line 2" in findings(signed_run)["records.jsonl"]
+
+
+def test_a_line_that_is_gone_is_missed(signed_run: Path) -> None:
+    path = signed_run / "records.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    on_front = (signed_run / "front.csv").read_text()
+    place = next(n for n, one in enumerate(lines) if json.loads(one)["id"] not in on_front)
+    path.write_text("".join([*lines[:place], *lines[place + 1 :]]))
+    count = f"{len(lines) - 1:,} records, where run.json counts {len(lines):,}"
+    assert findings(signed_run) == {"records.jsonl": count}
+
+
+def test_a_torn_line_is_left_out_by_all_and_said(
+    signed_run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    count = len(read_run(signed_run).records)
+    with (signed_run / "records.jsonl").open("ab") as stream:
+        stream.write(b'{"id": "a line cut sh')
+    with caplog.at_level(logging.WARNING, "pareto_rec"):
+        assert len(read_run(signed_run).records) == count
+    assert "the last line was cut short (21 bytes); it is left out" in caplog.text
+    unknown = {one.file: one.says for one in check_run(signed_run) if one.state == "unknown"}
+    assert "cut short (21 bytes)" in unknown["records.jsonl"]
+
+
+def test_a_front_that_says_something_else_is_found(signed_run: Path) -> None:
+    path = signed_run / "front.csv"
+    text = path.read_text()
+    lines = text.splitlines(keepends=True)
+    place = lines[0].rstrip().split(",").index("ild@10")
+    cells = lines[1].rstrip().split(",")
+    cells[place] = "0.99"
+    path.write_text("".join([lines[0], ",".join(cells) + "\n", *lines[2:]]))
+    assert "front.csv, line 2: ild@10 is 0.99, and 0." in message(signed_run)
+    path.write_text(text + lines[1])
+    assert f'line {len(lines) + 1}: it repeats point "' in message(signed_run)
+    path.write_text("".join([lines[0], *lines[2:]]))  # a point that is gone
+    assert "front.csv is not the file that was written" in message(signed_run)
+    assert findings(signed_run)["front.csv"]
+
+
+@pytest.mark.parametrize("name", ["baselines.csv", "config.toml"])
+def test_other_files_are_held_against_run_json(name: str, signed_run: Path) -> None:
+    path = signed_run / name
+    text = "".join(path.read_text().splitlines(keepends=True)[:-1])
+    path.write_text(path.read_text().replace("e", "a", 1) if name == "config.toml" else text)
+    assert name in findings(signed_run)
+    assert f"{path} " in message(signed_run)
+
+
+def test_a_changed_hypervolume_is_found(signed_run: Path) -> None:
+    path = signed_run / "run.json"
+    info = json.loads(path.read_text())
+    info["hypervolume"]["front"] *= 4
+    path.write_text(json.dumps(info))
+    assert "run.json is not what its checksum says" in message(signed_run)
+    path.write_text(json.dumps(signed(info)))  # by somebody who knows how
+    assert "and its front has" in findings(signed_run)["run.json"]
+
+
+def test_an_older_run_is_read_and_said_to_have_no_checksums(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "pareto_rec"):
+        read_run(run)
+    assert "records.jsonl has no checksums (" in caplog.text
+    states = {one.file: one.state for one in check_run(run) if one.file != "config.toml"}
+    assert states["records.jsonl"] == states["run.json"] == "unknown"
+    assert "bad" not in states.values()
+
+
+def test_the_command_says_what_can_be_trusted(
+    signed_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(["check", str(signed_run)]) == 0
+    assert "can be trusted: baselines.csv, config.toml, front.csv" in capsys.readouterr().out
+    line = a_measured_line(signed_run)
+    change_a_digit(signed_run / "records.jsonl", line)
+    assert ended(["check", str(signed_run), "--json"]) == 1
+    content = json.loads(capsys.readouterr().out)
+    assert content["trusted"] is False
+    wrong = [one for one in content["findings"] if one["state"] == "bad"]
+    assert f"line {line}:" in wrong[0]["says"]
+    assert ended(["check", str(signed_run.parent)]) == 2
+    assert "is not a run directory" in capsys.readouterr().err
+
+
+def ended(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def test_changed_picks_are_found(signed_run: Path) -> None:
+    from pareto_rec.decide import PICKERS
+    from pareto_rec.picks import pick, read_picks
+
+    pick(signed_run, PICKERS["knee"]())
+    assert not findings(signed_run)
+    path = signed_run / "picks.json"
+    path.write_text(path.read_text().replace('"rule": "knee"', '"rule": "best"'))
+    with pytest.raises(BadRequestError, match="it was changed"):
+        read_picks(signed_run)
+    assert "picks.json" in findings(signed_run)
+
+
+# --- whether somebody writes ------------------------------------------------------------------
+
+
+def test_a_run_whose_writer_died_says_so(signed_run: Path) -> None:
+    resign(signed_run, status="running", writer=writer())
+    store, _ = Store.open(signed_run / "records.jsonl")
+    assert read_run(signed_run).info["status"] == "running"
+    store.close()
+    os.utime(signed_run / "records.jsonl", (1e9, 1e9))
+    stopped = "stopped without a word, last sign of life at 2001-09-09T01:46:40+00:00"
+    assert read_run(signed_run).info["status"] == stopped
+
+
+def test_a_writer_elsewhere_is_known_by_its_heartbeat(signed_run: Path) -> None:
+    resign(signed_run, status="running", writer={"pid": 1, "host": "another machine"})
+    assert read_run(signed_run).info["status"] == "running"
+    os.utime(signed_run / "records.jsonl", (1e9, 1e9))
+    assert read_run(signed_run).info["status"].startswith("stopped without a word")
+    store, _ = Store.open(signed_run / "records.jsonl")
+    store.touch()
+    assert read_run(signed_run).info["status"] == "running"
+    store.close()
+
+
+def resign(run: Path, **changes: object) -> None:
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(signed(info | changes)))

@@ -69,7 +69,9 @@ def test_a_killed_search_can_be_read(endless: Callable[[int], Running], tiny_cac
         store.write(b'{"id":"what a kill leaves of a li')
     said = pareto_rec("report", running.run, cache=tiny_cache)
     assert said.returncode == 0, said.stderr
-    assert said.stdout.startswith("this run is not complete (status: running)\n")
+    assert said.stdout.startswith(
+        "this run is not complete (status: stopped without a word, last sign of life at 20"
+    )
     assert (running.run / "report.html").is_file()
 
 

@@ -22,6 +22,7 @@ import pytest
 from running_search import KILLS, Running, Start, group, wait_for, warmed
 from tiny_experiment import environment, outside_timing, pareto_rec, program, write_config
 
+from pareto_rec.checksums import signed
 from pareto_rec.config import load_config
 from pareto_rec.errors import BadRequestError
 from pareto_rec.run.resume import newest_run
@@ -247,13 +248,13 @@ def refusal(run: Path, cache: Path, *overrides: str) -> str:
 
 
 def changed(path: Path, *keys: str, value: str) -> None:
-    """Change one value of a JSON file."""
+    """Change one value of a JSON file, and its checksum with it."""
     content = json.loads(path.read_text())
     here = content
     for key in keys[:-1]:
         here = here[key]
     here[keys[-1]] = value
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(signed(content)))
 
 
 @pytest.mark.parametrize(
@@ -286,7 +287,8 @@ def test_a_damaged_store_is_refused_and_left_alone(copied: Path, tiny_cache: Pat
     assert f"{path}, line 3: not a record (" in refusal(copied, tiny_cache)
     first, second = json.loads(lines[0]), json.loads(lines[1])
     first["id"], second["id"] = second["id"], first["id"]
-    path.write_text("".join([json.dumps(first) + "\n", json.dumps(second) + "\n", *lines[2:]]))
+    swapped = [json.dumps(signed(one)) + "\n" for one in (first, second)]
+    path.write_text("".join([*swapped, *lines[2:]]))
     assert f"{path}, line 1: the search does not ask for this record" in refusal(copied, tiny_cache)
 
 

@@ -25,6 +25,7 @@ COMMANDS = [
     ["data", "inspect"],
     ["search"],
     ["report"],
+    ["check"],
     ["pick"],
     ["update"],
     ["serve"],

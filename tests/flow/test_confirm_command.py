@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from tiny_experiment import files, pareto_rec, write_config
 
+from pareto_rec.checksums import signed
 from pareto_rec.config import load_config
 from pareto_rec.confirm import confirm_run
 from pareto_rec.confirm.measure import Question, measure, serving_of
@@ -191,7 +192,7 @@ def test_what_cannot_be_confirmed_is_refused_and_test_data_stays_closed(
         run = tmp_path / name
         shutil.copytree(searched, run)
         info = json.loads((run / "run.json").read_text())
-        (run / "run.json").write_text(json.dumps(info | change))
+        (run / "run.json").write_text(json.dumps(signed(info | change)))
         with pytest.raises(BadRequestError) as refused:
             confirm_run(run, seeds=1, cache=tiny_cache, workers=1)
         assert not (run / "confirm.json").exists()

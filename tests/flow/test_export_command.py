@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from tiny_experiment import environment, pareto_rec, write_config
 from pareto_rec.bundle import read_parts
 from pareto_rec.bundle.export import Wanted, export_run
 from pareto_rec.bundle.source import Run, chosen_rows
+from pareto_rec.checksums import sha256_of, signed
 from pareto_rec.config import load_config
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.policy import recommend
@@ -129,7 +131,17 @@ def test_a_run_that_the_present_code_does_not_give_is_refused(
     lines = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
     for line in lines:
         line["objectives"]["ild@10"] *= 1.1
-    (other / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (other / "records.jsonl").write_text("".join(json.dumps(signed(line)) + "\n" for line in lines))
+    with (other / "front.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    rows = [row | {"ild@10": repr(float(row["ild@10"]) * 1.1)} for row in rows]
+    with (other / "front.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    info = json.loads((other / "run.json").read_text())
+    info["files"]["front.csv"] = sha256_of(other / "front.csv")
+    (other / "run.json").write_text(json.dumps(signed(info)))
     point = (run / "front.csv").read_text().splitlines()[1].split(",")[0]
     with pytest.raises(RunFailedError, match=r"ild@10 of point .* with the present code and data"):
         export_run(other, tmp_path / "to", Wanted(point), cache=tiny_cache)

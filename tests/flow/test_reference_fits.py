@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_experiment import CONFIG, pareto_rec, records, write_config
 
+from pareto_rec.checksums import signed
 from pareto_rec.config import load_config
 from pareto_rec.experiment import build_evaluator, plan
 from pareto_rec.inputs import read_features, read_split
@@ -83,7 +84,7 @@ def test_a_run_that_does_not_fit_is_one_line(
     info = json.loads((other / "run.json").read_text())
     info["status"] = status
     info["hashes"] |= hashes
-    (other / "run.json").write_text(json.dumps(info))
+    (other / "run.json").write_text(json.dumps(signed(info)))
     config = config_on(other, tmp_path / "config")
     found = pareto_rec("search", config, "--out", tmp_path / "out", "--smoke", cache=tiny_cache)
     assert found.returncode == 2

@@ -28,35 +28,41 @@ ALLOWED: dict[str, str] = {
     "kernels": "",
     "tasks": "errors",
     "models": "kernels tasks",
-    "paths": "errors",
+    # checksums, and what a process that died leaves behind
+    "checksums": "",
+    "notices": "",
+    "leftovers": "notices",
+    "paths": "checksums errors leftovers",
+    "sealed": "checksums notices paths",
     "variables": "errors",
     "policy": "errors kernels",
     "decide": "errors",
     "bootstrap": "seeds",
     "space": "errors variables",
-    "records": "errors paths",
-    # from the files of a run directory to one value: it knows files, not the code that wrote them
-    "reading": "errors front",
+    "records": "checksums errors leftovers notices paths",
+    # from the files of a run directory to one value: it knows files, not the code that wrote them,
+    # but for the one reader of records and their lock
+    "reading": "checksums errors front records",
     # from files to arrays
-    "fetch": "errors paths",
-    "backbone": "code_keys errors fetch paths",
-    "data": "code_keys errors fetch paths seeds",
+    "fetch": "errors leftovers notices paths",
+    "backbone": "errors fetch paths sealed",
+    "data": "checksums errors fetch paths provenance sealed seeds",
     # what is learnt and what is measured: none of it knows a search, a config or a run
     "losses": "errors kernels seeds tasks",
     "objectives": "data errors",
-    "experts": "code_keys data errors paths",
-    "train": "backbone code_keys data errors kernels losses models objectives provenance seeds "
-    "tasks",
+    "experts": "data errors paths sealed",
+    "train": "backbone data errors kernels leftovers losses models objectives paths provenance "
+    "sealed seeds tasks",
     # the search knows candidates and values, and neither models nor data
     "search": "errors front seeds space variables",
     # where training meets objectives
-    "evaluate": "backbone code_keys data errors experts kernels losses models objectives paths "
-    "policy provenance records search space tasks train variables",
+    "evaluate": "backbone data errors experts kernels losses models objectives paths policy "
+    "provenance records sealed search space tasks train variables",
     # from a config to what is evaluated, and by whom
     "config": "data errors space tasks",
     "identity": "code_keys config errors",
     "limits": "backbone errors evaluate experts losses models policy space tasks train",
-    "adapt": "backbone code_keys data errors paths seeds train",
+    "adapt": "backbone checksums data errors leftovers paths provenance sealed seeds train",
     "references": "config data errors experts paths reading train",
     "inputs": "adapt backbone config data errors seeds tasks",
     "experiment": "backbone config data errors evaluate experts inputs limits objectives "
@@ -65,33 +71,35 @@ ALLOWED: dict[str, str] = {
     "variables",
     "workers": "config errors evaluate experiment identity paths records search threads",
     # from a config to a run directory
-    "run": "config data errors evaluate experiment front identity inputs policy provenance "
-    "records search space train variables workers",
-    "controls": "config paths policy run space variables",
+    "run": "checksums config data errors evaluate experiment front identity inputs policy "
+    "provenance records search space train variables workers",
+    "controls": "checksums config paths policy run space variables",
     # from a run directory to pictures
     "plots": "front paths reading",
     "report": "errors front paths plots reading",
     "notebook": "errors plots reading report",
+    "verify": "checksums errors front reading records train",
     # from a front to evidence
-    "confirm": "bootstrap code_keys config data errors evaluate experiment front inputs objectives "
-    "paths policy provenance reading run search seeds space train workers",
-    "compare": "bootstrap config errors front plots reading",
+    "confirm": "bootstrap checksums config data errors evaluate experiment front inputs objectives "
+    "paths policy provenance reading records run sealed search seeds space train workers",
+    "compare": "bootstrap config errors front paths plots reading",
     # from a front to a choice
-    "picks": "decide errors objectives paths reading",
+    "picks": "checksums decide errors objectives paths reading",
     # from a choice to what is served
     "bundle": "backbone config data errors evaluate experiment experts inputs models paths picks "
-    "policy reading tasks threads train",
+    "policy reading records tasks threads train",
     # from a bundle to a service, and to the next bundle
-    "serve": "bundle errors",
-    "update": "bundle config data errors evaluate experiment experts policy seeds threads train",
+    "serve": "bundle errors leftovers",
+    "update": "bundle config data errors evaluate experiment experts leftovers policy seeds "
+    "threads train",
     # what it all costs
     "bench": "backbone config data errors evaluate experiment front inputs losses models "
     "objectives paths policy provenance records search seeds space threads train "
     "variables workers",
     # the commands
     "commands": "adapt backbone backbones bench bundle compare config confirm controls data decide "
-    "errors experiment inputs paths picks plots provenance reading report run search "
-    "serve update",
+    "errors experiment inputs leftovers paths picks plots provenance reading report run search "
+    "serve update verify",
     "cli": "commands errors",
     "__main__": "cli",
 }
@@ -100,7 +108,7 @@ PYMOO = {"search.algorithms", "decide"}  # the only modules that may know pymoo
 NO_TORCH = {
     *("data", "objectives", "experts", "search", "front", "space", "variables", "config"),
     *("records", "reading", "plots", "report", "notebook", "bootstrap", "compare", "commands"),
-    *("cli", "decide", "picks"),
+    *("cli", "decide", "picks", "checksums", "leftovers", "notices", "sealed"),
 }
 # What a command that needs none of them must not pay for: imported inside functions alone.
 LATE = {

@@ -183,7 +183,7 @@ def test_checksum_agrees_with_hashlib_and_is_remembered_until_the_file_changes(
     path.write_bytes(CONTENT)
     assert file_sha256(path, memo) == hashlib.sha256(CONTENT).hexdigest() == CHECKSUM
     with monkeypatch.context() as patched:
-        patched.setattr("pareto_rec.paths._read_sha256", lambda _: pytest.fail("read again"))
+        patched.setattr("pareto_rec.paths.sha256_of", lambda _: pytest.fail("read again"))
         assert file_sha256(path, memo) == CHECKSUM
     path.write_bytes(b"longer than before")
     assert file_sha256(path, memo) == hashlib.sha256(b"longer than before").hexdigest()

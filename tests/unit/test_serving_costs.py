@@ -201,7 +201,7 @@ def test_latency_is_measured_once_and_replayed(
     files = sorted((tmp_path / "latency").iterdir())
     assert len(files) == 2
     for file in files:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text())["content"]
         assert content["key"]["hardware"]["cpu"]
         assert len(content["rounds"]) == 2
 

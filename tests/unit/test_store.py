@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pareto_rec.checksums import signed
 from pareto_rec.errors import BadRequestError
 from pareto_rec.records.record import Record
 from pareto_rec.records.store import RECORDS, Store
@@ -67,14 +68,14 @@ def test_a_record_survives_its_line(record: Record) -> None:
         ({"serve": {"mmr": None}}, "serve holds None"),
         ({"serve": {"mmr": [0.1, "x"]}}, "serve holds 'x'"),
         ({"objectives": {"ndcg@10": True}}, "objectives holds True"),
-        ({"objectives": {"ndcg@10": math.nan}}, "NaN is no number"),
-        ({"objectives": {"ndcg@10": math.inf}}, "Infinity is no number"),
+        ({"objectives": {"ndcg@10": math.nan}}, "NaN is not a number"),
+        ({"objectives": {"ndcg@10": math.inf}}, "Infinity is not a number"),
         ({"more": 1}, "keys are not those"),
     ],
 )
 def test_what_is_not_exactly_a_record_is_none(change: dict[str, object], what: str) -> None:
     with pytest.raises(ValueError, match=what):
-        Record.from_json(json.dumps(json.loads(RECORD.to_json()) | change))
+        Record.from_json(json.dumps(signed(json.loads(RECORD.to_json()) | change)))
 
 
 def test_what_is_stored_is_found(tmp_path: Path) -> None:
@@ -126,6 +127,7 @@ def test_a_tail_of_zeros_is_torn(tmp_path: Path) -> None:
     ("line", "says"),
     [
         (b"{}\n", "its keys are not those of a record"),
+        (some(1)[0].to_json().replace("0.3333", "0.9333").encode() + b"\n", "was changed after"),
         (b"\n", "Expecting value"),
         (b"\xff\xfe\n", "codec can't decode"),
         (b'{"id": "half\n', "not a record"),

@@ -13,12 +13,14 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from pareto_rec.checksums import sha256_of
 from pareto_rec.code_keys import code_key
 from pareto_rec.data.schema import Dataset, FloatArray, Interactions, Items, Users
 from pareto_rec.data.table.build import read_table
 from pareto_rec.data.table.files import find
 from pareto_rec.data.table.options import TableOptions, given
 from pareto_rec.paths import file_sha256, make_folder, written_whole
+from pareto_rec.sealed import damaged, read_json, write_json
 
 _NAMES = ("rows.parquet", "items.parquet", "users.parquet")
 NOTE = "account.json"
@@ -77,15 +79,29 @@ def _keep(folder: Path, dataset: Dataset, account: Mapping[str, object]) -> None
     for name, table in zip(_NAMES, (columns, catalogue, people), strict=True):
         with written_whole(folder / name) as spare:
             parquet.write_table(pa.table(table), spare)
-    note = {"account": account, "categories": items.category_names, "timed": dataset.timed}
-    with written_whole(folder / NOTE) as spare:  # last: where it is, everything is
-        spare.write_text(json.dumps(note, indent=1) + "\n")
+    note = {
+        "account": account,
+        "categories": items.category_names,
+        "timed": dataset.timed,
+        "files": {path.name: sha256_of(path) for path in _files(folder, account)},
+    }
+    write_json(folder / NOTE, note)  # last: where it is, everything is
+
+
+def _files(folder: Path, account: Mapping[str, object]) -> list[Path]:
+    skipped = ["skipped.csv"] if "skipped_rows_file" in account else []
+    return [folder / one for one in (*_NAMES, *skipped)]
 
 
 def _open(folder: Path, options: TableOptions, name: str) -> Dataset | None:
     """What was kept; None where there is nothing whole."""
+    note = read_json(folder / NOTE)
+    if note is None:
+        return None
     with suppress(OSError, ValueError, KeyError, pa.ArrowException):
-        note = json.loads((folder / NOTE).read_text())
+        for path in _files(folder, note["account"]):
+            if sha256_of(path) != note["files"][path.name]:
+                raise ValueError("damaged")
         rows, items, users = (parquet.read_table(folder / one) for one in _NAMES)
         people = Users(_texts(users, "id"), _attributes(users), options.min_group)
         return Dataset(
@@ -97,6 +113,7 @@ def _open(folder: Path, options: TableOptions, name: str) -> Dataset | None:
             note["timed"],
             note["account"],
         )
+    damaged(folder)
     return None
 
 

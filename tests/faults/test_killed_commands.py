@@ -1,0 +1,354 @@
+"""Searches and other commands that are killed at random moments: nothing is lost or unreadable.
+
+Forks of this process, which has imported what takes long, so that a kill costs a second. Three
+kills of each kind; PARETO_REC_KILLS searches and PARETO_REC_COMMAND_KILLS commands where set.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from random_bert import random_bert
+from running_search import KILLS, group, wait_for
+from tables import shop
+
+from pareto_rec.cli import main
+from pareto_rec.errors import BadRequestError
+from pareto_rec.paths import CACHE_VARIABLE
+from pareto_rec.reading.read import read_run
+from pareto_rec.verify import check_run
+
+COMMAND_KILLS = int(os.environ.get("PARETO_REC_COMMAND_KILLS", "4"))
+
+CONFIG = """\
+name = "killed"
+question = "Does it survive?"
+baselines = ["popularity", "item_knn"]
+[data]
+kind = "table"
+files = "{log}"
+on_bad_rows = "skip"
+[data.items]
+files = "{items}"
+categories = "category"
+text = "name"
+[backbone]
+name = "{bert}"
+max_length = 8
+[[objective]]
+name = "ndcg@5"
+reference = 0.0
+[[objective]]
+name = "ild@5"
+reference = 0.1
+[fixed]
+model = "attention_pooling"
+steps = 8
+batch = 16
+history = 8
+width = 8
+heads = 2
+[space.train]
+loss_weights = {{ kind = "simplex", names = ["softmax", "popularity"] }}
+learning_rate = {{ kind = "real", low = 0.01, high = 0.1, log = true }}
+[space.serve]
+fusion = {{ kind = "simplex", names = ["network", "ease_recency"] }}
+mmr = {{ kind = "real", low = 0.0, high = 0.9 }}
+depth = {{ kind = "integer", low = 5, high = 20 }}
+[train]
+pack_size = 2
+[search]
+population = 4
+generations = 4
+sweep = 4
+[adapt]
+steps = 5
+"""
+
+
+def start(log: Path, cache: Path, *arguments: str | Path) -> int:
+    """A command in a fork of this process; what it says goes into a file."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.environ[CACHE_VARIABLE] = str(cache)
+        stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(stream, 1)
+        os.dup2(stream, 2)
+        sys.stdout, sys.stderr = (os.fdopen(one, "w") for one in (1, 2))
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        main([str(one) for one in arguments])
+    except SystemExit as ended:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended.code if isinstance(ended.code, int) else 1)
+    finally:
+        os._exit(99)
+
+
+def end(pid: int) -> int:
+    """Exit code, negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@dataclass(frozen=True)
+class Calm:
+    """A search that nobody killed."""
+
+    folder: Path
+    config: Path
+    run: Path
+    cache: Path
+    seconds: float
+
+    def fresh_cache(self, name: str) -> Path:
+        """Its cache without its fits."""
+        target = self.folder / name
+        return Path(shutil.copytree(self.cache, target, ignore=shutil.ignore_patterns("fits")))
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Calm:
+    import pareto_rec.bundle.export
+    import pareto_rec.confirm.confirm
+    import pareto_rec.plots.figures
+    import pareto_rec.report
+    import pareto_rec.run.search  # noqa: F401  # forks need not import it again
+
+    folder = tmp_path_factory.mktemp("killed")
+    log, items = shop(folder)
+    bert, config = random_bert(folder / "bert"), folder / "config.toml"
+    config.write_text(CONFIG.format(log=log, items=items, bert=bert))
+    said, run, cache = folder / "said", folder / "calm", folder / "cache"
+    began = time.monotonic()
+    code = end(start(said, cache, "search", config, "--out", run, "--workers", "1"))
+    assert code == 0, said.read_text()
+    first = time.monotonic() - began
+    return Calm(folder, config, run, cache, first)
+
+
+def records(run: Path) -> list[dict[str, object]]:
+    lines = (run / "records.jsonl").read_bytes().splitlines()
+    kept = [
+        {k: v for k, v in json.loads(line).items() if k not in ("timing", "checksum")}
+        for line in lines
+    ]
+    return sorted(kept, key=lambda one: (one["generation"], one["position"]))
+
+
+def bad(run: Path) -> list[str]:
+    return [f"{one.file}: {one.says}" for one in check_run(run) if one.state == "bad"]
+
+
+def test_killed_searches_end_like_one_that_nobody_killed(calm: Calm, tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    moments, said = random.Random(seed), tmp_path / "said"
+    kills = runs = 0
+    longest = calm.seconds
+    while kills < KILLS:
+        run, cache = tmp_path / f"run{runs}", calm.fresh_cache(f"cache{runs}")
+        begin = ("search", calm.config, "--out", run, "--workers", "1", "--resume")
+        runs, kept = runs + 1, b""
+        while kills < KILLS:
+            began = time.monotonic()
+            pid = start(said, cache, *begin)
+            time.sleep(moments.random() * longest)
+            os.kill(pid, signal.SIGKILL)
+            code = end(pid)
+            assert code in (0, -signal.SIGKILL), (seed, said.read_text())
+            if code == 0:
+                longest = min(longest, time.monotonic() - began)
+                break
+            kills += 1
+            path = run / "records.jsonl"
+            now = path.read_bytes() if path.is_file() else b""
+            assert now.startswith(kept), seed  # what was recorded stays
+            kept = now[: now.rfind(b"\n") + 1]
+            if path.is_file() and (run / "config.toml").is_file() and kept:
+                assert not bad(run), seed
+                view = read_run(run)
+                assert view.info["status"].startswith(("stopped without a word", "finished")), seed
+        assert end(start(said, cache, *begin)) == 0, (seed, said.read_text())
+        assert records(run) == records(calm.run), seed
+        for name in ("front.csv", "baselines.csv", "lists.json"):
+            assert (run / name).read_bytes() == (calm.run / name).read_bytes(), (seed, name)
+        assert not bad(run), seed
+        assert not list(run.rglob(".*.spare")), seed
+        assert not list(cache.rglob(".*.spare")), seed
+        shutil.rmtree(cache)
+    print(f"{kills} kills over {runs} searches, seed {seed}")
+
+
+def test_killed_commands_lose_nothing(calm: Calm, tmp_path: Path) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    moments, said = random.Random(seed), tmp_path / "said"
+    run = Path(shutil.copytree(calm.run, tmp_path / "run"))
+    cache = Path(shutil.copytree(calm.cache, tmp_path / "cache"))
+    commands: list[tuple[str | Path, ...]] = [
+        ("report", run),
+        ("pick", run, "--utopia"),
+        ("confirm", run, "--seeds", "1", "--workers", "1"),
+        ("export", run, "--to", tmp_path / "bundle", "--front"),
+        ("compare", run, calm.run, "--out", tmp_path / "compared"),
+        ("adapt", calm.config),
+        ("check", run),
+    ]
+    spent: dict[str | Path, float] = {}
+    for kill in range(COMMAND_KILLS):
+        command = commands[kill % len(commands)]
+        shutil.rmtree(tmp_path / "bundle", ignore_errors=True)
+        opened, picked = openings(run), picks(run)
+        began = time.monotonic()
+        pid = start(said, cache, *command)
+        time.sleep(moments.random() * spent.get(command[0], 2.0))
+        os.kill(pid, signal.SIGKILL)
+        code = end(pid)
+        assert code in (0, -signal.SIGKILL), (seed, command, said.read_text())
+        if code == 0:
+            spent[command[0]] = time.monotonic() - began
+        assert openings(run)[: len(opened)] == opened, seed
+        assert picks(run)[: len(picked)] == picked, seed
+        assert not bad(run), (seed, command, bad(run))
+        read_run(run)
+        assert records(run) == records(calm.run), seed
+    for command in commands[: max(2, min(COMMAND_KILLS, len(commands)))]:
+        assert end(start(said, cache, *command)) == 0, (seed, command, said.read_text())
+    assert not bad(run), seed
+    for place in (run, cache):
+        assert not list(place.rglob(".*.spare")), seed
+    print(f"{COMMAND_KILLS} kills, seed {seed}")
+
+
+def openings(run: Path) -> list[str]:
+    path = run / "confirm.json"
+    return [one["at"] for one in json.loads(path.read_text())["opened"]] if path.exists() else []
+
+
+def picks(run: Path) -> list[dict[str, object]]:
+    path = run / "picks.json"
+    return json.loads(path.read_text())["picks"] if path.exists() else []
+
+
+def test_a_changed_line_is_refused_and_evaluated_again_once_it_is_removed(
+    calm: Calm, tmp_path: Path
+) -> None:
+    run, said = Path(shutil.copytree(calm.run, tmp_path / "run")), tmp_path / "said"
+    path, command = run / "records.jsonl", ("search", run, "--resume", "--workers", "1")
+    lines = path.read_bytes().splitlines(keepends=True)
+    place = len(lines) // 2
+    changed = re.sub(rb'("ndcg@5":0\.)\d', rb"\g<1>9", lines[place])
+    changed = (
+        changed if changed != lines[place] else lines[place].replace(b'"depth":', b'"depth":1')
+    )
+    path.write_bytes(b"".join([*lines[:place], changed, *lines[place + 1 :]]))
+    assert end(start(said, calm.cache, *command)) == 2
+    assert said.read_text().startswith(f"error: {path}, line {place + 1}: not a record (it is not")
+    assert said.read_text().count("\n") == 1
+    path.write_bytes(b"".join([*lines[:place], *lines[place + 1 :]]))
+    assert end(start(said, calm.cache, *command)) == 0, said.read_text()
+    assert records(run) == records(calm.run)
+    assert not bad(run)
+
+
+def test_a_config_that_was_edited_is_refused(calm: Calm, tmp_path: Path) -> None:
+    run, said = Path(shutil.copytree(calm.run, tmp_path / "run")), tmp_path / "said"
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace("width = 8", "width = 16"))
+    assert end(start(said, calm.cache, "search", run, "--resume", "--workers", "1")) == 2
+    assert "config.toml is not the one that it names" in said.read_text()
+    assert [one.partition(":")[0] for one in bad(run)] == ["config.toml"]
+
+
+def test_several_at_once(calm: Calm, tmp_path: Path) -> None:
+    """Six reports of one run succeed; of two that go on with a run, the second is refused."""
+    run = Path(shutil.copytree(calm.run, tmp_path / "run"))
+    pids = [start(tmp_path / str(n), calm.cache, "report", run) for n in range(6)]
+    assert [end(pid) for pid in pids] == [0] * 6, (tmp_path / "5").read_text()
+    assert not list(run.glob(".*"))
+    more = ("--resume", "--workers", "1", "--set", "search.generations=50")
+    first = start(tmp_path / "first", calm.cache, "search", run, *more)
+    wait_for(lambda: json.loads((run / "run.json").read_text())["status"] == "running")
+    assert end(start(tmp_path / "second", calm.cache, "search", run, *more)) == 2
+    line = f"error: {run} is being written by another process; wait for its end or stop it\n"
+    assert (tmp_path / "second").read_text() == line
+    os.kill(first, signal.SIGKILL)
+    end(first)
+
+
+def test_four_searches_at_once_take_four_names(
+    calm: Calm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    less = ("--workers", "1", "--set", "search.generations=1")
+    pids = [start(tmp_path / str(n), calm.cache, "search", calm.config, *less) for n in range(4)]
+    assert [end(pid) for pid in pids] == [0] * 4, (tmp_path / "3").read_text()
+    assert len(list((tmp_path / "results" / "killed").iterdir())) == 4
+
+
+def test_a_refused_search_leaves_no_name_behind(
+    calm: Calm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrong = ("--set", 'data.files="nowhere.csv"')
+    assert end(start(tmp_path / "said", calm.cache, "search", calm.config, *wrong)) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"said"}
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_run_that_is_deleted_is_noticed(calm: Calm, tmp_path: Path, moved: bool) -> None:
+    run, said = tmp_path / "run", tmp_path / "said"
+    more = ("--workers", "1", "--set", "search.generations=50")
+    pid = start(said, calm.cache, "search", calm.config, "--out", run, *more)
+    wait_for((run / "front.csv").is_file)
+    run.rename(tmp_path / "elsewhere")
+    if not moved:
+        shutil.rmtree(tmp_path / "elsewhere")
+    assert end(pid) == 1
+    last = said.read_text().splitlines()[-1]
+    assert last.startswith(f"failed: {run / 'records.jsonl'} was deleted or moved while")
+    assert not run.exists()
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.3])
+def test_three_interrupts_end_a_search_at_once(calm: Calm, tmp_path: Path, pause: float) -> None:
+    """Nor is a process left behind."""
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "pareto_rec", "search", str(calm.config), "--out", str(run)]
+    process = subprocess.Popen(
+        [*command, "--workers", "2", "--set", "search.generations=50"],
+        env={**os.environ, CACHE_VARIABLE: str(calm.cache)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    )
+    wait_for(lambda: (run / "front.csv").is_file() or process.poll() is not None)
+    for _ in range(3):
+        if group(process.pid):
+            os.killpg(process.pid, signal.SIGINT)
+        time.sleep(pause)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    last = said.splitlines()[-1]
+    assert last.startswith("interrupted: "), said
+    assert f"go on with: pareto-rec search {run} --resume --workers 2" in last
+    assert "Traceback" not in said
+    wait_for(lambda: not group(process.pid), 15)
+    with pytest.raises(BadRequestError, match="not a run directory"):
+        read_run(tmp_path)
+    assert len(read_run(run).records) > 0
