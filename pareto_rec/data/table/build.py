@@ -47,7 +47,7 @@ def read_table(options: TableOptions, name: str, skipped: Path | None = None) ->
             f"{options.k_core.item} rows; lower data.k_core"
         )
     people = _people(options, log, account)
-    rows, catalogue, people = _compact(rows, catalogue, people, keep=options.items.without_rows)
+    rows, catalogue, people = compact(rows, catalogue, people, keep=options.items.without_rows)
     rows = rows.take(np.lexsort((rows.item, rows.time, rows.user))).read_only()
     account.notes["users"], account.notes["items"] = len(people), len(catalogue)
     if not log.timed:
@@ -106,7 +106,10 @@ def _categories(
     asked = options.items
     if asked.categories is None:
         return facts.frequent_words(texts, asked.words)
-    return facts.categories(facts.filled(asked.categories, about, len(texts)), asked.delimiter)
+    named = facts.filled(asked.categories, about, len(texts))
+    if asked.category_lists:
+        return facts.listed_categories(named)
+    return facts.categories(named, asked.delimiter)
 
 
 def _attributes(
@@ -127,7 +130,7 @@ def _people(options: TableOptions, log: Log, account: Account) -> Users:
     return Users(log.users, found, options.min_group)
 
 
-def _compact(
+def compact(
     rows: Interactions, items: Items, users: Users, *, keep: bool
 ) -> tuple[Interactions, Items, Users]:
     """Only users who have rows, and items that have rows or are kept without any."""

@@ -11,11 +11,14 @@ from string import Formatter
 import numpy as np
 
 from pareto_rec.data.schema import FloatArray
+from pareto_rec.data.table.lists import parse_list
 from pareto_rec.data.table.options import Bins
 from pareto_rec.data.table.read import Facts
+from pareto_rec.data.table.stopwords import STOP_WORDS
 from pareto_rec.errors import BadRequestError
 
 MOST_CATEGORIES = 5_000
+MOST_COMMON = 0.5  # share of the texts beyond which a word tells no kinds apart
 
 Texts = tuple[str, ...]
 
@@ -130,13 +133,15 @@ def frequent_words(texts: Texts, count: int) -> tuple[FloatArray, Texts]:
     """Which of the most frequent words stand in each text: 0/1 ``[items, words]`` and the words.
 
     Words of three letters or more, each counted once a text; of equally frequent ones the first in
-    the alphabet. A word that stands in one text alone says nothing of kinds and is none of them.
+    the alphabet. A word that stands in one text alone, in more than half of them, or that links
+    others (the, with, und) says nothing of kinds and is left out.
     """
-    sets = [set(_WORD.findall(text.lower())) for text in texts]
-    found = Counter(word for one in sets for word in one)
-    ranked = sorted((-rows, word) for word, rows in found.items() if rows > 1)
+    sets = [set(_WORD.findall(text.lower())) - STOP_WORDS for text in texts]
+    rows = Counter(word for words in sets for word in words)
+    most = max(len(texts) * MOST_COMMON, 2)
+    ranked = sorted((-n, word) for word, n in rows.items() if 1 < n <= most)
     chosen = {word for _, word in ranked[:count]}
-    return categories(tuple("|".join(one & chosen) for one in sets), "|")
+    return _matrix([sorted(words & chosen) for words in sets])
 
 
 def categories(texts: Texts, delimiter: str) -> tuple[FloatArray, Texts]:
@@ -145,7 +150,21 @@ def categories(texts: Texts, delimiter: str) -> tuple[FloatArray, Texts]:
     Raises:
         BadRequestError: If there are too many for categories.
     """
-    sets = [[name.strip() for name in text.split(delimiter) if name.strip()] for text in texts]
+    return _matrix([[n.strip() for n in text.split(delimiter) if n.strip()] for text in texts])
+
+
+def listed_categories(texts: Texts) -> tuple[FloatArray, Texts]:
+    """The same of texts that are lists (``['a', 'b']``); what is not a list is one category.
+
+    Raises:
+        BadRequestError: If there are too many for categories.
+    """
+    entries = [parse_list(text) for text in texts]
+    pairs = zip(texts, entries, strict=True)
+    return _matrix([[text] if text and names is None else names or [] for text, names in pairs])
+
+
+def _matrix(sets: Sequence[Sequence[str]]) -> tuple[FloatArray, Texts]:
     names = tuple(sorted({name for one in sets for name in one}))
     if len(names) > MOST_CATEGORIES:
         raise BadRequestError(
@@ -153,7 +172,7 @@ def categories(texts: Texts, delimiter: str) -> tuple[FloatArray, Texts]:
             "kinds of items, or check data.items.delimiter"
         )
     place = {name: number for number, name in enumerate(names)}
-    matrix = np.zeros((len(texts), len(names)), dtype=np.float32)
+    matrix = np.zeros((len(sets), len(names)), dtype=np.float32)
     for row, one in enumerate(sets):
         matrix[row, [place[name] for name in one]] = 1.0
     return matrix, names

@@ -188,6 +188,7 @@ class ItemOptions(_Side):
         title: What people are shown, in the same form; default: the text.
         categories: Column of categories; several of them are parted by `delimiter`.
         delimiter: Between the categories of one item.
+        category_lists: Whether the categories of an item are written as a list, ``['a', 'b']``.
         words: Where there is no column of categories: so many of the texts' most frequent words
             stand for them.
         price: Column of prices; an item's price is the median over its rows.
@@ -200,6 +201,7 @@ class ItemOptions(_Side):
     title: str | None = None
     categories: str | None = None
     delimiter: str = Field("|", min_length=1)
+    category_lists: bool = False
     words: int = Field(0, ge=0)
     price: str | None = None
     price_bands: int = Field(0, ge=0)
