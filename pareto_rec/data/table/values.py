@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pareto_rec.data.table.numerals import UNKNOWN, Decimal, parsed
+from pareto_rec.data.table.numerals import NumberFormat as NumberFormat
+from pareto_rec.data.table.numerals import number_format as number_format
 from pareto_rec.errors import BadRequestError
 
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.float64]
-
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 def coded(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.DictionaryArray:
@@ -42,9 +43,14 @@ def plain(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Array:
 
 
 def numbers(
-    column: pa.ChunkedArray, missing: Sequence[str], decimal: str = "."
+    column: pa.ChunkedArray, missing: Sequence[str], decimal: Decimal | None = None
 ) -> tuple[Numbers, Mask]:
-    """A column as numbers.
+    """A column as numbers, with currency signs and marks between thousands or without.
+
+    Args:
+        column: Of any type.
+        missing: Texts that stand for nothing, besides those that do in any column of numbers.
+        decimal: Between whole and fraction in texts; None: as the texts themselves tell.
 
     Returns:
         Values ``[rows]``, NaN where nothing stands there; and which rows hold something that is no
@@ -58,26 +64,10 @@ def numbers(
             known = pc.is_valid(flat).to_numpy(zero_copy_only=False) & ~np.isnan(values)
         bad = known & ~np.isfinite(values)
         return np.where(bad, np.nan, values), bad
-    once = coded(column, missing)
-    values, bad = _parsed(once.dictionary, decimal)
+    once = coded(column, (*missing, *UNKNOWN))
+    values, bad = parsed(once.dictionary, decimal)
     codes = once.indices.fill_null(-1).to_numpy()
     return np.append(values, np.nan)[codes], np.append(bad, False)[codes]
-
-
-def _parsed(texts: pa.Array, decimal: str) -> tuple[Numbers, Mask]:
-    """Texts, none of them null, as numbers; which of them are none."""
-    if decimal == ",":
-        texts = pc.replace_substring(texts, pattern=".", replacement="")
-        texts = pc.replace_substring(texts, pattern=",", replacement=".")
-    shaped = pc.match_substring_regex(texts, pattern=_NUMBER)
-    texts = pc.if_else(shaped, texts, pa.scalar(None, pa.string()))
-    texts = pc.utf8_ltrim(texts, characters="+")
-    try:
-        values = _floats(pc.cast(texts, pa.float64()))
-    except pa.ArrowInvalid:  # beyond the range of its parser
-        values = np.array([np.nan if t is None else float(t) for t in texts.to_pylist()])
-    bad = ~np.isfinite(values)
-    return np.where(bad, np.nan, values), bad
 
 
 def _floats(values: pa.Array) -> Numbers:
