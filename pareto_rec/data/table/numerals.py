@@ -59,24 +59,25 @@ def number_format(texts: Sequence[str] | pa.Array) -> NumberFormat:
 
 
 def parsed(
-    texts: pa.Array, decimal: Decimal | None = None
+    texts: pa.Array, decimal: Decimal | None = None, usual: Decimal | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Texts, none of them null, as numbers.
 
     Args:
         texts: ``[n]``, without blanks around them.
-        decimal: Between whole and fraction; None: as the texts themselves tell.
+        decimal: Between whole and fraction; None: as each text tells.
+        usual: What is meant where a text does not tell; None: as most of the texts tell.
 
     Returns:
         Values ``[n]``, NaN where there is none; which texts are not finite numbers.
     """
     plain = pc.match_substring_regex(texts, pattern=_PLAIN)
-    if decimal != "," and pc.all(plain, min_count=0).as_py():
+    if "," not in (decimal, usual) and pc.all(plain, min_count=0).as_py():
         return _floats(texts)
     bare = _bare(texts)
     if decimal is not None:
         return _floats(_with_point(bare, decimal))
-    usual = number_format(texts).decimal
+    usual = usual or number_format(texts).decimal
     values, bad = _floats(_with_point(bare, usual))
     if bad.any():  # a lone 12,50 among points can only be read in one way
         others, worse = _floats(_with_point(bare, "." if usual == "," else ","))

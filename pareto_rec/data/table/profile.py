@@ -125,7 +125,7 @@ def _column(name: str, column: pa.ChunkedArray, missing: Sequence[str]) -> Colum
     low = high = None
     if not time and len(once.dictionary):
         values, bad = numbers(pa.chunked_array([once.dictionary]), missing)
-        if bad.mean() < 0.1:
+        if bad.mean() < 0.1 and not np.isnan(values).all():
             low, high = float(np.nanmin(values)), float(np.nanmax(values))
     share = float(pc.is_null(once).to_numpy(zero_copy_only=False).mean()) if len(codes) else 0.0
     return Column(name, share, int((counts > 0).sum()), frequent, low, high, time)

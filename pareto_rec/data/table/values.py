@@ -43,14 +43,18 @@ def plain(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Array:
 
 
 def numbers(
-    column: pa.ChunkedArray, missing: Sequence[str], decimal: Decimal | None = None
+    column: pa.ChunkedArray,
+    missing: Sequence[str],
+    decimal: Decimal | None = None,
+    usual: Decimal | None = None,
 ) -> tuple[Numbers, Mask]:
     """A column as numbers, with currency signs and marks between thousands or without.
 
     Args:
         column: Of any type.
         missing: Texts that stand for nothing, besides those that do in any column of numbers.
-        decimal: Between whole and fraction in texts; None: as the texts themselves tell.
+        decimal: Between whole and fraction in texts; None: as each text tells.
+        usual: What is meant where a text does not tell; None: as most of the texts tell.
 
     Returns:
         Values ``[rows]``, NaN where nothing stands there; and which rows hold something that is no
@@ -65,7 +69,7 @@ def numbers(
         bad = known & ~np.isfinite(values)
         return np.where(bad, np.nan, values), bad
     once = coded(column, (*missing, *UNKNOWN))
-    values, bad = parsed(once.dictionary, decimal)
+    values, bad = parsed(once.dictionary, decimal, usual)
     codes = once.indices.fill_null(-1).to_numpy()
     return np.append(values, np.nan)[codes], np.append(bad, False)[codes]
 
