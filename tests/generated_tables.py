@@ -18,7 +18,19 @@ from typing import Any
 NAMES = ("user_id", "item_id", "timestamp", "event", "rating", "title", "price")
 ITEM_NAMES = ("item_id", "name", "category", "price")
 EVENTS = ("view", "Purchase", "add to cart", "просмотр", "kauf & zurück")
-WORDS = ("cup", "Jug", 'tin 12"', "bowl", "l'été", "tray, blue", "größe", "a;b", "x|y", "NA", "None")
+WORDS = (
+    "cup",
+    "Jug",
+    'tin 12"',
+    "bowl",
+    "l'été",
+    "tray, blue",
+    "größe",
+    "a;b",
+    "x|y",
+    "NA",
+    "None",
+)
 PLAIN_WORDS = ("cup", "Jug", "bowl", "tray", "tin", "NA", "None")
 EPOCH = 1_600_000_000
 

@@ -230,9 +230,7 @@ def _quoted(texts: Mapping[str, object] | Sequence[str]) -> str:
 
 def as_lines(account: Mapping[str, object]) -> list[str]:
     """An account in words, one line each."""
-    warnings = account.get("warnings") or []
     beside = account.get("beside") or {}
-    assert isinstance(warnings, list)
     assert isinstance(beside, Mapping)
     lines = _rows_as_lines(account)
     for name, one in beside.items():
@@ -240,7 +238,8 @@ def as_lines(account: Mapping[str, object]) -> list[str]:
         lines += [f"files of {name}: {head}", *rest]
     if account.get("skipped_rows_file"):
         lines.append(f"all rows that could not be read: {account['skipped_rows_file']}")
-    lines += [f"warning: {text}" for text in warnings]
+    for one in (*beside.values(), account):
+        lines += [f"warning: {text}" for text in one.get("warnings") or ()]
     notes = account["notes"]
     assert isinstance(notes, Mapping)
     for name, value in notes.items():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from string import Formatter
 
 from pareto_rec.data.table.account import Account
-from pareto_rec.data.table.chunks import header
+from pareto_rec.data.table.chunks import chunks, header, shown
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.guess import Guess
 from pareto_rec.data.table.options import Columns, Rule, TableOptions
@@ -53,13 +53,22 @@ def resolve(options: TableOptions, files: Sequence[File], account: Account) -> C
         if role != "time" and not found[role]:
             raise BadRequestError(
                 f"{files[0].name}: which column names the {role}? Set data.columns.{role} to one "
-                f"of {', '.join(names)}"
+                f"of {', '.join(with_values(files[0], options, names))}"
             )
     wants_events = bool(options.event) or any(r.event is not None for r in rules_of(options))
     if wants_events and options.columns.event is None:
         found["event"] = guess.event
         account.notes["column of events, guessed from its name"] = guess.event
     return options.columns.model_copy(update=found)
+
+
+def with_values(file: File, options: TableOptions, names: Sequence[str]) -> list[str]:
+    """Names of columns, each with what stands in the first row."""
+    for chunk in chunks(file, options, names):
+        if chunk.table.num_rows:
+            first = chunk.table.slice(0, 1)
+            return [f'{n} (such as "{shown(first.column(n))[0][:24]}")' for n in names]
+    return list(names)
 
 
 def rules_of(options: TableOptions) -> list[Rule]:

@@ -19,6 +19,11 @@ _FIRST_LINES = 200
 _LIKELY = 0.5
 _LOOSE_COMMA = r"(?<!\d),|,(?!\d)"  # one that is not within a number
 _FOREIGN = {";": ";", "\t": r"\t", "|": r"\|", "::": "::", ",": _LOOSE_COMMA}
+_TYPED = re.compile(
+    r"[+-]?[\d.,]*\d(?:[eE][+-]?\d+)?|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[ T]\d{1,2}:\d\d.*)?"
+)
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_MARKS = ('"',)
 ROWS_WITHIN = 3  # so many lines of a field that look like rows are rows that a quote swallowed
 
 
@@ -48,6 +53,10 @@ class Record:
 
     fields: list[str]
     lines: int
+
+    def text(self, dialect: Dialect) -> str:
+        """The row without its quotes."""
+        return dialect.separator.join(self.fields)
 
 
 def one_character(text: str, separator: str) -> str:
@@ -104,13 +113,55 @@ def _records(text: str, dialect: Dialect) -> Iterator[Record]:
         yield Record([], max(text.count("\n") - before, 1))
 
 
-def rows_within(text: str, separator: str, width: int) -> bool:
-    """Whether the inner lines of a field look like rows: a quote swallowed them."""
-    inner = text.split("\n")[1:-1]
-    if width < 2 or len(inner) < ROWS_WITHIN:
+def typed_columns(rows: Sequence[Sequence[str]]) -> tuple[int, ...]:
+    """Columns of rows of one width that hold numbers or times, nearly all of them."""
+    found = []
+    for number, column in enumerate(zip(*rows, strict=True)):
+        known = [value.strip() for value in column if value.strip()]
+        like = sum(is_typed(value) for value in known)
+        if known and like >= 0.9 * len(known):
+            found.append(number)
+    return tuple(found)
+
+
+def is_typed(text: str) -> bool:
+    """Whether a field is a number or a time, as names and prose are not."""
+    return bool(_TYPED.fullmatch(text))
+
+
+def swallowed(text: str, separator: str, width: int, typed: Sequence[int]) -> bool:
+    """Whether the lines of a row are rows themselves, which a quote made one.
+
+    Args:
+        text: The row, of several lines.
+        separator: Between fields.
+        width: Fields of a row.
+        typed: Columns of numbers or times.
+    """
+    lines = _LINE_END.split(text)
+    if width < 2 or len(lines) < 2:
         return False
-    like = sum(line.count(separator) == width - 1 for line in inner)
-    return like >= 0.9 * len(inner)
+    parts = [_parted(line, separator, width) for line in lines]
+    inner = parts[1:-1]
+    if len(inner) >= ROWS_WITHIN:
+        return sum(len(one) == width for one in inner) >= 0.9 * len(inner)
+    return bool(typed) and all(_is_row(one, width, typed) for one in parts)
+
+
+def _parted(line: str, separator: str, width: int) -> list[str]:
+    """A line as fields: without quotes, or else with them, whichever makes a row."""
+    plain = line.split(separator)
+    if len(plain) == width or '"' not in line:
+        return plain
+    found = records(line, Dialect(separator, '"', ""), 1)
+    return found[0].fields if found else plain
+
+
+def _is_row(fields: Sequence[str], width: int, typed: Sequence[int]) -> bool:
+    if len(fields) != width:
+        return False
+    known = [fields[c].strip("\"' ") for c in typed]
+    return any(known) and all(is_typed(one) for one in known if one)
 
 
 def dialect_of(text: str, written: Written) -> Dialect:
@@ -124,14 +175,23 @@ def dialect_of(text: str, written: Written) -> Dialect:
     separators: tuple[str, ...] = (written.separator,) if written.separator else SEPARATORS
     separators = tuple(s for s in separators if s == WHITESPACE or s in first) or separators[:1]
     tried = [d for s in separators for d in _tried(first, s, written)]
-    scores = [_score(first, one) for one in tried]
+    scores = [_Trial(first, one).score for one in tried]
     best = max(scores)
     chosen = tried[scores.index(best)]
     if best < _LIKELY:  # no way makes rows: the one that parts the first line into most fields
         line = text.partition("\n")[0]
         chosen = next(d for d in tried if d.separator == max(separators, key=line.count))
-    again = _tried(text, chosen.separator, written)
-    return max(again, key=lambda one: _score(text, one)) if len(again) > 1 else chosen
+    return _quoted(text, chosen.separator, written)
+
+
+def _quoted(text: str, separator: str, written: Written) -> Dialect:
+    """Quotes and escapes of a file: quotes are only done without where that saves many rows."""
+    trials = [_Trial(text, one) for one in _tried(text, separator, written)]
+    with_quotes = [one for one in trials if one.dialect.quote] or trials
+    usual = max(with_quotes, key=lambda one: one.score)
+    plain = max((one for one in trials if one not in with_quotes), default=usual, key=_score)
+    saved = plain.good - usual.good
+    return plain.dialect if saved > 0 and saved >= plain.marked else usual.dialect
 
 
 def _tried(text: str, separator: str, written: Written) -> list[Dialect]:
@@ -147,30 +207,48 @@ def _tried(text: str, separator: str, written: Written) -> list[Dialect]:
     return [Dialect(separator, quote, escape) for quote in quotes for escape in escapes]
 
 
-def _score(text: str, dialect: Dialect) -> float:
-    """From 0 to 1: the share of lines in rows of one width, less what fields should not hold."""
-    found = records(text, dialect)
-    widths = Counter(len(one.fields) for one in found[1:] or found)
-    width = widths.most_common(1)[0][0] if widths else 0
-    if width < 2:
-        return 0.0
-    lines = sum(one.lines for one in found)
-    good = sum(one.lines for one in found[1:] if _sound(one, dialect.separator, width))
-    good += found[0].lines * (len(found[0].fields) >= 2)
-    heading = len(found[0].fields)
-    told = 1.0 if heading >= 2 and abs(heading - width) <= 1 else 0.5
-    cells = [cell for one in found[:_FIRST_LINES] for cell in one.fields]
-    foreign = sum(bool(_foreign(dialect.separator).search(cell)) for cell in cells) / len(cells)
-    marked = sum(_has_marks(cell) for cell in cells) / len(cells)
-    return good / lines * told * (1.0 - foreign / 2) * (1.0 - marked)
+class _Trial:
+    """What a dialect makes of a text.
+
+    Attributes:
+        dialect: The dialect.
+        good: Lines in rows of the most frequent width.
+        marked: Fields that begin or end with a quote, as they do where one is not taken for such.
+        score: From 0 to 1: the share of good lines, less what fields should not hold.
+    """
+
+    def __init__(self, text: str, dialect: Dialect) -> None:
+        self.dialect, self.good, self.marked, self.score = dialect, 0, 0, 0.0
+        found = records(text, dialect)
+        width = width_of(found[1:] or found)
+        if width < 2:
+            return
+        rows = [one.fields for one in found[1:] if one.lines == 1 and len(one.fields) == width]
+        typed, separator = typed_columns(rows[:_FIRST_LINES]), dialect.separator
+        heading = len(found[0].fields)
+        self.good = found[0].lines * (heading >= 2)
+        self.good += sum(
+            one.lines
+            for one in found[1:]
+            if len(one.fields) == width
+            and not (
+                one.lines > 1 and swallowed(one.text(dialect), dialect.separator, width, typed)
+            )
+        )
+        cells = [cell for one in found for cell in one.fields]
+        self.marked = sum(cell[:1] in _MARKS or cell[-1:] in _MARKS for cell in cells if cell)
+        cells = [cell for one in found[:_FIRST_LINES] for cell in one.fields]
+        told = 1.0 if heading >= 2 and abs(heading - width) <= 1 else 0.5
+        foreign = sum(bool(_foreign(separator).search(cell)) for cell in cells) / len(cells)
+        left = sum(_has_marks(cell) for cell in cells) / len(cells)
+        lines = sum(one.lines for one in found)
+        self.score = self.good / lines * told * (1.0 - foreign / 2) * (1.0 - left)
+        if separator == " " and text.count("  ") * 2 > lines:
+            self.score /= 2  # columns that blanks align
 
 
-def _sound(one: Record, separator: str, width: int) -> bool:
-    if len(one.fields) != width:
-        return False
-    return one.lines <= ROWS_WITHIN or not any(
-        rows_within(field, separator, width) for field in one.fields
-    )
+def _score(trial: _Trial) -> float:
+    return trial.score
 
 
 @cache

@@ -5,11 +5,19 @@ from __future__ import annotations
 import codecs
 import io
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pareto_rec.data.table.dialect import Dialect, Record, dialect_of, heading, records, width_of
+from pareto_rec.data.table.dialect import (
+    Dialect,
+    Record,
+    dialect_of,
+    heading,
+    is_typed,
+    records,
+    typed_columns,
+    width_of,
+)
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.guess import Guess
 from pareto_rec.data.table.written import Written
@@ -23,9 +31,6 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SHOWN_LINES = 1_000  # of the first rows that tell whether there is a header
-_TYPED = re.compile(
-    r"[+-]?[\d.,]*\d(?:[eE][+-]?\d+)?|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[ T]\d{1,2}:\d\d.*)?"
-)
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,7 @@ def form_of(file: File, written: Written) -> Form:
     headed, said = _headed(found, written)
     width = width_of(found[1:]) if len(found) > 1 else len(found[0].fields)
     names, notes = _names(file, found, written, headed=headed, width=width)
-    trailing = width == len(names) + 1 and all(
-        not one.fields[-1].strip() for one in found[headed:] if len(one.fields) == width
-    )
+    trailing = width == len(names) + 1 and _end_empty(found[headed:], width)
     if trailing:
         notes += ("every row ends in a separator more than the line of names: it is passed over",)
     if written.names and not trailing and len(found) > headed and width != len(names):
@@ -149,16 +152,17 @@ def _is_row(first: Sequence[str], others: Sequence[Record]) -> bool:
     rows = [[f.strip() for f in one.fields] for one in others if len(one.fields) == len(first)]
     if not rows or len(first) < 2:
         return False
-    alike = typed = again = 0
-    for cell, column in zip(first, zip(*rows, strict=True), strict=True):
-        known = [value for value in column if value]
-        if known and sum(bool(_TYPED.fullmatch(value)) for value in known) >= 0.9 * len(known):
-            typed += 1
-            alike += bool(_TYPED.fullmatch(cell)) or not cell
-        again += bool(cell) and cell in column
+    typed = typed_columns(rows)
     if typed:
-        return alike == typed and any(_TYPED.fullmatch(cell) for cell in first)
+        return all(is_typed(first[c]) or not first[c] for c in typed) and any(map(is_typed, first))
+    again = sum(cell in column for cell, column in zip(first, zip(*rows, strict=True), strict=True))
     return again * 2 > len(first)  # names do not stand below themselves
+
+
+def _end_empty(found: Sequence[Record], width: int) -> bool:
+    """Whether nothing stands in the last field of nearly all rows of the usual width."""
+    last = [one.fields[-1].strip() for one in found if len(one.fields) == width]
+    return last.count("") >= 0.9 * len(last)
 
 
 def _names(

@@ -15,11 +15,12 @@ from pyarrow import csv
 from pareto_rec.data.schema import IntArray
 from pareto_rec.data.table.account import BadRow
 from pareto_rec.data.table.decode import Decoded, restored
-from pareto_rec.data.table.dialect import PARTS, ROWS_WITHIN, rows_within
+from pareto_rec.data.table.dialect import PARTS, swallowed, typed_columns
 from pareto_rec.data.table.sniff import Form
 
 LONG_ROW = 50  # lines; a row of more is named in the account
 
+_TELLING_ROWS = 200  # whose fields tell which columns hold numbers or times
 _SWALLOWED = "in a quote that spans lines which look like rows (data.quoting?)"
 _OPEN = "in a quote that is never closed (data.quoting?)"
 
@@ -178,7 +179,8 @@ def _piece(
 ) -> Piece:
     fresh = lines.met(table.num_rows, misshapen, last=last)
     span = _breaks(table)
-    swallowed = _swallowed(table, span, form)
+    typed = _typed(table, span) if span.any() or fresh else ()
+    gone = _swallowed(table, span, form, typed)
     total = len(span) + len(fresh)
     ends_bad = bool(fresh) and fresh[-1].number == lines.row + total - 1
     never_closed = last and bool(form.dialect.quote) and stream.last != form.dialect.quote
@@ -186,23 +188,24 @@ def _piece(
     if never_closed and ends_bad:
         open_bad = len(fresh) - 1 if len(_lines_of(fresh[-1].text)) > 1 else -1
     elif never_closed and len(span) and len(_lines_of(_last(table))) > 1:
-        open_row, swallowed[-1] = len(span) - 1, True
+        open_row, gone[-1] = len(span) - 1, True
         span[-1] -= _last(table)[-1] in "\r\n"  # that one ends the file, and no line follows it
     begins, where = lines.of(span, fresh)
     bad: list[BadRow] = []
+    width = table.num_columns
     for n, (line, one) in enumerate(zip(where, fresh, strict=True)):
         text = _readable(one.text, form)
-        if n == open_bad or rows_within(one.text, _written(form), len(form.header)):
+        if n == open_bad or swallowed(one.text, _written(form), width, typed):
             bad += _each(name, line, text, _OPEN if n == open_bad else _SWALLOWED)
         else:
             bad.append(BadRow(name, line, one.reason, text))
-    for row in np.flatnonzero(swallowed).tolist():
+    for row in np.flatnonzero(gone).tolist():
         cells = [str(column[row]) for column in table.columns]
         text = _readable(form.separator.join(cells), form).rstrip("\r\n")
         bad += _each(name, int(begins[row]), text, _OPEN if row == open_row else _SWALLOWED)
-    wide = np.flatnonzero((span >= LONG_ROW) & ~swallowed)
+    wide = np.flatnonzero((span >= LONG_ROW) & ~gone)
     long = tuple((int(begins[row]), int(begins[row] + span[row])) for row in wide)
-    return Piece(table, begins, ~swallowed, tuple(bad), long)
+    return Piece(table, begins, ~gone, tuple(bad), long)
 
 
 def _last(table: pa.Table) -> str:
@@ -230,13 +233,22 @@ def _readable(text: str, form: Form) -> str:
     return text if stands_for is None else text.replace(PARTS, stands_for)
 
 
-def _swallowed(table: pa.Table, span: IntArray, form: Form) -> NDArray[np.bool_]:
-    """Rows ``[rows]`` of which a field holds lines that look like rows."""
+def _swallowed(
+    table: pa.Table, span: IntArray, form: Form, typed: Sequence[int]
+) -> NDArray[np.bool_]:
+    """Rows ``[rows]`` that hold lines which are rows themselves."""
     found = np.zeros(len(span), dtype=bool)
-    for row in np.flatnonzero(span > ROWS_WITHIN).tolist():
-        cells = (str(column[row]) for column in table.columns)
-        found[row] = any(rows_within(cell, _written(form), len(form.header)) for cell in cells)
+    part = _written(form)
+    for row in np.flatnonzero(span > 0).tolist():
+        text = part.join(str(column[row]) for column in table.columns)
+        found[row] = swallowed(text, part, len(table.columns), typed)
     return found
+
+
+def _typed(table: pa.Table, span: IntArray) -> tuple[int, ...]:
+    """Columns of numbers or times, as rows of one line tell."""
+    few = table.take(pa.array(np.flatnonzero(span == 0)[:_TELLING_ROWS]))
+    return typed_columns(list(zip(*(c.to_pylist() for c in few.columns), strict=True)))
 
 
 def _breaks(table: pa.Table) -> IntArray:
