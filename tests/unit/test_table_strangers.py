@@ -97,7 +97,11 @@ def test_a_separator_at_the_end_of_lines(header: str, end: str, tmp_path: Path) 
 def test_rows_dropped_later_are_counted_for_their_files(tmp_path: Path) -> None:
     first = log_of(tmp_path, ["user,item,time", "u,a,1", "u,b,2", "v,a,3"], "1.csv")
     other = log_of(tmp_path, ["user,item,time", "u,a,1", "v,b,4", "w,c,5"], "2.csv")
-    options = {"duplicates": "drop", "k_core": {"user": 2, "item": 2}, "time_format": "s"}
+    options: dict[str, Any] = {
+        "duplicates": "drop",
+        "k_core": {"user": 2, "item": 2},
+        "time_format": "s",
+    }
     data = read("", files=[str(first), str(other)], **options)
     assert files_of(data) == {"1.csv": counts(3, 3), "2.csv": counts(3, 1, dropped=2)}
 
@@ -107,7 +111,7 @@ def test_rows_dropped_later_are_counted_for_their_files(tmp_path: Path) -> None:
 
 def test_backslashes_before_quotes_are_told(tmp_path: Path) -> None:
     items = [r'"item";"name"', *(rf'"i{n}";"the \"best\"; no. {n}"' for n in range(5))]
-    beside = {"files": str(log_of(tmp_path, items, "items.csv")), "text": "name"}
+    beside: dict[str, Any] = {"files": str(log_of(tmp_path, items, "items.csv")), "text": "name"}
     log = log_of(tmp_path, ["user,item,time", *plain_rows(20)])
     data = read(log, items=beside)
     assert data.items.texts == tuple(f'the "best"; no. {n}' for n in range(5))
@@ -185,11 +189,11 @@ def test_prose_of_several_lines_is_no_swallowed_row(tmp_path: Path) -> None:
 def test_files_without_names(separator: str, tmp_path: Path) -> None:
     rows = [row.replace(",", separator) for row in plain_rows(30)]
     path = log_of(tmp_path, rows, "ratings.dat")
-    told = {"separator": separator} if separator in ("||",) else {}
+    told: dict[str, Any] = {"separator": separator} if separator in ("||",) else {}
     data = read(path, names=["user", "item", "time"], **told)
     assert files_of(data)["ratings.dat"] == counts(30, 30)
     assert rows_of(data)[0] == ("u0", "i0", 1_600_000_000)
-    columns = {"user": "column 1", "item": "column 2", "time": "column 3"}
+    columns: dict[str, Any] = {"user": "column 1", "item": "column 2", "time": "column 3"}
     by_number = read(path, columns=columns, **told)
     assert rows_of(by_number) == rows_of(data)
     assert any("the first line is read as a row" in note for note in account(by_number)["notes"])
@@ -202,7 +206,7 @@ def test_files_without_names(separator: str, tmp_path: Path) -> None:
 
 def test_names_and_header_are_believed(tmp_path: Path) -> None:
     path = log_of(tmp_path, ["2019,2020,2021", *plain_rows(20)])
-    columns = {"user": "2019", "item": "2020", "time": "2021"}
+    columns: dict[str, Any] = {"user": "2019", "item": "2020", "time": "2021"}
     assert len(read(path, header=True, columns=columns).interactions) == 20
     with pytest.raises(BadRequestError, match="names names 2 columns, and its rows have 3 fields"):
         read(path, names=["user", "item"])
@@ -307,7 +311,8 @@ def test_ids_that_nearly_match_are_named(
 
 def test_namibia_stays_a_country_and_null_a_person(tmp_path: Path) -> None:
     rows = ["user,item,time,country", "null,a,1,NA", "u,NA,2,None", "v,b,3,DE"]
-    path, options = log_of(tmp_path, rows), {"users": {"attributes": "country"}}
+    path = log_of(tmp_path, rows)
+    options: dict[str, Any] = {"users": {"attributes": "country"}}
     data = read(path, time_format="s", **options)
     assert data.users.ids == ("null", "u", "v")
     assert data.items.ids == ("NA", "a", "b")
@@ -376,7 +381,11 @@ def test_numbers_as_people_write_them(
 
 def test_a_decimal_mark_that_is_said_is_kept_to(tmp_path: Path) -> None:
     path = log_of(tmp_path, ["user;item;time;amount", "u;i;1;1.500", "v;i;2;27.50", "w;i;3;1,5"])
-    options = {"signals": {"amount": "amount"}, "time_format": "s", "on_bad_rows": "skip"}
+    options: dict[str, Any] = {
+        "signals": {"amount": "amount"},
+        "time_format": "s",
+        "on_bad_rows": "skip",
+    }
     data = read(path, decimal=",", **options)
     assert data.users.ids == ("u", "w")  # 27.50 is not 2750
     assert data.interactions.signals["amount"].tolist() == [1500, 1.5]
@@ -384,7 +393,7 @@ def test_a_decimal_mark_that_is_said_is_kept_to(tmp_path: Path) -> None:
 
 def test_a_value_that_is_no_number_leaves_its_bin_empty(tmp_path: Path) -> None:
     path = log_of(tmp_path, ["user,item,time,age", "u,i,1,17", "v,i,2,old", "w,i,3,40"])
-    users = {"attributes": "age", "bins": {"age": [18]}}
+    users: dict[str, Any] = {"attributes": "age", "bins": {"age": [18]}}
     data = read(path, users=users, time_format="s")
     assert data.users.attributes["age"] == ("under 18", "", "18 and over")
     assert account(data)["unreadable_values"]["age (in bins)"]["count"] == 1
@@ -401,7 +410,7 @@ def test_units_of_time_are_not_mixed(
     units = sorted(units, key=lambda unit: (unit == few) != early) if early else units
     rows = [f"u{n % 9},i{n % 7},{(1_600_000_000 + n) * size[unit]}" for n, unit in enumerate(units)]
     path = log_of(tmp_path, ["user,item,time", *rows])
-    told = {"time_format": most} if said else {}
+    told: dict[str, Any] = {"time_format": most} if said else {}
     line = units.index(few) + 2
     with pytest.raises(BadRequestError, match=f"line {line}: time is in another unit of time than"):
         read(path, **told)

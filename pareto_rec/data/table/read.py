@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from pareto_rec.data.table.numerals import Decimal
 from pareto_rec.data.table.options import Columns, TableOptions
 from pareto_rec.data.table.rules import Reader, columns_of
 from pareto_rec.data.table.times import Clock
-from pareto_rec.data.table.values import coded, together
+from pareto_rec.data.table.values import together
 from pareto_rec.errors import BadRequestError
 
 
@@ -174,16 +174,13 @@ class LogReader:
         place = list(self.account.files).index(judged.chunk.file)
         parts.origin.append(np.full(int(used.sum()), place, dtype=np.int64))
         for role in ("user", "item"):
-            named = getattr(self.columns, role)
-            table = reader.table.select(list(dict.fromkeys(fields_of(named)))).filter(mask)
-            getattr(parts, role).append(replace(reader, table=table).ids(named))
+            getattr(parts, role).append(reader.ids(getattr(self.columns, role)).filter(mask))
         time = found.pop("time", np.zeros(len(used), dtype=np.int64))
         parts.time.append(time[used].astype(np.int64))
         for name, values in found.items():
             parts.values.setdefault(name, []).append(values[used].astype(np.float32))
         for name in dict.fromkeys(self.item_texts + self.user_texts):
-            column = reader.table.column(name).filter(mask)
-            parts.texts.setdefault(name, []).append(coded(column, reader.missing))
+            parts.texts.setdefault(name, []).append(reader.coded(name).filter(mask))
 
     def log(self) -> Log:
         """What was kept.

@@ -28,6 +28,7 @@ class Reader:
         decimal: Between whole and fraction; None: as the values of a column tell.
         event: Column of events; None without one.
         told: Column -> decimal mark that values of it told so far; a table has one for all pieces.
+        known: Columns and templates whose texts were asked for before.
     """
 
     table: pa.Table
@@ -35,10 +36,17 @@ class Reader:
     decimal: Decimal | None = None
     event: str | None = None
     told: dict[str, Decimal] = field(default_factory=dict)
+    known: dict[str, pa.DictionaryArray] = field(default_factory=dict)
 
     def texts(self, column: str) -> pa.Array:
         """Texts of a column, null where nothing stands there."""
-        return plain(self.table.column(column), self.missing)
+        return self.coded(column).dictionary_decode()
+
+    def coded(self, column: str) -> pa.DictionaryArray:
+        """Texts of a column, each different one once, null where nothing stands there."""
+        if column not in self.known:
+            self.known[column] = coded(self.table.column(column), self.missing)
+        return self.known[column]
 
     def numbers(self, column: str) -> tuple[Numbers, Mask]:
         """Numbers of a column, NaN where nothing stands there; which rows hold no number."""
@@ -58,10 +66,15 @@ class Reader:
     def ids(self, named: str) -> pa.DictionaryArray:
         """Ids from a column or a template, each different one once, null where nothing stands."""
         if "{" not in named:
-            return coded(self.table.column(named), self.missing)
+            return self.coded(named)
+        if named not in self.known:
+            self.known[named] = self._filled(named)
+        return self.known[named]
+
+    def _filled(self, template: str) -> pa.DictionaryArray:
         size = self.table.num_rows
         pieces, known = [], pa.array(np.zeros(size, dtype=bool))
-        for literal, name, _, _ in Formatter().parse(named):
+        for literal, name, _, _ in Formatter().parse(template):
             pieces.append(pa.scalar(literal))
             if name:
                 texts = self.texts(name)

@@ -93,7 +93,11 @@ class Clock:
         return np.append(values, 0)[codes], np.append(bad, True)[codes]
 
     def _guess(self, column: pa.ChunkedArray) -> str:
-        texts = coded(column, self.missing).dictionary_decode().drop_null().slice(0, _SAMPLE)
+        for rows in (_SAMPLE * 10, len(column)):  # all of them only where the first hold nothing
+            once = coded(column.slice(0, rows), self.missing)
+            texts = once.dictionary_decode().drop_null().slice(0, _SAMPLE)
+            if len(texts) >= min(_SAMPLE, len(column)):
+                break
         if not len(texts):
             return "iso"
         values, bad = numbers(pa.chunked_array([texts]), self.missing)

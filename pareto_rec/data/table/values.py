@@ -68,10 +68,27 @@ def numbers(
             known = pc.is_valid(flat).to_numpy(zero_copy_only=False) & ~np.isnan(values)
         bad = known & ~np.isfinite(values)
         return np.where(bad, np.nan, values), bad
+    if "," not in (decimal, usual):
+        plainly = _plain_numbers(flat, missing)
+        if plainly is not None:
+            return plainly, np.zeros(len(plainly), dtype=bool)
     once = coded(column, (*missing, *UNKNOWN))
     values, bad = parsed(once.dictionary, decimal, usual)
     codes = once.indices.fill_null(-1).to_numpy()
     return np.append(values, np.nan)[codes], np.append(bad, False)[codes]
+
+
+def _plain_numbers(texts: pa.Array, missing: Sequence[str]) -> Numbers | None:
+    """Texts that are numbers without more, many times faster than others; None for all else."""
+    if texts.null_count or not pa.types.is_string(texts.type):
+        return None
+    if any(character.isdigit() for text in missing for character in text):
+        return None
+    try:
+        values = _floats(pc.cast(texts, pa.float64()))
+    except pa.ArrowInvalid:
+        return None
+    return values if np.isfinite(values).all() else None
 
 
 def _floats(values: pa.Array) -> Numbers:
@@ -125,7 +142,7 @@ def indices(values: pa.ChunkedArray | pa.DictionaryArray) -> NDArray[np.int64]:
 
 
 def together(parts: Sequence[pa.DictionaryArray]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Coded columns of several chunks as one, its texts in rising order.
+    """Coded columns of several chunks as one: the texts that occur, in rising order.
 
     Returns:
         Codes ``[rows]``, -1 for null; the texts.
@@ -135,7 +152,10 @@ def together(parts: Sequence[pa.DictionaryArray]) -> tuple[NDArray[np.int64], tu
     joined: Any = pa.chunked_array(parts).unify_dictionaries()
     texts = joined.chunk(0).dictionary
     codes = np.concatenate([indices(part) for part in joined.chunks])
+    used = np.zeros(len(texts), dtype=bool)
+    used[codes[codes >= 0]] = True
     order = pc.array_sort_indices(texts).to_numpy()
-    rank = np.empty(len(order) + 1, dtype=np.int64)
-    rank[order], rank[-1] = np.arange(len(order)), -1
+    order = order[used[order]]
+    rank = np.full(len(texts) + 1, -1, dtype=np.int64)
+    rank[order] = np.arange(len(order))
     return rank[codes], tuple(texts.take(pa.array(order)).to_pylist())
