@@ -88,9 +88,9 @@ def shape(seed: int) -> Shape:
     return Shape(
         seed,
         names=draw.choice(list(NAMES)),
-        users=draw.choice([1, 8, 25, 60]),
+        users=draw.choice([1, 8, 8, 25, 25, 60]),
         items=draw.choice([6, 15, 30, 80]),
-        rows=draw.choice([3, 8, 14]),
+        rows=draw.choice([4, 8, 14]),
         user_ids=draw.choice(IDS),
         item_ids=draw.choice(IDS),
         times=draw.choice(TIMES),

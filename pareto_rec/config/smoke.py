@@ -50,7 +50,9 @@ def bounded(table: Mapping[str, Any], kept: Collection[str]) -> Table:
         if section == "backbone" and _learnt_before(quick):
             continue
         if isinstance(value, int) and value > most:
-            quick.setdefault(section, {})[name] = most
+            own = quick.setdefault(section, {})
+            if isinstance(own, dict):
+                own[name] = most
     if isinstance(searched.get("steps"), dict) and not _below(kept, "space.train.steps"):
         searched["steps"] = _fewer(searched["steps"], MOST["fixed.steps"])
     if not _below(kept, "search.fidelity"):

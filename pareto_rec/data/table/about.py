@@ -169,24 +169,3 @@ def _template(names: Sequence[str]) -> str:
     if fit:
         return ", ".join(f"{{{name}}}" for name in fit)
     return names[0] if names else ""
-
-
-def decimal_sign(profiles: Sequence[Profile], names: Collection[str]) -> tuple[str, list[str]]:
-    """What stands before fractions in all columns of numbers, and columns that differ from it."""
-    commas, points = [], []
-    for profile in profiles:
-        for column in profile.columns:
-            if column.name in names and column.numeric:
-                if column.decimal == ",":
-                    commas.append(column.name)
-                elif not column.whole and _written(profile, column):
-                    points.append(column.name)
-    if commas and points:
-        fewer = min(commas, points, key=len)
-        return ("." if fewer is commas else ","), fewer
-    return ("," if commas else "."), []
-
-
-def _written(profile: Profile, column: Column) -> bool:
-    """Whether numbers are texts, and not typed."""
-    return str(profile.table.column(column.name).type) in ("string", "large_string")

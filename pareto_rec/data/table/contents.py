@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,7 +19,6 @@ SURE = 0.95  # share of the values that must fit a kind
 _SAMPLE = 300  # different texts that each form of times is tried on
 _FREQUENT = 8
 _SOONEST, _LATEST = 631_152_000, 4_102_444_800  # 1990 and 2100: times without a name for it
-_COMMA = re.compile(r"^\D{0,3}[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+\D{0,3}$")
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,6 @@ class Column:
         low: Smallest number; None where fewer than nine tenths are numbers.
         high: Largest number.
         whole: Whether all numbers are whole.
-        decimal: What stands before fractions: ``.`` or ``,``.
         time: How its times are written; None where it holds none.
         listed: Whether the texts are lists as Python or JSON write them.
     """
@@ -64,7 +61,6 @@ class Column:
     low: float | None
     high: float | None
     whole: bool
-    decimal: str
     time: TimeForm | None
     listed: bool
 
@@ -81,13 +77,13 @@ class Column:
         best = np.argsort(-counts[used], kind="stable")[:_FREQUENT]
         kind = column.type
         typed = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
-        low, high, whole, decimal = (None, None, False, ".") if typed else _numbers(texts)
+        low, high, whole = (None, None, False) if typed else _numbers(texts)
         time = TimeForm("typed") if typed else _time_form(texts, numeric=low is not None)
         listed = low is None and time is None and _are_lists(texts)
         share = float((codes < 0).mean()) if len(codes) else 0.0
         frequent = tuple(texts[place] for place in best.tolist())
         ranked = rank[codes]
-        return cls(name, share, ranked, texts, frequent, low, high, whole, decimal, time, listed)
+        return cls(name, share, ranked, texts, frequent, low, high, whole, time, listed)
 
     @property
     def distinct(self) -> int:
@@ -121,21 +117,15 @@ class Column:
         return ", ".join(parts)
 
 
-def _numbers(texts: tuple[str, ...]) -> tuple[float | None, float | None, bool, str]:
-    """Smallest and largest number, whether all are whole, and the sign before fractions."""
+def _numbers(texts: tuple[str, ...]) -> tuple[float | None, float | None, bool]:
+    """Smallest and largest number, and whether all are whole."""
     if not texts:
-        return None, None, False, "."
-    column = pa.chunked_array([pa.array(texts, pa.string())])
-    commas = sum(bool(_COMMA.match(text)) for text in texts[:1000])
-    signs = (",", ".") if commas > 0.5 * len(texts[:1000]) else (".", ",")
-    for sign in signs:
-        values, bad = numbers(column, [], sign)
-        if bad.mean() < 0.1 and not np.isnan(values).all():
-            known = values[~np.isnan(values)]
-            return float(known.min()), float(known.max()), bool((known % 1 == 0).all()), sign
-        if not commas:
-            break
-    return None, None, False, "."
+        return None, None, False
+    values, bad = numbers(pa.chunked_array([pa.array(texts, pa.string())]), [])
+    known = values[~np.isnan(values)]
+    if bad.mean() >= 0.1 or not len(known):
+        return None, None, False
+    return float(known.min()), float(known.max()), bool((known % 1 == 0).all())
 
 
 def _time_form(texts: tuple[str, ...], *, numeric: bool) -> TimeForm | None:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from pareto_rec.data.table import toml
-from pareto_rec.data.table.about import About, about_items, decimal_sign, groups
-from pareto_rec.data.table.contents import TimeForm
-from pareto_rec.data.table.events import MOST_EVENTS, event_counts
 from pareto_rec.data.table.files import File, find
-from pareto_rec.data.table.guess import fitting
+from pareto_rec.data.table.findings import Findings, find_out
 from pareto_rec.data.table.options import Duplicates, TableOptions
-from pareto_rec.data.table.profile import Profile
-from pareto_rec.data.table.signals import Signals, signals_of
+from pareto_rec.data.table.remarks import remarks
+from pareto_rec.data.table.signals import Signals
 from pareto_rec.data.table.sources import Sources
 from pareto_rec.data.table.trial import Trial, attempt
 
@@ -48,29 +42,6 @@ search = {{ population = 3, generations = 1, sweep = 3 }}
 _NO_CATEGORIES = " # relevant items that few know; without categories lists cannot be compared"
 
 
-@dataclass(frozen=True)
-class Told:
-    """What was told of the files, before a draft is tried.
-
-    Attributes:
-        sources: Which file is what.
-        signals: Signals of the log.
-        events: Rows of every event.
-        items: What is known of items.
-        user_groups: Columns that make groups of users.
-        decimal: What stands before fractions.
-        unread: Columns of numbers that are written with another sign.
-    """
-
-    sources: Sources
-    signals: Signals
-    events: Counter[str]
-    items: About
-    user_groups: tuple[str, ...]
-    decimal: str
-    unread: tuple[str, ...]
-
-
 def draft(sources: Sources, name: str, options: TableOptions) -> str:
     """A config as TOML that a search can run, what was found in comments above it.
 
@@ -82,14 +53,14 @@ def draft(sources: Sources, name: str, options: TableOptions) -> str:
     Raises:
         BadRequestError: If the data does not suffice for a search.
     """
-    told = _tell(sources, options)
-    once: Duplicates = "sum" if told.events else "first"
-    data = "\n".join(_data(told, name, None))
-    trial = attempt(data, sources, told.signals.relevance, once)
-    lines = [*_remarks(told, trial), f"name = {toml.text(_experiment(name))}"]
+    findings = find_out(sources, options)
+    once: Duplicates = "sum" if findings.events else "first"
+    data = "\n".join(_data(findings, name, None))
+    trial = attempt(data, sources, findings.signals.relevance, once)
+    lines = [*remarks(findings, trial), f"name = {toml.text(_experiment(name))}"]
     second = "diversity" if trial.diverse else "novelty"
     lines.append(f'question = "Which trade-offs between accuracy and {second} can be had?"')
-    lines += ['baselines = ["popularity", "item_knn_recency"]', "", *_data(told, name, trial)]
+    lines += ['baselines = ["popularity", "item_knn_recency"]', "", *_data(findings, name, trial)]
     if trial.split != "per_user" or trial.share != 0.1:
         why = "" if sources.roles.time else " # there are no times"
         lines += ["", "[split]", f"kind = {toml.text(trial.split)}{why}"]
@@ -110,116 +81,13 @@ def _experiment(name: str) -> str:
     return plain if re.match(r"[A-Za-z0-9]", plain) else "table"
 
 
-def _tell(sources: Sources, options: TableOptions) -> Told:
-    log, roles = sources.log, sources.roles
-    assert roles.user is not None
-    assert roles.item is not None
-    events: Counter[str] = Counter()
-    if roles.event:
-        events = event_counts(sources.log_files, roles.event, options)
-    shared = _shared(sources)
-    trimmed = _only(log, shared)
-    events = events if len(events) <= MOST_EVENTS else Counter()
-    signals = signals_of(trimmed, roles, events)
-    taken = {*roles.taken, *_columns_of(signals)} - {roles.price}
-    if sources.items:
-        side = sources.items.profile
-        price = next(iter(c for c in fitting(side.names, "price") if side.column(c).numeric), None)
-        items = about_items(side, sources.items.key, (), price, side.names)
-    else:
-        items = about_items(log, roles.item, taken, roles.price, shared)
-    if sources.users:
-        user_groups = groups(
-            sources.users.profile, sources.users.key, (), sources.users.profile.names
-        )
-    else:
-        own = () if sources.items else (*items.attributes, items.categories or "")
-        user_groups = groups(log, roles.user, {*taken, *own, roles.price or ""}, shared)
-    profiles = [log, *([sources.items.profile] if sources.items else [])]
-    numbers = {*_columns_of(signals), roles.price, items.price, roles.position, roles.propensity}
-    decimal, unread = decimal_sign(profiles, {name for name in numbers if name})
-    if unread:
-        rules = {n: r for n, r in signals.rules.items() if not any(f'"{c}"' in r for c in unread)}
-        signals = Signals(
-            rules,
-            tuple(n for n in signals.relevance if n in rules),
-            tuple(n for n in signals.against if n in rules),
-            signals.remarks,
-        )
-    return Told(sources, signals, events, items, user_groups, decimal, tuple(unread))
-
-
-def _shared(sources: Sources) -> list[str]:
-    """Columns that all logs have."""
-    return [
-        name for name in sources.log.names if all(name in other.names for other in sources.more)
-    ]
-
-
-def _only(profile: Profile, names: Sequence[str]) -> Profile:
-    columns = tuple(column for column in profile.columns if column.name in names)
-    return Profile(profile.files, profile.rows, columns, profile.bad, profile.table, profile.whole)
-
-
-def _columns_of(signals: Signals) -> set[str]:
-    """Columns that rules of signals name."""
-    table = tomllib.loads("".join(f"{toml.key(n)} = {r}\n" for n, r in signals.rules.items()))
-    rules = (r if isinstance(r, Mapping) else {"column": r} for r in table.values())
-    return {str(rule["column"]) for rule in rules if "column" in rule}
-
-
-def _remarks(told: Told, trial: Trial) -> list[str]:
-    sources, roles = told.sources, told.sources.roles
-    lines = []
-    logs = [(profile, "log") for profile in (sources.log, *sources.more)]
-    sides = [(s.profile, w) for s, w in ((sources.items, "items"), (sources.users, "users")) if s]
-    for profile, what in (*logs, *sides):
-        rows = f"{'all' if profile.whole else 'the first'} {profile.rows:,} rows were looked at"
-        bad = f", {profile.bad:,} of a wrong form" if profile.bad else ""
-        lines.append(toml.comment(f"{what}: {profile.label}, {rows}{bad}"))
-        lines += [
-            toml.comment(f"{column.name}: {column.summary()}", "  ") for column in profile.columns
-        ]
-    for profile in sources.more:
-        apart = set(profile.names) ^ set(sources.log.names)
-        if apart:
-            names = ", ".join(sorted(apart))
-            lines.append(toml.comment(f"not in every log, so not used: {names}"))
-    for profile, reason in sources.left_out:
-        lines.append(toml.comment(f"left out: {profile.label}, as {reason}"))
-    if roles.guessed or told.items.guessed:
-        names = [
-            f'"{getattr(roles, role)}" as {role}' for role in roles.guessed if getattr(roles, role)
-        ]
-        names += told.items.guessed
-        lines.append(toml.comment(f"CHECK THESE: contents alone suggest {', '.join(names)}"))
-    lines += [toml.comment(remark) for remark in told.signals.remarks]
-    if roles.event and not told.events:
-        lines.append(toml.comment(f"{roles.event}: too many different texts for events, not used"))
-    for name in told.unread:
-        lines.append(toml.comment(f"{name}: its fractions are written otherwise, not used"))
-    form = _time_form(told)
-    if form and form.others:
-        others = " or ".join(f'"{other}"' for other in form.others)
-        lines.append(toml.comment(f"CHECK: the times may also be read as {others}"))
-    if trial.duplicates != "keep":
-        words = "so rows of one user and item count once: lists never repeat what is known"
-        lines.append(toml.comment(f"most held-out items were met before, {words}"))
-    return lines
-
-
-def _time_form(told: Told) -> TimeForm | None:
-    time = told.sources.roles.time
-    return told.sources.log.column(time).time if time else None
-
-
-def _data(told: Told, name: str, trial: Trial | None) -> list[str]:
+def _data(findings: Findings, name: str, trial: Trial | None) -> list[str]:
     """The tables of the config below ``[data]``."""
-    sources, signals = told.sources, told.signals
+    sources, signals = findings.sources, findings.signals
     log = sources.log
     lines = ["[data]", 'kind = "table"', f"name = {toml.text(name)}"]
     lines.append(f"files = {_named(sources.log_files)}")
-    lines.append(f"columns = {_columns(told)}")
+    lines.append(f"columns = {_columns(findings)}")
     if signals.rules:
         lines += _signals(signals, trial)
     roles = (("user", sources.roles.user), ("item", sources.roles.item))
@@ -231,14 +99,12 @@ def _data(told: Told, name: str, trial: Trial | None) -> list[str]:
     if drops:
         lines.append(f"drop = [{', '.join(drops)}]")
     lines.append('on_bad_rows = "skip" # rows that cannot be read are counted and listed')
-    form = _time_form(told)
-    if form and "%" in form.form:  # units are told, and mixed ones refused, by the reader
+    form = findings.time_form
+    if form and "%" in form.form:  # units, and mixed ones, are the reader's
         lines.append(f"time_format = {toml.text(form.form)}")
-    if told.decimal != ".":
-        lines.append(f"decimal = {toml.text(told.decimal)}")
     if trial and trial.duplicates != "keep":
         lines.append(f"duplicates = {toml.text(trial.duplicates)}")
-    return lines + _items(told) + _users(told)
+    return lines + _items(findings) + _users(findings)
 
 
 def _signals(signals: Signals, trial: Trial | None) -> list[str]:
@@ -251,13 +117,11 @@ def _signals(signals: Signals, trial: Trial | None) -> list[str]:
     return lines
 
 
-def _columns(told: Told) -> str:
-    roles = told.sources.roles
+def _columns(findings: Findings) -> str:
+    roles = findings.sources.roles
     found = {"user": roles.user, "item": roles.item, "time": roles.time or ""}
-    found |= {"event": roles.event if told.events else None}
-    unread = told.unread
-    found |= {"position": None if roles.position in unread else roles.position}
-    found |= {"propensity": None if roles.propensity in unread else roles.propensity}
+    found |= {"event": roles.event if findings.events else None}
+    found |= {"position": roles.position, "propensity": roles.propensity}
     return toml.inline({r: toml.text(name) for r, name in found.items() if name is not None})
 
 
@@ -272,8 +136,8 @@ def _named(files: Sequence[File]) -> str:
     return toml.text(names[0]) if len(names) == 1 else toml.array(names)
 
 
-def _items(told: Told) -> list[str]:
-    side, about = told.sources.items, told.items
+def _items(findings: Findings) -> list[str]:
+    side, about = findings.sources.items, findings.items
     lines = [f"files = {_named(side.profile.files)}", f"id = {toml.text(side.key)}"] if side else []
     if about.texts:
         lines.append(f"text = {toml.text(about.texts)}")
@@ -285,16 +149,16 @@ def _items(told: Told) -> list[str]:
             lines.append(f"delimiter = {toml.text(about.delimiter)}")
     elif about.texts:
         lines.append("words = 50 # no column of categories: frequent words of the texts")
-    if about.price and about.price not in told.unread:
+    if about.price:
         lines += [f"price = {toml.text(about.price)}", "price_bands = 3"]
     if about.attributes:
         lines.append(f"attributes = {toml.array(about.attributes)}")
     return ["", "[data.items]", *lines] if lines else []
 
 
-def _users(told: Told) -> list[str]:
-    side = told.sources.users
-    if not told.user_groups:
+def _users(findings: Findings) -> list[str]:
+    side = findings.sources.users
+    if not findings.user_groups:
         return []
     lines = [f"files = {_named(side.profile.files)}", f"id = {toml.text(side.key)}"] if side else []
-    return ["", "[data.users]", *lines, f"attributes = {toml.array(told.user_groups)}"]
+    return ["", "[data.users]", *lines, f"attributes = {toml.array(findings.user_groups)}"]

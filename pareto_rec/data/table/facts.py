@@ -9,12 +9,15 @@ from itertools import pairwise
 from string import Formatter
 
 import numpy as np
+import pyarrow as pa
 
 from pareto_rec.data.schema import FloatArray
+from pareto_rec.data.table.account import Account
 from pareto_rec.data.table.lists import parse_list
 from pareto_rec.data.table.options import Bins
 from pareto_rec.data.table.read import Facts
 from pareto_rec.data.table.stopwords import STOP_WORDS
+from pareto_rec.data.table.values import numbers
 from pareto_rec.errors import BadRequestError
 
 MOST_CATEGORIES = 5_000
@@ -108,25 +111,30 @@ def bands(prices: FloatArray, count: int) -> Texts:
     return tuple(names[place] if price else "" for place, price in zip(places, known, strict=True))
 
 
-def binned(texts: Texts, bins: Bins, name: str) -> Texts:
-    """Numbers as the bins that they lie in; "" stays.
+def binned(texts: Texts, bins: Bins, name: str, account: Account) -> Texts:
+    """Numbers as the bins that they lie in; "" stays, and what is not a number becomes it.
 
     Raises:
-        BadRequestError: If a text is no number.
+        BadRequestError: If not one text is a number.
     """
     edges, labels = bins.edges, [f"under {bins.edges[0]:g}"]
     labels += [f"{low:g} to under {high:g}" for low, high in pairwise(edges)]
     labels.append(f"{edges[-1]:g} and over")
-    place: dict[str, str] = {"": ""}
-    for text in sorted(set(texts) - {""}):
-        try:
-            value = float(text)
-        except ValueError:
-            raise BadRequestError(
-                f'bins of "{name}": "{text[:60]}" is no number; leave the bins out to group by text'
-            ) from None
-        place[text] = labels[int(np.searchsorted(edges, value, side="right"))]
-    return tuple(place[text] for text in texts)
+    known = sorted(set(texts) - {""})
+    values, bad = numbers(pa.chunked_array([pa.array(known, pa.string())]), ())
+    if known and bad.all():
+        raise BadRequestError(
+            f'bins of "{name}": "{known[0][:60]}" is not a number, nor is any other value; leave '
+            "the bins out to group by text"
+        )
+    which = np.searchsorted(edges, values, side="right").tolist()
+    unknown = np.isnan(values).tolist()
+    place = {text: "" if u else labels[n] for text, n, u in zip(known, which, unknown, strict=True)}
+    lost = [text for text, one in zip(known, bad.tolist(), strict=True) if one]
+    if lost:
+        count = sum(text in set(lost) for text in texts)
+        account.lose(f"{name} (in bins)", lost, count, sum(bool(text) for text in texts))
+    return tuple(place.get(text, "") for text in texts)
 
 
 def frequent_words(texts: Texts, count: int) -> tuple[FloatArray, Texts]:

@@ -117,15 +117,11 @@ def _log(found: Sequence[Profile], given: Roles) -> tuple[Profile, Roles]:
         ]
         logs = [(profile, roles) for profile, roles in tried if roles.user and roles.item]
         if logs:
-            return max(logs, key=lambda pair: (pair[0].rows, sum(_size(f) for f in pair[0].files)))
+            return max(logs, key=lambda pair: pair[0].rows)
     raise BadRequestError(
         "no file has a column of users and one of items, as far as names and contents tell; say "
         "which they are: --user COLUMN --item COLUMN. There are: " + _shown(found)
     )
-
-
-def _size(file: File) -> int:
-    return file.path.stat().st_size
 
 
 def _one_row_each(profile: Profile) -> bool:
@@ -159,6 +155,8 @@ def _unique_ids(profile: Profile) -> list[tuple[Profile, frozenset[str]]]:
 def _side(profile: Profile, sources: Sources) -> tuple[str, Side]:
     """Whether a table says something of items or users: the role, and how it is joined."""
     best: tuple[str, Side] = ("", Side(profile, "", 0.0))
+    if {sources.roles.user, sources.roles.item} <= {*profile.names}:
+        return best
     for role in ("item", "user"):
         log_column = getattr(sources.roles, role)
         ids = set(sources.log.column(log_column).texts)

@@ -132,7 +132,7 @@ def _ways(
         counts = {s: min(_users_asked(stage, s) for stage in stages) for s in relevance}
         reach = max(counts.values()) if _learners(parts.validation) else 0
         if reach:
-            signal = next(s for s in relevance if counts[s] >= min(FEWEST, reach))
+            signal = next(s for s in relevance if counts[s] >= min(FEWEST, max(reach // 4, 1)))
             diverse = _diverse(parts.validation, length)
             yield reach, Trial(signal, kind, share, duplicates, length, diverse)
 
