@@ -245,6 +245,11 @@ def limited_by_size(made: Plan, stage: Stage, evaluator: Evaluator) -> dict[str,
     asked, users = evaluator.stage.shape[0], len(stage.users)
     found = stand_ins(made.experts, len(stage.items))
     said = {f"expert {name}": f"{words}" for name, words in found.items()}
+    chosen = made.config.sample
+    bounds = {"users": chosen.users, "items": chosen.items}
+    if any(bounds.values()):
+        words = " and ".join(f"{most:,} {what}" for what, most in bounds.items() if most)
+        said["data"] = f"a sample, of {words} at most"
     if asked < users:
         said["evaluated users"] = f"a seeded sample of {asked:,} out of {users:,}"
     return said

@@ -11,6 +11,7 @@ from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.features import Features
 from pareto_rec.config import Config
 from pareto_rec.data import load
+from pareto_rec.data.sample import sample_dataset
 from pareto_rec.data.schema import Dataset, Split
 from pareto_rec.data.split import split
 from pareto_rec.data.table import load_table
@@ -45,9 +46,12 @@ def read_dataset(config: Config, cache: Path) -> Dataset:
 
 
 def split_dataset(config: Config, dataset: Dataset) -> Split:
-    """The data of a config, split as the config says."""
+    """The data of a config, or the sample of it that the config asks for, split as it says."""
+    chosen = config.sample
+    seed = child_seed(config.seed, "sampled users")
+    signal = config.data.relevance
     return split(
-        dataset,
+        sample_dataset(dataset, chosen.users, chosen.items, relevance=signal, seed=seed),
         config.split.kind,
         validation=config.split.validation,
         test=config.split.test,

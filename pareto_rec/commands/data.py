@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pareto_rec.commands.shared import Json, show
-from pareto_rec.errors import unknown
+from pareto_rec.errors import BadRequestError, unknown
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Columns of a log that somebody named."""
+
+    user: str | None
+    item: str | None
+    time: str | None
+
 
 data_app = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
 DataName = Annotated[str, typer.Argument(help="A name that `pareto-rec data list` shows.")]
@@ -56,6 +67,15 @@ def data_inspect(
         list[str],
         typer.Argument(help="A data set's name, a config, or files.", metavar="NAME|CONFIG|FILES"),
     ],
+    user: Annotated[
+        str | None, typer.Option("--user", metavar="COLUMN", help="Of files: who, if not told.")
+    ] = None,
+    item: Annotated[
+        str | None, typer.Option("--item", metavar="COLUMN", help="Of files: what, if not told.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option("--time", metavar="COLUMN", help="Of files: when, if not told.")
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Say what is in a data set, or in the data of a config; draft a config from files.
@@ -76,36 +96,43 @@ def data_inspect(
     elif len(what) == 1 and re.fullmatch(r"[\w-]+", what[0]) and not first.exists():
         raise unknown("data set or file", what[0], DATASETS)
     else:
-        _inspect_files(what, json_=json_)
+        _inspect_files(what, _Columns(user, item, time), json_=json_)
 
 
-def _inspect_files(files: list[str], *, json_: bool) -> None:
-    from pareto_rec.data.table.draft import draft, roles_of
+def _inspect_files(files: list[str], columns: _Columns, *, json_: bool) -> None:
+    from pareto_rec.data.table.draft import draft
     from pareto_rec.data.table.files import find
     from pareto_rec.data.table.options import TableOptions
     from pareto_rec.data.table.profile import profiles
+    from pareto_rec.data.table.roles import Roles
+    from pareto_rec.data.table.sources import sources_of
 
     options = TableOptions()
     found = profiles(find(files, "FILES"), options)
-    roles = roles_of(found)
-    name = re.sub(r"\W+", "_", roles.log.files[0].path.name.partition(".")[0], flags=re.ASCII)
-    text = draft(roles, name.strip("_") or "table", options)
-    columns = {
-        one.files[0].name: {column.name: column.said() for column in one.columns} for one in found
+    sources = sources_of(found, Roles(columns.user, columns.item, columns.time))
+    first = sources.log.files[0]
+    name = Path(first.member or first.path.name).name.partition(".")[0]
+    text = draft(sources, re.sub(r"\W+", "_", name).strip("_") or "table", options)
+    shown = {
+        profile.files[0].name: {column.name: column.summary() for column in profile.columns}
+        for profile in found
     }
-    show({"config": text, "columns": columns}, [text.rstrip()], as_json=json_)
+    show({"config": text, "columns": shown}, [text.rstrip()], as_json=json_)
 
 
 def _inspect_config(path: Path, *, json_: bool) -> None:
-    from pareto_rec.config import load_config
+    from pareto_rec.config import load_data_config
     from pareto_rec.data.inspect import as_text, describe
     from pareto_rec.data.table import as_lines
     from pareto_rec.inputs import read_dataset, split_dataset
     from pareto_rec.paths import cache_dir
 
-    config = load_config(path)
+    config = load_data_config(path)
     dataset = read_dataset(config, cache_dir())
-    found = describe(dataset, split_dataset(config, dataset))
+    try:
+        found = describe(dataset, split_dataset(config, dataset))
+    except BadRequestError as error:  # the rows are worth knowing all the same
+        found = {**describe(dataset), "split": {"problem": str(error)}}
     account = dict(dataset.account or {})
     lines = [*as_lines(account), ""] if account else []
     more = {"account": account} if account else {}

@@ -53,7 +53,10 @@ def search(
         ),
     ] = False,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Apply the config's [smoke] table: under a minute.")
+        bool,
+        typer.Option(
+            "--smoke", help="A quick try: the config's [smoke] table, a sample of the data."
+        ),
     ] = False,
     controls: Annotated[
         bool,

@@ -223,6 +223,13 @@ class TrainConfig(Section):
     device: str = "auto"
 
 
+class SampleConfig(Section):
+    """A part of the data for a try: whole users, and what they met; 0: all."""
+
+    users: int = Field(0, ge=0)
+    items: int = Field(0, ge=0)
+
+
 class EvaluateConfig(Section):
     """Whom lists are made for and measured on; what is learnt from does not change."""
 

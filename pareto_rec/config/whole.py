@@ -25,6 +25,7 @@ from pareto_rec.config.sections import (
     EvaluateConfig,
     LatencyConfig,
     ObjectiveConfig,
+    SampleConfig,
     SearchConfig,
     Section,
     SpaceConfig,
@@ -32,11 +33,19 @@ from pareto_rec.config.sections import (
     TaskConfig,
     TrainConfig,
 )
+from pareto_rec.config.smoke import bounded
 from pareto_rec.data.table.files import beside
 from pareto_rec.errors import BadRequestError
 from pareto_rec.tasks import Task
 
 _TRIED = ("float", "int", "str")  # pydantic names the parts of a union that it tried
+
+_FOR_DATA: dict[str, Any] = {  # what stands for missing keys where only the data is looked at
+    "name": "data",
+    "question": "What is in the data?",
+    "space": {},
+    "objective": [{"name": "ndcg@10"}, {"name": "epc@10"}],
+}
 
 TomlValue = Any  # what tomllib returns: str, int, float, bool, dates, lists and tables of these
 
@@ -74,6 +83,7 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    sample: SampleConfig = SampleConfig()
     latency: LatencyConfig = LatencyConfig()
     smoke: dict[str, TomlValue] = Field(default_factory=dict)
     task: list[TaskConfig] = Field(default_factory=list)
@@ -95,7 +105,8 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = Fals
     Args:
         path: TOML file, or a folder that holds ``config.toml``.
         overrides: ``key=value`` with dotted keys and TOML values; bare words are strings.
-        smoke: Apply the config's own ``[smoke]`` table of dotted keys first.
+        smoke: Apply the config's own ``[smoke]`` table of dotted keys first, and bound what it
+            leaves open (`pareto_rec.config.smoke`).
 
     Raises:
         BadRequestError: With one line that names file and key, and the nearest known key.
@@ -104,8 +115,10 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = Fals
         path = path / "config.toml"
     table = _read(path)
     quick = copy.deepcopy(table)
-    for key, value in _flatten(_smoke_table(table, path)):
+    own = _flatten(_smoke_table(table, path))
+    for key, value in own:
         _set(quick, key, value, f"{path}: smoke.{key}")
+    quick = bounded(quick, [key for key, _ in own])
     parse_config(quick, f"{path}, with its [smoke] table")  # refused now, not when it is asked for
     chosen = quick if smoke else table
     for override in overrides:
@@ -115,6 +128,24 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = Fals
     _whole_paths(chosen.get("references"))
     source = " ".join([str(path), *(f"--set {override}" for override in overrides)])
     return parse_config(chosen, source)
+
+
+def load_data_config(path: Path) -> Config:
+    """Read a config for its data alone: what only a search needs may be missing.
+
+    Args:
+        path: TOML file, or a folder that holds ``config.toml``.
+
+    Raises:
+        BadRequestError: As :func:`load_config`; also if the file has no ``[data]``.
+    """
+    if path.is_dir():
+        path = path / "config.toml"
+    table = {**_FOR_DATA, **_read(path)}
+    if "data" not in table:
+        raise BadRequestError(f"{path}: there is no [data] to look at")
+    beside(table["data"], path.parent)
+    return parse_config(table, str(path))
 
 
 def _whole_paths(references: TomlValue | None) -> None:

@@ -112,6 +112,8 @@ def as_text(summary: Mapping[str, object]) -> str:
 
 
 def _value(name: str, value: object) -> str:
+    if name == "split" and isinstance(value, Mapping) and "problem" in value:
+        return f"cannot be made: {value['problem']}"
     if name == "split" and isinstance(value, Mapping):
         parts = ", ".join(f"{part} {value[part]:,}" for part in ("train", "validation", "test"))
         return f"{value['kind']}: {parts} rows; {value['leak']}"

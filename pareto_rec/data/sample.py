@@ -1,17 +1,21 @@
-"""A sample of the users that a stage asks about, where all would be too many to evaluate."""
+"""Samples: of the users that a stage asks about, and of a whole data set for a try."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from pareto_rec.data.schema import IntArray, Interactions, Stage
+from pareto_rec.data.schema import Dataset, IntArray, Interactions, Stage
+from pareto_rec.data.table.build import compact
 from pareto_rec.errors import BadRequestError
 
 MOST_SCORES = 100_000_000  # per scorer, beyond which users are drawn if nobody says how many
+_MANY = 10  # relevant rows of a user that are enough for any split
+_TRIES = 20  # users that are looked at for each that is wanted
 FEWEST_USERS = 500  # that are drawn then, however large the catalogue is
 
 
@@ -66,6 +70,69 @@ def sample_users(stage: Stage, count: int, *, seed: int) -> Stage:
     changed: dict[str, Any] = {name: once[id(value)] for name, value in rows.items()}
     changed["content_hash"] = hashlib.sha256(label.encode()).hexdigest()
     return replace(stage, users=people, **changed)
+
+
+def sample_dataset(
+    dataset: Dataset, users: int, items: int, *, relevance: str, seed: int
+) -> Dataset:
+    """Some users with all their rows, and the items of these rows.
+
+    Users of many relevant rows (ten count as many) come first, those of equally many in a drawn
+    order; a user whose items would be too many is passed over. So the parts of a split are no
+    emptier than those of the whole, and what is learnt is learnt from whole histories.
+
+    Args:
+        dataset: What is sampled; returned as it is where nobody is left out.
+        users: Most users; 0 for all.
+        items: Most items; 0 for all. One user with more of them keeps the first ones in time.
+        relevance: Signal that counts as relevant.
+        seed: Draws.
+    """
+    people, catalogue = len(dataset.users), len(dataset.items)
+    if (not users or people <= users) and (not items or catalogue <= items):
+        return dataset
+    rows = dataset.interactions.take(
+        np.lexsort((dataset.interactions.time, dataset.interactions.user))
+    )
+    wanted = np.bincount(rows.user[rows.signals[relevance] > 0], minlength=people)
+    keys = _hashes(dataset.users.ids, seed)
+    order = np.lexsort((keys, -np.minimum(wanted, _MANY)))
+    which = _chosen_rows(rows, order, users or people, items or catalogue)
+    kept, goods, who = compact(rows.take(which), dataset.items, dataset.users, keep=False)
+    said = f"{len(who):,} of {people:,} users with {len(goods):,} of {catalogue:,} items"
+    account = dict(dataset.account or {})
+    if isinstance(notes := account.get("notes"), Mapping):
+        account["notes"] = {**notes, "of what is used, a sample is taken": said}
+    return replace(
+        dataset,
+        interactions=kept.read_only(),
+        items=goods,
+        users=who,
+        account=account or None,
+    )
+
+
+def _chosen_rows(rows: Interactions, order: IntArray, users: int, items: int) -> IntArray:
+    """Rows of users in an order, as long as neither they nor their items are too many."""
+    starts = np.searchsorted(rows.user, np.arange(len(order) + 1))
+    met = np.zeros(int(rows.item.max(initial=0)) + 1, dtype=bool)
+    chosen: list[IntArray] = []
+    left = items
+    for user in order[: users * _TRIES].tolist():
+        own = np.arange(starts[user], starts[user + 1])
+        new = np.unique(rows.item[own][~met[rows.item[own]]])
+        if len(own) and len(new) <= left:
+            met[new] = True
+            left -= len(new)
+            chosen.append(own)
+        if len(chosen) == users:
+            break
+    if not chosen:  # everybody has too many: the first items of one
+        own = np.arange(starts[order[0]], starts[order[0] + 1])
+        _, first = np.unique(rows.item[own], return_index=True)
+        kept = rows.item[own[np.sort(first)[:items]]]
+        chosen = [own[np.isin(rows.item[own], kept)]]
+    return np.sort(np.concatenate(chosen))
 
 
 def _of(rows: Interactions, place: IntArray) -> Interactions:

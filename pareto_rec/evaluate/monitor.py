@@ -47,4 +47,4 @@ class ValidationMonitor:
             top = torch.topk(scores.masked_fill(seen, -torch.inf), count)
             lists, values = (part.cpu().numpy() for part in (top.indices, top.values))
         truth = {"": HeldOut(self.truth.matrix[users])}
-        return NDCG(10).per_user(Outcome(lists, values, truth, "", self.catalogue))
+        return NDCG(count).per_user(Outcome(lists, values, truth, "", self.catalogue))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from pyarrow import parquet
 from tables import account, read
 
 from pareto_rec.data.schema import Dataset
-from pareto_rec.data.table.draft import draft, roles_of
+from pareto_rec.data.table.draft import draft
 from pareto_rec.data.table.files import find
 from pareto_rec.data.table.options import TableOptions
 from pareto_rec.data.table.profile import profiles
+from pareto_rec.data.table.sources import sources_of
 from pareto_rec.errors import BadRequestError
 
 CSV = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
@@ -164,20 +166,35 @@ def test_parquet_columns_of_any_type(columns: tuple[pa.Array, ...]) -> None:
         check(outcome(path), 4)
 
 
+SOUND: dict[str, Callable[[int, int], str]] = {  # of user u, the n-th row
+    "user": lambda u, _: f"u{u}",
+    "item": lambda u, n: f"i{(u + 3 * n) % 24}",
+    "time": lambda _, n: f"2024-01-{1 + n:02d}",
+    "rating": lambda _, n: str(1 + n % 5),
+    "price": lambda u, n: f"{1 + (u + 3 * n) % 24}.5",
+    "name": lambda u, n: f"thing {(u + 3 * n) % 24}",
+    "country": lambda u, _: ("DE", "FR")[u % 2],
+}
+
+
 @given(rows=st.lists(ROW, max_size=6), names=st.permutations(NAMES))
 @settings(max_examples=25, deadline=None)
 def test_a_draft_is_always_a_config(rows: list[list[str]], names: list[str]) -> None:
     from pareto_rec.config import load_config
+    from pareto_rec.inputs import read_split
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.csv"
+        sound = [[SOUND[name](u, n) for name in names] for u in range(9) for n in range(8)]
         with path.open("w", newline="", encoding="utf-8", errors="replace") as stream:
-            csv.writer(stream).writerows([names, *rows])
+            csv.writer(stream).writerows([names, *sound, *rows])
         options = TableOptions()
         config = Path(folder) / "config.toml"
-        text = draft(roles_of(profiles(find([str(path)]), options)), "mine", options)
+        text = draft(sources_of(profiles(find([str(path)]), options)), "mine", options)
         config.write_text(text, encoding="utf-8")
-        assert load_config(config).data.columns.user == "user"
+        loaded = load_config(config)
+        assert loaded.data.columns.user == "user"
+        assert len(read_split(loaded, Path(folder) / "cache").validation.train)
 
 
 @pytest.mark.parametrize(

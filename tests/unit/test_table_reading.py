@@ -166,13 +166,16 @@ def test_files_of_items_and_users_are_joined_by_id(log: Path, tmp_path: Path) ->
     }
     data = read(log, **options)
     assert data.items.ids == ("a", "b", "c")
-    # b's row has a price that is none and is left out; c is not in the file
-    assert data.items.texts == ("cup (Own)", "b", "c")
+    # b has a price that is none, and keeps its text; c is not in the file
+    assert data.items.texts == ("cup (Own)", "jug", "c")
+    np.testing.assert_array_equal(data.items.prices, np.array([2, np.nan, np.nan], np.float32))
+    beside = account(data)["beside"]["items"]
+    assert beside["unreadable_values"] == {"price": {"count": 1, "examples": ["x"]}}
     assert data.items.category_names == ("red", "small")
     assert data.items.attributes == {"brand": ("Own", "", "")}
     assert data.users.attributes == {"age": ("under 18", ""), "sex": ("F", "")}
     notes = account(data)["notes"]
-    assert notes["items in their own files"].startswith("4 rows, 2 of them could not be read")
+    assert notes["items in their own files"].startswith("4 rows, 1 of them could not be read")
     everything = read(log, **options | {"items": {**options["items"], "without_rows": True}})
     assert everything.items.ids == ("a", "b", "c", "z")
     assert everything.items.texts[3] == "never bought (Far)"
@@ -331,10 +334,12 @@ def test_a_table_is_kept_in_the_cache_and_read_again_when_anything_changes(
 
     base = {"files": str(log), "items": {"text": "name", "price": "price", "categories": "country"}}
     base |= {"signals": {"qty": "qty"}, "columns": {"position": "qty"}, "on_bad_rows": "skip"}
+    log.write_text(LOG + "u3,a\n")
     options = TableOptions.model_validate(base)
     cache = tmp_path / "cache"
     first = load_table(options, "mine", cache)
-    assert account(first)["skipped_rows_file"].endswith("skipped.csv")  # qty 0 is no place
+    assert account(first)["skipped_rows_file"].endswith("skipped.csv")
+    assert account(first)["unreadable_values"]["qty"] == {"count": 1, "examples": ["0"]}
     with monkeypatch.context() as patch:
         patch.setattr(store, "read_table", lambda *_: pytest.fail("it was read again"))
         again = load_table(options, "mine", cache)

@@ -11,10 +11,12 @@ import numpy as np
 from pareto_rec.data.schema import Dataset, FloatArray, IntArray, Interactions, Items, Users
 from pareto_rec.data.table import clean, facts
 from pareto_rec.data.table.account import Account
+from pareto_rec.data.table.columns import resolve
 from pareto_rec.data.table.files import find
+from pareto_rec.data.table.ids import warn_of_ids
 from pareto_rec.data.table.options import Bins, TableOptions
-from pareto_rec.data.table.read import Facts, Log, read_log, resolve
-from pareto_rec.data.table.side import read_side
+from pareto_rec.data.table.read import Facts, Log, read_log
+from pareto_rec.data.table.side import log_alone, read_side
 from pareto_rec.errors import BadRequestError
 
 
@@ -38,16 +40,20 @@ def read_table(options: TableOptions, name: str, skipped: Path | None = None) ->
     account.notes["files"] = ", ".join(file.path.name for file in files)
     columns = resolve(options, files, account)
     log = read_log(options, files, columns, account)
+    against = tuple(options.against)
     catalogue, rows = _catalogue(options, log, account)
-    rows = clean.without_duplicates(rows, options.duplicates, tuple(options.against), account)
-    rows = rows.take(clean.k_core(rows, tuple(options.against), options.k_core, account))
+    people, rows = _people(options, log, rows, account)
+    rows, origin = clean.without_duplicates(rows, log.origin, options.duplicates, against, account)
+    kept = clean.k_core(rows, origin, against, options.k_core, account)
+    rows, origin = rows.take(kept), origin[kept]
+    _check(account, origin)
     if not len(rows):
         raise BadRequestError(
             f"{name}: no row is left: no user has {options.k_core.user} rows with items of "
             f"{options.k_core.item} rows; lower data.k_core"
         )
-    people = _people(options, log, account)
-    rows, catalogue, people = _compact(rows, catalogue, people, keep=options.items.without_rows)
+    account.warn_of_losses()
+    rows, catalogue, people = compact(rows, catalogue, people, keep=options.items.without_rows)
     rows = rows.take(np.lexsort((rows.item, rows.time, rows.user))).read_only()
     account.notes["users"], account.notes["items"] = len(people), len(catalogue)
     if not log.timed:
@@ -57,12 +63,27 @@ def read_table(options: TableOptions, name: str, skipped: Path | None = None) ->
     )
 
 
+def _check(account: Account, origin: IntArray) -> None:
+    """Hold the rows that are left, counted apart, against the account of every file.
+
+    Raises:
+        RuntimeError: If rows of a file went away without being counted.
+    """
+    for place, (name, file) in enumerate(account.files.items()):
+        left = int((origin == place).sum())
+        if file.used != left:
+            raise RuntimeError(f"{name}: {left} rows are left, and {file.used} are accounted for")
+
+
 def _catalogue(options: TableOptions, log: Log, account: Account) -> tuple[Items, Interactions]:
     """All items, one for each text if so asked; and the rows, with items numbered like them."""
-    asked, ids, about, item = options.items, log.items, log.of_items, log.rows.item
+    asked = options.items
     if asked.files:
-        about, ids = read_side(options, asked, ids, account, more=asked.without_rows)
-        item = np.searchsorted(np.array(ids), np.array(log.items))[item] if len(ids) else item
+        joined = read_side(options, asked, log.items, account, more=asked.without_rows)
+    else:
+        joined = log_alone(log.items, log.of_items)
+    ids, about, item = joined.ids, joined.facts, joined.of_log[log.rows.item]
+    warn_of_ids("item", ids, item, account)
     texts = _texts(options, about, ids, account)
     if asked.same_text:
         first = clean.same_text(texts, ids)
@@ -74,7 +95,7 @@ def _catalogue(options: TableOptions, log: Log, account: Account) -> tuple[Items
         ids, texts = tuple(ids[n] for n in kept), tuple(texts[n] for n in kept)
     prices = facts.median_price(about, len(ids)) if about.price is not None else None
     matrix, names = _categories(options, about, texts)
-    attributes = _attributes(asked.attributes, asked.bins, about, len(ids))
+    attributes = _attributes(asked.attributes, asked.bins, about, len(ids), account)
     if asked.price_bands and prices is not None:
         attributes["price_band"] = facts.bands(prices, asked.price_bands)
     titles = facts.filled(asked.title, about, len(ids)) if asked.title else texts
@@ -106,28 +127,39 @@ def _categories(
     asked = options.items
     if asked.categories is None:
         return facts.frequent_words(texts, asked.words)
-    return facts.categories(facts.filled(asked.categories, about, len(texts)), asked.delimiter)
+    named = facts.filled(asked.categories, about, len(texts))
+    if asked.category_lists:
+        return facts.listed_categories(named)
+    return facts.categories(named, asked.delimiter)
 
 
 def _attributes(
-    names: list[str], bins: Mapping[str, Bins], about: Facts, count: int
+    names: list[str], bins: Mapping[str, Bins], about: Facts, count: int, account: Account
 ) -> dict[str, tuple[str, ...]]:
     found = {}
     for name in names:
-        values = facts.commonest(about, name, count)
-        found[name] = facts.binned(values, bins[name], name) if name in bins else values
+        found[name] = facts.commonest(about, name, count)
+        if name in bins:
+            found[name] = facts.binned(found[name], bins[name], name, account)
     return found
 
 
-def _people(options: TableOptions, log: Log, account: Account) -> Users:
-    asked, about = options.users, log.of_users
+def _people(
+    options: TableOptions, log: Log, rows: Interactions, account: Account
+) -> tuple[Users, Interactions]:
+    """All people, and the rows, with users numbered like them."""
+    asked = options.users
     if asked.files:
-        about, _ = read_side(options, asked, log.users, account, more=False)
-    found = _attributes(asked.attributes, asked.bins, about, len(log.users))
-    return Users(log.users, found, options.min_group)
+        joined = read_side(options, asked, log.users, account, more=False)
+    else:
+        joined = log_alone(log.users, log.of_users)
+    user = joined.of_log[rows.user]
+    warn_of_ids("user", joined.ids, user, account)
+    found = _attributes(asked.attributes, asked.bins, joined.facts, len(joined.ids), account)
+    return Users(joined.ids, found, options.min_group), replace(rows, user=user)
 
 
-def _compact(
+def compact(
     rows: Interactions, items: Items, users: Users, *, keep: bool
 ) -> tuple[Interactions, Items, Users]:
     """Only users who have rows, and items that have rows or are kept without any."""

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv, parquet
+from numpy.typing import NDArray
+from pyarrow import parquet
 
 from pareto_rec.data.schema import IntArray
 from pareto_rec.data.table.account import BadRow
-from pareto_rec.data.table.decode import MARK, Decoded
+from pareto_rec.data.table.decode import MARK, Decoded, restored
+from pareto_rec.data.table.dialect import PARTS
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.options import TableOptions
 from pareto_rec.data.table.sniff import Form, form_of
+from pareto_rec.data.table.textrows import Piece, pieces
 from pareto_rec.errors import BadRequestError
 
 BLOCK_BYTES = 1 << 24  # of a text file read at once; no row may be longer
@@ -33,6 +36,8 @@ class Chunk:
         line: Where each row begins ``[rows]``: its line, or its row from 1 in a Parquet file.
         bad: Rows that have not the form of the file.
         blank: Lines without content.
+        long: First and last line of rows that span many.
+        notes: What was told from the file; in its first chunk alone.
     """
 
     file: str
@@ -40,6 +45,8 @@ class Chunk:
     line: IntArray
     bad: tuple[BadRow, ...] = ()
     blank: int = 0
+    long: tuple[tuple[int, int], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def rows(self, where: IntArray, reasons: Sequence[str]) -> list[BadRow]:
         """Some of the rows, as bad ones."""
@@ -76,7 +83,7 @@ def header(file: File, options: TableOptions) -> tuple[str, ...]:
         BadRequestError: If it cannot be read.
     """
     if file.form == "csv":
-        return form_of(file, options.separator, options.encoding).header
+        return form_of(file, options).header
     with file.open() as stream, _arrow(file):
         return tuple(parquet.read_schema(stream).names)
 
@@ -93,7 +100,7 @@ def chunks(file: File, options: TableOptions, wanted: Sequence[str]) -> Iterator
         BadRequestError: If the file cannot be read or lacks a column.
     """
     if file.form == "csv":
-        form = form_of(file, options.separator, options.encoding)
+        form = form_of(file, options)
         _check_columns(file, form.header, wanted)
         yield from _csv(file, form, wanted)
     else:
@@ -132,119 +139,60 @@ def _parquet(file: File, wanted: Sequence[str]) -> Iterator[Chunk]:
 
 
 def _csv(file: File, form: Form, wanted: Sequence[str]) -> Iterator[Chunk]:
+    nothing = pa.table({name: pa.array([], pa.string()) for name in dict.fromkeys(wanted)})
+    yield Chunk(file.name, nothing, np.zeros(0, dtype=np.int64), notes=form.notes)
     if form.empty:
         return
-    misshapen: list[tuple[int, str, str]] = []
-
-    def note(row: csv.InvalidRow) -> str:
-        reason = f"wrong number of fields: {row.actual_columns} instead of {row.expected_columns}"
-        misshapen.append((row.number, reason, row.text))
-        return "skip"
-
-    lines = _Lines(form.header_lines)
     with file.open() as raw, _arrow(file):
-        stream = Decoded(raw, form.encoding)
-        for batch in _reader(stream, form, note):
-            table = pa.Table.from_batches([batch])
-            fresh = lines.met(table.num_rows, misshapen)
-            begins, where = lines.of(table, fresh)
-            bad = [
-                BadRow(file.name, line, reason, text)
-                for line, (_, reason, text) in zip(where, fresh, strict=True)
-            ]
-            chunk = Chunk(file.name, table, begins, tuple(bad))
-            yield _checked(chunk, wanted, form.encoding if stream.marked else "")
+        stream = Decoded(raw, form.encoding, form.dialect)
+        for piece in pieces(stream, file.name, form, BLOCK_BYTES):
+            yield _checked(file, form, piece, wanted, form.encoding if stream.marked else "")
 
 
-def _reader(stream: object, form: Form, note: object) -> csv.CSVStreamingReader:
-    names = list(form.header)
-    return csv.open_csv(
-        stream,
-        read_options=csv.ReadOptions(
-            use_threads=False,  # else rows without form have no number
-            block_size=BLOCK_BYTES,
-            column_names=names,
-            skip_rows_after_names=1,
-        ),
-        parse_options=csv.ParseOptions(
-            delimiter=form.separator,
-            newlines_in_values=True,
-            ignore_empty_lines=False,
-            invalid_row_handler=note,
-        ),
-        convert_options=csv.ConvertOptions(
-            check_utf8=False,  # `Decoded` sees to it
-            strings_can_be_null=False,
-            column_types=dict.fromkeys(names, pa.string()),
-        ),
-    )
-
-
-class _Lines:
-    """Counts lines over the pieces of one file: rows that span several, and misshapen ones."""
-
-    def __init__(self, header_lines: int) -> None:
-        self.next = header_lines + 1  # line at which the next row begins
-        self.row = 2  # its number, as the reader counts: the header is row 1
-        self.seen = 0  # misshapen rows so far
-
-    def met(
-        self, rows: int, misshapen: Sequence[tuple[int, str, str]]
-    ) -> list[tuple[int, str, str]]:
-        """Misshapen rows before the end of a piece; the reader may know later ones already."""
-        found: list[tuple[int, str, str]] = []
-        for one in misshapen[self.seen :]:
-            if one[0] > self.row + rows + len(found):
-                break
-            found.append(one)
-        return found
-
-    def of(
-        self, table: pa.Table, misshapen: Sequence[tuple[int, str, str]]
-    ) -> tuple[IntArray, list[int]]:
-        """Lines at which rows begin ``[rows]``, and those at which misshapen rows do."""
-        numbers = np.array([number for number, _, _ in misshapen], dtype=np.int64)
-        total = table.num_rows + len(numbers)
-        length = np.ones(total, dtype=np.int64)
-        places = numbers - self.row
-        is_bad = np.zeros(total, dtype=bool)
-        is_bad[places] = True
-        length[places] += np.array([text.count("\n") for _, _, text in misshapen], dtype=np.int64)
-        length[~is_bad] += _newlines(table)
-        begins = self.next + np.cumsum(length) - length
-        self.next += int(length.sum())
-        self.row += total
-        self.seen += len(misshapen)
-        return begins[~is_bad], begins[is_bad].tolist()
-
-
-def _newlines(table: pa.Table) -> IntArray:
-    """Line breaks within the values of each row ``[rows]``."""
-    count = np.zeros(table.num_rows, dtype=np.int64)
-    for column in table.columns:
-        for part in column.chunks:
-            values = part.buffers()[2]
-            if values is not None and b"\n" in values.to_pybytes():
-                found = pc.count_substring(column, pattern="\n")
-                count += found.fill_null(0).to_numpy()
-                break
-    return count
-
-
-def _checked(chunk: Chunk, wanted: Sequence[str], encoding: str) -> Chunk:
+def _checked(file: File, form: Form, piece: Piece, wanted: Sequence[str], encoding: str) -> Chunk:
     """Wanted columns as text, without blank lines and rows that are not of the encoding."""
-    table = chunk.table
-    blank = np.ones(table.num_rows, dtype=bool)
-    for column in table.columns:
-        blank &= pc.equal(pc.binary_length(column), 0).to_numpy()
-        if not blank.any():
-            break
+    table, named = piece.table, piece.table.select(list(form.header))
+    blank = _empty(table)
+    surplus = np.zeros(table.num_rows, dtype=bool)
+    if form.trailing:
+        surplus = ~_empty(table.select([table.column_names[-1]]))
     broken = np.zeros(table.num_rows, dtype=bool)
     for column in table.columns if encoding else []:
         broken |= pc.match_substring(column, pattern=MARK).to_numpy()
-    part = Chunk(chunk.file, table.select(list(wanted)), chunk.line)
-    where = np.flatnonzero(broken)
-    bad = (*chunk.bad, *part.rows(where, [f"not {encoding} text"] * len(where)))
-    kept = ~blank & ~broken
-    text = part.table.filter(pa.array(kept))
-    return Chunk(chunk.file, text, chunk.line[kept], bad, int(blank.sum()))
+    text = named.select(list(wanted))
+    part = Chunk(file.name, text, piece.line)
+    bad = list(piece.bad)
+    width = len(form.header)
+    for which, reason in (
+        (broken, f"not {encoding} text"),
+        (surplus & ~broken, f"wrong number of fields: {width + 1} instead of {width}"),
+    ):
+        where = np.flatnonzero(which & piece.good)
+        bad += part.rows(where, [reason] * len(where))
+    kept = ~blank & ~broken & ~surplus & piece.good
+    stands_for = restored(form.separator)
+    if stands_for is not None:
+        text = _replaced(text, PARTS, stands_for)
+    return Chunk(
+        file.name,
+        text.filter(pa.array(kept)),
+        piece.line[kept],
+        tuple(sorted(bad, key=lambda row: row.line)),
+        int((blank & piece.good).sum()),
+        piece.long,
+    )
+
+
+def _empty(table: pa.Table) -> NDArray[np.bool_]:
+    """Rows ``[rows]`` of which every field is empty."""
+    found = np.ones(table.num_rows, dtype=bool)
+    for column in table.columns:
+        found &= pc.equal(pc.binary_length(column), 0).to_numpy()
+        if not found.any():
+            break
+    return found
+
+
+def _replaced(table: pa.Table, what: str, by: str) -> pa.Table:
+    columns = [pc.replace_substring(c, pattern=what, replacement=by) for c in table.columns]
+    return pa.table(columns, names=table.column_names)

@@ -24,8 +24,12 @@ def same_text(texts: tuple[str, ...], ids: tuple[str, ...]) -> IntArray:
 
 
 def without_duplicates(
-    rows: Interactions, policy: Duplicates, against: tuple[str, ...], account: Account
-) -> Interactions:
+    rows: Interactions,
+    origin: IntArray,
+    policy: Duplicates,
+    against: tuple[str, ...],
+    account: Account,
+) -> tuple[Interactions, IntArray]:
     """Rows by one of the policies, sorted by user, item and time.
 
     Only interactions count as duplicates of each other (all but ``drop``): a cancellation is no
@@ -33,15 +37,20 @@ def without_duplicates(
 
     Args:
         rows: All rows.
+        origin: File of each of them ``[rows]``.
         policy: See `TableOptions`.
         against: Signals that speak against an item.
         account: Is told how many rows were left out or found.
+
+    Returns:
+        The rows that are left, and their files.
     """
     names = sorted(rows.signals)
     extra = [one for one in (rows.position, rows.propensity) if one is not None]
     kind = rows.positive(against)
     keys = [*extra, *(rows.signals[name] for name in names), rows.time, rows.item, kind, rows.user]
-    rows = rows.take(np.lexsort(keys))
+    order = np.lexsort(keys)
+    rows, origin = rows.take(order), origin[order]
     kind = rows.positive(against)
     pair = _starts(rows.user, kind, rows.item)
     again = ~pair & kind
@@ -50,19 +59,16 @@ def without_duplicates(
     )
     account.notes["rows equal to another in all that is read"] = int(equal.sum())
     if policy == "keep":
-        return rows
-    if policy == "drop":
-        account.drop("equal to another row in all that is read", int(equal.sum()))
-        return rows.take(~equal)
-    if policy == "last":
-        last = np.append(pair[1:], True) | ~kind
-        account.drop("an earlier row of the same user and item", int((~last).sum()))
-        return rows.take(last)
-    if policy == "sum":
-        account.drop("summed into the first of the same user and item", int(again.sum()))
-        return _summed(rows, ~again)
-    account.drop("a later row of the same user and item", int(again.sum()))
-    return rows.take(~again)
+        return rows, origin
+    gone, reason = {
+        "drop": (equal, "equal to another row in all that is read"),
+        "last": (~np.append(pair[1:], True) & kind, "an earlier row of the same user and item"),
+        "sum": (again, "summed into the first of the same user and item"),
+        "first": (again, "a later row of the same user and item"),
+    }[policy]
+    account.drop_of(reason, origin[gone])
+    left = _summed(rows, ~gone) if policy == "sum" else rows.take(~gone)
+    return left, origin[~gone]
 
 
 def _shown(rows: Interactions) -> list[IntArray | FloatArray]:
@@ -93,7 +99,9 @@ def _summed(rows: Interactions, first: Mask) -> Interactions:
     return replace(rows.take(first), signals=signals)
 
 
-def k_core(rows: Interactions, against: tuple[str, ...], core: Core, account: Account) -> Mask:
+def k_core(
+    rows: Interactions, origin: IntArray, against: tuple[str, ...], core: Core, account: Account
+) -> Mask:
     """Rows ``[rows]`` of users and items that have enough interactions among the rows kept.
 
     Users and items with too few are left out in turn until nothing changes. Rows that are no
@@ -112,6 +120,6 @@ def k_core(rows: Interactions, against: tuple[str, ...], core: Core, account: Ac
         if int(kept.sum()) == before:
             break
     said = f"of a user with fewer than {core.user} or an item with fewer than {core.item} rows"
-    account.drop(f"{said} that speak for an item", int((~kept).sum()))
+    account.drop_of(f"{said} that speak for an item", origin[~kept])
     account.notes["rounds until every user and item had enough rows"] = rounds
     return kept

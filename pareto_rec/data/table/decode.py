@@ -1,4 +1,4 @@
-"""Bytes of any encoding as UTF-8, with a mark where they are none of it."""
+"""Bytes of any encoding as UTF-8, with a mark where they are not of it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import codecs
 import io
 from typing import IO
 
+from pareto_rec.data.table.dialect import PARTS, Dialect, one_character
+from pareto_rec.data.table.written import WHITESPACE
+from pareto_rec.errors import BadRequestError
+
 MARK = "\ufdd0"  # no character (Unicode, section 23.7), so that no text has it
 _HANDLER = "pareto_rec.mark"
+_LONGEST = 1 << 24  # characters of one line that are waited for
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -22,19 +27,31 @@ codecs.register_error(_HANDLER, _mark)
 class Decoded(io.RawIOBase):
     """A stream in UTF-8 of a stream in another encoding, or in one that should be UTF-8.
 
-    The reader of rows takes only what is valid; it would lose rows without a word otherwise.
+    The reader of rows takes only what is valid; it would lose rows without a word otherwise. It
+    knows separators of one character alone: others are replaced by `PARTS`.
 
     Attributes:
-        marked: Whether anything so far was none of the encoding; `MARK` stands for it.
+        marked: Whether anything so far was not of the encoding; `MARK` stands for it.
+        lines: Lines so far.
+        last: The last character but for line ends.
     """
 
-    def __init__(self, source: IO[bytes], encoding: str) -> None:
+    def __init__(self, source: IO[bytes], encoding: str, dialect: Dialect) -> None:
         self._source = source
         name = "utf-8-sig" if encoding == "utf-8" else encoding
         self._decoder = codecs.getincrementaldecoder(name)(errors=_HANDLER)
         self._left = b""
+        self._dialect, self._waiting = dialect, ""
+        self._by_line = len(dialect.separator) > 1 or dialect.escape == "\\"
         self._ended = False
+        self._breaks, self._open, self._return = 0, False, False
         self.marked = False
+        self.last = ""
+
+    @property
+    def lines(self) -> int:
+        """Lines so far, one without an end included."""
+        return self._breaks + self._open
 
     def readable(self) -> bool:
         """It can be read."""
@@ -46,8 +63,46 @@ class Decoded(io.RawIOBase):
             raw = self._source.read(max(len(buffer) // 2, 1))
             self._ended = not raw
             text = self._decoder.decode(raw, final=not raw)
+            if self._by_line:
+                text = self._edited(text)
+            self._count(text)
             self._left = text.encode("utf-8", errors=_HANDLER)
             self.marked |= MARK.encode() in self._left
         count = min(len(buffer), len(self._left))
         buffer[:count], self._left = self._left[:count], self._left[count:]
         return count
+
+    def _count(self, text: str) -> None:
+        """Line ends: LF, CR, or both as one, also where a piece ends between them."""
+        if not text:
+            return
+        self._breaks += text.count("\n") + text.count("\r") - text.count("\r\n")
+        self._breaks -= self._return and text[0] == "\n"
+        self._return = text[-1] == "\r"
+        self._open = text[-1] not in "\r\n"
+        self.last = (text[-256:].rstrip("\r\n") or self.last)[-1:]
+
+    def _edited(self, text: str) -> str:
+        """Whole lines with separators of one character; the rest waits."""
+        text, self._waiting = self._waiting + text, ""
+        if not self._ended:
+            end = text.rfind("\n") + 1
+            if end or len(text) < _LONGEST:
+                text, self._waiting = text[:end], text[end:]
+        if self._dialect.escape == "\\":
+            text = text.replace("\\N", "\\\\N")  # NULL as databases write it, not an escaped N
+        if len(self._dialect.separator) > 1:
+            if PARTS in text:
+                raise BadRequestError(
+                    "the character U+001F stands in it, which a separator of several characters is "
+                    "replaced by; write it with another separator"
+                )
+            text = one_character(text, self._dialect.separator)
+        return text
+
+
+def restored(separator: str) -> str | None:
+    """What `PARTS` within fields stands for; None where nothing was replaced."""
+    if len(separator) == 1:
+        return None
+    return " " if separator == WHITESPACE else separator

@@ -9,13 +9,19 @@ from itertools import pairwise
 from string import Formatter
 
 import numpy as np
+import pyarrow as pa
 
 from pareto_rec.data.schema import FloatArray
+from pareto_rec.data.table.account import Account
+from pareto_rec.data.table.lists import parse_list
 from pareto_rec.data.table.options import Bins
 from pareto_rec.data.table.read import Facts
+from pareto_rec.data.table.stopwords import STOP_WORDS
+from pareto_rec.data.table.values import numbers
 from pareto_rec.errors import BadRequestError
 
 MOST_CATEGORIES = 5_000
+MOST_COMMON = 0.5  # share of the texts beyond which a word tells no kinds apart
 
 Texts = tuple[str, ...]
 
@@ -105,38 +111,45 @@ def bands(prices: FloatArray, count: int) -> Texts:
     return tuple(names[place] if price else "" for place, price in zip(places, known, strict=True))
 
 
-def binned(texts: Texts, bins: Bins, name: str) -> Texts:
-    """Numbers as the bins that they lie in; "" stays.
+def binned(texts: Texts, bins: Bins, name: str, account: Account) -> Texts:
+    """Numbers as the bins that they lie in; "" stays, and what is not a number becomes it.
 
     Raises:
-        BadRequestError: If a text is no number.
+        BadRequestError: If not one text is a number.
     """
     edges, labels = bins.edges, [f"under {bins.edges[0]:g}"]
     labels += [f"{low:g} to under {high:g}" for low, high in pairwise(edges)]
     labels.append(f"{edges[-1]:g} and over")
-    place: dict[str, str] = {"": ""}
-    for text in sorted(set(texts) - {""}):
-        try:
-            value = float(text)
-        except ValueError:
-            raise BadRequestError(
-                f'bins of "{name}": "{text[:60]}" is no number; leave the bins out to group by text'
-            ) from None
-        place[text] = labels[int(np.searchsorted(edges, value, side="right"))]
-    return tuple(place[text] for text in texts)
+    known = sorted(set(texts) - {""})
+    values, bad = numbers(pa.chunked_array([pa.array(known, pa.string())]), ())
+    if known and bad.all():
+        raise BadRequestError(
+            f'bins of "{name}": "{known[0][:60]}" is not a number, nor is any other value; leave '
+            "the bins out to group by text"
+        )
+    which = np.searchsorted(edges, values, side="right").tolist()
+    unknown = np.isnan(values).tolist()
+    place = {text: "" if u else labels[n] for text, n, u in zip(known, which, unknown, strict=True)}
+    lost = [text for text, one in zip(known, bad.tolist(), strict=True) if one]
+    if lost:
+        count = sum(text in set(lost) for text in texts)
+        account.lose(f"{name} (in bins)", lost, count, sum(bool(text) for text in texts))
+    return tuple(place.get(text, "") for text in texts)
 
 
 def frequent_words(texts: Texts, count: int) -> tuple[FloatArray, Texts]:
     """Which of the most frequent words stand in each text: 0/1 ``[items, words]`` and the words.
 
     Words of three letters or more, each counted once a text; of equally frequent ones the first in
-    the alphabet. A word that stands in one text alone says nothing of kinds and is none of them.
+    the alphabet. A word that stands in one text alone, in more than half of them, or that links
+    others (the, with, und) says nothing of kinds and is left out.
     """
-    sets = [set(_WORD.findall(text.lower())) for text in texts]
-    found = Counter(word for one in sets for word in one)
-    ranked = sorted((-rows, word) for word, rows in found.items() if rows > 1)
+    sets = [set(_WORD.findall(text.lower())) - STOP_WORDS for text in texts]
+    rows = Counter(word for words in sets for word in words)
+    most = max(len(texts) * MOST_COMMON, 2)
+    ranked = sorted((-n, word) for word, n in rows.items() if 1 < n <= most)
     chosen = {word for _, word in ranked[:count]}
-    return categories(tuple("|".join(one & chosen) for one in sets), "|")
+    return _matrix([sorted(words & chosen) for words in sets])
 
 
 def categories(texts: Texts, delimiter: str) -> tuple[FloatArray, Texts]:
@@ -145,7 +158,21 @@ def categories(texts: Texts, delimiter: str) -> tuple[FloatArray, Texts]:
     Raises:
         BadRequestError: If there are too many for categories.
     """
-    sets = [[name.strip() for name in text.split(delimiter) if name.strip()] for text in texts]
+    return _matrix([[n.strip() for n in text.split(delimiter) if n.strip()] for text in texts])
+
+
+def listed_categories(texts: Texts) -> tuple[FloatArray, Texts]:
+    """The same of texts that are lists (``['a', 'b']``); what is not a list is one category.
+
+    Raises:
+        BadRequestError: If there are too many for categories.
+    """
+    entries = [parse_list(text) for text in texts]
+    pairs = zip(texts, entries, strict=True)
+    return _matrix([[text] if text and names is None else names or [] for text, names in pairs])
+
+
+def _matrix(sets: Sequence[Sequence[str]]) -> tuple[FloatArray, Texts]:
     names = tuple(sorted({name for one in sets for name in one}))
     if len(names) > MOST_CATEGORIES:
         raise BadRequestError(
@@ -153,7 +180,7 @@ def categories(texts: Texts, delimiter: str) -> tuple[FloatArray, Texts]:
             "kinds of items, or check data.items.delimiter"
         )
     place = {name: number for number, name in enumerate(names)}
-    matrix = np.zeros((len(texts), len(names)), dtype=np.float32)
+    matrix = np.zeros((len(sets), len(names)), dtype=np.float32)
     for row, one in enumerate(sets):
         matrix[row, [place[name] for name in one]] = 1.0
     return matrix, names

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Literal, cast
 
@@ -144,11 +145,25 @@ def find(named: Sequence[str], what: str = "data.files") -> tuple[File, ...]:
             continue
         paths = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
         files = [file for p in map(Path, paths) if p.is_file() for file in _files(p)]
+        files = files or _members(Path(path))
         if not files:
             made = "; the prepare.py beside the config makes it" if CACHE_VARIABLE in one else ""
             raise BadRequestError(f"{what}: there is no file {path}{made}")
         found += files
     return tuple(dict.fromkeys(found))
+
+
+def _members(path: Path) -> list[File]:
+    """Tables within an archive that a path or pattern such as ``data.zip/log.csv`` names."""
+    archive = next((above for above in path.parents if above.is_file()), None)
+    if archive is None or _form(archive.name) != "zip":
+        return []
+    inside = str(path.relative_to(archive).as_posix())
+    return [
+        file
+        for file in _files(archive)
+        if file.member == inside or fnmatchcase(file.member, inside)
+    ]
 
 
 def _form(name: str) -> Literal["csv", "parquet", "zip", ""]:

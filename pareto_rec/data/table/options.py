@@ -8,18 +8,15 @@ from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", r"\N")
+from pareto_rec.data.table.written import OF_A_FILE, Section, Written
+
+# NA may be Namibia and null a person: in ids and texts only what nobody writes stands for nothing.
+MISSING = ("", r"\N")
 
 Duplicates = Literal["keep", "drop", "first", "last", "sum"]
 OnBadRows = Literal["error", "skip"]
-
-
-class Section(BaseModel):
-    """A part of the config: frozen, strict, no unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Rule(Section):
@@ -148,8 +145,11 @@ class Bins(Section):
         return value
 
 
-class _Side(Section):
+class _Side(Written):
     """Facts of users or items: from files of their own, or from columns of the log.
+
+    How those files are written may be said here as for the log; what is not said holds as there,
+    but for `header` and `names`.
 
     Attributes:
         files: Files of their own; none: the log's columns are read.
@@ -188,6 +188,7 @@ class ItemOptions(_Side):
         title: What people are shown, in the same form; default: the text.
         categories: Column of categories; several of them are parted by `delimiter`.
         delimiter: Between the categories of one item.
+        category_lists: Whether the categories of an item are written as a list, ``['a', 'b']``.
         words: Where there is no column of categories: so many of the texts' most frequent words
             stand for them.
         price: Column of prices; an item's price is the median over its rows.
@@ -200,6 +201,7 @@ class ItemOptions(_Side):
     title: str | None = None
     categories: str | None = None
     delimiter: str = Field("|", min_length=1)
+    category_lists: bool = False
     words: int = Field(0, ge=0)
     price: str | None = None
     price_bands: int = Field(0, ge=0)
@@ -226,7 +228,7 @@ class Core(Section):
     item: int = Field(1, ge=1)
 
 
-class TableOptions(Section):
+class TableOptions(Written):
     """How a table is read.
 
     Attributes:
@@ -238,10 +240,7 @@ class TableOptions(Section):
         drop: Rows for which any of these holds are dropped, and counted.
         items: The catalogue.
         users: The people.
-        missing: Texts that stand for nothing.
-        separator: Between the fields of a CSV file; guessed where it is left out.
-        encoding: Of a CSV file; guessed (UTF-8, UTF-16 with a mark) where it is left out.
-        decimal: Between whole and fraction in the numbers of a CSV file.
+        missing: Texts that stand for nothing in any column; columns of numbers know more of them.
         time_format: ``s``, ``ms``, ``us``, ``ns``, ``iso``, or a pattern as ``%d/%m/%Y %H:%M``;
             guessed where it is left out.
         time_zone: Of times that name none.
@@ -261,9 +260,6 @@ class TableOptions(Section):
     items: ItemOptions = ItemOptions()
     users: UserOptions = UserOptions()
     missing: list[str] = Field(default_factory=lambda: list(MISSING))
-    separator: str | None = Field(None, min_length=1, max_length=1)
-    encoding: str | None = None
-    decimal: Literal[".", ","] = "."
     time_format: str | None = None
     time_zone: str = "UTC"
     on_bad_rows: OnBadRows = "error"
@@ -284,6 +280,13 @@ class TableOptions(Section):
         if self.signals and set(self.against) == set(self.signals):
             raise ValueError("against: some signal must speak for an item")
         return self
+
+
+def of_side(options: TableOptions, asked: _Side) -> TableOptions:
+    """The options of a table with how the files of its items or users are written."""
+    said = {name: getattr(asked, name) for name in Written.model_fields}
+    changed = {n: v for n, v in said.items() if n in OF_A_FILE or v is not None}
+    return options.model_copy(update=changed)
 
 
 def given(options: TableOptions) -> Mapping[str, Any]:

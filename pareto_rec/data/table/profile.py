@@ -1,59 +1,22 @@
-"""What stands in the columns of files: a look at their first rows, for a config to start from."""
+"""What stands in files: a look at their first rows, for a config to start from."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from pareto_rec.data.schema import IntArray
 from pareto_rec.data.table.chunks import chunks, header
+from pareto_rec.data.table.contents import Column
 from pareto_rec.data.table.files import File
-from pareto_rec.data.table.guess import Guess
 from pareto_rec.data.table.options import TableOptions
-from pareto_rec.data.table.values import coded, indices, numbers
+from pareto_rec.data.table.values import coded
 
 MOST_ROWS = 200_000
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column, as far as it was looked at.
-
-    Attributes:
-        name: Its name.
-        missing: Share of rows in which nothing stands.
-        distinct: Different texts.
-        frequent: The most frequent texts, at most eight.
-        low: Smallest number; None where less than nine tenths are numbers.
-        high: Largest number.
-        time: Whether it holds times by its type.
-    """
-
-    name: str
-    missing: float
-    distinct: int
-    frequent: tuple[str, ...]
-    low: float | None
-    high: float | None
-    time: bool
-
-    @property
-    def numeric(self) -> bool:
-        """Whether it holds numbers."""
-        return self.low is not None and not self.time
-
-    def said(self) -> str:
-        """One line for people."""
-        shown = ", ".join(text[:24] for text in self.frequent[:4])
-        parts = [f"{self.distinct:,} different", f"such as {shown}" if shown else "all empty"]
-        if self.numeric:
-            parts.append(f"from {self.low:g} to {self.high:g}")
-        if self.missing:
-            parts.append(f"{self.missing:.1%} missing")
-        return ", ".join(parts)
+FEWEST_ROWS = 2_000  # that are looked at in each file, however many there are
 
 
 @dataclass(frozen=True)
@@ -64,30 +27,61 @@ class Profile:
         files: The files, all with these columns.
         rows: Rows that were looked at.
         columns: Their columns.
-        guess: Which of them hold what.
         bad: Rows without the form of the file.
-        table: The rows that were looked at.
+        table: The rows that were looked at, as texts and typed times.
+        whole: Whether every row was looked at.
     """
 
     files: tuple[File, ...]
     rows: int
     columns: tuple[Column, ...]
-    guess: Guess
     bad: int
-    table: pa.Table
+    table: pa.Table = field(repr=False, compare=False)
+    whole: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def label(self) -> str:
+        """What messages call the files."""
+        names = [file.member or file.path.name for file in self.files]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return ", ".join(names[:3]) + more
 
     def column(self, name: str) -> Column:
         """A column by its name."""
-        return next(one for one in self.columns if one.name == name)
+        return next(column for column in self.columns if column.name == name)
 
-    def fixed_by(self, key: str, name: str, missing: Sequence[str]) -> bool:
+    def agreement(self, key: str, name: str) -> float | None:
+        """How far a key says what stands in another column.
+
+        Returns:
+            Share of the rows of keys with two rows or more that hold the most frequent text of
+            their key; None where no key has two rows.
+        """
+        pairs = self._pairs(key, name)
+        if not len(pairs):
+            return None
+        different, rows = np.unique(pairs, axis=0, return_counts=True)
+        starts = np.flatnonzero(np.diff(different[:, 0], prepend=-1))
+        total, most = np.add.reduceat(rows, starts), np.maximum.reduceat(rows, starts)
+        several = total > 1
+        return float(most[several].sum() / total[several].sum()) if several.any() else None
+
+    def fixed_by(self, key: str, name: str) -> bool:
         """Whether nearly everybody of a key column has one value alone in another column."""
-        whose = indices(coded(self.table.column(key), missing))
-        what = indices(coded(self.table.column(name), missing))
-        known = (whose >= 0) & (what >= 0)
-        pairs = np.unique(np.stack([whose[known], what[known]]), axis=1)
-        _, values = np.unique(pairs[0], return_counts=True)
-        return bool(len(values)) and float((values == 1).mean()) >= 0.9
+        pairs = np.unique(self._pairs(key, name), axis=0)
+        if not len(pairs):
+            return False
+        _, values = np.unique(pairs[:, 0], return_counts=True)
+        return float((values == 1).mean()) >= 0.9
+
+    def _pairs(self, key: str, name: str) -> IntArray:
+        codes = np.stack([self.column(key).codes, self.column(name).codes], axis=1)
+        return codes[(codes >= 0).all(axis=1)]
 
 
 def profiles(files: Sequence[File], options: TableOptions) -> tuple[Profile, ...]:
@@ -104,28 +98,31 @@ def profiles(files: Sequence[File], options: TableOptions) -> tuple[Profile, ...
 
 def _profile(names: tuple[str, ...], files: tuple[File, ...], options: TableOptions) -> Profile:
     parts: list[pa.Table] = []
-    bad = rows = 0
-    for chunk in chunks(files[0], options, names):
-        parts.append(chunk.table.slice(0, MOST_ROWS - rows))
-        bad, rows = bad + len(chunk.bad), rows + parts[-1].num_rows
-        if rows >= MOST_ROWS:
-            break
-    table = pa.concat_tables(parts) if parts else pa.table({n: pa.array([], "str") for n in names})
-    columns = tuple(_column(name, table.column(name), options.missing) for name in names)
-    return Profile(files, rows, columns, Guess.of(names), bad, table)
+    bad, whole = 0, True
+    share = max(MOST_ROWS // len(files), FEWEST_ROWS)
+    for file in files:
+        rows = 0
+        for chunk in chunks(file, options, names):
+            parts.append(chunk.table.slice(0, share - rows))
+            bad, rows = bad + len(chunk.bad), rows + chunk.table.num_rows
+            if rows >= share:
+                whole = whole and rows == share
+                break
+    table = _together(parts, names, options.missing)
+    columns = tuple(Column.of(name, table.column(name), options.missing) for name in names)
+    return Profile(files, table.num_rows, columns, bad, table, whole)
 
 
-def _column(name: str, column: pa.ChunkedArray, missing: Sequence[str]) -> Column:
-    once = coded(column, missing)
-    codes = indices(once)
-    counts = np.bincount(codes[codes >= 0], minlength=len(once.dictionary))
-    best = np.argsort(-counts, kind="stable")[:8]
-    frequent = tuple(once.dictionary.take(pa.array(best)).to_pylist())
-    time = pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)
-    low = high = None
-    if not time and len(once.dictionary):
-        values, bad = numbers(pa.chunked_array([once.dictionary]), missing)
-        if bad.mean() < 0.1:
-            low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    share = float(pc.is_null(once).to_numpy(zero_copy_only=False).mean()) if len(codes) else 0.0
-    return Column(name, share, int((counts > 0).sum()), frequent, low, high, time)
+def _together(parts: Sequence[pa.Table], names: Sequence[str], missing: Sequence[str]) -> pa.Table:
+    """Rows of several files as one table; a column whose type differs among them becomes text."""
+    if not parts:
+        return pa.table({name: pa.array([], pa.string()) for name in names})
+    columns = {}
+    for name in names:
+        same = [part.column(name) for part in parts]
+        if len({column.type for column in same}) > 1:
+            same = [pa.chunked_array([coded(c, missing).dictionary_decode()]) for c in same]
+        columns[name] = pa.chunked_array(
+            [chunk for column in same for chunk in column.chunks], same[0].type
+        )
+    return pa.table(columns)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from string import Formatter
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -13,14 +12,16 @@ from numpy.typing import NDArray
 
 from pareto_rec.data.schema import FloatArray, IntArray, Interactions
 from pareto_rec.data.table.account import Account, BadRow
-from pareto_rec.data.table.chunks import Chunk, chunks, header
+from pareto_rec.data.table.chunks import Chunk, chunks
+from pareto_rec.data.table.columns import fields_of, item_columns, rules_of
 from pareto_rec.data.table.files import File
-from pareto_rec.data.table.guess import Guess
+from pareto_rec.data.table.ids import MERGED, merging
 from pareto_rec.data.table.judged import Judged
-from pareto_rec.data.table.options import Columns, Rule, TableOptions
+from pareto_rec.data.table.numerals import Decimal
+from pareto_rec.data.table.options import Columns, TableOptions
 from pareto_rec.data.table.rules import Reader, columns_of
 from pareto_rec.data.table.times import Clock
-from pareto_rec.data.table.values import Mask, coded, together
+from pareto_rec.data.table.values import together
 from pareto_rec.errors import BadRequestError
 
 
@@ -50,6 +51,7 @@ class Log:
         of_items: What the rows say about items.
         of_users: What they say about users.
         timed: Whether times are known.
+        origin: File of each row ``[rows]``, its place in the account.
     """
 
     rows: Interactions
@@ -58,59 +60,7 @@ class Log:
     of_items: Facts
     of_users: Facts
     timed: bool
-
-
-def fields_of(template: str | None) -> list[str]:
-    """Columns of a template, or the one column that it names.
-
-    Raises:
-        BadRequestError: If braces are left open.
-    """
-    if template is None:
-        return []
-    if "{" not in template:
-        return [template]
-    try:
-        return [name for _, name, _, _ in Formatter().parse(template) if name is not None]
-    except ValueError as error:
-        raise BadRequestError(f'template "{template}": {error}') from None
-
-
-def item_columns(options: TableOptions) -> list[str]:
-    """Text columns that items are described by."""
-    items = options.items
-    parts = [fields_of(one) for one in (items.text, items.title, items.categories)]
-    return list(dict.fromkeys([name for part in parts for name in part] + items.attributes))
-
-
-def resolve(options: TableOptions, files: Sequence[File], account: Account) -> Columns:
-    """The columns of a log, as the config names them or else as their names suggest.
-
-    Raises:
-        BadRequestError: If no column of users or of items can be told.
-    """
-    names = header(files[0], options)
-    guess = Guess.of(names)
-    found: dict[str, str | None] = {}
-    for role in ("user", "item", "time"):
-        said = getattr(options.columns, role)
-        found[role] = said if said is not None else getattr(guess, role)
-        if said is None and found[role]:
-            account.notes[f"column of {role}s, guessed from its name"] = found[role]
-        if role != "time" and not found[role]:
-            raise BadRequestError(
-                f"{files[0].name}: which column names the {role}? Set data.columns.{role} to one "
-                f"of {', '.join(names)}"
-            )
-    wants_events = bool(options.event) or any(r.event is not None for r in _rules(options))
-    if wants_events and options.columns.event is None:
-        found["event"] = guess.event
-        account.notes["column of events, guessed from its name"] = guess.event
-    return options.columns.model_copy(update=found)
-
-
-def _rules(options: TableOptions) -> list[Rule]:
-    return [*options.drop, *options.signals.values()]
+    origin: IntArray
 
 
 @dataclass
@@ -120,6 +70,7 @@ class _Parts:
     user: list[pa.DictionaryArray] = field(default_factory=list)
     item: list[pa.DictionaryArray] = field(default_factory=list)
     time: list[IntArray] = field(default_factory=list)
+    origin: list[IntArray] = field(default_factory=list)
     values: dict[str, list[FloatArray]] = field(default_factory=dict)
     texts: dict[str, list[pa.DictionaryArray]] = field(default_factory=dict)
 
@@ -134,6 +85,7 @@ class LogReader:
         self.user_texts = [] if options.users.files else options.users.attributes
         self.price = None if options.items.files else options.items.price
         self.parts = _Parts()
+        self.told: dict[str, Decimal] = {}
 
     @property
     def wanted(self) -> list[str]:
@@ -142,7 +94,7 @@ class LogReader:
         named: list[str | None] = [*fields_of(one.user), *fields_of(one.item)]
         named += [one.time, one.position, one.propensity, self.price]
         named += [one.event] if self.options.event else []
-        rules = [name for rule in _rules(self.options) for name in columns_of(rule, one.event)]
+        rules = [name for rule in rules_of(self.options) for name in columns_of(rule, one.event)]
         return list(
             dict.fromkeys([n for n in named if n] + rules + self.item_texts + self.user_texts)
         )
@@ -150,32 +102,39 @@ class LogReader:
     def take(self, chunk: Chunk) -> None:
         """Keep what is to be used of a chunk, and account for the rest."""
         account, size = self.account, chunk.table.num_rows
-        account.rows += size + len(chunk.bad)
-        account.blank += chunk.blank
+        file = account.of(chunk.file)
+        file.rows += size + len(chunk.bad)
+        file.blank += chunk.blank
+        account.note_of(chunk.file, chunk.notes, chunk.long)
         self._skip(list(chunk.bad))
         if not size:
             return
         judged = Judged(chunk, size)
         options = self.options
-        reader = Reader(chunk.table, options.missing, options.decimal, self.columns.event)
+        reader = Reader(
+            chunk.table, options.missing, options.decimal, self.columns.event, self.told
+        )
         self._drop(judged, reader)
         found = self._read(judged, reader)
         self._skip(judged.bad_rows())
-        self._keep(judged.used, reader, found)
+        judged.tell_losses(account)
+        self._keep(judged, reader, found)
 
     def _skip(self, rows: list[BadRow]) -> None:
         self.account.skip(rows, refuse=self.options.on_bad_rows == "error")
 
     def _drop(self, judged: Judged, reader: Reader) -> None:
+        account, file = self.account, judged.chunk.file
         if self.options.event:
             events = reader.texts(reader.event_column())
             wanted = pc.is_in(events, value_set=pa.array(self.options.event, pa.string()))
             other = ~wanted.to_numpy(zero_copy_only=False)
-            self.account.drop("another event", judged.drop(other))
+            account.drop("another event", judged.drop(other), file)
         for rule in self.options.drop:
             passed, bad = reader.test(rule)
-            judged.refuse(bad, rule.column, "is no number", reader)
-            self.account.drop(rule.said(), judged.drop(passed))
+            if bad.any():
+                judged.lose(bad, ~reader.unknown(rule.column), rule.column)
+            account.drop(rule.said(), judged.drop(passed), file)
 
     def _read(self, judged: Judged, reader: Reader) -> dict[str, NDArray[np.generic]]:
         """Everything but texts; a row is refused for the first thing that is wrong with it."""
@@ -185,12 +144,16 @@ class LogReader:
             assert name is not None  # `resolve` sees to it
             nothing = pc.is_null(reader.ids(name))
             judged.refuse(nothing.to_numpy(zero_copy_only=False), name, f"no {role}")
+            for one in fields_of(name):
+                judged.refuse_value(merging(reader.table.column(one)), one, MERGED)
         if columns.time:
             found["time"], bad = self.clock.read(reader.table.column(columns.time))
-            judged.refuse(bad, columns.time, "is no time", reader)
+            other = f"is in another unit of time than most ({self.clock.form})"
+            judged.refuse_value(self.clock.other, columns.time, other)
+            judged.refuse_value(bad, columns.time, "is not a time")
         for name, rule in self.options.signals.items():
             values, bad = reader.value(rule)
-            judged.refuse(bad, rule.column, f'of signal "{name}" is no number', reader)
+            judged.refuse_value(bad, rule.column, f'of signal "{name}" is not a number')
             found[f"signal {name}"] = values.astype(np.float32)
         for role, name, low, high in (
             ("price", self.price, 0.0, 1e30),
@@ -199,24 +162,25 @@ class LogReader:
         ):
             if name:
                 values, bad = reader.numbers(name)
+                filled = bad | ~np.isnan(values)
                 bad |= (values < low) | (values > high)
-                judged.refuse(bad, name, f"is no {role}", reader)
+                judged.lose(bad, filled, name)
                 found[role] = np.where(bad, np.nan, values).astype(np.float32)
         return found
 
-    def _keep(self, used: Mask, reader: Reader, found: dict[str, NDArray[np.generic]]) -> None:
-        mask, parts = pa.array(used), self.parts
+    def _keep(self, judged: Judged, reader: Reader, found: dict[str, NDArray[np.generic]]) -> None:
+        used, parts = judged.used, self.parts
+        mask = pa.array(used)
+        place = list(self.account.files).index(judged.chunk.file)
+        parts.origin.append(np.full(int(used.sum()), place, dtype=np.int64))
         for role in ("user", "item"):
-            named = getattr(self.columns, role)
-            table = reader.table.select(list(dict.fromkeys(fields_of(named)))).filter(mask)
-            getattr(parts, role).append(replace(reader, table=table).ids(named))
+            getattr(parts, role).append(reader.ids(getattr(self.columns, role)).filter(mask))
         time = found.pop("time", np.zeros(len(used), dtype=np.int64))
         parts.time.append(time[used].astype(np.int64))
         for name, values in found.items():
             parts.values.setdefault(name, []).append(values[used].astype(np.float32))
         for name in dict.fromkeys(self.item_texts + self.user_texts):
-            column = reader.table.column(name).filter(mask)
-            parts.texts.setdefault(name, []).append(coded(column, reader.missing))
+            parts.texts.setdefault(name, []).append(reader.coded(name).filter(mask))
 
     def log(self) -> Log:
         """What was kept.
@@ -247,9 +211,13 @@ class LogReader:
         )
         of_items = Facts(item, {n: texts[n] for n in self.item_texts}, values.get("price"))
         of_users = Facts(user, {n: texts[n] for n in self.user_texts})
+        for name, mark in self.told.items():
+            if mark == ",":
+                self.account.notes[f"decimal mark of {name}, as its values tell"] = mark
         if self.clock.guessed:
             self.account.notes["form of times, guessed"] = self.clock.form
-        return Log(rows, users, items, of_items, of_users, bool(self.columns.time))
+        origin = np.concatenate(parts.origin)
+        return Log(rows, users, items, of_items, of_users, bool(self.columns.time), origin)
 
 
 def read_log(
@@ -260,7 +228,7 @@ def read_log(
     Args:
         options: How.
         files: Where.
-        columns: Who, what and when (:func:`resolve`).
+        columns: Who, what and when (:func:`pareto_rec.data.table.columns.resolve`).
         account: Is told of every row.
 
     Raises:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from string import Formatter
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pareto_rec.data.table.numerals import UNKNOWN, Decimal
 from pareto_rec.data.table.options import NUMBERS, Rule
-from pareto_rec.data.table.values import Mask, Numbers, coded, numbers, plain
+from pareto_rec.data.table.values import Mask, Numbers, coded, number_format, numbers, plain
 from pareto_rec.errors import BadRequestError
+
+_TELLING_ROWS = 50_000  # of a piece whose numbers tell the decimal mark
 
 
 @dataclass(frozen=True)
@@ -22,30 +25,56 @@ class Reader:
     Attributes:
         table: The columns.
         missing: Texts that stand for nothing.
-        decimal: Between whole and fraction.
+        decimal: Between whole and fraction; None: as the values of a column tell.
         event: Column of events; None without one.
+        told: Column -> decimal mark that values of it told so far; a table has one for all pieces.
+        known: Columns and templates whose texts were asked for before.
     """
 
     table: pa.Table
     missing: Sequence[str]
-    decimal: str = "."
+    decimal: Decimal | None = None
     event: str | None = None
+    told: dict[str, Decimal] = field(default_factory=dict)
+    known: dict[str, pa.DictionaryArray] = field(default_factory=dict)
 
     def texts(self, column: str) -> pa.Array:
         """Texts of a column, null where nothing stands there."""
-        return plain(self.table.column(column), self.missing)
+        return self.coded(column).dictionary_decode()
+
+    def coded(self, column: str) -> pa.DictionaryArray:
+        """Texts of a column, each different one once, null where nothing stands there."""
+        if column not in self.known:
+            self.known[column] = coded(self.table.column(column), self.missing)
+        return self.known[column]
 
     def numbers(self, column: str) -> tuple[Numbers, Mask]:
         """Numbers of a column, NaN where nothing stands there; which rows hold no number."""
-        return numbers(self.table.column(column), self.missing, self.decimal)
+        values = self.table.column(column)
+        if self.decimal is None and column not in self.told and pa.types.is_string(values.type):
+            once = coded(values.slice(0, _TELLING_ROWS), self.missing)
+            told = number_format(once.dictionary)
+            if told.certain:
+                self.told[column] = told.decimal
+        return numbers(values, self.missing, self.decimal, self.told.get(column))
+
+    def unknown(self, column: str) -> Mask:
+        """Rows ``[rows]`` in which nothing stands, or what stands for no number."""
+        texts = plain(self.table.column(column), (*self.missing, *UNKNOWN))
+        return np.asarray(pc.is_null(texts).to_numpy(zero_copy_only=False), dtype=bool)
 
     def ids(self, named: str) -> pa.DictionaryArray:
         """Ids from a column or a template, each different one once, null where nothing stands."""
         if "{" not in named:
-            return coded(self.table.column(named), self.missing)
+            return self.coded(named)
+        if named not in self.known:
+            self.known[named] = self._filled(named)
+        return self.known[named]
+
+    def _filled(self, template: str) -> pa.DictionaryArray:
         size = self.table.num_rows
         pieces, known = [], pa.array(np.zeros(size, dtype=bool))
-        for literal, name, _, _ in Formatter().parse(named):
+        for literal, name, _, _ in Formatter().parse(template):
             pieces.append(pa.scalar(literal))
             if name:
                 texts = self.texts(name)

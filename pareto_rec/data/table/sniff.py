@@ -1,24 +1,36 @@
-"""How a text file is written: its encoding, its separator and its header."""
+"""How a text file is written: its encoding, its separator, its quotes and its header."""
 
 from __future__ import annotations
 
 import codecs
-import csv
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pareto_rec.data.table.dialect import (
+    Dialect,
+    Record,
+    dialect_of,
+    heading,
+    is_typed,
+    records,
+    typed_columns,
+    width_of,
+)
 from pareto_rec.data.table.files import File
+from pareto_rec.data.table.guess import Guess
+from pareto_rec.data.table.written import Written
 from pareto_rec.errors import BadRequestError
 
 HEAD_BYTES = 1 << 18
-SEPARATORS = (",", "\t", ";", "|")
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_SHOWN_LINES = 1_000  # of the first rows that tell whether there is a header
 
 
 @dataclass(frozen=True)
@@ -27,44 +39,76 @@ class Form:
 
     Attributes:
         encoding: Name of its encoding; texts in ``utf-8`` are checked row by row.
-        separator: Between fields.
+        dialect: How its fields are parted.
         header: Names of its columns.
-        header_lines: Lines that the header takes.
-        empty: Whether nothing follows the header.
+        header_rows: Rows up to the end of the header, blank ones before it included; 0 without one.
+        header_lines: Lines that they take.
+        trailing: Whether every row ends in a separator that the header has not.
+        empty: Whether it has no rows.
+        notes: What was told from the file that a person may want to know.
     """
 
     encoding: str
-    separator: str
+    dialect: Dialect
     header: tuple[str, ...]
+    header_rows: int
     header_lines: int
+    trailing: bool
     empty: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def separator(self) -> str:
+        """Between fields."""
+        return self.dialect.separator
 
 
-def form_of(file: File, separator: str | None, encoding: str | None) -> Form:
+def form_of(file: File, written: Written) -> Form:
     """Look at the beginning of a file.
 
     Args:
         file: The file.
-        separator: As the config says; None: the one that parts the header into most columns.
-        encoding: As the config says; None: UTF-8, or what a mark at the beginning says.
+        written: What the config says; the rest is told from the file.
 
     Raises:
-        BadRequestError: If the file is empty or is not in that encoding, or two columns share a
-            name.
+        BadRequestError: If the file is empty, is not in its encoding or not a table, or two columns
+            share a name.
     """
     with file.open() as stream:
         head = stream.read(HEAD_BYTES)
-    chosen = _encoding(file, head, encoding)
+    chosen = _encoding(file, head, written.encoding)
     text = codecs.getincrementaldecoder(chosen)(errors="replace").decode(head)
     text = text.removeprefix("\ufeff")
     if not text.strip():
         raise BadRequestError(f"{file.name} is empty: a table begins with a line of column names")
     if "\x00" in text.partition("\n")[0]:
-        raise BadRequestError(f"{file.name} is no text file (or set data.encoding)")
-    parted = separator or _separator(text)
-    header, lines = _first_record(file, text, parted)
-    rest = len(text.splitlines()) <= lines and len(head) < HEAD_BYTES
-    return Form(chosen, parted, header, lines, rest)
+        raise BadRequestError(f"{file.name} is not a text file (or set data.encoding)")
+    whole = len(head) < HEAD_BYTES
+    if not whole and "\n" in text:
+        text = text[: text.rindex("\n") + 1]
+    if _is_json(text):
+        raise BadRequestError(
+            f"{file.name} holds JSON lines, not CSV; rename it so that it ends in .jsonl"
+        )
+    dialect = dialect_of(text, written)
+    found = records(text, dialect, _SHOWN_LINES)
+    if not found:
+        raise BadRequestError(f"{file.name}, line 1: not a line of column names")
+    headed, said = _headed(found, written)
+    width = width_of(found[1:]) if len(found) > 1 else len(found[0].fields)
+    names, notes = _names(file, found, written, headed=headed, width=width)
+    trailing = width == len(names) + 1 and _end_empty(found[headed:], width)
+    if trailing:
+        notes += ("every row ends in a separator more than the line of names: it is passed over",)
+    if written.names and not trailing and len(found) > headed and width != len(names):
+        raise BadRequestError(
+            f"{file.name}: data.names names {len(names)} columns, and its rows have {width} fields"
+        )
+    rows, lines = heading(text, dialect) if headed else (0, 0)
+    empty = whole and len(io.StringIO(text, newline="").readlines()) <= lines
+    notes += (said,) if said else ()
+    notes += _unusual(dialect, written)
+    return Form(chosen, dialect, names, rows, lines, trailing, empty, notes)
 
 
 def _encoding(file: File, head: bytes, wanted: str | None) -> str:
@@ -79,22 +123,78 @@ def _encoding(file: File, head: bytes, wanted: str | None) -> str:
     return "utf-8" if name in ("utf-8", "utf-8-sig", "ascii") else name
 
 
-def _separator(text: str) -> str:
-    line = text.partition("\n")[0]
-    return max(SEPARATORS, key=line.count)
-
-
-def _first_record(file: File, text: str, separator: str) -> tuple[tuple[str, ...], int]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+def _is_json(text: str) -> bool:
+    line = text.partition("\n")[0].strip()
+    if not (line.startswith("{") and line.endswith("}")):
+        return False
     try:
-        header = next(reader)
-    except (csv.Error, StopIteration) as error:
-        raise BadRequestError(f"{file.name}, line 1: no line of column names: {error}") from None
-    names = tuple(name.strip() for name in header)
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _headed(found: Sequence[Record], written: Written) -> tuple[bool, str]:
+    """Whether the first row names the columns; what is to be said where that was told from it."""
+    first = [field.strip() for field in found[0].fields]
+    if written.header is not None:
+        return written.header, ""
+    if written.names:
+        return [one.casefold() for one in first] == [one.casefold() for one in written.names], ""
+    guess = Guess.of(first)
+    if (guess.user and guess.item) or not _is_row(first, found[1:]):
+        return True, ""
+    said = "the first line is read as a row, as it holds values and no names (data.header = true"
+    return False, f"{said} if it names the columns, data.names to name them)"
+
+
+def _is_row(first: Sequence[str], others: Sequence[Record]) -> bool:
+    """Whether a first row looks like those below it and not like names."""
+    rows = [[f.strip() for f in one.fields] for one in others if len(one.fields) == len(first)]
+    if not rows or len(first) < 2:
+        return False
+    typed = typed_columns(rows)
+    if typed:
+        return all(is_typed(first[c]) or not first[c] for c in typed) and any(map(is_typed, first))
+    again = sum(cell in column for cell, column in zip(first, zip(*rows, strict=True), strict=True))
+    return again * 2 > len(first)  # names do not stand below themselves
+
+
+def _end_empty(found: Sequence[Record], width: int) -> bool:
+    """Whether nothing stands in the last field of nearly all rows of the usual width."""
+    last = [one.fields[-1].strip() for one in found if len(one.fields) == width]
+    return last.count("") >= 0.9 * len(last)
+
+
+def _names(
+    file: File, found: Sequence[Record], written: Written, *, headed: bool, width: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if written.names:
+        return tuple(written.names), ()
+    if not headed:
+        return _without_gaps([""] * len(found[0].fields)), ()
+    names = [name.strip() for name in found[0].fields]
+    notes: tuple[str, ...] = ()
+    if len(found) > 1 and width == len(names) - 1 and not names[-1] and width > 1:
+        names.pop()
+        notes = ("the line of names ends in a separator more than the rows: it is passed over",)
     doubled = sorted({name for name in names if names.count(name) > 1 and name})
     if doubled:
-        raise BadRequestError(f'{file.name}, line 1: two columns are named "{doubled[0]}"')
-    return _without_gaps(names), reader.line_num
+        raise BadRequestError(
+            f'{file.name}, line 1: two columns are named "{doubled[0]}"; rename one of them, or '
+            "set data.header = false if the first line is a row"
+        )
+    return _without_gaps(names), notes
+
+
+def _unusual(dialect: Dialect, written: Written) -> tuple[str, ...]:
+    """What of a dialect is unusual and was told from the file alone."""
+    notes: tuple[str, ...] = ()
+    if written.quoting is None and dialect.quote != '"':
+        told = "as texts in single quotes" if dialect.quote else "without quoting"
+        notes += (f"read {told} (data.quoting)",)
+    if written.escape is None and dialect.escape:
+        notes += (f'read with the escape character "{dialect.escape}" (data.escape)',)
+    return notes
 
 
 def _without_gaps(names: Sequence[str]) -> tuple[str, ...]:

@@ -35,12 +35,16 @@ class Clock:
         zone: Of times that name none.
         missing: Texts that stand for nothing.
         guessed: Whether the form was guessed.
+        dated: Whether any number so far was a date in its unit, not a mere count.
+        other: Of the rows read last, those that count in another unit ``[rows]``.
     """
 
     form: str
     zone: str
     missing: Sequence[str]
     guessed: bool = field(default=False)
+    dated: bool = field(default=False)
+    other: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
     def __post_init__(self) -> None:
         try:
@@ -54,15 +58,21 @@ class Clock:
         Raises:
             BadRequestError: If the form cannot be told from the first rows.
         """
-        kind = column.type
+        kind, self.other = column.type, np.zeros(len(column), dtype=bool)
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             return self._typed(column)
         if not self.form:
             self.form, self.guessed = self._guess(column), True
         if self.form in UNITS:
-            values, bad = numbers(column, self.missing)
-            return _within(np.floor(values / UNITS[self.form]), bad | np.isnan(values))
+            return self._counted(column)
         return self._from_texts(column)
+
+    def _counted(self, column: pa.ChunkedArray) -> tuple[IntArray, NDArray[np.bool_]]:
+        values, bad = numbers(column, self.missing)
+        self.dated = self.dated or bool(_is_date(values, self.form).any())
+        self.other = other_unit(values, self.form) if self.dated else np.zeros(len(bad), dtype=bool)
+        bad = bad | np.isnan(values) | self.other
+        return _within(np.floor(values / UNITS[self.form]), bad)
 
     def _typed(self, column: pa.ChunkedArray) -> tuple[IntArray, NDArray[np.bool_]]:
         import pandas as pd
@@ -83,12 +93,16 @@ class Clock:
         return np.append(values, 0)[codes], np.append(bad, True)[codes]
 
     def _guess(self, column: pa.ChunkedArray) -> str:
-        texts = coded(column, self.missing).dictionary_decode().drop_null().slice(0, _SAMPLE)
+        for rows in (_SAMPLE * 10, len(column)):  # all of them only where the first hold nothing
+            once = coded(column.slice(0, rows), self.missing)
+            texts = once.dictionary_decode().drop_null().slice(0, _SAMPLE)
+            if len(texts) >= min(_SAMPLE, len(column)):
+                break
         if not len(texts):
             return "iso"
         values, bad = numbers(pa.chunked_array([texts]), self.missing)
         if bad.mean() < 0.5:
-            return _unit(values[~bad])
+            return unit_of(values[~bad])
         if (~_parse(texts, "iso", "UTC")[1]).mean() >= 0.5:
             return "iso"
         good = {form: float((~_parse(texts, form, "UTC")[1]).mean()) for form in PATTERNS}
@@ -107,14 +121,42 @@ class Clock:
         return found[0]
 
 
-def _unit(values: NDArray[np.float64]) -> str:
-    """What numbers count: days written as 20240131, or seconds and parts of them by size."""
+def unit_of(values: NDArray[np.float64]) -> str:
+    """What numbers count: days written as 20240131, or seconds and parts of them by size.
+
+    Args:
+        values: Finite numbers ``[n]``, at least one; the size of their median tells.
+
+    Returns:
+        A key of `UNITS`, or ``%Y%m%d``.
+    """
     middle = float(np.sort(np.abs(values))[len(values) // 2])
     year, month, day = middle // 10_000, middle // 100 % 100, middle % 100
     if 1900 <= year <= 2100 and 1 <= month <= 12 and 1 <= day <= 31 and middle == int(middle):
         return "%Y%m%d"
     limits = {"s": 1e11, "ms": 1e14, "us": 1e17}
     return next((unit for unit, limit in limits.items() if middle < limit), "ns")
+
+
+def other_unit(values: NDArray[np.float64], unit: str) -> NDArray[np.bool_]:
+    """Which numbers ``[n]`` are dates of our time only in another unit than the one given.
+
+    A table with both has mixed units: read in one, the rest would lie in 1970 or beyond 5000.
+
+    Args:
+        values: Numbers; NaN is in no unit.
+        unit: A key of `UNITS`.
+    """
+    elsewhere = np.zeros(len(values), dtype=bool)
+    for other in UNITS:
+        elsewhere |= _is_date(values, other)
+    return elsewhere & ~_is_date(values, unit)
+
+
+def _is_date(values: NDArray[np.float64], unit: str) -> NDArray[np.bool_]:
+    """Which numbers ``[n]`` lie between 1973 and 2103: no number does so in two units."""
+    seconds = values / UNITS[unit]
+    return np.asarray((seconds >= 1e8) & (seconds <= 4.2e9))
 
 
 def _parse(texts: pa.Array, form: str, zone: str) -> tuple[IntArray, NDArray[np.bool_]]:

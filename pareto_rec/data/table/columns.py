@@ -1,0 +1,76 @@
+"""Which columns of a table are read: named in the config, or guessed from their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import Formatter
+
+from pareto_rec.data.table.account import Account
+from pareto_rec.data.table.chunks import chunks, header, shown
+from pareto_rec.data.table.files import File
+from pareto_rec.data.table.guess import Guess
+from pareto_rec.data.table.options import Columns, Rule, TableOptions
+from pareto_rec.errors import BadRequestError
+
+
+def fields_of(template: str | None) -> list[str]:
+    """Columns of a template, or the one column that it names.
+
+    Raises:
+        BadRequestError: If braces are left open.
+    """
+    if template is None:
+        return []
+    if "{" not in template:
+        return [template]
+    try:
+        return [name for _, name, _, _ in Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise BadRequestError(f'template "{template}": {error}') from None
+
+
+def item_columns(options: TableOptions) -> list[str]:
+    """Text columns that items are described by."""
+    items = options.items
+    parts = [fields_of(one) for one in (items.text, items.title, items.categories)]
+    return list(dict.fromkeys([name for part in parts for name in part] + items.attributes))
+
+
+def resolve(options: TableOptions, files: Sequence[File], account: Account) -> Columns:
+    """The columns of a log, as the config names them or else as their names suggest.
+
+    Raises:
+        BadRequestError: If no column of users or of items can be told.
+    """
+    names = header(files[0], options)
+    guess = Guess.of(names)
+    found: dict[str, str | None] = {}
+    for role in ("user", "item", "time"):
+        said = getattr(options.columns, role)
+        found[role] = said if said is not None else getattr(guess, role)
+        if said is None and found[role]:
+            account.notes[f"column of {role}s, guessed from its name"] = found[role]
+        if role != "time" and not found[role]:
+            raise BadRequestError(
+                f"{files[0].name}: which column names the {role}? Set data.columns.{role} to one "
+                f"of {', '.join(with_values(files[0], options, names))}"
+            )
+    wants_events = bool(options.event) or any(r.event is not None for r in rules_of(options))
+    if wants_events and options.columns.event is None:
+        found["event"] = guess.event
+        account.notes["column of events, guessed from its name"] = guess.event
+    return options.columns.model_copy(update=found)
+
+
+def with_values(file: File, options: TableOptions, names: Sequence[str]) -> list[str]:
+    """Names of columns, each with what stands in the first row."""
+    for chunk in chunks(file, options, names):
+        if chunk.table.num_rows:
+            first = chunk.table.slice(0, 1)
+            return [f'{n} (such as "{shown(first.column(n))[0][:24]}")' for n in names]
+    return list(names)
+
+
+def rules_of(options: TableOptions) -> list[Rule]:
+    """Every rule that looks at rows."""
+    return [*options.drop, *options.signals.values()]

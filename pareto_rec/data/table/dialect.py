@@ -1,0 +1,271 @@
+"""Separator, quotes and escapes of a text file, told from its first lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from pareto_rec.data.table.written import WHITESPACE, Written
+
+SEPARATORS = (",", "\t", ";", "|", "::", "\x01", " ", WHITESPACE)
+PARTS = "\x1f"  # stands for a separator that is not one character while rows are read
+QUOTES = {"double": '"', "single": "'", "none": ""}
+_FIRST_LINES = 200
+_LIKELY = 0.5
+_LOOSE_COMMA = r"(?<!\d),|,(?!\d)"  # one that is not within a number
+_FOREIGN = {";": ";", "\t": r"\t", "|": r"\|", "::": "::", ",": _LOOSE_COMMA}
+_TYPED = re.compile(
+    r"[+-]?[\d.,]*\d(?:[eE][+-]?\d+)?|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[ T]\d{1,2}:\d\d.*)?"
+)
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_MARKS = ('"',)
+ROWS_WITHIN = 3  # so many lines of a field that look like rows are rows that a quote swallowed
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How fields are parted.
+
+    Attributes:
+        separator: Between fields.
+        quote: Around them, or "".
+        escape: Before a quote or separator that belongs to the text, or "".
+    """
+
+    separator: str
+    quote: str
+    escape: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a text file.
+
+    Attributes:
+        fields: Its fields.
+        lines: How many lines it takes.
+    """
+
+    fields: list[str]
+    lines: int
+
+    def text(self, dialect: Dialect) -> str:
+        """The row without its quotes."""
+        return dialect.separator.join(self.fields)
+
+
+def one_character(text: str, separator: str) -> str:
+    """Lines whose separator is one character."""
+    if separator == WHITESPACE:
+        text = re.sub(r"[ \t]+", PARTS, text)
+        return re.sub(rf"(?m)^{PARTS}|{PARTS}(?=\r?$)", "", text)
+    return text if len(separator) == 1 else text.replace(separator, PARTS)
+
+
+def records(text: str, dialect: Dialect, most: int | None = None) -> list[Record]:
+    """The rows of a text; blank lines, and what the reader of them refuses, are left out."""
+    found: list[Record] = []
+    for record in _records(text, dialect):
+        if _is_said(record):
+            found.append(record)
+        if len(found) == most:
+            break
+    return found
+
+
+def heading(text: str, dialect: Dialect) -> tuple[int, int]:
+    """Rows and lines up to the end of the first row that is not blank."""
+    rows = lines = 0
+    for record in _records(text, dialect):
+        rows, lines = rows + 1, lines + record.lines
+        if _is_said(record):
+            break
+    return rows, lines
+
+
+def _is_said(record: Record) -> bool:
+    return any(field.strip() for field in record.fields)
+
+
+def _records(text: str, dialect: Dialect) -> Iterator[Record]:
+    separator, before = dialect.separator, 0
+    if len(separator) > 1:
+        text, separator = one_character(text, separator), PARTS
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=separator,
+        quotechar=dialect.quote or None,
+        escapechar=dialect.escape or None,
+        quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
+    )
+    try:
+        for fields in reader:
+            if separator == PARTS:
+                fields = [one.replace(PARTS, dialect.separator) for one in fields]
+            yield Record(fields, reader.line_num - before)
+            before = reader.line_num
+    except csv.Error:  # a field beyond its limit: a quote that is never closed
+        yield Record([], max(text.count("\n") - before, 1))
+
+
+def typed_columns(rows: Sequence[Sequence[str]]) -> tuple[int, ...]:
+    """Columns of rows of one width that hold numbers or times, nearly all of them."""
+    found = []
+    for number, column in enumerate(zip(*rows, strict=True)):
+        known = [value.strip() for value in column if value.strip()]
+        like = sum(is_typed(value) for value in known)
+        if known and like >= 0.9 * len(known):
+            found.append(number)
+    return tuple(found)
+
+
+def is_typed(text: str) -> bool:
+    """Whether a field is a number or a time, as names and prose are not."""
+    return bool(_TYPED.fullmatch(text))
+
+
+def swallowed(text: str, separator: str, width: int, typed: Sequence[int]) -> bool:
+    """Whether the lines of a row are rows themselves, which a quote made one.
+
+    Args:
+        text: The row, of several lines.
+        separator: Between fields.
+        width: Fields of a row.
+        typed: Columns of numbers or times.
+    """
+    lines = _LINE_END.split(text)
+    if width < 2 or len(lines) < 2:
+        return False
+    parts = [_parted(line, separator, width) for line in lines]
+    inner = parts[1:-1]
+    if len(inner) >= ROWS_WITHIN:
+        return sum(len(one) == width for one in inner) >= 0.9 * len(inner)
+    return bool(typed) and all(_is_row(one, width, typed) for one in parts)
+
+
+def _parted(line: str, separator: str, width: int) -> list[str]:
+    """A line as fields: without quotes, or else with them, whichever makes a row."""
+    plain = line.split(separator)
+    if len(plain) == width or '"' not in line:
+        return plain
+    found = records(line, Dialect(separator, '"', ""), 1)
+    return found[0].fields if found else plain
+
+
+def _is_row(fields: Sequence[str], width: int, typed: Sequence[int]) -> bool:
+    if len(fields) != width:
+        return False
+    known = [fields[c].strip("\"' ") for c in typed]
+    return any(known) and all(is_typed(one) for one in known if one)
+
+
+def dialect_of(text: str, written: Written) -> Dialect:
+    """The way to part fields that makes the most rows of one width, of fields that are whole.
+
+    Args:
+        text: The first lines of a file, each whole.
+        written: What the config says; what it says is not guessed.
+    """
+    first = "".join(text.splitlines(keepends=True)[:_FIRST_LINES])
+    separators: tuple[str, ...] = (written.separator,) if written.separator else SEPARATORS
+    separators = tuple(s for s in separators if s == WHITESPACE or s in first) or separators[:1]
+    tried = [d for s in separators for d in _tried(first, s, written)]
+    scores = [_Trial(first, one).score for one in tried]
+    best = max(scores)
+    chosen = tried[scores.index(best)]
+    if best < _LIKELY:  # no way makes rows: the one that parts the first line into most fields
+        line = text.partition("\n")[0]
+        chosen = next(d for d in tried if d.separator == max(separators, key=line.count))
+    return _quoted(text, chosen.separator, written)
+
+
+def _quoted(text: str, separator: str, written: Written) -> Dialect:
+    """Quotes and escapes of a file: quotes are only done without where that saves many rows."""
+    trials = [_Trial(text, one) for one in _tried(text, separator, written)]
+    with_quotes = [one for one in trials if one.dialect.quote] or trials
+    usual = max(with_quotes, key=lambda one: one.score)
+    plain = max((one for one in trials if one not in with_quotes), default=usual, key=_score)
+    saved = plain.good - usual.good
+    return plain.dialect if saved > 0 and saved >= plain.marked else usual.dialect
+
+
+def _tried(text: str, separator: str, written: Written) -> list[Dialect]:
+    """Quotes and escapes that may be meant, the usual ones first."""
+    quotes = [QUOTES[written.quoting]] if written.quoting else ['"']
+    if not written.quoting:
+        single = text.count('"') == 0 and "'" in text
+        quotes += [""] if '"' in text else []
+        quotes += ["'"] if single else []
+    escapes = [""] if written.escape is None else [written.escape]
+    if written.escape is None and ('\\"' in text or f"\\{separator}" in text):
+        escapes.append("\\")
+    return [Dialect(separator, quote, escape) for quote in quotes for escape in escapes]
+
+
+class _Trial:
+    """What a dialect makes of a text.
+
+    Attributes:
+        dialect: The dialect.
+        good: Lines in rows of the most frequent width.
+        marked: Fields that begin or end with a quote, as they do where one is not taken for such.
+        score: From 0 to 1: the share of good lines, less what fields should not hold.
+    """
+
+    def __init__(self, text: str, dialect: Dialect) -> None:
+        self.dialect, self.good, self.marked, self.score = dialect, 0, 0, 0.0
+        found = records(text, dialect)
+        width = width_of(found[1:] or found)
+        if width < 2:
+            return
+        rows = [one.fields for one in found[1:] if one.lines == 1 and len(one.fields) == width]
+        typed, separator = typed_columns(rows[:_FIRST_LINES]), dialect.separator
+        heading = len(found[0].fields)
+        self.good = found[0].lines * (heading >= 2)
+        self.good += sum(
+            one.lines
+            for one in found[1:]
+            if len(one.fields) == width
+            and not (
+                one.lines > 1 and swallowed(one.text(dialect), dialect.separator, width, typed)
+            )
+        )
+        cells = [cell for one in found for cell in one.fields]
+        self.marked = sum(cell[:1] in _MARKS or cell[-1:] in _MARKS for cell in cells if cell)
+        cells = [cell for one in found[:_FIRST_LINES] for cell in one.fields]
+        told = 1.0 if heading >= 2 and abs(heading - width) <= 1 else 0.5
+        foreign = sum(bool(_foreign(separator).search(cell)) for cell in cells) / len(cells)
+        left = sum(_has_marks(cell) for cell in cells) / len(cells)
+        lines = sum(one.lines for one in found)
+        self.score = self.good / lines * told * (1.0 - foreign / 2) * (1.0 - left)
+        if separator == " " and text.count("  ") * 2 > lines:
+            self.score /= 2  # columns that blanks align
+
+
+def _score(trial: _Trial) -> float:
+    return trial.score
+
+
+@cache
+def _foreign(separator: str) -> re.Pattern[str]:
+    """Other separators, which fields hold where this one is not meant."""
+    blank = separator == WHITESPACE
+    return re.compile(
+        "|".join(r for s, r in _FOREIGN.items() if s != separator and not (blank and s == "\t"))
+    )
+
+
+def _has_marks(cell: str) -> bool:
+    """Whether quotes or escapes are left over in a field."""
+    return len(cell) > 1 and ((cell[0] == cell[-1] and cell[0] in "\"'") or '\\"' in cell)
+
+
+def width_of(found: Sequence[Record]) -> int:
+    """The most frequent width of rows; 0 without any."""
+    widths = Counter(len(one.fields) for one in found)
+    return widths.most_common(1)[0][0] if widths else 0

@@ -1,0 +1,104 @@
+"""Ids of users and items: written alike in the log and beside it, and never merged unseen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pareto_rec.data.schema import IntArray
+from pareto_rec.data.table.account import Account
+from pareto_rec.data.table.numerals import UNKNOWN
+from pareto_rec.data.table.values import Mask
+
+Ids = tuple[str, ...]
+
+MERGED = "is a float too large for an id, as several ids may have become one; write it as text"
+
+_WHOLE = r"^-?\d+(\.0+)?$"
+_ROUNDED = r"^\d(\.\d+)?[eE]\+?\d+$"
+_MANY = 0.1  # share of the ids of a log that are not beside it
+
+
+def merging(column: pa.ChunkedArray) -> Mask:
+    """Rows ``[rows]`` of a column of floats so large that neighbouring whole numbers are equal."""
+    kind = column.type
+    if not pa.types.is_floating(kind):
+        return np.zeros(len(column), dtype=bool)
+    digits = {16: 11, 32: 24, 64: 53}[kind.bit_width]
+    values = pc.cast(column, pa.float64()).fill_null(0.0).to_numpy()
+    return np.asarray(np.abs(values) >= 2.0**digits)
+
+
+def written_alike(*several: Ids) -> tuple[Ids, ...]:
+    """Ids of several sources in one form: 123.0 is 123 if all ids of all sources are whole numbers.
+
+    A float column writes 123.0 where an integer column has 123. Versions such as 1.0 and 1.1 stay.
+    """
+    arrays = [pa.array(ids, pa.string()) for ids in several]
+    whole = all(
+        pc.all(pc.match_substring_regex(one, pattern=_WHOLE), min_count=0).as_py() for one in arrays
+    )
+    pointed = any(pc.any(pc.match_substring(one, "."), min_count=0).as_py() for one in arrays)
+    if not (whole and pointed):
+        return several
+    short = [pc.replace_substring_regex(one, pattern=r"\.0+$", replacement="") for one in arrays]
+    return tuple(tuple(one.to_pylist()) for one in short)
+
+
+def merged(names: Ids) -> tuple[IntArray, Ids]:
+    """For each name its place among the different names in rising order, and these."""
+    different = tuple(sorted(set(names)))
+    place = {name: number for number, name in enumerate(different)}
+    return np.array([place[name] for name in names], dtype=np.int64), different
+
+
+def warn_of_ids(role: str, ids: Ids, code: IntArray, account: Account) -> None:
+    """Warnings of ids that may stand for nothing, or were rounded before they were written."""
+    rows = np.bincount(code[code >= 0], minlength=len(ids))
+    for number, name in enumerate(ids):
+        if name in UNKNOWN:
+            account.warnings.append(
+                f'{rows[number]:,} rows have the {role} "{name}", which is read as an id like any '
+                "other; if it stands for nothing, say so in data.missing"
+            )
+    rounded = pc.match_substring_regex(pa.array(ids, pa.string()), pattern=_ROUNDED)
+    shown = pa.array(ids, pa.string()).filter(rounded).slice(0, 3).to_pylist()
+    if shown:
+        account.warnings.append(
+            f"ids of {role}s such as {', '.join(shown)} look rounded by a spreadsheet: several ids "
+            "may have become one; export them as text"
+        )
+
+
+_RULES: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("without leading zeros", lambda one: one.lstrip("0")),
+    ("with small and capital letters alike", str.casefold),
+    ("without the fraction .0", lambda one: re.sub(r"\.0+$", "", one)),
+    ("without quotes and blanks around them", lambda one: one.strip(" \t\"'\u00a0\u200b\ufeff")),
+    ("by their digits alone", lambda one: re.sub(r"\D", "", one)),
+)
+
+
+def warn_of_strangers(role: str, log: Ids, beside: Sequence[str], account: Account) -> None:
+    """A warning where many ids of a log are not in the files beside it, with a rule that helps."""
+    known = set(beside)
+    strange = [one for one in log if one not in known]
+    if len(strange) <= _MANY * len(log):
+        return
+    said = f"{len(strange):,} of {len(log):,} {role}s of the log are not in data.{role}s.files"
+    for words, rule in _RULES:
+        there = {rule(one): one for one in beside}
+        pairs = [(one, there[key]) for one in strange if (key := rule(one)) and key in there]
+        if len(pairs) * 2 > len(strange):
+            shown = "; ".join(f'log: "{ours}", file: "{theirs}"' for ours, theirs in pairs[:3])
+            account.warnings.append(
+                f"{said}; {len(pairs):,} of them would be {words} ({shown}): write the ids alike"
+            )
+            return
+    if len(strange) * 2 > len(log):
+        shown = f'log: "{strange[0]}", file: "{beside[0]}"' if beside else "which have none"
+        account.warnings.append(f"{said} ({shown})")
