@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -268,16 +268,16 @@ def _read(path: Path) -> dict[str, float] | None:
 def _keep(path: Path, content: Mapping[str, object]) -> dict[str, float]:
     """Store a measurement unless another process was first; what is stored then."""
     make_folder(path.parent)
-    handle, spare = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    spare = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with spare.open("x", encoding="utf-8") as stream:
             json.dump(content, stream, indent=1)
         if _read(path) is None:  # damaged: it must not stand in the way
             path.unlink(missing_ok=True)
         with suppress(FileExistsError):
             os.link(spare, path)
     finally:
-        Path(spare).unlink(missing_ok=True)
+        spare.unlink(missing_ok=True)
     found = _read(path)
     assert found is not None
     return found

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -76,7 +77,10 @@ def _checksum(text: str, params: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(text.encode())
     for name in sorted(params):
         digest.update(f"{name} {tuple(params[name].shape)}".encode())
-        digest.update(params[name].numpy().tobytes())
+        flat = params[name].contiguous().reshape(-1)
+        digest.update(
+            flat.view(torch.uint8).numpy().data
+        )  # any type, those that numpy lacks as well
     return digest.hexdigest()
 
 
@@ -87,15 +91,33 @@ def write_tensors(path: Path, content: Mapping[str, Any], tensors: Mapping[str, 
         OSError, SafetensorError: If that is not possible; the file is as it was before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
+    placed = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    text = json.dumps(content)
+    save_tensors(path, placed, {"fit": f"{_checksum(text, placed)} {text}"})
+
+
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], note: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file in one step, readable by whoever may read files made here.
+
+    Args:
+        path: The file; its folder exists.
+        tensors: Contiguous tensors on the CPU.
+        note: Text that is kept with them.
+
+    Raises:
+        OSError, SafetensorError: If that is not possible; the file is as it was before.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        placed = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        text = json.dumps(content)
-        save_file(placed, temporary, {"fit": f"{_checksum(text, placed)} {text}"})
+        with temporary.open("xb") as stream:
+            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)  # what the umask leaves
+        save_file(dict(tensors), temporary, note)
+        temporary.chmod(mode)  # safetensors makes files that their owner alone can read
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
