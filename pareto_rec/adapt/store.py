@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,9 @@ def keep(adapted: Adapted, backbone: Backbone, recipe: Recipe, folder: Path) -> 
         make_folder(spare)
         with quiet():
             adapted.model.save_pretrained(spare)  # type: ignore[operator] # an encoder of transformers
+        mode = stat.S_IMODE((spare / "config.json").stat().st_mode)
+        for weights in spare.glob("*.safetensors"):
+            weights.chmod(mode)  # safetensors makes files that their owner alone can read
         for name in TOKENIZER_FILES:
             if (backbone.folder / name).is_file():
                 shutil.copyfile(backbone.folder / name, spare / name)

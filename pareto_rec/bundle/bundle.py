@@ -20,6 +20,7 @@ from pareto_rec.bundle.answers import (
     Source,
 )
 from pareto_rec.bundle.forms import Form, Known, TorchForm
+from pareto_rec.bundle.memory import Copies
 from pareto_rec.bundle.parts import FORMS, About, Parts
 from pareto_rec.bundle.prefer import preferred
 from pareto_rec.bundle.prepared import Prepared
@@ -62,14 +63,22 @@ class Bundle:
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, form: str = "fp32", verify: bool = True, room: int = 0
+        cls,
+        folder: str | Path,
+        *,
+        form: str = "fp32",
+        verify: bool = True,
+        room: int = 0,
+        copies: Copies | None = None,
     ) -> Bundle:
-        """Load a bundle from disk; arrays are mapped, so that processes share them.
+        """Load a bundle from disk into memory: what happens to its files later does not matter.
 
         Args:
             folder: What `pareto-rec export` wrote.
             form: ``"fp32"``, or ``"onnx"`` or ``"int8"`` where the bundle has them.
-            verify: Whether every file is read and compared with its checksum.
+            verify: Whether every file is compared with its checksum and graphs are tried out.
+            copies: What another process has read and checked (`bundle.store.copies_of`): arrays
+                are mapped from it, so that processes share them.
             room: Bytes in which to keep what lone known people were scored by, so that their next
                 lists, the same to the last bit, cost about half; see `Prepared`.
 
@@ -78,7 +87,8 @@ class Bundle:
                 not have the form.
         """
         folder = Path(folder)
-        return cls(read_parts(folder, verify=verify), form, folder, room)
+        parts = read_parts(folder, verify=verify, form=form, copies=copies)
+        return cls(parts, form, folder, room)
 
     @classmethod
     def of(cls, parts: Parts) -> Bundle:
@@ -90,14 +100,14 @@ class Bundle:
             raise unknown("form", self.form, FORMS)
         if self.form == "fp32":
             return TorchForm(self.parts)
-        if self.folder is None or self.form not in self.about.forms:
+        if self.parts.manifest is None or self.form not in self.about.forms:
             raise BadRequestError(
                 f'this bundle has no form "{self.form}"; it has {", ".join(self.about.forms)}: '
                 "export it with --onnx or --int8"
             )
         from pareto_rec.bundle.onnx_form import OnnxForm
 
-        return OnnxForm(self.parts, self.folder, quantised=self.form == "int8")
+        return OnnxForm(self.parts, self.parts.manifest, quantised=self.form == "int8")
 
     @property
     def about(self) -> About:
@@ -109,12 +119,10 @@ class Bundle:
         """Name of the experiment."""
         return self.about.experiment
 
-    @cached_property
+    @property
     def version(self) -> str:
-        """What changes with any of its files; empty for one without a folder."""
-        from pareto_rec.bundle.files import MANIFEST, read_json
-
-        return "" if self.folder is None else str(read_json(self.folder / MANIFEST)["version"])
+        """What changes with any of its files; empty for one that was not read from a folder."""
+        return "" if self.parts.manifest is None else self.parts.manifest.version
 
     @property
     def points(self) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pareto_rec.bundle import files
 from pareto_rec.bundle.bundle import Bundle
 from pareto_rec.bundle.check import (
     Agreement,
@@ -16,6 +17,7 @@ from pareto_rec.bundle.check import (
     read_anew,
     verify_lists,
 )
+from pareto_rec.bundle.folders import check_vacant, new_folder
 from pareto_rec.bundle.forms import TorchForm
 from pareto_rec.bundle.gather import gathered
 from pareto_rec.bundle.onnx_export import check_onnx, export_graphs
@@ -24,8 +26,7 @@ from pareto_rec.bundle.parts import Parts
 from pareto_rec.bundle.points import points_of
 from pareto_rec.bundle.refit import refit
 from pareto_rec.bundle.source import Run, chosen_rows
-from pareto_rec.bundle.store import finish, new_folder, read_parts, write_files
-from pareto_rec.errors import BadRequestError
+from pareto_rec.bundle.store import finish, read_parts, write_files
 
 Told = Callable[[str], None]
 Values = dict[str, dict[str, float]]
@@ -76,7 +77,7 @@ def export_run(
     """
     if wanted.forms:
         check_onnx()
-    _check_place(to)
+    check_vacant(to)
     run = Run.read(path, cache)
     rows, default = chosen_rows(run, wanted.point, front=wanted.front)
     told("reading data")
@@ -99,11 +100,6 @@ def export_run(
     return Bundle.load(to)
 
 
-def _check_place(to: Path) -> None:
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise BadRequestError(f"{to} exists and is not empty; give another --to")
-
-
 def _with_about(parts: Parts, **changed: object) -> Parts:
     return replace(parts, about=parts.about.model_copy(update=changed))
 
@@ -119,6 +115,7 @@ def _written(folder: Path, parts: Parts, wanted: Wanted) -> Bundle:
         export_graphs(
             folder, bundle.parts, bundle.engine.form.heads, onnx=wanted.onnx, int8=wanted.int8
         )
+        files.seal(folder)
     return bundle
 
 
@@ -136,7 +133,7 @@ def _checked(folder: Path, run: Run, parts: Parts, wanted: Wanted, told: Told) -
     agreement = {"fp32": _said(agreed) | latencies(bundle)}
     for name in wanted.forms:
         told(f"measuring {name}")
-        served = Bundle(bundle.parts, name, folder)
+        served = Bundle.load(folder, form=name)
         forms[name], agreed = measure_form(served.engine, evaluator, about.k, about.points)
         agreement[name] = _said(agreed) | latencies(served)
         if run.config.backbone.text and parts.fits:

@@ -28,6 +28,7 @@ from pareto_rec.bundle import files
 from pareto_rec.bundle.forms import Head, Known, outputs_of
 from pareto_rec.bundle.graphs import Encoding, ExpertScores, Scores, graph_name
 from pareto_rec.bundle.parts import Parts
+from pareto_rec.bundle.session import session
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.models.base import Shape
@@ -206,7 +207,7 @@ def _alike(
         RunFailedError: Names the output and how far off it is.
     """
     given = {name: value.numpy() for name, value in inputs.items()}
-    found = session(path).run(list(outputs), given)
+    found = session(path.read_bytes()).run(list(outputs), given)
     for name, one, other in zip(outputs, wanted, found, strict=True):
         if not np.allclose(one.numpy(), other, rtol=1e-3, atol=1e-3):
             worst = float(np.abs(one.numpy() - other).max())
@@ -234,17 +235,6 @@ def _quantise(path: Path) -> None:
             per_channel=True,
             weight_type=QuantType.QInt8,
         )
-
-
-def session(path: Path) -> Any:  # onnxruntime ships no types
-    """An inference session of one thread on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager

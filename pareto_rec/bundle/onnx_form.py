@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from pareto_rec.backbone.features import equal_lengths
-from pareto_rec.bundle import files
+from pareto_rec.bundle.files import Manifest
 from pareto_rec.bundle.forms import Floats, Ints, Known, Said, outputs_of
+from pareto_rec.bundle.graph_check import graph_file
 from pareto_rec.bundle.graphs import graph_name
-from pareto_rec.bundle.onnx_export import check_onnx, session
+from pareto_rec.bundle.onnx_export import check_onnx
 from pareto_rec.bundle.parts import Parts
+from pareto_rec.bundle.session import session
 from pareto_rec.bundle.texts import Texts
+from pareto_rec.errors import BadRequestError
 
 _BATCH = 64
 _ELEMENTS = 8_000_000  # most numbers that a look-up of rows holds at once
@@ -26,26 +28,36 @@ _ELEMENTS = 8_000_000  # most numbers that a look-up of rows holds at once
 class OnnxForm:
     """The graphs of a bundle, in float32 or with int8 weights."""
 
-    def __init__(self, parts: Parts, folder: Path, *, quantised: bool) -> None:
+    def __init__(self, parts: Parts, manifest: Manifest, *, quantised: bool) -> None:
         """Open the graphs of experts and heads; the encoder's when the first text comes.
 
         Args:
             parts: What the bundle holds.
-            folder: The bundle.
+            manifest: Its files.
             quantised: Whether weights are int8.
 
         Raises:
-            BadRequestError: If the packages for ONNX are not installed.
+            BadRequestError: If the packages for ONNX are not installed, or a graph is missing or
+                not as it was written.
         """
         check_onnx()
-        self.parts = parts
-        self.place, self.suffix = folder / files.ONNX, ".int8.onnx" if quantised else ".onnx"
+        self.parts, self.manifest = parts, manifest
+        self.form = "int8" if quantised else "onnx"
         self.experts = {name: self._open(f"expert_{name}") for name in parts.experts}
         self.heads = {fit_id: self._open(f"head_{fit_id}") for fit_id in parts.fits}
         self.lengths = {fit_id: fit.spec.history for fit_id, fit in parts.fits.items()}
 
     def _open(self, name: str) -> Any:  # onnxruntime ships no types
-        return session(self.place / f"{name}{self.suffix}")
+        file = graph_file(name, self.form)
+        path = self.manifest.folder / file
+        if file not in self.manifest.files:
+            raise BadRequestError(f"{path} is missing; export the bundle anew with --{self.form}")
+        content = self.manifest.content(file)
+        try:
+            return session(content)
+        except Exception as error:  # what onnxruntime raises has no common base
+            reason = " ".join(str(error).split())[:200]
+            raise BadRequestError(f"{path} is not a graph of this bundle: {reason}") from None
 
     def expert_scores(self, names: Sequence[str], starts: Ints, items: Ints) -> dict[str, Floats]:
         """As `pareto_rec.bundle.scoring.Form.expert_scores`."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from pareto_rec.errors import construct, unknown
 from pareto_rec.experts.base import ItemModel
 from pareto_rec.policy import NETWORK, Serving
 from pareto_rec.train.data import Fit
+
+if TYPE_CHECKING:
+    from pareto_rec.bundle.files import Manifest
 
 FORMAT = 1
 TRAIN, CONTEXT, VALIDATION, TEST = range(4)
@@ -30,7 +33,7 @@ Value = float | int | str | list[float]
 
 
 class _Said(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ObjectiveAbout(_Said):
@@ -128,12 +131,12 @@ class About(_Said):
     experiment: str
     question: str
     seed: int
-    k: int
+    k: int = Field(ge=1)
     learned_from: str
     relevance: str
     liked: str | None
     objectives: list[ObjectiveAbout]
-    experts: dict[str, float | None]
+    experts: dict[Annotated[str, Field(pattern=_NAME)], Annotated[float, Field(gt=0)] | None]
     points: list[PointAbout] = Field(min_length=1)
     default: str
     neighbours: list[Neighbour] = []
@@ -158,7 +161,7 @@ class About(_Said):
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything that a bundle holds. Arrays are read-only, and mapped where they come from disk.
+    """Everything that a bundle holds. Arrays are read-only, and in memory (`bundle.memory`).
 
     Attributes:
         about: What it says of itself.
@@ -178,6 +181,7 @@ class Parts:
         own_vectors: Fit id -> what that network reads of the items ``[N, D]``, where it has tuned
             layers or another depth and so does not read `vectors`.
         extra: Name -> content of further files of the run.
+        manifest: Files that these parts were read from; None for parts that were not read.
     """
 
     about: About
@@ -195,6 +199,7 @@ class Parts:
     backbone: Path
     own_vectors: Mapping[str, Floats] = field(default_factory=dict)
     extra: Mapping[str, bytes] = field(default_factory=dict)
+    manifest: Manifest | None = None
 
     @cached_property
     def train(self) -> Interactions:

@@ -1,12 +1,9 @@
-"""From parts to files and back; tensors are mapped, so that processes share them."""
+"""From parts to files and back; what is read is checked once, and lies in memory from then on."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,54 +11,34 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from safetensors.torch import save_file
 from scipy import sparse
 
-from pareto_rec.backbone.encoders import TOKENIZER_FILES
 from pareto_rec.bundle import files
+from pareto_rec.bundle.catalogue import (
+    OWN,
+    SIGNAL,
+    ItemArrays,
+    Names,
+    items_of,
+    read_items,
+    read_log,
+)
+from pareto_rec.bundle.encoder import check_backbone, copy_backbone, reading_of
+from pareto_rec.bundle.folders import new_folder
+from pareto_rec.bundle.graph_check import check_graphs
+from pareto_rec.bundle.heads import read_fit
+from pareto_rec.bundle.memory import Copies
 from pareto_rec.bundle.parts import About, Parts
-from pareto_rec.data.schema import Interactions, Items, Users
+from pareto_rec.bundle.points_check import check_points
+from pareto_rec.bundle.tensors import TensorFile, sparse_square
 from pareto_rec.errors import BadRequestError
 from pareto_rec.experts.base import ItemModel
 from pareto_rec.train.data import Fit
-from pareto_rec.train.fitstore import EXPERTS_ALONE, FitStore
+from pareto_rec.train.fitstore import EXPERTS_ALONE, FitStore, save_tensors
 
-_BACKBONE = ("config.json", *TOKENIZER_FILES)
-_OWN = "vectors."
+_TABLES = ("features", "vectors", "mean", "loadings")
 _EXTRA = ("confirm.csv", "picks.json")
 Array = NDArray[Any]
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that appears whole or not at all: filled beside its place, then renamed into it.
-
-    Raises:
-        BadRequestError: If it exists and is not empty, or cannot be written.
-    """
-    folder = folder.absolute()
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise BadRequestError(f"{folder} exists and is not empty; give another --to")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        spare = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        raise _cannot_write(folder, error) from None
-    try:
-        yield spare
-        spare.chmod(0o755)
-        if folder.exists():
-            folder.rmdir()
-        spare.rename(folder)
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-    finally:
-        shutil.rmtree(spare, ignore_errors=True)
-
-
-def _cannot_write(folder: Path, error: OSError) -> BadRequestError:
-    reason = error.strerror or str(error)
-    return BadRequestError(f"{folder} cannot be written: {reason}; give another --to")
 
 
 def write_bundle(folder: Path, parts: Parts, card: str | None = None) -> None:
@@ -108,13 +85,12 @@ def write_files(folder: Path, parts: Parts) -> None:
     }
     text = json.dumps(catalogue, ensure_ascii=False)
     (folder / files.CATALOGUE).write_text(text, encoding="utf-8")
-    names = ("features", "vectors", "mean", "loadings")
-    tables = {name: np.asarray(getattr(parts, name), dtype=np.float32) for name in names}
-    own = {f"{_OWN}{fit_id}": vectors for fit_id, vectors in parts.own_vectors.items()}
+    tables = {name: np.asarray(getattr(parts, name), dtype=np.float32) for name in _TABLES}
+    own = {f"{OWN}{fit_id}": vectors for fit_id, vectors in parts.own_vectors.items()}
     prices = {} if items.prices is None else {"prices": items.prices}
     _save(folder / files.ITEMS, {**tables, **own, **prices, "categories": items.categories})
     rows = parts.interactions
-    signals = {f"signal.{name}": values for name, values in rows.signals.items()}
+    signals = {f"{SIGNAL}{name}": values for name, values in rows.signals.items()}
     log: dict[str, Array] = {"user": rows.user, "item": rows.item, "time": rows.time}
     for name in ("position", "propensity"):
         if getattr(rows, name) is not None:
@@ -124,23 +100,13 @@ def write_files(folder: Path, parts: Parts) -> None:
     heads = FitStore(folder / files.HEADS, "")
     for fit_id, fit in parts.fits.items():
         heads.put(fit_id, fit)
-    _copy_backbone(parts.backbone, folder / files.BACKBONE)
+    copy_backbone(parts.backbone, folder / files.BACKBONE, parts.manifest)
     for name, content in parts.extra.items():
         (folder / files.inside(folder, name)).write_bytes(content)
 
 
 def _save(path: Path, arrays: Mapping[str, Array]) -> None:
-    save_file({n: torch.from_numpy(np.array(a, order="C")) for n, a in arrays.items()}, path)
-
-
-def _copy_backbone(source: Path, target: Path) -> None:
-    """What transformers reads: the config, the weights as safetensors, the tokenizer."""
-    target.mkdir()
-    for path in sorted(source.iterdir()):
-        if path.name in _BACKBONE or path.name.endswith(
-            (".safetensors", ".safetensors.index.json")
-        ):
-            shutil.copyfile(path, target / path.name)
+    save_tensors(path, {n: torch.from_numpy(np.array(a, order="C")) for n, a in arrays.items()})
 
 
 def _expert_arrays(experts: Mapping[str, ItemModel]) -> dict[str, Array]:
@@ -155,136 +121,165 @@ def _expert_arrays(experts: Mapping[str, ItemModel]) -> dict[str, Array]:
     return arrays
 
 
-def read_parts(folder: Path, *, verify: bool = True) -> Parts:
-    """The parts of a bundle on disk.
+def read_parts(
+    folder: Path, *, verify: bool = True, form: str = "fp32", copies: Copies | None = None
+) -> Parts:
+    """The parts of a bundle on disk, read into memory and checked.
 
     Args:
         folder: The bundle.
         verify: Whether every file is read and compared with its checksum.
+        form: The form that is wanted: its graphs are tried out.
+        copies: What another process read and checked already; nothing is checked then.
 
     Raises:
-        BadRequestError: If it is no bundle, or anything in it is not as it was written.
+        BadRequestError: If it is not a bundle, or anything in it is not as it was written.
     """
-    files.verify(folder, hashes=verify)
+    manifest = files.read_manifest(folder)
+    if copies is not None:
+        return _read(manifest, copies)
+    copies = copies_of(manifest, verify=verify)
     try:
-        return _read(folder)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, BadRequestError):
-            raise
-        raise BadRequestError(
-            f"{folder} does not fit together ({type(error).__name__}: {error}); export it anew"
-        ) from None
-
-
-def _read(folder: Path) -> Parts:
-    about = _about(folder)
-    said = files.read_json(folder / files.CATALOGUE)
-    table, log = _arrays(folder / files.ITEMS), _arrays(folder / files.LOG)
-    items, users = said["items"], said["users"]
-    signals = {n.removeprefix("signal."): a for n, a in log.items() if n.startswith("signal.")}
-    extra = {n: (folder / n).read_bytes() for n in _EXTRA if (folder / n).is_file()}
-    parts = Parts(
-        about=about,
-        config=(folder / files.CONFIG).read_text(encoding="utf-8"),
-        items=Items(
-            tuple(items["ids"]),
-            tuple(items["titles"]),
-            tuple(items["texts"]),
-            table["categories"],
-            tuple(said["categories"]),
-            table.get("prices"),
-            _attributes(items),
-        ),
-        users=Users(tuple(users["ids"]), _attributes(users), int(users["min_group"])),
-        interactions=Interactions(
-            log["user"],
-            log["item"],
-            log["time"],
-            signals,
-            log.get("position"),
-            log.get("propensity"),
-        ),
-        part=log["part"],
-        **{name: table[name] for name in ("features", "vectors", "mean", "loadings")},
-        experts=_experts(about, _arrays(folder / files.EXPERTS)),
-        fits=_fits(folder, about),
-        backbone=folder / files.BACKBONE,
-        own_vectors={
-            name.removeprefix(_OWN): array for name, array in table.items() if name.startswith(_OWN)
-        },
-        extra=extra,
-    )
-    _check(folder, parts)
+        parts = _read(manifest, copies)
+    finally:
+        copies.close()
+    if verify and form != "fp32":
+        check_graphs(parts, form)
     return parts
 
 
-def _attributes(said: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    return {str(name): tuple(values) for name, values in said["attributes"].items()}
+def copies_of(manifest: files.Manifest, *, verify: bool = True) -> Copies:
+    """What lists are made from, read into memory; files that stay on disk are compared alone.
+
+    Those are the backbone and the graphs, which are read when they are needed, and compared again
+    with their checksums then.
+
+    Args:
+        manifest: The bundle.
+        verify: Whether checksums are compared.
+
+    Raises:
+        BadRequestError: If a file is not as it was written.
+    """
+    later = {*manifest.below(files.BACKBONE), *manifest.below(files.ONNX)}
+    for name in manifest.files if verify else ():
+        if name in later:
+            manifest.read(name, len)
+    kept = [*files.NEEDED, *manifest.below(files.HEADS), *_EXTRA]
+    return Copies.of(manifest, [n for n in kept if n in manifest.files], check=verify)
 
 
-def _about(folder: Path) -> About:
+def _read(manifest: files.Manifest, copies: Copies) -> Parts:
+    folder = manifest.folder
     try:
-        about = About.model_validate(dict(files.read_json(folder / files.ABOUT)))
+        return _parts(manifest, copies)
+    except BadRequestError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = ascii(f"{type(error).__name__}: {error}")[1:-1][:200]
+        raise BadRequestError(
+            f"{folder} does not fit together ({reason}); export it anew"
+        ) from None
+
+
+def _parts(manifest: files.Manifest, copies: Copies) -> Parts:
+    folder = manifest.folder
+    about = _about(folder, copies)
+    named = folder / files.CATALOGUE
+    names = Names.of(files.json_object(named, copies.content(files.CATALOGUE)), named)
+    arrays = read_items(_tensors(folder, copies, files.ITEMS), names)
+    items = items_of(names, arrays)
+    log = _tensors(folder, copies, files.LOG)
+    rows, part = read_log(log, len(names.users), len(items))
+    experts = _experts(about, _tensors(folder, copies, files.EXPERTS), len(items))
+    parts = Parts(
+        about=about,
+        config=_text(folder, copies, files.CONFIG),
+        items=items,
+        users=names.users,
+        interactions=rows,
+        part=part,
+        **{name: getattr(arrays, name) for name in _TABLES},
+        experts=experts,
+        fits=_fits(folder, copies, about, arrays),
+        backbone=folder / files.BACKBONE,
+        own_vectors=arrays.own,
+        extra={name: copies.content(name) for name in _EXTRA if name in copies},
+        manifest=manifest,
+    )
+    _check(parts)
+    return parts
+
+
+def _tensors(folder: Path, copies: Copies, name: str) -> TensorFile:
+    return TensorFile(copies.paths[name], folder / name)
+
+
+def _text(folder: Path, copies: Copies, name: str) -> str:
+    try:
+        return copies.content(name).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadRequestError(f"{folder / name} is not UTF-8: {error.reason}") from None
+
+
+def _about(folder: Path, copies: Copies) -> About:
+    path = folder / files.ABOUT
+    content = files.json_object(path, copies.content(files.ABOUT))
+    try:
+        about = About.model_validate(dict(content))
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise BadRequestError(
-            f"{folder / files.ABOUT}: {key}: {first['msg']}; export anew"
-        ) from None
+        key = ascii(".".join(map(str, first["loc"])))[1:-1][:100]
+        raise BadRequestError(f"{path}: {key}: {first['msg']}; export anew") from None
     try:
         about.point(about.default)
     except BadRequestError as error:
-        raise BadRequestError(f"{folder / files.ABOUT}: default: {error}") from None
+        raise BadRequestError(f"{path}: default: {error}") from None
     return about
 
 
-def _arrays(path: Path) -> dict[str, Array]:
-    """Tensors of a file as arrays that stay on disk until they are read.
-
-    They are mapped privately: pages are shared between processes, and nothing written to an array
-    would reach the file.
-    """
-    stored = files.opened(path)
-    return {name: stored.get_tensor(name).numpy() for name in stored.keys()}  # noqa: SIM118
-
-
-def _experts(about: About, arrays: Mapping[str, Array]) -> dict[str, ItemModel]:
-    found = {}
+def _experts(about: About, file: TensorFile, n_items: int) -> dict[str, ItemModel]:
+    """Experts over the first items of the catalogue, or all of them."""
+    experts = {}
     for name, tau in about.experts.items():
-        bias = arrays[f"{name}.bias"]
-        weights: Array | sparse.csr_array | None = arrays.get(f"{name}.weights")
-        if f"{name}.indptr" in arrays:
-            triple = tuple(arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr"))
-            weights = sparse.csr_array(triple, shape=(len(bias), len(bias)))
-        found[name] = ItemModel(weights, bias, tau)
-    return found
+        bias = file.floats(f"{name}.bias", (None,))
+        size = len(bias)
+        if not 1 <= size <= n_items:
+            raise file.error(f"{name}.bias", f"is over {size} items of {n_items}")
+        weights: Array | sparse.csr_array | None = None
+        if f"{name}.weights" in file.names:
+            weights = file.floats(f"{name}.weights", (size, size))
+        elif f"{name}.indptr" in file.names:
+            weights = sparse_square(file, name, size)
+        experts[name] = ItemModel(weights, bias, tau)
+    file.finish()
+    return experts
 
 
-def _fits(folder: Path, about: About) -> dict[str, Fit]:
-    heads, found = FitStore(folder / files.HEADS, ""), {}
+def _fits(folder: Path, copies: Copies, about: About, arrays: ItemArrays) -> dict[str, Fit]:
+    fits = {}
     for fit_id in sorted({point.fit for point in about.points} - {EXPERTS_ALONE}):
-        fit = heads.get(fit_id)
-        if fit is None:
-            raise BadRequestError(
-                f"{heads.path(fit_id)} is missing or holds no fit; export the bundle anew"
-            )
-        found[fit_id] = fit
-    return found
+        name = f"{files.HEADS}/{fit_id}.safetensors"
+        if name not in copies:
+            raise BadRequestError(f"{folder / name} is missing; export the bundle anew")
+        vectors = arrays.own.get(fit_id, arrays.vectors)
+        fits[fit_id] = read_fit(copies.paths[name], folder / name, *vectors.shape)
+    return fits
 
 
-def _check(folder: Path, parts: Parts) -> None:
+def _check(parts: Parts) -> None:
     """Refuse parts that do not belong together."""
-    n_items, n_users = len(parts.items), len(parts.users)
-    rows, right = parts.interactions, True
-    right &= len(parts.vectors) == len(parts.features) == len(parts.items.categories) == n_items
-    right &= parts.loadings.shape == (parts.features.shape[1], parts.vectors.shape[1])
-    right &= parts.mean.shape == (parts.features.shape[1],)
-    right &= len(parts.items.titles) == len(parts.items.texts) == n_items
-    right &= len(rows) == len(rows.item) == len(rows.time) == len(parts.part)
-    if len(rows):
-        right &= rows.user.min() >= 0 and rows.user.max() < n_users
-        right &= rows.item.min() >= 0 and rows.item.max() < n_items
-    right &= all(len(model.bias) <= n_items for model in parts.experts.values())
-    right &= all(len(fit.params["item.embed"]) == n_items for fit in parts.fits.values())
-    if not right:
-        raise BadRequestError(f"{folder}: shapes of its arrays do not fit together; export it anew")
+    folder = parts.backbone.parent
+    try:
+        check_points(parts)
+    except BadRequestError as error:
+        raise BadRequestError(f"{folder / files.ABOUT}: {error}; export the bundle anew") from None
+    unknown = parts.own_vectors.keys() - parts.fits.keys()
+    if unknown:
+        raise BadRequestError(
+            f"{folder / files.ITEMS}: vectors of {min(unknown)!a}, which is no fit of the "
+            "bundle; export it anew"
+        )
+    reading = reading_of(parts.config, folder / files.CONFIG)
+    if reading.text:
+        check_backbone(parts.backbone, parts.manifest, parts.features.shape[1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -15,6 +14,8 @@ from torch import Tensor
 
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.bundle.answers import NewItem
+from pareto_rec.bundle.encoder import load_backbone, reading_of
+from pareto_rec.bundle.files import CONFIG
 from pareto_rec.bundle.parts import Parts
 from pareto_rec.data.schema import Items
 from pareto_rec.errors import BadRequestError, unknown
@@ -28,20 +29,29 @@ class Texts:
     """Encodes texts as the items of the catalogue were encoded."""
 
     def __init__(self, parts: Parts) -> None:
-        self.folder, self.mean, self.loadings = parts.backbone, parts.mean, parts.loadings
-        chosen: Mapping[str, Any] = tomllib.loads(parts.config).get("backbone", {})
-        self.reads = bool(chosen.get("text", True))
-        self.max_length, self.cut = int(chosen.get("max_length", 64)), chosen.get("cut")
+        self.folder, self.manifest = parts.backbone, parts.manifest
+        self.mean, self.loadings = parts.mean, parts.loadings
+        reading = reading_of(parts.config, self.folder.parent / CONFIG)
+        self.reads, self.max_length, self.cut = reading.text, reading.max_length, reading.cut
 
     @cached_property
     def backbone(self) -> Backbone:
-        """The encoder of the bundle."""
-        return Backbone.load(self.folder, self.folder)
+        """The encoder of the bundle.
+
+        Raises:
+            BadRequestError: If its files are not as they were written.
+        """
+        return load_backbone(self.folder, self.manifest)
 
     @cached_property
     def encoder(self) -> Any:  # transformers' classes differ by model
         """Its layers below the cut."""
-        layers = self.backbone.n_layers if self.cut is None else int(self.cut)
+        layers = self.backbone.n_layers if self.cut is None else self.cut
+        if layers > self.backbone.n_layers:
+            raise BadRequestError(
+                f"{self.folder}: an encoder of {self.backbone.n_layers} layers cannot be cut at "
+                f"{layers}; export the bundle anew"
+            )
         return self.backbone.below(layers)
 
     def features(self, texts: Sequence[str]) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +24,12 @@ def recommend(
     bundle: BundlePath,
     user: Annotated[str | None, typer.Option(help="Id of a user.")] = None,
     history: Annotated[
-        str | None, typer.Option(help="Ids of items met, oldest first, separated by commas.")
+        list[str] | None,
+        typer.Option(
+            metavar="ID,ID",
+            help="Ids of items met, oldest first, separated by commas. Where ids hold commas: "
+            """repeat the option, an id each time, or write a JSON list such as '["a,b", "c"]'.""",
+        ),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Length of the list.")] = 10,
     point: Annotated[
@@ -44,13 +51,38 @@ def recommend(
     """
     from pareto_rec.bundle import Bundle
 
+    history = history or None  # typer has an empty list where the option was not given
     if user is None and history is None:
         raise BadRequestError("say for whom: --user ID or --history ID,ID")
     wanted = None if prefer is None else weights(prefer)
-    items = None if history is None else [one for one in history.split(",") if one]
+    items = None if history is None else ids_of(history)
     loaded = Bundle.load(bundle, form=form)
     answer = loaded.recommend(user, items, k=k, point=point, prefer=wanted, explain=explain)
     show(answer.to_json(), _lines(answer), as_json=json_)
+
+
+def ids_of(given: Sequence[str]) -> list[str]:
+    """Ids of a history as the option names them: once with commas or as JSON, or one each time.
+
+    Raises:
+        BadRequestError: If JSON is damaged, or holds something else than ids.
+    """
+    if len(given) > 1:
+        return list(given)
+    text = given[0].strip()
+    if not text.startswith("["):
+        return [item for item in given[0].split(",") if item]
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    ids = content if isinstance(content, list) else [None]
+    if not all(type(item) in (str, int) for item in ids):
+        raise BadRequestError(
+            f"--history {text[:60]}: this is not a JSON list of ids; write for example "
+            """'["a,b", "c"]', or repeat --history with an id each time"""
+        )
+    return [str(item) for item in ids]
 
 
 def weights(text: str) -> dict[str, float]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -94,7 +96,10 @@ def _checksum(text: str, params: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(text.encode())
     for name in sorted(params):
         digest.update(f"{name} {tuple(params[name].shape)}".encode())
-        digest.update(params[name].numpy().tobytes())
+        flat = params[name].contiguous().reshape(-1)
+        digest.update(
+            flat.view(torch.uint8).numpy().data
+        )  # any type, those that numpy lacks as well
     return digest.hexdigest()
 
 
@@ -105,11 +110,30 @@ def write_tensors(path: Path, content: Mapping[str, Any], tensors: Mapping[str, 
         OSError, SafetensorError: If that is not possible; the file is as it was before.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    placed = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    text = json.dumps({**content, _FILE: path.name})
+    save_tensors(path, placed, {"fit": f"{_checksum(text, placed)} {text}"})
+
+
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], note: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file in one step, readable by whoever may read files made here.
+
+    Args:
+        path: The file; its folder exists.
+        tensors: Contiguous tensors on the CPU.
+        note: Text that is kept with them.
+
+    Raises:
+        OSError, SafetensorError: If that is not possible; the file is as it was before.
+    """
     spare = spare_path(path)
     try:
-        placed = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        text = json.dumps({**content, _FILE: path.name})
-        save_file(placed, spare, {"fit": f"{_checksum(text, placed)} {text}"})
+        with spare.open("xb") as stream:
+            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)  # what the umask leaves
+        save_file(dict(tensors), spare, note)
+        spare.chmod(mode)  # safetensors makes files that their owner alone can read
         os.replace(spare, path)
     finally:
         spare.unlink(missing_ok=True)

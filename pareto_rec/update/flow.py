@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from pareto_rec.bundle import Bundle, Parts, write_bundle
+from pareto_rec.bundle.folders import check_vacant, temporary_folder
 from pareto_rec.bundle.gather import merged
 from pareto_rec.bundle.parts import CONTEXT, TRAIN, VALIDATION
 from pareto_rec.bundle.texts import Texts, with_new_items
 from pareto_rec.data.schema import Interactions
 from pareto_rec.errors import BadRequestError, RunFailedError, unknown
-from pareto_rec.leftovers import temporary_folder
 from pareto_rec.seeds import generator
 from pareto_rec.threads import one_thread
 from pareto_rec.update.drift import Drift, drift_of
@@ -108,8 +108,7 @@ def update(
     began = time.perf_counter()
     if not 0 < hold_out < 1:
         raise BadRequestError(f"hold-out = {hold_out:g} must lie between 0 and 1")
-    if to.exists() and any(to.iterdir()):
-        raise BadRequestError(f"{to} exists and is not empty; give another --to")
+    check_vacant(to)
     with one_thread():
         bundle = Bundle.load(folder)
         _check(bundle.parts, tolerance or {})
@@ -121,8 +120,8 @@ def update(
         known = len(bundle.parts.users), len(bundle.parts.items)
         new = indexed(rows, *ids)
         drift = drift_of(parts.train, new, parts.items, known, generator(seed, "update", "drift"))
-        with temporary_folder() as work:
-            after, values = _learn(parts, learn, held, folder, work, seed)
+        with temporary_folder("update") as work:
+            after, values = _learn(parts, learn, held, work, seed)
         changes = _changes(parts, values, tolerance or {})
         refused = _refused(changes, parts.about.default)
         if not refused:
@@ -171,11 +170,12 @@ def _extended(bundle: Bundle, rows: NewRows) -> Parts:
 
 
 def _learn(
-    parts: Parts, learn: Interactions, held: Interactions, folder: Path, work: Path, seed: int
+    parts: Parts, learn: Interactions, held: Interactions, work: Path, seed: int
 ) -> tuple[Parts, dict[str, tuple[Values, Values]]]:
     """The updated parts, and values before and after by set of rows."""
     asked = questions_of(parts, learn, held)
-    config = folder / "config.toml"
+    config = work / "config.toml"
+    config.write_text(parts.config, encoding="utf-8")  # as it was read: the folder may change
     teacher = evaluator_of(parts, asked.learn, config, work, asked.learn)
     after = learnt(parts, asked.learn, teacher, seed)
     values = {}

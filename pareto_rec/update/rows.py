@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pareto_rec.bundle import NewItem, Parts
 from pareto_rec.data.schema import Interactions, Users
 from pareto_rec.errors import BadRequestError
+from pareto_rec.update.times import seconds_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +73,9 @@ def read_rows(path: Path, parts: Parts) -> NewRows:
             f'{path} has no column "{missing[0]}"; it needs {", ".join(needed)} (and may have '
             f"{parts.about.relevance}, title, text, categories)"
         )
-    time = _times(path, frame)
+    if not len(frame):
+        raise BadRequestError(f"{path} has no rows; bring at least {LEAST}")
+    time = seconds_of(path, frame["timestamp"], parts.config)
     order = np.argsort(time, kind="stable")
     rows = NewRows(
         frame["user"].astype(str).to_numpy(dtype=object)[order],
@@ -96,27 +99,6 @@ def _frame(path: Path) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise BadRequestError(f"{path} cannot be read as CSV or Parquet: {reason}") from None
-
-
-def _times(path: Path, frame: pd.DataFrame) -> NDArray[np.int64]:
-    """Seconds, from seconds or from dates."""
-    import pandas as pd
-
-    column = frame["timestamp"]
-    seconds = pd.to_numeric(column, errors="coerce")
-    bad = np.flatnonzero(seconds.isna())
-    if len(bad) < len(frame) or not len(frame):
-        found = seconds
-    else:
-        found = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601")
-        bad = np.flatnonzero(found.isna())
-        found = found.dt.as_unit("s").astype("int64")
-    if len(bad):
-        raise BadRequestError(
-            f'{path}, row {bad[0] + 1}: "{column.iloc[bad[0]]}" is neither seconds since 1970 '
-            "nor a date such as 2026-01-31T12:00:00, as the others are"
-        )
-    return np.asarray(found.to_numpy(), dtype=np.int64)
 
 
 def _signal(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.float32]:

@@ -201,7 +201,7 @@ def test_a_full_disk_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "_copy_backbone", full)
+    monkeypatch.setattr(store, "copy_backbone", full)
     with pytest.raises(BadRequestError, match="No space left on device; give another --to"):
         write_bundle(tmp_path / "to", parts)
     assert list(tmp_path.iterdir()) == []

@@ -171,8 +171,16 @@ def test_what_is_held_out_is_not_learnt_from(folder: Path, tmp_path: Path) -> No
 FAULTS: list[tuple[Callable[[Rows], Rows], str]] = [
     (lambda rows: [{k: v for k, v in r.items() if k != "user"} for r in rows], 'column "user"'),
     (lambda rows: [{k: v for k, v in r.items() if k != "liked"} for r in rows], 'column "liked"'),
-    (lambda rows: [*rows, {**rows[0], "timestamp": "soon"}], 'row 421: "soon" is neither seconds'),
+    (lambda rows: [*rows, {**rows[0], "timestamp": "soon"}], 'row 421: "soon" is not a time'),
     (lambda rows: [{**rows[0], "liked": "so"}, *rows], 'row 1: "so" is no value of liked'),
+    (
+        lambda rows: (
+            [{**row, "timestamp": 1000 * (1.7e9 + n)} for n, row in enumerate(rows)]
+            + [{**rows[0], "timestamp": 1_700_000_000}]
+        ),
+        'several units (seconds: 1 rows, such as row 421 "1700000000"; milliseconds: 420 rows',
+    ),
+    (lambda rows: rows[:0] or [dict.fromkeys(rows[0], "")], 'row 1: "" is not a time'),
     (lambda rows: rows[:5], "has 5 new rows to learn from and at least 20 are needed"),
     (lambda rows: [{**row, "item": "?", "title": ""} for row in rows], "(420 of 420 are of items"),
     (lambda rows: [{**row, "timestamp": 5} for row in rows], "too few; bring more rows"),
@@ -222,7 +230,16 @@ def test_dates_and_parquet_mean_the_same(folder: Path, tmp_path: Path) -> None:
     frame.to_parquet(tmp_path / "b.parquet")
     dates = pd.to_datetime(frame["timestamp"], unit="s", utc=True)
     frame.assign(timestamp=dates.dt.strftime("%Y-%m-%dT%H:%M:%S")).to_csv(tmp_path / "c.csv")
-    for other in ("b.parquet", "c.csv"):
+    frame.assign(timestamp=dates).to_parquet(tmp_path / "d.parquet")
+    later = 1_700_000_000  # small numbers are seconds, whatever they were meant to be
+    for unit, factor in (("ms", 10**3), ("us", 10**6), ("ns", 10**9)):
+        moved = frame.assign(timestamp=(frame["timestamp"] + later) * factor)
+        moved.to_csv(tmp_path / f"{unit}.csv")
+        moved.to_parquet(tmp_path / f"{unit}.parquet")
+        for kind in ("csv", "parquet"):
+            found = read_rows(tmp_path / f"{unit}.{kind}", parts)
+            np.testing.assert_array_equal(found.time, plain.time + later)
+    for other in ("b.parquet", "c.csv", "d.parquet"):
         found = read_rows(tmp_path / other, parts)
         np.testing.assert_array_equal(found.time, plain.time)
         np.testing.assert_array_equal(found.items, plain.items)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +27,11 @@ from pareto_rec.bundle import (
 )
 from pareto_rec.bundle.answers import Explanation
 from pareto_rec.bundle.check import Agreement, compare, verify_lists
+from pareto_rec.bundle.files import read_manifest
 from pareto_rec.bundle.forms import Known
 from pareto_rec.bundle.prefer import achievement
 from pareto_rec.bundle.scoring import known_people
+from pareto_rec.bundle.store import copies_of
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.experts import EXPERTS
 from pareto_rec.models.scoring import catalogue_scores
@@ -430,22 +434,42 @@ def test_the_card_says_what_it_must(folder: Path) -> None:
     assert "latency_p95 (less is better)" in card
 
 
-def test_processes_share_what_is_mapped(bundle: Bundle) -> None:
-    """Arrays lie in a file that is mapped, not in memory of their own."""
-    maps = Path("/proc/self/maps")
-    if not maps.is_file():
+def test_processes_share_what_one_of_them_has_read(folder: Path) -> None:
+    """Arrays are mapped from memory that another process holds; the folder is not needed."""
+    if not Path("/proc/self/maps").is_file():
         pytest.skip("this system does not tell what is mapped")
-    spans = {}
-    for line in maps.read_text().splitlines():
-        low, high = (int(part, 16) for part in line.split()[0].split("-"))
-        spans[low, high] = line.split()[-1]
-    weights = bundle.parts.experts["ease_recency"].weights
-    assert isinstance(weights, np.ndarray)
-    arrays = {"experts.safetensors": weights, "items.safetensors": bundle.parts.features}
-    for name, array in arrays.items():
-        address = array.__array_interface__["data"][0]
-        held = [path for (low, high), path in spans.items() if low <= address < high]
-        assert [Path(path).name for path in held] == [name]
+    copies = copies_of(read_manifest(folder))
+    asked = [sys.executable, "-c", SHARED, str(folder), copies.to_json()]
+    said = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=120)
+    copies.close()
+    assert said.returncode == 0, said.stderr
+    mapped = json.loads(said.stdout)
+    for name in ("experts.safetensors", "items.safetensors"):
+        assert [f"memfd:pareto-rec {name} (deleted)" in path for path in mapped[name]] == [True]
+    assert mapped["lists"] == Bundle.load(folder).top(5).tolist()
+
+
+SHARED = """
+import json, sys
+from pathlib import Path
+from pareto_rec.bundle import Bundle
+from pareto_rec.bundle.memory import Copies
+bundle = Bundle.load(sys.argv[1], copies=Copies.from_json(sys.argv[2]))
+spans = []
+for line in Path("/proc/self/maps").read_text().splitlines():
+    fields = line.split(maxsplit=5)
+    low, high = (int(part, 16) for part in fields[0].split("-"))
+    spans.append((low, high, fields[-1]))
+arrays = {
+    "experts.safetensors": bundle.parts.experts["ease_recency"].weights,
+    "items.safetensors": bundle.parts.features,
+}
+found = {}
+for name, array in arrays.items():
+    address = array.__array_interface__["data"][0]
+    found[name] = [path for low, high, path in spans if low <= address < high]
+print(json.dumps({**found, "lists": bundle.top(5).tolist()}))
+"""
 
 
 def test_lists_that_differ_by_more_than_rounding_are_told_apart() -> None:

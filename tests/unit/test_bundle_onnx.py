@@ -12,8 +12,9 @@ from tiny_bundle import SERVINGS, tiny_parts
 from pareto_rec.bundle import Bundle, NewItem, Parts, files, write_bundle
 from pareto_rec.bundle.check import read_anew
 from pareto_rec.bundle.forms import TorchForm
-from pareto_rec.bundle.onnx_export import export_graphs, session
+from pareto_rec.bundle.onnx_export import export_graphs
 from pareto_rec.bundle.onnx_form import OnnxForm
+from pareto_rec.bundle.session import session
 from pareto_rec.errors import BadRequestError
 
 pytest.importorskip("onnxruntime")
@@ -69,7 +70,7 @@ def test_int8_is_another_and_near(folder: Path, point: str) -> None:
 
 
 def test_a_repeated_item_counts_once_with_its_last_row(parts: Parts, folder: Path) -> None:
-    form = OnnxForm(parts, folder, quantised=False)
+    form = OnnxForm(parts, files.read_manifest(folder), quantised=False)
     items = np.array([4, 7, 4, 9], dtype=np.int64)
     starts = np.array([0, 4, 4])
     for name, model in parts.experts.items():
@@ -82,7 +83,7 @@ def test_texts_of_any_number_and_length_are_encoded(parts: Parts, folder: Path) 
     """One graph for all: batches of other sizes than the example it was written with."""
     reader = Bundle.load(folder).texts
     for quantised, least in ((False, 0.99999), (True, 0.98)):
-        form = OnnxForm(parts, folder, quantised=quantised)
+        form = OnnxForm(parts, files.read_manifest(folder), quantised=quantised)
         found = form.features(parts.items.texts, reader)
         one, other = found - parts.mean, parts.features - parts.mean
         norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
@@ -95,7 +96,7 @@ def test_texts_of_any_number_and_length_are_encoded(parts: Parts, folder: Path) 
 
 
 def test_padding_does_not_matter(folder: Path) -> None:
-    graph = session(folder / "onnx" / "encoder.onnx")
+    graph = session((folder / "onnx" / "encoder.onnx").read_bytes())
     ids = np.array([[2, 5, 6, 3]], dtype=np.int64)
     longer = np.pad(ids, ((0, 0), (0, 5)))
     mask = np.pad(np.ones_like(ids), ((0, 0), (0, 5)))

@@ -1,0 +1,62 @@
+"""Operating points of a bundle, held against the scorers that it has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pareto_rec.bundle.parts import Parts, PointAbout
+from pareto_rec.bundle.tensors import LARGEST
+from pareto_rec.errors import BadRequestError, construct
+from pareto_rec.policy import NETWORK, Serving
+from pareto_rec.tasks import RELEVANCE
+
+
+def check_points(parts: Parts) -> None:
+    """Refuse serving variables with which no list could be made.
+
+    Raises:
+        BadRequestError: Names the point and the variable.
+    """
+    ids = [point.id for point in parts.about.points]
+    if len(set(ids)) < len(ids):
+        raise BadRequestError("points: an id comes twice")
+    for number, point in enumerate(parts.about.points):
+        for variable, reason in _faults(parts, point):
+            raise BadRequestError(f"points.{number}.serving: {variable} {reason}")
+
+
+def _faults(parts: Parts, point: PointAbout) -> Iterator[tuple[str, str]]:
+    """Variable and fault of everything that is not as it should be."""
+    serving = construct("serving variable", Serving, point.serving)
+    for name in ("liked_exponent", "popularity_penalty", "mmr"):
+        if not _number(getattr(serving, name)):
+            yield name, "is not a number"
+    if _number(serving.mmr) and not 0 <= serving.mmr <= 1:
+        yield "mmr", "is not within 0 and 1"
+    if type(serving.depth) is not int or serving.depth < 1:
+        yield "depth", "is not a number of items"
+    if not _numbers(serving.fusion) or min(serving.fusion.values(), default=0) < 0:
+        yield "fusion", "is not a table of weights"
+        return
+    if not sum(serving.fusion.values()) > 0:
+        yield "fusion", "gives no scorer a weight"
+    fit = parts.fits.get(point.fit)
+    known = {*parts.experts, *([NETWORK] if fit else [])}
+    for name, weight in serving.fusion.items():
+        if weight > 0 and name not in known:
+            yield "fusion", f'names the scorer "{name}", which the bundle does not hold'
+    tasks = {RELEVANCE, *(fit.shape.tasks if fit else ())}
+    if not _numbers(serving.exponents):
+        yield "exponents", "is not a table of numbers"
+    elif fit and not set(serving.exponents) <= tasks:
+        yield "exponents", "names a task that the network was not trained on"
+
+
+def _number(value: Any) -> bool:  # Any: JSON
+    return type(value) in (int, float) and math.isfinite(value) and abs(value) <= LARGEST
+
+
+def _numbers(values: Any) -> bool:  # Any: JSON
+    return isinstance(values, Mapping) and all(map(_number, values.values()))
