@@ -420,6 +420,32 @@ def test_units_of_time_are_not_mixed(
     assert data.interactions.time.max() < 1_600_001_000
 
 
+@pytest.mark.parametrize(("most", "few"), [("{}", "2024013{}"), ("2024-01-0{}T00:00:00", "{}")])
+def test_forms_of_time_are_not_mixed(most: str, few: str, tmp_path: Path) -> None:
+    times = [most.format(n % 9 + 1 if "-" in most else 1_600_000_000 + n) for n in range(99)]
+    times.append(few.format(1 if "2024" in few else 1_600_000_000))
+    rows = [f"u{n % 9},i{n},{time}" for n, time in enumerate(times)]
+    with pytest.raises(BadRequestError, match="line 101: time is "):
+        read(log_of(tmp_path, ["user,item,time", *rows]))
+
+
+def test_apostrophes_are_no_quotes(tmp_path: Path) -> None:
+    names = ["'Til Dawn'", "'night, Mother'", "Rosemary's Baby", "'71"]
+    lines = ["user|item|time|name", *(f"u{n}|i{n}|{n}|{names[n % 4]}" for n in range(40))]
+    data = read(log_of(tmp_path, lines), items={"text": "name"}, time_format="s")
+    assert set(data.items.texts) == set(names)
+    lines = ["'user','item','time','name'", *(f"'u{n}','i{n}','{n}','a, b'" for n in range(9))]
+    data = read(log_of(tmp_path, lines), items={"text": "name"}, time_format="s")
+    assert set(data.items.texts) == {"a, b"}
+
+
+def test_numbers_may_stand_for_names(tmp_path: Path) -> None:
+    rows = [f"{n},u{n % 3},i{n % 4},{1_600_000_000 + n}" for n in range(20)]
+    path = log_of(tmp_path, [",0,1,2", *rows])
+    data = read(path, columns={"user": "0", "item": "1", "time": "2"})
+    assert files_of(data)["log.csv"] == counts(20, 20)
+
+
 def test_small_counts_are_times_like_any_other(tmp_path: Path) -> None:
     path = log_of(tmp_path, ["user,item,time", *(f"u,i{n},{n * 1000}" for n in range(9))])
     assert read(path).interactions.time.tolist() == [n * 1000 for n in range(9)]

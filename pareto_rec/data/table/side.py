@@ -73,6 +73,7 @@ def read_side(
     wanted = item_columns(options) if role == "item" else list(asked.attributes)
     read = _Read(written, name, list(dict.fromkeys(wanted)), price, own)
     for file in files:
+        own.of(file.name)
         for chunk in chunks(file, written, read.wanted):
             read.take(chunk)
     codes, known = together(read.ids)

@@ -152,6 +152,8 @@ def _is_row(first: Sequence[str], others: Sequence[Record]) -> bool:
     rows = [[f.strip() for f in one.fields] for one in others if len(one.fields) == len(first)]
     if not rows or len(first) < 2:
         return False
+    if [c for c in first if c] == [str(n) for n in range(len(first) - (not first[0]))]:
+        return not (len(first) > 3 or not first[0])  # 0, 1, 2, 3: numbers for names
     typed = typed_columns(rows)
     if typed:
         return all(is_typed(first[c]) or not first[c] for c in typed) and any(map(is_typed, first))
