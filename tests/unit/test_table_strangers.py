@@ -429,6 +429,31 @@ def test_forms_of_time_are_not_mixed(most: str, few: str, tmp_path: Path) -> Non
         read(log_of(tmp_path, ["user,item,time", *rows]))
 
 
+def test_row_names_and_the_first_line_of_a_spreadsheet(tmp_path: Path) -> None:
+    rows = [f'"{n}" "u{n % 7}" "i{n % 5}" {1_600_000_000 + n}' for n in range(1, 31)]
+    data = read(log_of(tmp_path, ['"user" "item" "time"', *rows]))  # as write.table of R does
+    assert files_of(data)["log.csv"] == counts(30, 30)
+    assert any("rows begin with a number" in note for note in account(data)["notes"])
+    rows = [row.replace(",", ";") for row in plain_rows(30)]
+    path = log_of(tmp_path, ["sep=;", "user;item;time", *rows, "u1;i1"])
+    data = read(path, on_bad_rows="skip")
+    assert files_of(data)["log.csv"] == counts(31, 30, bad=1)
+    assert "line 33" in account(data)["first_bad_rows"][0]
+
+
+def test_a_character_that_stands_for_separators_is_refused(tmp_path: Path) -> None:
+    rows = [row.replace(",", "::") for row in plain_rows(30)]
+    path = log_of(tmp_path, ["user::item::time", *rows, "u\x1f::i::1600000000"])
+    with pytest.raises(BadRequestError, match=r"log\.csv cannot be read: the character U\+001F"):
+        read(path)
+
+
+def test_separators_may_be_escaped(tmp_path: Path) -> None:
+    lines = ["user,item,name,time", *(f"u{n},i{n},a\\, b,{n}" for n in range(9))]
+    data = read(log_of(tmp_path, lines), items={"text": "name"}, time_format="s")
+    assert set(data.items.texts) == {"a, b"}
+
+
 def test_apostrophes_are_no_quotes(tmp_path: Path) -> None:
     names = ["'Til Dawn'", "'night, Mother'", "Rosemary's Baby", "'71"]
     lines = ["user|item|time|name", *(f"u{n}|i{n}|{n}|{names[n % 4]}" for n in range(40))]

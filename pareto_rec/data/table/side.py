@@ -76,6 +76,12 @@ def read_side(
         own.of(file.name)
         for chunk in chunks(file, written, read.wanted):
             read.take(chunk)
+    return _joined(role, ids, read, account, more=more)
+
+
+def _joined(role: str, ids: Ids, read: _Read, account: Account, *, more: bool) -> Joined:
+    """The ids of a log and those of the files beside it in one form and one order."""
+    own = read.account
     codes, known = together(read.ids)
     alike, said = written_alike(ids, known)
     everything = tuple(sorted({*alike, *said} if more else {*alike}))
