@@ -17,6 +17,8 @@ from tables import account, read, rows_of
 from pareto_rec.data.table import TableOptions, as_lines
 from pareto_rec.data.table.build import read_table
 from pareto_rec.data.table.ids import merging, written_alike
+from pareto_rec.data.table.times import UNITS, other_unit, unit_of
+from pareto_rec.data.table.values import NumberFormat, number_format
 from pareto_rec.errors import BadRequestError
 
 TABLES = int(os.environ.get("PARETO_REC_TABLES", "60"))  # 5000 before a release
@@ -474,3 +476,22 @@ def test_numbers_may_stand_for_names(tmp_path: Path) -> None:
 def test_small_counts_are_times_like_any_other(tmp_path: Path) -> None:
     path = log_of(tmp_path, ["user,item,time", *(f"u,i{n},{n * 1000}" for n in range(9))])
     assert read(path).interactions.time.tolist() == [n * 1000 for n in range(9)]
+
+
+def test_units_of_numbers_are_told_by_their_size() -> None:
+    now = 1_600_000_000.0
+    for unit, size in UNITS.items():
+        values = np.array([now, now + 1e6, now + 2e6]) * size
+        assert unit_of(values) == unit
+        assert not other_unit(values, unit).any()
+        for other in set(UNITS) - {unit}:
+            assert other_unit(values, other).all()
+    assert unit_of(np.array([20240131.0])) == "%Y%m%d"
+    assert not other_unit(np.array([np.nan, 0.0, 5e6]), "s").any()
+
+
+def test_the_format_of_numbers_is_told_from_texts() -> None:
+    assert number_format(["12,50", "-", "3", "x"]) == NumberFormat(",", True, 0.5)
+    assert number_format(["1.500", "NA", ""]) == NumberFormat(".", False, 1.0)
+    assert number_format(["red", "12 o'clock", "A27"]).readable == 0.0
+    assert number_format([]).readable == 0.0

@@ -250,6 +250,7 @@ class _Trial:
         foreign = sum(bool(_foreign(separator).search(cell)) for cell in cells) / len(cells)
         left = sum(_has_marks(cell) for cell in cells) / len(cells)
         lines = sum(one.lines for one in found)
+        told *= 0.85 if separator == WHITESPACE else 1.0  # it parts empty fields from nothing
         held = told * (1.0 - foreign / 2) * (1.0 - left)
         self.score, self.alone = self.good / lines * held, len(rows) / lines * held
         if separator == " " and text.count("  ") * 2 > lines:
