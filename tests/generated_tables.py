@@ -32,6 +32,7 @@ WORDS = (
     "None",
 )
 PLAIN_WORDS = ("cup", "Jug", "bowl", "tray", "tin", "NA", "None")
+PACKED = {"": ".csv", "gzip": ".csv.gz", "zip": ".zip"}
 EPOCH = 1_600_000_000
 
 
@@ -104,53 +105,49 @@ def generated_table(seed: int, rows: int = 40, *, clean: bool = False) -> Genera
     draw = random.Random(seed)
     timed = draw.choice(("s", "ms", "iso", "day"))
     columns = [0, 1, 2, *sorted(draw.sample(range(3, 7), draw.randint(1, 4)))]
-    event = 3 in columns and not clean
-    duplicates = draw.choice(("keep", "keep", "drop"))
-    options: dict[str, Any] = {"on_bad_rows": "skip", "duplicates": duplicates}
-    if event:
-        options["drop"] = [{"column": NAMES[3], "equals": EVENTS[0], "why": "only seen"}]
-    if 4 in columns and not clean:
-        options["signals"] = {"rating": NAMES[4]}
-    files, counts, forms = {}, {}, {}
-    encoding = draw.choice(("utf-8", "utf-8", "utf-8-sig", "utf-16", "cp1252"))
     headless = not clean and draw.random() < 0.25
-    decimal = draw.choice(".,")
+    encoding = draw.choice(("utf-8", "utf-8", "utf-8-sig", "utf-16", "cp1252"))
+    decimal, files, counts, forms = draw.choice(".,"), {}, {}, {}
+    options = _options(draw, columns, encoding, headless=headless, clean=clean)
     seen: set[tuple[str, ...]] = set()
-    log = tuple(f"log{n}" for n in range(draw.randint(1, 3)))
-    for number, stem in enumerate(log):
+    for number in range(draw.randint(1, 3)):
         form = _form(draw, encoding, decimal, header=not headless, clean=clean)
-        name = stem + {"": ".csv", "gzip": ".csv.gz", "zip": ".zip"}[form.packing]
-        count = Counts()
-        lines = []
+        name = f"log{number}{PACKED[form.packing]}"
+        count, lines = Counts(), [form.separator.join(NAMES[c] for c in columns)] * form.header
         for row in range(draw.randint(rows // 2, rows + rows // 2)):
             fields = _row(draw, number * 10_000 + row, timed, form)
             for again in range(1 + (draw.random() < 0.05)):
                 whole = clean or bool(again)
                 lines.append(_place(draw, fields, columns, form, count, seen, options, clean=whole))
-        heading = form.separator.join(NAMES[c] for c in columns)
-        content = _joined([heading] * form.header + lines, form)
-        files[name] = _packed(content, form, stem)
+        files[name] = _packed(_joined(lines, form), form, f"log{number}")
         counts[name], forms[name] = count, form
+    log, items = tuple(files), None
+    if draw.random() < 0.5:
+        form = _form(draw, encoding, decimal, header=True, clean=clean)
+        items = f"items{PACKED[form.packing]}"
+        content, counts[items] = _catalogue(draw, form, clean=clean)
+        files[items], forms[items] = _packed(content, form, "items"), form
+        options["items"] = {"id": ITEM_NAMES[0], "text": ITEM_NAMES[1], "price": ITEM_NAMES[3]}
+    return GeneratedTable(seed, files, options, log, items, counts, forms)
+
+
+def _options(
+    draw: random.Random, columns: list[int], encoding: str, *, headless: bool, clean: bool
+) -> dict[str, Any]:
+    """What a reader has to be told, with the columns of the log that say something of items."""
+    duplicates = draw.choice(("keep", "keep", "drop"))
+    options: dict[str, Any] = {"on_bad_rows": "skip", "duplicates": duplicates}
+    if 3 in columns and not clean:
+        options["drop"] = [{"column": NAMES[3], "equals": EVENTS[0], "why": "only seen"}]
+    if 4 in columns and not clean:
+        options["signals"] = {"rating": NAMES[4]}
     if headless:
         options["names"] = [NAMES[c] for c in columns]
     if encoding == "cp1252":
         options["encoding"] = encoding
-    told: dict[str, Any] = {}
-    if 5 in columns:
-        told["text"] = NAMES[5]
-    if 6 in columns:
-        told["price"] = NAMES[6]
-    items = None
-    if draw.random() < 0.5:
-        form = _form(draw, encoding, decimal, header=True, clean=clean)
-        items = "items" + {"": ".csv", "gzip": ".csv.gz", "zip": ".zip"}[form.packing]
-        content, counts[items] = _catalogue(draw, form, clean=clean)
-        files[items], forms[items] = _packed(content, form, "items"), form
-        told = {"id": ITEM_NAMES[0], "text": ITEM_NAMES[1], "price": ITEM_NAMES[3]}
-    if told:
-        options["items"] = told
-    return GeneratedTable(seed, files, options, tuple(n for n in files if n != items), items,
-                          counts, forms)  # fmt: skip
+    told = {"text": NAMES[5]} if 5 in columns else {}
+    told |= {"price": NAMES[6]} if 6 in columns else {}
+    return options | ({"items": told} if told else {})
 
 
 def _form(draw: random.Random, encoding: str, decimal: str, *, header: bool, clean: bool) -> Form:

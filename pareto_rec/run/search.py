@@ -14,6 +14,7 @@ import tomli_w
 
 from pareto_rec.config import Config
 from pareto_rec.data.activity import cold_start
+from pareto_rec.data.table import warnings_of
 from pareto_rec.errors import BadRequestError
 from pareto_rec.evaluate.baselines import sweep_expert
 from pareto_rec.evaluate.evaluator import Evaluator
@@ -197,6 +198,8 @@ def _prepare(made: Plan, cache: Path, watch: Watch) -> _Ready:
     info["groups"] = measured_groups(made, evaluator)
     info["cold_start"] = cold_start(stage)
     info |= {"data": dict(split.account)} if split.account else {}
+    for warning in warnings_of(split.account or {}):
+        watch.note(f"data: {warning}")
     if limits := limited_by_size(made, stage, evaluator):
         info["limits"] = limits
         for what, words in limits.items():

@@ -17,6 +17,8 @@ from tables import account, read, rows_of
 from pareto_rec.data.table import TableOptions, as_lines
 from pareto_rec.data.table.build import read_table
 from pareto_rec.data.table.ids import merging, written_alike
+from pareto_rec.data.table.times import UNITS, other_unit, unit_of
+from pareto_rec.data.table.values import NumberFormat, number_format
 from pareto_rec.errors import BadRequestError
 
 TABLES = int(os.environ.get("PARETO_REC_TABLES", "60"))  # 5000 before a release
@@ -420,6 +422,76 @@ def test_units_of_time_are_not_mixed(
     assert data.interactions.time.max() < 1_600_001_000
 
 
+@pytest.mark.parametrize(("most", "few"), [("{}", "2024013{}"), ("2024-01-0{}T00:00:00", "{}")])
+def test_forms_of_time_are_not_mixed(most: str, few: str, tmp_path: Path) -> None:
+    times = [most.format(n % 9 + 1 if "-" in most else 1_600_000_000 + n) for n in range(99)]
+    times.append(few.format(1 if "2024" in few else 1_600_000_000))
+    rows = [f"u{n % 9},i{n},{time}" for n, time in enumerate(times)]
+    with pytest.raises(BadRequestError, match="line 101: time is "):
+        read(log_of(tmp_path, ["user,item,time", *rows]))
+
+
+def test_row_names_and_the_first_line_of_a_spreadsheet(tmp_path: Path) -> None:
+    rows = [f'"{n}" "u{n % 7}" "i{n % 5}" {1_600_000_000 + n}' for n in range(1, 31)]
+    data = read(log_of(tmp_path, ['"user" "item" "time"', *rows]))  # as write.table of R does
+    assert files_of(data)["log.csv"] == counts(30, 30)
+    assert any("rows begin with a number" in note for note in account(data)["notes"])
+    rows = [row.replace(",", ";") for row in plain_rows(30)]
+    path = log_of(tmp_path, ["sep=;", "user;item;time", *rows, "u1;i1"])
+    data = read(path, on_bad_rows="skip")
+    assert files_of(data)["log.csv"] == counts(31, 30, bad=1)
+    assert "line 33" in account(data)["first_bad_rows"][0]
+
+
+def test_a_character_that_stands_for_separators_is_refused(tmp_path: Path) -> None:
+    rows = [row.replace(",", "::") for row in plain_rows(30)]
+    path = log_of(tmp_path, ["user::item::time", *rows, "u\x1f::i::1600000000"])
+    with pytest.raises(BadRequestError, match=r"log\.csv cannot be read: the character U\+001F"):
+        read(path)
+
+
+def test_separators_may_be_escaped(tmp_path: Path) -> None:
+    lines = ["user,item,name,time", *(f"u{n},i{n},a\\, b,{n}" for n in range(9))]
+    data = read(log_of(tmp_path, lines), items={"text": "name"}, time_format="s")
+    assert set(data.items.texts) == {"a, b"}
+
+
+def test_apostrophes_are_no_quotes(tmp_path: Path) -> None:
+    names = ["'Til Dawn'", "'night, Mother'", "Rosemary's Baby", "'71"]
+    lines = ["user|item|time|name", *(f"u{n}|i{n}|{n}|{names[n % 4]}" for n in range(40))]
+    data = read(log_of(tmp_path, lines), items={"text": "name"}, time_format="s")
+    assert set(data.items.texts) == set(names)
+    lines = ["'user','item','time','name'", *(f"'u{n}','i{n}','{n}','a, b'" for n in range(9))]
+    data = read(log_of(tmp_path, lines), items={"text": "name"}, time_format="s")
+    assert set(data.items.texts) == {"a, b"}
+
+
+def test_numbers_may_stand_for_names(tmp_path: Path) -> None:
+    rows = [f"{n},u{n % 3},i{n % 4},{1_600_000_000 + n}" for n in range(20)]
+    path = log_of(tmp_path, [",0,1,2", *rows])
+    data = read(path, columns={"user": "0", "item": "1", "time": "2"})
+    assert files_of(data)["log.csv"] == counts(20, 20)
+
+
 def test_small_counts_are_times_like_any_other(tmp_path: Path) -> None:
     path = log_of(tmp_path, ["user,item,time", *(f"u,i{n},{n * 1000}" for n in range(9))])
     assert read(path).interactions.time.tolist() == [n * 1000 for n in range(9)]
+
+
+def test_units_of_numbers_are_told_by_their_size() -> None:
+    now = 1_600_000_000.0
+    for unit, size in UNITS.items():
+        values = np.array([now, now + 1e6, now + 2e6]) * size
+        assert unit_of(values) == unit
+        assert not other_unit(values, unit).any()
+        for other in set(UNITS) - {unit}:
+            assert other_unit(values, other).all()
+    assert unit_of(np.array([20240131.0])) == "%Y%m%d"
+    assert not other_unit(np.array([np.nan, 0.0, 5e6]), "s").any()
+
+
+def test_the_format_of_numbers_is_told_from_texts() -> None:
+    assert number_format(["12,50", "-", "3", "x"]) == NumberFormat(",", True, 0.5)
+    assert number_format(["1.500", "NA", ""]) == NumberFormat(".", False, 1.0)
+    assert number_format(["red", "12 o'clock", "A27"]).readable == 0.0
+    assert number_format([]).readable == 0.0

@@ -238,13 +238,19 @@ def as_lines(account: Mapping[str, object]) -> list[str]:
         lines += [f"files of {name}: {head}", *rest]
     if account.get("skipped_rows_file"):
         lines.append(f"all rows that could not be read: {account['skipped_rows_file']}")
-    for one in (*beside.values(), account):
-        lines += [f"warning: {text}" for text in one.get("warnings") or ()]
+    lines += [f"warning: {text}" for text in warnings_of(account)]
     notes = account["notes"]
     assert isinstance(notes, Mapping)
     for name, value in notes.items():
         lines.append(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}")
     return lines
+
+
+def warnings_of(account: Mapping[str, object]) -> list[str]:
+    """What a person has to look at, of the log and of the files beside it."""
+    beside = account.get("beside") or {}
+    assert isinstance(beside, Mapping)
+    return [text for one in (account, *beside.values()) for text in one.get("warnings") or ()]
 
 
 def _rows_as_lines(account: Mapping[str, object]) -> list[str]:

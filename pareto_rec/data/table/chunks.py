@@ -164,7 +164,7 @@ def _checked(file: File, form: Form, piece: Piece, wanted: Sequence[str], encodi
     bad = list(piece.bad)
     width = len(form.header)
     for which, reason in (
-        (broken, f"not {encoding} text"),
+        (broken, f"not {encoding} text (data.encoding?)"),
         (surplus & ~broken, f"wrong number of fields: {width + 1} instead of {width}"),
     ):
         where = np.flatnonzero(which & piece.good)

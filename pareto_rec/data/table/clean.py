@@ -45,13 +45,9 @@ def without_duplicates(
     Returns:
         The rows that are left, and their files.
     """
-    names = sorted(rows.signals)
-    extra = [one for one in (rows.position, rows.propensity) if one is not None]
-    kind = rows.positive(against)
-    keys = [*extra, *(rows.signals[name] for name in names), rows.time, rows.item, kind, rows.user]
-    order = np.lexsort(keys)
+    order = _order(rows, against)
     rows, origin = rows.take(order), origin[order]
-    kind = rows.positive(against)
+    kind, names = rows.positive(against), sorted(rows.signals)
     pair = _starts(rows.user, kind, rows.item)
     again = ~pair & kind
     equal = ~_starts(
@@ -69,6 +65,13 @@ def without_duplicates(
     account.drop_of(reason, origin[gone])
     left = _summed(rows, ~gone) if policy == "sum" else rows.take(~gone)
     return left, origin[~gone]
+
+
+def _order(rows: Interactions, against: tuple[str, ...]) -> IntArray:
+    """Rows by user, kind, item, time, and all else."""
+    signals = [rows.signals[name] for name in sorted(rows.signals)]
+    kind = rows.positive(against)
+    return np.lexsort([*_shown(rows), *signals, rows.time, rows.item, kind, rows.user])
 
 
 def _shown(rows: Interactions) -> list[IntArray | FloatArray]:

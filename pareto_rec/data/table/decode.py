@@ -8,7 +8,6 @@ from typing import IO
 
 from pareto_rec.data.table.dialect import PARTS, Dialect, one_character
 from pareto_rec.data.table.written import WHITESPACE
-from pareto_rec.errors import BadRequestError
 
 MARK = "\ufdd0"  # no character (Unicode, section 23.7), so that no text has it
 _HANDLER = "pareto_rec.mark"
@@ -93,7 +92,7 @@ class Decoded(io.RawIOBase):
             text = text.replace("\\N", "\\\\N")  # NULL as databases write it, not an escaped N
         if len(self._dialect.separator) > 1:
             if PARTS in text:
-                raise BadRequestError(
+                raise UnicodeError(
                     "the character U+001F stands in it, which a separator of several characters is "
                     "replaced by; write it with another separator"
                 )

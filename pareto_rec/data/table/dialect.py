@@ -175,7 +175,7 @@ def dialect_of(text: str, written: Written) -> Dialect:
     separators: tuple[str, ...] = (written.separator,) if written.separator else SEPARATORS
     separators = tuple(s for s in separators if s == WHITESPACE or s in first) or separators[:1]
     tried = [d for s in separators for d in _tried(first, s, written)]
-    scores = [_Trial(first, one).score for one in tried]
+    scores = [_Trial(first, one, written).score for one in tried]
     best = max(scores)
     chosen = tried[scores.index(best)]
     if best < _LIKELY:  # no way makes rows: the one that parts the first line into most fields
@@ -186,9 +186,9 @@ def dialect_of(text: str, written: Written) -> Dialect:
 
 def _quoted(text: str, separator: str, written: Written) -> Dialect:
     """Quotes and escapes of a file: quotes are only done without where that saves many rows."""
-    trials = [_Trial(text, one) for one in _tried(text, separator, written)]
-    with_quotes = [one for one in trials if one.dialect.quote] or trials
-    usual = max(with_quotes, key=lambda one: one.score)
+    trials = [_Trial(text, one, written) for one in _tried(text, separator, written)]
+    with_quotes = [one for one in trials if one.dialect.quote == '"' or one.wrapped] or trials
+    usual = max(with_quotes, key=lambda one: one.alone)
     plain = max((one for one in trials if one not in with_quotes), default=usual, key=_score)
     saved = plain.good - usual.good
     return plain.dialect if saved > 0 and saved >= plain.marked else usual.dialect
@@ -214,11 +214,15 @@ class _Trial:
         dialect: The dialect.
         good: Lines in rows of the most frequent width.
         marked: Fields that begin or end with a quote, as they do where one is not taken for such.
+        wrapped: Whether the fields of some column all stand in its quotes.
+        alone: The score of rows of one line: a wrong escape makes rows of several.
         score: From 0 to 1: the share of good lines, less what fields should not hold.
     """
 
-    def __init__(self, text: str, dialect: Dialect) -> None:
-        self.dialect, self.good, self.marked, self.score = dialect, 0, 0, 0.0
+    def __init__(self, text: str, dialect: Dialect, written: Written) -> None:
+        self.dialect, self.good, self.marked = dialect, 0, 0
+        self.score = self.alone = 0.0
+        self.wrapped = bool(written.quoting) or _is_wrapped(text, dialect)
         found = records(text, dialect)
         width = width_of(found[1:] or found)
         if width < 2:
@@ -238,13 +242,30 @@ class _Trial:
         cells = [cell for one in found for cell in one.fields]
         self.marked = sum(cell[:1] in _MARKS or cell[-1:] in _MARKS for cell in cells if cell)
         cells = [cell for one in found[:_FIRST_LINES] for cell in one.fields]
-        told = 1.0 if heading >= 2 and abs(heading - width) <= 1 else 0.5
+        told = {0: 1.0, 1: 0.9}.get(abs(heading - width), 0.5) if heading >= 2 else 0.5
+        if written.names:
+            told = 1.0 if 0 <= width - len(written.names) <= 1 else 0.25
+        elif written.header is False:
+            told = 1.0
         foreign = sum(bool(_foreign(separator).search(cell)) for cell in cells) / len(cells)
         left = sum(_has_marks(cell) for cell in cells) / len(cells)
         lines = sum(one.lines for one in found)
-        self.score = self.good / lines * told * (1.0 - foreign / 2) * (1.0 - left)
+        told *= 0.85 if separator == WHITESPACE else 1.0  # it parts empty fields from nothing
+        held = told * (1.0 - foreign / 2) * (1.0 - left)
+        self.score, self.alone = self.good / lines * held, len(rows) / lines * held
         if separator == " " and text.count("  ") * 2 > lines:
             self.score /= 2  # columns that blanks align
+
+
+def _is_wrapped(text: str, dialect: Dialect) -> bool:
+    """Whether a column stands in quotes all the way down, as no column of prose does."""
+    bare = records(text, Dialect(dialect.separator, "", ""), _FIRST_LINES)[1:]
+    width, quote = width_of(bare), dialect.quote
+    rows = [one.fields for one in bare if len(one.fields) == width]
+    return bool(quote) and any(
+        all(len(cell) > 1 and cell[0] == cell[-1] == quote for cell in column)
+        for column in zip(*rows, strict=True)
+    )
 
 
 def _score(trial: _Trial) -> float:

@@ -237,6 +237,7 @@ def read_log(
     """
     reader = LogReader(options, columns, account)
     for file in files:
+        account.of(file.name)
         for chunk in chunks(file, options, reader.wanted):
             reader.take(chunk)
     return reader.log()

@@ -73,8 +73,15 @@ def read_side(
     wanted = item_columns(options) if role == "item" else list(asked.attributes)
     read = _Read(written, name, list(dict.fromkeys(wanted)), price, own)
     for file in files:
+        own.of(file.name)
         for chunk in chunks(file, written, read.wanted):
             read.take(chunk)
+    return _joined(role, ids, read, account, more=more)
+
+
+def _joined(role: str, ids: Ids, read: _Read, account: Account, *, more: bool) -> Joined:
+    """The ids of a log and those of the files beside it in one form and one order."""
+    own = read.account
     codes, known = together(read.ids)
     alike, said = written_alike(ids, known)
     everything = tuple(sorted({*alike, *said} if more else {*alike}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_PREFACE = re.compile(r'"?sep=([^\r\n"]{1,4})"?\r?\n', re.IGNORECASE)  # as spreadsheets write it
 _SHOWN_LINES = 1_000  # of the first rows that tell whether there is a header
 
 
@@ -74,6 +76,35 @@ def form_of(file: File, written: Written) -> Form:
         BadRequestError: If the file is empty, is not in its encoding or not a table, or two columns
             share a name.
     """
+    chosen, text, whole = _head(file, written)
+    preface = _PREFACE.match(text)
+    if preface is not None:
+        text = text[preface.end() :]
+        said = preface[1].replace("\\t", "\t")
+        written = written.model_copy(update={"separator": written.separator or said})
+    dialect = dialect_of(text, written)
+    found = records(text, dialect, _SHOWN_LINES)
+    if not found:
+        raise BadRequestError(f"{file.name}, line 1: not a line of column names")
+    headed, said = _headed(found, written)
+    width = width_of(found[1:]) if len(found) > 1 else len(found[0].fields)
+    names, notes = _names(file, found, written, headed=headed, width=width)
+    trailing = width == len(names) + 1 and _end_empty(found[headed:], width)
+    if trailing:
+        notes += ("every row ends in a separator more than the line of names: it is passed over",)
+    if written.names and not trailing and len(found) > headed and width != len(names):
+        raise BadRequestError(
+            f"{file.name}: data.names names {len(names)} columns, and its rows have {width} fields"
+        )
+    notes += (*([said] if said else []), *_unusual(dialect, written))
+    rows, lines = heading(text, dialect) if headed else (0, 0)
+    empty = whole and len(io.StringIO(text, newline="").readlines()) <= lines
+    before = int(preface is not None)
+    return Form(chosen, dialect, names, rows + before, lines + before, trailing, empty, notes)
+
+
+def _head(file: File, written: Written) -> tuple[str, str, bool]:
+    """Encoding of a file, its first lines, and whether they are all of it."""
     with file.open() as stream:
         head = stream.read(HEAD_BYTES)
     chosen = _encoding(file, head, written.encoding)
@@ -90,25 +121,7 @@ def form_of(file: File, written: Written) -> Form:
         raise BadRequestError(
             f"{file.name} holds JSON lines, not CSV; rename it so that it ends in .jsonl"
         )
-    dialect = dialect_of(text, written)
-    found = records(text, dialect, _SHOWN_LINES)
-    if not found:
-        raise BadRequestError(f"{file.name}, line 1: not a line of column names")
-    headed, said = _headed(found, written)
-    width = width_of(found[1:]) if len(found) > 1 else len(found[0].fields)
-    names, notes = _names(file, found, written, headed=headed, width=width)
-    trailing = width == len(names) + 1 and _end_empty(found[headed:], width)
-    if trailing:
-        notes += ("every row ends in a separator more than the line of names: it is passed over",)
-    if written.names and not trailing and len(found) > headed and width != len(names):
-        raise BadRequestError(
-            f"{file.name}: data.names names {len(names)} columns, and its rows have {width} fields"
-        )
-    rows, lines = heading(text, dialect) if headed else (0, 0)
-    empty = whole and len(io.StringIO(text, newline="").readlines()) <= lines
-    notes += (said,) if said else ()
-    notes += _unusual(dialect, written)
-    return Form(chosen, dialect, names, rows, lines, trailing, empty, notes)
+    return chosen, text, whole
 
 
 def _encoding(file: File, head: bytes, wanted: str | None) -> str:
@@ -152,11 +165,19 @@ def _is_row(first: Sequence[str], others: Sequence[Record]) -> bool:
     rows = [[f.strip() for f in one.fields] for one in others if len(one.fields) == len(first)]
     if not rows or len(first) < 2:
         return False
+    if [c for c in first if c] == [str(n) for n in range(len(first) - (not first[0]))]:
+        return not (len(first) > 3 or not first[0])  # 0, 1, 2, 3: numbers for names
     typed = typed_columns(rows)
     if typed:
         return all(is_typed(first[c]) or not first[c] for c in typed) and any(map(is_typed, first))
     again = sum(cell in column for cell, column in zip(first, zip(*rows, strict=True), strict=True))
     return again * 2 > len(first)  # names do not stand below themselves
+
+
+def _counts_up(found: Sequence[Record], width: int) -> bool:
+    """Whether the first fields of all rows of the usual width are 0, 1, 2 ... or 1, 2, 3 ..."""
+    first = [one.fields[0].strip() for one in found if len(one.fields) == width]
+    return len(first) > 1 and any(first == [str(n + b) for n in range(len(first))] for b in (0, 1))
 
 
 def _end_empty(found: Sequence[Record], width: int) -> bool:
@@ -177,6 +198,9 @@ def _names(
     if len(found) > 1 and width == len(names) - 1 and not names[-1] and width > 1:
         names.pop()
         notes = ("the line of names ends in a separator more than the rows: it is passed over",)
+    if len(found) > 1 and width == len(names) + 1 and _counts_up(found[1:], width):
+        names.insert(0, "")
+        notes = ("rows begin with a number that the line of names has not: it is passed over",)
     doubled = sorted({name for name in names if names.count(name) > 1 and name})
     if doubled:
         raise BadRequestError(

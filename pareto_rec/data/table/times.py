@@ -150,6 +150,9 @@ def other_unit(values: NDArray[np.float64], unit: str) -> NDArray[np.bool_]:
     elsewhere = np.zeros(len(values), dtype=bool)
     for other in UNITS:
         elsewhere |= _is_date(values, other)
+    year, month, day = values // 10_000, values // 100 % 100, values % 100
+    whole = (values == np.floor(values)) & (year >= 1900) & (year <= 2100)
+    elsewhere |= whole & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)  # as 20240131
     return elsewhere & ~_is_date(values, unit)
 
 
