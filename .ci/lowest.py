@@ -31,7 +31,10 @@ TESTS = (  # quick ones, which together touch every dependency
     *("unit/test_search.py", "unit/test_kernels.py", "unit/test_policy.py", "unit/test_report.py"),
     *("unit/test_combine_tables.py", "unit/test_fitstore.py", "unit/test_fetch.py"),
     *("unit/test_tuned_layers.py", "unit/test_cluster.py", "unit/test_bundle_onnx.py"),
-    *("contracts/test_combine.py", "contracts/test_experts.py", "faults/test_bad_requests.py"),
+    *(
+        "contracts/test_combine.py",
+        "contracts/test_experts.py",
+    ),
     *("flow/test_search_command.py", "flow/test_export_command.py"),
 )
 TOOLS = ("pytest", "hypothesis")  # of the tests; at the versions of constraints.txt
