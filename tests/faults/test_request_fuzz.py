@@ -270,7 +270,7 @@ def test_mutated_configs_are_prepared_or_refused(
     draw, base = random.Random(7), tomllib.loads(TABLE)
 
     def cases() -> Iterator[tuple[str, list[str]]]:
-        for number in range(40 * TIMES):
+        for number in range(14 * TIMES):
             table = mutated(base, draw) if number else base
             path = written(tmp_path, table)
             changed = [p for p in paths_of(table) if p not in places or _differs(table, base, p)]

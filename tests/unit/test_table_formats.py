@@ -8,7 +8,6 @@ import io
 import json
 import lzma
 import tarfile
-import time
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -361,20 +360,25 @@ def test_an_archive_of_many_files_is_refused_at_once(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "log.zip", "w") as archive:
         for number in range(MOST_MEMBERS + 1):
             archive.writestr(f"{number}.csv", "")
-    began = time.perf_counter()
     with pytest.raises(BadRequestError, match=r"holds 5,001 files; at most 5,000 .* the folder"):
         find([str(tmp_path / "log.zip")])
-    assert time.perf_counter() - began < 5
 
 
-def test_an_archive_of_some_hundred_files_is_read_once(tmp_path: Path) -> None:
-    """The list of members is read once, not once for each of them."""
+def test_the_list_of_members_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each of them, which would take the square of their number."""
     with zipfile.ZipFile(tmp_path / "log.zip", "w") as archive:
-        for number, row in enumerate(ROWS * 10):
+        for number, row in enumerate(ROWS):
             archive.writestr(f"{number:04}.csv", as_csv([row]))
-    began = time.perf_counter()
-    assert account(read(tmp_path / "log.zip"))["used"] == len(ROWS) * 10
-    assert time.perf_counter() - began < 20
+    opened = []
+
+    class Counted(zipfile.ZipFile):
+        def __init__(self, path: Path) -> None:
+            opened.append(path)
+            super().__init__(path)
+
+    monkeypatch.setattr(zipfile, "ZipFile", Counted)
+    assert account(read(tmp_path / "log.zip"))["used"] == len(ROWS)
+    assert len(opened) == 1
 
 
 # --- names and what they hide -------------------------------------------------------------------

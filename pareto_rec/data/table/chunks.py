@@ -146,8 +146,7 @@ def _csv(file: File, form: Form, wanted: Sequence[str]) -> Iterator[Chunk]:
         return "skip"
 
     lines = _Lines(form.header_lines)
-    with file.open() as raw, _arrow(file):
-        stream = Decoded(raw, form.encoding)
+    with file.open() as raw, _arrow(file), Decoded(raw, form.encoding) as stream:
         for batch in _reader(stream, form, note):
             table = pa.Table.from_batches([batch])
             fresh = lines.met(table.num_rows, misshapen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import threading
 from typing import IO
 
 MARK = "\ufdd0"  # no character (Unicode, section 23.7), so that no text has it
@@ -35,6 +36,16 @@ class Decoded(io.RawIOBase):
         self._left = b""
         self._ended = False
         self.marked = False
+        self._reading = threading.Lock()
+
+    def close(self) -> None:
+        """End it, after what is being read: the reader of rows reads ahead in a thread of its own.
+
+        A thread that still reads while Python ends would take the whole process down.
+        """
+        with self._reading:
+            self._ended, self._left = True, b""
+            super().close()
 
     def readable(self) -> bool:
         """It can be read."""
@@ -42,6 +53,10 @@ class Decoded(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fill a buffer; 0 at the end."""
+        with self._reading:
+            return self._fill(buffer)
+
+    def _fill(self, buffer: bytearray | memoryview) -> int:
         while not self._left and not self._ended:
             raw = self._source.read(max(len(buffer) // 2, 1))
             self._ended = not raw
