@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -25,6 +27,23 @@ from pareto_rec.commands.update import update
 from pareto_rec.errors import BadRequestError, InterruptedRunError, RunFailedError
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes; 130: as a shell has it for Ctrl-C
+
+_MOST_SAID = 2_000  # characters; what is longer is cut in the middle
+_WRONG_PATHS = {errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.ELOOP}
+_PLAIN = tuple(  # what a validator of the command line says, and what people say
+    (re.compile(pattern), words)
+    for pattern, words in (
+        (r"Input should be a valid integer\b.*", "it must be a whole number"),
+        (r"Input should be a valid number\b.*", "it must be a number"),
+        (r"Input should be a valid boolean\b.*", "it must be true or false"),
+        (r"Input should be a valid string\b.*", "it must be UTF-8 text"),
+        (r"Input should be greater than or equal to", "it must be at least"),
+        (r"Input should be less than or equal to", "it must be at most"),
+        (r"Input should be greater than", "it must be above"),
+        (r"Input should be less than", "it must be below"),
+        (r"Input should be", "it must be"),
+    )
+)
 
 app = typer.Typer(
     name="pareto-rec",
@@ -77,7 +96,10 @@ def start(
 
 def _fail(kind: str, message: object, code: int) -> NoReturn:
     """One line on standard error, then the end."""
-    typer.echo(f"{kind}: {' '.join(str(message).split())}", err=True)
+    line = f"{kind}: {' '.join(str(message).split())}"
+    if len(line) > _MOST_SAID:
+        line = f"{line[: _MOST_SAID // 2]} ... {line[-_MOST_SAID // 2 :]}"
+    typer.echo(line.encode(errors="backslashreplace").decode(), err=True)  # names may be no text
     raise SystemExit(code)
 
 
@@ -90,6 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]
+    if any("\x00" in argument for argument in given):
+        _fail("error", "an argument holds a NUL; no name does", WRONG)
     try:
         code = app(args=given, prog_name="pareto-rec", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -114,6 +138,17 @@ def _explain(error: Exception) -> NoReturn:
     if isinstance(error, RunFailedError):
         _fail("failed", error, FAILED)
     if hasattr(error, "format_message"):  # the command line itself was wrong: an option, a value
-        _fail("error", f"{error.format_message().rstrip('.')}; see pareto-rec --help", WRONG)
+        _fail("error", f"{_plain(error.format_message())}; see pareto-rec --help", WRONG)
+    if isinstance(error, OSError) and error.errno in _WRONG_PATHS:
+        _fail("error", f"{error.strerror}: {error.filename}", WRONG)
+    if isinstance(error, RecursionError):
+        _fail("error", "a file that was named is nested too deeply to be read", WRONG)
     reason = f"{type(error).__name__}: {error}"
     _fail("failed", f"{reason} (unforeseen: the same command with --debug shows where)", FAILED)
+
+
+def _plain(message: str) -> str:
+    """What is wrong with the command line, in plain words."""
+    for pattern, words in _PLAIN:
+        message = pattern.sub(words, message)
+    return message.rstrip(".")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_MOST_NAME = 60  # characters of a name that messages show
+_MOST_BITS = 200  # of a whole number that they show; Python itself refuses to write long ones
 
 
 class BadRequestError(ValueError):
@@ -31,6 +34,31 @@ class InterruptedRunError(Exception):
     """
 
 
+class _Short(reprlib.Repr):
+    """Values of any size and kind, shortened."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        """A whole number, or how long it is."""
+        if x.bit_length() > _MOST_BITS:
+            return f"a whole number of about {x.bit_length() * 0.30103:,.0f} digits"
+        return super().repr_int(x, level)
+
+
+def shown(value: object) -> str:
+    """A value from outside as it may stand in a message: short, in one line, whatever it is."""
+    try:
+        return _Short().repr(value)
+    except (RecursionError, ValueError):
+        return f"a value of the kind {type(value).__name__}"
+
+
+def plain_number(value: float) -> str:
+    """A number as people write it: 10,000,000 and 0.000001, without an exponent."""
+    if isinstance(value, int) or value.is_integer():
+        return f"{int(value):,}"
+    return f"{value:.9f}".rstrip("0")
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> BadRequestError:
     """Error for a name that no registry knows: lists the known ones, names the nearest.
 
@@ -40,6 +68,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> BadRequestError:
         known: Every registered name.
     """
     names = sorted(known)
+    name = name if len(name) <= _MOST_NAME else f"{name[: _MOST_NAME - 3]}..."
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f' (did you mean "{near[0]}"?)' if near else ""
     return BadRequestError(f'unknown {kind} "{name}"{hint}; known: {", ".join(names)}')

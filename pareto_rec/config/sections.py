@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -10,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    field_validator,
     model_serializer,
     model_validator,
 )
@@ -18,6 +20,15 @@ from pareto_rec.data.table.options import TableOptions, given
 from pareto_rec.errors import BadRequestError
 from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex, Variable
 from pareto_rec.tasks import Task
+
+MOST_CANDIDATES = 10_000  # at once; every one of them is trained and measured
+MOST_NAME = 200  # characters of the name of an objective
+MOST_STEPS = 10_000_000  # of training
+MOST_AT_ONCE = 1_000_000  # rows, texts or items in one step
+MOST_ROWS = 1 << 40
+MOST_VALUE = 1e18  # of an objective; volumes of several of them must stay finite
+
+_DEVICE = re.compile(r"auto|cpu|mps|(cuda|xpu)(:[0-9]{1,3})?")
 
 
 class Section(BaseModel):
@@ -89,8 +100,10 @@ class BackboneConfig(Section):
 
     name: str = "sentence-transformers/all-MiniLM-L6-v2"
     max_length: int = Field(64, ge=4, le=512)
-    cut: int | None = Field(None, ge=1)
-    components: int = Field(64, ge=0)  # principal components that models read; 0: all features
+    cut: int | None = Field(None, ge=1, le=1000)
+    components: int = Field(
+        64, ge=0, le=100_000
+    )  # principal components that models read; 0: all features
     text: bool = True  # false: models read no features at all, item embeddings alone
     adapted: bool = False  # the backbone that `pareto-rec adapt` made of it
 
@@ -98,13 +111,13 @@ class BackboneConfig(Section):
 class AdaptConfig(Section):
     """How `pareto-rec adapt` continues the backbone's pre-training; see `adapt.training.Recipe`."""
 
-    steps: int = Field(150, ge=1)
-    texts: int = Field(32, ge=0)  # texts with masked tokens per step; 0: none
-    pairs: int = Field(48, ge=0)  # pairs of items of one history per step; 0: none
+    steps: int = Field(150, ge=1, le=MOST_STEPS)
+    texts: int = Field(32, ge=0, le=MOST_AT_ONCE)  # texts with masked tokens per step; 0: none
+    pairs: int = Field(48, ge=0, le=MOST_AT_ONCE)  # pairs of items of one history per step; 0: none
     mask: float = Field(0.15, gt=0, lt=1)
-    window: int = Field(10, ge=1)
-    temperature: float = Field(0.07, gt=0)
-    rate: float = Field(1e-4, gt=0)
+    window: int = Field(10, ge=1, le=MOST_AT_ONCE)
+    temperature: float = Field(0.07, ge=1e-6, le=1e6)
+    rate: float = Field(1e-4, gt=0, le=1e3)
     decay: float = Field(0.9, gt=0, le=1)
 
 
@@ -173,10 +186,10 @@ class SpaceConfig(Section):
 class ObjectiveConfig(Section):
     """An objective to search on."""
 
-    name: str
-    reference: float | None = None
-    at_least: float | None = None
-    at_most: float | None = None
+    name: str = Field(max_length=MOST_NAME)
+    reference: float | None = Field(None, ge=-MOST_VALUE, le=MOST_VALUE)
+    at_least: float | None = Field(None, ge=-MOST_VALUE, le=MOST_VALUE)
+    at_most: float | None = Field(None, ge=-MOST_VALUE, le=MOST_VALUE)
 
 
 class FidelityConfig(Section):
@@ -197,17 +210,25 @@ class SearchConfig(Section):
     """Algorithm and budget."""
 
     algorithm: str = "nsga2"
-    population: int = Field(24, ge=2)
-    generations: int = Field(8, ge=1)
-    offspring: int | None = Field(None, ge=1)  # fits per generation; none: as the population
-    first: int | None = Field(None, ge=1)  # fits of the first generation; none: as the others
-    sweep: int = Field(24, ge=1)
+    population: int = Field(24, ge=2, le=MOST_CANDIDATES)
+    generations: int = Field(8, ge=1, le=1_000_000)
+    offspring: int | None = Field(
+        None, ge=1, le=MOST_CANDIDATES
+    )  # fits per generation; none: as the population
+    first: int | None = Field(
+        None, ge=1, le=MOST_CANDIDATES
+    )  # fits of the first generation; none: as the others
+    sweep: int = Field(24, ge=1, le=MOST_CANDIDATES)
     start: Literal["lhs", "random"] = "lhs"
     corners: bool = True
     surrogate: Literal["none", "gaussian_process"] = "none"
     fidelity: FidelityConfig | None = None  # none: every fit is trained to its end
-    timeout_s: float | None = Field(None, gt=0)  # seconds for a pack; none: as long as it takes
-    retries: int = Field(2, ge=0)  # tries of a pack after the first, where a worker dies over it
+    timeout_s: float | None = Field(
+        None, gt=0, le=1e9
+    )  # seconds for a pack; none: as long as it takes
+    retries: int = Field(
+        2, ge=0, le=1000
+    )  # tries of a pack after the first, where a worker dies over it
 
     @property
     def fits(self) -> int:
@@ -219,8 +240,15 @@ class SearchConfig(Section):
 class TrainConfig(Section):
     """How fits are computed; none of it changes what a fit is."""
 
-    pack_size: int = Field(4, ge=1)
+    pack_size: int = Field(4, ge=1, le=MOST_CANDIDATES)
     device: str = "auto"
+
+    @field_validator("device")
+    @classmethod
+    def _computes(cls, value: str) -> str:
+        if not _DEVICE.fullmatch(value):
+            raise ValueError('it must be "auto", "cpu", "cuda", "cuda:1", "mps" or "xpu"')
+        return value
 
 
 class SampleConfig(Section):
@@ -233,7 +261,9 @@ class SampleConfig(Section):
 class EvaluateConfig(Section):
     """Whom lists are made for and measured on; what is learnt from does not change."""
 
-    users: int = Field(0, ge=0)  # a seeded sample; 0: all, or 10^8 / items if these are more
+    users: int = Field(
+        0, ge=0, le=MOST_ROWS
+    )  # a seeded sample; 0: all, or 10^8 / items if these are more
 
 
 class LatencyConfig(Section):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import difflib
-import reprlib
+import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from pydantic import (
     Field,
@@ -19,6 +18,7 @@ from pydantic import (
 )
 
 from pareto_rec.config.sections import (
+    MOST_NAME,
     AdaptConfig,
     BackboneConfig,
     DataConfig,
@@ -34,11 +34,18 @@ from pareto_rec.config.sections import (
     TrainConfig,
 )
 from pareto_rec.config.smoke import bounded
+from pareto_rec.config.words import first_error
 from pareto_rec.data.table.files import beside
-from pareto_rec.errors import BadRequestError
+from pareto_rec.errors import BadRequestError, shown
 from pareto_rec.tasks import Task
 
-_TRIED = ("float", "int", "str")  # pydantic names the parts of a union that it tried
+MOST_BYTES = 1 << 20  # of a config
+_MOST_LEVELS = 20  # of tables within tables
+_MOST_KEY = 200  # characters
+_WHOLE = 1 << 63  # whole numbers of TOML have 64 bits
+# A key of very many parts: the parser takes minutes over it.
+_DEEP = re.compile(r"(?m)^[ \t\[]*[\w-]++(?:[ \t]*\.[ \t]*[\w-]++){50}")
+_PLACE = re.compile(r"[0-9]{1,6}")
 
 _FOR_DATA: dict[str, Any] = {  # what stands for missing keys where only the data is looked at
     "name": "data",
@@ -66,7 +73,7 @@ class Config(Section):
         task: What is predicted of shown rows besides relevance, each a ``[[task]]``.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)
     question: str
     seed: int = Field(0, ge=0)
     data: DataConfig
@@ -77,7 +84,7 @@ class Config(Section):
     serving: dict[str, TomlValue] = Field(default_factory=dict)
     space: SpaceConfig
     objective: Annotated[list[ObjectiveConfig], Field(min_length=2)]
-    reported: list[str] = Field(default_factory=list)
+    reported: list[Annotated[str, Field(max_length=MOST_NAME)]] = Field(default_factory=list)
     baselines: list[str] = Field(default_factory=list)
     references: dict[str, str] = Field(default_factory=dict)
     search: SearchConfig = SearchConfig()
@@ -111,22 +118,21 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = Fals
     Raises:
         BadRequestError: With one line that names file and key, and the nearest known key.
     """
-    if path.is_dir():
-        path = path / "config.toml"
-    table = _read(path)
+    path, table = _read(path)
     quick = copy.deepcopy(table)
     own = _flatten(_smoke_table(table, path))
     for key, value in own:
         _set(quick, key, value, f"{path}: smoke.{key}")
     quick = bounded(quick, [key for key, _ in own])
-    parse_config(quick, f"{path}, with its [smoke] table")  # refused now, not when it is asked for
+    if own:  # refused now, not when it is asked for
+        parse_config(quick, f"{path}, with its [smoke] table")
     chosen = quick if smoke else table
     for override in overrides:
         key, value = _parse_override(override)
-        _set(chosen, key, value, f"--set {override}")
+        _set(chosen, key, value, f"--set {_cut(override)}")
     beside(chosen.get("data"), path.parent)
     _whole_paths(chosen.get("references"))
-    source = " ".join([str(path), *(f"--set {override}" for override in overrides)])
+    source = " ".join([str(path), *(f"--set {_cut(override)}" for override in overrides)])
     return parse_config(chosen, source)
 
 
@@ -139,9 +145,8 @@ def load_data_config(path: Path) -> Config:
     Raises:
         BadRequestError: As :func:`load_config`; also if the file has no ``[data]``.
     """
-    if path.is_dir():
-        path = path / "config.toml"
-    table = {**_FOR_DATA, **_read(path)}
+    path, own = _read(path)
+    table = {**_FOR_DATA, **own}
     if "data" not in table:
         raise BadRequestError(f"{path}: there is no [data] to look at")
     beside(table["data"], path.parent)
@@ -159,7 +164,7 @@ def _whole_paths(references: TomlValue | None) -> None:
 def _smoke_table(table: Mapping[str, TomlValue], path: Path) -> Mapping[str, TomlValue]:
     smoke = table.get("smoke", {})
     if not isinstance(smoke, Mapping):
-        raise BadRequestError(f"{path}: smoke: it must be a table, not {smoke!r}")
+        raise BadRequestError(f"{path}: smoke: it must be a table, not {shown(smoke)}")
     return smoke
 
 
@@ -168,30 +173,123 @@ def parse_config(table: Mapping[str, TomlValue], source: str) -> Config:
     try:
         return Config.model_validate(table)
     except ValidationError as error:
-        raise BadRequestError(f"{source}: {_first_error(error)}") from None
+        raise BadRequestError(f"{source}: {first_error(error, table, Config)}") from None
 
 
-def _read(path: Path) -> dict[str, TomlValue]:
+def _read(path: Path) -> tuple[Path, dict[str, TomlValue]]:
+    """Which file it is, and what stands there.
+
+    Raises:
+        BadRequestError: If it is not TOML, or holds what no key takes.
+    """
     try:
+        path = path / "config.toml" if path.is_dir() else path
         with path.open("rb") as stream:
-            return tomllib.load(stream)
+            content = stream.read(MOST_BYTES + 1)
     except FileNotFoundError:
-        raise BadRequestError(f"no config at {path}; give a TOML file or its folder") from None
+        raise BadRequestError(
+            f"no config at {_named(path)}; give a TOML file or its folder"
+        ) from None
     except OSError as error:
-        raise BadRequestError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadRequestError(f"{path} is not valid TOML: {error}") from None
+        raise BadRequestError(f"{_named(path)} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise BadRequestError(f"{_named(path)} cannot be the name of a file") from None
+    if len(content) > MOST_BYTES:
+        raise BadRequestError(
+            f"{path} is longer than {MOST_BYTES >> 20} MB and so not a config; give a TOML file"
+        )
+    try:
+        text = content.decode()
+        if _DEEP.search(text):
+            raise RecursionError
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(f"{path} is not valid TOML: {_reason(error)}") from None
+    check_values(table, str(path))
+    return path, table
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MOST_KEY else f"{text[: _MOST_KEY - 3]}..."
+
+
+def _named(path: Path) -> str:
+    name = str(path)
+    return name if len(name) <= _MOST_KEY and "\x00" not in name else shown(name)
+
+
+def _reason(error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return f"it is nested more than {_MOST_LEVELS} deep"
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 text (byte {error.start:,})"
+    if isinstance(error, tomllib.TOMLDecodeError):
+        return str(error)
+    return "a number is too long"
+
+
+def check_values(table: Mapping[str, TomlValue], source: str) -> None:
+    """Refuse what no key takes: numbers beyond 64 bits or not finite, tables nested too deeply, ...
+
+    Args:
+        table: As it was read.
+        source: Named in errors.
+
+    Raises:
+        BadRequestError: With the key and what is wrong with its value.
+    """
+    left: list[tuple[tuple[str, ...], TomlValue]] = [((), table)]
+    while left:
+        place, value = left.pop()
+        wrong = _wrong(value, len(place))
+        if wrong:
+            raise BadRequestError(f"{source}: {'.'.join(place)}: {wrong}")
+        if isinstance(value, Mapping):
+            for key in value:
+                if len(key) > _MOST_KEY or not _is_text(key):
+                    raise BadRequestError(f"{source}: {shown(key)} cannot be a key")
+            left += [((*place, key), value[key]) for key in reversed(value)]
+        elif isinstance(value, list):
+            left += [((*place, str(n)), one) for n, one in reversed(list(enumerate(value)))]
+
+
+def _wrong(value: TomlValue, level: int) -> str:
+    """What is wrong with a value; "" where nothing is."""
+    if level > _MOST_LEVELS:
+        return f"it is nested more than {_MOST_LEVELS} deep"
+    if isinstance(value, str) and not _is_text(value):
+        return f"{shown(value)} holds a NUL or half of a character"
+    if isinstance(value, int) and not -_WHOLE <= value < _WHOLE:
+        return f"{shown(value)} is beyond 64 bits"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value} is not a finite number"
+    return ""
+
+
+def _is_text(text: str) -> bool:
+    try:
+        return b"\x00" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _parse_override(text: str) -> tuple[str, TomlValue]:
     key, equals, raw = text.partition("=")
-    if not equals or not key.strip():
-        raise BadRequestError(f'--set {text}: write key=value, for example "search.sweep=16"')
+    key = key.strip()
+    if not equals or not key:
+        raise BadRequestError(f'--set {_cut(text)}: write key=value, for example "search.sweep=16"')
     try:
-        value = tomllib.loads(f"value = {raw}")["value"]
+        table = tomllib.loads(f"value = {raw}")
     except tomllib.TOMLDecodeError:
-        value = raw.strip()
-    return key.strip(), value
+        table = {}
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(f"--set {_cut(key)}: {_reason(error)}") from None
+    value = table["value"] if len(table) == 1 else raw.strip()  # a line break: several keys
+    for part in key.split("."):
+        check_values({part: value}, f"--set {_cut(key)}")
+    if key.count(".") > _MOST_LEVELS:
+        raise BadRequestError(f"--set {_cut(key)}: it is nested more than {_MOST_LEVELS} deep")
+    return key, value
 
 
 def _flatten(table: Mapping[str, TomlValue], prefix: str = "") -> list[tuple[str, TomlValue]]:
@@ -222,41 +320,8 @@ def _set(table: dict[str, TomlValue], key: str, value: TomlValue, source: str) -
 def _entry(here: TomlValue, key: str, source: str) -> TomlValue:
     if isinstance(here, dict):
         return here.setdefault(key, {})
-    if isinstance(here, list) and key.isdigit() and int(key) < len(here):
+    if isinstance(here, list) and _PLACE.fullmatch(key) and int(key) < len(here):
         return here[int(key)]
     if isinstance(here, list):
         raise BadRequestError(f"{source}: {key} is no entry of a list of {len(here)} (from 0)")
     raise BadRequestError(f"{source}: {key} lies below a value, not a table")
-
-
-def _first_error(error: ValidationError) -> str:
-    """The first error as ``key: what is wrong``, with the nearest key for an unknown one."""
-    problem = error.errors()[0]
-    place = [part for part in problem["loc"] if part not in _TRIED]
-    key = ".".join(str(part) for part in place)
-    others = {tuple(p for p in one["loc"] if p not in _TRIED) for one in error.errors()}
-    more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(place[:-1])
-        near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.4)
-        near = [".".join([*map(str, place[:-1]), name]) for name in near]
-        hint = f'; did you mean "{near[0]}"?' if near else f"; known here: {', '.join(known)}"
-        return f'unknown key "{key}"{hint}{more}'
-    if problem["type"] == "missing":
-        return f'key "{key}" is missing{more}'
-    message = problem["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    return f"{key}: {message}, not {reprlib.repr(problem['input'])}{more}"
-
-
-def _known_keys(place: Sequence[int | str]) -> list[str]:
-    """Keys of the section at a place of the config."""
-    found: Any = Config
-    for part in place:
-        if hasattr(found, "model_fields"):
-            found = found.model_fields[str(part)].annotation
-        else:  # an entry of a list or of a table of sections
-            found = get_args(found)[-1]
-        if isinstance(found, UnionType):  # a section that may be left out
-            found = get_args(found)[0]
-    return list(found.model_fields)

@@ -12,6 +12,7 @@ import numpy as np
 
 from pareto_rec.data.schema import IntArray
 from pareto_rec.errors import BadRequestError
+from pareto_rec.unpacking import most_bytes, too_large
 
 LARGEST = 2**40
 
@@ -109,7 +110,10 @@ def from_zip(archive: Path, member: str) -> tuple[str, bytes]:
     """
     try:
         with zipfile.ZipFile(archive) as content:
-            return f"{archive}/{member}", content.read(member)
+            inside = content.getinfo(member)
+            if inside.file_size > most_bytes(inside.compress_size):
+                raise too_large(f"{archive}/{member}", inside.compress_size)
+            return f"{archive}/{member}", content.read(inside)
     except KeyError:
         raise BadRequestError(f"{archive} holds no {member}; fetch it anew") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:

@@ -39,7 +39,8 @@ def check_variables(
         BadRequestError: Names the key, the bound and, for a name, the known ones.
     """
     train_limits, serve_limits = _with_tasks(tasks)
-    for name in serving.get("exponents") or {}:
+    exponents = serving.get("exponents")
+    for name in exponents if isinstance(exponents, Mapping) else ():
         if name not in exponent_names(tasks).values():
             raise unknown("task in serving.exponents", name, exponent_names(tasks).values())
     for table, values, part, variables, limits, kind in (

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.errors import BadRequestError, plain_number, shown, unknown
+
+MOST = 1e9  # of a weight or an exponent: beyond, sums and powers leave the range of numbers
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,10 @@ class Number:
             BadRequestError: With the value and the bounds.
         """
         kinds = int if self.whole else (int, float)
-        number = isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
+        number = isinstance(value, kinds) and not isinstance(value, bool)
+        number = number and not (isinstance(value, float) and not math.isfinite(value))
         if not number or not self._inside(value):
-            raise BadRequestError(f"{value!r} is out of range: it must be {self}")
+            raise BadRequestError(f"{shown(value)} is out of range: it must be {self}")
 
     def _inside(self, value: float) -> bool:
         above = value > self.low if self.open_low else value >= self.low
@@ -39,9 +42,9 @@ class Number:
     def __str__(self) -> str:
         parts = []
         if self.low > -math.inf:
-            parts.append(f"{'above' if self.open_low else 'at least'} {self.low:g}")
+            parts.append(f"{'above' if self.open_low else 'at least'} {plain_number(self.low)}")
         if self.high < math.inf:
-            parts.append(f"{'below' if self.open_high else 'at most'} {self.high:g}")
+            parts.append(f"{'below' if self.open_high else 'at most'} {plain_number(self.high)}")
         return " ".join(
             ["a whole number" if self.whole else "a number", " and ".join(parts)]
         ).strip()
@@ -60,8 +63,9 @@ class Name:
         Raises:
             BadRequestError: With the known names and the nearest of them.
         """
-        if value not in self.known:
-            raise unknown(self.kind, str(value), self.known)
+        if not isinstance(value, str) or value not in self.known:
+            name = value if isinstance(value, str) else shown(value)
+            raise unknown(self.kind, name, self.known)
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,13 @@ class Weights:
             BadRequestError: With what is wrong.
         """
         if not isinstance(value, Mapping) or not value:
-            raise BadRequestError(f"{value!r} must be a table of weights, one for each {self.kind}")
+            raise BadRequestError(
+                f"{shown(value)} must be a table of weights, one for each {self.kind}"
+            )
         for name, weight in value.items():
             Name(self.kind, self.known).check(name)
             try:
-                Number(low=0).check(weight)
+                Number(low=0, high=MOST).check(weight)
             except BadRequestError as error:
                 raise BadRequestError(f"{name}: {error}") from None
         if not sum(value.values()) > 0:
@@ -102,10 +108,12 @@ class Numbers:
             BadRequestError: With what is wrong.
         """
         if not isinstance(value, Mapping):
-            raise BadRequestError(f"{value!r} must be a table of numbers, one for each {self.kind}")
+            raise BadRequestError(
+                f"{shown(value)} must be a table of numbers, one for each {self.kind}"
+            )
         for name, number in value.items():
             try:
-                Number().check(number)
+                Number(low=-MOST, high=MOST).check(number)
             except BadRequestError as error:
                 raise BadRequestError(f"{name}: {error}") from None
 
@@ -123,7 +131,7 @@ class Word:
             BadRequestError: With the value.
         """
         if not isinstance(value, str):
-            raise BadRequestError(f"{value!r} must be the name of a {self.kind}")
+            raise BadRequestError(f"{shown(value)} must be the name of a {self.kind}")
 
 
 Limit = Number | Name | Weights | Numbers | Word

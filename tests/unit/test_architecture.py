@@ -39,14 +39,14 @@ ALLOWED: dict[str, str] = {
     "decide": "errors",
     "bootstrap": "seeds",
     "space": "errors variables",
-    "records": "checksums errors leftovers notices paths",
-    # from the files of a run directory to one value: it knows files, not the code that wrote them,
-    # but for the one reader of records and their lock
-    "reading": "checksums errors front records",
+    "unpacking": "errors",
+    "records": "errors paths",
+    # from the files of a run directory to one value: it knows files, not the code that wrote them
+    "reading": "errors front",
     # from files to arrays
-    "fetch": "errors leftovers notices paths",
-    "backbone": "errors fetch paths sealed",
-    "data": "checksums errors fetch paths provenance sealed seeds",
+    "fetch": "errors paths unpacking",
+    "backbone": "errors fetch paths",
+    "data": "errors fetch paths provenance seeds unpacking",
     # what is learnt and what is measured: none of it knows a search, a config or a run
     "losses": "errors kernels seeds tasks",
     "objectives": "data errors",

@@ -73,7 +73,7 @@ def test_a_table_brings_its_own_signals() -> None:
         ({"items": {"attributes": "age", "bins": {"age": [3, 2]}}}, "edges must rise"),
         ({"items": {"price_bands": 3}}, 'price_bands needs "price"'),
         ({"items": {"words": 3, "categories": "kind"}}, "words stand for categories only where"),
-        ({"on_bad_rows": "skp"}, "should be 'error' or 'skip'"),
+        ({"on_bad_rows": "skp"}, "must be 'error' or 'skip'"),
         ({"min_group": 0}, "data.min_group"),
     ],
 )

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pyarrow import parquet
 
 from pareto_rec.data.schema import IntArray
+from pareto_rec.data.table import columnar, jsonl
 from pareto_rec.data.table.account import BadRow
 from pareto_rec.data.table.decode import MARK, Decoded, restored
 from pareto_rec.data.table.dialect import PARTS
@@ -23,7 +23,6 @@ from pareto_rec.data.table.textrows import Piece, pieces
 from pareto_rec.errors import BadRequestError
 
 BLOCK_BYTES = 1 << 24  # of a text file read at once; no row may be longer
-BATCH_ROWS = 1 << 18  # of a Parquet file read at once
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Chunk:
     Attributes:
         file: Name of the file.
         table: Columns; text columns are valid UTF-8.
-        line: Where each row begins ``[rows]``: its line, or its row from 1 in a Parquet file.
+        line: Where each row begins ``[rows]``: its line, or its row from 1 in a file without lines.
         bad: Rows that have not the form of the file.
         blank: Lines without content.
         long: First and last line of rows that span many.
@@ -84,8 +83,10 @@ def header(file: File, options: TableOptions) -> tuple[str, ...]:
     """
     if file.form == "csv":
         return form_of(file, options).header
+    if file.form == "jsonl":
+        return jsonl.names_of(file, options.encoding)
     with file.open() as stream, _arrow(file):
-        return tuple(parquet.read_schema(stream).names)
+        return columnar.names_of(stream, file)
 
 
 def chunks(file: File, options: TableOptions, wanted: Sequence[str]) -> Iterator[Chunk]:
@@ -103,9 +104,12 @@ def chunks(file: File, options: TableOptions, wanted: Sequence[str]) -> Iterator
         form = form_of(file, options)
         _check_columns(file, form.header, wanted)
         yield from _csv(file, form, wanted)
+    elif file.form == "jsonl":
+        for piece in jsonl.pieces(file, options.encoding, wanted):
+            yield Chunk(file.name, piece.table, piece.line, piece.bad, piece.blank)
     else:
         _check_columns(file, header(file, options), wanted)
-        yield from _parquet(file, wanted)
+        yield from _columnar(file, wanted)
 
 
 def _check_columns(file: File, names: Sequence[str], wanted: Sequence[str]) -> None:
@@ -128,11 +132,10 @@ def _arrow(file: File) -> Iterator[None]:
         raise BadRequestError(f"{file.name} cannot be read: {reason}") from None
 
 
-def _parquet(file: File, wanted: Sequence[str]) -> Iterator[Chunk]:
+def _columnar(file: File, wanted: Sequence[str]) -> Iterator[Chunk]:
     begin = 1
     with file.open() as stream, _arrow(file):
-        source = parquet.ParquetFile(stream)
-        for batch in source.iter_batches(BATCH_ROWS, columns=list(wanted), use_threads=False):
+        for batch in columnar.batches(stream, file, wanted):
             lines = np.arange(begin, begin + batch.num_rows)
             begin += batch.num_rows
             yield Chunk(file.name, pa.Table.from_batches([batch]), lines)
@@ -143,8 +146,11 @@ def _csv(file: File, form: Form, wanted: Sequence[str]) -> Iterator[Chunk]:
     yield Chunk(file.name, nothing, np.zeros(0, dtype=np.int64), notes=form.notes)
     if form.empty:
         return
-    with file.open() as raw, _arrow(file):
-        stream = Decoded(raw, form.encoding, form.dialect)
+    with (
+        file.open() as raw,
+        _arrow(file),
+        Decoded(raw, form.encoding, form.dialect) as stream,
+    ):
         for piece in pieces(stream, file.name, form, BLOCK_BYTES):
             yield _checked(file, form, piece, wanted, form.encoding if stream.marked else "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import threading
 from typing import IO
 
 from pareto_rec.data.table.dialect import PARTS, Dialect, one_character
@@ -46,6 +47,16 @@ class Decoded(io.RawIOBase):
         self._breaks, self._open, self._return = 0, False, False
         self.marked = False
         self.last = ""
+        self._reading = threading.Lock()
+
+    def close(self) -> None:
+        """End it, after what is being read: the reader of rows reads ahead in a thread of its own.
+
+        A thread that still reads while Python ends would take the whole process down.
+        """
+        with self._reading:
+            self._ended, self._left = True, b""
+            super().close()
 
     @property
     def lines(self) -> int:
@@ -58,6 +69,10 @@ class Decoded(io.RawIOBase):
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
         """Fill a buffer; 0 at the end."""
+        with self._reading:
+            return self._fill(buffer)
+
+    def _fill(self, buffer: bytearray | memoryview) -> int:
         while not self._left and not self._ended:
             raw = self._source.read(max(len(buffer) // 2, 1))
             self._ended = not raw

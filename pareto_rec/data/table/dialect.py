@@ -42,6 +42,10 @@ class Dialect:
     escape: str
 
 
+PLAIN = Dialect(",", '"', "")
+"""Nothing that a reader of lines has to know of."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One row of a text file.

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import glob
-import gzip
-import io
 import os
 import re
+import shutil
+import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import IO, cast
 
+from pareto_rec.data.table.magic import (
+    HEAD_BYTES,
+    READ,
+    TableForm,
+    form_of_contents,
+    named,
+    packing_of,
+)
 from pareto_rec.errors import BadRequestError
 from pareto_rec.paths import CACHE_VARIABLE, cache_dir
+from pareto_rec.unpacking import BROKEN, UNPACK, Bounded, most_bytes, too_large
 
 DATA_VARIABLE = "PARETO_REC_DATA"
+MOST_MEMBERS = 5_000  # of an archive
+MOST_PACKINGS = 3  # one in the other
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
-_TEXT = (".csv", ".tsv", ".txt", ".tab", ".data", ".dat", ".log")
-_PARQUET = (".parquet", ".pq")
-_BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, OSError)
 
 
 @dataclass(frozen=True)
@@ -34,49 +42,86 @@ class File:
     Attributes:
         path: Where it lies.
         form: How it is written.
-        packing: What it is packed in.
+        packing: What it is packed in, the outermost first.
         member: Its name within an archive.
+        shown: What messages call its path: variables stand there by their names.
     """
 
     path: Path
-    form: Literal["csv", "parquet"]
-    packing: Literal["", "gzip", "zip"] = ""
+    form: TableForm
+    packing: tuple[str, ...] = ()
     member: str = ""
+    shown: str = ""
 
     @property
     def name(self) -> str:
         """What messages call it."""
-        return f"{self.path}/{self.member}" if self.member else str(self.path)
+        whole = self.shown or str(self.path)
+        return f"{whole}/{self.member}" if self.member else whole
+
+    @property
+    def packed_bytes(self) -> int:
+        """Its size as it lies on disk."""
+        if self.member:
+            return _archive(self.path).getinfo(self.member).compress_size
+        return self.path.stat().st_size
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """Its bytes, unpacked while they are read.
 
         Raises:
-            BadRequestError: If it cannot be read, or the packing is damaged or cut off.
+            BadRequestError: If it cannot be read, the packing is damaged or cut off, or more comes
+                out of it than is allowed.
         """
-        with self.reading():
-            if self.packing == "zip":
-                with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
-                    yield io.BytesIO(stream.read()) if self.form == "parquet" else stream
-            elif self.packing == "gzip":
-                with gzip.open(self.path) as unpacked:
-                    stream = cast(IO[bytes], unpacked)
-                    yield io.BytesIO(stream.read()) if self.form == "parquet" else stream
-            else:
-                with self.path.open("rb") as stream:
-                    yield stream
+        with self.reading(), ExitStack() as stack:
+            stream = self._opened(stack)
+            if self.packing and self.form in ("parquet", "arrow"):  # read from any place
+                spool = stack.enter_context(tempfile.TemporaryFile())
+                shutil.copyfileobj(stream, spool, 1 << 20)
+                spool.seek(0)
+                stream = spool
+            yield stream
+
+    def _opened(self, stack: ExitStack) -> IO[bytes]:
+        packing = self.packing
+        if not packing:
+            return stack.enter_context(self.path.open("rb"))
+        if self.member:
+            stream = stack.enter_context(_archive(self.path).open(self.member))
+            packing = packing[1:]
+        else:
+            stream = stack.enter_context(self.path.open("rb"))
+        for kind in packing:
+            stream = stack.enter_context(UNPACK[kind](stream))
+        return cast(IO[bytes], Bounded(stream, self.name, self.packed_bytes))
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Whatever goes wrong with the file inside the block is said in one line."""
         try:
             yield
-        except _BROKEN as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        except (*BROKEN, zipfile.BadZipFile):
+            raise BadRequestError(
+                f"{self.name} cannot be read: it is damaged or cut off; bring it anew"
+            ) from None
+        except OSError as error:
+            reason = error.strerror or "it is damaged or cut off; bring it anew"
             raise BadRequestError(f"{self.name} cannot be read: {reason}") from None
         except (RuntimeError, NotImplementedError) as error:  # zip: encrypted, or packed strangely
-            raise BadRequestError(f"{self.name} cannot be unpacked: {error}") from None
+            reason = "it is encrypted" if "encrypted" in str(error) else "packed in an unknown way"
+            raise BadRequestError(f"{self.name} cannot be unpacked: {reason}") from None
+
+
+def _archive(path: Path) -> zipfile.ZipFile:
+    """An archive; it stays open, since reading its list of members for each of them takes long."""
+    state = path.stat()
+    return _opened_archive(path, state.st_size, state.st_mtime_ns, os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _opened_archive(path: Path, *_: int) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
 
 
 def expand(text: str) -> str:
@@ -100,6 +145,19 @@ def expand(text: str) -> str:
     return os.path.expanduser(_VARIABLE.sub(value, text))
 
 
+def _as_named(path: str, text: str) -> str:
+    """A path with its variables by their names: their values may be secret."""
+    last = max((match.end() for match in _VARIABLE.finditer(text)), default=0)
+    if not last:
+        return path
+    start = expand(text[:last])
+    if path.startswith(start):
+        return text[:last] + path[len(start) :]
+    for match in _VARIABLE.finditer(text):  # behind a pattern
+        path = path.replace(expand(match[0]), match[0])
+    return path
+
+
 def beside(data: object, folder: Path) -> None:
     """Make the relative paths of a config's ``[data]`` start from the config's folder, in place.
 
@@ -112,8 +170,8 @@ def beside(data: object, folder: Path) -> None:
         tables += [data.get("items"), data.get("users")]
     for table in tables:
         if isinstance(table, dict) and "files" in table:
-            named = table["files"]
-            several = named if isinstance(named, list) else [named]
+            files = table["files"]
+            several = files if isinstance(files, list) else [files]
             moved = [_from(one, folder) if isinstance(one, str) else one for one in several]
             table["files"] = moved
 
@@ -122,70 +180,131 @@ def _from(name: str, folder: Path) -> str:
     return name if name.startswith(("${", "~")) else str(folder.resolve() / name)
 
 
-def find(named: Sequence[str], what: str = "data.files") -> tuple[File, ...]:
+def find(names: Sequence[str], what: str = "data.files") -> tuple[File, ...]:
     """Every table behind paths, patterns and folders, in the order of their names.
 
     Args:
-        named: As in the config.
+        names: As in the config.
         what: Key of the config, for messages.
 
     Raises:
-        BadRequestError: If nothing is named, or a name leads to no table.
+        BadRequestError: If nothing is named, a name leads to no table, or to something that is not
+            read.
     """
-    if not named:
+    if not names:
         raise BadRequestError(f"{what} names no file: give paths, patterns or folders")
     found: list[File] = []
-    for one in named:
+    for one in names:
+        if "\x00" in one or len(one) > 4096:
+            raise BadRequestError(f"{what}: {one[:40]!r} cannot be the name of a file")
         path = expand(one)
         if os.path.isdir(path):
-            inside = sorted(p for p in Path(path).rglob("*") if p.is_file() and _form(p.name))
-            found += [file for p in inside for file in _files(p)]
+            inside = sorted(p for p in Path(path).rglob("*") if p.is_file() and _is_table(p.name))
+            found += [file for p in inside for file in _files(p, _as_named(str(p), one))]
             if not inside:
-                raise BadRequestError(f"{what}: no CSV or Parquet file in the folder {path}")
+                raise BadRequestError(f"{what}: no table in the folder {one} (read are {READ})")
             continue
         paths = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
-        files = [file for p in map(Path, paths) if p.is_file() for file in _files(p)]
-        files = files or _members(Path(path))
-        if not files:
+        whole = [p for p in paths if os.path.isfile(p)]
+        if not whole:
+            if members := _within_archive(Path(path)):
+                found += members
+                continue
             made = "; the prepare.py beside the config makes it" if CACHE_VARIABLE in one else ""
-            raise BadRequestError(f"{what}: there is no file {path}{made}")
-        found += files
+            state = f"{one} is not a regular file" if paths else f"there is no file {one}"
+            raise BadRequestError(f"{what}: {state}{made}")
+        found += [file for p in whole for file in _files(Path(p), _as_named(p, one))]
     return tuple(dict.fromkeys(found))
 
 
-def _members(path: Path) -> list[File]:
+def _within_archive(path: Path) -> list[File]:
     """Tables within an archive that a path or pattern such as ``data.zip/log.csv`` names."""
     archive = next((above for above in path.parents if above.is_file()), None)
-    if archive is None or _form(archive.name) != "zip":
+    if archive is None:
         return []
-    inside = str(path.relative_to(archive).as_posix())
-    return [
-        file
-        for file in _files(archive)
-        if file.member == inside or fnmatchcase(file.member, inside)
-    ]
+    wanted = str(path.relative_to(archive).as_posix())
+    inside = [file for file in _files(archive, str(archive)) if file.member]
+    return [one for one in inside if one.member == wanted or fnmatchcase(one.member, wanted)]
 
 
-def _form(name: str) -> Literal["csv", "parquet", "zip", ""]:
-    """What a name stands for; "" where it is no table."""
-    name = name.lower().removesuffix(".gz")
-    if name.endswith(_PARQUET):
-        return "parquet"
-    if name.endswith(".zip"):
-        return "zip"
-    return "csv" if name.endswith(_TEXT) else ""
+def _is_table(name: str) -> bool:
+    return bool(named(name)[1])
 
 
-def _files(path: Path) -> list[File]:
+def _files(path: Path, shown: str) -> list[File]:
     """The tables in a file: itself, or the members of an archive."""
-    form = _form(path.name) or "csv"
-    if form != "zip":
-        packing: Literal["", "gzip"] = "gzip" if path.name.lower().endswith(".gz") else ""
-        return [File(path, form, packing)]
-    with File(path, "csv").reading(), zipfile.ZipFile(path) as archive:
-        names = sorted(archive.namelist())
-    inside = [(name, _form(name)) for name in names if not name.startswith("__MACOSX")]
-    files = [File(path, kind, "zip", name) for name, kind in inside if kind in ("csv", "parquet")]
-    if not files:
-        raise BadRequestError(f"{path} holds no CSV or Parquet file")
-    return files
+    whole = File(path, "csv", shown=shown)
+    with whole.reading():
+        with path.open("rb") as stream:
+            packing = packing_of(stream.read(HEAD_BYTES))
+        if packing == "zip":
+            return _members(whole)
+        return [_recognised(whole)]
+
+
+def _members(whole: File) -> list[File]:
+    """The tables in an archive.
+
+    Raises:
+        BadRequestError: If there is none, or more than can be meant.
+    """
+    archive = _archive(whole.path)
+    inside = [one for one in archive.infolist() if not one.is_dir()]
+    if len(inside) > MOST_MEMBERS:
+        raise BadRequestError(
+            f"{whole.name} holds {len(inside):,} files; at most {MOST_MEMBERS:,} are read out of "
+            "an archive: unpack it and name the folder"
+        )
+    names = {one.filename for one in inside}
+    if "[Content_Types].xml" in names or "mimetype" in names:
+        raise BadRequestError(
+            f"{whole.name} is an Office document, which is not read: save its sheet as CSV"
+        )
+    tables = [one for one in inside if _is_table(one.filename)]
+    tables = [one for one in tables if not one.filename.startswith("__MACOSX")]
+    if not tables:
+        raise BadRequestError(f"{whole.name} holds no table (read are {READ})")
+    packed = whole.packed_bytes
+    if sum(one.file_size for one in tables) > most_bytes(packed):
+        raise too_large(whole.name, packed)
+    members = sorted(one.filename for one in tables)
+    return [_recognised(replace(whole, packing=("zip",), member=name)) for name in members]
+
+
+def _recognised(file: File) -> File:
+    """A file with its packing and its form, as its contents say.
+
+    Raises:
+        BadRequestError: If its name promises a packing that it has not, if it is packed too often,
+            or if it is something that is not read.
+    """
+    last = file.member or file.path.name
+    with file.reading():
+        while True:
+            with ExitStack() as stack:
+                head = _head(file._opened(stack))
+            packing = packing_of(head)
+            if not packing or packing == "zip":
+                break
+            file = replace(file, packing=(*file.packing, packing))
+            if len(file.packing) > MOST_PACKINGS:
+                raise BadRequestError(f"{file.name} is packed more than {MOST_PACKINGS} times")
+    promised, form = named(last)
+    if packing == "zip":
+        raise BadRequestError(f"{file.name} is an archive within another: unpack it first")
+    packed = file.packing[1:] if file.member else file.packing
+    if (promised and not packed) or form == "zip":
+        raise BadRequestError(
+            f"{file.name} is not a {promised or 'zip'} file, as its name says: bring it whole, or "
+            "rename it"
+        )
+    return replace(file, form=form_of_contents(file.name, head))
+
+
+def _head(stream: IO[bytes]) -> bytes:
+    """The first `HEAD_BYTES` bytes of a stream, less only where it ends before."""
+    parts, left = [], HEAD_BYTES
+    while left and (part := stream.read(left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
