@@ -110,13 +110,15 @@ def _loop(evaluator: Evaluator, setting: Serving) -> tuple[Lists, dict[str, floa
     unit = evaluator.measuring.catalogue.unit_categories
     experts = {name: scores.numpy() for name, scores in scorers.experts.items()}
     popularity, seen = scorers.popularity.numpy(), scorers.seen.numpy()
+    assert scorers.ties is not None
+    order = scorers.ties.order.numpy()
     lists = np.full((len(seen), K), -1)
     values: dict[str, list[float]] = {name: [] for name in METRICS}
     for user in range(len(seen)):
         weighted = [np.float32(w) * experts[name][user] for name, w in setting.fusion.items()]
         fused = np.sum(weighted, axis=0) - np.float32(setting.popularity_penalty) * popularity
         fused[seen[user]] = HIDDEN
-        top = np.argsort(-fused, kind="stable")[: setting.depth]
+        top = order[np.argsort(-fused[order], kind="stable")[: setting.depth]]
         lists[user] = _mmr(top, fused[top], unit, setting.mmr)
         relevant = set(truth.indices[truth.indptr[user] : truth.indptr[user + 1]].tolist())
         chosen = lists[user].tolist()

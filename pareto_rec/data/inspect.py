@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from pareto_rec.data.activity import repeats_in_words
 from pareto_rec.data.schema import Dataset, IntArray, Split
 
 Summary = dict[str, object]
@@ -63,8 +64,11 @@ def describe(dataset: Dataset, split: Split | None = None) -> Summary:
             "validation": len(split.validation.held_out),
             "test": len(split.test.held_out),
             "users_asked": {
-                stage.name: len(np.unique(stage.held_out.user))
+                stage.name: len(np.unique(stage.truth.user))
                 for stage in (split.validation, split.test)
+            },
+            "repeats": {
+                stage.name: stage.truth_account for stage in (split.validation, split.test)
             },
             "users_without_history": {
                 stage.name: int((np.diff(stage.history_indptr) == 0).sum())
@@ -114,7 +118,9 @@ def as_text(summary: Mapping[str, object]) -> str:
 def _value(name: str, value: object) -> str:
     if name == "split" and isinstance(value, Mapping):
         parts = ", ".join(f"{part} {value[part]:,}" for part in ("train", "validation", "test"))
-        return f"{value['kind']}: {parts} rows; {value['leak']}"
+        repeated = [repeats_in_words(of, stage) for stage, of in value["repeats"].items()]
+        notes = [value["leak"], *(words for words in repeated if words)]
+        return f"{value['kind']}: {parts} rows; {'; '.join(notes)}"
     if name == "content_hash":
         return f"{str(value)[:16]}..."
     if isinstance(value, Mapping):

@@ -129,11 +129,15 @@ def _stages(dataset: Dataset, parts: Parts, kind: str, label: str) -> Split:
     )
 
     def stage(name: str, history: Interactions, held_out: Interactions) -> Stage:
-        digest = hashlib.sha256(f"{label} {name}".encode()).hexdigest()
+        digest = _digest(f"{label} {name}")
         held = held_shown if name == "validation" else last_shown
         users = with_history_length(dataset.users, history)
         known = (dataset.items, users, digest, shown, held)
-        return Stage(name, train, history, held_out, *known)
+        stage = Stage(name, train, history, held_out, *known)
+        if not stage.repeats.any():
+            return stage
+        # the same rows were another truth before repeats were left out of it
+        return replace(stage, content_hash=_digest(f"{digest} without repeats"))
 
     known = _with(parts.train, parts.validation_context)
     later = _with(known | parts.validation, parts.test_context)
@@ -145,6 +149,10 @@ def _stages(dataset: Dataset, parts: Parts, kind: str, label: str) -> Split:
     late = float((train.time > np.median(last.time)).mean())
     leak = _leak(validation, test, late)
     return Split(validation, test, late, kind, leak, dataset.account)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _with(mask: Mask, more: Mask | None) -> Mask:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pareto_rec.data.schema import Stage
+from pareto_rec.data.ties import tie_ranks
 from pareto_rec.errors import BadRequestError, construct
 from pareto_rec.evaluate.costs import Encoders
 from pareto_rec.evaluate.kept_to import check as check_held
@@ -125,7 +126,8 @@ class Evaluator:
         met = met_before(stage)
         catalogue = Catalogue(stage.items, stage.users, learn.popularity, met, features, learn.rate)
         facts = item_facts(catalogue)
-        self.users = UserScorers(met, experts, facts, self.device)
+        ties = tie_ranks(learn.items, learn.train)
+        self.users = UserScorers(met, experts, facts, ties, self.device)
         self.scorers = self.users.all()
         kept_to = self._kept_to({*experts, *references}, learn)
         data = TrainData(

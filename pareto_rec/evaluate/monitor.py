@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from pareto_rec.kernels.compiled import suits
 from pareto_rec.kernels.lists import best
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome
 from pareto_rec.objectives.ranking import NDCG
-from pareto_rec.policy import HIDDEN, Parts, Scorers
+from pareto_rec.policy import HIDDEN, Parts, Scorers, largest
 from pareto_rec.train.data import Relevance
 
 
@@ -45,10 +44,11 @@ class ValidationMonitor:
         """Values ``[rows]`` of some users by their scores ``[rows, N]``; NaN: left out."""
         seen, count = self.seen(users), min(10, scores.shape[1])
         if suits(scores):
-            lists, values = best(scores.numpy(), seen.numpy(), count)
+            ranks = self.users.ties.ranks.numpy()
+            lists, values = best(scores.numpy(), seen.numpy(), count, ranks)
         else:
-            top = torch.topk(scores.masked_fill(seen, HIDDEN), count)
-            lists, values = (part.cpu().numpy() for part in (top.indices, top.values))
+            top = largest(scores.masked_fill(seen, HIDDEN), count, self.users.ties)
+            values, lists = (part.cpu().numpy() for part in top)
         truth = {"": HeldOut(self.truth.matrix[users])}
         return NDCG(10).per_user(Outcome(lists, values, truth, "", self.catalogue))
 

@@ -25,6 +25,7 @@ from pareto_rec.policy.scorers import (
     Parts,
     Scorers,
     Serving,
+    Ties,
 )
 
 CHUNK_ELEMENTS = 4_000_000  # most scores held at once while ranking
@@ -79,13 +80,13 @@ def _recommend(
     depths = [min(n_items, max(k, setting.depth)) for setting in settings]
     fused, which = _distinct(settings)
     groups = _by_depth(settings, depths, k)
-    length = min(k, n_items)
+    length, ties = min(k, n_items), scorers.ties or _as_they_stand(n_items, scorers.seen.device)
     lists = np.full((len(settings), users, k), -1, dtype=np.int64)
     scores = np.full(lists.shape, HIDDEN, dtype=np.float32)
     step = max(1, CHUNK_ELEMENTS // (n_items * len(fused)))
     for begin in range(0, users, step):
         rows = slice(begin, begin + step)
-        top, items = largest(_fuse(scorers, fused, rows), max(depths))
+        top, items = largest(_fuse(scorers, fused, rows), max(depths), ties)
         for depth, members in _bounded(groups, len(top)):
             parts = top[:, [which[one] for one in members], :depth]
             ids = items[:, [which[one] for one in members], :depth]
@@ -111,12 +112,25 @@ def fused_scores(scorers: Scorers | Parts, setting: Serving, rows: slice) -> NDA
     return np.asarray(fused.masked_fill_(scorers.seen[rows], float("nan")).cpu().numpy())
 
 
-def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest scores of the last axis and their places, best first, each ``[..., count]``."""
-    if not suits(scores):
-        return torch.topk(scores, count, dim=-1)
-    values, places = loops.largest(scores.numpy(), count)
-    return torch.from_numpy(values), torch.from_numpy(places)
+def _as_they_stand(count: int, device: torch.device) -> Ties:
+    places = torch.arange(count, device=device)
+    return Ties(places, places)
+
+
+def largest(scores: Tensor, count: int, ties: Ties) -> tuple[Tensor, Tensor]:
+    """The largest scores of the last axis and their places, best first, each ``[..., count]``.
+
+    Args:
+        scores: ``[..., N]``.
+        count: How many are wanted, N at most.
+        ties: Order of equal scores.
+    """
+    if not suits(scores):  # no top-k of PyTorch's says which of equals it takes
+        values, places = torch.sort(scores[..., ties.order], dim=-1, descending=True, stable=True)
+        return values[..., :count], ties.order[places[..., :count]]
+    order, ranks = ties.order.numpy(), ties.ranks.numpy()
+    top, items = loops.largest(scores.numpy(), count, order, ranks)
+    return torch.from_numpy(top), torch.from_numpy(items)
 
 
 def _by_depth(settings: Sequence[Serving], depths: Sequence[int], k: int) -> dict[int, list[int]]:

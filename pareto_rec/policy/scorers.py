@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 NETWORK = "network"
@@ -57,6 +59,25 @@ class Similarity:
 
 
 @dataclass(frozen=True)
+class Ties:
+    """Which of items of equal score stands first in a list.
+
+    Attributes:
+        order: All items, the first of equals first ``[N]``.
+        ranks: Where each item stands in `order` ``[N]``.
+    """
+
+    order: Tensor
+    ranks: Tensor
+
+    @classmethod
+    def of(cls, ranks: NDArray[np.int64], device: torch.device | None = None) -> Ties:
+        """Ties by rank, a permutation ``[N]``."""
+        own = torch.from_numpy(np.array(ranks, dtype=np.int64)).to(device)
+        return cls(torch.argsort(own), own)
+
+
+@dataclass(frozen=True)
 class Scorers:
     """What is fused, per user standardised over unseen items (mean 0, deviation 1).
 
@@ -71,6 +92,7 @@ class Scorers:
         tasks: Task -> log of what it predicts ``[users, N]``, centred over unseen items.
         products: Where there are tasks, mean products ``[users, A, A]`` of relevance, `liked` and
             each task; else None.
+        ties: Order of items of equal score; None: as they stand in the catalogue.
     """
 
     experts: Mapping[str, Tensor]
@@ -82,6 +104,7 @@ class Scorers:
     similarity: Similarity
     tasks: Mapping[str, Tensor] = field(default_factory=dict)
     products: Tensor | None = None
+    ties: Ties | None = None
 
     def take(self, users: Tensor | slice) -> Scorers:
         """The scorers of some users: row numbers or a slice."""

@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 
 from pareto_rec.config import Config
-from pareto_rec.data.activity import cold_start
+from pareto_rec.data.activity import check_truth, cold_start, repeats_in_words
 from pareto_rec.errors import BadRequestError
 from pareto_rec.evaluate.baselines import sweep_expert
 from pareto_rec.evaluate.evaluator import Evaluator
@@ -189,6 +189,7 @@ def _prepare(made: Plan, cache: Path, watch: Watch) -> _Ready:
     split = read_split(made.config, cache)
     stage = split.validation
     check_objectives(made, stage)
+    check_truth(stage, made.config.data.relevance)
     watch.stage("encoding texts")
     features = read_features(made.config, stage.items.texts, cache, watch.encoded)
     seconds = time.perf_counter() - began
@@ -200,6 +201,9 @@ def _prepare(made: Plan, cache: Path, watch: Watch) -> _Ready:
     info = first_info(made, split.late_train_share, hashes, str(evaluator.device))
     info["groups"] = measured_groups(made, evaluator)
     info["cold_start"] = cold_start(stage)
+    info["truth"] = {stage.name: stage.truth_account}
+    if words := repeats_in_words(stage.truth_account, stage.name):
+        watch.note(words)
     info |= {"data": dict(split.account)} if split.account else {}
     if limits := limited_by_size(made, stage, evaluator):
         info["limits"] = limits
