@@ -245,9 +245,11 @@ class Stage:
         """
         width = len(self.items)
         known, asked = (rows.user * width + rows.item for rows in (self.history, self.held_out))
-        found = np.isin(asked, known)
+        known = np.sort(known)  # np.isin takes ten times as long
+        place = np.minimum(np.searchsorted(known, asked), max(len(known) - 1, 0))
+        found = known[place] == asked if len(known) else np.zeros(len(asked), dtype=bool)
         found.flags.writeable = False
-        return found
+        return np.asarray(found)
 
     @cached_property
     def truth(self) -> Interactions:
