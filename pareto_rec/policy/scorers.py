@@ -41,6 +41,9 @@ class Serving:
 class Similarity:
     """Cosine of category vectors, looked up by kind: items of equal categories are of one kind.
 
+    Items without categories are like all others (1): what is not known of them makes no list
+    diverse.
+
     Attributes:
         kind: Kind of each item ``[N]``.
         table: Cosine of each pair of kinds ``[kinds, kinds]``.
@@ -52,10 +55,12 @@ class Similarity:
     @classmethod
     def of(cls, vectors: Tensor) -> Similarity:
         """Similarity of category vectors of length one ``[N, C]``."""
-        if not vectors.shape[1]:  # no item has a category: all are alike
+        if not vectors.shape[1]:  # no item has a category
             vectors = vectors.new_zeros(len(vectors), 1)
         distinct, kind = torch.unique(vectors, dim=0, return_inverse=True)
-        return cls(kind, distinct @ distinct.T)
+        blank = ~distinct.any(dim=1)
+        table = distinct @ distinct.T
+        return cls(kind, table.masked_fill(blank | blank.unsqueeze(1), 1.0))
 
 
 @dataclass(frozen=True)
