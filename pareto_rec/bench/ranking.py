@@ -134,7 +134,7 @@ def _loop(evaluator: Evaluator, setting: Serving) -> tuple[Lists, dict[str, floa
 
 def _cosines(one: Floats, other: Floats) -> Floats:
     """Of category vectors ``[n, C]`` and ``[m, C]``; 1 where one of two is not described."""
-    known = one.any(1)[:, None] & other.any(1)
+    known = np.outer(one.any(1), other.any(1))
     return np.where(known, one @ other.T, 1.0)
 
 

@@ -36,7 +36,8 @@ from pareto_rec.data.table.files import beside
 from pareto_rec.errors import BadRequestError
 from pareto_rec.tasks import Task
 
-_TRIED = ("float", "int", "str")  # pydantic names the parts of a union that it tried
+# pydantic names the parts of a union that it tried
+_TRIED = ("bool", "constrained-float", "constrained-int", "constrained-str", "float", "int", "str")
 
 TomlValue = Any  # what tomllib returns: str, int, float, bool, dates, lists and tables of these
 
@@ -106,7 +107,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = Fals
     quick = copy.deepcopy(table)
     for key, value in _flatten(_smoke_table(table, path)):
         _set(quick, key, value, f"{path}: smoke.{key}")
-    parse_config(quick, f"{path}, with its [smoke] table")  # refused now, not when it is asked for
+    _check_smoke(quick, table, path)  # refused now, not when it is asked for
     chosen = quick if smoke else table
     for override in overrides:
         key, value = _parse_override(override)
@@ -115,6 +116,17 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = Fals
     _whole_paths(chosen.get("references"))
     source = " ".join([str(path), *(f"--set {override}" for override in overrides)])
     return parse_config(chosen, source)
+
+
+def _check_smoke(
+    quick: Mapping[str, TomlValue], table: Mapping[str, TomlValue], path: Path
+) -> None:
+    """Refuse what is wrong with the ``[smoke]`` table, which is named where it is to blame."""
+    try:
+        parse_config(quick, f"{path}, with its [smoke] table")
+    except BadRequestError:
+        parse_config(table, str(path))  # what is wrong without it too is not its doing
+        raise
 
 
 def _whole_paths(references: TomlValue | None) -> None:

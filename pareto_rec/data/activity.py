@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -82,18 +81,3 @@ def check_truth(stage: Stage, signal: str) -> None:
         "met before, and lists repeat no item, so nothing can be measured: set data.duplicates = "
         '"first", which keeps one row of each user and item'
     )
-
-
-def repeats_in_words(account: Mapping[str, int], stage: str) -> str:
-    """What was left out of a truth (`Stage.truth_account`), in one line; nothing: an empty one."""
-    if not account["repeats"]:
-        return ""
-    words = (
-        f"{account['repeats']:,} of {account['held_out']:,} {stage} rows are of items that their "
-        "users had met before; lists repeat no item, so these rows count neither for nor against"
-    )
-    if account["users_left_out"]:
-        words += (
-            f", and {account['users_left_out']:,} of {account['users']:,} users are not measured"
-        )
-    return words

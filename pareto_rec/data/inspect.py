@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from pareto_rec.data.activity import repeats_in_words
 from pareto_rec.data.schema import Dataset, IntArray, Split
+from pareto_rec.wording import repeats_in_words
 
 Summary = dict[str, object]
 _SHOWN = 8
+_SHARES = {"density", "positive_share", "late_train_share"}  # shown in per cent
 
 
 def describe(dataset: Dataset, split: Split | None = None) -> Summary:
@@ -124,11 +125,11 @@ def _value(name: str, value: object) -> str:
     if name == "content_hash":
         return f"{str(value)[:16]}..."
     if isinstance(value, Mapping):
-        return _mapping(value)
-    return _number(value)
+        return _mapping(value, share=name in _SHARES)
+    return _number(value, share=name in _SHARES)
 
 
-def _mapping(value: Mapping[str, object]) -> str:
+def _mapping(value: Mapping[str, object], *, share: bool = False) -> str:
     nested = [isinstance(entry, Mapping) for entry in value.values()]
     if any(nested):
         return "; ".join(
@@ -136,14 +137,14 @@ def _mapping(value: Mapping[str, object]) -> str:
             for key, entry in value.items()
             if isinstance(entry, Mapping)
         )
-    shown = [f"{key} {_number(entry)}" for key, entry in list(value.items())[:_SHOWN]]
+    shown = [f"{key} {_number(entry, share=share)}" for key, entry in list(value.items())[:_SHOWN]]
     more = len(value) - len(shown)
     return ", ".join(shown) + (f", and {more} more" if more > 0 else "")
 
 
-def _number(value: object) -> str:
+def _number(value: object, *, share: bool) -> str:
     if isinstance(value, float):
-        return f"{value:.1%}" if 0.0 <= value <= 1.0 else f"{value:,.1f}"
+        return f"{value:.1%}" if share else f"{value:,.1f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

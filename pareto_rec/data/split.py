@@ -56,6 +56,7 @@ _KINDS = (
     Kind(cold_items, "cold_items", timed=False),
     Kind(cold_users, "cold_users"),
 )
+OF_EACH_USER = {"per_user", "leave_last_out"}  # cut the rows of each user apart
 SPLITS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})
 
 
@@ -181,11 +182,20 @@ def _leak(validation: Stage, test: Stage, late: float) -> str:
 def _empty(data: str, kind: Kind, part: str, log: Log) -> BadRequestError:
     most = int(log.counts()[0].max(initial=0))
     asked = f" for validation = {log.validation:g} and test = {log.test:g}" if kind.shares else ""
-    advice = "raise the share or bring more data" if kind.shares else "bring more data"
     return BadRequestError(
         f"the {part} part of {data} is empty: its {len(log.rows)} rows (at most {most} of one "
-        f'user) do not suffice for the split "{kind.name}"{asked}; {advice}'
+        f'user) do not suffice for the split "{kind.name}"{asked}; {_advice(kind, most)}'
     )
+
+
+def _advice(kind: Kind, most: int) -> str:
+    """What can help: no share does where nobody has rows enough to be cut."""
+    if kind.name in OF_EACH_USER and most < 3:
+        return (
+            "no share helps where users have fewer than three rows each: set split.kind to "
+            '"global_time" or "random", which cut all rows together'
+        )
+    return "raise the share or bring more data" if kind.shares else "bring more data"
 
 
 def _check_shares(validation: float, test: float) -> None:

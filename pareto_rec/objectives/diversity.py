@@ -69,7 +69,7 @@ class TextDistance(UserObjective):
     Misleads: what it sees is how texts are worded: films of one series look alike, a shared
     template of all texts lowers every distance, and vectors of most encoders fill a narrow cone, so
     compare it only between runs on one backbone; random lists score high; items whose text is
-    missing lower it, however different they are (an id that stands for a text is none).
+    missing lower it, however different they are (an id does not count as a text).
 
     Source: intra-list distance as in Ziegler et al., WWW 2005, over sentence vectors as in Reimers
     and Gurevych, Sentence-BERT, EMNLP 2019.

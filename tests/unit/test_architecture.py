@@ -23,6 +23,7 @@ ALLOWED: dict[str, str] = {
     # values and plain functions: they know nobody, or errors alone
     "errors": "",
     "seeds": "",
+    "wording": "",
     "threads": "",
     "front": "",
     "provenance": "",
@@ -41,7 +42,7 @@ ALLOWED: dict[str, str] = {
     # from files to arrays
     "fetch": "errors paths",
     "backbone": "errors fetch paths",
-    "data": "errors fetch paths provenance seeds",
+    "data": "errors fetch paths provenance seeds wording",
     # what is learnt and what is measured: none of it knows a search, a config or a run
     "losses": "errors kernels seeds tasks",
     "objectives": "data errors",
@@ -65,16 +66,16 @@ ALLOWED: dict[str, str] = {
     "variables",
     "workers": "config errors evaluate experiment identity paths records search threads",
     # from a config to a run directory
-    "run": "config data errors evaluate experiment front identity inputs policy provenance "
-    "records search space train variables workers",
+    "run": "config data errors evaluate experiment front identity inputs objectives policy "
+    "provenance records search space train variables wording workers",
     "controls": "config paths policy run space variables",
     # from a run directory to pictures
     "plots": "front paths reading",
-    "report": "errors front paths plots reading",
+    "report": "errors front paths plots reading wording",
     "notebook": "errors plots reading report",
     # from a front to evidence
     "confirm": "bootstrap config data errors evaluate experiment front inputs objectives paths "
-    "policy provenance reading run search seeds space train workers",
+    "policy provenance reading run search seeds space train wording workers",
     "compare": "bootstrap config errors front plots reading",
     # from a front to a choice
     "picks": "decide errors objectives paths reading",
@@ -91,7 +92,7 @@ ALLOWED: dict[str, str] = {
     # the commands
     "commands": "adapt backbone backbones bench bundle compare config confirm controls data decide "
     "errors experiment inputs paths picks plots provenance reading report run search "
-    "serve update",
+    "serve update wording",
     "cli": "commands errors",
     "__main__": "cli",
 }
