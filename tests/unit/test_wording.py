@@ -92,7 +92,7 @@ def test_shares_are_in_per_cent_and_counts_are_not() -> None:
             "positive_share": {"watched": 1.0},
         }
     )
-    assert [line.split("  ")[-1] for line in text.splitlines()] == [
+    assert [line.split("  ")[-1].strip() for line in text.splitlines()] == [
         "50.0%",
         "least 1, median 1.0, most 7",
         "watched 100.0%",
