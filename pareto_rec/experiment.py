@@ -317,6 +317,11 @@ def check_objectives(made: Plan, stage: Stage) -> None:
             attributes=attributes,
             predicted=predicted,
         )
+        if "categories" in one.reads and not stage.items.categories.any():
+            raise BadRequestError(
+                f"objective {one.name} looks at categories of items and no item of this data has "
+                "one: name their column in data.items.categories, or leave the objective out"
+            )
         if "price" in one.needs and stage.items.prices is None:
             raise BadRequestError(
                 f"objective {one.name} needs prices of items and this data has none: name their "

@@ -110,13 +110,15 @@ def _loop(evaluator: Evaluator, setting: Serving) -> tuple[Lists, dict[str, floa
     unit = evaluator.measuring.catalogue.unit_categories
     experts = {name: scores.numpy() for name, scores in scorers.experts.items()}
     popularity, seen = scorers.popularity.numpy(), scorers.seen.numpy()
+    assert scorers.ties is not None
+    order = scorers.ties.order.numpy()
     lists = np.full((len(seen), K), -1)
     values: dict[str, list[float]] = {name: [] for name in METRICS}
     for user in range(len(seen)):
         weighted = [np.float32(w) * experts[name][user] for name, w in setting.fusion.items()]
         fused = np.sum(weighted, axis=0) - np.float32(setting.popularity_penalty) * popularity
         fused[seen[user]] = HIDDEN
-        top = np.argsort(-fused, kind="stable")[: setting.depth]
+        top = order[np.argsort(-fused[order], kind="stable")[: setting.depth]]
         lists[user] = _mmr(top, fused[top], unit, setting.mmr)
         relevant = set(truth.indices[truth.indptr[user] : truth.indptr[user + 1]].tolist())
         chosen = lists[user].tolist()
@@ -124,12 +126,16 @@ def _loop(evaluator: Evaluator, setting: Serving) -> tuple[Lists, dict[str, floa
             values["ndcg@10"].append(_ndcg(chosen, relevant))
             places = [place for place, one in enumerate(chosen) if one in relevant]
             values["mrr@10"].append(1 / (places[0] + 1) if places else 0.0)
-        described = unit[chosen][(unit[chosen] != 0).any(1)]
-        if len(described) > 1:
-            cosines = described @ described.T
-            pairs = len(described) * (len(described) - 1)
-            values["ild@10"].append(1 - (cosines.sum() - np.trace(cosines)) / pairs)
+        cosines = _cosines(unit[chosen], unit[chosen])
+        pairs = len(chosen) * (len(chosen) - 1)
+        values["ild@10"].append(1 - (cosines.sum() - np.trace(cosines)) / pairs)
     return lists, {name: float(np.mean(found)) for name, found in values.items()}
+
+
+def _cosines(one: Floats, other: Floats) -> Floats:
+    """Of category vectors ``[n, C]`` and ``[m, C]``; 1 where one of two is not described."""
+    known = np.outer(one.any(1), other.any(1))
+    return np.where(known, one @ other.T, 1.0)
 
 
 def _mmr(items: Lists, scores: NDArray[np.float32], unit: Floats, weight: float) -> list[int]:
@@ -141,7 +147,7 @@ def _mmr(items: Lists, scores: NDArray[np.float32], unit: Floats, weight: float)
         best = max(left, key=lambda i: (1 - weight) * relevance[i] - weight * closest[i])
         chosen.append(best)
         left.remove(best)
-        closest = np.maximum(closest, unit[items] @ unit[items[best]])
+        closest = np.maximum(closest, _cosines(unit[items], unit[items[best]][None])[:, 0])
     return [int(items[i]) for i in chosen]
 
 

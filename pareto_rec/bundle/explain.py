@@ -308,7 +308,9 @@ def _by_item(
 def _changed(
     engine: Engine, serving: Serving, fused: NDArray[np.float32], items: NDArray[np.int64]
 ) -> Reranking:
-    order = np.argsort(-np.nan_to_num(fused, nan=-np.inf), kind="stable")[: len(items)]
+    order = engine.ties.order.numpy()
+    falling = np.argsort(-np.nan_to_num(fused[order], nan=-np.inf), kind="stable")
+    order = order[falling[: len(items)]]
     titles = engine.parts.items.titles
     chosen, before = set(items.tolist()), set(order.tolist())
     return Reranking(

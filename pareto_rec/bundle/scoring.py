@@ -10,10 +10,12 @@ from torch import Tensor
 
 from pareto_rec.bundle.forms import Floats, Form, Ints, Known
 from pareto_rec.bundle.parts import Parts
+from pareto_rec.data.ties import tie_ranks
 from pareto_rec.policy import (
     Scorers,
     Serving,
     Similarity,
+    Ties,
     standardise,
     unseen_count,
     with_network,
@@ -38,6 +40,7 @@ class Engine:
         norm = np.linalg.norm(parts.items.categories, axis=1, keepdims=True)
         unit = (parts.items.categories / np.where(norm > 0, norm, 1)).astype(np.float32)
         self.similarity = Similarity.of(torch.from_numpy(unit))
+        self.ties = Ties.of(tie_ranks(parts.items, parts.train))
 
     def scorers(
         self, people: Sequence[Known], names: Sequence[str], fit_id: str | None, *, liked: bool
@@ -61,7 +64,8 @@ class Engine:
             name: self._or_popularity(scores, self._unread(lowest, name))
             for name, scores in self._standardised(names, lengths, flat, seen).items()
         }
-        base = Scorers(experts, None, None, None, seen, self.popularity, self.similarity)
+        known = seen, self.popularity, self.similarity
+        base = Scorers(experts, None, None, None, *known, ties=self.ties)
         if fit_id is None:
             return base
         said = self.form.network(fit_id, people, liked=liked)
@@ -152,7 +156,7 @@ class Engine:
         scores = self.popularity.expand(len(people), -1)
         base = Scorers(
             {POPULARITY: standardise(scores, seen)}, None, None, None, seen,
-            self.popularity, self.similarity,
+            self.popularity, self.similarity, ties=self.ties,
         )  # fmt: skip
         return base, Serving({POPULARITY: 1.0}, mmr=serving.mmr, depth=serving.depth)
 

@@ -11,6 +11,7 @@ import typer
 
 from pareto_rec.commands.shared import Json, show
 from pareto_rec.errors import BadRequestError
+from pareto_rec.wording import isolated
 
 if TYPE_CHECKING:
     from pareto_rec.bundle import Recommendation, Recommended
@@ -106,7 +107,7 @@ def weights(text: str) -> dict[str, float]:
 def _lines(answer: Recommendation) -> list[str]:
     lines = [f"note: {note}" for note in answer.notes]
     for place, item in enumerate(answer.items, start=1):
-        lines.append(f"{place:3}  {item.score:8.3f}  {item.title}  ({item.id})")
+        lines.append(f"{place:3}  {item.score:8.3f}  {isolated(item.title)}  ({isolated(item.id)})")
         lines += _why(item)
     if answer.reranking is not None and answer.reranking.brought_in:
         lines.append(f"re-ranking brought in: {', '.join(answer.reranking.brought_in)}")
@@ -122,7 +123,7 @@ def _why(item: Recommended) -> list[str]:
     parts = ", ".join(f"{name} {value:+.3f}" for name, value in why.scorers.items())
     lines = [f"       {parts}; place {why.rank_before} before re-ranking"]
     for one in why.history[:_SHOWN]:
-        lines.append(f"       {one.value:+.3f}  {one.title}")
+        lines.append(f"       {one.value:+.3f}  {isolated(one.title)}")
     others = sum(one.value for one in why.history[_SHOWN:])
     share = "" if why.exact else " (approximate)"
     lines.append(

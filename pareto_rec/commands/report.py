@@ -26,6 +26,7 @@ def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None
     from pareto_rec.plots.figures import save_plots
     from pareto_rec.reading.read import read_run
     from pareto_rec.report import write_report
+    from pareto_rec.report.answer import given, notes, worthless
     from pareto_rec.report.groups import groups, sentences
 
     view = read_run(run)
@@ -42,6 +43,9 @@ def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None
         *view.controls,
         f"hypervolume x 1000: {1000 * (found.get('front') or 0):.3f}",
         f"all baselines: {1000 * (found.get('all_baselines') or 0):.3f}",
+        *([f"{given(view)}."] if given(view) else []),
+        *([f"the front is worth nothing: {worthless(view)}"] if found.get("front") == 0 else []),
+        *notes(view),
         f"front: {len(view.front)} points in {run / 'front.csv'}",
         *([] if apart is None else sentences(apart)),
         *map(str, paths),

@@ -124,8 +124,8 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = Fals
     for key, value in own:
         _set(quick, key, value, f"{path}: smoke.{key}")
     quick = bounded(quick, [key for key, _ in own])
-    if own:  # refused now, not when it is asked for
-        parse_config(quick, f"{path}, with its [smoke] table")
+    if own:
+        _check_smoke(quick, table, path)  # refused now, not when it is asked for
     chosen = quick if smoke else table
     for override in overrides:
         key, value = _parse_override(override)
@@ -151,6 +151,17 @@ def load_data_config(path: Path) -> Config:
         raise BadRequestError(f"{path}: there is no [data] to look at")
     beside(table["data"], path.parent)
     return parse_config(table, str(path))
+
+
+def _check_smoke(
+    quick: Mapping[str, TomlValue], table: Mapping[str, TomlValue], path: Path
+) -> None:
+    """Refuse what is wrong with the ``[smoke]`` table, which is named where it is to blame."""
+    try:
+        parse_config(quick, f"{path}, with its [smoke] table")
+    except BadRequestError:
+        parse_config(table, str(path))  # what is wrong without it too is not its doing
+        raise
 
 
 def _whole_paths(references: TomlValue | None) -> None:

@@ -16,6 +16,7 @@ from pareto_rec.confirm.statistics import (
     Summary,
     paired,
 )
+from pareto_rec.wording import kept_in_words
 
 ALL = "all_baselines"
 STAGES = ("validation", "test")
@@ -205,7 +206,7 @@ def _headline(fronts: Sequence[Mapping[str, Any]], best: str | None) -> str:
     ratio = front["ratio"]["test"]
     text += f", {_spread(ratio, 2)} times that of the best baseline ({best}, {front['says']})"
     kept = front["kept"]
-    share = f"; {100 * kept['value']:.0f} % of that gain is kept" if kept else ""
+    share = f"; {kept_in_words(kept['value'])} of that gain is kept" if kept else ""
     text += f"; the search's own values claimed {front['ratio'][SEARCH]:.2f} times{share}."
     if ratio["low"] is not None and ratio["low"] <= 1.0:
         text += " The interval holds 1: test data does not show that the search is better."

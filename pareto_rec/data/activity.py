@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from pareto_rec.data.schema import Interactions, Stage, Users
+from pareto_rec.errors import BadRequestError
 
 HISTORY_LENGTH = "history_length"
 NAMES = ("none", "short", "medium", "long")
@@ -55,3 +56,28 @@ def cold_start(stage: Stage) -> dict[str, int | list[str]]:
             "apart, only their texts can"
         )
     return {"users": users, "items": items, "notes": notes}
+
+
+def check_truth(stage: Stage, signal: str) -> None:
+    """Refuse a stage that no list can be measured by.
+
+    Args:
+        stage: What is predicted.
+        signal: What counts as relevant.
+
+    Raises:
+        BadRequestError: If no held-out row is relevant, or all that are repeat a user's history.
+    """
+    if stage.relevance(signal).nnz:
+        return
+    rows = int((stage.held_out.signals[signal] > 0).sum())
+    if not rows:
+        raise BadRequestError(
+            f'no {stage.name} row has "{signal}" above 0, so nothing can be measured: name '
+            "another signal in data.relevance, or hold out more rows"
+        )
+    raise BadRequestError(
+        f'all {rows:,} {stage.name} rows with "{signal}" above 0 are of items that their users had '
+        "met before, and lists repeat no item, so nothing can be measured: set data.duplicates = "
+        '"first", which keeps one row of each user and item'
+    )

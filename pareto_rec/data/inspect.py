@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 import numpy as np
 
 from pareto_rec.data.schema import Dataset, IntArray, Split
+from pareto_rec.wording import repeats_in_words
 
 Summary = dict[str, object]
 _SHOWN = 8
+_SHARES = {"density", "positive_share", "late_train_share"}  # shown in per cent
 
 
 def describe(dataset: Dataset, split: Split | None = None) -> Summary:
@@ -63,8 +65,11 @@ def describe(dataset: Dataset, split: Split | None = None) -> Summary:
             "validation": len(split.validation.held_out),
             "test": len(split.test.held_out),
             "users_asked": {
-                stage.name: len(np.unique(stage.held_out.user))
+                stage.name: len(np.unique(stage.truth.user))
                 for stage in (split.validation, split.test)
+            },
+            "repeats": {
+                stage.name: stage.truth_account for stage in (split.validation, split.test)
             },
             "users_without_history": {
                 stage.name: int((np.diff(stage.history_indptr) == 0).sum())
@@ -116,15 +121,17 @@ def _value(name: str, value: object) -> str:
         return f"cannot be made: {value['problem']}"
     if name == "split" and isinstance(value, Mapping):
         parts = ", ".join(f"{part} {value[part]:,}" for part in ("train", "validation", "test"))
-        return f"{value['kind']}: {parts} rows; {value['leak']}"
+        repeated = [repeats_in_words(of, stage) for stage, of in value["repeats"].items()]
+        notes = [value["leak"], *(words for words in repeated if words)]
+        return f"{value['kind']}: {parts} rows; {'; '.join(notes)}"
     if name == "content_hash":
         return f"{str(value)[:16]}..."
     if isinstance(value, Mapping):
-        return _mapping(value)
-    return _number(value)
+        return _mapping(value, share=name in _SHARES)
+    return _number(value, share=name in _SHARES)
 
 
-def _mapping(value: Mapping[str, object]) -> str:
+def _mapping(value: Mapping[str, object], *, share: bool = False) -> str:
     nested = [isinstance(entry, Mapping) for entry in value.values()]
     if any(nested):
         return "; ".join(
@@ -132,14 +139,14 @@ def _mapping(value: Mapping[str, object]) -> str:
             for key, entry in value.items()
             if isinstance(entry, Mapping)
         )
-    shown = [f"{key} {_number(entry)}" for key, entry in list(value.items())[:_SHOWN]]
+    shown = [f"{key} {_number(entry, share=share)}" for key, entry in list(value.items())[:_SHOWN]]
     more = len(value) - len(shown)
     return ", ".join(shown) + (f", and {more} more" if more > 0 else "")
 
 
-def _number(value: object) -> str:
+def _number(value: object, *, share: bool) -> str:
     if isinstance(value, float):
-        return f"{value:.1%}" if 0.0 <= value <= 1.0 else f"{value:,.1f}"
+        return f"{value:.1%}" if share else f"{value:,.1f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ def users_to_ask(stage: Stage, wanted: int) -> int:
 def sample_users(stage: Stage, count: int, *, seed: int) -> Stage:
     """The stage as it is for some of its users; they are numbered anew.
 
-    Those with held-out rows are drawn first: nobody else counts in a measure of accuracy. Who is
+    Those with a truth are drawn first: nobody else counts in a measure of accuracy. Who is
     drawn depends on ids and seed, not on how users are numbered. `train` holds the drawn users'
     rows alone, so what is learnt has to be learnt from the whole stage.
 
@@ -54,7 +54,7 @@ def sample_users(stage: Stage, count: int, *, seed: int) -> Stage:
         return stage
     keys = _hashes(stage.users.ids, seed)
     asked = np.zeros(len(stage.users), dtype=bool)
-    asked[stage.held_out.user] = True
+    asked[stage.truth.user] = True
     drawn = np.sort(np.lexsort((keys, ~asked))[:count])
     place = np.full(len(stage.users), -1, dtype=np.int64)
     place[drawn] = np.arange(count)
@@ -64,7 +64,8 @@ def sample_users(stage: Stage, count: int, *, seed: int) -> Stage:
     people = replace(
         stage.users, ids=tuple(stage.users.ids[one] for one in drawn), attributes=attributes
     )
-    rows = {name: value for name, value in vars(stage).items() if isinstance(value, Interactions)}
+    parts = {part.name: getattr(stage, part.name) for part in fields(stage)}
+    rows = {name: value for name, value in parts.items() if isinstance(value, Interactions)}
     once = {id(value): _of(value, place) for value in rows.values()}  # train may be history too
     label = f"{stage.content_hash} users {count} {seed}"
     changed: dict[str, Any] = {name: once[id(value)] for name, value in rows.items()}

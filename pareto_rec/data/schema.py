@@ -207,7 +207,7 @@ class Stage:
         train: Rows to learn from, sorted by user, then time (ties as the split ordered them).
         history: Rows known when the lists are made, sorted in the same way; recommended lists never
             repeat an item of the user's history.
-        held_out: Rows to predict.
+        held_out: Rows to predict; what lists can be asked for is their `truth`.
         items: The catalogue.
         users: The people.
         content_hash: Identifies data, split and stage.
@@ -238,6 +238,43 @@ class Stage:
         return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     @cached_property
+    def repeats(self) -> NDArray[np.bool_]:
+        """Held-out rows of items that their user's history holds ``[held-out rows]``.
+
+        Lists repeat no item of a history, so nobody can be right about these rows.
+        """
+        width = len(self.items)
+        known, asked = (rows.user * width + rows.item for rows in (self.history, self.held_out))
+        known = np.sort(known)  # np.isin takes ten times as long
+        place = np.minimum(np.searchsorted(known, asked), max(len(known) - 1, 0))
+        found = known[place] == asked if len(known) else np.zeros(len(asked), dtype=bool)
+        found.flags.writeable = False
+        return np.asarray(found)
+
+    @cached_property
+    def truth(self) -> Interactions:
+        """The held-out rows that lists are measured by: all but `repeats`."""
+        if not self.repeats.any():
+            return self.held_out
+        return self.held_out.take(~self.repeats).read_only()
+
+    @property
+    def truth_account(self) -> dict[str, int]:
+        """How many held-out rows are left out of the truth, and whom that leaves without any.
+
+        Returns:
+            ``held_out`` rows, ``repeats`` among them, ``users`` with held-out rows, and
+            ``users_left_out``: those whose held-out rows are all repeats.
+        """
+        users = len(np.unique(self.held_out.user))
+        return {
+            "held_out": len(self.held_out),
+            "repeats": int(self.repeats.sum()),
+            "users": users,
+            "users_left_out": users - len(np.unique(self.truth.user)),
+        }
+
+    @cached_property
     def popularity(self) -> IntArray:
         """``[items]``: number of training rows per item."""
         return np.bincount(self.train.item, minlength=len(self.items)).astype(np.int64)
@@ -260,8 +297,8 @@ class Stage:
         return np.asarray((found + RATE_ROWS * overall) / (count + RATE_ROWS), dtype=np.float64)
 
     def relevance(self, signal: str) -> sparse.csr_array:
-        """Held-out values of a signal as a sparse matrix ``[users, items]``."""
-        return self.held_out.matrix(signal, *self.shape)
+        """Values of a signal in the `truth` as a sparse matrix ``[users, items]``."""
+        return self.truth.matrix(signal, *self.shape)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ _KINDS = (
     Kind(cold_items, "cold_items", timed=False),
     Kind(cold_users, "cold_users"),
 )
+OF_EACH_USER = {"per_user", "leave_last_out"}  # cut the rows of each user apart
 SPLITS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KINDS})
 
 
@@ -129,11 +130,15 @@ def _stages(dataset: Dataset, parts: Parts, kind: str, label: str) -> Split:
     )
 
     def stage(name: str, history: Interactions, held_out: Interactions) -> Stage:
-        digest = hashlib.sha256(f"{label} {name}".encode()).hexdigest()
+        digest = _digest(f"{label} {name}")
         held = held_shown if name == "validation" else last_shown
         users = with_history_length(dataset.users, history)
         known = (dataset.items, users, digest, shown, held)
-        return Stage(name, train, history, held_out, *known)
+        stage = Stage(name, train, history, held_out, *known)
+        if not stage.repeats.any():
+            return stage
+        # the same rows were another truth before repeats were left out of it
+        return replace(stage, content_hash=_digest(f"{digest} without repeats"))
 
     known = _with(parts.train, parts.validation_context)
     later = _with(known | parts.validation, parts.test_context)
@@ -145,6 +150,10 @@ def _stages(dataset: Dataset, parts: Parts, kind: str, label: str) -> Split:
     late = float((train.time > np.median(last.time)).mean())
     leak = _leak(validation, test, late)
     return Split(validation, test, late, kind, leak, dataset.account)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _with(mask: Mask, more: Mask | None) -> Mask:
@@ -173,11 +182,20 @@ def _leak(validation: Stage, test: Stage, late: float) -> str:
 def _empty(data: str, kind: Kind, part: str, log: Log) -> BadRequestError:
     most = int(log.counts()[0].max(initial=0))
     asked = f" for validation = {log.validation:g} and test = {log.test:g}" if kind.shares else ""
-    advice = "raise the share or bring more data" if kind.shares else "bring more data"
     return BadRequestError(
         f"the {part} part of {data} is empty: its {len(log.rows)} rows (at most {most} of one "
-        f'user) do not suffice for the split "{kind.name}"{asked}; {advice}'
+        f'user) do not suffice for the split "{kind.name}"{asked}; {_advice(kind, most)}'
     )
+
+
+def _advice(kind: Kind, most: int) -> str:
+    """What can help: no share does where nobody has rows enough to be cut."""
+    if kind.name in OF_EACH_USER and most < 3:
+        return (
+            "no share helps where users have fewer than three rows each: set split.kind to "
+            '"global_time" or "random", which cut all rows together'
+        )
+    return "raise the share or bring more data" if kind.shares else "bring more data"
 
 
 def _check_shares(validation: float, test: float) -> None:

@@ -14,6 +14,8 @@ from pareto_rec.decide.points import Floats, Points
 from pareto_rec.decide.tradeoff import tradeoffs
 from pareto_rec.errors import BadRequestError
 
+MOST_TIMES = 1000  # beyond it a ratio is not shown as a number
+
 
 class Picker(ABC):
     """A rule. It sees the whole front; bounds are applied to what it says, not before.
@@ -171,6 +173,13 @@ class Utopia(Picker):
         )
 
 
+def _times(ratio: float) -> str:
+    """A ratio for people: beyond `MOST_TIMES` the gain is next to nothing and so are its digits."""
+    if ratio > MOST_TIMES:
+        return f"more than {MOST_TIMES:,} times"
+    return f"at least {ratio:.4g} times"
+
+
 @dataclass(frozen=True)
 class Knee(Picker):
     """The point to leave which costs the most: where a small gain needs a large sacrifice.
@@ -192,8 +201,9 @@ class Knee(Picker):
     def says(self, points: Points, row: int, /) -> str:
         """The trade-off."""
         return (
-            f"is the knee: going to any neighbour gives up at least "
-            f"{tradeoffs(points.losses)[row]:.4g} of the ranges for each 1 that it gains"
+            "is the knee: a step to any neighbour loses "
+            f"{_times(float(tradeoffs(points.losses)[row]))} what it gains, both as shares of the "
+            "objectives' ranges"
         )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pareto_rec.data.schema import Stage
+from pareto_rec.data.ties import tie_ranks
 from pareto_rec.errors import BadRequestError, construct
 from pareto_rec.evaluate.costs import Encoders
 from pareto_rec.evaluate.kept_to import check as check_held
@@ -121,7 +122,8 @@ class Evaluator:
         met = met_before(stage)
         catalogue = Catalogue(stage.items, stage.users, learn.popularity, met, features, learn.rate)
         facts = item_facts(catalogue)
-        self.users = UserScorers(met, experts, facts, self.device)
+        ties = tie_ranks(learn.items, learn.train)
+        self.users = UserScorers(met, experts, facts, ties, self.device)
         self.scorers = self.users.all()
         kept_to = self._kept_to({*experts, *references}, learn)
         data = training_data(
@@ -237,7 +239,7 @@ class Evaluator:
         """NDCG@10 of relevance scores, what early stopping watches."""
         own = self.measuring
         truth = own.held_out[own.relevance]
-        return ValidationMonitor(self._seen, own.catalogue, truth)
+        return ValidationMonitor(self._seen, own.catalogue, truth, self.users.ties)
 
     def _seen(self, users: slice) -> Tensor:
         """Which items are in the histories of some users ``[rows, N]``."""

@@ -120,7 +120,8 @@ class OneRequest:
                 for name, model in self.models.items()
             }
             base = self.scorers
-            ready = Scorers(experts, None, None, None, seen, base.popularity, base.similarity)
+            known = seen, base.popularity, base.similarity
+            ready = Scorers(experts, None, None, None, *known, ties=base.ties)
             if self.fit is not None:
                 ready = self._with_network(ready, items)
             lists, _ = recommend(ready, [self.serving], k=self.k)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from pareto_rec.kernels.compiled import suits
 from pareto_rec.kernels.lists import best
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome
 from pareto_rec.objectives.ranking import NDCG
+from pareto_rec.policy.ties import HIDDEN, Ties, largest
 from pareto_rec.train.data import Relevance
 
 
@@ -25,11 +25,13 @@ class ValidationMonitor:
         seen: Which items are in the histories of some users ``[rows, N]``.
         catalogue: Items and users.
         truth: Held-out relevant items.
+        ties: Which of items of equal score stands first.
     """
 
     seen: Callable[[slice], Tensor]
     catalogue: Catalogue
     truth: HeldOut
+    ties: Ties
 
     def __call__(self, relevance: Relevance) -> float:
         """Mean over all users that have something held out."""
@@ -42,9 +44,10 @@ class ValidationMonitor:
         """Values ``[rows]`` of some users by their scores ``[rows, N]``; NaN: left out."""
         seen, count = self.seen(users), min(10, scores.shape[1])
         if suits(scores):
-            lists, values = best(scores.numpy(), seen.numpy(), count)
+            ranks = self.ties.ranks.numpy()
+            lists, values = best(scores.numpy(), seen.numpy(), count, ranks)
         else:
-            top = torch.topk(scores.masked_fill(seen, -torch.inf), count)
-            lists, values = (part.cpu().numpy() for part in (top.indices, top.values))
+            top = largest(scores.masked_fill(seen, HIDDEN), count, self.ties)
+            values, lists = (part.cpu().numpy() for part in top)
         truth = {"": HeldOut(self.truth.matrix[users])}
         return NDCG(count).per_user(Outcome(lists, values, truth, "", self.catalogue))

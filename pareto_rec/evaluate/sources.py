@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pareto_rec.models.base import Params, item_table, tower
 from pareto_rec.models.scoring import relevance_states, task_scores, user_states
-from pareto_rec.policy import Parts, Scorers, Similarity, standardise, with_network
+from pareto_rec.policy import Parts, Scorers, Similarity, Ties, standardise, with_network
 from pareto_rec.train.data import Fit, TrainData
 from pareto_rec.train.facts import Facts
 
@@ -43,6 +43,7 @@ class UserScorers:
         met: sparse.csr_array,
         experts: Mapping[str, ExpertScores],
         facts: Facts,
+        ties: NDArray[np.int64],
         device: torch.device,
     ) -> None:
         """Prepare.
@@ -51,6 +52,7 @@ class UserScorers:
             met: Rows of each user and item in the histories ``[users, N]``.
             experts: Expert name -> scores of the same users.
             facts: Facts about items.
+            ties: Ranks of items of equal score ``[N]``.
             device: Where tensors live.
         """
         categories, log_popularity, _ = facts
@@ -58,6 +60,7 @@ class UserScorers:
         self.met, self.experts, self.device = met, experts, device
         self.popularity = torch.from_numpy(np.array(popularity)).to(device)
         self.similarity = Similarity.of(torch.from_numpy(np.array(categories)).to(device))
+        self.ties = Ties.of(ties, device)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -88,7 +91,8 @@ class UserScorers:
             scores = standardise(torch.from_numpy(np.array(one[rows])).to(self.device), seen)
             silent = unknown & (scores == 0).all(dim=1, keepdim=True)
             experts[name] = torch.where(silent, self.popularity, scores) if silent.any() else scores
-        return Scorers(experts, None, None, None, seen, self.popularity, self.similarity)
+        known = seen, self.popularity, self.similarity
+        return Scorers(experts, None, None, None, *known, ties=self.ties)
 
     def all(self) -> Scorers | Parts:
         """Scorers of all users, without a network."""

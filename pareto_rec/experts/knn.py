@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pareto_rec.data.schema import Interactions
+from pareto_rec.data.ties import row_ranks
 from pareto_rec.experts.base import Expert, ItemModel, presence
 
 BLOCK_PAIRS = 20_000_000  # most pairs of items that are added up at a time
@@ -24,7 +25,8 @@ class ItemKNN(Expert):
 
     ``score(user, j) = sum of weight(i) * cosine(i, j)`` over items i of the history that have j
     among their nearest `neighbours`. (Keeping the neighbours of j instead is a little worse here.)
-    Only similarities above 0 count; ties go to the lower item index.
+    Only similarities above 0 count; ties are broken by the items' rows (`row_ranks`), not by
+    their order in the catalogue.
 
     A user of n rows adds n x n pairs of items. Where all users together would add more than
     `MAX_PAIRS`, only the last rows of the longest histories are counted, as many as keep below it.
@@ -48,19 +50,21 @@ class ItemKNN(Expert):
         norm = np.sqrt(np.asarray(met.sum(axis=0)))
         unit = sparse.csr_array(met / np.where(norm > 0, norm, 1.0))
         transposed = sparse.csr_array(unit.T)
+        ties = row_ranks(train, shape[1])
         blocks = [
-            self._nearest(sparse.csr_array(transposed[begin:end] @ unit), begin)
+            self._nearest(sparse.csr_array(transposed[begin:end] @ unit), begin, ties)
             for begin, end in _blocks(met, transposed)
         ]
         weights = sparse.csr_array(sparse.vstack(blocks)).astype(np.float32)
         weights.sort_indices()
         return ItemModel(weights, np.zeros(shape[1], dtype=np.float32), self.tau)
 
-    def _nearest(self, similar: sparse.csr_array, start: int) -> sparse.csr_array:
+    def _nearest(
+        self, similar: sparse.csr_array, start: int, ties: NDArray[np.int64]
+    ) -> sparse.csr_array:
         """The largest entries of each row but the one on the diagonal."""
         starts, columns, values = similar.indptr, similar.indices, similar.data
-        # largest first, then the lower index: one number, so that selecting is enough. Rounded, so
-        # that equal cosines tie whatever the order of summation.
+        # rounded, so that equal cosines tie whatever the order of summation
         rank = np.round(values * _DIGITS).astype(np.int64)
         many = np.flatnonzero(np.diff(starts) > self.neighbours)
         keep = np.ones(len(values), dtype=bool)
@@ -69,7 +73,7 @@ class ItemKNN(Expert):
         rank[~keep] = -1
         for one in many.tolist():
             begin, end = starts[one], starts[one + 1]
-            keep[begin:end] &= _largest(rank[begin:end], columns[begin:end], self.neighbours)
+            keep[begin:end] &= _largest(rank[begin:end], ties[columns[begin:end]], self.neighbours)
         return sparse.csr_array((values[keep], (row[keep], columns[keep])), shape=similar.shape)
 
 
@@ -103,13 +107,11 @@ def _blocks(met: sparse.csr_array, transposed: sparse.csr_array) -> list[tuple[i
     return found
 
 
-def _largest(
-    rank: NDArray[np.int64], columns: NDArray[np.integer], count: int
-) -> NDArray[np.bool_]:
-    """Which entries are the `count` largest of a row, ties to the lower column."""
+def _largest(rank: NDArray[np.int64], ties: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+    """Which entries are the `count` largest of a row, of equals those that come first in `ties`."""
     border = np.partition(rank, len(rank) - count)[len(rank) - count]
     keep = rank > border
     tied = np.flatnonzero(rank == border)
     short = count - int(keep.sum())
-    keep[tied[np.argsort(columns[tied], kind="stable")[:short]]] = True
+    keep[tied[np.argsort(ties[tied], kind="stable")[:short]]] = True
     return np.asarray(keep)

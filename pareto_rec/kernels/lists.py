@@ -17,15 +17,19 @@ CHUNK_ELEMENTS = 50_000  # scores at once: as keys they stay in a processor core
 LOW = 32  # bits of a key that say where its score stands
 
 
-def largest(scores: Floats, count: int) -> tuple[Floats, Integers]:
-    """The largest scores of each row and their places, best first, the first of equals first.
+def largest(
+    scores: Floats, count: int, order: Integers, ranks: Integers
+) -> tuple[Floats, Integers]:
+    """The largest scores of each row and their places, best first, equals in a given order.
 
-    A score and its place make one integer, whose order is that of the scores: NumPy selects and
-    sorts integers in lanes.
+    A score and its rank among equals make one integer, whose order is that of the scores: NumPy
+    selects and sorts integers in lanes.
 
     Args:
         scores: ``[..., N]``.
         count: How many are wanted, N at most.
+        order: Places, first of equals first ``[N]``.
+        ranks: Where each place stands in `order` ``[N]``.
 
     Returns:
         ``[..., count]`` each.
@@ -39,11 +43,11 @@ def largest(scores: Floats, count: int) -> tuple[Floats, Integers]:
     for begin in range(0, len(rows), step):
         part = slice(begin, begin + step)
         keys = spare[: len(rows[part])]
-        _to_keys(rows[part], keys)
+        _to_keys(rows[part], ranks, keys)
         if count < size:
             keys.partition(size - count, axis=-1)
         kept = np.sort(keys[:, size - count :], axis=-1)
-        _from_keys(kept, size, values[part], places[part])
+        _from_keys(kept, order, values[part], places[part])
     shape = (*scores.shape[:-1], count)
     return values.reshape(shape), places.reshape(shape)
 
@@ -81,42 +85,45 @@ def marginal(
     return found
 
 
-def best(scores: Floats, hidden: NDArray[np.bool_], count: int) -> tuple[Integers, Floats]:
+def best(
+    scores: Floats, hidden: NDArray[np.bool_], count: int, ranks: Integers
+) -> tuple[Integers, Floats]:
     """Places of the largest scores that are not hidden, and these scores, ``[rows, count]`` each.
 
-    Best first, the first of equals first; -1 and minus infinity where fewer are left.
+    Best first, of equals that of the lower rank; -1 and minus infinity where fewer are left.
 
     Args:
         scores: ``[rows, N]``.
         hidden: ``[rows, N]``.
         count: How many are wanted.
+        ranks: Of the places among equals ``[N]``, all different.
     """
     places = np.full((len(scores), count), -1, dtype=np.int64)
     values = np.full(places.shape, -np.inf, dtype=np.float32)
-    _best(scores, hidden, places, values)
+    _best(scores, hidden, ranks, places, values)
     return places, values
 
 
 @compiled_exactly
-def _to_keys(scores: Floats, keys: Integers) -> None:
+def _to_keys(scores: Floats, ranks: Integers, keys: Integers) -> None:
     size = scores.shape[1]
     for r in range(len(scores)):
         bits = scores[r].view(np.int32)
         for i in range(size):
             ordered = bits[i] ^ ((bits[i] >> np.int32(31)) & np.int32(0x7FFFFFFF))
-            keys[r, i] = (np.int64(ordered) << LOW) | np.int64(size - 1 - i)
+            keys[r, i] = (np.int64(ordered) << LOW) | (size - 1 - ranks[i])
 
 
 @compiled_exactly
-def _from_keys(keys: Integers, size: int, values: Floats, places: Integers) -> None:
-    last = keys.shape[1] - 1
+def _from_keys(keys: Integers, order: Integers, values: Floats, places: Integers) -> None:
+    last, size = keys.shape[1] - 1, len(order)
     for r in range(len(keys)):
         bits = values[r].view(np.int32)
         for i in range(last + 1):
             key = keys[r, last - i]
             ordered = np.int32(key >> LOW)
             bits[i] = ordered ^ ((ordered >> np.int32(31)) & np.int32(0x7FFFFFFF))
-            places[r, i] = size - 1 - (key & ((1 << LOW) - 1))
+            places[r, i] = order[size - 1 - (key & ((1 << LOW) - 1))]
 
 
 @compiled_exactly
@@ -161,15 +168,24 @@ def _marginal(
 
 @compiled_exactly
 def _best(
-    scores: Floats, hidden: NDArray[np.bool_], places: Integers, values: NDArray[Any]
+    scores: Floats,
+    hidden: NDArray[np.bool_],
+    ranks: Integers,
+    places: Integers,
+    values: NDArray[Any],
 ) -> None:
     count = places.shape[1]
     for r in range(len(scores)):
         place, value = places[r], values[r]
         for i in range(scores.shape[1]):
-            if scores[r, i] > value[count - 1] and not hidden[r, i]:
-                at = count - 1
-                while at > 0 and scores[r, i] > value[at - 1]:
-                    place[at], value[at] = place[at - 1], value[at - 1]
+            score, at = scores[r, i], count
+            if score >= value[count - 1] and not hidden[r, i]:
+                while at > 0 and (
+                    score > value[at - 1]
+                    or (score == value[at - 1] and ranks[i] < ranks[place[at - 1]])
+                ):
+                    if at < count:
+                        place[at], value[at] = place[at - 1], value[at - 1]
                     at -= 1
-                place[at], value[at] = i, scores[r, i]
+            if at < count:
+                place[at], value[at] = i, score

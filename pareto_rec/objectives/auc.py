@@ -22,7 +22,8 @@ class AUC(UserObjective):
     from, before re-ranking (MMR changes it not). Users without a relevant item are left out (NaN).
 
     Misleads: nearly all pairs lie far below the places that anybody sees, so popularity alone comes
-    close to 1 and a better AUC may mean worse lists; unknown counts as irrelevant.
+    close to 1 and a better AUC may mean worse lists; unknown counts as irrelevant; a row whose
+    signal is missing counts as not relevant.
 
     Source: Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 1982;
     per user as in Rendle et al., BPR, UAI 2009, section 4.1.1.

@@ -32,6 +32,9 @@ class Objective(ABC):
         needs: What an outcome must hold besides lists and truth: ``"scores"``, ``"predictions"``,
             ``"chances"``, ``"shown"``, ``"text"``, ``"history"``, or a key of ``cost``. Given only
             to those who ask.
+        reads: What it reads of the listed items and some may lack: ``"categories"``, ``"text"``,
+            ``"price"``. No list gains by items that lack it.
+        of_pairs: Whether it reads that of pairs of items.
         name: As written in a config, for example ``"ndcg@10[liked]"``.
     """
 
@@ -45,6 +48,8 @@ class Objective(ABC):
     measured: bool = False
     replayed: bool = False
     needs: frozenset[str] = frozenset()
+    reads: frozenset[str] = frozenset()
+    of_pairs: bool = False
 
     def __init__(self, k: int = 10, signal: str | None = None) -> None:
         self.k = k
@@ -104,6 +109,21 @@ class Objective(ABC):
             BadRequestError: If the lists are shorter than k, or the signal is not in the data.
         """
         return outcome.hits(self.signal)[:, : self.top(outcome).shape[1]]
+
+    def described(self, outcome: Outcome) -> tuple[int, int] | None:
+        """How many of the listed items, or of their pairs, have what it `reads`, and of how many.
+
+        Returns:
+            None where it reads nothing that items may lack.
+        """
+        if not self.reads:
+            return None
+        lists = self.top(outcome)
+        known = np.all([outcome.catalogue.known(what) for what in sorted(self.reads)], axis=0)
+        counts = [((lists >= 0) & mask[lists]).sum(axis=1) for mask in (known, known | True)]
+        if self.of_pairs:
+            counts = [count * (count - 1) // 2 for count in counts]
+        return int(counts[0].sum()), int(counts[1].sum())
 
     @abstractmethod
     def value(self, outcome: Outcome, /) -> float:

@@ -18,11 +18,13 @@ class Calibration(UserObjective):
 
     ``KL(p || (1 - a) q + a p) = sum p log(p / ((1 - a) q + a p))`` with a = .01, where p are the
     shares of the categories in the user's history and q those in the list; each item spreads a
-    weight of one evenly over its categories. At most ``-log a``. Users without categories in their
-    history or in their list are left out (NaN).
+    weight of one evenly over its categories. At most ``-log a``. Items of the list without
+    categories take their share of q and match nothing. Users without categories in their history,
+    or with an empty list, are left out (NaN).
 
     Misleads: it rewards giving people more of what they had, against novelty and diversity; ten
-    items cannot mirror many categories, so 0 is out of reach; it sees no relevance.
+    items cannot mirror many categories, so 0 is out of reach; it sees no relevance; listed items
+    whose categories are missing raise it, whatever they are; those of a history are left out.
 
     Source: Steck, Calibrated recommendations, RecSys 2018, equations 2 to 6 (all weights equal).
     """
@@ -33,18 +35,19 @@ class Calibration(UserObjective):
     reference = 1.1  # on MovieLens 100K experts .62 to .91, random lists 1.16
     bounds = (0.0, -math.log(ALPHA))
     needs = frozenset({"history"})
+    reads = frozenset({"categories"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Values ``[users]``; all NaN where histories are not known."""
         wanted, lists = outcome.catalogue.tastes, self.top(outcome)
         if wanted is None:
             return np.full(len(lists), np.nan)
-        weight = sum_over_places(outcome.catalogue.category_shares, lists)
-        total = weight.sum(axis=1, keepdims=True)
-        given = (1 - ALPHA) * weight / np.where(total > 0, total, np.nan) + ALPHA * wanted
+        weight, shown = sum_over_places(outcome.catalogue.category_shares, lists), lists >= 0
+        count = shown.sum(axis=1, keepdims=True)
+        given = (1 - ALPHA) * weight / np.where(count > 0, count, np.nan) + ALPHA * wanted
         ratio = np.where(wanted > 0, wanted / np.where(given > 0, given, 1.0), 1.0)
-        divergence = (wanted * np.log(ratio)).sum(axis=1) + 0.0 * total[:, 0]
-        known = ~np.isnan(given).any(axis=1)
+        divergence = (wanted * np.log(ratio)).sum(axis=1)
+        known = (count[:, 0] > 0) & ~np.isnan(wanted).any(axis=1)
         bounded = np.clip(divergence, *self.bounds)  # rounding may leave -1e-17
         return np.where(known, bounded, np.nan)
 
@@ -55,7 +58,8 @@ class Personalization(SetObjective):
     ``1 - mean over pairs of users of |A and B| / k``, exactly and without comparing pairs: an item
     in n lists is shared by ``n (n - 1) / 2`` pairs. Users with empty lists are left out.
 
-    Misleads: random lists are perfectly personal; people of one taste should share items.
+    Misleads: random lists are perfectly personal; people of one taste should share items; missing
+    places of short lists are shared with nobody.
 
     Source: Zhou et al., Solving the apparent diversity-accuracy dilemma of recommender systems,
     PNAS 2010 (inter-list diversity).

@@ -55,6 +55,20 @@ class Catalogue:
         return np.asarray(self.popularity >= falling[needed])
 
     @cached_property
+    def _known(self) -> dict[str, NDArray[np.bool_]]:
+        return {}
+
+    def known(self, what: str) -> NDArray[np.bool_]:
+        """Items ``[items]`` of which something is known: ``categories``, ``price`` or ``text``.
+
+        An id that stands for a text that is missing is not a text; where ids stand for all texts,
+        nothing else is to be had and they are.
+        """
+        if what not in self._known:
+            self._known[what] = _known(self.items, what)
+        return self._known[what]
+
+    @cached_property
     def unit_categories(self) -> NDArray[np.float64]:
         """``[items, categories]``: category vectors of length one (zero where there is none)."""
         norm = np.linalg.norm(self.items.categories, axis=1, keepdims=True)
@@ -62,10 +76,10 @@ class Catalogue:
 
     @cached_property
     def unit_text(self) -> NDArray[np.float64] | None:
-        """``[items, width]``: text vectors of length one (zero stays zero); None without text."""
+        """``[items, width]``: text vectors of length one, zero without a text; None without any."""
         if self.text is None:
             return None
-        text = np.asarray(self.text, dtype=np.float64)
+        text = np.where(self.known("text")[:, None], np.asarray(self.text, dtype=np.float64), 0.0)
         norm = np.linalg.norm(text, axis=1, keepdims=True)
         return np.asarray(text / np.where(norm > 0, norm, 1))
 
@@ -160,3 +174,14 @@ def _grouped(values: tuple[str, ...]) -> tuple[tuple[str, ...], NDArray[np.int64
     codes = np.array([code.get(value, -1) for value in values], dtype=np.int64)
     codes.flags.writeable = False
     return names, codes
+
+
+def _known(items: Items, what: str) -> NDArray[np.bool_]:
+    if what == "categories":
+        return np.asarray((items.categories != 0).any(axis=1))
+    if what == "price":
+        absent = np.full(len(items), np.nan) if items.prices is None else items.prices
+        return np.asarray(~np.isnan(absent))
+    of_id = np.array([text == id_ for id_, text in zip(items.ids, items.texts, strict=True)])
+    blank = np.array([not text.strip() for text in items.texts], dtype=bool)
+    return ~blank if of_id.all() else ~(blank | of_id)

@@ -24,7 +24,7 @@ class ColdNDCG(UserObjective):
 
     Misleads: lists show new items only where they also beat the known ones, which it does not see;
     on a split by time few items are cold and few users meet them, so it is noisy there: the split
-    `cold_items` is made for it.
+    `cold_items` is made for it; a row whose signal is missing counts as not relevant.
 
     Source: NDCG as in Järvelin and Kekäläinen, TOIS 2002; ties as in McSherry and Najork, Computing
     information retrieval performance measures efficiently in the presence of tied scores, ECIR

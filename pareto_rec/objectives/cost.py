@@ -28,7 +28,7 @@ class TrainSeconds(CostObjective):
     """Wall-clock seconds of the fine-tune that the lists came from.
 
     Misleads: it depends on the machine and on what else ran there, and differs between two runs;
-    candidates that share a fit share its seconds.
+    candidates that share a fit share its seconds; no data of items that may be missing is read.
 
     Source: measured by the training loop, from the first batch to the chosen weights.
     """
@@ -47,7 +47,7 @@ class Parameters(CostObjective):
     backbone's where texts are encoded for a network while the request waits.
 
     Misleads: a number says little about speed or memory: a table of embeddings costs a look-up, a
-    matrix a product, and precision is not seen.
+    matrix a product, and precision is not seen; no data of items that may be missing is read.
 
     Source: counted; on what such counts hide, Dehghani et al., The efficiency misnomer, ICLR 2022.
     """
@@ -66,7 +66,8 @@ class Flops(CostObjective):
     encoded for a network while the request waits.
 
     Misleads: look-ups, sorting and moving memory are free in it, and on small batches they decide;
-    two paths of equal count may differ tenfold in time.
+    two paths of equal count may differ tenfold in time; no data of items that may be missing is
+    read.
 
     Source: counted as in Kaplan et al., Scaling laws for neural language models, 2020, table 1; see
     also Dehghani et al., The efficiency misnomer, ICLR 2022.
@@ -94,7 +95,7 @@ class LatencyMedian(_Latency):
     only where the experiment says so and a network reads them.
 
     Misleads: it holds for one machine, one request at a time, without network or queue; half of all
-    requests take longer.
+    requests take longer; no data of items that may be missing is read.
 
     Source: measured as `pareto_rec.evaluate.latency` says; on 100 ms, Nielsen, Usability
     Engineering, 1993, chapter 5.
@@ -107,7 +108,7 @@ class LatencyTail(_Latency):
     """95th percentile of the milliseconds of one request; else as ``latency_p50``.
 
     Misleads: a tail needs many requests and an idle machine; a neighbour's work on the same cores
-    moves it far more than the median.
+    moves it far more than the median; no data of items that may be missing is read.
 
     Source: measured as `pareto_rec.evaluate.latency` says; on tails, Dean and Barroso, The tail
     at scale, CACM 2013.

@@ -23,11 +23,13 @@ def exposure(lists: NDArray[np.int64], n_items: int) -> NDArray[np.float64]:
 class CategoryEntropy(UserObjective):
     """Entropy of the categories of one user's list, in nats.
 
-    Each item spreads a weight of one evenly over its categories; items without categories count
-    for nothing, and lists without any category are left out (NaN). At most ``log(categories)``.
+    Each item spreads a weight of one evenly over its categories. The entropy is that of the items
+    that have any, times their share of the list, so that items without categories never raise it.
+    Empty lists are left out (NaN). At most ``log(categories)``.
 
-    Misleads: it needs no relevance, so a list nobody wants may score high; it sees how
-    many categories there are, not how far apart they are or whether the user cares for them.
+    Misleads: it needs no relevance, so a list nobody wants may score high; it sees how many
+    categories there are, not how far apart they are or whether the user cares for them; items whose
+    categories are missing lower it, whatever they are.
 
     Source: Shannon, A mathematical theory of communication, 1948; as a diversity measure of lists
     Qin and Zhu, Promoting diversity in recommendation by entropy regularizer, IJCAI 2013.
@@ -36,23 +38,29 @@ class CategoryEntropy(UserObjective):
     family = "category_entropy"
     maximise = True
     unit = "nat"
+    reads = frozenset({"categories"})
     reference = 1.8  # random lists reach 1.78 on MovieLens 100K; exp(1.8) is six even categories
     bounds = (0.0, float("inf"))
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Values ``[users]``."""
-        weight = sum_over_places(outcome.catalogue.category_shares, self.top(outcome))
-        total = weight.sum(axis=1, keepdims=True)
-        share = weight / np.where(total > 0, total, np.nan)
+        lists = self.top(outcome)
+        if not outcome.catalogue.known("categories").any():
+            return np.full(len(lists), np.nan)
+        weight = sum_over_places(outcome.catalogue.category_shares, lists)
+        total, shown = weight.sum(axis=1, keepdims=True), (lists >= 0).sum(axis=1)
+        share = weight / np.where(total > 0, total, 1.0)
         terms = share * np.log(np.where(share > 0, share, 1.0))
-        return np.asarray(np.maximum(-terms.sum(axis=1), 0.0))
+        described = total[:, 0] / np.where(shown > 0, shown, np.nan)
+        return np.asarray(np.maximum(-terms.sum(axis=1), 0.0) * described)
 
 
 class Coverage(SetObjective):
     """Share of the catalogue that is recommended to anybody.
 
     Misleads: one list is enough to cover an item; random lists cover everything; it grows with the
-    number of users, so compare it only between runs on the same users.
+    number of users, so compare it only between runs on the same users; nothing that may be missing
+    of an item is read.
 
     Source: Herlocker et al., Evaluating collaborative filtering recommender systems, TOIS 2004.
     """
@@ -75,7 +83,8 @@ class ExposureGini(SetObjective):
     A place gives exposure ``1 / log2(place + 1)``; items never shown count with 0.
 
     Misleads: equal exposure is not fair exposure, since it ignores what people want; random lists
-    score best; with few users many items must stay at 0 whatever one does.
+    score best; with few users many items must stay at 0 whatever one does; nothing that may be
+    missing of an item is read.
 
     Source: Gini, Variabilità e mutabilità, 1912; exposure by place as in Singh and Joachims,
     Fairness of exposure in rankings, KDD 2018.
@@ -105,7 +114,8 @@ class TailExposure(UserObjective):
     are left out (NaN).
 
     Misleads: it needs no relevance, and random lists win: the tail holds most of the catalogue.
-    Report or constrain it, and search on ``tail_ndcg``, which counts hits.
+    Report or constrain it, and search on ``tail_ndcg``, which counts hits; nothing that may be
+    missing of an item is read, and items missing in training are in the tail.
 
     Source: Singh and Joachims, Fairness of exposure in rankings, KDD 2018; head and tail as in
     Abdollahpouri, Burke and Mobasher, RecSys 2017.
@@ -127,12 +137,15 @@ class TailExposure(UserObjective):
 class CategoryExposure(SetObjective):
     """How far the exposure of the categories is from their share of training rows; 0 is equal.
 
-    Total variation ``1/2 sum over categories |share of exposure - share of training rows|``: the
+    Total variation ``1 - sum over categories min(share of exposure, share of training rows)``: the
     share of exposure that would have to move. Items spread what they have evenly over their
-    categories; those without any count for nothing.
+    categories. Shares are of all exposure and of all rows: what goes to items without categories
+    is never in its place, so that the value is at least the share of rows of such items.
 
     Misleads: what was popular in training is not what is fair or wanted now; small categories count
-    for little; lists that are wrong for everybody may add up to the right shares.
+    for little; lists that are wrong for everybody may add up to the right shares; rows and exposure
+    of items whose categories are missing only raise it, so 0 is out of reach by the share of such
+    rows.
 
     Source: Singh and Joachims, Fairness of exposure in rankings, KDD 2018 (disparate treatment,
     with training rows as merit).
@@ -140,13 +153,16 @@ class CategoryExposure(SetObjective):
 
     family = "category_exposure"
     maximise = False
+    reads = frozenset({"categories"})
     reference = 0.2  # on MovieLens 100K popularity .23, other experts .11 to .14, random lists .14
 
     def value(self, outcome: Outcome, /) -> float:
-        """One number for all lists; NaN where no category is shown or none was in training."""
-        catalogue = outcome.catalogue
-        given = exposure(self.top(outcome), len(catalogue.items)) @ catalogue.category_shares
+        """One number for all lists; NaN where nothing is shown or no category was in training."""
+        catalogue, lists = outcome.catalogue, self.top(outcome)
+        shown = exposure(lists, len(catalogue.items))
         merited = catalogue.popularity @ catalogue.category_shares
-        if not given.sum() or not merited.sum():
+        if not shown.sum() or not merited.sum():
             return float("nan")
-        return float(np.abs(given / given.sum() - merited / merited.sum()).sum() / 2)
+        given = shown @ catalogue.category_shares / shown.sum()
+        right = np.minimum(given, merited / catalogue.popularity.sum()).sum()
+        return float(np.clip(1.0 - right, 0.0, 1.0))  # rounding may leave -1e-16

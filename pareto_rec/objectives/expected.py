@@ -21,7 +21,8 @@ class ExpectedRevenue(OnPredictions, UserObjective):
 
     Misleads: it believes the model. Sorting by an estimate picks what is overestimated, so it
     exceeds what comes in; a network that says "surely" of everything wins. Report it beside
-    ``calibration_error`` and ``revenue``, and search on those.
+    ``calibration_error`` and ``revenue``, and search on those; an item whose price is missing earns
+    nothing.
 
     Source: Agarwal, Chen and Elango, Click shaping to optimize multiple objectives, KDD 2011 (the
     goal); Smith and Winkler, The optimizer's curse, Management Science 2006 (why not to trust it).
@@ -36,6 +37,7 @@ class ExpectedRevenue(OnPredictions, UserObjective):
     takes_k: ClassVar[bool] = True
     of_chances: ClassVar[bool] = True
     needs = frozenset({"chances", "price"})
+    reads = frozenset({"price"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Values ``[users]``; all NaN where probabilities or prices are not known."""

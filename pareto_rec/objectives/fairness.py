@@ -48,6 +48,7 @@ class GroupObjective(SetObjective):
                 "as ndcg@10"
             )
         self.needs, self.measured, self.replayed = base.needs, base.measured, base.replayed
+        self.reads, self.of_pairs = base.reads, base.of_pairs
         self.name = f"{self.family}({base.name} by {attribute})"
 
     @abstractmethod
@@ -134,7 +135,8 @@ class WorstGroup(GroupObjective):
     """The mean of the group that fares worst; direction, unit and reference of the base objective.
 
     Misleads: a group of few users is worst or best by chance, so look at group sizes first; the
-    other groups may lose without its noticing.
+    other groups may lose without its noticing; users and items whose attribute is missing are in no
+    group, and nobody sees how they fare.
 
     Source: Rawls, A Theory of Justice, 1971 (the maximin rule); for learning, Sagawa et al.,
     Distributionally robust neural networks for group shifts, ICLR 2020.
@@ -160,7 +162,8 @@ class Gap(GroupObjective):
     In the unit of the base objective. NaN where fewer than two groups could be measured.
 
     Misleads: lists that are useless to everybody have no gap, so it needs the base objective beside
-    it; the more groups and the smaller they are, the larger it is by chance alone.
+    it; the more groups and the smaller they are, the larger it is by chance alone; users and items
+    whose attribute is missing are in no group.
 
     Source: Ekstrand et al., All the cool kids, how do they fit in?, FAT* 2018 (utility of a
     recommender by age and gender).
@@ -189,7 +192,8 @@ class Ratio(GroupObjective):
     two groups could be measured, or all means are 0.
 
     Misleads: it says nothing about the level, only about proportion; small means make it jump; the
-    four fifths that law takes as a yardstick are a convention, no test.
+    four fifths that law takes as a yardstick are a convention, no test; users and items whose
+    attribute is missing are in no group.
 
     Source: Uniform Guidelines on Employee Selection Procedures, 29 CFR 1607.4 D, 1978; Feldman
     et al., Certifying and removing disparate impact, KDD 2015.
@@ -224,7 +228,8 @@ class GroupMean(GroupObjective):
     reference of the base objective. NaN where the group could not be measured. `history_length` is
     there in all data: `none`, `short`, `medium` or `long` (no rows, then thirds of the users).
 
-    Misleads: one group says nothing about the others, and a small group is noisy.
+    Misleads: one group says nothing about the others, and a small group is noisy; users and items
+    whose attribute is missing are in no group.
 
     Source: groups of users by activity as in Li et al., User-oriented fairness in recommendation,
     WWW 2021; macro averages as in Manning et al., Introduction to Information Retrieval, 2008,

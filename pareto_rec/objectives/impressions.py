@@ -47,7 +47,7 @@ class PooledAUC(_OnChances):
 
     Misleads: telling users who answer often from those who seldom do earns most of it, though that
     orders nobody's list (``grouped_auc`` sees lists alone); it does not see wrong probabilities in
-    the right order.
+    the right order; rows whose signal is missing say nothing here.
 
     Source: Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 1982; on
     impressions as in McMahan et al., Ad click prediction: a view from the trenches, KDD 2013.
@@ -71,7 +71,8 @@ class LogLoss(_OnChances):
     share.
 
     Misleads: it has no common scale: where one row in a hundred is positive, a constant reaches
-    .056, so compare it with a constant on your data; rows that nobody was shown say nothing here.
+    .056, so compare it with a constant on your data; rows that nobody was shown say nothing here;
+    rows whose signal is missing neither.
 
     Source: Good, Rational decisions, Journal of the Royal Statistical Society B 1952; for clicks He
     et al., Practical lessons from predicting clicks on ads at Facebook, ADKDD 2014, section 2.
@@ -95,7 +96,8 @@ class CalibrationError(_OnChances):
     Rows of equal probability stay together, in the bin of the first of them.
 
     Misleads: a constant at the right share has none; with few positive rows chance alone gives
-    some, more with more bins; errors of opposite sign within a bin cancel.
+    some, more with more bins; errors of opposite sign within a bin cancel; rows whose signal is
+    missing say nothing here.
 
     Source: Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities using Bayesian
     binning, AAAI 2015 (the measure); equally many rows per bin as in Nguyen and O'Connor, Posterior
@@ -125,7 +127,7 @@ class GroupedAUC(UserObjective):
 
     Misleads: it orders what a former system chose to show, not the catalogue; a user with two rows
     counts as much as one with two thousand; the places at which items were shown are not corrected
-    for.
+    for; rows whose signal is missing are left out.
 
     Source: Zhu et al., Optimized cost per click in Taobao display advertising, KDD 2017, section
     4.2 (grouped AUC, there weighted by impressions).

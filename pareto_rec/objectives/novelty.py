@@ -21,7 +21,8 @@ class EPC(UserObjective):
     left out (NaN).
 
     Misleads: the logarithm makes most of the catalogue look novel on small data; a gain may come
-    from better hits or from rarer ones, so read it beside NDCG.
+    from better hits or from rarer ones, so read it beside NDCG; a row whose signal is missing
+    counts as not relevant.
 
     Source: Vargas and Castells, Rank and relevance in novelty and diversity metrics for
     recommender systems, RecSys 2011 (there with counts on a linear scale).
@@ -46,7 +47,8 @@ class Novelty(UserObjective):
     that is added keeps items that nobody met finite. Empty lists are left out (NaN).
 
     Misleads: it needs no relevance, and random lists win, so report or constrain it (EPC counts
-    hits alone); rare is not the same as unknown to this user, nor as worth knowing.
+    hits alone); rare is not the same as unknown to this user, nor as worth knowing; an item that is
+    missing in training is the most novel of all.
 
     Source: Zhou et al., Solving the apparent diversity-accuracy dilemma of recommender systems,
     PNAS 2010 (there with shares of users).
@@ -69,11 +71,13 @@ class Novelty(UserObjective):
 class ProfileDistance(UserObjective):
     """Mean cosine distance of the list's items from the items of the user's own history.
 
-    ``mean of 1 - cos(c_i, c_j)`` over categories, i in the list, j a row of the history, both with
-    categories: novelty to this user. Users without such a pair are left out (NaN).
+    ``mean of 1 - cos(c_i, c_j)`` over categories, i in the list, j a row of the history that has
+    categories: novelty to this user. An item of the list without categories is at distance 0.
+    Users without categories in their history, or with an empty list, are left out (NaN).
 
     Misleads: a list far from all that a user ever chose is novel and mostly unwanted; random lists
-    score high; long and varied histories are far from everything.
+    score high; long and varied histories are far from everything; listed items whose categories are
+    missing lower it, those of a history are left out.
 
     Source: Vargas and Castells, Rank and relevance in novelty and diversity metrics for
     recommender systems, RecSys 2011 (expected profile distance, here without rank and relevance).
@@ -83,6 +87,7 @@ class ProfileDistance(UserObjective):
     maximise = True
     reference = 0.7  # experts on MovieLens 100K .74 to .78, random lists .77
     needs = frozenset({"history"})
+    reads = frozenset({"categories"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Values ``[users]``; all NaN where histories are not known."""
@@ -91,7 +96,8 @@ class ProfileDistance(UserObjective):
         if centre is None:
             return np.full(len(lists), np.nan)
         has_any: NDArray[np.bool_] = (unit != 0).any(axis=1)
+        shown = (lists >= 0).sum(axis=1)
         described = ((lists >= 0) & has_any[lists]).sum(axis=1)
         cosines = np.einsum("uc,uc->u", sum_over_places(unit, lists), centre)
-        distance = 1.0 - cosines / np.where(described > 0, described, np.nan)
+        distance = (described - cosines) / np.where(shown > 0, shown, np.nan)
         return np.asarray(np.clip(distance, 0.0, 1.0))  # rounding may leave -1e-16

@@ -78,7 +78,8 @@ class MSE(OnPredictions, UserObjective):
     always saying one half. Users without held-out rows are left out (NaN).
 
     Misleads: it is measured on rows that people chose to produce, not on what would be recommended,
-    and says nothing about the order of lists; a constant guess at the mean does surprisingly well.
+    and says nothing about the order of lists; a constant guess at the mean does surprisingly well;
+    rows whose signal is missing are not predicted at all, so that what is easy to know weighs more.
 
     Source: Brier, Verification of forecasts expressed in terms of probability, Monthly Weather
     Review 1950; for ratings Herlocker et al., TOIS 2004, section 4.1.
@@ -106,7 +107,7 @@ class RMSE(OnPredictions, SetObjective):
     compared; people with many held-out rows count for more, so it is not the root of ``mse``.
 
     Misleads: as ``mse``; and a root has no per-user values, so neither bootstrap over users nor
-    groups can be had of it (take ``mse``).
+    groups can be had of it (take ``mse``); missing values as in ``mse``.
 
     Source: Bennett and Lanning, The Netflix Prize, KDD Cup and Workshop 2007.
     """

@@ -49,7 +49,8 @@ class NDCG(UserObjective):
     (at most k) in front.
 
     Misleads: where few items are held out per user it is noisy, and it rewards what people would
-    have found anyway: popular items are over-represented among the held-out ones.
+    have found anyway: popular items are over-represented among the held-out ones; a row whose
+    signal is missing counts as not relevant.
 
     Source: Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, TOIS 2002.
     """
@@ -74,7 +75,8 @@ class TailNDCG(UserObjective):
     out (NaN).
 
     Misleads: it says nothing about head items pushed out of the lists, so it needs an accuracy
-    objective beside it; the edge between head and tail is sharp.
+    objective beside it; the edge between head and tail is sharp; a row whose signal is missing
+    counts as not relevant.
 
     Source: NDCG as in Järvelin and Kekäläinen, TOIS 2002, on the long tail of Abdollahpouri,
     Burke and Mobasher, Controlling popularity bias in learning-to-rank recommendation, RecSys 2017.
@@ -99,7 +101,7 @@ class Recall(UserObjective):
     """Share of the user's relevant held-out items that are in the list.
 
     Misleads: with more than k relevant items 1 cannot be reached, and the order within the list
-    does not count.
+    does not count; a row whose signal is missing counts as not relevant.
 
     Source: Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, chapter 8.
     """
@@ -122,7 +124,8 @@ class Precision(UserObjective):
     ``hits / k``, also where a list is shorter than k.
 
     Misleads: who has fewer than k relevant items cannot reach 1, so its mean says as much about how
-    many items are held out per user as about the lists; the order within the list does not count.
+    many items are held out per user as about the lists; the order within the list does not count; a
+    row whose signal is missing counts as not relevant.
 
     Source: Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, chapter 8.
     """
@@ -144,7 +147,8 @@ class F1(UserObjective):
     ``2 P R / (P + R) = 2 hits / (k + relevant)``, 0 without a hit.
 
     Misleads: it inherits the ceilings of both parts, and which of the two limits it changes from
-    user to user; its mean is not the harmonic mean of mean precision and mean recall.
+    user to user; its mean is not the harmonic mean of mean precision and mean recall; a row whose
+    signal is missing counts as not relevant.
 
     Source: van Rijsbergen, Information Retrieval, 2nd edition, 1979, chapter 7 (1 - E).
     """
@@ -165,7 +169,8 @@ class Hit(UserObjective):
     """Whether the list holds any relevant item: 1 or 0. Its mean is the hit rate.
 
     Misleads: it grows with the number of items held out per user and is soon near 1 for long lists;
-    one hit counts as much as ten, and the first place as much as the last.
+    one hit counts as much as ten, and the first place as much as the last; a row whose signal is
+    missing counts as not relevant.
 
     Source: Deshpande and Karypis, Item-based top-N recommendation algorithms, TOIS 2004, section 6.
     """
@@ -185,7 +190,7 @@ class MRR(UserObjective):
     """Reciprocal rank: one over the place of the first hit, 0 without a hit.
 
     Misleads: everything after the first hit is ignored; the step from place 1 to place 2 weighs as
-    much as all steps after it.
+    much as all steps after it; a row whose signal is missing counts as not relevant.
 
     Source: Voorhees, The TREC-8 question answering track report, 1999.
     """

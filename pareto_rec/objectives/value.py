@@ -52,7 +52,8 @@ class Revenue(UserObjective):
     the expected revenue of one list. Users without a relevant held-out item are left out (NaN).
 
     Misleads: few expensive hits carry it, so its error is large; one of each item is counted,
-    whatever the quantity that was bought; what would have been bought anyway counts as won.
+    whatever the quantity that was bought; what would have been bought anyway counts as won; a hit
+    whose price is missing earns nothing.
 
     Source: Jannach and Adomavicius, Price and profit awareness in recommender systems, 2017
     (arXiv:1707.08029), section 3.
@@ -65,6 +66,7 @@ class Revenue(UserObjective):
     bounds = (0.0, float("inf"))
     takes_signal: ClassVar[bool] = True
     needs = frozenset({"price"})
+    reads = frozenset({"price"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Values ``[users]``; all NaN where prices are not known."""
@@ -84,7 +86,8 @@ class PriceNDCG(UserObjective):
 
     Misleads: within one user alone does price count, so a list that serves big spenders badly and
     small ones well looks as good as the reverse (``revenue`` sees that); it rises by ranking dear
-    items up even where the cheap ones are bought more surely.
+    items up even where the cheap ones are bought more surely; a relevant item whose price is
+    missing gains nothing and is asked of nobody.
 
     Source: Järvelin and Kekäläinen, TOIS 2002 (graded gains), with prices as gains as in Louca
     et al., Joint optimization of profit and relevance for recommendation systems in e-commerce,
@@ -96,6 +99,7 @@ class PriceNDCG(UserObjective):
     reference = 0.0  # above 0 only by hits; give what popularity reaches on your data
     takes_signal: ClassVar[bool] = True
     needs = frozenset({"price"})
+    reads = frozenset({"price"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Values ``[users]``; all NaN where prices are not known."""
@@ -115,7 +119,7 @@ class Value(UserObjective):
     held-out value above 0 are left out (NaN).
 
     Misleads: a few large values carry it; the value was observed with whatever was shown then, and
-    a recommendation may not bring it again.
+    a recommendation may not bring it again; a missing value counts as 0.
 
     Source: Jannach and Jugovac, Measuring the business value of recommender systems, TMIS 2019,
     section 3.
@@ -142,7 +146,7 @@ class ValueNDCG(UserObjective):
     out (NaN). For a 0/1 signal it is NDCG.
 
     Misleads: gains are linear, so one large value of a user hides all others; users count alike,
-    whatever they spend (``value`` sees that).
+    whatever they spend (``value`` sees that); a missing value counts as 0.
 
     Source: Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, TOIS 2002.
     """
@@ -168,7 +172,8 @@ class Risk(UserObjective):
 
     Misleads: it needs no relevance, and items that nobody buys are never returned, so constrain or
     report it, or search on it beside accuracy only where random lists do not lower it; rates of
-    rare items are mostly the overall rate.
+    rare items are mostly the overall rate; rows whose signal is missing do not count, and an item
+    with no others has the overall rate.
 
     Source: Beta-binomial shrinkage as in Gelman et al., Bayesian Data Analysis, 3rd edition, 2013,
     section 2.4; returns as a goal of recommenders in Jannach and Adomavicius, 2017.

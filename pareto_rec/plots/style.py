@@ -57,7 +57,9 @@ def verdict(view: RunView) -> str:
     text = f"hypervolume {TIMES} 1000: front {thousandths(volumes.front)}"
     if volumes.all_baselines is not None:
         text += f", all baselines together {thousandths(volumes.all_baselines)}"
-    return text + ("" if volumes.gain is None else f" (ratio {volumes.gain:.2f})")
+    if volumes.gain is None:
+        return text
+    return f"{text} (ratio {volumes.gain:.2f}, not at equal numbers of settings)"
 
 
 def opened(found: Confirmed) -> str:

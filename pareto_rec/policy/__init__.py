@@ -3,13 +3,11 @@
 from pareto_rec.policy.lists import (
     deviations,
     fused_scores,
-    largest,
     parts_of,
     powers_of,
     recommend,
 )
 from pareto_rec.policy.scorers import (
-    HIDDEN,
     NETWORK,
     RELEVANCE,
     Parts,
@@ -21,6 +19,7 @@ from pareto_rec.policy.scorers import (
     unseen_count,
     with_network,
 )
+from pareto_rec.policy.ties import HIDDEN, Ties, largest
 
 __all__ = [
     "HIDDEN",
@@ -30,6 +29,7 @@ __all__ = [
     "Scorers",
     "Serving",
     "Similarity",
+    "Ties",
     "centre",
     "deviations",
     "fused_scores",

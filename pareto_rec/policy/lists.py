@@ -15,17 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.kernels import lists as loops
-from pareto_rec.kernels.compiled import suits
 from pareto_rec.policy.mmr import rerank
 from pareto_rec.policy.scorers import (
-    HIDDEN,
     NETWORK,
     RELEVANCE,
     Parts,
     Scorers,
     Serving,
 )
+from pareto_rec.policy.ties import HIDDEN, as_they_stand, largest
 
 CHUNK_ELEMENTS = 4_000_000  # most scores held at once while ranking
 PART_ELEMENTS = 16_000_000  # most scores of one scorer that a part of the users has
@@ -79,13 +77,13 @@ def _recommend(
     depths = [min(n_items, max(k, setting.depth)) for setting in settings]
     fused, which = _distinct(settings)
     groups = _by_depth(settings, depths, k)
-    length = min(k, n_items)
+    length, ties = min(k, n_items), scorers.ties or as_they_stand(n_items, scorers.seen.device)
     lists = np.full((len(settings), users, k), -1, dtype=np.int64)
     scores = np.full(lists.shape, HIDDEN, dtype=np.float32)
     step = max(1, CHUNK_ELEMENTS // (n_items * len(fused)))
     for begin in range(0, users, step):
         rows = slice(begin, begin + step)
-        top, items = largest(_fuse(scorers, fused, rows), max(depths))
+        top, items = largest(_fuse(scorers, fused, rows), max(depths), ties)
         for depth, members in _bounded(groups, len(top)):
             parts = top[:, [which[one] for one in members], :depth]
             ids = items[:, [which[one] for one in members], :depth]
@@ -109,14 +107,6 @@ def fused_scores(scorers: Scorers | Parts, setting: Serving, rows: slice) -> NDA
     used = {n: scores for n, scores in scorers.experts.items() if setting.fusion.get(n, 0) > 0}
     fused = _fuse(replace(scorers, experts=used), [setting], rows)[:, 0]
     return np.asarray(fused.masked_fill_(scorers.seen[rows], float("nan")).cpu().numpy())
-
-
-def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest scores of the last axis and their places, best first, each ``[..., count]``."""
-    if not suits(scores):
-        return torch.topk(scores, count, dim=-1)
-    values, places = loops.largest(scores.numpy(), count)
-    return torch.from_numpy(values), torch.from_numpy(places)
 
 
 def _by_depth(settings: Sequence[Serving], depths: Sequence[int], k: int) -> dict[int, list[int]]:

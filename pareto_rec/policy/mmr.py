@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pareto_rec.kernels.compiled import suits
 from pareto_rec.kernels.lists import marginal
-from pareto_rec.policy.scorers import HIDDEN, Serving, Similarity
+from pareto_rec.policy.scorers import Serving, Similarity
+from pareto_rec.policy.ties import HIDDEN
 
 LEAST_RANGE = 1e-9  # of the scores that are scaled to [0, 1]
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from pareto_rec.policy.ties import Ties
+
 NETWORK = "network"
 RELEVANCE = "relevance"  # among the exponents
-HIDDEN = -1e9  # score of items that must not be shown
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class Serving:
 class Similarity:
     """Cosine of category vectors, looked up by kind: items of equal categories are of one kind.
 
+    Items without categories are like all others (1): what is not known of them makes no list
+    diverse.
+
     Attributes:
         kind: Kind of each item ``[N]``.
         table: Cosine of each pair of kinds ``[kinds, kinds]``.
@@ -50,10 +54,12 @@ class Similarity:
     @classmethod
     def of(cls, vectors: Tensor) -> Similarity:
         """Similarity of category vectors of length one ``[N, C]``."""
-        if not vectors.shape[1]:  # no item has a category: all are alike
+        if not vectors.shape[1]:  # no item has a category
             vectors = vectors.new_zeros(len(vectors), 1)
         distinct, kind = torch.unique(vectors, dim=0, return_inverse=True)
-        return cls(kind, distinct @ distinct.T)
+        blank = ~distinct.any(dim=1)
+        table = distinct @ distinct.T
+        return cls(kind, table.masked_fill(blank | blank.unsqueeze(1), 1.0))
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class Scorers:
         tasks: Task -> log of what it predicts ``[users, N]``, centred over unseen items.
         products: Where there are tasks, mean products ``[users, A, A]`` of relevance, `liked` and
             each task; else None.
+        ties: Order of items of equal score; None: as they stand in the catalogue.
     """
 
     experts: Mapping[str, Tensor]
@@ -82,6 +89,7 @@ class Scorers:
     similarity: Similarity
     tasks: Mapping[str, Tensor] = field(default_factory=dict)
     products: Tensor | None = None
+    ties: Ties | None = None
 
     def take(self, users: Tensor | slice) -> Scorers:
         """The scorers of some users: row numbers or a slice."""

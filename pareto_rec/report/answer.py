@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pareto_rec.front import non_dominated
 from pareto_rec.plots import style
 from pareto_rec.plots.style import TIMES, thousandths
 from pareto_rec.reading.confirmed import OWN, Confirmed
-from pareto_rec.reading.view import RunView
+from pareto_rec.reading.view import Axis, RunView
+from pareto_rec.wording import lacking_in_words, repeats_in_words
 
 
 def answer(view: RunView) -> list[str]:
@@ -41,7 +43,52 @@ def caveat(view: RunView) -> str:
             "Values are from validation data where test data is not named, and "
             f"{luck}. {style.opened(view.confirmed)} "
         )
-    return f"{text}{style.leak(view)}".strip()
+    return " ".join([f"{text}{style.leak(view)}".strip(), *notes(view)])
+
+
+def worthless(view: RunView) -> str:
+    """Why a hypervolume is 0: the references that no point reaches, or all at once."""
+    if view.front.empty:
+        return "no record is feasible"
+    beyond = {axis: _beyond(view.front[axis.name], axis) for axis in view.axes}
+    never = [axis for axis, reached in beyond.items() if not reached.any()]
+    if never:
+        said = (f"{a.label} = {a.reference:g} (best {_best(view.front[a.name], a.maximise)[1]:.4g})"
+                for a in never)  # fmt: skip
+        return f"no point of the front gets beyond the reference {' or '.join(said)}"
+    return "every reference is passed by some point, but no point passes all of them at once"
+
+
+def _beyond(column: Any, axis: Axis) -> NDArray[np.bool_]:  # Any: a pandas Series
+    values = column.to_numpy(dtype=np.float64)
+    return np.asarray(values > axis.reference if axis.maximise else values < axis.reference)
+
+
+def notes(view: RunView) -> list[str]:
+    """What of the data limits what was measured: held-out rows left out, attributes missing."""
+    truth, described = view.info.get("truth") or {}, view.info.get("described") or {}
+    found = [repeats_in_words(account, stage) for stage, account in truth.items()]
+    for name, entry in (view.info.get("lacking") or {}).items():
+        counts = [(of[name][0], of[name][1]) for of in described.values() if name in of]
+        found.append(lacking_in_words(name, entry, counts))
+    return [f"{words[0].upper()}{words[1:]}." for words in found if words]
+
+
+def given(view: RunView) -> str:
+    """What the baselines were given and what the search was, in one sentence; empty without any."""
+    if view.baselines.empty:
+        return ""
+    counts = view.baselines["expert"].value_counts().tolist()
+    low, high = int(min(counts)), int(max(counts))
+    settings = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    alone = len(counts) == 1
+    whom = "one baseline, an expert" if alone else f"{len(counts)} baselines, experts"
+    records = int((view.records["status"] == "ok").sum())
+    return (
+        f"The odds are not equal: the {whom} without fusion, had {settings} serving settings"
+        f"{'' if alone else ' each'} (penalty, re-ranking), the search {records:,} records; "
+        "confirm compares at equal numbers"
+    )
 
 
 def _size(view: RunView) -> str:
@@ -50,6 +97,9 @@ def _size(view: RunView) -> str:
     if volumes.front is None:
         return f"The front has {points}."
     text = f"The front has {points} and a hypervolume {TIMES} 1000 of {thousandths(volumes.front)}"
+    if volumes.front == 0:
+        together = f"; all baselines together have {thousandths(volumes.all_baselines or 0.0)}"
+        return f"{text}: {worthless(view)}{together}."
     if volumes.gain is None or volumes.all_baselines is None:
         return f"{text}; there is no baseline worth anything to compare it with."
     text += f", {volumes.gain:.2f} times that of all baselines together "
@@ -57,7 +107,7 @@ def _size(view: RunView) -> str:
     if volumes.best_expert is not None:
         alone = thousandths(volumes.experts[volumes.best_expert])
         text += f"; the best single one, {volumes.best_expert}, has {alone}"
-    return f"{text}."
+    return f"{text}. {given(view)}."
 
 
 def _best_point(view: RunView) -> str:

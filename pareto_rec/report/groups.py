@@ -13,6 +13,7 @@ import numpy as np
 from pareto_rec.errors import BadRequestError
 from pareto_rec.reading.files import check_file
 from pareto_rec.reading.view import Axis, RunView
+from pareto_rec.wording import isolated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,7 +189,7 @@ def _people(one: Group) -> str:
     if one.name == "none":
         return f"none ({one.users:,} users)"
     low, high = one.rows
-    return f"{one.name}: {low:,}\N{EN DASH}{high:,} rows ({one.users:,} users)"
+    return f"{isolated(one.name)}: {low:,}\N{EN DASH}{high:,} rows ({one.users:,} users)"
 
 
 def _cell(values: tuple[float, float, float] | None) -> str:

@@ -14,12 +14,12 @@ function bestOf(axis) {
   return rows.reduce((best, row) => (sign * row[axis.name] > sign * best[axis.name] ? row : best), rows[0])?.id;
 }
 
-function itemTitle(id) { return shownLists.items[id]?.title ?? id; }
+function itemTitle(id) { return isolated(shownLists.items[id]?.title ?? id); }
 
 function listItem(id, other, wanted) {
   const known = shownLists.items[id] ?? { title: id, categories: [], popularity: null };
-  const facts = [known.categories.join(", "), known.popularity === null ? "" : `${known.popularity} in training`];
-  const line = element("li", { class: other.includes(id) ? "" : "only" }, element("span", { class: "film" }, known.title));
+  const facts = [known.categories.map(isolated).join(", "), known.popularity === null ? "" : `${known.popularity} in training`];
+  const line = element("li", { class: other.includes(id) ? "" : "only" }, element("bdi", { class: "film" }, known.title));
   if (wanted.includes(id)) line.append(" ", element("span", { class: "hit" }, "\u2713 hit"));
   line.append(element("span", { class: "facts" }, facts.filter(Boolean).join(" \u00b7 ")));
   return line;
@@ -48,7 +48,7 @@ function startLists() {
   const options = pointOptions();
   if (!shownLists.users.length || !options.length) return;
   byId("lists-section").hidden = false;
-  const people = shownLists.users.map((user, place) => [String(place), `user ${user.id}, ${user.history} items in the history`]);
+  const people = shownLists.users.map((user, place) => [String(place), `user ${isolated(user.id)}, ${user.history} items in the history`]);
   fillSelect(byId("person"), people, "0");
   fillSelect(byId("list-point-a"), options, bestOf(searched[0]));
   fillSelect(byId("list-point-b"), options, bestOf(searched[1]));

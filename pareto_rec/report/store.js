@@ -100,7 +100,7 @@ function keptRows() { return front.filter(passes); }
 /** Searched objectives of a point in a few words. */
 function inShort(row) {
   return objectives.filter((axis) => axis.searched)
-    .map((axis) => `${axis.label} ${showObjective(row[axis.name])}`).join(", ");
+    .map((axis) => `${isolated(axis.label)} ${showObjective(row[axis.name])}`).join(", ");
 }
 
 function choose(index) {
@@ -123,6 +123,12 @@ function setBound(name, bound) {
 
 /** Told to those who do not see what a click or a key has changed. */
 function say(text) { byId("said").textContent = text; }
+
+// Somebody's own text that runs from right to left would take the numbers beside it along: isolates
+// keep them apart where a line is one string (elsewhere <bdi> does).
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\u200f\u202b\u202e\u2067\ufb1d-\ufdff\ufe70-\ufefc]|[\ud802\ud803\ud83a\ud83b]/;
+
+function isolated(text) { return RIGHT_TO_LEFT.test(text) ? `\u2068${text}\u2069` : String(text); }
 
 function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);

@@ -11,6 +11,7 @@ from pareto_rec.reading.confirmed import OWN, ConfirmedFront, Interval
 from pareto_rec.reading.view import RunView
 from pareto_rec.report.answer import failures
 from pareto_rec.report.drives import Drive, drives
+from pareto_rec.wording import kept_in_words
 
 SHOWN_DRIVES = 12
 
@@ -84,7 +85,7 @@ def _front_row(front: ConfirmedFront) -> str:
         thousandths(front.searched),
         *(_volume(front.hypervolume.get(stage)) for stage in ("validation", "test")),
         "\N{EN DASH}" if ratio is None else _interval(ratio, "{:.2f}"),
-        "\N{EN DASH}" if front.kept is None else _interval(front.kept, "{:.0%}"),
+        "\N{EN DASH}" if front.kept is None else _kept(front.kept),
     ]
     name = "this search" if front.name == OWN else front.name
     first = f'<th scope="row" title="{html.escape(front.says)}">{html.escape(name)}</th>'
@@ -95,6 +96,11 @@ def _volume(found: Interval | None) -> str:
     if found is None:
         return "\N{EN DASH}"
     value, low, high = map(thousandths, found)
+    return f"{value} [{low}, {high}]"
+
+
+def _kept(found: Interval) -> str:
+    value, low, high = map(kept_in_words, found)
     return f"{value} [{low}, {high}]"
 
 

@@ -86,6 +86,10 @@ class Journal:
         self._run.append(stamped)
         self._take(stamped)
 
+    def add_info(self, **more: Any) -> None:
+        """Say more in run.json from its next writing on."""
+        self._info = {**self._info, **more}
+
     def _take(self, records: Sequence[Record]) -> None:
         self.records += records
         self.fits.update(record.fit for record in records)

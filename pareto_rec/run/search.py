@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 
 from pareto_rec.config import Config
-from pareto_rec.data.activity import cold_start
+from pareto_rec.data.activity import check_truth, cold_start
 from pareto_rec.data.table import warnings_of
 from pareto_rec.errors import BadRequestError
 from pareto_rec.evaluate.baselines import sweep_expert
@@ -32,13 +32,14 @@ from pareto_rec.records.lines import is_signed
 from pareto_rec.records.record import Record
 from pareto_rec.records.rundir import RunDirectory
 from pareto_rec.records.store import RECORDS
-from pareto_rec.run import lists, per_user
+from pareto_rec.run import described, lists, per_user
 from pareto_rec.run.answers import Answers
 from pareto_rec.run.fidelity import Fidelity, Halving
 from pareto_rec.run.journal import Journal, first_info
 from pareto_rec.run.replay import Replay
 from pareto_rec.run.resume import earlier_info, is_begun, merged_info
 from pareto_rec.search import Progress, Searcher, run_search
+from pareto_rec.wording import lacking_in_words, repeats_in_words
 from pareto_rec.workers.cluster import check_address
 from pareto_rec.workers.evaluation import Job, Workers
 
@@ -128,6 +129,9 @@ def search_experiment(
                 run.write_bytes(per_user.FILE, _per_user(journal.front, pool))
                 run.write_bytes(per_user.PEOPLE, per_user.people_of(pool.evaluator.stage))
                 run.write_text(lists.FILE, _lists(journal.front, pool))
+                if ready.info["lacking"]:
+                    found = _of_points(described.described_of, journal.front, pool)
+                    journal.add_info(described={key: dict(counts) for key, counts in found})
     return out
 
 
@@ -186,6 +190,7 @@ def _prepare(made: Plan, cache: Path, watch: Watch) -> _Ready:
     split = read_split(made.config, cache)
     stage = split.validation
     check_objectives(made, stage)
+    check_truth(stage, made.config.data.relevance)
     watch.stage("encoding texts")
     features = read_features(made.config, stage.items.texts, cache, watch.encoded)
     seconds = time.perf_counter() - began
@@ -197,6 +202,12 @@ def _prepare(made: Plan, cache: Path, watch: Watch) -> _Ready:
     info = first_info(made, split.late_train_share, hashes, str(evaluator.device))
     info["groups"] = measured_groups(made, evaluator)
     info["cold_start"] = cold_start(stage)
+    info["truth"] = {stage.name: stage.truth_account}
+    if words := repeats_in_words(stage.truth_account, stage.name):
+        watch.note(words)
+    info["lacking"] = described.lacking(made.measures, evaluator.measuring.catalogue)
+    for name, entry in info["lacking"].items():
+        watch.note(lacking_in_words(name, entry))
     info |= {"data": dict(split.account)} if split.account else {}
     for warning in warnings_of(split.account or {}):
         watch.note(f"data: {warning}")

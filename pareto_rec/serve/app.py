@@ -219,8 +219,12 @@ def _say_problems(app: FastAPI) -> None:
         app.add_exception_handler(kind, foreseen)
 
 
+# what FastAPI and pydantic add to the place of an error: no client wrote it
+_NOT_KEYS = {"body", "single", "batch", "constrained-str", "Item"}
+
+
 def _line(error: dict[str, Any]) -> str:
     """Where and what, without the input."""
-    where = ".".join(str(part) for part in error["loc"] if part not in ("body", "single", "batch"))
+    where = ".".join(str(part) for part in error["loc"] if part not in _NOT_KEYS)
     says = "unknown key" if error["type"] == "extra_forbidden" else str(error["msg"])
     return f"{where}: {says}" if where else says

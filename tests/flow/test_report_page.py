@@ -475,3 +475,44 @@ def test_a_run_without_later_files_has_no_empty_sections(browser: Any, tmp_path:
     assert page.locator("#confirmed").count() == 0
     page.close()
     assert trouble == []
+
+
+HEBREW = "סרט מספר"  # runs from right to left, and so would the number after it
+
+
+def test_titles_from_right_to_left_stay_in_their_places(browser: Any, tmp_path: Path) -> None:
+    write_run(tmp_path / "run", fits=6, sweep=4, rows=12)
+    path = write_lists(tmp_path / "run")
+    lists = json.loads(path.read_text(encoding="utf-8"))
+    for name, item in lists["items"].items():
+        item["title"] = f"{HEBREW} {name}"
+    path.write_text(json.dumps(lists), encoding="utf-8")
+    view = read_run(tmp_path / "run")
+    page = browser.new_page(viewport={"width": 3000, "height": 1000})
+    page.goto(write_report(view, tmp_path / "run").as_uri())
+    page.wait_for_selector("#list-a .film")
+    user = lists["users"][0]
+    titles = [f"{HEBREW} {name}" for name in user["held_out"][:3]]
+    lefts = page.evaluate(
+        """titles => {
+          const text = document.querySelector("#person-facts p:nth-child(2)").firstChild;
+          return titles.map((title) => {
+            const range = document.createRange(), start = text.data.indexOf(title);
+            range.setStart(text, start);
+            range.setEnd(text, start + title.length);
+            return range.getBoundingClientRect().left;
+          });
+        }""",
+        titles,
+    )
+    assert lefts == sorted(lefts), "the titles of a line stand in the line's order"
+    assert page.locator("#list-a .film").first.inner_text().startswith(HEBREW)
+    assert page.locator("h1 bdi").count() == 1
+    beside = page.evaluate(
+        "() => { const film = document.querySelector('#list-a .film');"
+        "return [film.getBoundingClientRect().right,"
+        " film.parentElement.querySelector('.facts').getBoundingClientRect().left,"
+        " getComputedStyle(film).unicodeBidi]; }"
+    )
+    assert beside[2] == "isolate"
+    page.close()

@@ -21,6 +21,7 @@ ALLOWED: dict[str, str] = {
     # values and plain functions: they know nobody, or errors alone
     "errors": "",
     "seeds": "",
+    "wording": "",
     "threads": "",
     "front": "",
     "provenance": "",
@@ -46,7 +47,7 @@ ALLOWED: dict[str, str] = {
     # from files to arrays
     "fetch": "errors paths unpacking",
     "backbone": "errors fetch paths",
-    "data": "errors fetch paths provenance seeds unpacking",
+    "data": "errors fetch paths provenance seeds wording",
     # what is learnt and what is measured: none of it knows a search, a config or a run
     "losses": "errors kernels seeds tasks",
     "objectives": "data errors",
@@ -71,18 +72,18 @@ ALLOWED: dict[str, str] = {
     "variables",
     "workers": "config errors evaluate experiment identity paths records search threads",
     # from a config to a run directory
-    "run": "checksums config data errors evaluate experiment front identity inputs policy "
-    "provenance records search space train variables workers",
-    "controls": "checksums config paths policy run space variables",
+    "run": "config data errors evaluate experiment front identity inputs objectives policy "
+    "provenance records search space train variables wording workers",
+    "controls": "config paths policy run space variables",
     # from a run directory to pictures
     "plots": "front paths reading",
-    "report": "errors front paths plots reading",
+    "report": "errors front paths plots reading wording",
     "notebook": "errors plots reading report",
     "verify": "checksums errors front reading records train",
     # from a front to evidence
-    "confirm": "bootstrap checksums config data errors evaluate experiment front inputs objectives "
-    "paths policy provenance reading records run sealed search seeds space train workers",
-    "compare": "bootstrap config errors front paths plots reading",
+    "confirm": "bootstrap config data errors evaluate experiment front inputs objectives paths "
+    "policy provenance reading run search seeds space train wording workers",
+    "compare": "bootstrap config errors front plots reading",
     # from a front to a choice
     "picks": "checksums decide errors objectives paths reading",
     # from a choice to what is served
@@ -98,8 +99,8 @@ ALLOWED: dict[str, str] = {
     "variables workers",
     # the commands
     "commands": "adapt backbone backbones bench bundle compare config confirm controls data decide "
-    "errors experiment inputs leftovers paths picks plots provenance reading report run search "
-    "serve update verify",
+    "errors experiment inputs paths picks plots provenance reading report run search "
+    "serve update wording",
     "cli": "commands errors",
     "__main__": "cli",
 }

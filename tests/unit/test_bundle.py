@@ -207,7 +207,8 @@ def test_experts_without_a_history_score_as_in_the_search(bundle: Bundle, parts:
         (counts / counts.max()).astype(np.float32),
         np.zeros(24, dtype=np.float32),
     )
-    searched = UserScorers(sparse.csr_array(met), experts, facts, torch.device("cpu"))
+    cpu = torch.device("cpu")
+    searched = UserScorers(sparse.csr_array(met), experts, facts, np.arange(24), cpu)
     there = searched.take(slice(None)).experts
     here, _ = bundle.engine.of_point(people, "cc01")
     for name in ("ease_recency", "item_knn_recency"):

@@ -135,7 +135,8 @@ def test_experts_without_a_word_fall_back_on_popularity() -> None:
     table = np.array([[0, 0, 0, 0], [0, 3, 1, 2.5], [0, 0, 0, 5]], dtype=np.float32)
     popularity = np.array([0.1, 0.9, 0.2, 0.5], dtype=np.float32)
     facts = (np.eye(4, dtype=np.float32), popularity, np.zeros(4, dtype=np.float32))
-    scorers = UserScorers(met, {"ease": table}, facts, torch.device("cpu")).take(slice(None))
+    users = UserScorers(met, {"ease": table}, facts, np.arange(4), torch.device("cpu"))
+    scorers = users.take(slice(None))
     assert scorers.experts["ease"][0].argsort(descending=True).tolist() == [1, 3, 2, 0]
     assert scorers.experts["ease"][1].argsort(descending=True).tolist() == [1, 3, 0, 2]
     assert int(scorers.experts["ease"][2].argmax()) == 3  # it has something to say

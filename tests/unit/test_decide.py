@@ -96,6 +96,14 @@ def test_a_tradeoff_by_hand() -> None:
     assert choose(points_of(losses), PICKERS["knee"]()).id == "p001"
 
 
+@pytest.mark.parametrize(("near", "words"), [(0.2, "at least 4 times"), (1e-9, "more than 1,000")])
+def test_a_knee_says_no_ratio_of_ten_digits(near: float, words: str) -> None:
+    points = points_of(np.array([[0.0, 1.0], [near, near], [1.0, 0.0]]))
+    said = PICKERS["knee"]().says(points, 1)
+    assert f"loses {words}" in said
+    assert said.endswith("what it gains, both as shares of the objectives' ranges")
+
+
 TABLE = [[0.10, 5.0], [0.15, 4.0], [0.20, 1.0]]  # accuracy and diversity, both maximised
 
 

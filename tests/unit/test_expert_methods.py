@@ -14,6 +14,7 @@ from scipy import sparse
 from pareto_rec.data import load
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.data.split import split_per_user
+from pareto_rec.data.ties import row_ranks
 from pareto_rec.errors import BadRequestError
 from pareto_rec.experts import (
     EASE,
@@ -105,15 +106,15 @@ def test_item_knn_against_a_direct_loop(
     pairs = random_pairs(3, items=13)
     pairs[:, 4] = False
     people = [set(np.flatnonzero(pairs[:, i])) for i in range(13)]
-    expected = np.zeros((13, 13))
+    expected, ties = np.zeros((13, 13)), row_ranks(log(pairs), 13)
     for i in range(13):
         found = []
         for j in range(13):
             both = len(people[i] & people[j])
             if i != j and both:
                 cosine = both / (len(people[i]) * len(people[j])) ** 0.5
-                found.append((-round(cosine, 12), j, cosine))
-        for _, j, cosine in sorted(found)[:neighbours]:
+                found.append((-round(cosine, 12), int(ties[j]), j, cosine))
+        for _, _, j, cosine in sorted(found)[:neighbours]:
             expected[i, j] = cosine
     weights = ItemKNN(neighbours).fit(log(pairs), pairs.shape).weights
     assert isinstance(weights, sparse.csr_array)

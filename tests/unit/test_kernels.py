@@ -27,8 +27,9 @@ def test_the_largest_are_those_of_a_stable_sort(
     rng = np.random.default_rng(seed)
     scale = 10.0 ** rng.integers(-9, 9)
     scores = (rng.normal(size=(7, 3, 30)).round(1) * scale + 0.0).astype(np.float32)
-    values, places = largest(scores, count)
-    order = np.argsort(-scores, axis=-1, kind="stable")[..., :count]
+    first = rng.permutation(30)  # of equals
+    values, places = largest(scores, count, first, np.argsort(first))
+    order = first[np.argsort(-scores[..., first], axis=-1, kind="stable")[..., :count]]
     np.testing.assert_array_equal(places, order)
     np.testing.assert_array_equal(values, np.take_along_axis(scores, order, -1))
 
@@ -38,15 +39,17 @@ def test_the_best_that_are_not_hidden_are_those_of_a_stable_sort(seed: int) -> N
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 6, (7, 30)).astype(np.float32)  # many are equal
     hidden = rng.random(scores.shape) < 0.4
-    places, values = best(scores, hidden, 10)
-    order = np.argsort(np.where(hidden, np.inf, -scores), axis=1, kind="stable")[:, :10]
+    first = rng.permutation(30)  # of equals
+    places, values = best(scores, hidden, 10, np.argsort(first))
+    falling = np.where(hidden, np.inf, -scores)[:, first]
+    order = first[np.argsort(falling, axis=1, kind="stable")[:, :10]]
     np.testing.assert_array_equal(places, order)
     np.testing.assert_array_equal(values, np.take_along_axis(scores, order, 1))
 
 
 def test_fewer_than_wanted_are_filled_up() -> None:
     scores = np.array([[3, 1, 2]], dtype=np.float32)
-    places, values = best(scores, np.array([[True, False, False]]), 3)
+    places, values = best(scores, np.array([[True, False, False]]), 3, np.arange(3))
     np.testing.assert_array_equal(places, [[2, 1, -1]])
     np.testing.assert_array_equal(values, [[2, 1, -np.inf]])
 
@@ -81,7 +84,8 @@ def test_a_full_disk_is_no_obstacle(tmp_path: Path) -> None:
         "import resource, numpy as np\n"
         "from pareto_rec.kernels.lists import largest\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))\n"
-        "print(largest(np.array([[1.0, 3.0, 2.0]], dtype=np.float32), 2)[1].tolist())\n"
+        "scores, order = np.array([[1.0, 3.0, 2.0]], dtype=np.float32), np.arange(3)\n"
+        "print(largest(scores, 2, order, order)[1].tolist())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -144,12 +144,12 @@ def test_novelty_where_nobody_met_anything() -> None:
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        # cosines: x and y 0; x and xy 1/sqrt 2; y and xy 1/sqrt 2; item 3 is in no pair
-        ([0, 1, 2, 3], (1 + 2 * (1 - 1 / math.sqrt(2))) / 3),
+        # cosines: x and y 0; x and xy 1/sqrt 2; y and xy 1/sqrt 2; the three pairs of item 3 are 0
+        ([0, 1, 2, 3], (1 + 2 * (1 - 1 / math.sqrt(2))) / 6),
         ([0, 1, -1, -1], 1.0),
         ([0, 4, -1, -1], 0.0),  # both x
         ([0, 4, 1, -1], 2 / 3),  # pairs: 0, 1, 1
-        ([0, 3, -1, -1], NAN),  # one item with categories makes no pair
+        ([0, 3, -1, -1], 0.0),  # what is not known of item 3 makes no distance
         ([-1, -1, -1, -1], NAN),
     ],
 )
@@ -161,9 +161,10 @@ def test_ild(found: list[int], expected: float) -> None:
     ("found", "expected"),
     [
         ([0, 2, -1], -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))),  # x 1.5, y .5
-        ([0, 1, 3], math.log(2)),  # x 1, y 1; item 3 has none
+        ([0, 1, 3], math.log(2) * 2 / 3),  # x 1, y 1; item 3 has none
         ([0, 4, -1], 0.0),
-        ([3, -1, -1], NAN),
+        ([3, -1, -1], 0.0),
+        ([-1, -1, -1], NAN),
     ],
 )
 def test_category_entropy(found: list[int], expected: float) -> None:
@@ -300,7 +301,7 @@ def with_catalogue(of: Outcome, **more: object) -> Outcome:
         ([0, 2], 2.0),  # opposite
         ([0, 4], 1 - 1 / math.sqrt(2)),
         ([0, 1, 4], (1 + 2 * (1 - 1 / math.sqrt(2))) / 3),
-        ([0, 3], NAN),  # item 3 has no text
+        ([0, 3], 0.0),  # item 3 has no text
         ([0], NAN),
     ],
 )
@@ -334,10 +335,11 @@ HISTORY = {"all x": [1, 0, 0, 0, 1], "x, y": [1, 1, 0, 0, 0], "xy": [0, 0, 1, 0,
     ("history", "found", "expected"),
     [
         ("all x", [0, 4], 0.0),
-        ("all x", [1, 3], 1.0),  # item 3 has no category and is no part of the mean
+        ("all x", [1, 3], 0.5),  # item 3 has no category, so that it is at distance 0
         ("all x", [0, 1], 0.5),
         ("x, y", [2, -1], 1 - 1 / math.sqrt(2)),
-        ("x, y", [3, -1], NAN),
+        ("x, y", [3, -1], 0.0),
+        ("x, y", [-1, -1], NAN),
     ],
 )
 def test_profile_distance(history: str, found: list[int], expected: float) -> None:
@@ -357,7 +359,8 @@ def test_profile_distance(history: str, found: list[int], expected: float) -> No
         ("x, y", [0, 4], 0.5 * math.log(0.5 / 0.995) + 0.5 * math.log(0.5 / 0.005)),
         # p = (1, 0), q = (1/2, 1/2): q~(x) = .99 / 2 + .01
         ("all x", [0, 1], -math.log(0.505)),
-        ("all x", [3, -1], NAN),
+        ("all x", [3, -1], -math.log(0.01)),  # item 3 has no category and matches nothing
+        ("all x", [0, 3], -math.log(0.505)),
         ("all x", [-1, -1], NAN),
     ],
 )
@@ -414,11 +417,13 @@ def test_tail_exposure(found: list[int], expected: float) -> None:
 @pytest.mark.parametrize(
     ("lists", "expected"),
     [
-        # rows: x 5 + 3/2 + 1, y 4 + 3/2, of 13: x 7.5 / 13
-        ([[0, -1], [4, -1]], 1 - 7.5 / 13),
-        ([[2, -1]], 7.5 / 13 - 0.5),
-        ([[0, 1]], abs(1 / (1 + THIRD) - 7.5 / 13)),
-        ([[3, -1]], NAN),
+        # rows: x 5 + 3/2 + 1, y 4 + 3/2, none 2, of 15: x 1/2, y 5.5 / 15
+        ([[0, -1], [4, -1]], 1 - 1 / 2),
+        ([[2, -1]], 1 - 1 / 2 - 5.5 / 15),
+        ([[0, 1]], 1 - 1 / 2 - 5.5 / 15),  # x above 1/2, y 1 - 1 / (1 + THIRD) > 5.5 / 15
+        ([[1, 3]], 1 - 5.5 / 15),
+        ([[3, -1]], 1.0),
+        ([[-1, -1]], NAN),
     ],
 )
 def test_category_exposure(lists: list[list[int]], expected: float) -> None:
@@ -461,3 +466,32 @@ def test_gap_and_ratio_take_after_their_base() -> None:
     assert Gap(Signed(1), "gender").bounds == (0.0, 2.0)
     with pytest.raises(BadRequestError, match=r'write "gap\(signed@1 by gender\)"'):
         Ratio(Signed(1), "gender")
+
+
+def test_where_no_item_has_a_category_nothing_is_measured() -> None:
+    of = outcome([[0, 1, 2, 4]])
+    items = dataclasses.replace(of.catalogue.items, categories=np.zeros((5, 3), np.float32))
+    met = sparse.csr_array(np.ones((1, 5)))
+    of = with_catalogue(of, items=items, history=met)
+    for name in ("ild@4", "category_entropy@4", "profile_distance@4", "calibration@4"):
+        assert np.isnan(per_user(name, of)).all(), name
+    assert math.isnan(parse("category_exposure@4").value(of))
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (("one", "", "three", " ", "five"), [True, False, True, False, True]),
+        (("one", "b", "three", "four", "five"), [True, False, True, True, True]),  # its id
+        (("a", "b", "c", "d", "e"), [True] * 5),  # ids are all that there is
+    ],
+)
+def test_ids_that_stand_for_missing_texts_are_none(
+    texts: tuple[str, ...], expected: list[bool]
+) -> None:
+    of = outcome([[0, 1]])
+    items = dataclasses.replace(of.catalogue.items, texts=texts)
+    of = with_catalogue(of, items=items, text=np.ones((5, 2), np.float32))
+    assert of.catalogue.known("text").tolist() == expected
+    assert of.catalogue.unit_text is not None
+    assert of.catalogue.unit_text.any(axis=1).tolist() == expected
