@@ -51,8 +51,9 @@ def stoppable(last_words: Callable[[], str]) -> Iterator[None]:
 
 def _end_at_once(line: str) -> None:
     for process in multiprocessing.active_children():
-        with suppress(OSError, ValueError):
-            process.kill()
+        if process.pid is not None:  # those of loky have no method of their own
+            with suppress(OSError):
+                os.kill(process.pid, signal.SIGKILL)
     with suppress(OSError):
         os.write(2, f"{line}\n".encode())
     os._exit(_CODE)

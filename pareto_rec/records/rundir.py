@@ -124,6 +124,7 @@ class RunDirectory:
             with swapped(target) as part:
                 part.write_bytes(content)
         except OSError as error:
+            self._store.check_place()
             raise write_failed(target, error) from error
         return target
 

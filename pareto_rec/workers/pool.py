@@ -188,10 +188,10 @@ class _Slot:
                 "go on with --resume and fewer --workers"
             )
         self._starts += 1
-        self._executor = ProcessPoolExecutor(
-            1, env=self._environment, initializer=_end_with, initargs=(os.getpid(),)
-        )
-        with _deaf():
+        with _deaf():  # the executor, too: its semaphores start a tracker
+            self._executor = ProcessPoolExecutor(
+                1, env=self._environment, initializer=_end_with, initargs=(os.getpid(),)
+            )
             self.future = self._executor.submit(self._prepare)
 
     def _submit(self) -> None:

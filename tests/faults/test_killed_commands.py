@@ -337,13 +337,14 @@ def test_three_interrupts_end_a_search_at_once(calm: Calm, tmp_path: Path, pause
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )
-    wait_for(lambda: (run / "front.csv").is_file() or process.poll() is not None)
+    path = run / "records.jsonl"
+    wait_for(lambda: process.poll() is not None or (path.is_file() and path.stat().st_size))
     for _ in range(3):
         if group(process.pid):
             os.killpg(process.pid, signal.SIGINT)
         time.sleep(pause)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    assert process.returncode in (130, -signal.SIGINT), said  # a shell shows 130 for both
     last = said.splitlines()[-1]
     assert last.startswith("interrupted: "), said
     assert f"go on with: pareto-rec search {run} --resume --workers 2" in last
