@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from pareto_rec.serve.limits import Limits
@@ -40,7 +40,8 @@ class _GoneError(Exception):
 class Guard:
     """An ASGI application around another; whatever goes wrong inside is one line for the client.
 
-    What was not foreseen is logged with its traceback under a number that the client is told.
+    What was not foreseen is logged with its traceback under a number that the client is told. Work
+    for clients that have closed their connections is given up.
     """
 
     def __init__(self, app: App, limits: Limits) -> None:
@@ -60,14 +61,33 @@ class Guard:
 
         try:
             body = await self._body(scope, receive)
-            await self.app(scope, replayed(body, receive), sending)
+            await self._unless_gone(scope, body, receive, sending)
         except _GoneError:
             return
+        except asyncio.CancelledError:  # the server has no more time
+            if not begun:
+                await refuse(send, 503, "the service has ended before the answer was ready")
         except _RefusedError as error:
-            await _refuse(send, error.status, error.reason)
+            await refuse(send, error.status, error.reason)
         except Exception:
             if not begun:  # else whoever began has logged it
-                await _refuse(send, 500, logged(scope))
+                await refuse(send, 500, logged(scope))
+
+    async def _unless_gone(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Run the application for as long as the client is there."""
+        if not body:  # what has none takes no time
+            await self.app(scope, _replayed(body, receive), send)
+            return
+        work = asyncio.ensure_future(self.app(scope, _replayed(body, receive), send))
+        watch = asyncio.ensure_future(_closed(receive))
+        try:
+            await asyncio.wait((work, watch), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise _GoneError
+            await work
+        finally:
+            watch.cancel()
+            work.cancel()
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         most = self.limits.body_bytes
@@ -94,7 +114,7 @@ class Guard:
         return b"".join(parts)
 
 
-def replayed(body: bytes, receive: Receive) -> Receive:
+def _replayed(body: bytes, receive: Receive) -> Receive:
     """The body in one message, then what the connection says."""
     given = False
 
@@ -108,12 +128,22 @@ def replayed(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def _refuse(send: Send, status: int, reason: str) -> None:
+async def _closed(receive: Receive) -> None:
+    """Return when the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def refuse(
+    send: Send, status: int, reason: str, more: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    """Answer with a problem and close the connection, as what was not read is of no use."""
     content = json.dumps({"error": reason}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),
-        (b"connection", b"close"),  # what was not read of the body is of no use to anyone
+        (b"connection", b"close"),
+        *more,
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from pareto_rec.errors import BadRequestError
 from pareto_rec.serve.desk import BusyError, LateError
+from pareto_rec.serve.items_file import NotKeptError
 from pareto_rec.serve.shelf import FullError
 
 
@@ -18,13 +19,18 @@ class Told:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-FORESEEN: tuple[type[Exception], ...] = (BadRequestError, FullError, BusyError, LateError)
+FORESEEN: tuple[type[Exception], ...] = (
+    *(BadRequestError, FullError, NotKeptError),
+    *(BusyError, LateError),
+)
 
 
 def told(error: Exception) -> Told:
     """What is told of one of the `FORESEEN` errors."""
     if isinstance(error, FullError):
-        return Told(409, "no more items can be added; update the bundle and serve that")
+        return Told(409, "no more items can be added or changed; update the bundle")
+    if isinstance(error, NotKeptError):
+        return Told(507, f"the items could not be kept: {error}; nothing has changed")
     if isinstance(error, BusyError):
         return Told(503, "too many requests wait; try again", {"Retry-After": "1"})
     if isinstance(error, LateError):

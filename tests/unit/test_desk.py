@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import torch  # noqa: F401  # what the thread would spend its first seconds on
 
 from pareto_rec.bundle.answers import NewItem, Recommendation, Request
+from pareto_rec.bundle.interruption import interruption_point
 from pareto_rec.errors import BadRequestError
 from pareto_rec.serve.desk import TOGETHER, Answers, BusyError, Desk, LateError
 
@@ -31,7 +33,6 @@ class Model:
     def __init__(self) -> None:
         self.groups: list[list[str]] = []
         self.threads: list[str] = []
-        self.ready = True
 
     def answer(self, requests: Sequence[Request]) -> Answers:
         users = [str(one.user) for one in requests]
@@ -46,17 +47,16 @@ class Model:
                 raise RuntimeError(user)
         return [named(one) for one in requests]
 
-    def at_once(self, requests: Sequence[Request]) -> Answers | None:
-        return self.answer(requests) if self.ready else None
-
 
 @contextmanager
-def desk_of(model: Model, *, pending: int = 256, seconds: float = 30.0) -> Iterator[Desk]:
-    desk = Desk(model.answer, model.at_once, pending=pending, seconds=seconds)
+def desk_of(
+    model: Model, *, pending: int = 256, jobs: int = 64, seconds: float = 30.0
+) -> Iterator[Desk]:
+    desk = Desk(model.answer, pending=pending, jobs=jobs, seconds=seconds)
     try:
         yield desk
     finally:
-        desk.stop()
+        assert desk.stop(10)
 
 
 def together(
@@ -164,25 +164,86 @@ def test_no_more_wait_than_may() -> None:
     assert sum(map(len, model.groups)) == 40
 
 
-def test_the_limit_counts_what_waits_for_the_thread_and_for_the_loop() -> None:
+def test_what_waits_for_the_thread_has_a_limit_of_its_own() -> None:
+    """Lone requests are answered however many batches wait, and the status says which is which."""
+
     async def fill(desk: Desk) -> None:
         asked = [asyncio.ensure_future(desk.answers(one("wait0.2", explain=True)))]
-        await asyncio.sleep(0.05)  # it has begun and does not wait any more
-        asked += [
-            asyncio.ensure_future(desk.answers(requests))
-            for requests in (one("a"), [*one("b")] * 2)
-        ]
+        await asyncio.sleep(0.05)  # it has begun
+        asked.append(asyncio.ensure_future(desk.answers([*one("b")] * 2)))
         await asyncio.sleep(0)
-        assert desk.pending == 2
+        assert (desk.pending, desk.jobs, desk.status) == (0, 2, "busy")
         with pytest.raises(BusyError):
-            await desk.answers(one("c"))
+            await desk.answers(one("c", explain=True))
         with pytest.raises(BusyError):
             await desk.call(list)
+        assert await desk.answers(one("quick")) == [named(Request("quick"))]
         await asyncio.gather(*asked)
-        assert desk.pending == 0
+        assert (desk.pending, desk.jobs, desk.status) == (0, 0, "ok")
+        lone = [asyncio.ensure_future(desk.answers(one("d"))) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert desk.status == "full"
+        await asyncio.gather(*lone)
 
-    with desk_of(Model(), pending=2) as desk:
+    with desk_of(Model(), pending=2, jobs=2) as desk:
         asyncio.run(fill(desk))
+
+
+def test_jobs_that_nobody_waits_for_do_not_count_and_end_between_steps() -> None:
+    """A job of 50 steps is given up at the next one, whether its client left or was told 504."""
+    steps = []
+
+    def long() -> None:
+        for step in range(50):
+            interruption_point()
+            steps.append(step)
+            time.sleep(0.02)
+
+    async def leave(desk: Desk) -> None:
+        gone = asyncio.ensure_future(desk.call(long))
+        waits = [asyncio.ensure_future(desk.call(long)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        assert desk.jobs == 4
+        for task in (gone, *waits):
+            task.cancel()
+        await asyncio.gather(gone, *waits, return_exceptions=True)
+        assert desk.jobs == 0
+        began = time.monotonic()
+        assert await desk.call(lambda: "next") == "next"
+        assert time.monotonic() - began < 1.0
+        assert len(steps) < 40
+
+    async def late(desk: Desk) -> None:
+        found = await asyncio.gather(*(desk.call(long) for _ in range(3)), return_exceptions=True)
+        assert [type(one) for one in found] == [LateError] * 3
+        assert desk.jobs == 0
+
+    with desk_of(Model()) as desk:
+        asyncio.run(leave(desk))
+    steps.clear()
+    with desk_of(Model(), seconds=0.1) as desk:
+        asyncio.run(late(desk))
+    assert len(steps) < 40
+
+
+def test_a_step_that_does_not_end_is_told_and_does_not_hold_up_the_end() -> None:
+    free = threading.Event()
+
+    async def ask(desk: Desk) -> None:
+        with pytest.raises(LateError):
+            await desk.call(free.wait)
+        assert (desk.jobs, desk.status) == (
+            0,
+            "busy",
+        )  # it counts no longer, but the thread is not free
+
+    desk = Desk(Model().answer, pending=9, jobs=9, seconds=0.1)
+    asyncio.run(ask(desk))
+    began = time.monotonic()
+    assert not desk.stop(0.2)
+    assert time.monotonic() - began < 2
+    free.set()
+    assert desk.stop(5)
 
 
 def test_what_comes_too_late_is_given_up_and_what_has_not_begun_is_dropped() -> None:
@@ -211,13 +272,6 @@ def test_nothing_is_computed_for_those_who_are_gone() -> None:
     assert model.groups == [["stays"]]
 
 
-def test_the_thread_answers_where_it_has_something_to_do_first() -> None:
-    model = Model()
-    model.ready = False
-    assert together(model, one("u"), one("v")) == [[named(Request(user))] for user in "uv"]
-    assert model.threads == ["desk", "desk"]
-
-
 def test_the_end_comes_after_what_waits() -> None:
     model = Model()
 
@@ -225,9 +279,9 @@ def test_the_end_comes_after_what_waits() -> None:
         asked = [desk.answers(one(user, explain=True)) for user in ("wait0.1", "u", "v")]
         waiting = asyncio.gather(*asked)
         await asyncio.sleep(0.02)
-        await asyncio.to_thread(desk.stop)
+        assert await asyncio.to_thread(desk.stop, 10)
         return await waiting
 
-    desk = Desk(model.answer, model.at_once, pending=9, seconds=30)
+    desk = Desk(model.answer, pending=9, jobs=9, seconds=30)
     found = asyncio.run(end(desk))
     assert found == [[named(Request(user))] for user in ("wait0.1", "u", "v")]
