@@ -55,7 +55,7 @@ def serve(
             help="Connections of one address; beyond them, the one that has kept the service "
             "waiting longest gives way. Behind a proxy: as many as it opens.",
         ),
-    ] = 256,
+    ] = 512,
     prepare: Annotated[
         int,
         typer.Option(

@@ -6,16 +6,20 @@ import asyncio
 import json
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-from pareto_rec.serve.limits import Limits
+from pareto_rec.serve.limits import LARGE, Limits
+from pareto_rec.serve.schemas import too_much
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+REST = 4  # times as long as a large body took to read, no other is read
 
 log = logging.getLogger("pareto_rec.serve")
 
@@ -46,6 +50,8 @@ class Guard:
 
     def __init__(self, app: App, limits: Limits) -> None:
         self.app, self.limits = app, limits
+        self._large = asyncio.Lock()
+        self._large_waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's message."""
@@ -61,6 +67,8 @@ class Guard:
 
         try:
             body = await self._body(scope, receive)
+            if len(body) > LARGE:
+                await self._look_at(body)
             await self._unless_gone(scope, body, receive, sending)
         except _GoneError:
             return
@@ -88,6 +96,27 @@ class Guard:
         finally:
             watch.cancel()
             work.cancel()
+
+    async def _look_at(self, body: bytes) -> None:
+        """Refuse a large body that asks for too much, at little cost to everybody else.
+
+        To read it holds up the event loop for milliseconds. So one is read at a time, and no other
+        for a while, in which those who ask for little are answered.
+        """
+        if self._large_waiting >= self.limits.large:
+            raise _RefusedError(503, "too many large bodies wait; try again")
+        self._large_waiting += 1
+        try:
+            async with asyncio.timeout(self.limits.seconds), self._large:
+                began = time.perf_counter()
+                problem = _too_much(body)
+                await asyncio.sleep(REST * (time.perf_counter() - began))
+        except TimeoutError:
+            raise _RefusedError(503, "too many large bodies wait; try again") from None
+        finally:
+            self._large_waiting -= 1
+        if problem is not None:
+            raise _RefusedError(422, problem)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         most = self.limits.body_bytes
@@ -126,6 +155,13 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
+
+
+def _too_much(body: bytes) -> str | None:
+    try:
+        return too_much(json.loads(body))
+    except (ValueError, RecursionError):
+        return None  # the route says what is wrong with it
 
 
 async def _closed(receive: Receive) -> None:

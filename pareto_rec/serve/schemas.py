@@ -117,10 +117,20 @@ def _work(value: Any) -> Iterator[tuple[str, int, int]]:
     histories = [one["history"] for one in lists if type(one.get("history")) is list]
     lengths = [one.get("k", 10) for one in lists]
     read = sum(type(item) is dict for history in histories for item in history)
-    yield "items of histories", sum(map(len, histories)), MOST_MET
     yield "items of histories with a text", read, MOST_READ
+    yield "items of histories", sum(map(len, histories)), MOST_MET
     yield "items of lists", sum(k for k in lengths if type(k) is int and k > 0), MOST_LISTED
     yield "explained lists", sum(one.get("explain") is True for one in lists), MOST_EXPLAINED
+
+
+def too_much(value: Any) -> str | None:
+    """Why the lists of a request together ask for too much; None: they do not."""
+    if isinstance(value, list) and len(value) > MOST_BATCH:
+        return f"{len(value)} lists in one request; at most {MOST_BATCH} are taken"
+    for name, count, most in _work(value):
+        if count > most:
+            return f"{count} {name} in one request; at most {most} are taken"
+    return None
 
 
 class Asked(RootModel[Any]):
@@ -135,13 +145,8 @@ class Asked(RootModel[Any]):
     @classmethod
     def _within_limits(cls, value: Any) -> Any:
         """Before anything else is looked at, as what is too much shall cost little."""
-        if not isinstance(value, list) or len(value) <= MOST_BATCH:
-            for name, count, most in _work(value):
-                if count > most:
-                    raise PydanticCustomError(
-                        "too_much", "{count} {name} in one request; at most {most} are taken",
-                        {"count": count, "name": name, "most": most},
-                    )  # fmt: skip
+        if (problem := too_much(value)) is not None:
+            raise PydanticCustomError("too_much", "{problem}", {"problem": problem})
         return value
 
     @property

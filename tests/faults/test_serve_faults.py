@@ -90,7 +90,7 @@ REQUESTS: list[tuple[object, str]] = [
     ({"user": "u1", "prefer": {"ndcg@5": -1}}, "prefer.ndcg@5: Input should be greater than"),
     ({"user": "u1", "prefer": {"ndcg@6": 1}}, 'did you mean "ndcg@5"?'),
     ([], "List should have at least 1 item"),
-    ([{"user": "u1"}] * (MOST_BATCH + 1), f"List should have at most {MOST_BATCH} items"),
+    ([{"user": "u1"}] * (MOST_BATCH + 1), f"65 lists in one request; at most {MOST_BATCH}"),
     ([{"user": "u1"}, {}], "give a user or a history"),
     ([{"user": "u1"}, {"k": 0}], "1.k: Input should be greater than"),
     (3, "Input should be a valid dictionary"),
