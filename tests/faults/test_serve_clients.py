@@ -9,6 +9,7 @@ import random
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -34,6 +35,7 @@ from pareto_rec.threads import one_thread
 
 CLIENTS = int(os.environ.get("PARETO_REC_SLOW_CLIENTS", "300"))  # 1,100 by hand
 HEAD = b"POST /recommend HTTP/1.1\r\nhost: localhost\r\n"
+QUIET = 0.4  # seconds after which no more of an answer is expected
 LIMITS = Limits(drain_seconds=0.0, header_seconds=1.0, seconds=2.0, write_seconds=1.0)
 
 
@@ -62,11 +64,14 @@ def wire(client: Client, sent: bytes = b"") -> socket.socket:
 
 
 def rest(connected: socket.socket) -> bytes:
-    """What the service says until it closes the connection."""
+    """What the service says until it closes the connection, or is silent for too long."""
+    parts = []
     try:
-        return b"".join(iter(lambda: connected.recv(65536), b""))
-    except ConnectionResetError:
-        return b""
+        while part := connected.recv(65536):
+            parts.append(part)
+    except (ConnectionResetError, TimeoutError):
+        pass
+    return b"".join(parts)
 
 
 SLOW: dict[str, Callable[[int], bytes]] = {
@@ -374,8 +379,11 @@ def test_work_for_clients_that_are_gone_is_given_up(bundle: Bundle) -> None:
 def test_random_bytes_find_no_error(client: Client) -> None:
     """Requests that were cut, doubled, mixed up and lengthened, over one connection each."""
     count = int(os.environ.get("PARETO_REC_RAW_CASES", "150"))  # 1,000 by hand
-    statuses = [raw_case(random.Random(number), client) for number in range(count)]
+    with ThreadPoolExecutor(16) as pool:
+        statuses = list(pool.map(lambda n: raw_case(random.Random(n), client), range(count)))
+    print(count, "raw cases:", dict(sorted(Counter(statuses).items())))
     assert not [one for one in statuses if one >= 500]
+    assert len([one for one in statuses if one >= 200]) > count / 2
     assert client.recommend(user="u1").status == 200
 
 
@@ -408,15 +416,13 @@ def raw_case(rng: random.Random, client: Client) -> int:
         place, noise = rng.randrange(len(sent)), rng.randbytes(rng.randint(1, 8))
         begin, end = sent[:place], sent[place:]
         sent = rng.choice([begin, begin + noise + end, begin + noise + end[1:], sent * 3])
-    began = time.monotonic()
     with closing(wire(client)) as connected:
         try:
             connected.sendall(sent)
-            connected.shutdown(socket.SHUT_WR)
+            connected.settimeout(QUIET)
+            answer = rest(connected)
         except OSError:
-            pass
-        answer = rest(connected)
-    assert time.monotonic() - began < 15
+            answer = b""
     return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0
 
 
