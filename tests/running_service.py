@@ -25,7 +25,7 @@ from pareto_rec.serve.state import ServiceState
 
 HOST = "127.0.0.1"
 QUICK_END = Limits(drain_seconds=0.0)
-PATIENCE = 120.0  # seconds until a service that does not start is given up
+PATIENCE = 300.0  # seconds until a service that does not start is given up
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pareto_rec.errors import BadRequestError
-from pareto_rec.serve.guard import App, Receive, Scope, Send, refuse
+from pareto_rec.serve.middleware import App, Receive, Scope, Send, refuse
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 EVERY_HOST = "*"

@@ -18,10 +18,11 @@ from starlette.exceptions import HTTPException
 from pareto_rec.bundle import Bundle, NewItem
 from pareto_rec.bundle import Request as Wanted
 from pareto_rec.serve.access import Access, AccessMiddleware
-from pareto_rec.serve.desk import Answers, Desk
-from pareto_rec.serve.guard import Guard, logged
+from pareto_rec.serve.dispatcher import Answers, Dispatcher
+from pareto_rec.serve.errors import FORESEEN, to_problem
 from pareto_rec.serve.limits import Limits
-from pareto_rec.serve.problems import FORESEEN, told
+from pareto_rec.serve.live_bundle import LiveBundle
+from pareto_rec.serve.middleware import RequestMiddleware, logged
 from pareto_rec.serve.schemas import (
     Added,
     Answer,
@@ -32,7 +33,6 @@ from pareto_rec.serve.schemas import (
     Liveness,
     Problem,
 )
-from pareto_rec.serve.shelf import Shelf
 from pareto_rec.serve.state import ServiceState
 
 _SAYS = {
@@ -83,37 +83,39 @@ def create_app(
         BadRequestError: If the file cannot be read.
     """
     limits, state = limits or Limits(), state or ServiceState()
-    shelf = Shelf(bundle, items, limits.added)
-    _warm(shelf.known)
-    desk = _desk(shelf, limits)
-    app = _framework(bundle, desk, limits, state)
-    _add_lists(app, desk)
+    live = LiveBundle(bundle, items, limits.added)
+    _warm(live.known)
+    dispatcher = _dispatcher(live, limits)
+    app = _framework(bundle, dispatcher, limits, state)
+    _add_lists(app, dispatcher)
     if allow_items:
-        _add_items(app, shelf, desk)
+        _add_items(app, live, dispatcher)
     else:
         _refuse_items(app)
-    _add_facts(app, bundle, shelf, desk, state)
+    _add_facts(app, bundle, live, dispatcher, state)
     _add_page(app)
-    return AccessMiddleware(Guard(app, limits), rules or Access())
+    return AccessMiddleware(RequestMiddleware(app, limits), rules or Access())
 
 
-def _desk(shelf: Shelf, limits: Limits) -> Desk:
+def _dispatcher(live: LiveBundle, limits: Limits) -> Dispatcher:
     """Answers from the bundle as it stands when they are computed."""
 
     def answer(requests: Sequence[Wanted]) -> Answers:
-        return shelf.bundle().recommend_many(requests)
+        return live.bundle().recommend_many(requests)
 
-    return Desk(answer, pending=limits.pending, jobs=limits.jobs, seconds=limits.seconds)
+    return Dispatcher(answer, pending=limits.pending, jobs=limits.jobs, seconds=limits.seconds)
 
 
-def _framework(bundle: Bundle, desk: Desk, limits: Limits, state: ServiceState) -> FastAPI:
-    """The application without routes, which begins and ends with the desk."""
+def _framework(
+    bundle: Bundle, dispatcher: Dispatcher, limits: Limits, state: ServiceState
+) -> FastAPI:
+    """The application without routes, which begins and ends with the dispatcher."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        desk.start()
+        dispatcher.start()
         yield
-        state.ended = await asyncio.to_thread(desk.stop, limits.drain_seconds)
+        state.ended = await asyncio.to_thread(dispatcher.stop, limits.drain_seconds)
 
     app = FastAPI(
         title=f"pareto_rec: {bundle.name}",
@@ -153,25 +155,25 @@ def _said_to_be_json(
 JSON_ONLY = [Depends(_said_to_be_json)]
 
 
-def _add_lists(app: FastAPI, desk: Desk) -> None:
+def _add_lists(app: FastAPI, dispatcher: Dispatcher) -> None:
     answers = {200: {"model": Answer | list[Answer]}, **_problems(*ASKING)}
 
     @app.post("/recommend", responses=answers, dependencies=JSON_ONLY)
     async def recommend(asked: Asked) -> Response:
         """Recommend: one request gives one answer, a list of them a list of answers."""
-        content = [one.to_json() for one in await desk.answers(asked.requests())]
+        content = [one.to_json() for one in await dispatcher.answers(asked.requests())]
         return _json(content[0] if asked.single else content)
 
 
-def _add_items(app: FastAPI, shelf: Shelf, desk: Desk) -> None:
+def _add_items(app: FastAPI, live: LiveBundle, dispatcher: Dispatcher) -> None:
     full = _problems(*ASKING, 507, c409="The service has changed as many items as it may.")
 
     @app.post("/items", responses={200: {"model": Added}, **full}, dependencies=JSON_ONLY)
     async def items(asked: Items) -> Response:
         """Add items from their text, or change known ones."""
         new = [one.new() for one in asked.items]
-        added, changed = await desk.call(lambda: shelf.add(new))
-        size = len(shelf.known.parts.items)
+        added, changed = await dispatcher.call(lambda: live.add(new))
+        size = len(live.known.parts.items)
         return _json({"added": added, "changed": changed, "items": size})
 
 
@@ -181,7 +183,9 @@ def _refuse_items(app: FastAPI) -> None:
         return _refusal(403, "this service does not take items; start it with --allow-items")
 
 
-def _add_facts(app: FastAPI, bundle: Bundle, shelf: Shelf, desk: Desk, state: ServiceState) -> None:
+def _add_facts(
+    app: FastAPI, bundle: Bundle, live: LiveBundle, dispatcher: Dispatcher, state: ServiceState
+) -> None:
     front_content = _json(_front(bundle))
 
     @app.get("/front", responses={200: {"model": FrontAnswer}, **_problems(*FOR_ALL)})
@@ -199,11 +203,11 @@ def _add_facts(app: FastAPI, bundle: Bundle, shelf: Shelf, desk: Desk, state: Se
     )
     async def health(request: Request) -> Response:
         """Whether the service answers, and what it serves; without the token the former alone."""
-        status = "stopping" if state.stopping else desk.status
+        status = "stopping" if state.stopping else dispatcher.status
         code = 503 if status in ("full", "stopping") else 200
         if not request.scope.get("trusted", True):
             return _json({"status": status}, code)
-        parts = shelf.known.parts
+        parts = live.known.parts
         return _json(
             {
                 "status": status,
@@ -212,10 +216,10 @@ def _add_facts(app: FastAPI, bundle: Bundle, shelf: Shelf, desk: Desk, state: Se
                 "form": bundle.form,
                 "users": len(parts.users),
                 "items": len(parts.items),
-                "added": shelf.added,
-                "changed": shelf.changed,
-                "pending": desk.pending,
-                "jobs": desk.jobs,
+                "added": live.added,
+                "changed": live.changed,
+                "pending": dispatcher.pending,
+                "jobs": dispatcher.jobs,
             },
             code,
         )
@@ -249,7 +253,7 @@ def _refusal(status: int, reason: str, headers: dict[str, str] | None = None) ->
 
 
 def _problem(error: Exception) -> Response:
-    found = told(error)
+    found = to_problem(error)
     return _refusal(found.status, found.reason, found.headers)
 
 

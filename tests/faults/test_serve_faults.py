@@ -265,8 +265,8 @@ def test_lone_lists_are_scored_by_the_loop_with_one_thread(
                 assert client.recommend(user=user, explain=slow).status == 200
     finally:
         torch.set_num_threads(before)
-    assert found["u1"][0] != "desk"
-    assert found["u2"] == ("desk", 1)
+    assert found["u1"][0] != "dispatcher"
+    assert found["u2"] == ("dispatcher", 1)
     assert found["u1"][1] == 1
 
 

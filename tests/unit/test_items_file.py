@@ -24,7 +24,7 @@ from pareto_rec.bundle.texts import Texts
 from pareto_rec.errors import BadRequestError
 from pareto_rec.serve import items_file
 from pareto_rec.serve.items_file import NotKeptError
-from pareto_rec.serve.shelf import FullError, Shelf
+from pareto_rec.serve.live_bundle import FullError, LiveBundle
 from pareto_rec.threads import one_thread
 
 
@@ -40,8 +40,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shelf(bundle: Bundle, path: Path) -> Shelf:
-    return Shelf(bundle, path, 10)
+def live(bundle: Bundle, path: Path) -> LiveBundle:
+    return LiveBundle(bundle, path, 10)
 
 
 def state(bundle: Bundle) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def test_a_file_of_items_that_makes_no_sense(line: str, bundle: Bundle, path: Pa
     good = '[{"id": "x", "text": "war", "title": "", "categories": []}]'
     path.write_text(f"{good}\n{line}\n")
     with pytest.raises(BadRequestError, match=r"items.jsonl, line 2: not a list of items"):
-        Shelf(bundle, path, 10)
+        LiveBundle(bundle, path, 10)
 
 
 def test_items_of_a_category_that_the_bundle_does_not_know_name_the_file(
@@ -69,40 +69,44 @@ def test_items_of_a_category_that_the_bundle_does_not_know_name_the_file(
 ) -> None:
     path.write_text('[{"id": "x", "text": "war", "title": "", "categories": ["Wat"]}]\n')
     with pytest.raises(BadRequestError, match=r'items.jsonl: .*did you mean "War"'):
-        Shelf(bundle, path, 10)
+        LiveBundle(bundle, path, 10)
 
 
-def test_a_line_that_is_not_whole_yet_waits(shelf: Shelf, path: Path) -> None:
-    shelf.add([NewItem("x", "war")])
+def test_a_line_that_is_not_whole_yet_waits(live: LiveBundle, path: Path) -> None:
+    live.add([NewItem("x", "war")])
     line = path.read_bytes().replace(b'"x"', b'"y"')
     with path.open("ab") as file:
         file.write(line[:20])
         file.flush()
-        assert shelf.bundle().parts.items.ids[-1] == "x"
+        assert live.bundle().parts.items.ids[-1] == "x"
         file.write(line[20:])
-    assert shelf.bundle().parts.items.ids[-2:] == ("x", "y")
-    assert (shelf.added, shelf.changed) == (2, 0)
+    assert live.bundle().parts.items.ids[-2:] == ("x", "y")
+    assert (live.added, live.changed) == (2, 0)
 
 
 def test_what_other_processes_did_is_read_before_anything_is_answered(
-    shelf: Shelf, bundle: Bundle, path: Path
+    live: LiveBundle, bundle: Bundle, path: Path
 ) -> None:
     """One after the other, as the process that did it has it."""
-    other = Shelf(bundle, path, 10)
+    other = LiveBundle(bundle, path, 10)
     other.add([NewItem("x", "war", "War", ("War",)), NewItem("i3", title="love")])
     other.add([NewItem("x", "love a"), NewItem("x", "love b")])
-    assert state(shelf.bundle()) == state(other.bundle())
-    assert state(shelf.bundle())["x"][0] == "War"
-    shelf.add([NewItem("y", "love")])
+    assert state(live.bundle()) == state(other.bundle())
+    assert state(live.bundle())["x"][0] == "War"
+    live.add([NewItem("y", "love")])
     assert other.bundle().parts.items.ids[-2:] == ("x", "y")
-    assert state(shelf.bundle()) == state(other.bundle()) == state(Shelf(bundle, path, 10).bundle())
+    assert (
+        state(live.bundle())
+        == state(other.bundle())
+        == state(LiveBundle(bundle, path, 10).bundle())
+    )
 
 
 def test_nothing_is_encoded_twice(
-    shelf: Shelf, bundle: Bundle, path: Path, monkeypatch: pytest.MonkeyPatch
+    live: LiveBundle, bundle: Bundle, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither by a restart nor by another process, but by one with another encoder."""
-    other, encoded = Shelf(bundle, path, 10), []
+    other, encoded = LiveBundle(bundle, path, 10), []
     read = Texts.features
 
     def noting(texts: Texts, new: list[str]) -> Any:
@@ -110,52 +114,52 @@ def test_nothing_is_encoded_twice(
         return read(texts, new)
 
     monkeypatch.setattr(Texts, "features", noting)
-    shelf.add([NewItem("x", "war"), NewItem("i1", "love")])
+    live.add([NewItem("x", "war"), NewItem("i1", "love")])
     assert encoded == ["war", "love"]
-    again = Shelf(bundle, path, 10)
-    assert state(other.bundle()) == state(again.bundle()) == state(shelf.bundle())
+    again = LiveBundle(bundle, path, 10)
+    assert state(other.bundle()) == state(again.bundle()) == state(live.bundle())
     assert encoded == ["war", "love"]
     path.write_text(path.read_text().replace('"encoder": "', '"encoder": "another'))
-    assert state(Shelf(bundle, path, 10).bundle()) == state(shelf.bundle())
+    assert state(LiveBundle(bundle, path, 10).bundle()) == state(live.bundle())
     assert encoded == ["war", "love"] * 2
-    assert state(Shelf(bundle, path, 10).bundle()) == state(shelf.bundle())
+    assert state(LiveBundle(bundle, path, 10).bundle()) == state(live.bundle())
     assert encoded == ["war", "love"] * 2  # what was encoded anew was kept
 
 
 def test_lines_of_an_earlier_version_are_read_and_encoded_once(bundle: Bundle, path: Path) -> None:
     old = [{"id": "x", "text": "war", "title": "", "categories": ["War"]}]
     path.write_text(json.dumps(old) + "\n")
-    assert Shelf(bundle, path, 10).bundle().parts.items.ids[-1] == "x"
+    assert LiveBundle(bundle, path, 10).bundle().parts.items.ids[-1] == "x"
     assert "features" in json.loads(path.read_text())["items"][0]
 
 
 @pytest.mark.parametrize("torn", [b"[", b'{"encoder": "', b"\0" * 100, b'[{"id": "\0\0\0'])
-def test_a_torn_end_is_cut_off(torn: bytes, shelf: Shelf, bundle: Bundle, path: Path) -> None:
+def test_a_torn_end_is_cut_off(torn: bytes, live: LiveBundle, bundle: Bundle, path: Path) -> None:
     """At the start, and before the next line is written by a process that goes on."""
-    shelf.add([NewItem("x", "war")])
+    live.add([NewItem("x", "war")])
     whole = path.read_bytes()
     path.write_bytes(whole + torn)
-    assert Shelf(bundle, path, 10).bundle().parts.items.ids[-1] == "x"
+    assert LiveBundle(bundle, path, 10).bundle().parts.items.ids[-1] == "x"
     assert path.read_bytes() == whole
     path.write_bytes(whole + torn)
-    shelf.add([NewItem("y", "love")])
+    live.add([NewItem("y", "love")])
     assert path.read_bytes().startswith(whole + b"{")
-    assert Shelf(bundle, path, 10).bundle().parts.items.ids[-2:] == ("x", "y")
+    assert LiveBundle(bundle, path, 10).bundle().parts.items.ids[-2:] == ("x", "y")
 
 
-def test_items_behind_a_tear_are_not_lost(shelf: Shelf, bundle: Bundle, path: Path) -> None:
+def test_items_behind_a_tear_are_not_lost(live: LiveBundle, bundle: Bundle, path: Path) -> None:
     """A file that was lengthened with NULs in the middle, as earlier versions did."""
-    shelf.add([NewItem("x", "war")])
+    live.add([NewItem("x", "war")])
     line = path.read_bytes()
     path.write_bytes(line + b'{"enc' + b"\0" * 50 + line.replace(b'"x"', b'"y"') + b"\0\0\n")
-    assert Shelf(bundle, path, 10).bundle().parts.items.ids[-2:] == ("x", "y")
+    assert LiveBundle(bundle, path, 10).bundle().parts.items.ids[-2:] == ("x", "y")
 
 
 @pytest.mark.parametrize("fails", ["write", "sync", "short"])
 def test_a_full_disk_adds_nothing_and_loses_nothing(
-    fails: str, shelf: Shelf, bundle: Bundle, path: Path, monkeypatch: pytest.MonkeyPatch
+    fails: str, live: LiveBundle, bundle: Bundle, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf.add([NewItem("x", "war")])
+    live.add([NewItem("x", "war")])
     before, write, calls = path.read_bytes(), os.pwrite, []
 
     def full(*_: object) -> int:
@@ -172,62 +176,66 @@ def test_a_full_disk_adds_nothing_and_loses_nothing(
             patch.setattr(os, "pwrite", full if fails == "write" else short)
         for _ in range(2):
             with pytest.raises(NotKeptError, match="No space left"):
-                shelf.add([NewItem("y", "love")])
+                live.add([NewItem("y", "love")])
             assert path.read_bytes() == before
-    assert shelf.bundle().parts.items.ids[-1] == "x"
-    shelf.add([NewItem("y", "love")])
-    assert Shelf(bundle, path, 10).bundle().parts.items.ids[-2:] == ("x", "y")
+    assert live.bundle().parts.items.ids[-1] == "x"
+    live.add([NewItem("y", "love")])
+    assert LiveBundle(bundle, path, 10).bundle().parts.items.ids[-2:] == ("x", "y")
 
 
-def test_changes_count_against_the_limit(shelf: Shelf, bundle: Bundle, path: Path) -> None:
+def test_changes_count_against_the_limit(live: LiveBundle, bundle: Bundle, path: Path) -> None:
     """As many items as may be touched, each as often as one likes."""
-    shelf.add([NewItem(f"i{n}", "war") for n in range(6)])
-    shelf.add([NewItem(f"x{n}", "war") for n in range(4)])
-    assert (shelf.added, shelf.changed) == (4, 6)
+    live.add([NewItem(f"i{n}", "war") for n in range(6)])
+    live.add([NewItem(f"x{n}", "war") for n in range(4)])
+    assert (live.added, live.changed) == (4, 6)
     for item in (NewItem("i30", "war"), NewItem("x9", "war")):
         with pytest.raises(FullError):
-            shelf.add([item])
-    assert shelf.add([NewItem("i1", "love"), NewItem("x1", "love")]) == (0, 2)
-    assert (shelf.added, shelf.changed) == (4, 6)
+            live.add([item])
+    assert live.add([NewItem("i1", "love"), NewItem("x1", "love")]) == (0, 2)
+    assert (live.added, live.changed) == (4, 6)
     with pytest.raises(FullError):
-        Shelf(bundle, path, 10).add([NewItem("x9", "war")])
+        LiveBundle(bundle, path, 10).add([NewItem("x9", "war")])
 
 
 def test_the_file_stays_short_however_often_items_change(
-    shelf: Shelf, bundle: Bundle, path: Path, monkeypatch: pytest.MonkeyPatch
+    live: LiveBundle, bundle: Bundle, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process follows to the new file, and so does one that comes later."""
     monkeypatch.setattr(items_file, "SLACK", 2000)
-    other, longest = Shelf(bundle, path, 10), 0
+    other, longest = LiveBundle(bundle, path, 10), 0
     for n in range(60):
-        (shelf if n % 3 else other).add([NewItem(f"x{n % 3}", f"war {n}", "", ("War",))])
+        (live if n % 3 else other).add([NewItem(f"x{n % 3}", f"war {n}", "", ("War",))])
         longest = max(longest, path.stat().st_size)
     assert longest < 5000
-    assert state(other.bundle()) == state(shelf.bundle()) == state(Shelf(bundle, path, 10).bundle())
-    assert state(shelf.bundle())["x2"][1] == "war 59"
+    assert (
+        state(other.bundle())
+        == state(live.bundle())
+        == state(LiveBundle(bundle, path, 10).bundle())
+    )
+    assert state(live.bundle())["x2"][1] == "war 59"
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 
 
 def test_a_file_that_was_taken_away_is_written_anew(
-    shelf: Shelf, bundle: Bundle, path: Path
+    live: LiveBundle, bundle: Bundle, path: Path
 ) -> None:
-    shelf.add([NewItem("x", "war")])
+    live.add([NewItem("x", "war")])
     path.unlink()
-    assert shelf.bundle().parts.items.ids[-1] == "x"
-    shelf.add([NewItem("y", "love")])
-    assert Shelf(bundle, path, 10).bundle().parts.items.ids[-2:] == ("x", "y")
+    assert live.bundle().parts.items.ids[-1] == "x"
+    live.add([NewItem("y", "love")])
+    assert LiveBundle(bundle, path, 10).bundle().parts.items.ids[-2:] == ("x", "y")
 
 
 def test_replaced_bundles_leave_memory_at_once(bundle: Bundle) -> None:
     """Without waiting for the collector of circles, which comes too late for what is so large."""
-    shelf = Shelf(bundle, None, 10)
-    shelf.add([NewItem("x", "war")])
-    shelf.bundle().recommend("u1")
+    live = LiveBundle(bundle, None, 10)
+    live.add([NewItem("x", "war")])
+    live.bundle().recommend("u1")
     gc.collect()
     gc.disable()
     try:
-        old = [weakref.ref(one) for one in (shelf.known, shelf.known.engine)]
-        shelf.add([NewItem("x", "love")])
+        old = [weakref.ref(one) for one in (live.known, live.known.engine)]
+        live.add([NewItem("x", "love")])
         assert [one() for one in old] == [None, None]
     finally:
         gc.enable()
@@ -235,19 +243,19 @@ def test_replaced_bundles_leave_memory_at_once(bundle: Bundle) -> None:
 
 def test_many_threads_and_processes_add_without_losing_anything(bundle: Bundle, path: Path) -> None:
     """Three that write at once (each a process, as far as the file knows), while others read."""
-    shelves = [Shelf(bundle, path, 100) for _ in range(3)]
+    lives = [LiveBundle(bundle, path, 100) for _ in range(3)]
 
     def adding(number: int) -> None:
         for n in range(6):
-            shelves[number].add([NewItem(f"t{number}-{n}", "war")])
+            lives[number].add([NewItem(f"t{number}-{n}", "war")])
 
     threads = [threading.Thread(target=adding, args=(number,)) for number in range(3)]
     for one in threads:
         one.start()
     while any(one.is_alive() for one in threads):
-        for one in shelves:
+        for one in lives:
             one.bundle()
-    ids = [one.bundle().parts.items.ids for one in (*shelves, Shelf(bundle, path, 100))]
+    ids = [one.bundle().parts.items.ids for one in (*lives, LiveBundle(bundle, path, 100))]
     assert len(set(ids)) == 1
     assert len(ids[0]) == len(bundle.parts.items) + 18
-    assert np.isfinite(shelves[0].bundle().parts.features).all()
+    assert np.isfinite(lives[0].bundle().parts.features).all()

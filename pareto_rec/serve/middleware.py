@@ -41,7 +41,7 @@ class _GoneError(Exception):
     """The client has closed the connection."""
 
 
-class Guard:
+class RequestMiddleware:
     """An ASGI application around another; whatever goes wrong inside is one line for the client.
 
     What was not foreseen is logged with its traceback under a number that the client is told. Work

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pareto_rec.errors import BadRequestError
-from pareto_rec.serve.desk import BusyError, LateError
+from pareto_rec.serve.dispatcher import BusyError, LateError
 from pareto_rec.serve.items_file import NotKeptError
-from pareto_rec.serve.shelf import FullError
+from pareto_rec.serve.live_bundle import FullError
 
 
 @dataclass(frozen=True)
-class Told:
+class Problem:
     """Status, reason and further headers."""
 
     status: int
@@ -25,14 +25,14 @@ FORESEEN: tuple[type[Exception], ...] = (
 )
 
 
-def told(error: Exception) -> Told:
+def to_problem(error: Exception) -> Problem:
     """What is told of one of the `FORESEEN` errors."""
     if isinstance(error, FullError):
-        return Told(409, "no more items can be added or changed; update the bundle")
+        return Problem(409, "no more items can be added or changed; update the bundle")
     if isinstance(error, NotKeptError):
-        return Told(507, f"the items could not be kept: {error}; nothing has changed")
+        return Problem(507, f"the items could not be kept: {error}; nothing has changed")
     if isinstance(error, BusyError):
-        return Told(503, "too many requests wait; try again", {"Retry-After": "1"})
+        return Problem(503, "too many requests wait; try again", {"Retry-After": "1"})
     if isinstance(error, LateError):
-        return Told(504, "the answer did not come in time; ask for less, or try again")
-    return Told(422, str(error))
+        return Problem(504, "the answer did not come in time; ask for less, or try again")
+    return Problem(422, str(error))

@@ -22,7 +22,7 @@ class FullError(Exception):
     """As many items were added or changed as the service takes."""
 
 
-class Shelf:
+class LiveBundle:
     """A bundle and the items that were added to it or changed; threads may share it.
 
     Changes are lines of a file that the processes of a service share: whoever makes one writes a

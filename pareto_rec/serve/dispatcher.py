@@ -70,7 +70,7 @@ class _Job:
             self.future.set_result(result)
 
 
-class Desk:
+class Dispatcher:
     """Answers quick requests in the event loop, and everything else in a thread of its own.
 
     A single list costs a few milliseconds of arithmetic; to hand it to a thread and back wakes a
@@ -108,7 +108,7 @@ class Desk:
         self._job: _Job | None = None  # that is worked on
         self._changed = threading.Condition()  # guards the two above, and the next
         self._stopping = False
-        self._thread = threading.Thread(target=self._work, name="desk", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="dispatcher", daemon=True)
         self._thread.start()
 
     @property
