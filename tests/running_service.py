@@ -11,17 +11,21 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from tiny_experiment import program
 
+from pareto_rec.serve.limits import Limits
+from pareto_rec.serve.server import Server
+from pareto_rec.serve.state import ServiceState
+
 HOST = "127.0.0.1"
-PATIENCE = 120.0  # seconds until a service that does not start is given up
+QUICK_END = Limits(drain_seconds=0.0)
+PATIENCE = 300.0  # seconds until a service that does not start is given up
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,13 @@ class Client:
 
     def ask(
         self, method: str, path: str, body: object = None, *, raw: bytes | None = None,
-        kind: str = "application/json",
+        kind: str | None = "application/json", headers: Mapping[str, str] | None = None,
     ) -> Answered:  # fmt: skip
         connection = http.client.HTTPConnection(HOST, self.port, timeout=60)
         try:
             data = raw if raw is not None else None if body is None else json.dumps(body).encode()
-            connection.request(method, path, data, {"content-type": kind} if data else {})
+            sent = {"content-type": kind} if kind and data is not None else {}
+            connection.request(method, path, data, {**sent, **(headers or {})})
             answer = connection.getresponse()
             headers = {name.lower(): value for name, value in answer.getheaders()}
             return Answered(answer.status, headers, answer.read().decode())
@@ -97,30 +102,22 @@ def served(bundle: Path, *options: str | Path) -> Iterator[Service]:
         if match is None:
             process.kill()
             raise AssertionError(process.communicate()[1])
-        client = Client(int(match[1]))
-        _wait(client)
-        yield Service(process, client)
+        yield Service(process, Client(int(match[1])))
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
 
-def _wait(client: Client) -> None:
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
-        try:
-            client.health()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError("the service does not answer")
-
-
 @contextmanager
-def in_thread(app: Callable[..., Any]) -> Iterator[Client]:
+def in_thread(
+    app: Callable[..., Any],
+    limits: Limits = QUICK_END,
+    state: ServiceState | None = None,
+) -> Iterator[Client]:
     """An application at a free port of this process."""
-    server = uvicorn.Server(uvicorn.Config(app, host=HOST, port=0, log_level="critical"))
+    state = state or ServiceState()
+    server = Server(app, limits, state, host=HOST, port=0, log_level="critical")
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -20,6 +20,7 @@ from pareto_rec.bundle.answers import (
     Source,
 )
 from pareto_rec.bundle.forms import Form, Known, TorchForm
+from pareto_rec.bundle.interruption import interruption_point
 from pareto_rec.bundle.memory import Copies
 from pareto_rec.bundle.parts import FORMS, About, Parts
 from pareto_rec.bundle.prefer import preferred
@@ -196,6 +197,7 @@ class Bundle:
         for places in groups.values():
             for begin in range(0, len(places), CHUNK):
                 part = places[begin : begin + CHUNK]
+                interruption_point()
                 found |= dict(zip(part, self._answer([asked[p] for p in part]), strict=True))
         return [found[place] for place in range(len(requests))]
 
@@ -216,6 +218,7 @@ class Bundle:
             if one.request.explain:
                 from pareto_rec.bundle.explain import explained
 
+                interruption_point()
                 kept = lists[0, place][lists[0, place] >= 0]
                 names = self._names(one)
                 answer = explained(self.engine, answer, one.known, names, kept, serving)
@@ -303,12 +306,21 @@ class Bundle:
         vectors = self.texts.vectors(texts) if texts else None
         return np.array(places, dtype=np.int64), vectors, names
 
-    def with_items(self, items: Sequence[NewItem]) -> Bundle:
+    def with_items(
+        self,
+        items: Sequence[NewItem],
+        features: Mapping[str, NDArray[np.float32]] | None = None,
+    ) -> Bundle:
         """A bundle in which items are added or changed; this one stays as it is.
 
         An added item is scored from its text alone (no one has met it, experts give it 0); a
         changed one keeps what was learnt of it, with its new text, title and categories. What is
         neither given nor new stays. The new bundle is in memory only and has no ONNX forms.
+
+        Args:
+            items: The items; of several with one id, the last counts.
+            features: Id -> row of `parts.features` of items that were encoded before; their texts
+                are not read again.
 
         Raises:
             BadRequestError: If an item has no text, or a category that the bundle does not know.
@@ -318,7 +330,7 @@ class Bundle:
                 f'the form "{self.form}" serves the catalogue of its export; '
                 'load "fp32" to add items'
             )
-        parts = with_new_items(self.parts, items, self.texts)
+        parts = with_new_items(self.parts, items, self.texts, features)
         about = parts.about.model_copy(update={"forms": ["fp32"]})
         changed = Bundle(replace(parts, about=about), room=self.prepared.room)
         changed.folder = self.folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -34,7 +34,8 @@ class Prepared:
         """
         self.engine, self.people, self.room = engine, people, room
         self.capacity = room // bytes_each(engine)
-        self._scorers = lru_cache(maxsize=self.capacity)(self._made)
+        # not of this object: a circle would keep replaced bundles in memory until it is found
+        self._scorers = lru_cache(maxsize=self.capacity)(partial(_scorers, engine, people))
 
     def of_point(self, place: int, point: str) -> tuple[Scorers, Serving]:
         """As `Engine.of_point`, for one known person; points of one fit share what they can."""
@@ -56,8 +57,16 @@ class Prepared:
                 self.of_point(place, point)
         return self._scorers.cache_info().currsize
 
-    def _made(self, place: int, names: tuple[str, ...], fit_id: str | None, liked: bool) -> Scorers:
-        return self.engine.scorers([self.people[place]], names, fit_id, liked=liked)
+
+def _scorers(
+    engine: Engine,
+    people: Sequence[Known],
+    place: int,
+    names: tuple[str, ...],
+    fit_id: str | None,
+    liked: bool,
+) -> Scorers:
+    return engine.scorers([people[place]], names, fit_id, liked=liked)
 
 
 def bytes_each(engine: Engine) -> int:

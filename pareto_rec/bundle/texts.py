@@ -16,6 +16,7 @@ from pareto_rec.backbone.cached import Backbone
 from pareto_rec.bundle.answers import NewItem
 from pareto_rec.bundle.encoder import load_backbone, reading_of
 from pareto_rec.bundle.files import CONFIG
+from pareto_rec.bundle.interruption import interruption_point
 from pareto_rec.bundle.parts import Parts
 from pareto_rec.data.schema import Items
 from pareto_rec.errors import BadRequestError, unknown
@@ -58,13 +59,14 @@ class Texts:
         """States of the backbone ``[texts, F]``, mean over tokens, one text at a time."""
         if not self.reads:
             return np.zeros((len(texts), len(self.mean)), dtype=np.float32)
-        rows = []
+        rows: list[Floats] = []
         for text in texts:
+            interruption_point()
             ids = self.backbone.tokenizer(text, truncation=True, max_length=self.max_length)
             with torch.inference_mode():
                 found = self.encoder(input_ids=torch.tensor([ids["input_ids"]]))
                 rows.append(found.last_hidden_state.mean(dim=1)[0].float().numpy())
-        return np.stack(rows)
+        return np.stack(rows) if rows else np.empty((0, len(self.mean)), dtype=np.float32)
 
     def project(self, features: Floats) -> Floats:
         """What networks read of items with these features ``[texts, D]``."""
@@ -75,8 +77,19 @@ class Texts:
         return self.project(self.features(texts))
 
 
-def with_new_items(parts: Parts, items: Sequence[NewItem], texts: Texts) -> Parts:
+def with_new_items(
+    parts: Parts,
+    items: Sequence[NewItem],
+    texts: Texts,
+    features: Mapping[str, Floats] | None = None,
+) -> Parts:
     """Parts in which items are added, or changed where the id is known.
+
+    Args:
+        parts: The parts; they are not changed.
+        items: The items; of several with one id, the last counts.
+        texts: Encodes them.
+        features: Id -> states of the backbone ``[F]`` of items that were encoded before.
 
     Raises:
         BadRequestError: If an item has no text, or a category that the bundle does not know.
@@ -99,12 +112,16 @@ def with_new_items(parts: Parts, items: Sequence[NewItem], texts: Texts) -> Part
     added = [id_ for id_ in latest if id_ not in known]
     places = known | {id_: len(known) + place for place, id_ in enumerate(added)}
     rows = np.array([places[id_] for id_ in latest])
-    features = texts.features([item.text or item.title for item in latest.values()])
+    given = features or {}
+    unread = [id_ for id_ in latest if id_ not in given]
+    read = texts.features([latest[id_].text or latest[id_].title for id_ in unread])
+    states = {**given, **dict(zip(unread, read, strict=True))}
+    table = np.stack([states[id_] for id_ in latest])
     return replace(
         parts,
         items=_catalogue(parts.items, latest, places),
-        features=_put(parts.features, rows, features),
-        vectors=_put(parts.vectors, rows, texts.project(features)),
+        features=_put(parts.features, rows, table),
+        vectors=_put(parts.vectors, rows, texts.project(table)),
         fits={name: _longer(fit, len(added), parts.popularity) for name, fit in parts.fits.items()},
     )
 

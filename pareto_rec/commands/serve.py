@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pareto_rec.errors import BadRequestError
-from pareto_rec.provenance import cores
 
 if TYPE_CHECKING:
     from pareto_rec.bundle import Bundle
-
-AWAKE = 0.05  # seconds
 
 
 def serve(
@@ -32,19 +29,33 @@ def serve(
         Path | None,
         typer.Option(help="File that keeps items added over HTTP; default: until it stops."),
     ] = None,
+    allow_items: Annotated[
+        bool, typer.Option("--allow-items", help="Take POST /items: add and change items.")
+    ] = False,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name by which the service may be asked, besides loopback names and --host; "
+            "repeatable; * allows every name, web pages that misuse one among them.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File with a token that every request has to send (Bearer)."),
+    ] = None,
     seconds: Annotated[
         float, typer.Option(min=0.1, max=600, help="Longest time for one request.")
     ] = 5.0,
-    awake: Annotated[
-        float | None,
+    address_connections: Annotated[
+        int,
         typer.Option(
-            min=0,
-            max=60,
-            help="Seconds after a request during which a process polls instead of sleeping: "
-            "requests that follow closely are answered in half the time, for a busy core. "
-            "Default: 0.05 with fewer processes than cores, else 0.",
+            min=1,
+            max=1024,
+            help="Connections of one address; beyond them, the one that has kept the service "
+            "waiting longest gives way. Behind a proxy: as many as it opens.",
         ),
-    ] = None,
+    ] = 512,
     prepare: Annotated[
         int,
         typer.Option(
@@ -56,6 +67,8 @@ def serve(
     ] = 64,
 ) -> None:
     """Serve a bundle over HTTP until Ctrl-C: POST /recommend, POST /items, GET /front, /health.
+
+    SIGTERM ends it within 10 seconds; SIGHUP replaces the processes of --workers by new ones.
 
     Example: pareto-rec serve bundle --port 8000 --workers 2
     """
@@ -70,13 +83,14 @@ def serve(
                 f'serving needs the package {error.name}: pip install "pareto_rec[serve]"'
             ) from None
         raise
+    from pareto_rec.serve.access import access
     from pareto_rec.serve.limits import Limits
 
-    if awake is None:
-        awake = AWAKE if workers < cores() else 0.0
-    limits, room = Limits(seconds=seconds), prepare * 10**6
+    rules = access(host, allowed_host or (), token_file)
+    limits = Limits(seconds=seconds, address_connections=address_connections)
+    room = prepare * 10**6
     serve_until_stopped(
-        Service(bundle, host, port, workers, form, items, limits, awake, room), _say
+        Service(bundle, host, port, workers, form, items, allow_items, limits, rules, room), _say
     )
 
 

@@ -4,50 +4,70 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from starlette.exceptions import HTTPException
 
 from pareto_rec.bundle import Bundle, NewItem
 from pareto_rec.bundle import Request as Wanted
-from pareto_rec.serve.desk import Answers, Desk
-from pareto_rec.serve.direct import RECOMMEND, Direct
-from pareto_rec.serve.guard import Guard, logged
+from pareto_rec.serve.access import Access, AccessMiddleware
+from pareto_rec.serve.dispatcher import Answers, Dispatcher
+from pareto_rec.serve.errors import FORESEEN, to_problem
 from pareto_rec.serve.limits import Limits
-from pareto_rec.serve.problems import FORESEEN, told
-from pareto_rec.serve.schemas import Added, Answer, Asked, FrontAnswer, Health, Items, Problem
-from pareto_rec.serve.shelf import Shelf
+from pareto_rec.serve.live_bundle import LiveBundle
+from pareto_rec.serve.middleware import RequestMiddleware, logged
+from pareto_rec.serve.schemas import (
+    Added,
+    Answer,
+    Asked,
+    FrontAnswer,
+    Health,
+    Items,
+    Liveness,
+    Problem,
+)
+from pareto_rec.serve.state import ServiceState
 
 _SAYS = {
-    400: "The body is no JSON.",
+    400: "The body is not JSON, or the Host header is missing.",
+    401: "The token is missing or wrong.",
+    403: "The service does not take items.",
     404: "Nothing is here.",
     405: "This address does not take this method.",
-    408: "The body did not come in time.",
+    408: "Headers or body did not come in time.",
     413: "The body is too long.",
+    415: "The body is not said to be JSON.",
+    421: "The service does not go by this name.",
     422: "The request makes no sense; the line says what and where.",
-    503: "Too much waits; try again in a second.",
+    503: "Too much waits, or the service is about to end; try again in a second.",
     504: "The answer did not come in time.",
+    507: "The item could not be written to disk.",
 }
+PREPARING = 5.0  # seconds at most that the start takes longer for preparing known people
+FOR_ALL = (400, 401, 421)
+ASKING = (*FOR_ALL, 408, 413, 415, 422, 503, 504)
 
 
 def _problems(*codes: int, **more: str) -> dict[int | str, dict[str, Any]]:
-    said = {code: _SAYS[code] for code in codes} | {int(k[1:]): v for k, v in more.items()}
-    return {code: {"model": Problem, "description": text} for code, text in said.items()}
-
-
-PREPARING = 5.0  # seconds at most that the start takes longer for preparing known people
-ASKING = _problems(400, 408, 413, 422, 503, 504)
+    texts = {code: _SAYS[code] for code in codes} | {int(k[1:]): v for k, v in more.items()}
+    return {code: {"model": Problem, "description": text} for code, text in texts.items()}
 
 
 def create_app(
-    bundle: Bundle, limits: Limits | None = None, *, items: Path | None = None
+    bundle: Bundle,
+    limits: Limits | None = None,
+    *,
+    items: Path | None = None,
+    allow_items: bool = False,
+    rules: Access | None = None,
+    state: ServiceState | None = None,
 ) -> Callable[..., Any]:
     """The service as an ASGI application.
 
@@ -55,47 +75,47 @@ def create_app(
         bundle: What is served.
         limits: How much is taken; None for the default ones.
         items: File of added items, shared with other processes; None to keep them in memory.
+        allow_items: Whether items may be added and changed over HTTP.
+        rules: Who may ask; None for those who ask for this machine by a loopback name.
+        state: What the server says of itself.
 
     Raises:
         BadRequestError: If the file cannot be read.
     """
-    limits = limits or Limits()
-    shelf = Shelf(bundle, items, limits.added)
-    _warm(bundle)
-    desk = _desk(shelf, limits)
-
-    async def recommend(asked: Asked) -> Response:
-        answers = [one.to_json() for one in await desk.answers(asked.requests())]
-        return _json(answers[0] if asked.single else answers)
-
-    app = _framework(bundle, desk)
-    _add_lists(app, recommend)
-    _add_routes(app, bundle, shelf, desk)
+    limits, state = limits or Limits(), state or ServiceState()
+    live = LiveBundle(bundle, items, limits.added)
+    _warm(live.known)
+    dispatcher = _dispatcher(live, limits)
+    app = _framework(bundle, dispatcher, limits, state)
+    _add_lists(app, dispatcher)
+    if allow_items:
+        _add_items(app, live, dispatcher)
+    else:
+        _refuse_items(app)
+    _add_facts(app, bundle, live, dispatcher, state)
     _add_page(app)
-    return Guard(Direct(app, recommend, _problem), limits)
+    return AccessMiddleware(RequestMiddleware(app, limits), rules or Access())
 
 
-def _desk(shelf: Shelf, limits: Limits) -> Desk:
+def _dispatcher(live: LiveBundle, limits: Limits) -> Dispatcher:
     """Answers from the bundle as it stands when they are computed."""
 
     def answer(requests: Sequence[Wanted]) -> Answers:
-        return shelf.bundle().recommend_many(requests)
+        return live.bundle().recommend_many(requests)
 
-    def at_once(requests: Sequence[Wanted]) -> Answers | None:
-        current = shelf.current()
-        return None if current is None else current.recommend_many(requests)
-
-    return Desk(answer, at_once, pending=limits.pending, seconds=limits.seconds)
+    return Dispatcher(answer, pending=limits.pending, jobs=limits.jobs, seconds=limits.seconds)
 
 
-def _framework(bundle: Bundle, desk: Desk) -> FastAPI:
-    """The application without routes, which begins and ends with the desk."""
+def _framework(
+    bundle: Bundle, dispatcher: Dispatcher, limits: Limits, state: ServiceState
+) -> FastAPI:
+    """The application without routes, which begins and ends with the dispatcher."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        desk.start()
+        dispatcher.start()
         yield
-        await asyncio.to_thread(desk.stop)
+        state.ended = await asyncio.to_thread(dispatcher.stop, limits.drain_seconds)
 
     app = FastAPI(
         title=f"pareto_rec: {bundle.name}",
@@ -118,46 +138,90 @@ def _warm(bundle: Bundle) -> None:
     bundle.prepared.fill(bundle.about.default, PREPARING)
 
 
-def _add_lists(app: FastAPI, recommended: Callable[[Asked], Awaitable[Response]]) -> None:
-    @app.post(RECOMMEND, responses={200: {"model": Answer | list[Answer]}, **ASKING})
+def _said_to_be_json(
+    content_type: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> None:
+    """Refuse bodies of other types.
+
+    A page in a browser may send those to any address without asking it first.
+    """
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (
+        kind.startswith("application/") and kind.endswith("+json")
+    ):
+        raise HTTPException(415, "send JSON, with the header Content-Type: application/json")
+
+
+JSON_ONLY = [Depends(_said_to_be_json)]
+
+
+def _add_lists(app: FastAPI, dispatcher: Dispatcher) -> None:
+    answers = {200: {"model": Answer | list[Answer]}, **_problems(*ASKING)}
+
+    @app.post("/recommend", responses=answers, dependencies=JSON_ONLY)
     async def recommend(asked: Asked) -> Response:
         """Recommend: one request gives one answer, a list of them a list of answers."""
-        return await recommended(asked)
+        content = [one.to_json() for one in await dispatcher.answers(asked.requests())]
+        return _json(content[0] if asked.single else content)
 
 
-def _add_routes(app: FastAPI, bundle: Bundle, shelf: Shelf, desk: Desk) -> None:
-    full = _problems(c409="The service has as many added items as it takes.")
+def _add_items(app: FastAPI, live: LiveBundle, dispatcher: Dispatcher) -> None:
+    full = _problems(*ASKING, 507, c409="The service has changed as many items as it may.")
 
-    @app.post("/items", responses={200: {"model": Added}, **ASKING, **full})
+    @app.post("/items", responses={200: {"model": Added}, **full}, dependencies=JSON_ONLY)
     async def items(asked: Items) -> Response:
         """Add items from their text, or change known ones."""
         new = [one.new() for one in asked.items]
-        added, changed = await desk.call(lambda: shelf.add(new))
-        size = len(shelf.known.parts.items)
+        added, changed = await dispatcher.call(lambda: live.add(new))
+        size = len(live.known.parts.items)
         return _json({"added": added, "changed": changed, "items": size})
 
-    @app.get("/front", responses={200: {"model": FrontAnswer}})
+
+def _refuse_items(app: FastAPI) -> None:
+    @app.post("/items", include_in_schema=False)
+    async def items() -> Response:
+        return _refusal(403, "this service does not take items; start it with --allow-items")
+
+
+def _add_facts(
+    app: FastAPI, bundle: Bundle, live: LiveBundle, dispatcher: Dispatcher, state: ServiceState
+) -> None:
+    front_content = _json(_front(bundle))
+
+    @app.get("/front", responses={200: {"model": FrontAnswer}, **_problems(*FOR_ALL)})
     async def front() -> Response:
         """The operating points, their objectives and intervals; ids go into `point`."""
         return front_content
 
-    front_content = _json(_front(bundle))
+    unwell: dict[int | str, dict[str, Any]] = {
+        503: {"model": Health, "description": "No list is taken now."}
+    }
 
-    @app.get("/health", responses={200: {"model": Health}})
-    async def health() -> Response:
-        """Whether the service answers, and what it serves."""
-        parts = shelf.known.parts
+    @app.get(
+        "/health",
+        responses={200: {"model": Health | Liveness}, **_problems(400, 421), **unwell},
+    )
+    async def health(request: Request) -> Response:
+        """Whether the service answers, and what it serves; without the token the former alone."""
+        status = "stopping" if state.stopping else dispatcher.status
+        code = 503 if status in ("full", "stopping") else 200
+        if not request.scope.get("trusted", True):
+            return _json({"status": status}, code)
+        parts = live.known.parts
         return _json(
             {
-                "status": "ok",
+                "status": status,
                 "name": bundle.name,
                 "version": bundle.version,
                 "form": bundle.form,
                 "users": len(parts.users),
                 "items": len(parts.items),
-                "added": shelf.added,
-                "pending": desk.pending,
-            }
+                "added": live.added,
+                "changed": live.changed,
+                "pending": dispatcher.pending,
+                "jobs": dispatcher.jobs,
+            },
+            code,
         )
 
 
@@ -189,7 +253,7 @@ def _refusal(status: int, reason: str, headers: dict[str, str] | None = None) ->
 
 
 def _problem(error: Exception) -> Response:
-    found = told(error)
+    found = to_problem(error)
     return _refusal(found.status, found.reason, found.headers)
 
 
@@ -200,7 +264,7 @@ def _say_problems(app: FastAPI) -> None:
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         found = error.errors()
         if found[0]["type"] == "json_invalid":
-            return _refusal(400, f"the body is no JSON: {found[0]['ctx']['error']}")
+            return _refusal(400, f"the body is not JSON: {found[0]['ctx']['error']}")
         return _refusal(422, "; ".join(_line(one) for one in found[:3]))
 
     @app.exception_handler(HTTPException)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
+import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from pareto_rec.bundle import Bundle
 from pareto_rec.errors import BadRequestError
 from pareto_rec.leftovers import temporary_folder
+from pareto_rec.serve.access import Access
 from pareto_rec.serve.limits import Limits
 
-SETTINGS = "PARETO_REC_SERVE"  # how the processes of a service are told what to serve
+FILES = 512  # open files beside the connections
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,9 @@ class Service:
         workers: Processes.
         form: Form of the bundle.
         items: File of added items; None: they are forgotten at the end.
+        allow_items: Whether items may be added over HTTP.
         limits: How much is taken.
-        awake: Seconds after a request during which a process does not sleep; see `AwakeSelector`.
+        access: Who may ask.
         prepare: Bytes of each process for what lists of known users are made from.
     """
 
@@ -43,92 +45,99 @@ class Service:
     workers: int = 1
     form: str = "fp32"
     items: Path | None = None
+    allow_items: bool = False
     limits: Limits = field(default_factory=Limits)
-    awake: float = 0.0
+    access: Access = field(default_factory=Access)
     prepare: int = 0
 
 
 def serve(service: Service, ready: Callable[[str, Bundle], None]) -> None:
     """Serve until the process is told to stop (SIGINT or SIGTERM).
 
-    The bundle is verified once; the processes then map its arrays, so that they share them.
-
     Args:
         service: What and where.
-        ready: Called with the address and the bundle when requests are answered, or are about to.
+        ready: Called with the address and the bundle once every process answers requests.
 
     Raises:
-        BadRequestError: If the bundle is not as it was written, or the address cannot be had.
+        BadRequestError: If the bundle is not as it was written, the file of items makes no sense,
+            or the address cannot be had.
     """
-    import uvicorn
-    from uvicorn.supervisors import Multiprocess
-
-    from pareto_rec.serve.awake import Config
-
     room = service.prepare if service.workers == 1 else 0
     bundle = Bundle.load(service.bundle, form=service.form, room=room)
-    with _listening(service.host, service.port) as listener, _shared_items(service) as shared:
+    with _bound(service.host, service.port) as listener, _shared_items(service) as shared:
         host, port = listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        if service.workers == 1:
-            from pareto_rec.serve.app import create_app
+        if service.workers > 1:
+            from pareto_rec.serve.workers import Workers
 
-            app = create_app(bundle, service.limits, items=shared.items)
-            config = Config(app, service.awake, **_options(service))
-            _keep()
-            ready(address, bundle)
-            with _stopped_without_a_word():
-                uvicorn.Server(config).run(sockets=[listener])
-            return
-        os.environ[SETTINGS] = _settings(shared)
-        config = Config(
-            "pareto_rec.serve.run:application", service.awake, factory=True,
-            workers=service.workers, **_options(service),
-        )  # fmt: skip
-        ready(address, bundle)
-        with _stopped_without_a_word():
-            Multiprocess(config, [listener]).run()
+            Workers(shared, listener).run(lambda: ready(address, bundle))
+        else:
+            with _signals_end():
+                ended = answer(shared, bundle, listener, lambda: ready(address, bundle))
+            if not ended:
+                leave()
 
 
-def application() -> Callable[..., Any]:
-    """The service of one of several processes, as the environment describes it."""
+def answer(
+    service: Service,
+    bundle: Bundle,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    beat: Callable[[], None] = lambda: None,
+) -> bool:
+    """Answer requests in this process until it is told to stop.
+
+    Args:
+        service: What to serve.
+        bundle: Its bundle.
+        listener: Where.
+        ready: Called once requests are answered.
+        beat: Called each second.
+
+    Returns:
+        Whether all its threads have ended.
+    """
     from pareto_rec.serve.app import create_app
+    from pareto_rec.serve.server import Server
+    from pareto_rec.serve.state import ServiceState
 
-    said = json.loads(os.environ[SETTINGS])
-    bundle = Bundle.load(
-        Path(said["bundle"]), form=said["form"], verify=False, room=said["prepare"]
+    state, limits = ServiceState(), _with_open_files(service.limits)
+    app = create_app(
+        bundle,
+        limits,
+        items=service.items,
+        allow_items=service.allow_items,
+        rules=service.access,
+        state=state,
     )
-    app = create_app(bundle, Limits(**said["limits"]), items=Path(said["items"]))
-    _keep()
-    return app
-
-
-def _keep() -> None:
-    """What is loaded stays: the collector need not walk through it while requests wait."""
     gc.collect()
-    gc.freeze()
+    gc.freeze()  # what is loaded stays: the collector need not walk through it
+    Server(app, limits, state, ready=ready, beat=beat).run(sockets=[listener])
+    return state.ended
 
 
-def _settings(service: Service) -> str:
-    kept = {"form": service.form, "prepare": service.prepare, "limits": asdict(service.limits)}
-    paths = {"bundle": str(service.bundle.resolve()), "items": str(service.items)}
-    return json.dumps({**kept, **paths})
+def leave() -> None:
+    """End the process although a thread works on: what it waits for cannot be interrupted."""
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(0)
 
 
-def _options(service: Service) -> dict[str, Any]:
-    return {
-        "log_level": "warning",
-        "access_log": False,
-        "server_header": False,
-        "limit_concurrency": service.limits.connections,
-        "timeout_graceful_shutdown": round(service.limits.stop_seconds),
-        "lifespan": "on",
-    }
+def _with_open_files(limits: Limits) -> Limits:
+    """Limits that the number of files a process may open allows, which is raised if it can be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.connections + FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        limits = replace(limits, connections=max(16, min(limits.connections, soft - FILES)))
+    return limits
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens, before anything else is begun."""
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that has the address, before anything else is begun; the server listens."""
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -140,7 +149,6 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(place)
-            listener.listen(2048)
         except (OSError, OverflowError) as error:
             raise _no_address(host, port, error) from None
         listener.set_inheritable(True)
@@ -157,18 +165,24 @@ def _no_address(host: str, port: int, error: Exception) -> BadRequestError:
 @contextmanager
 def _shared_items(service: Service) -> Iterator[Service]:
     """The service with a file of added items where several processes need one."""
-    if service.items is not None or service.workers == 1:
-        items = service.items.resolve() if service.items else None
-        yield replace(service, items=items)
-        return
-    with temporary_folder() as folder:
-        yield replace(service, items=folder / "items.jsonl")
+    if service.items is not None:
+        yield replace(service, items=service.items.absolute())
+    elif service.workers == 1 or not service.allow_items:
+        yield service
+    else:
+        with temporary_folder() as folder:
+            yield replace(service, items=folder / "items.jsonl")
 
 
 @contextmanager
-def _stopped_without_a_word() -> Iterator[None]:
-    """SIGTERM and SIGINT are how a service ends: the server hears them, and nobody after it."""
-    before = {one: signal.signal(one, _nothing) for one in (signal.SIGINT, signal.SIGTERM)}
+def _signals_end() -> Iterator[None]:
+    """Ignore the signal that uvicorn raises again after it has stopped; a hang-up stops it, too."""
+
+    def hang_up(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    handlers = {signal.SIGINT: _nothing, signal.SIGTERM: _nothing, signal.SIGHUP: hang_up}
+    before = {one: signal.signal(one, handler) for one, handler in handlers.items()}
     try:
         yield
     finally:
@@ -177,4 +191,4 @@ def _stopped_without_a_word() -> Iterator[None]:
 
 
 def _nothing(*_: object) -> None:
-    """Uvicorn raises the signal again once it has stopped; there is nothing left to do."""
+    """Do nothing."""

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    RootModel,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from pareto_rec.bundle.answers import NewItem, Request
 from pareto_rec.serve.limits import (
     MOST_BATCH,
+    MOST_EXPLAINED,
     MOST_HISTORY,
     MOST_ID,
     MOST_ITEMS,
     MOST_K,
+    MOST_LISTED,
+    MOST_MET,
     MOST_NAMES,
+    MOST_READ,
     MOST_TEXT,
 )
 
-Id = Annotated[str, Field(min_length=1, max_length=MOST_ID)]
+
+def _as_text(value: Any) -> Any:  # anything that JSON can be
+    """An id that is a whole number, as the text that stands for it."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=MOST_ID)]
+Id = Annotated[Name, BeforeValidator(_as_text, json_schema_input_type=Name | int)]
 Text = Annotated[str, Field(max_length=MOST_TEXT)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -32,11 +54,18 @@ class Item(_Asked):
     id: Id
     text: Text = Field("", description="What the backbone reads; empty: the title.")
     title: Text = Field("", description="What to show a person; empty: the id.")
-    categories: list[Id] = Field([], max_length=MOST_NAMES)
+    categories: list[Name] = Field([], max_length=MOST_NAMES)
 
     def new(self) -> NewItem:
         """As a bundle takes it."""
         return NewItem(self.id, self.text, self.title, tuple(self.categories))
+
+
+def _kind(value: Any) -> str:
+    return "item" if isinstance(value, dict | Item) else "id"
+
+
+Met = Annotated[Annotated[Id, Tag("id")] | Annotated[Item, Tag("item")], Discriminator(_kind)]
 
 
 class One(_Asked):
@@ -47,12 +76,12 @@ class One(_Asked):
         json_schema_extra={"examples": [{"history": ["50", "181"], "k": 5}]},
     )
     user: Id | None = None
-    history: list[Id | Item] | None = Field(
+    history: list[Met] | None = Field(
         None, max_length=MOST_HISTORY, description="Items met, oldest first, by id or by text."
     )
     k: int = Field(10, ge=1, le=MOST_K, description="Length of the list.")
-    point: Id | None = Field(None, description="Id of an operating point; see GET /front.")
-    prefer: dict[Id, Weight] | None = Field(
+    point: Name | None = Field(None, description="Id of an operating point; see GET /front.")
+    prefer: dict[Name, Weight] | None = Field(
         None,
         min_length=1,
         max_length=MOST_NAMES,
@@ -82,6 +111,28 @@ def _form(value: Any) -> str:  # anything that JSON can be
 Batch = Annotated[list[One], Field(min_length=1, max_length=MOST_BATCH)]
 
 
+def _work(value: Any) -> Iterator[tuple[str, int, int]]:
+    """What the lists of a request ask for together, and the most of it; forms are not checked."""
+    lists = [one for one in (value if isinstance(value, list) else [value]) if type(one) is dict]
+    histories = [one["history"] for one in lists if type(one.get("history")) is list]
+    lengths = [one.get("k", 10) for one in lists]
+    read = sum(type(item) is dict for history in histories for item in history)
+    yield "items of histories with a text", read, MOST_READ
+    yield "items of histories", sum(map(len, histories)), MOST_MET
+    yield "items of lists", sum(k for k in lengths if type(k) is int and k > 0), MOST_LISTED
+    yield "explained lists", sum(one.get("explain") is True for one in lists), MOST_EXPLAINED
+
+
+def too_much(value: Any) -> str | None:
+    """Why the lists of a request together ask for too much; None: they do not."""
+    if isinstance(value, list) and len(value) > MOST_BATCH:
+        return f"{len(value)} lists in one request; at most {MOST_BATCH} are taken"
+    for name, count, most in _work(value):
+        if count > most:
+            return f"{count} {name} in one request; at most {most} are taken"
+    return None
+
+
 class Asked(RootModel[Any]):
     """A request, or a list of them."""
 
@@ -89,6 +140,14 @@ class Asked(RootModel[Any]):
     root: Annotated[
         Annotated[One, Tag("single")] | Annotated[Batch, Tag("batch")], Discriminator(_form)
     ]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _within_limits(cls, value: Any) -> Any:
+        """Before anything else is looked at, as what is too much shall cost little."""
+        if (problem := too_much(value)) is not None:
+            raise PydanticCustomError("too_much", "{problem}", {"problem": problem})
+        return value
 
     @property
     def single(self) -> bool:
@@ -146,14 +205,27 @@ class FrontAnswer(BaseModel):
 class Health(BaseModel):
     """Whether the service answers, and what it serves."""
 
-    status: Literal["ok"]
+    status: Literal["ok", "busy", "full", "stopping"] = Field(
+        description="busy: lone lists alone are taken; full: no list is (503); stopping: the "
+        "service is about to end (503)."
+    )
     name: str
     version: str
     form: str
     users: int
     items: int
     added: int
-    pending: int
+    changed: int
+    pending: int = Field(description="Lone lists that wait.")
+    jobs: int = Field(
+        description="Batches, explanations, texts and items that wait or are worked on."
+    )
+
+
+class Liveness(BaseModel):
+    """What is said without the token."""
+
+    status: Literal["ok", "busy", "full", "stopping"]
 
 
 class Problem(BaseModel):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import threading
 import time
@@ -22,12 +21,8 @@ from running_service import HOST, Client, in_thread
 
 from pareto_rec.bundle import Bundle, NewItem, write_bundle
 from pareto_rec.cli import main
-from pareto_rec.errors import BadRequestError
 from pareto_rec.serve.app import create_app
-from pareto_rec.serve.direct import Direct
-from pareto_rec.serve.guard import Guard
 from pareto_rec.serve.limits import MOST_BATCH, MOST_HISTORY, MOST_ITEMS, MOST_K, Limits
-from pareto_rec.serve.shelf import Shelf
 from pareto_rec.threads import one_thread
 
 
@@ -39,8 +34,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundle]:
 
 @pytest.fixture(scope="module")
 def client(bundle: Bundle) -> Iterator[Client]:
-    with in_thread(create_app(bundle, Limits(body_bytes=20_000, seconds=1.0, added=3))) as one:
+    limits = Limits(body_bytes=20_000, seconds=1.0, added=3, drain_seconds=0)
+    with in_thread(create_app(bundle, limits, allow_items=True), limits) as one:
         yield one
+
+
+HALF_A_BODY = b"POST /recommend HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n{"
 
 
 class Slow:
@@ -63,15 +62,18 @@ class Slow:
                 time.sleep(float(one.user.removeprefix("wait")))
         return self.real.recommend_many(requests)
 
-    def with_items(self, items: Sequence[NewItem]) -> Bundle:
+    def with_items(self, items: Sequence[NewItem], *features: Any) -> Bundle:
         time.sleep(0.5)
-        return self.real.with_items(items)
+        return self.real.with_items(items, *features)
 
 
 REQUESTS: list[tuple[object, str]] = [
     ({}, "give a user or a history"),
     ({"usr": "u1"}, "usr: unknown key"),
-    ({"user": 1}, "user: Input should be a valid string"),
+    ({"user": 1.5}, "user: Input should be a valid string"),
+    ({"user": True}, "user: Input should be a valid string"),
+    ({"user": 10**300}, "user: String should have at most 256 characters"),
+    ({"history": ["i1", 2.5]}, "history.1.id: Input should be a valid string"),
     ({"user": ""}, "user: String should have at least 1 character"),
     ({"user": "\ud800"}, "user: Input should be a valid string"),
     ({"user": "u1", "k": 0}, "k: Input should be greater than or equal to 1"),
@@ -88,7 +90,7 @@ REQUESTS: list[tuple[object, str]] = [
     ({"user": "u1", "prefer": {"ndcg@5": -1}}, "prefer.ndcg@5: Input should be greater than"),
     ({"user": "u1", "prefer": {"ndcg@6": 1}}, 'did you mean "ndcg@5"?'),
     ([], "List should have at least 1 item"),
-    ([{"user": "u1"}] * (MOST_BATCH + 1), f"List should have at most {MOST_BATCH} items"),
+    ([{"user": "u1"}] * (MOST_BATCH + 1), f"65 lists in one request; at most {MOST_BATCH}"),
     ([{"user": "u1"}, {}], "give a user or a history"),
     ([{"user": "u1"}, {"k": 0}], "1.k: Input should be greater than"),
     (3, "Input should be a valid dictionary"),
@@ -133,7 +135,7 @@ def test_no_such_place_or_method(client: Client) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_beyond_the_limit_is_not_read(chunked: bool, client: Client) -> None:
-    head = b"POST /recommend HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n"
+    head = b"POST /recommend HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
     part = b"x" * 1000
     with socket.create_connection((HOST, client.port), timeout=10) as wire:
         if chunked:
@@ -149,7 +151,7 @@ def test_a_body_beyond_the_limit_is_not_read(chunked: bool, client: Client) -> N
 
 def test_a_body_that_does_not_come_is_given_up(client: Client) -> None:
     with socket.create_connection((HOST, client.port), timeout=10) as wire:
-        wire.sendall(b"POST /recommend HTTP/1.1\r\nhost: here\r\ncontent-length: 10\r\n\r\n{")
+        wire.sendall(HALF_A_BODY)
         began = time.monotonic()
         answer = wire.recv(65536)
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -159,7 +161,9 @@ def test_a_body_that_does_not_come_is_given_up(client: Client) -> None:
 def test_a_client_that_goes_away_harms_nobody(client: Client) -> None:
     for _ in range(20):
         with socket.create_connection((HOST, client.port)) as wire:
-            wire.sendall(b"POST /recommend HTTP/1.1\r\nhost: here\r\ncontent-length: 10\r\n\r\n{")
+            wire.sendall(
+                b"POST /recommend HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n{"
+            )
     assert client.recommend(user="u1").status == 200
 
 
@@ -170,7 +174,11 @@ ITEMS: list[tuple[object, int, str]] = [
     ({"items": [{"id": "n", "text": "t", "categories": ["Wr"]}]}, 422, 'did you mean "War"?'),
     ({"items": [{"id": "n", "text": "t" * 5000}]}, 422, "items.0.text: String should have at most"),
     ({"items": [{"id": str(n), "text": "t"} for n in range(MOST_ITEMS + 1)]}, 422, "at most 32"),
-    ({"items": [{"id": str(n), "text": "t"} for n in range(4)]}, 409, "no more items can be added"),
+    (
+        {"items": [{"id": str(n), "text": "t"} for n in range(4)]},
+        409,
+        "no more items can be added or changed",
+    ),
 ]
 
 
@@ -187,7 +195,7 @@ def test_items_that_are_refused_leave_the_catalogue_alone(
 
 def test_slow_answers_are_given_up_and_too_many_are_sent_away(bundle: Bundle) -> None:
     """Of those that the thread computes, as explanations; lone lists need not wait for it."""
-    app = create_app(Slow(bundle), Limits(seconds=1.0, pending=3))  # type: ignore[arg-type]
+    app = create_app(Slow(bundle), Limits(seconds=1.0, jobs=4))  # type: ignore[arg-type]
     with in_thread(app) as client, ThreadPoolExecutor(12) as pool:
         late = pool.submit(client.recommend, user="wait1.6", explain=True)
         time.sleep(0.4)
@@ -213,7 +221,8 @@ def test_a_list_that_takes_too_long_is_given_up(bundle: Bundle) -> None:
 
 def test_lists_go_on_while_items_are_added_and_know_them_afterwards(bundle: Bundle) -> None:
     new = {"items": [{"id": "new", "text": "war"}]}
-    with in_thread(create_app(Slow(bundle))) as client, ThreadPoolExecutor(1) as pool:  # type: ignore[arg-type]
+    app = create_app(Slow(bundle), allow_items=True)  # type: ignore[arg-type]
+    with in_thread(app) as client, ThreadPoolExecutor(1) as pool:
         adding = pool.submit(client.ask, "POST", "/items", new)
         time.sleep(0.1)
         before = client.recommend(history=["new"], k=3)
@@ -256,52 +265,9 @@ def test_lone_lists_are_scored_by_the_loop_with_one_thread(
                 assert client.recommend(user=user, explain=slow).status == 200
     finally:
         torch.set_num_threads(before)
-    assert found["u1"][0] != "desk"
-    assert found["u2"] == ("desk", 1)
+    assert found["u1"][0] != "dispatcher"
+    assert found["u2"] == ("dispatcher", 1)
     assert found["u1"][1] == 1
-
-
-ROUTES: list[object] = [
-    {"user": "u1", "k": 4},
-    {"history": ["i1", {"id": "n", "text": "war"}], "explain": True},
-    [{"user": "u1"}, {"history": [], "k": 3}],
-    {"user": "u1", "point": "nowhere"},
-    [{"user": "u1"}, {}],
-    {"user": "u1", "k": 0},
-]
-
-
-@pytest.mark.parametrize("asked", ROUTES)
-def test_the_short_way_says_what_the_framework_says(asked: object, client: Client) -> None:
-    """Only a body of type application/json goes the short way."""
-    raw = json.dumps(asked).encode()
-    short = client.ask("POST", "/recommend", raw=raw)
-    long = client.ask("POST", "/recommend", raw=raw, kind="application/x+json")
-    names = ("content-type", "content-length")
-    assert (short.status, short.text) == (long.status, long.text)
-    assert [short.headers[name] for name in names] == [long.headers[name] for name in names]
-
-
-def test_the_framework_is_passed_by_for_lists_alone(bundle: Bundle) -> None:
-    """A lone list costs what the framework would double; whatever it must explain, it explains."""
-    guard = create_app(bundle)
-    assert isinstance(guard, Guard)
-    assert isinstance(guard.app, Direct)
-    passed, framework = [], guard.app.app
-
-    async def noting(scope: Any, receive: Any, send: Any) -> None:
-        passed.append(scope["type"])
-        await framework(scope, receive, send)
-
-    guard.app.app = noting
-    with in_thread(guard) as client:
-        assert client.recommend(user="u1").status == 200
-        assert client.recommend(user="u1", point="nowhere").status == 422
-        assert passed == ["lifespan"]
-        assert client.recommend(user="u1", k=0).status == 422
-        assert client.ask("POST", "/recommend", {"user": "u1"}, kind="text/plain").status == 422
-        assert client.health()["status"] == "ok"
-        assert passed == ["lifespan", "http", "http", "http"]
 
 
 def test_an_error_of_ours_tells_no_secret(bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
@@ -325,61 +291,6 @@ def test_an_error_of_one_request_is_not_that_of_its_neighbours(bundle: Bundle) -
         found = list(pool.map(lambda user: client.recommend(user=user), users))
         assert first.result().status == 200
     assert [one.status for one in found] == [200, 500, 200, 200]
-
-
-@pytest.fixture
-def shelf(bundle: Bundle, tmp_path: Path) -> Shelf:
-    return Shelf(bundle, tmp_path / "items.jsonl", 10)
-
-
-@pytest.mark.parametrize("line", ["{", "3", "[3]", '[{"id": 1}]', '[{"id": "a", "no": 1}]', "[{}]"])
-def test_a_file_of_items_that_makes_no_sense(line: str, bundle: Bundle, tmp_path: Path) -> None:
-    (tmp_path / "items.jsonl").write_text(line + "\n")
-    with pytest.raises(BadRequestError, match=r"items.jsonl holds a line that is no list of items"):
-        Shelf(bundle, tmp_path / "items.jsonl", 10)
-
-
-def test_a_line_that_is_not_whole_yet_waits(shelf: Shelf, tmp_path: Path) -> None:
-    path = tmp_path / "items.jsonl"
-    shelf.add([NewItem("x", "war")])
-    line = path.read_bytes().replace(b'"x"', b'"y"')
-    with path.open("ab") as file:
-        file.write(line[:20])
-        file.flush()
-        assert shelf.bundle().parts.items.ids[-1] == "x"
-        file.write(line[20:])
-    assert shelf.bundle().parts.items.ids[-2:] == ("x", "y")
-    assert shelf.added == 2
-
-
-def test_what_other_processes_added_is_read_before_anything_is_answered(
-    shelf: Shelf, bundle: Bundle, tmp_path: Path
-) -> None:
-    assert shelf.current() is bundle
-    Shelf(bundle, tmp_path / "items.jsonl", 10).add([NewItem("x", "war")])
-    assert shelf.current() is None
-    assert shelf.bundle().parts.items.ids[-1] == "x"
-    assert shelf.current() is shelf.bundle()
-    shelf.add([NewItem("y", "love")])
-    current = shelf.current()
-    assert current is not None
-    assert current.parts.items.ids[-1] == "y"
-
-
-def test_a_full_disk_adds_nothing(
-    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shelf.add([NewItem("x", "war")])
-    before = (tmp_path / "items.jsonl").read_bytes()
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        shelf.add([NewItem("y", "love")])
-    assert (tmp_path / "items.jsonl").read_bytes() == before
-    assert shelf.bundle().parts.items.ids[-1] == "x"
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

@@ -43,7 +43,7 @@ def bundle(folder: Path) -> Iterator[Bundle]:
 
 @pytest.fixture(scope="module")
 def service(folder: Path) -> Iterator[Service]:
-    with served(folder) as running:
+    with served(folder, "--allow-items") as running:
         yield running
 
 
@@ -118,7 +118,7 @@ def test_items_are_added_and_changed(folder: Path, bundle: Bundle) -> None:
     """With two processes, each of which knows at once what the other was told, and a restart."""
     kept = folder.parent / "added.jsonl"
     new = {"id": "x", "text": "the film of love", "title": "Love", "categories": ["War"]}
-    with served(folder, "--workers", "2", "--items", kept) as running:
+    with served(folder, "--workers", "2", "--allow-items", "--items", kept) as running:
         client = running.client
         assert client.health()["items"] == ITEMS
         added = client.ask("POST", "/items", {"items": [new]}).content

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import torch  # noqa: F401  # what the thread would spend its first seconds on
 
 from pareto_rec.bundle.answers import NewItem, Recommendation, Request
+from pareto_rec.bundle.interruption import interruption_point
 from pareto_rec.errors import BadRequestError
-from pareto_rec.serve.desk import TOGETHER, Answers, BusyError, Desk, LateError
+from pareto_rec.serve.dispatcher import TOGETHER, Answers, BusyError, Dispatcher, LateError
 
 
 def named(request: Request) -> Recommendation:
@@ -31,7 +33,6 @@ class Model:
     def __init__(self) -> None:
         self.groups: list[list[str]] = []
         self.threads: list[str] = []
-        self.ready = True
 
     def answer(self, requests: Sequence[Request]) -> Answers:
         users = [str(one.user) for one in requests]
@@ -46,17 +47,16 @@ class Model:
                 raise RuntimeError(user)
         return [named(one) for one in requests]
 
-    def at_once(self, requests: Sequence[Request]) -> Answers | None:
-        return self.answer(requests) if self.ready else None
-
 
 @contextmanager
-def desk_of(model: Model, *, pending: int = 256, seconds: float = 30.0) -> Iterator[Desk]:
-    desk = Desk(model.answer, model.at_once, pending=pending, seconds=seconds)
+def dispatcher_of(
+    model: Model, *, pending: int = 256, jobs: int = 64, seconds: float = 30.0
+) -> Iterator[Dispatcher]:
+    dispatcher = Dispatcher(model.answer, pending=pending, jobs=jobs, seconds=seconds)
     try:
-        yield desk
+        yield dispatcher
     finally:
-        desk.stop()
+        assert dispatcher.stop(10)
 
 
 def together(
@@ -64,11 +64,11 @@ def together(
 ) -> list[Answers | BaseException]:
     """What becomes of requests that are read in one turn of the loop."""
 
-    async def all_of(desk: Desk) -> list[Answers | BaseException]:
-        return await asyncio.gather(*map(desk.answers, asked), return_exceptions=True)
+    async def all_of(dispatcher: Dispatcher) -> list[Answers | BaseException]:
+        return await asyncio.gather(*map(dispatcher.answers, asked), return_exceptions=True)
 
-    with desk_of(model, **limits) as desk:
-        return asyncio.run(all_of(desk))
+    with dispatcher_of(model, **limits) as dispatcher:
+        return asyncio.run(all_of(dispatcher))
 
 
 def one(user: str, **more: Any) -> list[Request]:
@@ -98,14 +98,14 @@ def test_one_turn_scores_one_kind_and_every_kind_has_its_turn() -> None:
 def test_the_loop_turns_between_two_groups() -> None:
     model, seen = Model(), []
 
-    async def ask(desk: Desk) -> None:
-        asked = [asyncio.ensure_future(desk.answers(one(f"u{k}", k=k))) for k in (1, 2, 3)]
+    async def ask(dispatcher: Dispatcher) -> None:
+        asked = [asyncio.ensure_future(dispatcher.answers(one(f"u{k}", k=k))) for k in (1, 2, 3)]
         while not all(task.done() for task in asked):
             seen.append(len(model.groups))
             await asyncio.sleep(0)
 
-    with desk_of(model) as desk:
-        asyncio.run(ask(desk))
+    with dispatcher_of(model) as dispatcher:
+        asyncio.run(ask(dispatcher))
     assert {1, 2} <= set(seen)  # something else ran when one group, and when two were answered
 
 
@@ -121,24 +121,24 @@ def test_what_may_take_long_does_not_hold_up_the_loop(requests: Sequence[Request
     model = Model()
     found = together(model, requests)
     assert found == [[named(request) for request in requests]]
-    assert model.threads == ["desk"]
+    assert model.threads == ["dispatcher"]
 
 
 def test_lone_requests_are_answered_while_the_thread_is_busy() -> None:
     model, order = Model(), []
 
-    async def ask(desk: Desk, requests: Sequence[Request]) -> None:
-        await desk.answers(requests)
+    async def ask(dispatcher: Dispatcher, requests: Sequence[Request]) -> None:
+        await dispatcher.answers(requests)
         order.append(requests[0].user)
 
-    async def both(desk: Desk) -> None:
-        slow = asyncio.ensure_future(ask(desk, one("wait0.3", explain=True)))
+    async def both(dispatcher: Dispatcher) -> None:
+        slow = asyncio.ensure_future(ask(dispatcher, one("wait0.3", explain=True)))
         await asyncio.sleep(0.05)
-        await ask(desk, one("u"))
+        await ask(dispatcher, one("u"))
         await slow
 
-    with desk_of(model) as desk:
-        asyncio.run(both(desk))
+    with dispatcher_of(model) as dispatcher:
+        asyncio.run(both(dispatcher))
     assert order == ["u", "wait0.3"]
 
 
@@ -164,25 +164,88 @@ def test_no_more_wait_than_may() -> None:
     assert sum(map(len, model.groups)) == 40
 
 
-def test_the_limit_counts_what_waits_for_the_thread_and_for_the_loop() -> None:
-    async def fill(desk: Desk) -> None:
-        asked = [asyncio.ensure_future(desk.answers(one("wait0.2", explain=True)))]
-        await asyncio.sleep(0.05)  # it has begun and does not wait any more
-        asked += [
-            asyncio.ensure_future(desk.answers(requests))
-            for requests in (one("a"), [*one("b")] * 2)
-        ]
-        await asyncio.sleep(0)
-        assert desk.pending == 2
-        with pytest.raises(BusyError):
-            await desk.answers(one("c"))
-        with pytest.raises(BusyError):
-            await desk.call(list)
-        await asyncio.gather(*asked)
-        assert desk.pending == 0
+def test_what_waits_for_the_thread_has_a_limit_of_its_own() -> None:
+    """Lone requests are answered however many batches wait, and the status says which is which."""
 
-    with desk_of(Model(), pending=2) as desk:
-        asyncio.run(fill(desk))
+    async def fill(dispatcher: Dispatcher) -> None:
+        asked = [asyncio.ensure_future(dispatcher.answers(one("wait0.2", explain=True)))]
+        await asyncio.sleep(0.05)  # it has begun
+        asked.append(asyncio.ensure_future(dispatcher.answers([*one("b")] * 2)))
+        await asyncio.sleep(0)
+        assert (dispatcher.pending, dispatcher.jobs, dispatcher.status) == (0, 2, "busy")
+        with pytest.raises(BusyError):
+            await dispatcher.answers(one("c", explain=True))
+        with pytest.raises(BusyError):
+            await dispatcher.call(list)
+        assert await dispatcher.answers(one("quick")) == [named(Request("quick"))]
+        await asyncio.gather(*asked)
+        assert (dispatcher.pending, dispatcher.jobs, dispatcher.status) == (0, 0, "ok")
+        lone = [asyncio.ensure_future(dispatcher.answers(one("d"))) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert dispatcher.status == "full"
+        await asyncio.gather(*lone)
+
+    with dispatcher_of(Model(), pending=2, jobs=2) as dispatcher:
+        asyncio.run(fill(dispatcher))
+
+
+def test_jobs_that_nobody_waits_for_do_not_count_and_end_between_steps() -> None:
+    """A job of 50 steps is given up at the next one, whether its client left or was told 504."""
+    steps = []
+
+    def long() -> None:
+        for step in range(50):
+            interruption_point()
+            steps.append(step)
+            time.sleep(0.02)
+
+    async def leave(dispatcher: Dispatcher) -> None:
+        gone = asyncio.ensure_future(dispatcher.call(long))
+        waits = [asyncio.ensure_future(dispatcher.call(long)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        assert dispatcher.jobs == 4
+        for task in (gone, *waits):
+            task.cancel()
+        await asyncio.gather(gone, *waits, return_exceptions=True)
+        assert dispatcher.jobs == 0
+        began = time.monotonic()
+        assert await dispatcher.call(lambda: "next") == "next"
+        assert time.monotonic() - began < 1.0
+        assert len(steps) < 40
+
+    async def late(dispatcher: Dispatcher) -> None:
+        found = await asyncio.gather(
+            *(dispatcher.call(long) for _ in range(3)), return_exceptions=True
+        )
+        assert [type(one) for one in found] == [LateError] * 3
+        assert dispatcher.jobs == 0
+
+    with dispatcher_of(Model()) as dispatcher:
+        asyncio.run(leave(dispatcher))
+    steps.clear()
+    with dispatcher_of(Model(), seconds=0.1) as dispatcher:
+        asyncio.run(late(dispatcher))
+    assert len(steps) < 40
+
+
+def test_a_step_that_does_not_end_is_told_and_does_not_hold_up_the_end() -> None:
+    free = threading.Event()
+
+    async def ask(dispatcher: Dispatcher) -> None:
+        with pytest.raises(LateError):
+            await dispatcher.call(free.wait)
+        assert (dispatcher.jobs, dispatcher.status) == (
+            0,
+            "busy",
+        )  # it counts no longer, but the thread is not free
+
+    dispatcher = Dispatcher(Model().answer, pending=9, jobs=9, seconds=0.1)
+    asyncio.run(ask(dispatcher))
+    began = time.monotonic()
+    assert not dispatcher.stop(0.2)
+    assert time.monotonic() - began < 2
+    free.set()
+    assert dispatcher.stop(5)
 
 
 def test_what_comes_too_late_is_given_up_and_what_has_not_begun_is_dropped() -> None:
@@ -199,35 +262,28 @@ def test_what_comes_too_late_is_given_up_and_what_has_not_begun_is_dropped() -> 
 def test_nothing_is_computed_for_those_who_are_gone() -> None:
     model = Model()
 
-    async def leave(desk: Desk) -> None:
-        gone = asyncio.ensure_future(desk.answers(one("gone")))
-        stays = asyncio.ensure_future(desk.answers(one("stays")))
+    async def leave(dispatcher: Dispatcher) -> None:
+        gone = asyncio.ensure_future(dispatcher.answers(one("gone")))
+        stays = asyncio.ensure_future(dispatcher.answers(one("stays")))
         await asyncio.sleep(0)
         gone.cancel()
         assert await stays == [named(Request("stays"))]
 
-    with desk_of(model) as desk:
-        asyncio.run(leave(desk))
+    with dispatcher_of(model) as dispatcher:
+        asyncio.run(leave(dispatcher))
     assert model.groups == [["stays"]]
-
-
-def test_the_thread_answers_where_it_has_something_to_do_first() -> None:
-    model = Model()
-    model.ready = False
-    assert together(model, one("u"), one("v")) == [[named(Request(user))] for user in "uv"]
-    assert model.threads == ["desk", "desk"]
 
 
 def test_the_end_comes_after_what_waits() -> None:
     model = Model()
 
-    async def end(desk: Desk) -> list[Answers]:
-        asked = [desk.answers(one(user, explain=True)) for user in ("wait0.1", "u", "v")]
+    async def end(dispatcher: Dispatcher) -> list[Answers]:
+        asked = [dispatcher.answers(one(user, explain=True)) for user in ("wait0.1", "u", "v")]
         waiting = asyncio.gather(*asked)
         await asyncio.sleep(0.02)
-        await asyncio.to_thread(desk.stop)
+        assert await asyncio.to_thread(dispatcher.stop, 10)
         return await waiting
 
-    desk = Desk(model.answer, model.at_once, pending=9, seconds=30)
-    found = asyncio.run(end(desk))
+    dispatcher = Dispatcher(model.answer, pending=9, jobs=9, seconds=30)
+    found = asyncio.run(end(dispatcher))
     assert found == [[named(Request(user))] for user in ("wait0.1", "u", "v")]

@@ -6,16 +6,20 @@ import asyncio
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
-from pareto_rec.serve.limits import Limits
+from pareto_rec.serve.limits import LARGE, Limits
+from pareto_rec.serve.schemas import too_much
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+REST = 4  # times as long as a large body took to read, no other is read
 
 log = logging.getLogger("pareto_rec.serve")
 
@@ -37,14 +41,17 @@ class _GoneError(Exception):
     """The client has closed the connection."""
 
 
-class Guard:
+class RequestMiddleware:
     """An ASGI application around another; whatever goes wrong inside is one line for the client.
 
-    What was not foreseen is logged with its traceback under a number that the client is told.
+    What was not foreseen is logged with its traceback under a number that the client is told. Work
+    for clients that have closed their connections is given up.
     """
 
     def __init__(self, app: App, limits: Limits) -> None:
         self.app, self.limits = app, limits
+        self._large = asyncio.Lock()
+        self._large_waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's message."""
@@ -60,14 +67,56 @@ class Guard:
 
         try:
             body = await self._body(scope, receive)
-            await self.app(scope, replayed(body, receive), sending)
+            if len(body) > LARGE:
+                await self._look_at(body)
+            await self._unless_gone(scope, body, receive, sending)
         except _GoneError:
             return
+        except asyncio.CancelledError:  # the server has no more time
+            if not begun:
+                await refuse(send, 503, "the service has ended before the answer was ready")
         except _RefusedError as error:
-            await _refuse(send, error.status, error.reason)
+            await refuse(send, error.status, error.reason)
         except Exception:
             if not begun:  # else whoever began has logged it
-                await _refuse(send, 500, logged(scope))
+                await refuse(send, 500, logged(scope))
+
+    async def _unless_gone(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Run the application for as long as the client is there."""
+        if not body:  # what has none takes no time
+            await self.app(scope, _replayed(body, receive), send)
+            return
+        work = asyncio.ensure_future(self.app(scope, _replayed(body, receive), send))
+        watch = asyncio.ensure_future(_closed(receive))
+        try:
+            await asyncio.wait((work, watch), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise _GoneError
+            await work
+        finally:
+            watch.cancel()
+            work.cancel()
+
+    async def _look_at(self, body: bytes) -> None:
+        """Refuse a large body that asks for too much, at little cost to everybody else.
+
+        To read it holds up the event loop for milliseconds. So one is read at a time, and no other
+        for a while, in which those who ask for little are answered.
+        """
+        if self._large_waiting >= self.limits.large:
+            raise _RefusedError(503, "too many large bodies wait; try again")
+        self._large_waiting += 1
+        try:
+            async with asyncio.timeout(self.limits.seconds), self._large:
+                began = time.perf_counter()
+                problem = _too_much(body)
+                await asyncio.sleep(REST * (time.perf_counter() - began))
+        except TimeoutError:
+            raise _RefusedError(503, "too many large bodies wait; try again") from None
+        finally:
+            self._large_waiting -= 1
+        if problem is not None:
+            raise _RefusedError(422, problem)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         most = self.limits.body_bytes
@@ -94,7 +143,7 @@ class Guard:
         return b"".join(parts)
 
 
-def replayed(body: bytes, receive: Receive) -> Receive:
+def _replayed(body: bytes, receive: Receive) -> Receive:
     """The body in one message, then what the connection says."""
     given = False
 
@@ -108,12 +157,29 @@ def replayed(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-async def _refuse(send: Send, status: int, reason: str) -> None:
+def _too_much(body: bytes) -> str | None:
+    try:
+        return too_much(json.loads(body))
+    except (ValueError, RecursionError):
+        return None  # the route says what is wrong with it
+
+
+async def _closed(receive: Receive) -> None:
+    """Return when the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def refuse(
+    send: Send, status: int, reason: str, more: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    """Answer with a problem and close the connection, as what was not read is of no use."""
     content = json.dumps({"error": reason}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(content)).encode()),
-        (b"connection", b"close"),  # what was not read of the body is of no use to anyone
+        (b"connection", b"close"),
+        *more,
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 from pareto_rec.bundle.answers import Recommendation, Request
+from pareto_rec.bundle.interruption import interruptible
 
 TOGETHER = 32  # lists scored in one turn of the loop
+GRACE = 0.5  # seconds in which a step of the work ends that is to end
 T = TypeVar("T")
 
 Answers = list[Recommendation]
@@ -29,20 +32,45 @@ class LateError(Exception):
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A request that the next turns of the loop answer; None says that the thread has to."""
+    """A request that the next turns of the loop answer."""
 
     request: Request
-    future: asyncio.Future[Recommendation | None]
+    future: asyncio.Future[Recommendation]
     until: float
 
 
-@dataclass(frozen=True)
 class _Job:
-    call: Callable[[], Any]
-    future: Future[Any] = field(default_factory=Future)
+    """Work of the thread, which is given up when nobody waits for it any more."""
+
+    def __init__(self, call: Callable[[], Any], until: float) -> None:
+        self.call, self.until = call, until
+        self.future: Future[Any] = Future()
+        self.abandoned = False
+
+    def check(self) -> None:
+        """Called between steps of the work.
+
+        Raises:
+            LateError: If nobody waits for it.
+        """
+        if self.abandoned or time.monotonic() > self.until:
+            raise LateError
+
+    def run(self) -> None:
+        """Work, unless nobody waits."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            self.check()
+            with interruptible(self.check):
+                result = self.call()
+        except Exception as error:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
 
 
-class Desk:
+class Dispatcher:
     """Answers quick requests in the event loop, and everything else in a thread of its own.
 
     A single list costs a few milliseconds of arithmetic; to hand it to a thread and back wakes a
@@ -58,31 +86,54 @@ class Desk:
     def __init__(
         self,
         answer: Callable[[Sequence[Request]], Answers],
-        at_once: Callable[[Sequence[Request]], Answers | None],
         *,
         pending: int,
+        jobs: int,
         seconds: float,
     ) -> None:
         """Start the thread.
 
         Args:
-            answer: Requests -> answers; called in the thread alone.
-            at_once: As `answer`, for requests without texts; called in the event loop. None where
-                the thread has something to do first.
-            pending: Requests that may wait.
+            answer: Requests -> answers; called in the thread, and in the event loop for lone
+                requests without texts.
+            pending: Requests that may wait for the event loop.
+            jobs: Requests that may wait for the thread or be worked on by it.
             seconds: Longest that a request may take, waiting included.
         """
-        self._answer, self._at_once, self._most, self._seconds = answer, at_once, pending, seconds
+        self._answer, self._seconds = answer, seconds
+        self._most_pending, self._most_jobs = pending, jobs
         # by kind; a turn of the loop is due exactly while there are any
         self._waiting: dict[Hashable, list[_Waiting]] = {}
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="desk", daemon=True)
+        self._jobs: deque[_Job] = deque()
+        self._job: _Job | None = None  # that is worked on
+        self._changed = threading.Condition()  # guards the two above, and the next
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="dispatcher", daemon=True)
         self._thread.start()
 
     @property
     def pending(self) -> int:
-        """Requests that wait."""
-        return sum(map(len, self._waiting.values())) + self._jobs.qsize()
+        """Requests that wait for the event loop, and for which somebody waits."""
+        return sum(not one.future.done() for group in self._waiting.values() for one in group)
+
+    @property
+    def jobs(self) -> int:
+        """Requests that wait for the thread or are worked on, and for which somebody waits."""
+        with self._changed:
+            current = self._job
+            return len(self._jobs) + (current is not None and not current.abandoned)
+
+    @property
+    def status(self) -> Literal["ok", "busy", "full"]:
+        """Whether requests are taken: all, lone lists alone, or none."""
+        if self.pending >= self._most_pending:
+            return "full"
+        return "busy" if self.jobs >= self._most_jobs or self._overdue() else "ok"
+
+    def _overdue(self) -> bool:
+        """Whether the thread works on what nobody waits for: a step of it takes very long."""
+        current = self._job
+        return current is not None and time.monotonic() > current.until
 
     def start(self) -> None:
         """Prepare the thread that it is called in, the event loop's, for scoring."""
@@ -96,24 +147,18 @@ class Desk:
             BusyError: If too much waits.
             LateError: If it takes too long; what has not begun is dropped.
         """
-        until = self._admit()
+        until = time.monotonic() + self._seconds
         if _quick(requests):
-            found = await self._in_turn(requests[0], until)
-            if found is not None:
-                return [found]
+            return [await self._in_turn(requests[0], until)]
         return await self._in_thread(lambda: self._answer(requests), until)
 
     async def call(self, call: Callable[[], T]) -> T:
         """What `call` returns, computed in the thread; raises what it raises, and as above."""
-        return await self._in_thread(call, self._admit())
+        return await self._in_thread(call, time.monotonic() + self._seconds)
 
-    def _admit(self) -> float:
-        """Until when a request that comes now must be answered."""
-        if self.pending >= self._most:
+    async def _in_turn(self, request: Request, until: float) -> Recommendation:
+        if self.pending >= self._most_pending:
             raise BusyError
-        return time.monotonic() + self._seconds
-
-    async def _in_turn(self, request: Request, until: float) -> Recommendation | None:
         loop = asyncio.get_running_loop()
         waiting = _Waiting(request, loop.create_future(), until)
         if not self._waiting:  # what else has arrived by now is read before
@@ -122,14 +167,26 @@ class Desk:
         return await waiting.future
 
     async def _in_thread(self, call: Callable[[], T], until: float) -> T:
-        job = _Job(call)
-        self._jobs.put(job)
+        if self.jobs >= self._most_jobs:
+            raise BusyError
+        job = _Job(call, until)
+        with self._changed:
+            self._jobs.append(job)
+            self._changed.notify()
         left = until - time.monotonic()
         try:
             found: T = await asyncio.wait_for(asyncio.wrap_future(job.future), left)
         except TimeoutError:
             raise LateError from None
+        finally:
+            self._abandon(job)
         return found
+
+    def _abandon(self, job: _Job) -> None:
+        """Nobody waits for a job any more: it counts no longer, and ends at its next step."""
+        job.abandoned = True
+        with self._changed, suppress(ValueError):
+            self._jobs.remove(job)
 
     def _turn(self) -> None:
         """Answer the kind that has waited longest."""
@@ -151,7 +208,7 @@ class Desk:
 
     def _settle(self, group: Sequence[_Waiting]) -> None:
         try:
-            found = self._at_once([one.request for one in group])
+            answers = self._answer([one.request for one in group])
         except Exception as error:
             if len(group) == 1:
                 group[0].future.set_exception(error)
@@ -160,7 +217,6 @@ class Desk:
             self._settle(group[:half])
             self._settle(group[half:])
             return
-        answers: Sequence[Recommendation | None] = [None] * len(group) if found is None else found
         now = time.monotonic()  # not the loop's time, which may stand still while it computes
         for one, answer in zip(group, answers, strict=True):
             if one.until < now:
@@ -168,19 +224,32 @@ class Desk:
             else:
                 one.future.set_result(answer)
 
-    def stop(self) -> None:
-        """End the thread after what waits for it."""
-        self._jobs.put(None)
-        self._thread.join()
+    def stop(self, seconds: float) -> bool:
+        """End the thread after what waits for it, or after so many seconds.
+
+        Returns:
+            Whether it has ended; if not, one step of its work takes longer.
+        """
+        until = time.monotonic() + seconds
+        with self._changed:
+            self._stopping = True
+            for job in (*self._jobs, *([self._job] if self._job else [])):
+                job.until = min(job.until, until)
+            self._changed.notify()
+        self._thread.join(seconds + GRACE)
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         _one_thread()
-        while (job := self._jobs.get()) is not None:
-            if job.future.set_running_or_notify_cancel():
-                try:
-                    job.future.set_result(job.call())
-                except Exception as error:
-                    job.future.set_exception(error)
+        while (job := self._next()) is not None:
+            job.run()
+
+    def _next(self) -> _Job | None:
+        with self._changed:
+            self._job = None
+            self._changed.wait_for(lambda: self._jobs or self._stopping)
+            self._job = self._jobs.popleft() if self._jobs else None
+            return self._job
 
 
 def _one_thread() -> None:

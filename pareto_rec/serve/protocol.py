@@ -1,0 +1,157 @@
+"""Connections that may not wait for their clients for ever, nor take each other's room.
+
+Uvicorn bounds neither the time that headers take nor their length (its issue 157), and refuses new
+connections where old ones have done nothing but stay.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from pareto_rec.serve.limits import Limits
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """HTTP/1.1 with limits on headers, on slow readers and on connections.
+
+    `check` has to be called about once a second.
+    """
+
+    def __init__(self, *options: Any, limits: Limits, **named: Any) -> None:  # as uvicorn has them
+        super().__init__(*options, **named)
+        self.limits = limits
+        self.leaving = False  # it has been closed, or is about to be
+        self._in_headers = True
+        self._header_bytes = 0
+        self._headers_due: float | None = None  # None: no headers are awaited
+        self._unread_since: float | None = None  # None: the client has read everything
+        self.served = 0  # requests whose headers were read
+        self.since = self.loop.time()  # when the latest request began, or the connection
+
+    def connection_made(self, transport: Any) -> None:  # uvicorn's type is its own
+        """Begin, if there is room."""
+        super().connection_made(transport)
+        self._headers_due = self.loop.time() + self.limits.header_seconds
+        crowd = crowded(self.connections, self, self.limits)
+        if crowd is None:
+            return
+        waiting = (one for one in crowd if one.waits and one is not self)
+        slowest = min(waiting, key=_patience, default=None)
+        if slowest is None:
+            self.say_and_close(HTTPStatus.SERVICE_UNAVAILABLE, "too many open connections")
+        else:
+            slowest.say_and_close(HTTPStatus.REQUEST_TIMEOUT, "others needed the connection")
+
+    @property
+    def waits(self) -> bool:
+        """Whether the client has to do something next: to send, or to go on sending."""
+        return not self.leaving and (self.idle or self.cycle.more_body)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being read or answered, its headers apart."""
+        cycle: RequestResponseCycle | None = self.cycle  # as it is, and not as it is declared
+        return cycle is None or cycle.response_complete
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of a request was read, or the first is still awaited."""
+        return self.served == 0 or self._in_headers or not self.idle
+
+    def data_received(self, data: bytes) -> None:
+        """Read, within the limit of the headers."""
+        if self.leaving:
+            return
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if not self._in_headers and not self.idle:
+            return
+        if self._headers_due is None:
+            self._headers_due = self.loop.time() + self.limits.header_seconds
+        self._header_bytes += len(data)
+        if self._header_bytes > self.limits.header_bytes:
+            reason = f"the headers are longer than {self.limits.header_bytes} bytes"
+            self.say_and_close(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._in_headers, self.since = True, self.loop.time()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer, which nobody needs."""
+        if self._in_headers:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The request is handed on."""
+        self._in_headers, self._headers_due, self._header_bytes = False, None, 0
+        self.served += 1
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP, in the form of all other refusals."""
+        self.say_and_close(HTTPStatus.BAD_REQUEST, msg.rstrip(".").lower())
+
+    def say_and_close(self, status: HTTPStatus, reason: str) -> None:
+        """Say why the connection ends, if no answer has begun, and end it."""
+        self.leaving = True
+        if self.transport.is_closing():
+            return
+        if self.idle or not self.cycle.response_started:
+            self.transport.write(_refusal(status, reason))
+        if not self.idle:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.close()
+
+    def check(self, now: float) -> None:
+        """End the connection if its client takes too long to send headers or to read answers."""
+        if self._headers_due is not None and now > self._headers_due and self.idle:
+            if self.served == 0 and self._header_bytes == 0:
+                self.transport.close()  # nothing was asked, so nothing is answered
+            else:
+                reason = f"no whole headers within {self.limits.header_seconds:g} seconds"
+                self.say_and_close(HTTPStatus.REQUEST_TIMEOUT, reason)
+        if self.transport.get_write_buffer_size() == 0:
+            self._unread_since = None
+        elif self._unread_since is None:
+            self._unread_since = now
+        elif now - self._unread_since > self.limits.write_seconds:
+            self.transport.abort()
+
+
+def crowded(
+    connections: Iterable[Any],  # uvicorn's set holds protocols of every kind
+    newest: LimitedProtocol,
+    limits: Limits,
+) -> Sequence[LimitedProtocol] | None:
+    """Connections of which one is too many: of the address of the newest, or all; None: neither."""
+    everyone = [one for one in connections if isinstance(one, LimitedProtocol) and not one.leaving]
+    if len(everyone) <= min(limits.address_connections, limits.connections):
+        return None
+    address = newest.client and newest.client[0]
+    neighbours = [one for one in everyone if (one.client and one.client[0]) == address]
+    if len(neighbours) > limits.address_connections:
+        return neighbours
+    return everyone if len(everyone) > limits.connections else None
+
+
+def _patience(one: LimitedProtocol) -> tuple[bool, float]:
+    """Who gives way first: the oldest half-sent request, and only then an idle connection."""
+    return not one.begun, one.since
+
+
+def _refusal(status: HTTPStatus, reason: str) -> bytes:
+    content = json.dumps({"error": reason}).encode()
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\n"
+        f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + content

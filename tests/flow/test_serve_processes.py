@@ -1,0 +1,171 @@
+"""Several processes: replaced under load, ended under load, and never left behind."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the serve extra is not installed")
+
+from learnt_bundle import learnt_bundle
+from running_service import HOST, Service, served
+
+CLIENTS = 8
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return learnt_bundle(tmp_path_factory.mktemp("serve"))
+
+
+class Load:
+    """Kept-alive clients that ask again and again, and what became of their requests."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.served, self.problems = port, 0, list[str]()
+        self.refused = 0  # connections that nobody took any more: the service has ended
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
+        for one in self._threads:
+            one.start()
+
+    def _ask(self) -> None:
+        body, kind = json.dumps({"user": "u1"}), {"content-type": "application/json"}
+        while not self._stop.is_set():
+            connection = http.client.HTTPConnection(HOST, self.port, timeout=60)
+            try:
+                connection.connect()
+            except ConnectionRefusedError:
+                self.refused += 1
+                return
+            try:
+                self._go_on(connection, body, kind)
+            except OSError as error:
+                self.problems.append(repr(error))
+            finally:
+                connection.close()
+
+    def _go_on(
+        self, connection: http.client.HTTPConnection, body: str, kind: dict[str, str]
+    ) -> None:
+        while not self._stop.is_set():
+            connection.request("POST", "/recommend", body, kind)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                self.problems.append(str(answer.status))
+            self.served += 1
+            if answer.will_close:
+                return
+            time.sleep(0.01)
+
+    def until(self, served: int) -> None:
+        """Wait for so many more answers."""
+        goal, ends = self.served + served, time.monotonic() + 60
+        while self.served < goal and time.monotonic() < ends:
+            time.sleep(0.02)
+        assert self.served >= goal
+
+    def stop(self) -> None:
+        self._stop.set()
+        for one in self._threads:
+            one.join()
+
+
+def children(process: int) -> set[int]:
+    """Processes that it started and that answer requests."""
+    text = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return {
+        int(one)
+        for one in text.split()
+        if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()
+    }
+
+
+def gone(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def within(seconds: float, true: object) -> bool:
+    until = time.monotonic() + seconds
+    while not (done := true()) and time.monotonic() < until:  # type: ignore[operator]
+        time.sleep(0.05)
+    return bool(done)
+
+
+def test_processes_are_replaced_killed_and_ended_under_load(folder: Path) -> None:
+    """No request is reset by a reload or by the end; a killed parent leaves nobody behind."""
+    with served(folder, "--workers", "2") as running:
+        load, parent = Load(running.client.port), running.process.pid
+        try:
+            load.until(50)
+            first = children(parent)
+            running.process.send_signal(signal.SIGHUP)
+            assert within(120, lambda: len(children(parent)) == 2 and not children(parent) & first)
+            load.until(20)
+            second = children(parent)
+            os.kill(min(second), signal.SIGKILL)  # resets what it was answering
+            assert within(120, lambda: len(children(parent) - second) == 1)
+            load.until(20)
+        finally:
+            load.stop()
+        assert len([one for one in load.problems if "Reset" in one or "Disconnected" in one]) <= (
+            CLIENTS
+        )
+        workers = children(parent)
+        os.kill(parent, signal.SIGKILL)
+        assert within(20, lambda: all(map(gone, workers)))
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "2")])
+def test_the_end_resets_no_request(folder: Path, options: tuple[str, ...]) -> None:
+    """Not ready, then closing, then gone, within 10 seconds."""
+    with served(folder, *options) as running:
+        load = Load(running.client.port)
+        load.until(50)
+        began = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        assert within(2, lambda: unready(running))
+        _, said = running.process.communicate(timeout=60)
+        taken = time.monotonic() - began
+        load.stop()
+    assert (running.process.returncode, said) == (0, "")
+    assert taken < 10
+    assert load.problems == []
+    assert load.refused == CLIENTS
+
+
+def unready(running: Service) -> bool:
+    try:
+        answer = running.client.ask("GET", "/health")
+    except OSError:
+        return False
+    return (answer.status, answer.content["status"]) == (503, "stopping")
+
+
+def test_a_reload_that_fails_leaves_the_old_processes(folder: Path, tmp_path: Path) -> None:
+    """The bundle is a link to a version of it; the next version is damaged."""
+    link = tmp_path / "current"
+    link.symlink_to(folder)
+    with served(link, "--workers", "2") as running:
+        before = children(running.process.pid)
+        link.unlink()
+        link.symlink_to(tmp_path / "nothing")
+        running.process.send_signal(signal.SIGHUP)
+        assert running.process.stderr is not None
+        line = running.process.stderr.readline()
+        assert "reload given up" in line
+        assert str(link) in line
+        assert children(running.process.pid) == before
+        assert running.client.recommend(user="u1").status == 200
+        assert running.stop()[0] == 0
