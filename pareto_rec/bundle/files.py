@@ -19,7 +19,7 @@ ABOUT, CONFIG, CATALOGUE, CARD = "bundle.json", "config.toml", "catalogue.json",
 ITEMS, LOG, EXPERTS = "items.safetensors", "interactions.safetensors", "experts.safetensors"
 HEADS, BACKBONE, ONNX = "heads", "backbone", "onnx"
 NEEDED = (ABOUT, CONFIG, CATALOGUE, ITEMS, LOG, EXPERTS)
-FORMAT = 1
+FORMAT = 2
 _PICKLES = {".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"}
 _AGAIN = "export the bundle anew, or copy it again"
 

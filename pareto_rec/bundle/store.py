@@ -24,7 +24,7 @@ from pareto_rec.data.schema import Interactions, Items, Users
 from pareto_rec.errors import BadRequestError
 from pareto_rec.experts.base import ItemModel
 from pareto_rec.train.data import Fit
-from pareto_rec.train.fitstore import EXPERTS_ALONE, FitStore
+from pareto_rec.train.fitstore import FitStore
 
 _BACKBONE = ("config.json", *TOKENIZER_FILES)
 _OWN = "vectors."
@@ -262,7 +262,7 @@ def _experts(about: About, arrays: Mapping[str, Array]) -> dict[str, ItemModel]:
 
 def _fits(folder: Path, about: About) -> dict[str, Fit]:
     heads, found = FitStore(folder / files.HEADS, ""), {}
-    for fit_id in sorted({point.fit for point in about.points} - {EXPERTS_ALONE}):
+    for fit_id in about.fits:
         fit = heads.get(fit_id)
         if fit is None:
             raise BadRequestError(

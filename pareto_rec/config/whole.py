@@ -34,7 +34,7 @@ from pareto_rec.config.sections import (
 )
 from pareto_rec.data.table.files import beside
 from pareto_rec.errors import BadRequestError
-from pareto_rec.tasks import Task
+from pareto_rec.tasks import Task, built_in
 
 _TRIED = ("float", "int", "str")  # pydantic names the parts of a union that it tried
 
@@ -81,7 +81,14 @@ class Config(Section):
     @property
     def tasks(self) -> tuple[Task, ...]:
         """What is predicted besides relevance."""
-        return tuple(one.build() for one in self.task)
+        return (*built_in(self.data.liked, self.losses), *(one.build() for one in self.task))
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Losses that fits are trained on."""
+        searched = self.space.train.get("loss_weights")
+        fixed: Mapping[str, float] = self.fixed.get("loss_weights", {})
+        return tuple(fixed if searched is None else searched.names or ())
 
     @model_serializer(mode="wrap")
     def _without_no_task(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

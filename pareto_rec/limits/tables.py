@@ -74,7 +74,6 @@ TRAIN: Mapping[str, Limit] = MappingProxyType(
 SERVE: Mapping[str, Limit] = MappingProxyType(
     {
         "fusion": Weights("expert", (NETWORK, *EXPERTS)),
-        "liked_exponent": Number(),
         "popularity_penalty": Number(),
         "mmr": Number(low=0, high=1),
         "depth": _COUNT,

@@ -1,5 +1,6 @@
 """From scores to lists: fusion, popularity penalty, re-ranking."""
 
+from pareto_rec.policy.builder import ScorerBuilder, seen_by
 from pareto_rec.policy.lists import (
     deviations,
     fused_scores,
@@ -12,6 +13,7 @@ from pareto_rec.policy.scorers import (
     HIDDEN,
     NETWORK,
     RELEVANCE,
+    Network,
     Parts,
     Scorers,
     Serving,
@@ -19,14 +21,15 @@ from pareto_rec.policy.scorers import (
     centre,
     standardise,
     unseen_count,
-    with_network,
 )
 
 __all__ = [
     "HIDDEN",
     "NETWORK",
     "RELEVANCE",
+    "Network",
     "Parts",
+    "ScorerBuilder",
     "Scorers",
     "Serving",
     "Similarity",
@@ -37,7 +40,7 @@ __all__ = [
     "parts_of",
     "powers_of",
     "recommend",
+    "seen_by",
     "standardise",
     "unseen_count",
-    "with_network",
 ]

@@ -30,7 +30,7 @@ ALLOWED: dict[str, str] = {
     "models": "kernels tasks",
     "paths": "errors",
     "variables": "errors",
-    "policy": "errors kernels",
+    "policy": "errors kernels models",
     "decide": "errors",
     "bootstrap": "seeds",
     "space": "errors variables",
@@ -83,7 +83,7 @@ ALLOWED: dict[str, str] = {
     "policy reading tasks threads train",
     # from a bundle to a service, and to the next bundle
     "serve": "bundle errors",
-    "update": "bundle config data errors evaluate experiment experts policy seeds threads train",
+    "update": "bundle config data errors evaluate experiment experts seeds tasks threads train",
     # what it all costs
     "bench": "backbone config data errors evaluate experiment front inputs losses models "
     "objectives paths policy provenance records search seeds space threads train "
