@@ -145,7 +145,7 @@ def tasks() -> str:
 
 
 _TASKS = """
-What is predicted of an item that is shown, besides relevance: any number of `[[task]]` in the
+What is predicted of an item, besides relevance: any number of `[[task]]` in the
 config, each with a tower of its own on the shared trunk.
 
 ```toml
@@ -188,6 +188,13 @@ are serving variables: `NAME_exponent`, and `relevance_exponent` (1 unless given
 ranking to the tasks). They may be searched or fixed, also as `exponents = { click = 1.0 }`. With
 `click` and `conversion` at 1 and relevance at 0 lists are ordered by the chance that both come
 about. A value counts from a hundredth of its deviation up.
+
+**Built in** are two tasks whose rows are the interactions themselves (`condition = "interaction"`,
+which any task may have): `liked`, whose signal `data.liked` names, and `rating`, with the signal of
+that name and a squared error. Their losses are called `liked` and `rating`, and they cost no
+examples of their own: they are learnt at the targets of the ranking. In a ranking they count by
+`liked_exponent` and `rating_exponent` alone, 0 unless given; predictions of `liked` are measured
+under the name of its signal.
 
 **Predictions** are measured by what stands in brackets: `log_loss[click]`; `log_loss[conversion]`,
 on rows that were clicked; and `log_loss[click*conversion]`, the product on all rows.

@@ -21,7 +21,8 @@ from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.evaluate.costs import COSTS, Encoders
 from pareto_rec.evaluate.evaluator import Evaluator, resolve_device
 from pareto_rec.evaluate.measuring import Measures
-from pareto_rec.evaluate.supplies import needs_of, predicted_signals
+from pareto_rec.evaluate.outputs import predicted_by
+from pareto_rec.evaluate.supplies import needs_of
 from pareto_rec.experts import EXPERTS, expert_key, expert_scores, scores_on_demand, stand_ins
 from pareto_rec.inputs import open_backbone, read_features, read_split
 from pareto_rec.limits import check_rungs, check_variables
@@ -31,7 +32,7 @@ from pareto_rec.references import read_references
 from pareto_rec.search import Goal, Settings
 from pareto_rec.seeds import child_seed
 from pareto_rec.space import Choice, Integer, SearchSpace, Simplex
-from pareto_rec.tasks import check_losses, check_tasks
+from pareto_rec.tasks import BUILT_IN, EXPONENT, check_losses, check_tasks, trained
 from pareto_rec.train.fitstore import FitStore
 from pareto_rec.train.spec import TrainSpec, train_spec
 from pareto_rec.train.tuned.source import TextSource
@@ -129,22 +130,34 @@ def _check_task_losses(made: Plan) -> None:
     config, searched = made.config, made.space.train.get("chain")
     ways = searched.options if isinstance(searched, Choice) else [config.fixed.get("chain", "esmm")]
     for way in ways:
-        check_losses(config.tasks, _loss_names(made), str(way))
-    if any(one.name == config.data.liked for one in config.tasks):
+        check_losses(config.tasks, config.losses, str(way))
+    own = [one for one in config.tasks if one.name not in BUILT_IN]
+    if any(one.name == config.data.liked for one in own):
         raise BadRequestError(
             f'task "{config.data.liked}": data.liked has this name; call the task otherwise'
         )
-    if config.tasks and not any(one.key in _loss_names(made) for one in config.tasks):
-        keys = ", ".join(f'"{one.key}"' for one in config.tasks)
+    if own and not any(one.key in config.losses for one in own):
+        keys = ", ".join(f'"{one.key}"' for one in own)
         raise BadRequestError(f"no loss trains a task: add {keys} to loss_weights")
+    for one in config.tasks:
+        name = one.name + EXPONENT
+        given = name in {**config.serving, **made.space.serve}
+        if given and one.name in BUILT_IN and one.key not in config.losses:
+            raise BadRequestError(
+                f'{name} has no effect, as no loss trains the task: add "{one.key}" to '
+                f"loss_weights, or remove {name}"
+            )
 
 
 def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -> Evaluator:
-    """The evaluator of one stage, or of a sample of its users where all would be too many."""
+    """The evaluator of one stage, or of a sample of its users where all would be too many.
+
+    Raises:
+        BadRequestError: If the data lacks what an objective, a task or a reference needs.
+    """
     config, learn = made.config, stage
     count = users_to_ask(stage, config.evaluate.users)
     stage = sample_users(stage, count, seed=child_seed(config.seed, "evaluated users"))
-    signals, tasks = (config.data.relevance, config.data.liked), config.tasks
     objectives = made.measures.all
     check_objectives(made, stage)
     references = (
@@ -156,14 +169,14 @@ def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -
     key = data_key(made, stage.content_hash, features.key, hashes)
     stored = stage.shape[0] * stage.shape[1] <= MOST_STORED
     scores = expert_scores if stored else scores_on_demand
-    return Evaluator(
+    evaluator = Evaluator(
         stage,
         features.states if config.backbone.text else np.zeros((len(stage.items), 1)),
         scores(made.experts, stage, cache, learn=learn),
         made.space,
         config.fixed,
         made.measures,
-        signals=signals,
+        relevance=config.data.relevance,
         train=config.train,
         store=FitStore(cache / "fits", key),
         seed=child_seed(config.seed, "fit"),
@@ -173,8 +186,12 @@ def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -
         learn=learn,
         texts=text_source(made, stage.items.texts, cache),
         references={name: one.fit for name, one in references.items()},
-        tasks=tasks,
+        tasks=config.tasks,
     )
+    labels = evaluator.data.labels
+    for task in trained(config.tasks, config.losses):
+        labels.of_task(task).scale(task)  # refuses labels that teach nothing, before any fit
+    return evaluator
 
 
 def data_key(made: Plan, stage: str, features: str, references: Mapping[str, str]) -> str:
@@ -190,7 +207,7 @@ def data_key(made: Plan, stage: str, features: str, references: Mapping[str, str
     content = {
         "stage": stage,
         "features": features,
-        "signals": [config.data.relevance, config.data.liked],
+        "relevance": config.data.relevance,
         "reading": [config.backbone.components, config.backbone.text],
         "references": dict(references),
         "experts": {name: expert_key(EXPERTS[name]) for name in made.reference_experts},
@@ -256,14 +273,6 @@ def limited_by_size(made: Plan, stage: Stage, evaluator: Evaluator) -> dict[str,
     return said
 
 
-def _loss_names(made: Plan) -> tuple[str, ...]:
-    """Losses that fits are trained on."""
-    searched = made.space.train.get("loss_weights")
-    if isinstance(searched, Simplex):
-        return searched.names
-    return tuple(made.config.fixed.get("loss_weights", ()))
-
-
 def _waiting_encoders(config: Config, cache: Path) -> Encoders | None:
     """The backbone, where the experiment says that texts are encoded while a request waits."""
     if not config.latency.encode_text:
@@ -308,7 +317,7 @@ def check_objectives(made: Plan, stage: Stage) -> None:
     Raises:
         BadRequestError: If a signal or an attribute of users is not there, or is not predicted.
     """
-    predicted = predicted_signals(made.config.data.liked, _loss_names(made), made.config.tasks)
+    predicted = predicted_by(made.config.tasks, made.config.losses)
     attributes = {**stage.users.attributes}
     attributes |= {f"{OF_ITEMS}{name}": of for name, of in stage.items.attributes.items()}
     for one in made.measures.all:

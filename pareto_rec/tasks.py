@@ -17,22 +17,28 @@ PREFIX = "task:"
 BINARY, SQUARED = "binary_cross_entropy", "squared_error"
 TASK_LOSSES = (BINARY, SQUARED)
 CHAINS = ("esmm", "conditional")
-RESERVED = ("relevance", "liked", "rating", "network")
+INTERACTION = "interaction"
+"""In place of a condition: learnt and predicted for interactions, not for what was shown."""
+
+BUILT_IN = ("liked", "rating")
+"""Tasks whose losses and parameters have their plain name."""
+
 RELEVANCE = "relevance"
+RESERVED = (RELEVANCE, *BUILT_IN, "network", INTERACTION)
 EXPONENT = "_exponent"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Task:
-    """One thing that is predicted for a user and an item that is shown.
+    """One thing that is predicted for a user and an item.
 
     Attributes:
         name: What it is called.
         signal: Signal of the log that holds its labels; a value above 0 is a positive outcome.
         loss: ``"binary_cross_entropy"`` for outcomes, ``"squared_error"`` for values.
         condition: Task whose positive outcome it is conditional on; None: on nothing but the
-            impression.
+            impression; `INTERACTION`: on an interaction, as the training rows are.
         weight: Its exponent in the ranking, unless a serving variable says otherwise.
     """
 
@@ -45,7 +51,40 @@ class Task:
     @property
     def key(self) -> str:
         """Name of its loss among the loss weights, and of its parameters."""
-        return PREFIX + self.name
+        return key_of(self.name)
+
+    @property
+    def of_interactions(self) -> bool:
+        """Whether it is learnt from interactions."""
+        return self.condition == INTERACTION
+
+    @property
+    def output(self) -> str:
+        """What objectives call its predictions: its name, or the signal that `data.liked` names."""
+        return self.signal if self.name == "liked" else self.name
+
+
+def key_of(name: str) -> str:
+    """Name of the loss and of the parameters of a task."""
+    return name if name in BUILT_IN else PREFIX + name
+
+
+def is_task(loss: str) -> bool:
+    """Whether the name of a loss is a task's."""
+    return loss in BUILT_IN or loss.startswith(PREFIX)
+
+
+def built_in(liked: str | None, losses: Collection[str]) -> tuple[Task, ...]:
+    """The tasks that a config need not spell out; in a ranking they count by exponents alone.
+
+    Args:
+        liked: Signal of what was liked, given an interaction; None without one.
+        losses: Names of the losses of the config, ``"rating"`` if ratings are predicted.
+    """
+    found = [Task("liked", liked, BINARY, INTERACTION, 0.0)] if liked else []
+    if "rating" in losses:
+        found.append(Task("rating", "rating", SQUARED, INTERACTION, 0.0))
+    return tuple(found)
 
 
 def check_tasks(tasks: Sequence[Task], signals: Collection[str] | None = None) -> None:
@@ -61,23 +100,29 @@ def check_tasks(tasks: Sequence[Task], signals: Collection[str] | None = None) -
     """
     known = {one.name: one for one in tasks}
     for place, one in enumerate(tasks):
-        _check_name(one.name, [other.name for other in tasks[:place]])
+        own = one.name in BUILT_IN and one.of_interactions
+        _check_name(one.name, [other.name for other in tasks[:place]], built_in=own)
         if one.loss not in TASK_LOSSES:
             raise BadRequestError(f"task {one.name}: {unknown('loss', one.loss, TASK_LOSSES)}")
         if not math.isfinite(one.weight):
             raise BadRequestError(f"task {one.name}: weight = {one.weight} must be a finite number")
         if signals is not None and one.signal not in signals:
             raise BadRequestError(f"task {one.name}: {unknown('signal', one.signal, signals)}")
-        if one.condition is None:
+        if one.condition is None or one.of_interactions:
             continue
         if one.condition not in known:
             raise BadRequestError(f"task {one.name}: {unknown('condition', one.condition, known)}")
+        if known[one.condition].of_interactions:
+            raise BadRequestError(
+                f'task {one.name}: its condition "{one.condition}" is known of interactions alone '
+                "and cannot be one; name a task of what is shown"
+            )
         if known[one.condition].loss != BINARY:
             raise BadRequestError(
                 f'task {one.name}: its condition "{one.condition}" is a value, no outcome; '
                 f'a condition needs loss = "{BINARY}"'
             )
-    graph = {one.name: {one.condition} if one.condition else set() for one in tasks}
+    graph = {one.name: {one.condition} & known.keys() for one in tasks}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -85,12 +130,12 @@ def check_tasks(tasks: Sequence[Task], signals: Collection[str] | None = None) -
         raise BadRequestError(f"conditions of tasks go in a circle: {circle}; drop one") from None
 
 
-def _check_name(name: str, before: Collection[str]) -> None:
+def _check_name(name: str, before: Collection[str], *, built_in: bool) -> None:
     if not _NAME.fullmatch(name):
         raise BadRequestError(
             f'task "{name}": a name is made of letters, digits and "_", and begins with a letter'
         )
-    if name in RESERVED:
+    if name in RESERVED and not built_in:
         raise BadRequestError(f'task "{name}": this name is taken; choose another')
     if name in before:
         raise BadRequestError(f'task "{name}" is there twice; names of tasks must differ')
@@ -105,7 +150,7 @@ def chain_of(tasks: Sequence[Task], name: str) -> tuple[Task, ...]:
     known = {one.name: one for one in tasks}
     found: list[Task] = []
     wanted: str | None = name
-    while wanted is not None:
+    while wanted is not None and wanted != INTERACTION:
         if wanted not in known:
             raise unknown("task", wanted, known)
         found.append(known[wanted])
@@ -127,8 +172,8 @@ def outputs(tasks: Sequence[Task], losses: Collection[str]) -> tuple[str, ...]:
     """What is predicted: every trained task, and the products of trained chains of outcomes."""
     own = trained(tasks, losses)
     names = [one.name for one in own]
-    chains = [chain_of(tasks, one.name) for one in own if one.condition and one.loss == BINARY]
-    whole = [chain for chain in chains if all(part in own for part in chain)]
+    chains = [chain_of(tasks, one.name) for one in own if one.loss == BINARY]
+    whole = [chain for chain in chains if len(chain) > 1 and all(part in own for part in chain)]
     return (*names, *(product_name(chain) for chain in whole))
 
 
@@ -145,8 +190,12 @@ def check_losses(tasks: Sequence[Task], losses: Collection[str], chain: str) -> 
     """
     known = [one.key for one in tasks]
     for name in losses:
-        if name.startswith(PREFIX) and name not in known:
-            if not known:
+        if is_task(name) and name not in known:
+            if name == "liked":
+                raise BadRequestError(
+                    'loss "liked" needs a signal of what was liked: name it in data.liked'
+                )
+            if name in BUILT_IN or not any(one.startswith(PREFIX) for one in known):
                 raise BadRequestError(f'loss "{name}" needs a [[task]] of that name')
             raise unknown("loss", name, known)
     if chain != "esmm":

@@ -13,7 +13,7 @@ from toy_learning import train_data
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.tasks import Task
 from pareto_rec.train.data import TrainData
-from pareto_rec.train.shown import ShownRows
+from pareto_rec.train.packtasks import TaskLabels
 
 TASKS = (
     Task("click", "clicked"),
@@ -41,7 +41,7 @@ class World:
 
     @property
     def data(self) -> TrainData:
-        """What training reads; the second task of old is left out of it by its losses."""
+        """What training reads."""
         signals = {"liked": self.stage.train.signals["bought"]}
         train = dataclasses.replace(self.stage.train, signals=signals)
         plain = train_data(dataclasses.replace(self.stage, train=train))
@@ -51,7 +51,7 @@ class World:
             plain.facts,
             plain.histories,
             plain.device,
-            shown=ShownRows.of(self.stage, TASKS),
+            labels=TaskLabels.of(self.stage, TASKS),
         )
 
 

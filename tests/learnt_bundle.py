@@ -156,6 +156,7 @@ def _about(records: Sequence[Record], settings: Sequence[Serving]) -> About:
         PointAbout(
             id=one.id,
             fit=one.fit,
+            members=dict(one.members),
             seed=one.seed,
             train=_plain(one.train),
             serve=_plain(one.serve),

@@ -73,6 +73,7 @@ def _record(
     return {
         "id": f"{rng.integers(16**12):012x}",
         "fit": f"fit{fit:09x}",
+        "members": {f"fit{fit:09x}": 1.0},
         "seed": 7,
         "generation": fit // 12,
         "position": (fit % 12) * 24 + place,

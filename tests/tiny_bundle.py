@@ -33,7 +33,7 @@ name = "random"
 max_length = 12
 """
 SERVINGS = {
-    "aa01": Serving({"network": 0.6, "ease_recency": 0.4}, 0.7, 0.3, 0.4, 15),
+    "aa01": Serving({"network": 0.6, "ease_recency": 0.4}, 0.3, 0.4, 15, {"liked": 0.7}),
     "aa02": Serving({"network": 1.0}, mmr=0.2),
     "bb01": Serving({"network": 0.5, "item_knn_recency": 0.5}, popularity_penalty=0.2),
     "cc01": Serving({"ease_recency": 0.7, "item_knn_recency": 0.3}, popularity_penalty=0.5),
@@ -60,6 +60,10 @@ def points() -> list[PointAbout]:
         PointAbout(
             id=id_,
             fit=FITS[id_],
+            members={
+                FITS[id_] if name == "network" else name: weight
+                for name, weight in serving.fusion.items()
+            },
             seed=1,
             train={},
             serve={},
@@ -97,7 +101,7 @@ _MODELS = {"attention": "attention_pooling", "causal": "self_attention"}
 
 def tiny_fit(model: str, seed: int) -> Fit:
     """A head with random weights."""
-    shape = shape_of(model, n_items=24, feature_dim=COMPONENTS)
+    shape = shape_of(model, ("liked",), n_items=24, feature_dim=COMPONENTS)
     spec = TrainSpec(model=model, width=8, history=7, layers=2, heads=2, temperature=0.7)
     return Fit(spec, shape, random_params(shape, seed), ((25, 0.1),), 25, 1.0)
 

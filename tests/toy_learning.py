@@ -13,8 +13,10 @@ from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.losses import ItemFacts, LossInputs
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
+from pareto_rec.tasks import built_in
 from pareto_rec.train.batches import Sequences, last_items
-from pareto_rec.train.data import Monitor, Relevance, TrainData
+from pareto_rec.train.data import Fit, Monitor, Relevance, TrainData
+from pareto_rec.train.packtasks import TaskLabels
 
 CPU = torch.device("cpu")
 
@@ -63,8 +65,6 @@ def loss_inputs(
     taste = rng.dirichlet(np.ones(4), (pack, rows))
     taste[:, 2:3] = 0
     optional = {
-        "rating": normal(pack, rows, targets),
-        "predicted_rating": normal(pack, rows, targets),
         "group": torch.from_numpy(group),
         "taste": torch.from_numpy(taste),
         "reference": torch.log_softmax(normal(pack, rows, n_items), dim=-1),
@@ -75,8 +75,6 @@ def loss_inputs(
         bias=normal(pack, n_items),
         targets=torch.from_numpy(rng.integers(0, n_items, (pack, rows, targets))),
         mask=torch.from_numpy(mask),
-        liked_logits=normal(pack, rows, targets),
-        liked=torch.from_numpy(rng.integers(0, 2, (pack, rows, targets)).astype(float)),
         negatives=torch.from_numpy(rng.integers(0, n_items, (pack, negatives))),
         items=item_facts(rng, n_items),
         **optional,
@@ -88,10 +86,10 @@ def changed(inputs: LossInputs, **parts: Tensor | ItemFacts) -> LossInputs:
     return dataclasses.replace(inputs, **parts)  # type: ignore[arg-type]
 
 
-def shape_of(model: str, **other: int) -> Shape:
+def shape_of(model: str, tasks: tuple[str, ...] = (), **other: int) -> Shape:
     """A small shape; keywords replace parts of it."""
     sizes = {"n_items": 13, "feature_dim": 6, "width": 8, "history": 7, "layers": 2, "heads": 2}
-    return Shape(model, **{**sizes, **other})
+    return Shape(model, **{**sizes, **other}, tasks=tasks)
 
 
 def random_params(shape: Shape, seed: int, *, noise: float = 0.3) -> dict[str, Tensor]:
@@ -144,12 +142,19 @@ def train_data(stage: Stage, *, feature_dim: int = 12, history: int = 16) -> Tra
         np.log(share / share.sum()),
     ]
     return TrainData(
-        Sequences.of(stage.train, "liked"),
+        Sequences.of(stage.train),
         torch.from_numpy(rng.normal(size=(n_items, feature_dim)).astype(np.float32)),
         ItemFacts(*(torch.from_numpy(part.astype(np.float32)) for part in facts)),
         torch.from_numpy(last_items(stage, history)),
         CPU,
+        labels=TaskLabels.of(stage, built_in("liked", ())),
     )
+
+
+def logits_of(one: Fit, data: TrainData, tower: str = "relevance", history: int = 6) -> Tensor:
+    """Logits of a fit's tower for every user and item ``[users, N]``."""
+    head = one.head(data.features)
+    return head.logits([tower], head.states(data.histories[:, -history:].numpy()))[tower]
 
 
 def mean_reciprocal_rank(stage: Stage) -> Monitor:

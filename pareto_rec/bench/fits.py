@@ -16,9 +16,9 @@ from pareto_rec.bench import in_loop, plain
 from pareto_rec.bench.measure import Result, Row
 from pareto_rec.bench.task import Problem, problem
 from pareto_rec.inputs import read_features
-from pareto_rec.losses import LOSSES, LossInputs
+from pareto_rec.losses import LossInputs
 from pareto_rec.models.base import Shape, item_table
-from pareto_rec.models.scoring import relevance_states, task_logits, user_states
+from pareto_rec.models.scoring import relevance_states, user_states
 from pareto_rec.paths import cache_dir
 from pareto_rec.records.record import Record
 from pareto_rec.search import Searcher, Trial
@@ -27,6 +27,7 @@ from pareto_rec.threads import one_thread
 from pareto_rec.train.batches import draw
 from pareto_rec.train.data import Fit
 from pareto_rec.train.fitting import fit
+from pareto_rec.train.packtasks import PackTasks, losses_of
 from pareto_rec.train.products import products_of
 from pareto_rec.train.spec import TrainSpec
 
@@ -241,9 +242,9 @@ def _check_losses(given: Problem, spec: TrainSpec) -> str:
     batch = draw(
         data.sequences, rng, steps=1, batch=64, history=spec.history, places=1, horizon=spec.horizon
     )
-    parts = {
-        n: torch.from_numpy(getattr(batch, n)) for n in ("histories", "at", "targets", "liked")
-    }
+    parts = {n: torch.from_numpy(getattr(batch, n)) for n in ("histories", "at", "targets")}
+    tasks = PackTasks(spec, data.labels)
+    labels = {n: torch.from_numpy(of) for n, of in tasks.of_targets(batch.rows).items()}
     stacked = {name: value.unsqueeze(0) for name, value in params.items()}
     temperature = torch.tensor([spec.temperature])
     with torch.no_grad():
@@ -257,14 +258,13 @@ def _check_losses(given: Problem, spec: TrainSpec) -> str:
             bias=stacked["relevance.item_bias"],
             targets=ids,
             mask=targets >= 0,
-            liked=parts["liked"].reshape(ids.shape),
             negatives=torch.zeros(1, 1, dtype=torch.long),
             items=data.facts,
-            liked_logits=task_logits(stacked, "liked", states, table, ids),
+            interactions=tasks.interactions(stacked, states, table, targets, labels),
         )
-        ours = {name: float(LOSSES[name](inputs)[0]) for name in spec.loss_weights}
+        ours = {one.name: float(one(inputs)[0]) for one in losses_of(spec, data.labels)}
         model = plain.Plain(params, data, spec).eval()
-        shown = (parts["histories"][0], targets[0], inputs.liked[0])
+        shown = (parts["histories"][0], targets[0], labels["met:liked"].reshape(ids.shape)[0])
         theirs = {name: float(value) for name, value in model.losses(shown).items()}
     off = max(abs(ours[name] - theirs[name]) / max(abs(ours[name]), 1e-3) for name in ours)
     if off > 1e-3:

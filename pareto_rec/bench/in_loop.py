@@ -68,7 +68,7 @@ def seconds_per_step(model: Plain, encoder: Encoder, spec: TrainSpec, steps: int
     optimiser = torch.optim.AdamW(model.parameters(), lr=spec.learning_rate)
     spent = []
     for _ in range(steps + 1):
-        examples = examples_of(sequences, spec, rng, chance)
+        examples = examples_of(model.data, spec, rng, chance)
         began = time.perf_counter()
         loss = step_loss(model, encoder, examples)
         optimiser.zero_grad()

@@ -82,13 +82,12 @@ class Plain(nn.Module):
 
         second = (self.tower("liked", states).unsqueeze(1) * table[ids]).sum(-1)
         second = second + self.p["liked/item_bias"][ids]
+        entropy = functional.binary_cross_entropy_with_logits(second, liked, reduction="none")
         probs, facts = log_probs.exp(), self.data.facts
         own = probs.square() @ facts.categories.square().sum(1)
         return {
             "softmax": mean(-log_probs.gather(1, ids)),
-            "liked": mean(
-                functional.binary_cross_entropy_with_logits(second, liked, reduction="none")
-            ),
+            "liked": (entropy * mask).sum() / mask.sum(),
             "negative_entropy": (probs * log_probs).sum(1).mean(),
             "similarity": ((probs @ facts.categories).square().sum(1) - own).mean(),
             "popularity": (probs @ facts.log_popularity).mean(),
@@ -96,9 +95,10 @@ class Plain(nn.Module):
 
 
 def examples_of(
-    sequences: Sequences, spec: TrainSpec, rng: np.random.Generator, chance: Any
+    data: TrainData, spec: TrainSpec, rng: np.random.Generator, chance: Any
 ) -> Examples:
     """A batch, put together example by example."""
+    sequences, labels = data.sequences, data.labels.interactions.labels["liked"]
     rows = rng.choice(len(sequences.items), spec.batch, p=chance)
     histories = np.full((spec.batch, spec.history), -1)
     targets = np.full((spec.batch, spec.horizon), -1)
@@ -108,7 +108,7 @@ def examples_of(
         ahead = slice(row, min(sequences.end[row], row + spec.horizon))
         histories[place, spec.history - len(past) :] = past
         targets[place, : ahead.stop - row] = sequences.items[ahead]
-        liked[place, : ahead.stop - row] = sequences.liked[ahead]
+        liked[place, : ahead.stop - row] = labels[ahead]
     return torch.from_numpy(histories), torch.from_numpy(targets), torch.from_numpy(liked)
 
 
@@ -146,7 +146,7 @@ def train(
     best, kept, since = -1.0, dict(params), 0
     for step in range(spec.steps):
         model.train()
-        values = model.losses(examples_of(data.sequences, spec, rng, chance))
+        values = model.losses(examples_of(data, spec, rng, chance))
         units = units or {n: max(abs(float(v.detach())), 1e-6) for n, v in values.items()}
         weights = spec.loss_weights
         loss = torch.stack([weights[name] * values[name] / units[name] for name in weights]).sum()

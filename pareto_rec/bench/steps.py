@@ -86,7 +86,7 @@ def settings(count: int, names: Sequence[str]) -> list[Serving]:
     return [
         Serving(
             dict(zip(names, rng.dirichlet(np.ones(len(names))).tolist(), strict=True)),
-            liked_exponent=float(rng.uniform(0, 2)),
+            exponents={"liked": float(rng.uniform(0, 2))},
             popularity_penalty=float(rng.uniform(0, 1.5)),
             mmr=float(rng.uniform(0, 0.9)),
             depth=int(rng.integers(15, 320)),

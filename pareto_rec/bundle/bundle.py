@@ -251,7 +251,8 @@ class Bundle:
         elif request.user is not None:
             notes.append(f'user "{request.user}" is not known')
         known = bool(len(items))
-        reads = self.form == "fp32" and self.parts.network(point) not in self.parts.own_vectors
+        own = self.parts.own_vectors.keys() & self.parts.networks(point)
+        reads = self.form == "fp32" and not own
         given, vectors, named = self._history(request.history or (), notes, reads=reads)
         if len(given):
             items, place = np.concatenate([items, given]), None

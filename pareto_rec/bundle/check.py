@@ -19,8 +19,8 @@ from pareto_rec.bundle.scoring import Engine, known_people
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.errors import RunFailedError
 from pareto_rec.evaluate.evaluator import Evaluator
-from pareto_rec.policy import NETWORK, Scorers, recommend
 from pareto_rec.policy import Parts as PartScorers
+from pareto_rec.policy import Scorers, recommend
 from pareto_rec.threads import one_thread
 
 TIE = 1e-4  # of scores with deviation about 1: closer ones may change places by rounding
@@ -57,8 +57,8 @@ class Agreement:
 
 def run_lists(evaluator: Evaluator, parts: Parts, point: str, k: int) -> tuple[Lists, Floats]:
     """Lists and scores ``[users, k]`` of a point by the code that searched."""
-    fit_id = parts.network(point)
-    scorers = evaluator.scorers if fit_id is None else evaluator.with_fit(parts.fits[fit_id])
+    fits = {fit_id: parts.fits[fit_id] for fit_id in parts.networks(point)}
+    scorers = evaluator.with_fits(fits)
     lists, scores = recommend(scorers, [parts.serving(point)], k=k)
     return lists[0], scores[0]
 
@@ -127,16 +127,15 @@ def measure_form(
     """
     values: dict[str, dict[str, float]] = {}
     agreed = Agreement(0, 0, 0)
-    by_fit: dict[str | None, list[PointAbout]] = {}
+    by_fits: dict[tuple[str, ...], list[PointAbout]] = {}
     for point in points:
-        by_fit.setdefault(engine.parts.network(point.id), []).append(point)
+        by_fits.setdefault(engine.parts.networks(point.id), []).append(point)
     people = asked(engine.parts, evaluator)
-    for fit_id, members in by_fit.items():
+    for fit_ids, members in by_fits.items():
         settings = [engine.parts.serving(point.id) for point in members]
-        weighed = [n for s in settings for n, weight in s.fusion.items() if weight > 0]
-        names = [name for name in dict.fromkeys(weighed) if name != NETWORK]
-        whole = _scorers(engine, people, names, fit_id)
-        fit = engine.parts.fits[fit_id] if fit_id else None
+        names = dict.fromkeys(n for point in members for n in engine.parts.experts_of(point.id))
+        whole = _scorers(engine, people, list(names), fit_ids)
+        fit = engine.parts.fits[fit_ids[0]] if fit_ids else None
         found = evaluator.measuring.values(whole, settings, fit)
         lists, scores = recommend(whole, settings, k=k)
         for place, (point, measured) in enumerate(zip(members, found, strict=True)):
@@ -147,13 +146,14 @@ def measure_form(
 
 
 def _scorers(
-    engine: Engine, people: Sequence[Known], names: Sequence[str], fit_id: str | None
+    engine: Engine, people: Sequence[Known], names: Sequence[str], fit_ids: Sequence[str]
 ) -> Scorers | PartScorers:
     """Scorers of people, all at once where they are not too many."""
+    fits = {fit_id: engine.parts.fits[fit_id].shape.tasks for fit_id in fit_ids}
 
     def take(rows: torch.Tensor | slice) -> Scorers:
         places = range(len(people))[rows] if isinstance(rows, slice) else rows.tolist()
-        return engine.scorers([people[place] for place in places], names, fit_id, liked=True)
+        return engine.scorers([people[place] for place in places], names, fits)
 
     shape = (len(people), engine.n_items)
     return take(slice(None)) if shape[0] * shape[1] <= WHOLE else PartScorers(shape, take)

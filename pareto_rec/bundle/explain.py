@@ -21,16 +21,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pareto_rec.bundle.answers import Contribution, Explanation, Recommendation, Reranking
-from pareto_rec.bundle.forms import Head, Known, TorchForm, outputs_of
+from pareto_rec.bundle.forms import Known, TorchForm, histories_of
 from pareto_rec.bundle.mixed import mixed_shares
 from pareto_rec.bundle.pooled import attention_shares
 from pareto_rec.bundle.scoring import Engine
 from pareto_rec.errors import BadRequestError
 from pareto_rec.experts.recency import history_matrix
 from pareto_rec.models.attention_pooling import AttentionPooling
-from pareto_rec.models.scoring import log_natural, natural
-from pareto_rec.policy import NETWORK, Scorers, Serving, deviations, fused_scores, powers_of
-from pareto_rec.tasks import PREFIX
+from pareto_rec.models.head import ScoringHead
+from pareto_rec.models.scoring import log_natural
+from pareto_rec.policy import (
+    NETWORK,
+    Network,
+    Scorers,
+    Serving,
+    deviations,
+    fused_scores,
+    powers_of,
+)
+from pareto_rec.tasks import PREFIX, RELEVANCE
 
 Floats = NDArray[np.float64]
 PENALTY = "popularity_penalty"
@@ -85,28 +94,32 @@ def explained(
         scorers, popular = engine.popular([known], serving)
         parts = {next(iter(popular.fusion)): _unshared(np.array([i.score for i in answer.items]))}
         return _filled(engine, answer, scorers, popular, items, names, parts, {}, exact=True)
-    fit_id = engine.parts.network(answer.point)
     scorers, _ = engine.of_point([known], answer.point)
     unseen = ~scorers.seen[0].numpy()
     silent = engine.silent(known, answer.point)
-    stand_in = _unshared(engine.popularity.numpy()[items].astype(np.float64))
+    stand_in = _unshared(engine.builder.popularity.numpy()[items].astype(np.float64))
     parts = {
         name: (
             stand_in if name in silent else _expert_shares(engine, name, known, items, unseen)
         ).scaled(weight)
         for name, weight in serving.fusion.items()
-        if weight > 0 and name != NETWORK
+        if weight > 0 and name in engine.parts.experts
     }
     tasks: dict[str, Floats] = {}
     exact = True
-    if fit_id is not None:
+    for fit_id in engine.parts.networks(answer.point):
         head = engine.form.heads[fit_id]
-        exact = head.fit.shape.model == AttentionPooling.name
-        shares = _network_shares(head, known, items, unseen, _powers(head, serving))
-        parts[NETWORK] = shares.scaled(_network_weight(scorers, serving))
-        tasks = _tasks(head, known, items)
+        exact = exact and head.shape.model == AttentionPooling.name
+        asked = _Asked(engine.form, fit_id, known, items, unseen)
+        shares = _network_shares(asked, _powers(head, serving))
+        parts[fit_id] = shares.scaled(_network_weight(scorers.networks[fit_id], serving, fit_id))
+        tasks |= _tasks(asked)
+    if len(engine.parts.networks(answer.point)) == 1:  # as its serving variables call it
+        parts = {NETWORK if name in engine.form.heads else name: of for name, of in parts.items()}
     if serving.popularity_penalty:
-        penalty = -serving.popularity_penalty * engine.popularity.numpy()[items].astype(np.float64)
+        penalty = -serving.popularity_penalty * engine.builder.popularity.numpy()[items].astype(
+            np.float64
+        )
         parts[PENALTY] = _unshared(penalty)
     return _filled(engine, answer, scorers, serving, items, names, parts, tasks, exact=exact)
 
@@ -145,47 +158,56 @@ def _centred(
     return Shares(kept, rest[items] - rest[unseen].mean())
 
 
-def _network_weight(scorers: Scorers, serving: Serving) -> float:
-    """Weight of the network over the deviation of its score, as the policy has it."""
-    assert scorers.moments is not None
-    if scorers.products is not None:
-        powers = torch.tensor([powers_of(scorers.tasks, serving)])
-        return float(serving.fusion[NETWORK] / deviations(scorers.products[:1], powers)[0, 0])
-    rr, rl, ll = (float(one) for one in scorers.moments[0])
-    power = serving.liked_exponent
-    deviation = max(rr + 2 * power * rl + power**2 * ll, 1e-12) ** 0.5
-    return float(serving.fusion[NETWORK] / deviation)
+def _network_weight(network: Network, serving: Serving, name: str) -> float:
+    """Weight of a network over the deviation of its score, as the policy has it."""
+    powers = torch.tensor([powers_of(network.tasks, serving)])
+    return float(serving.fusion[name] / deviations(network.products[:1], powers)[0, 0])
 
 
-def _powers(head: Head, serving: Serving) -> dict[str, float]:
+def _powers(head: ScoringHead, serving: Serving) -> dict[str, float]:
     """Tower -> its power in the network's score, those without any left out."""
-    names = head.fit.shape.tasks
-    found = dict.fromkeys(("relevance", "liked", *(PREFIX + name for name in names)), 0.0)
-    found |= dict(zip(found, powers_of(names, serving), strict=True))
-    if not names:
-        found["relevance"] = 1.0
-    if head.fit.spec.by_tasks_alone:
-        found["relevance"] = 0.0
+    shape = head.shape
+    found = dict(zip(shape.towers, powers_of(shape.tasks, serving), strict=True))
+    if not head.ranks:
+        found[RELEVANCE] = 0.0
     return {name: power for name, power in found.items() if power}
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A network, whose history it reads, and the items that are explained.
+
+    Attributes:
+        form: What scores.
+        fit_id: The network.
+        known: Whose history.
+        items: Places in the catalogue.
+        unseen: Which items of the catalogue are not in the history ``[N]``.
+    """
+
+    form: TorchForm
+    fit_id: str
+    known: Known
+    items: NDArray[np.int64]
+    unseen: NDArray[np.bool_]
+
+    @property
+    def head(self) -> ScoringHead:
+        """The network."""
+        return self.form.heads[self.fit_id]
+
+
 @torch.inference_mode()
-def _network_shares(
-    head: Head,
-    known: Known,
-    items: NDArray[np.int64],
-    unseen: NDArray[np.bool_],
-    powers: Mapping[str, float],
-) -> Shares:
+def _network_shares(asked: _Asked, powers: Mapping[str, float]) -> Shares:
     """Shares of the log of a product of powers, centred over unseen items."""
-    rows = len(known.items)
-    if head.fit.shape.model != AttentionPooling.name:
-        return _left_out(head, known, items, unseen, powers)
-    states, n_items = pooled_shares(head, known), head.table.shape[1]
+    rows, head = len(asked.known.items), asked.head
+    if head.shape.model != AttentionPooling.name:
+        return _left_out(asked, powers)
+    states, n_items = pooled_shares(head, asked.known), head.n_items
     shares, rest = np.zeros((len(states), n_items)), np.zeros(n_items)
     for task, power in powers.items():
         more, base = _task_shares(head, task, states)
-        if task == "relevance":
+        if task == RELEVANCE:
             shares, rest = shares + power * more, rest + power * base
             continue
         before, after = base, base + more.sum(axis=0)
@@ -195,25 +217,24 @@ def _network_shares(
         shares, rest = shares + power * slope * more, rest + power * log_before
     whole = np.zeros((rows, shares.shape[1]))
     whole[rows - len(shares) :] = shares
-    return _centred(whole, rest, items, unseen)
+    return _centred(whole, rest, asked.items, asked.unseen)
 
 
-def _factor(head: Head, task: str, logits: Floats) -> Floats:
+def _factor(head: ScoringHead, task: str, logits: Floats) -> Floats:
     """Log of what a task predicts at some items, from its logits."""
-    found = log_natural(head.params, task, torch.from_numpy(logits).unsqueeze(0))
-    return np.asarray(found[0].numpy())
+    return np.asarray(log_natural(head.params, task, torch.from_numpy(logits).unsqueeze(0))[0])
 
 
-def pooled_shares(head: Head, known: Known) -> Tensor:
+def pooled_shares(head: ScoringHead, known: Known) -> Tensor:
     """What each of the last rows of the history adds to the state ``[rows, D]``."""
-    table, histories = head.rows([known])
+    table, histories = head.rows(*histories_of([known], head.shape.history, head.n_items))
     places = histories[0, 0]
     places = places[places >= 0]
     mask = torch.ones(1, len(places), dtype=torch.bool)
-    return attention_shares(head.params, head.fit.shape.heads, table[:, places], mask)[0]
+    return attention_shares(head.params, head.shape.heads, table[:, places], mask)[0]
 
 
-def _task_shares(head: Head, task: str, states: Tensor) -> tuple[Floats, Floats]:
+def _task_shares(head: ScoringHead, task: str, states: Tensor) -> tuple[Floats, Floats]:
     """Shares of a task's logits over the catalogue ``[rows, N]``, and what no row adds ``[N]``."""
     params = {name: part[0].double() for name, part in head.params.items()}
     states, table = states.double(), head.table[0].double()
@@ -231,35 +252,32 @@ def _task_shares(head: Head, task: str, states: Tensor) -> tuple[Floats, Floats]
     return (scale * shares @ table.T).numpy(), (scale * rest @ table.T + bias).numpy()
 
 
-def _left_out(
-    head: Head,
-    known: Known,
-    items: NDArray[np.int64],
-    unseen: NDArray[np.bool_],
-    powers: Mapping[str, float],
-) -> Shares:
+def _left_out(asked: _Asked, powers: Mapping[str, float]) -> Shares:
     """What is lost without each row of the history; the rest is how rows work together."""
-    rows, length = len(known.items), head.fit.spec.history
+    head, known, items = asked.head, asked.known, asked.items
+    rows, length = len(known.items), head.shape.history
     first = max(0, rows - length)
     without = [Known(np.delete(known.items, row), known.vectors) for row in range(first, rows)]
-    states = head.states([known, *without])
-    found = np.zeros((len(without) + 1, head.table.shape[1]))
-    for task, power in powers.items():
-        logits = head.logits(task, states).double().numpy()
-        found += power * (logits if task == "relevance" else _factor(head, task, logits))
-    found = found[:, items] - found[:, unseen].mean(axis=1, keepdims=True)
+    states = asked.form.states(asked.fit_id, [known, *without])
+    found = np.zeros((len(without) + 1, head.n_items))
+    for task, logits in head.logits(list(powers), states).items():
+        values = logits.double().numpy()
+        found += powers[task] * (values if task == RELEVANCE else _factor(head, task, values))
+    found = found[:, items] - found[:, asked.unseen].mean(axis=1, keepdims=True)
     shares = np.zeros((rows, len(items)))
     shares[first:] = found[0] - found[1:]
     return Shares(shares, found[0] - shares.sum(axis=0))
 
 
 @torch.inference_mode()
-def _tasks(head: Head, known: Known, items: NDArray[np.int64]) -> dict[str, Floats]:
-    states = head.states([known])
-    found = {"relevance": head.logits("relevance", states)[0].double().numpy()[items]}
-    for task in outputs_of(head.fit)[1:]:
-        values = natural(head.params, task, head.logits(task, states).double())
-        found[task.removeprefix(PREFIX)] = values[0].numpy()[items]
+def _tasks(asked: _Asked) -> dict[str, Floats]:
+    head = asked.head
+    logits = head.logits(head.shape.towers, asked.form.states(asked.fit_id, [asked.known]))
+    found = {}
+    for tower, values in logits.items():
+        own = values.double()
+        predicted = own if tower == RELEVANCE else head.predicted(tower, own)
+        found[tower.removeprefix(PREFIX)] = predicted[0].numpy()[asked.items]
     return found
 
 
@@ -308,7 +326,7 @@ def _by_item(
 def _changed(
     engine: Engine, serving: Serving, fused: NDArray[np.float32], items: NDArray[np.int64]
 ) -> Reranking:
-    order = engine.ties.order.numpy()
+    order = engine.builder.ties.order.numpy()
     falling = np.argsort(-np.nan_to_num(fused[order], nan=-np.inf), kind="stable")
     order = order[falling[: len(items)]]
     titles = engine.parts.items.titles

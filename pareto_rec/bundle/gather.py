@@ -24,8 +24,6 @@ from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.errors import RunFailedError
 from pareto_rec.experts import EXPERTS
 from pareto_rec.inputs import open_backbone
-from pareto_rec.policy import NETWORK
-from pareto_rec.train.fitstore import EXPERTS_ALONE
 
 if TYPE_CHECKING:
     from pareto_rec.evaluate.evaluator import Evaluator
@@ -39,7 +37,7 @@ def gathered(run: Run, points: list[PointAbout], default: str) -> Parts:
     names = _experts_of(points)
     stage = run.split.validation
     models = {name: EXPERTS[name].fit(stage.train, stage.shape) for name in names}
-    fits = run.fits([point.fit for point in points if point.fit != EXPERTS_ALONE])
+    fits = run.fits([one for point in points for one in point.members if one not in EXPERTS])
     rows, part = log_of(stage)
     about = _about(run, points, default, {name: models[name].tau for name in names})
     return _parts(run, stage, about, (rows, part), models, fits)
@@ -93,8 +91,8 @@ def own_vectors(
 
 def _experts_of(points: Sequence[PointAbout]) -> list[str]:
     """Experts with a weight in any point."""
-    weighed = [name for p in points for name, weight in p.serving["fusion"].items() if weight > 0]
-    return [name for name in dict.fromkeys(weighed) if name != NETWORK]
+    weighed = [name for p in points for name, weight in p.members.items() if weight > 0]
+    return [name for name in dict.fromkeys(weighed) if name in EXPERTS]
 
 
 def _about(

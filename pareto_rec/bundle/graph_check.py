@@ -18,7 +18,6 @@ from pareto_rec.bundle.files import CONFIG, ONNX
 from pareto_rec.bundle.graphs import graph_name
 from pareto_rec.bundle.parts import Parts
 from pareto_rec.errors import BadRequestError
-from pareto_rec.tasks import PREFIX
 
 LARGEST = 1 << 31  # bytes; protobuf reads no more
 SECONDS = 60.0  # to open and run all graphs of a form, and a minute more for every gigabyte
@@ -65,8 +64,7 @@ def _jobs(parts: Parts) -> dict[str, dict[str, Any]]:
         jobs[f"expert_{name}"] = _job({"items": [PEOPLE, LENGTH]}, {"scores": [PEOPLE, size]}, size)
     for fit_id, fit in parts.fits.items():
         size = fit.shape.n_items
-        tasks = ["relevance", "liked", *(PREFIX + task for task in fit.shape.tasks)]
-        outputs = {graph_name(task): [PEOPLE, size] for task in tasks}
+        outputs = {graph_name(task): [PEOPLE, size] for task in fit.shape.towers}
         jobs[f"head_{fit_id}"] = _job({"items": [PEOPLE, fit.spec.history]}, outputs, size)
     if reading_of(parts.config, Path(CONFIG)).text:
         texts = {key: [PEOPLE, LENGTH] for key in ("input_ids", "attention_mask")}

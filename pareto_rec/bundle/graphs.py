@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pareto_rec.bundle.forms import Head, outputs_of
 from pareto_rec.bundle.pooled import attention_shares
 from pareto_rec.experts.base import ItemModel
 from pareto_rec.models.attention_pooling import AttentionPooling
 from pareto_rec.models.base import Params, tower
+from pareto_rec.models.head import ScoringHead
 from pareto_rec.models.scoring import user_states
 
 _REPLACED = ("item.project", "item.embed")  # item vectors stand in for them
@@ -79,14 +79,14 @@ class ExpertScores(nn.Module):
 class Scores(nn.Module):
     """A head as a graph: the user encoder over item vectors, and all tasks over the catalogue."""
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: ScoringHead) -> None:
         super().__init__()
-        self.shape = head.fit.shape
+        self.shape = head.shape
         self.names = list(head.params)
         for place, part in enumerate(head.params.values()):
             if self.names[place] not in _REPLACED:
                 self.register_buffer(f"part_{place}", part.clone())
-        self.tasks = outputs_of(head.fit)
+        self.tasks = head.shape.towers
         for task in self.tasks:
             scale = self.shape.width**-0.5 / (head.temperature if task == "relevance" else 1)
             self.register_buffer(f"scale_{graph_name(task)}", torch.ones(1) * scale)
@@ -94,7 +94,7 @@ class Scores(nn.Module):
         self.register_buffer("across", head.table[0].T.clone().contiguous())
 
     def forward(self, items: Tensor) -> tuple[Tensor, ...]:
-        """Logits ``[people, N]`` of relevance, of liked given watched, and of the tasks."""
+        """Logits ``[people, N]`` of relevance and of the tasks."""
         params = {
             name: self.get_buffer(f"part_{place}")
             for place, name in enumerate(self.names)

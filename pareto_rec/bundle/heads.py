@@ -17,10 +17,10 @@ from pareto_rec.bundle.tensors import LARGEST
 from pareto_rec.errors import BadRequestError
 from pareto_rec.models import MODELS
 from pareto_rec.models.attention_pooling import AttentionPooling
-from pareto_rec.models.base import RATING, TASKS, Shape, init_shared
+from pareto_rec.models.base import Shape, init_shared
 from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.models.trunk.shared_bottom import SharedBottom
-from pareto_rec.tasks import PREFIX
+from pareto_rec.tasks import RELEVANCE
 from pareto_rec.train.data import Fit
 from pareto_rec.train.fitstore import fit_of, read_tensors
 from pareto_rec.train.spec import TrainSpec, train_spec
@@ -128,7 +128,7 @@ def _check_spec(fit: Fit) -> None:
 def _check_params(fit: Fit, shown: Path) -> None:
     """Refuse parameters that are not those that the model declares."""
     _check_bulk(fit, shown)
-    declared, optional = _declared(fit.shape, f"{RATING}.in" in fit.params)
+    declared, optional = _declared(fit.shape)
     for name, shape in declared.items():
         if name not in fit.params:
             raise _wrong(shown, f"parameter {name} is missing")
@@ -147,7 +147,7 @@ def _check_bulk(fit: Fit, shown: Path) -> None:
     square = shape.width * shape.width
     blocks = 0 if shape.model == AttentionPooling.name else shape.layers
     experts = 0 if shape.trunk == SharedBottom.name else shape.experts
-    least = square * max(blocks, experts, len(shape.tasks) + len(TASKS))
+    least = square * max(blocks, experts, len(shape.towers))
     if max(least, shape.feature_dim * shape.width, shape.history * shape.heads) > numbers:
         raise _wrong(shown, f"it holds {numbers} numbers, fewer than its shape stands for")
 
@@ -169,16 +169,15 @@ Sizes = Mapping[str, tuple[int, ...]]
 
 
 @lru_cache(maxsize=64)
-def _declared(shape: Shape, rating: bool) -> tuple[Sizes, Sizes]:
+def _declared(shape: Shape) -> tuple[Sizes, Sizes]:
     """Name -> shape of the parameters that a fit must have, and of those that it may have."""
-    tasks = (*TASKS, *((RATING,) if rating else ()), *(PREFIX + name for name in shape.tasks))
     source = torch.Generator()
     one = replace(shape, n_items=1)  # the catalogue's size is put in afterwards
-    params = init_shared(one, source, tasks)
+    params = init_shared(one, source)
     params |= MODELS[shape.model].init(one, source)
-    params |= TRUNKS[shape.trunk].init(shape.width, shape.experts, tasks, source)
+    params |= TRUNKS[shape.trunk].init(shape.width, shape.experts, shape.towers, source)
     sizes = {name: tuple(part.shape) for name, part in params.items()}
     sizes["item.embed"] = (shape.n_items, shape.width)
-    sizes |= {f"{task}.item_bias": (shape.n_items,) for task in tasks}
-    scales = {f"{task}.stars": (2,) for task in tasks if task not in TASKS}
+    sizes |= {f"{task}.item_bias": (shape.n_items,) for task in shape.towers}
+    scales = {f"{task}.stars": (2,) for task in shape.towers if task != RELEVANCE}
     return sizes, scales

@@ -5,8 +5,8 @@ Graphs and their inputs and outputs:
 - ``encoder.onnx``: ``input_ids``, ``attention_mask [texts, tokens]`` -> ``features [texts, F]``
 - ``expert_<name>.onnx``: ``items [people, rows]``, histories oldest first, right-aligned, -1 where
   there is none -> ``scores [people, N]``
-- ``head_<fit>.onnx``: ``items [people, L]``, the last L of each history -> ``relevance`` and
-  ``liked``, and ``task_<name>`` of every task of the config, logits ``[people, N]``
+- ``head_<fit>.onnx``: ``items [people, L]``, the last L of each history -> ``relevance``, and of
+  every task ``liked``, ``rating`` or ``task_<name>``, logits ``[people, N]``
 
 Fusion and re-ranking are no part of the graphs: they are the serving policy's.
 """
@@ -25,13 +25,13 @@ import torch
 from torch import Tensor, nn
 
 from pareto_rec.bundle import files
-from pareto_rec.bundle.forms import Head, Known, outputs_of
 from pareto_rec.bundle.graphs import Encoding, ExpertScores, Scores, graph_name
 from pareto_rec.bundle.parts import Parts
 from pareto_rec.bundle.session import session
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.models.base import Shape
+from pareto_rec.models.head import ScoringHead
 
 MAX_ITEMS = 20_000  # the graph of the experts holds matrices of items x items
 _OPSET = 18
@@ -56,7 +56,7 @@ def check_onnx() -> None:
 
 
 def export_graphs(
-    folder: Path, parts: Parts, heads: Mapping[str, Head], *, onnx: bool, int8: bool
+    folder: Path, parts: Parts, heads: Mapping[str, ScoringHead], *, onnx: bool, int8: bool
 ) -> None:
     """Write the graphs of a bundle, and check each against what it was made from.
 
@@ -96,21 +96,21 @@ def export_graphs(
             path.unlink()
 
 
-def _export_heads(place: Path, parts: Parts, heads: Mapping[str, Head]) -> None:
+def _export_heads(place: Path, parts: Parts, heads: Mapping[str, ScoringHead]) -> None:
     """One graph per fit. Heads of one shape share it, so its numbers alone are replaced."""
     import onnx
 
     templates: dict[tuple[Shape, int], Path] = {}
     for fit_id, head in heads.items():
         path = place / f"head_{fit_id}.onnx"
-        model, length = Scores(head), head.fit.spec.history
+        model, length = Scores(head), head.shape.history
         given = {"items": _sample_histories(parts, length)}
-        known = templates.get((head.fit.shape, length))
+        known = templates.get((head.shape, length))
         if known is None:
             named = [graph_name(task) for task in model.tasks]
             _export(model, given, named, path, length=False)
             _check_head(head, given["items"], path)
-            templates[head.fit.shape, length] = path
+            templates[head.shape, length] = path
             continue
         graph = onnx.load(known)
         values = dict(model.named_buffers())
@@ -124,13 +124,11 @@ def _export_heads(place: Path, parts: Parts, heads: Mapping[str, Head]) -> None:
         _check_head(head, given["items"], path)
 
 
-def _check_head(head: Head, items: Tensor, path: Path) -> None:
+def _check_head(head: ScoringHead, items: Tensor, path: Path) -> None:
     """Compare a graph with the head that serves."""
-    people = [Known(row[row >= 0]) for row in items.numpy()]
     with torch.inference_mode():
-        states = head.states(people)
-        tasks = outputs_of(head.fit)
-        wanted = [head.logits(task, states) for task in tasks]
+        tasks = head.shape.towers
+        wanted = list(head.logits(tasks, head.states(items.numpy())).values())
     _alike(path, [graph_name(task) for task in tasks], wanted, {"items": items})
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pareto_rec.backbone.features import equal_lengths
 from pareto_rec.bundle.files import Manifest
-from pareto_rec.bundle.forms import Floats, Ints, Known, Said, outputs_of
+from pareto_rec.bundle.forms import Floats, Ints, Known
 from pareto_rec.bundle.graph_check import graph_file
 from pareto_rec.bundle.graphs import graph_name
 from pareto_rec.bundle.onnx_export import check_onnx
@@ -20,6 +20,8 @@ from pareto_rec.bundle.parts import Parts
 from pareto_rec.bundle.session import session
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.errors import BadRequestError
+from pareto_rec.models.head import NetworkScores, network_scores, right_aligned
+from pareto_rec.tasks import RELEVANCE, key_of
 
 _BATCH = 64
 _ELEMENTS = 8_000_000  # most numbers that a look-up of rows holds at once
@@ -45,7 +47,6 @@ class OnnxForm:
         self.form = "int8" if quantised else "onnx"
         self.experts = {name: self._open(f"expert_{name}") for name in parts.experts}
         self.heads = {fit_id: self._open(f"head_{fit_id}") for fit_id in parts.fits}
-        self.lengths = {fit_id: fit.spec.history for fit_id, fit in parts.fits.items()}
 
     def _open(self, name: str) -> Any:  # onnxruntime ships no types
         file = graph_file(name, self.form)
@@ -74,15 +75,16 @@ class OnnxForm:
             found[rows] = self.experts[name].run(["scores"], {"items": given})[0]
         return found
 
-    def network(self, fit_id: str, people: Sequence[Known], *, liked: bool) -> Said:
+    def network(self, fit_id: str, people: Sequence[Known], tasks: Sequence[str]) -> NetworkScores:
         """As `pareto_rec.bundle.scoring.Form.network`."""
-        n_items = len(self.parts.items)
-        last = [one.items[one.items < n_items][-self.lengths[fit_id] :] for one in people]
-        wanted = outputs_of(self.parts.fits[fit_id], liked=liked)
-        padded = right_aligned(last, self.lengths[fit_id])
-        names = [graph_name(name) for name in wanted]
-        found = map(torch.from_numpy, self.heads[fit_id].run(names, {"items": padded}))
-        return Said.of(self.parts.fits[fit_id], dict(zip(wanted, found, strict=True)))
+        n_items, fit = len(self.parts.items), self.parts.fits[fit_id]
+        inside = [one.items[one.items < n_items] for one in people]
+        given = {"items": right_aligned(inside, fit.shape.history)}
+        keys = [RELEVANCE, *map(key_of, tasks)]
+        found = self.heads[fit_id].run([graph_name(key) for key in keys], given)
+        logits = dict(zip(keys, map(torch.from_numpy, found), strict=True))
+        params = {name: fit.params[name].unsqueeze(0) for name in fit.params}
+        return network_scores(params, logits, tasks, ranks=not fit.spec.by_tasks_alone)
 
     @cached_property
     def _encoder(self) -> Any:
@@ -115,11 +117,3 @@ def _bounded(order: Ints, lengths: Sequence[int], n_items: int) -> Iterator[Ints
         if following is None or size > _ELEMENTS:
             yield order[begin:end]
             begin = end
-
-
-def right_aligned(histories: Sequence[Ints], length: int) -> Ints:
-    """Histories ``[people, length]``, -1 where there is none."""
-    padded = np.full((len(histories), length), -1, dtype=np.int64)
-    for row, items in enumerate(histories):
-        padded[row, length - len(items) :] = items
-    return padded

@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from pareto_rec.data.schema import Interactions, Items, Users
 from pareto_rec.errors import construct, unknown
 from pareto_rec.experts.base import ItemModel
-from pareto_rec.policy import NETWORK, Serving
+from pareto_rec.policy import Serving
 from pareto_rec.train.data import Fit
 
 if TYPE_CHECKING:
     from pareto_rec.bundle.files import Manifest
 
-FORMAT = 1
+FORMAT = 2
 TRAIN, CONTEXT, VALIDATION, TEST = range(4)
 """What a row of the log is: learnt from; history but not learnt from; held out; held out last."""
 
@@ -59,7 +59,8 @@ class PointAbout(_Said):
 
     Attributes:
         id: Candidate id.
-        fit: Id of its fit, or ``"experts"`` where no network has a say.
+        fit: Id of the fit of its record, or ``"experts"`` where no network has a say.
+        members: What it fuses: fits by id and experts by name -> weight.
         seed: Seed of the fit.
         train: Training variables, as in the record.
         serve: Serving variables, as in the record.
@@ -74,6 +75,7 @@ class PointAbout(_Said):
 
     id: str = Field(pattern=_NAME)
     fit: str = Field(pattern=_NAME)
+    members: dict[str, float] = Field(min_length=1)
     seed: int
     train: dict[str, Value]
     serve: dict[str, Value]
@@ -145,6 +147,12 @@ class About(_Said):
     agreement: dict[str, dict[str, float]] = {}
     late_train_share: float | None = None
     note: str = ""
+
+    @property
+    def fits(self) -> list[str]:
+        """Ids of the fits that any point fuses."""
+        known = {name for point in self.points for name in point.members}
+        return sorted(known - set(self.experts))
 
     def point(self, id_: str) -> PointAbout:
         """The point of an id, or of the beginning of one that only one point has.
@@ -225,35 +233,31 @@ class Parts:
         """What a network reads of the items ``[N, D]``."""
         return self.own_vectors.get(fit_id, self.vectors)
 
-    def serving(self, point: str) -> Serving:
-        """Serving variables of a point.
-
-        Raises:
-            BadRequestError: If there is no such point, or a variable is not known.
-        """
-        return self._look_up(point)[0]
-
-    def network(self, point: str) -> str | None:
-        """Fit id of a point whose network has a say, else None."""
-        return self._look_up(point)[1]
+    def networks(self, point: str) -> tuple[str, ...]:
+        """Ids of the fits that have a say at a point."""
+        fusion = self.serving(point).fusion
+        return tuple(name for name, weight in fusion.items() if weight > 0 and name in self.fits)
 
     def experts_of(self, point: str) -> list[str]:
         """Experts that have a say at a point."""
         fusion = self.serving(point).fusion
-        return [name for name, weight in fusion.items() if weight > 0 and name != NETWORK]
+        return [n for n, weight in fusion.items() if weight > 0 and n not in self.fits]
 
     @cached_property
-    def _resolved(self) -> dict[str, tuple[Serving, str | None]]:
+    def _resolved(self) -> dict[str, Serving]:
         return {}
 
-    def _look_up(self, point: str) -> tuple[Serving, str | None]:
-        """Serving variables and network of a point, looked up once."""
+    def serving(self, point: str) -> Serving:
+        """Serving variables of a point, its members as names of the fusion; looked up once.
+
+        Raises:
+            BadRequestError: If there is no such point, or a variable is not known.
+        """
         if point not in self._resolved:
             said = self.about.point(point)
-            serving = construct("serving variable", Serving, said.serving)
-            weight = serving.fusion.get(NETWORK, 0)
-            network = said.fit if said.fit in self.fits and weight > 0 else None
+            values = {**said.serving, "fusion": said.members}
+            serving = construct("serving variable", Serving, values)
             if point != said.id:  # ids are few; what people write for them need not be
-                return serving, network
-            self._resolved[point] = serving, network
+                return serving
+            self._resolved[point] = serving
         return self._resolved[point]

@@ -27,6 +27,7 @@ def points_of(run: Run, rows: Sequence[Mapping[str, Any]]) -> list[PointAbout]:
             PointAbout(
                 id=key[0],
                 fit=key[1],
+                members=record["members"],
                 seed=key[2],
                 train=record["train"],
                 serve=record["serve"],

@@ -30,7 +30,7 @@ def check_points(parts: Parts) -> None:
 def _faults(parts: Parts, point: PointAbout) -> Iterator[tuple[str, str]]:
     """Variable and fault of everything that is not as it should be."""
     serving = construct("serving variable", Serving, point.serving)
-    for name in ("liked_exponent", "popularity_penalty", "mmr"):
+    for name in ("popularity_penalty", "mmr"):
         if not _number(getattr(serving, name)):
             yield name, "is not a number"
     if _number(serving.mmr) and not 0 <= serving.mmr <= 1:
@@ -42,15 +42,15 @@ def _faults(parts: Parts, point: PointAbout) -> Iterator[tuple[str, str]]:
         return
     if not sum(serving.fusion.values()) > 0:
         yield "fusion", "gives no scorer a weight"
-    fit = parts.fits.get(point.fit)
-    known = {*parts.experts, *([NETWORK] if fit else [])}
+    fits = {name: parts.fits[name] for name in point.members if name in parts.fits}
+    known = {*parts.experts, *([NETWORK] if len(fits) == 1 else fits)}
     for name, weight in serving.fusion.items():
         if weight > 0 and name not in known:
             yield "fusion", f'names the scorer "{name}", which the bundle does not hold'
-    tasks = {RELEVANCE, *(fit.shape.tasks if fit else ())}
+    tasks = {RELEVANCE, *(task for fit in fits.values() for task in fit.shape.tasks)}
     if not _numbers(serving.exponents):
         yield "exponents", "is not a table of numbers"
-    elif fit and not set(serving.exponents) <= tasks:
+    elif fits and not set(serving.exponents) <= tasks:
         yield "exponents", "names a task that the network was not trained on"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pareto_rec.bundle.forms import Known
-from pareto_rec.bundle.scoring import Engine
+from pareto_rec.bundle.scoring import Engine, Needs
 from pareto_rec.policy import Scorers, Serving
 
 FLOAT, FLAG = 4, 1  # bytes
@@ -40,7 +40,7 @@ class Prepared:
     def of_point(self, place: int, point: str) -> tuple[Scorers, Serving]:
         """As `Engine.of_point`, for one known person; points of one fit share what they can."""
         needs = self.engine.needs(point)
-        return self._scorers(place, *needs), self.engine.parts.serving(point)
+        return self._scorers(place, needs), self.engine.parts.serving(point)
 
     def fill(self, point: str, seconds: float) -> int:
         """Prepare those with the longest histories, as many as there is room and time for.
@@ -58,22 +58,13 @@ class Prepared:
         return self._scorers.cache_info().currsize
 
 
-def _scorers(
-    engine: Engine,
-    people: Sequence[Known],
-    place: int,
-    names: tuple[str, ...],
-    fit_id: str | None,
-    liked: bool,
-) -> Scorers:
-    return engine.scorers([people[place]], names, fit_id, liked=liked)
+def _scorers(engine: Engine, people: Sequence[Known], place: int, needs: Needs) -> Scorers:
+    names, fits = needs
+    return engine.scorers([people[place]], names, dict(fits))
 
 
 def bytes_each(engine: Engine) -> int:
     """Memory that the scorers of one person take, at the point that needs most."""
-    parts = engine.parts
-    rows = [
-        len(names) + (0 if fit_id is None else 2 + len(parts.fits[fit_id].shape.tasks))
-        for names, fit_id, _ in map(engine.needs, (point.id for point in parts.about.points))
-    ]
+    needed = map(engine.needs, (point.id for point in engine.parts.about.points))
+    rows = [len(names) + sum(1 + len(tasks) for _, tasks in fits) for names, fits in needed]
     return engine.n_items * (FLOAT * max(rows) + FLAG) + AROUND

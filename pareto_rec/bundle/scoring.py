@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from pareto_rec.bundle.forms import Floats, Form, Ints, Known
 from pareto_rec.bundle.parts import Parts
 from pareto_rec.data.ties import tie_ranks
-from pareto_rec.policy import (
-    Scorers,
-    Serving,
-    Similarity,
-    Ties,
-    standardise,
-    unseen_count,
-    with_network,
-)
+from pareto_rec.policy import ScorerBuilder, Scorers, Serving, seen_by
+from pareto_rec.train.facts import log_popularity
 
 POPULARITY = "popularity"
-FEW = 32_768  # scores standardised at once; torch cuts more among threads, in another order
+Needs = tuple[tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...]]
+"""Experts, and fits with their tasks that have a say."""
 
 
 class Engine:
@@ -31,57 +24,35 @@ class Engine:
     def __init__(self, parts: Parts, form: Form) -> None:
         self.parts, self.form = parts, form
         self.n_items = len(parts.items)
-        counts = parts.popularity
-        # as pareto_rec.train.facts and pareto_rec.evaluate.evaluator have them
-        known = np.log1p(counts) / max(np.log1p(counts.max(initial=0)), 1e-9)
-        known = known.astype(np.float32)
-        standard = (known - known.mean()) / max(known.std(), 1e-9)
-        self.popularity = torch.from_numpy(standard)
         norm = np.linalg.norm(parts.items.categories, axis=1, keepdims=True)
-        unit = (parts.items.categories / np.where(norm > 0, norm, 1)).astype(np.float32)
-        self.similarity = Similarity.of(torch.from_numpy(unit))
-        self.ties = Ties.of(tie_ranks(parts.items, parts.train))
+        unit = parts.items.categories / np.where(norm > 0, norm, 1)
+        ties = tie_ranks(parts.items, parts.train)
+        self.builder = ScorerBuilder(unit, log_popularity(parts.popularity), ties)
 
     def scorers(
-        self, people: Sequence[Known], names: Sequence[str], fit_id: str | None, *, liked: bool
+        self,
+        people: Sequence[Known],
+        names: Sequence[str],
+        fits: Mapping[str, Sequence[str]],
     ) -> Scorers:
         """What the policy fuses.
 
         Args:
             people: Whose lists are made.
             names: Experts that are fused.
-            fit_id: The network; None without one.
-            liked: Whether the second task has a say.
+            fits: Fit id -> its tasks that have a say, for every network that is fused.
         """
         inside = [one.items[one.items < self.n_items] for one in people]
         lengths = np.array([len(items) for items in inside])
         flat = np.concatenate([*inside, np.empty(0, dtype=np.int64)])
-        met = np.zeros((len(people), self.n_items), dtype=bool)
-        met[np.repeat(np.arange(len(people)), lengths), flat] = True
-        seen = torch.from_numpy(met)
         lowest = [int(one.items.min(initial=self.n_items)) for one in people]
-        experts = {
-            name: self._or_popularity(scores, self._unread(lowest, name))
-            for name, scores in self._standardised(names, lengths, flat, seen).items()
-        }
-        known = seen, self.popularity, self.similarity
-        base = Scorers(experts, None, None, None, *known, ties=self.ties)
-        if fit_id is None:
-            return base
-        said = self.form.network(fit_id, people, liked=liked)
-        return with_network(base, said.relevance, said.liked, said.tasks)
-
-    def _standardised(
-        self, names: Sequence[str], lengths: Ints, items: Ints, seen: Tensor
-    ) -> dict[str, Tensor]:
-        """Standardised scores of experts; of few people, all experts at once."""
-        found, count = self.experts(names, lengths, items), unseen_count(seen)
-        if len(names) * seen.numel() > FEW:
-            return {n: standardise(torch.from_numpy(found[n]), seen, count) for n in names}
-        if not names:
-            return {}
-        scores = torch.stack([torch.from_numpy(found[name]) for name in names])
-        return dict(zip(names, standardise(scores, seen, count).unbind(), strict=True))
+        found = self.experts(names, lengths, flat)
+        return self.builder.build(
+            seen_by(inside, self.n_items),
+            {name: torch.from_numpy(found[name]) for name in names},
+            {name: torch.tensor(self._unread(lowest, name)) for name in names},
+            {fit_id: self.form.network(fit_id, people, tasks) for fit_id, tasks in fits.items()},
+        )
 
     def _unread(self, lowest: Sequence[int], name: str) -> list[bool]:
         """Whether an expert knows no item of a history, whose first item in the catalogue is given.
@@ -90,16 +61,6 @@ class Engine:
         """
         known = len(self.parts.experts[name].bias)
         return [place >= known for place in lowest]
-
-    def _or_popularity(self, scores: Tensor, unread: Sequence[bool]) -> Tensor:
-        """Standardised scores ``[people, N]``; popularity where an expert has nothing to say.
-
-        As `pareto_rec.evaluate.sources.UserScorers.take` has it for those without a history.
-        """
-        if not any(unread):
-            return scores
-        silent = torch.tensor(unread)[:, None] & (scores == 0).all(dim=1, keepdim=True)
-        return torch.where(silent, self.popularity, scores)
 
     def silent(self, one: Known, point: str) -> list[str]:
         """Experts of a point that popularity stands in for, as they know none of the history."""
@@ -142,23 +103,22 @@ class Engine:
 
     def of_point(self, people: Sequence[Known], point: str) -> tuple[Scorers, Serving]:
         """Scorers and serving variables of an operating point."""
-        names, fit_id, liked = self.needs(point)
-        return self.scorers(people, names, fit_id, liked=liked), self.parts.serving(point)
+        names, fits = self.needs(point)
+        return self.scorers(people, names, dict(fits)), self.parts.serving(point)
 
-    def needs(self, point: str) -> tuple[tuple[str, ...], str | None, bool]:
-        """What the lists of a point are made from: experts, the network, the second task or not."""
-        wants_liked = self.parts.serving(point).liked_exponent != 0
-        return tuple(self.parts.experts_of(point)), self.parts.network(point), wants_liked
+    def needs(self, point: str) -> Needs:
+        """What the lists of a point are made from."""
+        serving = self.parts.serving(point)
+        fits = tuple(
+            (fit_id, serving.weighed_tasks(self.parts.fits[fit_id].shape.tasks))
+            for fit_id in self.parts.networks(point)
+        )
+        return tuple(self.parts.experts_of(point)), fits
 
     def popular(self, people: Sequence[Known], serving: Serving) -> tuple[Scorers, Serving]:
         """What answers people without a history: popularity, re-ranked as the point has it."""
-        seen = torch.zeros(len(people), self.n_items, dtype=torch.bool)
-        scores = self.popularity.expand(len(people), -1)
-        base = Scorers(
-            {POPULARITY: standardise(scores, seen)}, None, None, None, seen,
-            self.popularity, self.similarity, ties=self.ties,
-        )  # fmt: skip
-        return base, Serving({POPULARITY: 1.0}, mmr=serving.mmr, depth=serving.depth)
+        scorers = self.builder.popular(len(people), POPULARITY)
+        return scorers, Serving({POPULARITY: 1.0}, mmr=serving.mmr, depth=serving.depth)
 
 
 def known_people(parts: Parts) -> list[Known]:

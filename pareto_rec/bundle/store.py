@@ -34,7 +34,7 @@ from pareto_rec.bundle.tensors import TensorFile, sparse_square
 from pareto_rec.errors import BadRequestError
 from pareto_rec.experts.base import ItemModel
 from pareto_rec.train.data import Fit
-from pareto_rec.train.fitstore import EXPERTS_ALONE, FitStore, save_tensors
+from pareto_rec.train.fitstore import FitStore, save_tensors
 
 _TABLES = ("features", "vectors", "mean", "loadings")
 _EXTRA = ("confirm.csv", "picks.json")
@@ -258,7 +258,7 @@ def _experts(about: About, file: TensorFile, n_items: int) -> dict[str, ItemMode
 
 def _fits(folder: Path, copies: Copies, about: About, arrays: ItemArrays) -> dict[str, Fit]:
     fits = {}
-    for fit_id in sorted({point.fit for point in about.points} - {EXPERTS_ALONE}):
+    for fit_id in about.fits:
         name = f"{files.HEADS}/{fit_id}.safetensors"
         if name not in copies:
             raise BadRequestError(f"{folder / name} is missing; export the bundle anew")

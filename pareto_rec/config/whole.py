@@ -37,7 +37,7 @@ from pareto_rec.config.smoke import bounded
 from pareto_rec.config.words import first_error
 from pareto_rec.data.table.files import beside
 from pareto_rec.errors import BadRequestError, shown
-from pareto_rec.tasks import Task
+from pareto_rec.tasks import Task, built_in
 
 MOST_BYTES = 1 << 20  # of a config
 _MOST_LEVELS = 20  # of tables within tables
@@ -98,7 +98,14 @@ class Config(Section):
     @property
     def tasks(self) -> tuple[Task, ...]:
         """What is predicted besides relevance."""
-        return tuple(one.build() for one in self.task)
+        return (*built_in(self.data.liked, self.losses), *(one.build() for one in self.task))
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Losses that fits are trained on."""
+        searched = self.space.train.get("loss_weights")
+        fixed: Mapping[str, float] = self.fixed.get("loss_weights", {})
+        return tuple(fixed if searched is None else searched.names or ())
 
     @model_serializer(mode="wrap")
     def _without_no_task(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

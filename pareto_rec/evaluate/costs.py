@@ -19,15 +19,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.views import at_precision, layers_of, placed, states_of
 from pareto_rec.data.schema import Stage
-from pareto_rec.evaluate.latency import Encode, Latencies, network_scores
+from pareto_rec.evaluate.latency import Encode, Latencies
 from pareto_rec.experts import EXPERTS
 from pareto_rec.experts.knn import ItemKNN
 from pareto_rec.experts.popularity import Popularity
 from pareto_rec.models import MODELS
-from pareto_rec.models.base import TASKS, Shape, init_shared
+from pareto_rec.models.base import Shape, init_shared
+from pareto_rec.models.head import ScoringHead
 from pareto_rec.models.trunk import TRUNKS
-from pareto_rec.policy import NETWORK, Serving
-from pareto_rec.tasks import PREFIX
+from pareto_rec.policy import NETWORK, RELEVANCE, Serving
 from pareto_rec.train.data import Fit
 from pareto_rec.train.spec import IDLE, TrainSpec
 
@@ -192,14 +192,15 @@ def weighed(serving: Serving) -> tuple[str, ...]:
 def serving_shape(serving: Serving, n_items: int, k: int) -> Serving:
     """The setting that stands for its serving shape: for all that take equally long.
 
-    Settings of one shape weigh the same scorers, agree on whether the second task, the penalty and
-    re-ranking are on, and on the depth rounded up to a power of two.
+    Settings of one shape weigh the same scorers, agree on which tasks have a say, whether the
+    penalty and re-ranking are on, and on the depth rounded up to a power of two.
     """
     names = weighed(serving)
+    tasks = sorted(n for n, power in serving.exponents.items() if power and n != RELEVANCE)
     depth = min(n_items, max(k, serving.depth)) if serving.mmr > 0 else k
     return Serving(
         fusion=dict.fromkeys(names, 1.0 / max(len(names), 1)),
-        liked_exponent=1.0 if serving.liked_exponent and NETWORK in names else 0.0,
+        exponents=dict.fromkeys(tasks if NETWORK in names else (), 1.0),
         popularity_penalty=0.5 if serving.popularity_penalty else 0.0,
         mmr=0.5 if serving.mmr > 0 else 0.0,
         depth=min(n_items, 1 << (depth - 1).bit_length()),
@@ -233,18 +234,18 @@ def _sum_flops(table: torch.Size, rows: torch.Size, *_: object, **__: object) ->
 
 
 @lru_cache(maxsize=256)
-def network_flops(shape: Shape, history: int, *, liked: bool) -> int:
+def network_flops(shape: Shape, history: int, tasks: tuple[str, ...]) -> int:
     """Operations of a network's matrix products for one request, on tensors without content."""
     source = torch.Generator()
-    tasks = (*TASKS, *(PREFIX + name for name in shape.tasks))
-    parts = init_shared(shape, source, tasks) | MODELS[shape.model].init(shape, source)
-    parts |= TRUNKS[shape.trunk].init(shape.width, shape.experts, tasks, source)
-    params = {name: part.unsqueeze(0).to("meta") for name, part in parts.items()}
-    table = torch.empty(1, shape.n_items, shape.width, device="meta")
-    items = torch.zeros(1, history, dtype=torch.long, device="meta")
+    parts = init_shared(shape, source) | MODELS[shape.model].init(shape, source)
+    parts |= TRUNKS[shape.trunk].init(shape.width, shape.experts, shape.towers, source)
+    params = {name: part.to("meta") for name, part in parts.items()}
+    features = torch.empty(shape.n_items, shape.feature_dim, device="meta")
+    head = ScoringHead(params, shape, features)
+    histories = np.arange(history).reshape(1, -1) % shape.n_items
     counted = dict.fromkeys(_SUMS_OF_ROWS, _sum_flops)
     with FlopCounterMode(display=False, custom_mapping=counted) as counter, torch.no_grad():
-        network_scores(params, shape, table, items, torch.ones(1, device="meta"), liked=liked)
+        head.scores(head.states(histories), tasks)
     return int(counter.get_total_flops())
 
 
@@ -276,9 +277,9 @@ def flops(fit: Fit | None, serving: Serving, n_items: int, *, k: int, history: i
         if name != NETWORK:
             total += expert_flops(name, n_items, history)
         elif fit is not None:
-            liked = serving.liked_exponent != 0
-            total += network_flops(fit.shape, fit.spec.history, liked=liked)
-            scorers += liked + len(fit.shape.tasks)
+            tasks = serving.weighed_tasks(fit.shape.tasks)
+            total += network_flops(fit.shape, fit.spec.history, tasks)
+            scorers += len(tasks)
     total += scorers * (_STANDARDISE + 2) * n_items
     if serving.popularity_penalty:
         total += 2 * n_items

@@ -80,7 +80,7 @@ class Evaluator:
         fixed: Mapping[str, Any],
         measures: Measures,
         *,
-        signals: tuple[str, str | None],
+        relevance: str,
         train: TrainSettings,
         store: FitStore,
         seed: int,
@@ -101,7 +101,7 @@ class Evaluator:
             space: Names of simplexes.
             fixed: Training variables that are not searched.
             measures: Objectives.
-            signals: What counts as relevant, and the signal of the second task (or None).
+            relevance: Signal that counts as relevant.
             train: How fits are computed.
             store: Where fits are kept.
             seed: Seed of the fits.
@@ -118,7 +118,6 @@ class Evaluator:
         self.train_settings, self.store, self.seed = train, store, seed
         self.device = resolve_device(train.device)
         self.fixed, self.serving_fixed, self.tasks = fixed, serving_fixed, tuple(tasks)
-        relevance, liked = signals
         met = met_before(stage)
         catalogue = Catalogue(stage.items, stage.users, learn.popularity, met, features, learn.rate)
         facts = item_facts(catalogue)
@@ -132,7 +131,6 @@ class Evaluator:
             features,
             facts,
             components=components,
-            liked=liked,
             tasks=tasks,
             texts=texts,
             device=self.device,
@@ -143,10 +141,9 @@ class Evaluator:
             measures.all,
             stage,
             self.data,
-            self.users.take(slice(0, 0)),
+            self.users.builder,
             learn=learn,
             k=measures.k,
-            liked=liked,
             folder=store.folder.parent / "latency",
             encoders=encoders,
             tasks=tasks,
@@ -161,7 +158,7 @@ class Evaluator:
     def _signals(self, measures: Measures, relevance: str) -> list[str]:
         """Signals that something is measured on; what is predicted and is no signal is none."""
         chains = {product_name(chain_of(self.tasks, one.name)) for one in self.tasks}
-        outputs = {one.name for one in self.tasks} | chains
+        outputs = {one.output for one in self.tasks} | chains
         wanted = {relevance, *(one.signal for one in measures.all if one.signal)}
         return sorted(wanted - (outputs - self.stage.held_out.signals.keys()))
 
@@ -204,6 +201,12 @@ class Evaluator:
         """
         values = {**self.serving_fixed, **named_values(self.space.serve, values)}
         return construct("serving variable", Serving, with_exponents(values, self.tasks))
+
+    def members(self, values: Mapping[str, Value], fit_id: str) -> dict[str, float]:
+        """What a candidate's lists fuse, and with which weight: a fit, and experts."""
+        weights = self.serving(values).fusion
+        named = {fit_id if name == NETWORK else name: of for name, of in weights.items()}
+        return {name: float(weight) for name, weight in named.items() if weight > 0}
 
     def evaluate(
         self, pack: Sequence[Trial], trained: Callable[[], list[Fit]] | None = None
@@ -248,8 +251,12 @@ class Evaluator:
         return self.users.seen(users)
 
     def with_fit(self, one: Fit) -> Scorers | Parts:
-        """The scorers together with a fit's scores."""
-        return self.users.with_fit(self.scorers, one, self.data)
+        """The scorers together with a fit's scores, the one network of a fusion."""
+        return self.with_fits({NETWORK: one})
+
+    def with_fits(self, fits: Mapping[str, Fit]) -> Scorers | Parts:
+        """The scorers together with those of some fits, by their names in a fusion."""
+        return self.users.with_fits(self.scorers, fits, self.data)
 
     def stored(self, fit_id: str) -> tuple[Scorers | Parts, Fit | None]:
         """What lists are made from with a stored fit, and the fit; None for experts alone.
@@ -278,6 +285,7 @@ class Evaluator:
             Record(
                 id=candidate.id,
                 fit=fit_id,
+                members=self.members(candidate.serve, fit_id),
                 seed=self.seed,
                 generation=trial.generation,
                 position=trial.position + index,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pareto_rec.errors import BadRequestError
-from pareto_rec.evaluate.sources import ExpertScores, Network
+from pareto_rec.evaluate.sources import ExpertScores
 from pareto_rec.train.data import Fit, TrainData
 
 
@@ -47,8 +47,8 @@ def of_experts(
 
 def with_fits(names: Collection[str], fits: Mapping[str, Fit], data: TrainData) -> TrainData:
     """The data with the policies of fits: the softmax of their relevance, temperature and all."""
-    policies = {
-        name: Network.of(fits[name], data).scores(slice(None))[0].log_softmax(-1)
-        for name in sorted(set(names) & set(fits))
-    }
+    policies = {}
+    for name in sorted(set(names) & set(fits)):
+        head, states = data.head(fits[name])
+        policies[name] = head.scores(states, ()).relevance.log_softmax(-1)
     return replace(data, references={**data.references, **policies}) if policies else data

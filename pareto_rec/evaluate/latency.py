@@ -27,10 +27,9 @@ from pareto_rec.code_keys import code_key
 from pareto_rec.data.schema import Stage
 from pareto_rec.experts import EXPERTS
 from pareto_rec.experts.base import ItemModel
-from pareto_rec.models.base import Params, Shape, item_table, tower
-from pareto_rec.models.scoring import relevance_states, task_scores, user_states
+from pareto_rec.models.head import right_aligned
 from pareto_rec.paths import alone, make_folder
-from pareto_rec.policy import NETWORK, Scorers, Serving, recommend, standardise, with_network
+from pareto_rec.policy import NETWORK, ScorerBuilder, Serving, recommend, seen_by
 from pareto_rec.provenance import provenance
 from pareto_rec.sealed import read_json, write_json
 from pareto_rec.train.data import Fit
@@ -40,49 +39,13 @@ WARM, ROUNDS, REQUESTS = 20, 5, 100
 Encode = Callable[[str], object]
 
 
-def network_scores(
-    params: Params,
-    shape: Shape,
-    table: Tensor,
-    items: Tensor,
-    temperature: Tensor,
-    *,
-    liked: bool,
-) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
-    """What a network says for one history, item vectors given.
-
-    Args:
-        params: Parameters of a pack of one.
-        shape: Their shape.
-        table: Item vectors ``[1, N, D]``.
-        items: The history ``[1, L]``, right-aligned, -1 where there is none.
-        temperature: ``[1]``.
-        liked: Whether the second task is wanted.
-
-    Returns:
-        Relevance logits, logits of liked given watched (or None), and task of the config -> log of
-        what it predicts, each ``[1, N]``.
-    """
-    last = torch.full((1, 1, 1), items.shape[1] - 1, device=items.device)
-    states = user_states(params, shape, table, items.unsqueeze(0), last)
-    across = table.transpose(1, 2)
-    wanted = relevance_states(params, states, temperature)
-    relevance = torch.baddbmm(params["relevance.item_bias"][:, None], wanted, across)
-    tasks = task_scores(params, shape, states, table)
-    if not liked:
-        return relevance[0], None, tasks
-    wanted = tower(params, "liked", states) * states.shape[-1] ** -0.5
-    second = torch.baddbmm(params["liked.item_bias"][:, None], wanted, across)
-    return relevance[0], second[0], tasks
-
-
 class OneRequest:
     """The path of one request; everything that does not depend on the user is ready."""
 
     def __init__(
         self,
         models: Mapping[str, ItemModel],
-        scorers: Scorers,
+        builder: ScorerBuilder,
         features: Tensor,
         fit: Fit | None,
         serving: Serving,
@@ -92,56 +55,34 @@ class OneRequest:
 
         Args:
             models: Fitted experts of the fusion by name.
-            scorers: Popularity and similarity of the items.
+            builder: Makes what is fused.
             features: What the network reads of the items ``[N, F]``.
             fit: The network; None without one.
             serving: How scores are fused and re-ranked.
             k: Length of the list.
         """
-        self.models, self.scorers, self.fit = models, scorers, fit
-        self.serving, self.k, self.device = serving, k, features.device
-        if fit is not None:
-            self.params = {n: p.unsqueeze(0).to(self.device) for n, p in fit.params.items()}
-            self.temperature = torch.tensor([fit.spec.temperature], device=self.device)
-            with torch.no_grad():
-                self.table = item_table(self.params, features, None)
+        self.models, self.builder, self.serving, self.k = models, builder, serving, k
+        self.head = None if fit is None else fit.head(features)
+        self.tasks = () if fit is None else serving.weighed_tasks(fit.shape.tasks)
+        self.device = features.device
 
     def __call__(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
         """The list ``[k]`` for a history, oldest item first."""
         with torch.inference_mode():
-            met = np.zeros((1, len(self.scorers.popularity)), dtype=bool)
-            met[0, items] = True
-            seen = torch.from_numpy(met).to(self.device)
+            seen = seen_by([items], len(self.builder.popularity)).to(self.device)
             starts = np.array([0, len(items)])
-            experts = {
-                name: standardise(
-                    torch.from_numpy(model.score(starts, items)).to(self.device), seen
-                )
+            scores = {
+                name: torch.from_numpy(model.score(starts, items)).to(self.device)
                 for name, model in self.models.items()
             }
-            base = self.scorers
-            known = seen, base.popularity, base.similarity
-            ready = Scorers(experts, None, None, None, *known, ties=base.ties)
-            if self.fit is not None:
-                ready = self._with_network(ready, items)
+            unread = torch.tensor([len(items) == 0], device=self.device)
+            said = {}
+            if self.head is not None:
+                histories = right_aligned([items], self.head.shape.history)
+                said[NETWORK] = self.head.scores(self.head.states(histories), self.tasks)
+            ready = self.builder.build(seen, scores, dict.fromkeys(scores, unread), said)
             lists, _ = recommend(ready, [self.serving], k=self.k)
         return np.asarray(lists[0, 0])
-
-    def _with_network(self, ready: Scorers, items: NDArray[np.int64]) -> Scorers:
-        assert self.fit is not None
-        length = self.fit.spec.history
-        padded = np.full((1, length), -1, dtype=np.int64)
-        padded[0, length - min(length, len(items)) :] = items[-length:]
-        wants_liked = self.serving.liked_exponent != 0
-        relevance, liked, tasks = network_scores(
-            self.params,
-            self.fit.shape,
-            self.table,
-            torch.from_numpy(padded).to(self.device),
-            self.temperature,
-            liked=wants_liked,
-        )
-        return with_network(ready, relevance, liked, tasks)
 
 
 @dataclass(frozen=True)
@@ -150,14 +91,14 @@ class Latencies:
 
     Attributes:
         stage: Whose histories are served, and what experts are fitted on.
-        scorers: Popularity and similarity of the items.
+        builder: Makes what is fused.
         features: What the network reads of the items ``[N, F]``.
         k: Length of the lists.
         folder: Where results are kept.
     """
 
     stage: Stage
-    scorers: Scorers
+    builder: ScorerBuilder
     features: Tensor
     k: int
     folder: Path
@@ -181,15 +122,15 @@ class Latencies:
         if found is None:
             names = [name for name in serving.fusion if name != NETWORK]
             models = {name: self._model(name) for name in names}
-            request = OneRequest(models, self.scorers, self.features, fit, serving, self.k)
+            request = OneRequest(models, self.builder, self.features, fit, serving, self.k)
             found = _keep(path, self._measure(request, encode) | {"key": key})
         return {name: found[name] for name in ("latency_p50", "latency_p95")}
 
     def _key(self, fit: Fit | None, serving: Serving, encoder: str) -> dict[str, object]:
         return {
             "code": code_key(__name__),
-            "shape": _without(asdict(fit.shape), _SINCE_TASKS) if fit else None,
-            "serving": _without(asdict(serving), {"exponents": {}}),
+            "shape": asdict(fit.shape) if fit else None,
+            "serving": asdict(serving),
             "k": self.k,
             "stage": self.stage.content_hash,
             "encoder": encoder,
@@ -246,15 +187,6 @@ class Latencies:
         picked = users[np.linspace(0, len(users) - 1, min(REQUESTS, len(users))).astype(int)]
         order = np.random.default_rng(0).permutation(len(picked))
         return [self.stage.history.item[starts[u] : starts[u + 1]] for u in picked[order]]
-
-
-_SINCE_TASKS = {"trunk": "shared_bottom", "experts": 4, "tasks": ()}
-"""Parts of a shape that keys of earlier measurements lack, where they change nothing."""
-
-
-def _without(content: dict[str, object], defaults: Mapping[str, object]) -> dict[str, object]:
-    """Content without what equals its default."""
-    return {n: v for n, v in content.items() if n not in defaults or v != defaults[n]}
 
 
 def _read(path: Path) -> dict[str, float] | None:

@@ -16,7 +16,7 @@ from pareto_rec.tasks import Task
 from pareto_rec.train.batches import People, Sequences, last_items
 from pareto_rec.train.data import TrainData
 from pareto_rec.train.facts import Facts, principal_components
-from pareto_rec.train.shown import ShownRows
+from pareto_rec.train.packtasks import TaskLabels
 from pareto_rec.train.tuned.source import TextSource
 
 MOST_HISTORY = 200  # longest history that a model may read
@@ -29,7 +29,6 @@ def training_data(
     facts: Facts,
     *,
     components: int,
-    liked: str | None,
     tasks: Sequence[Task],
     texts: TextSource | None,
     device: torch.device,
@@ -42,7 +41,6 @@ def training_data(
         features: Backbone features of the items ``[N, F]``.
         facts: Facts about items.
         components: Principal components of the features that models read; 0 for all.
-        liked: Signal of the second task; None without one.
         tasks: Tasks of the config.
         texts: Features of other depths and of tuned layers; None where no text is read.
         device: Where tensors live.
@@ -52,12 +50,12 @@ def training_data(
         return torch.from_numpy(np.array(array)).to(device)
 
     return TrainData(
-        Sequences.of(learn.train, liked),
+        Sequences.of(learn.train),
         tensor(principal_components(features, components)),
         ItemFacts(*(tensor(part) for part in facts)),
         tensor(last_items(stage, MOST_HISTORY)),
         device,
         People.of(learn),
         texts=texts,
-        shown=ShownRows.of(learn, tasks) if tasks else None,
+        labels=TaskLabels.of(learn, tasks),
     )

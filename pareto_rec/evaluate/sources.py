@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,9 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from pareto_rec.models.base import Params, item_table, tower
-from pareto_rec.models.scoring import relevance_states, task_scores, user_states
-from pareto_rec.policy import Parts, Scorers, Similarity, Ties, standardise, with_network
+from pareto_rec.policy import Parts, ScorerBuilder, Scorers
 from pareto_rec.train.data import Fit, TrainData
 from pareto_rec.train.facts import Facts
 
@@ -55,12 +52,9 @@ class UserScorers:
             ties: Ranks of items of equal score ``[N]``.
             device: Where tensors live.
         """
-        categories, log_popularity, _ = facts
-        popularity = (log_popularity - log_popularity.mean()) / max(log_popularity.std(), 1e-9)
         self.met, self.experts, self.device = met, experts, device
-        self.popularity = torch.from_numpy(np.array(popularity)).to(device)
-        self.similarity = Similarity.of(torch.from_numpy(np.array(categories)).to(device))
-        self.ties = Ties.of(ties, device)
+        self.builder = ScorerBuilder(facts[0], facts[1], ties, device)
+        self.ties = self.builder.ties
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -86,83 +80,34 @@ class UserScorers:
         An expert with nothing to say of a user without a history falls back on popularity.
         """
         seen, rows = self.seen(users), as_rows(users)
-        unknown, experts = ~seen.any(dim=1, keepdim=True), {}
-        for name, one in self.experts.items():
-            scores = standardise(torch.from_numpy(np.array(one[rows])).to(self.device), seen)
-            silent = unknown & (scores == 0).all(dim=1, keepdim=True)
-            experts[name] = torch.where(silent, self.popularity, scores) if silent.any() else scores
-        known = seen, self.popularity, self.similarity
-        return Scorers(experts, None, None, None, *known, ties=self.ties)
+        scores = {
+            name: torch.from_numpy(np.array(one[rows])).to(self.device)
+            for name, one in self.experts.items()
+        }
+        return self.builder.build(seen, scores, dict.fromkeys(scores, ~seen.any(dim=1)))
 
     def all(self) -> Scorers | Parts:
         """Scorers of all users, without a network."""
         return self.take(slice(None)) if self.fits else Parts(self.shape, self.take)
 
-    def with_fit(self, base: Scorers | Parts, one: Fit, data: TrainData) -> Scorers | Parts:
-        """Scorers of all users together with a fit's scores.
+    def with_fits(
+        self, base: Scorers | Parts, fits: Mapping[str, Fit], data: TrainData
+    ) -> Scorers | Parts:
+        """Scorers of all users together with those of fits.
 
         Args:
             base: Those without a network.
-            one: The fit.
+            fits: Name in a fusion -> fit.
             data: Features, and the histories of the same users.
         """
-        network = Network.of(one, data)
+        heads = {name: data.head(one) for name, one in fits.items()}
         if isinstance(base, Scorers):
-            return with_network(base, *network.scores(slice(None)))
+            return base.with_networks(
+                {n: head.scores(states) for n, (head, states) in heads.items()}
+            )
 
         def take(users: Tensor | slice) -> Scorers:
-            return with_network(self.take(users), *network.scores(users))
+            said = {n: head.scores(states[:, users]) for n, (head, states) in heads.items()}
+            return self.take(users).with_networks(said)
 
         return Parts(self.shape, take)
-
-
-@dataclass(frozen=True)
-class Network:
-    """A fit, ready to score any part of the users: what does not depend on the part is computed.
-
-    Attributes:
-        params: Parameters with a leading dimension of one.
-        table: Item vectors ``[1, N, D]``.
-        states: User states ``[1, users, D]``.
-        temperature: ``[1]``.
-        fit: The fit itself.
-    """
-
-    params: Params
-    table: Tensor
-    states: Tensor
-    temperature: Tensor
-    fit: Fit
-
-    @classmethod
-    def of(cls, one: Fit, data: TrainData) -> Network:
-        """A fit on the histories of the evaluated users."""
-        device = data.features.device
-        params = {name: value.unsqueeze(0).to(device) for name, value in one.params.items()}
-        histories = data.histories[:, -one.spec.history :].unsqueeze(0)
-        shape = (1, histories.shape[1], 1)
-        last = torch.full(shape, histories.shape[2] - 1, device=device)
-        with torch.no_grad():
-            features = data.item_features(one.spec, one.difference)
-            table = item_table(params, features, None)
-            states = user_states(params, one.shape, table, histories, last)
-        return cls(params, table, states, torch.tensor([one.spec.temperature], device=device), one)
-
-    @torch.no_grad()
-    def scores(self, users: Tensor | slice) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """What of a ranking the network makes, each ``[len(users), N]``.
-
-        Returns:
-            Logits of relevance (zeros where no loss of a fit on tasks ranks), of `liked` given
-            watched, and task -> log of what it predicts.
-        """
-        states, across = self.states[:, users], self.table.transpose(1, 2)
-        relevant = relevance_states(self.params, states, self.temperature)
-        liked = tower(self.params, "liked", states) * states.shape[-1] ** -0.5
-        found = [
-            torch.baddbmm(self.params[f"{task}.item_bias"][:, None], one, across)[0]
-            for task, one in (("relevance", relevant), ("liked", liked))
-        ]
-        if self.fit.spec.by_tasks_alone:
-            found[0] = torch.zeros_like(found[0])
-        return found[0], found[1], task_scores(self.params, self.fit.shape, states, self.table)

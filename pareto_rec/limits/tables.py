@@ -82,7 +82,6 @@ TRAIN: Mapping[str, Limit] = MappingProxyType(
 SERVE: Mapping[str, Limit] = MappingProxyType(
     {
         "fusion": Weights("expert", (NETWORK, *EXPERTS)),
-        "liked_exponent": _POWER,
         "popularity_penalty": _POWER,
         "mmr": Number(low=0, high=1),
         "depth": _DEPTH,

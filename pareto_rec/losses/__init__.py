@@ -1,7 +1,7 @@
 """Losses and the ways to combine them."""
 
-from pareto_rec.losses.accuracy import BPR, Liked, Rating, SampledSoftmax, Softmax
-from pareto_rec.losses.base import ItemFacts, Loss, LossInputs, Shown
+from pareto_rec.losses.accuracy import BPR, SampledSoftmax, Softmax
+from pareto_rec.losses.base import ItemFacts, Loss, LossInputs, TaskRows
 from pareto_rec.losses.beyond_accuracy import Exposure, NegativeEntropy, Popularity, Similarity
 from pareto_rec.losses.combine import COMBINE
 from pareto_rec.losses.people import Calibration, GroupGap, ReferenceKL
@@ -13,8 +13,6 @@ LOSSES: dict[str, Loss] = {
         Softmax(),
         SampledSoftmax(),
         BPR(),
-        Liked(),
-        Rating(),
         NegativeEntropy(),
         Similarity(),
         Popularity(),
@@ -25,4 +23,4 @@ LOSSES: dict[str, Loss] = {
     )
 }
 
-__all__ = ["COMBINE", "LOSSES", "ItemFacts", "Loss", "LossInputs", "Shown", "TaskLoss"]
+__all__ = ["COMBINE", "LOSSES", "ItemFacts", "Loss", "LossInputs", "TaskLoss", "TaskRows"]

@@ -1,10 +1,10 @@
-"""Losses for the ranking task and for the second task."""
+"""Losses for the ranking."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
+from torch.nn.functional import logsigmoid
 
 from pareto_rec.losses.base import Loss, LossInputs
 
@@ -80,36 +80,3 @@ def _logits(inputs: LossInputs, bias: Tensor) -> tuple[Tensor, Tensor]:
         torch.gather(inputs.table, 1, index).transpose(1, 2),
     )
     return positive, negative
-
-
-class Liked(Loss):
-    """Binary cross-entropy of the second task on watched items: liked, given watched."""
-
-    name = "liked"
-    catalogue = False
-    needs = frozenset({"liked_logits"})
-
-    def __call__(self, inputs: LossInputs, /) -> Tensor:
-        """Value per candidate ``[P]``, in nats."""
-        values = binary_cross_entropy_with_logits(
-            inputs.part("liked_logits"), inputs.liked, reduction="none"
-        )
-        return inputs.mean_over_targets(values)
-
-
-class Rating(Loss):
-    """Squared error of predicted ratings: ``mean_h (predicted - true)^2``.
-
-    Ratings are standardised by their training mean and deviation, so that always predicting the
-    mean costs 1 on any scale of ratings; multiply by the variance for squared stars. The squared
-    error of Koren, Bell & Volinsky (IEEE Computer 2009, eq. 2) without its regulariser.
-    """
-
-    name = "rating"
-    catalogue = False
-    needs = frozenset({"rating", "predicted_rating"})
-
-    def __call__(self, inputs: LossInputs, /) -> Tensor:
-        """Value per candidate ``[P]``, in variances of the training ratings."""
-        error = inputs.part("predicted_rating") - inputs.part("rating")
-        return inputs.mean_over_targets(error.square())

@@ -14,10 +14,7 @@ from torch import Tensor
 from pareto_rec.errors import unknown
 from pareto_rec.losses.predicted import Figures, row_cross_entropy, row_figures
 
-_PER_ROW = (
-    *("states", "targets", "mask", "liked", "liked_logits", "rating", "predicted_rating"),
-    *("group", "taste", "reference"),
-)
+_PER_ROW = (*("states", "targets", "mask", "group", "taste", "reference"),)
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,8 @@ class ItemFacts:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """Rows that say what was shown and what came of it, with what the tasks make of them.
+class TaskRows:
+    """Rows of a log with labels of tasks, and what the tasks predict for them.
 
     Attributes:
         logits: Task -> raw outputs ``[P, S]``: logits, or values with mean 0 and deviation 1.
@@ -59,7 +56,6 @@ class LossInputs:
         bias: Item biases of the relevance task ``[P, N]``.
         targets: Items that follow ``[P, R, H]``.
         mask: ``[P, R, H]``, True where there is a target; every row has one at least.
-        liked: Labels of the second task ``[P, R, H]`` in {0, 1}.
         negatives: Items drawn from the smoothed popularity ``[P, S]``.
         items: Facts about the catalogue.
         beyond: Whether a loss asks for `figures` other than the cross-entropy, which alone is
@@ -69,14 +65,12 @@ class LossInputs:
     The rest is there only where a loss :attr:`Loss.needs` it:
 
     Attributes:
-        liked_logits: Logits of the second task at the targets ``[P, R, H]``.
-        rating: Ratings of the targets ``[P, R, H]`` with mean 0 and deviation 1 over training.
-        predicted_rating: What the rating task predicts for them ``[P, R, H]``.
         group: 0/1 membership of the row's user in each group ``[P, R, G]``; all 0 where unknown.
         taste: Category shares of the user's training rows ``[P, R, C]``, summing to 1; all 0 where
             none has a category.
         reference: Log-probabilities of a fixed policy ``[P, R, N]``; None stands for popularity.
-        shown: Shown rows and the tasks' outputs for them.
+        shown: Rows that say what was shown and what came of it.
+        interactions: The targets themselves, ``S = R H``; no label is known where there is none.
     """
 
     states: Tensor
@@ -84,18 +78,15 @@ class LossInputs:
     bias: Tensor
     targets: Tensor
     mask: Tensor
-    liked: Tensor
     negatives: Tensor
     items: ItemFacts
     beyond: bool = True
     products: torch.dtype | None = None
-    liked_logits: Tensor | None = None
-    rating: Tensor | None = None
-    predicted_rating: Tensor | None = None
     group: Tensor | None = None
     taste: Tensor | None = None
     reference: Tensor | None = None
-    shown: Shown | None = None
+    shown: TaskRows | None = None
+    interactions: TaskRows | None = None
 
     @cached_property
     def log_probs(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""Losses of the tasks of a config, on rows that say what was shown and what came of it."""
+"""Losses of tasks, on interactions or on rows that say what was shown and what came of it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-from pareto_rec.losses.base import Loss, LossInputs, Shown
+from pareto_rec.losses.base import Loss, LossInputs, TaskRows
 from pareto_rec.tasks import BINARY, Task
 
 
 class TaskLoss(Loss):
     """The loss of one task: its mean over the drawn rows whose label is known.
+
+    Rows are shown ones, or for tasks of interactions (``liked``, ``rating``) the targets of the
+    ranking, so that it says: liked, given met.
 
     Binary cross-entropy in nats, or the squared error of a value in variances of its training
     labels. A task that is conditional on another is learnt in one of two ways. ``"conditional"``:
@@ -30,7 +33,6 @@ class TaskLoss(Loss):
     """
 
     catalogue = False
-    needs = frozenset({"shown"})
 
     def __init__(self, chain: Sequence[Task], *, entire_space: bool, unit: float) -> None:
         """The loss of the last task of a chain.
@@ -52,30 +54,30 @@ class TaskLoss(Loss):
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
         """Value per candidate ``[P]``; 0 where no drawn row has a usable label."""
-        shown = inputs.shown
-        if shown is None:
-            raise ValueError('loss inputs have no "shown"')
-        values, usable = self._entire(shown) if self.entire else self._own(shown)
+        rows = inputs.interactions if self.task.of_interactions else inputs.shown
+        if rows is None:
+            raise ValueError(f"loss inputs have no rows for {self.name}")
+        values, usable = self._entire(rows) if self.entire else self._own(rows)
         kept = torch.where(usable, values, 0.0)
         return kept.sum(-1) / usable.sum(-1).clamp(min=1)
 
-    def _own(self, shown: Shown) -> tuple[Tensor, Tensor]:
+    def _own(self, rows: TaskRows) -> tuple[Tensor, Tensor]:
         """Values ``[P, S]`` of rows in which every condition is met, and which rows those are."""
-        logits, labels = shown.logits[self.task.name], shown.labels[self.task.name]
+        logits, labels = rows.logits[self.task.name], rows.labels[self.task.name]
         usable = ~labels.isnan()
         for one in self.chain[:-1]:
-            usable = usable & (shown.labels[one.name] > 0)
+            usable = usable & (rows.labels[one.name] > 0)
         labels = torch.where(usable, labels, 0.0)
         if self.task.loss != BINARY:
             return (logits - labels).square(), usable
         true = (labels > 0).to(logits.dtype)
         return binary_cross_entropy_with_logits(logits, true, reduction="none"), usable
 
-    def _entire(self, shown: Shown) -> tuple[Tensor, Tensor]:
+    def _entire(self, rows: TaskRows) -> tuple[Tensor, Tensor]:
         """Cross-entropy ``[P, S]`` of the whole chain's outcome with the product of chances."""
         names = [one.name for one in self.chain]
-        true, usable = chain_labels([shown.labels[name] for name in names])
-        log_chance, log_rest = log_product([shown.logits[name] for name in names])
+        true, usable = chain_labels([rows.labels[name] for name in names])
+        log_chance, log_rest = log_product([rows.logits[name] for name in names])
         return -torch.where(true, log_chance, log_rest), usable
 
 

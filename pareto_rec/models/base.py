@@ -16,11 +16,9 @@ import torch
 from torch import Tensor
 
 from pareto_rec.models.mixture import task_state
+from pareto_rec.tasks import RELEVANCE, key_of
 
 Params = Mapping[str, Tensor]
-
-TASKS = ("relevance", "liked")
-RATING = "rating"  # a third task, there only where its loss is trained on
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Shape:
         heads: Number of attention heads.
         trunk: Registered name of what lies between user encoder and task towers.
         experts: Number of its experts.
-        tasks: Names of the trained tasks of the config.
+        tasks: Names of the trained tasks.
     """
 
     model: str
@@ -50,6 +48,11 @@ class Shape:
     trunk: str = "shared_bottom"
     experts: int = 4
     tasks: tuple[str, ...] = ()
+
+    @property
+    def towers(self) -> tuple[str, ...]:
+        """Names of the parameters of its towers: that of relevance and one per task."""
+        return (RELEVANCE, *map(key_of, self.tasks))
 
 
 class Noise:
@@ -130,16 +133,14 @@ class Model(ABC):
         """
 
 
-def init_shared(
-    shape: Shape, generator: torch.Generator, tasks: Sequence[str] = TASKS
-) -> dict[str, Tensor]:
+def init_shared(shape: Shape, generator: torch.Generator) -> dict[str, Tensor]:
     """Parameters of the item table and the task towers for one candidate."""
     width = shape.width
     params = {
         "item.project": init_linear(shape.feature_dim, width, generator),
         "item.embed": torch.randn(shape.n_items, width, generator=generator) * 0.02,
     }
-    for task in tasks:
+    for task in shape.towers:
         params[f"{task}.in"] = init_linear(width, width, generator)
         params[f"{task}.in_bias"] = torch.zeros(width)
         params[f"{task}.out"] = torch.zeros(width, width)

@@ -7,17 +7,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from pareto_rec.models import MODELS
-from pareto_rec.models.base import (
-    RATING,
-    Dropout,
-    Params,
-    Shape,
-    flat_rows,
-    item_table,
-    tower,
-)
+from pareto_rec.models.base import Dropout, Params, Shape, flat_rows, tower
 from pareto_rec.models.pooling import row_products
-from pareto_rec.tasks import PREFIX
 
 LEAST_VALUE = 0.01  # of a value in the ranking, in deviations of its training labels
 STATE_USERS = 4096  # users whose histories are read at a time
@@ -77,35 +68,6 @@ def task_logits(params: Params, task: str, states: Tensor, table: Tensor, ids: T
     return logits.view_as(ids) + bias
 
 
-def predicted_ratings(params: Params, shape: Shape, features: Tensor, histories: Tensor) -> Tensor:
-    """Predicted ratings of every item for every user, in stars.
-
-    Args:
-        params: Stacked parameters of a pack that was trained on the loss ``rating``; they hold the
-            mean and the deviation of the training ratings.
-        shape: Shape of the pack.
-        features: Backbone features of the items ``[N, F]``.
-        histories: ``[users, L]``, right-aligned, -1 where there is none.
-
-    Returns:
-        ``[P, users, N]``.
-
-    Raises:
-        KeyError: If the parameters have no rating task.
-    """
-    stars = params[f"{RATING}.stars"]
-    table = item_table(params, features, None)
-    shared = histories.unsqueeze(0).expand(len(stars), -1, -1)
-    last = torch.full(
-        (len(stars), len(histories), 1), histories.shape[1] - 1, device=features.device
-    )
-    states = user_states(params, shape, table, shared, last)
-    scaled = tower(params, RATING, states) * states.shape[-1] ** -0.5
-    bias = params[f"{RATING}.item_bias"][:, None]
-    standard = torch.baddbmm(bias, scaled, table.transpose(1, 2))
-    return stars[:, 0, None, None] + stars[:, 1, None, None] * standard
-
-
 def whole_logits(params: Params, task: str, states: Tensor, table: Tensor) -> Tensor:
     """Logits of a task, without temperature, at every item ``[P, R, N]``."""
     scaled = tower(params, task, states) * states.shape[-1] ** -0.5
@@ -141,25 +103,6 @@ def log_natural(params: Params, task: str, logits: Tensor) -> Tensor:
     return torch.maximum(natural(params, task, logits), least).log()
 
 
-def task_scores(params: Params, shape: Shape, states: Tensor, table: Tensor) -> dict[str, Tensor]:
-    """Factors of the tasks of the config in the ranking, for a pack of one.
-
-    Args:
-        params: Stacked parameters of one candidate.
-        shape: Their shape, which names the tasks.
-        states: States of the shared bottom ``[1, R, D]``.
-        table: Item vectors ``[1, N, D]``.
-
-    Returns:
-        Task -> log of what it predicts ``[R, N]``.
-    """
-    found = {}
-    for name in shape.tasks:
-        logits = whole_logits(params, PREFIX + name, states, table)
-        found[name] = log_natural(params, PREFIX + name, logits)[0]
-    return found
-
-
 def last_states(params: Params, shape: Shape, table: Tensor, histories: Tensor) -> Tensor:
     """States after whole histories, a part of the users at a time.
 
@@ -186,35 +129,3 @@ def relevance_scores(params: Params, states: Tensor, table: Tensor, temperature:
     wanted = relevance_states(params, states, temperature)
     bias = params["relevance.item_bias"][:, None]
     return torch.baddbmm(bias, wanted, table.transpose(1, 2))
-
-
-def catalogue_scores(
-    params: Params,
-    shape: Shape,
-    features: Tensor,
-    histories: Tensor,
-    temperature: Tensor,
-    *,
-    liked: bool = True,
-) -> tuple[Tensor, Tensor | None]:
-    """Scores of every item for every user, by one matrix product per task.
-
-    Args:
-        params: Stacked parameters of a pack.
-        shape: Shape of the pack.
-        features: Backbone features of the items ``[N, F]``.
-        histories: ``[users, L]``, right-aligned, -1 where there is none.
-        temperature: ``[P]``.
-        liked: Whether the second task is wanted.
-
-    Returns:
-        Relevance logits and logits of `liked` given watched, each ``[P, users, N]``.
-    """
-    table = item_table(params, features, None)
-    states = last_states(params, shape, table, histories)
-    relevance = relevance_scores(params, states, table, temperature)
-    if not liked:
-        return relevance, None
-    scaled = tower(params, "liked", states) * states.shape[-1] ** -0.5
-    bias = params["liked.item_bias"][:, None]
-    return relevance, torch.baddbmm(bias, scaled, table.transpose(1, 2))

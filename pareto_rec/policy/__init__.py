@@ -1,5 +1,6 @@
 """From scores to lists: fusion, popularity penalty, re-ranking."""
 
+from pareto_rec.policy.builder import ScorerBuilder, seen_by
 from pareto_rec.policy.lists import (
     deviations,
     fused_scores,
@@ -10,6 +11,7 @@ from pareto_rec.policy.lists import (
 from pareto_rec.policy.scorers import (
     NETWORK,
     RELEVANCE,
+    Network,
     Parts,
     Scorers,
     Serving,
@@ -17,7 +19,6 @@ from pareto_rec.policy.scorers import (
     centre,
     standardise,
     unseen_count,
-    with_network,
 )
 from pareto_rec.policy.ties import HIDDEN, Ties, largest
 
@@ -25,7 +26,9 @@ __all__ = [
     "HIDDEN",
     "NETWORK",
     "RELEVANCE",
+    "Network",
     "Parts",
+    "ScorerBuilder",
     "Scorers",
     "Serving",
     "Similarity",
@@ -37,7 +40,7 @@ __all__ = [
     "parts_of",
     "powers_of",
     "recommend",
+    "seen_by",
     "standardise",
     "unseen_count",
-    "with_network",
 ]

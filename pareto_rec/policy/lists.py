@@ -17,7 +17,6 @@ from torch import Tensor
 from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.policy.mmr import rerank
 from pareto_rec.policy.scorers import (
-    NETWORK,
     RELEVANCE,
     Parts,
     Scorers,
@@ -30,7 +29,7 @@ PART_ELEMENTS = 16_000_000  # most scores of one scorer that a part of the users
 
 
 def _check(scorers: Scorers, settings: Sequence[Serving]) -> None:
-    known = [*scorers.experts, *([NETWORK] if scorers.relevance is not None else [])]
+    known = [*scorers.experts, *scorers.networks]
     for setting in settings:
         for name in setting.fusion:
             if name not in known and setting.fusion[name] > 0:
@@ -133,8 +132,8 @@ def _distinct(settings: Sequence[Serving]) -> tuple[list[Serving], list[int]]:
     fused: list[Serving] = []
     which = []
     for setting in settings:
-        powers = (setting.liked_exponent, sorted(setting.exponents.items()))
-        key = repr((setting.fusion, *powers, setting.popularity_penalty))
+        powers = sorted(setting.exponents.items())
+        key = repr((setting.fusion, powers, setting.popularity_penalty))
         if key not in places:
             places[key] = len(fused)
             fused.append(setting)
@@ -154,21 +153,14 @@ def _fuse(scorers: Scorers, settings: Sequence[Serving], rows: slice) -> Tensor:
     for name, scores in scorers.experts.items():
         parts.append(scores[rows])
         weights.append(column([setting.fusion.get(name, 0.0) for setting in settings]))
-    if scorers.products is not None and scorers.relevance is not None and scorers.liked is not None:
-        powers = torch.tensor([powers_of(scorers.tasks, one) for one in settings], device=device)
-        deviation = deviations(scorers.products[rows], powers)
-        weight = column([setting.fusion.get(NETWORK, 0.0) for setting in settings]) / deviation
-        parts += [one[rows] for one in (scorers.relevance, scorers.liked, *scorers.tasks.values())]
+    for name, one in scorers.networks.items():
+        powers = torch.tensor(
+            [powers_of(one.tasks, setting) for setting in settings], device=device
+        )
+        deviation = deviations(one.products[rows], powers)
+        weight = column([setting.fusion.get(name, 0.0) for setting in settings]) / deviation
+        parts += [values[rows] for values in (one.relevance, *one.tasks.values())]
         weights += [weight * power for power in powers.T]
-    elif (
-        scorers.relevance is not None and scorers.liked is not None and scorers.moments is not None
-    ):
-        power = column([setting.liked_exponent for setting in settings])
-        rr, rl, ll = (moment.unsqueeze(1) for moment in scorers.moments[rows].unbind(1))
-        deviation = (rr + 2 * power * rl + power.square() * ll).clamp(min=1e-12).sqrt()
-        weight = column([setting.fusion.get(NETWORK, 0.0) for setting in settings]) / deviation
-        parts += [scorers.relevance[rows], scorers.liked[rows]]
-        weights += [weight, weight * power]
     parts.append(-scorers.popularity.expand_as(parts[0]))
     weights.append(column([setting.popularity_penalty for setting in settings]))
     fused = torch.bmm(torch.stack(weights, 2), torch.stack(parts, 1))
@@ -176,9 +168,9 @@ def _fuse(scorers: Scorers, settings: Sequence[Serving], rows: slice) -> Tensor:
 
 
 def powers_of(tasks: Iterable[str], setting: Serving) -> list[float]:
-    """Exponents of relevance, of `liked` and of each of the given tasks."""
+    """Exponents of relevance and of each of the given tasks."""
     own = [setting.exponents.get(name, 0.0) for name in tasks]
-    return [setting.exponents.get(RELEVANCE, 1.0), setting.liked_exponent, *own]
+    return [setting.exponents.get(RELEVANCE, 1.0), *own]
 
 
 def deviations(products: Tensor, powers: Tensor) -> Tensor:

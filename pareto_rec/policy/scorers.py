@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from pareto_rec.models.head import NetworkScores
 from pareto_rec.policy.ties import Ties
 
 NETWORK = "network"
@@ -19,8 +20,8 @@ class Serving:
     """Every serving variable, natural values.
 
     Attributes:
-        fusion: Scorer name (``"network"`` or an expert) -> weight.
-        liked_exponent: Power of P(liked | watched) in the network's score (product of powers).
+        fusion: Name of a scorer -> weight: an expert, ``"network"`` for the one network of a
+            point, or ids of fits where there are several.
         popularity_penalty: Weight of standardised log popularity, subtracted.
         mmr: Weight of diversity in maximal marginal relevance, 0 (off) to 1.
         depth: Number of top items that are re-ranked.
@@ -29,11 +30,14 @@ class Serving:
     """
 
     fusion: Mapping[str, float] = field(default_factory=lambda: {NETWORK: 1.0})
-    liked_exponent: float = 0.0
     popularity_penalty: float = 0.0
     mmr: float = 0.0
     depth: int = 50
     exponents: Mapping[str, float] = field(default_factory=dict)
+
+    def weighed_tasks(self, tasks: Iterable[str]) -> tuple[str, ...]:
+        """Those of some tasks that have a say in the network's score."""
+        return tuple(name for name in tasks if self.exponents.get(name, 0.0) != 0)
 
 
 @dataclass(frozen=True)
@@ -63,48 +67,69 @@ class Similarity:
 
 
 @dataclass(frozen=True)
+class Network:
+    """What a network adds to a fusion, per user centred over unseen items.
+
+    Attributes:
+        relevance: Log relevance ``[users, N]``.
+        tasks: Task -> log of what it predicts ``[users, N]``.
+        products: Mean products ``[users, A, A]`` of relevance and each task, which give the
+            deviation of any product of their powers.
+    """
+
+    relevance: Tensor
+    tasks: Mapping[str, Tensor]
+    products: Tensor
+
+    @classmethod
+    def of(cls, said: NetworkScores, seen: Tensor) -> Network:
+        """What a network's scores add for users who have seen some items ``[users, N]``."""
+        count = unseen_count(seen)
+        relevance = centre(said.relevance, seen, count)
+        tasks = {name: centre(values, seen, count) for name, values in said.tasks.items()}
+        every = torch.stack([relevance, *tasks.values()], 1)
+        products = torch.bmm(every, every.transpose(1, 2)) / count.view(-1, 1, 1)
+        return cls(relevance, tasks, products)
+
+    def take(self, users: Tensor | slice) -> Network:
+        """The same of some users: row numbers or a slice."""
+        tasks = {name: values[users] for name, values in self.tasks.items()}
+        return Network(self.relevance[users], tasks, self.products[users])
+
+
+@dataclass(frozen=True)
 class Scorers:
     """What is fused, per user standardised over unseen items (mean 0, deviation 1).
 
     Attributes:
         experts: Expert name -> ``[users, N]``, standardised.
-        relevance: Network's log relevance ``[users, N]``, centred over unseen items; None without.
-        liked: Log of P(liked | watched) ``[users, N]``, centred over unseen items; None without.
-        moments: ``[users, 3]``: variance of `relevance`, covariance, variance of `liked`.
         seen: ``[users, N]``, True for items of the history.
         popularity: Standardised ``log1p`` popularity ``[N]``.
         similarity: Of items by their categories.
-        tasks: Task -> log of what it predicts ``[users, N]``, centred over unseen items.
-        products: Where there are tasks, mean products ``[users, A, A]`` of relevance, `liked` and
-            each task; else None.
+        networks: Name in a fusion -> network; `NETWORK` where there is one alone.
         ties: Order of items of equal score; None: as they stand in the catalogue.
     """
 
     experts: Mapping[str, Tensor]
-    relevance: Tensor | None
-    liked: Tensor | None
-    moments: Tensor | None
     seen: Tensor
     popularity: Tensor
     similarity: Similarity
-    tasks: Mapping[str, Tensor] = field(default_factory=dict)
-    products: Tensor | None = None
+    networks: Mapping[str, Network] = field(default_factory=dict)
     ties: Ties | None = None
 
     def take(self, users: Tensor | slice) -> Scorers:
         """The scorers of some users: row numbers or a slice."""
-        own = (self.relevance, self.liked, self.moments, self.products)
-        relevance, liked, moments, products = (None if one is None else one[users] for one in own)
         return replace(
             self,
             experts={name: scores[users] for name, scores in self.experts.items()},
-            relevance=relevance,
-            liked=liked,
-            moments=moments,
             seen=self.seen[users],
-            tasks={name: scores[users] for name, scores in self.tasks.items()},
-            products=products,
+            networks={name: one.take(users) for name, one in self.networks.items()},
         )
+
+    def with_networks(self, said: Mapping[str, NetworkScores]) -> Scorers:
+        """The scorers together with what networks say, by their names in a fusion."""
+        networks = {name: Network.of(one, self.seen) for name, one in said.items()}
+        return replace(self, networks={**self.networks, **networks})
 
 
 @dataclass(frozen=True)
@@ -144,42 +169,3 @@ def standardise(scores: Tensor, seen: Tensor, count: Tensor | None = None) -> Te
     centred = centre(scores, seen, count)
     deviation = (centred.square().sum(-1, keepdim=True) / count).sqrt()
     return centred / deviation.clamp(min=1e-6)
-
-
-def with_network(
-    base: Scorers,
-    relevance: Tensor,
-    liked: Tensor | None,
-    tasks: Mapping[str, Tensor] | None = None,
-) -> Scorers:
-    """The scorers together with what a network says.
-
-    Args:
-        base: The scorers without it.
-        relevance: Logits of relevance ``[users, N]``.
-        liked: Logits of the second task ``[users, N]``; None where it has no say.
-        tasks: Task of the config -> log of what it predicts ``[users, N]``.
-    """
-    seen = base.seen
-    count = unseen_count(seen)
-    relevance = centre(relevance, seen, count)
-    if liked is None:
-        liked, none = torch.zeros_like(relevance), relevance.new_zeros(len(relevance))
-        moments = torch.stack([relevance.square().sum(1), none, none], 1)
-    else:
-        liked = centre(torch.nn.functional.logsigmoid(liked), seen, count)
-        pairs = (relevance, relevance), (relevance, liked), (liked, liked)
-        moments = torch.stack([(one * other).sum(1) for one, other in pairs], 1)
-    centred = {name: centre(values, seen, count) for name, values in (tasks or {}).items()}
-    products = None
-    if centred:
-        every = torch.stack([relevance, liked, *centred.values()], 1)
-        products = torch.bmm(every, every.transpose(1, 2)) / count.view(-1, 1, 1)
-    return replace(
-        base,
-        relevance=relevance,
-        liked=liked,
-        moments=moments / count,
-        tasks=centred,
-        products=products,
-    )

@@ -23,6 +23,8 @@ class Record:
     Attributes:
         id: Candidate id, derived from its content.
         fit: Id of the fit that it was evaluated on.
+        members: What its lists fuse: fits by id and baselines by name -> weight; empty if it
+            failed before that was known.
         seed: Seed of the fit.
         generation: Generation in which it was evaluated, from 0.
         position: Place within the generation; (generation, position) is the order of the search.
@@ -37,6 +39,7 @@ class Record:
 
     id: str
     fit: str
+    members: Mapping[str, float]
     seed: int
     generation: int
     position: int
@@ -74,7 +77,7 @@ class Record:
             raise ValueError("its keys are not those of a record")
         for name in ("train", "serve"):
             entry[name] = {key: _value(name, value) for key, value in _table(entry, name)}
-        for name in ("objectives", "timing"):
+        for name in ("members", "objectives", "timing"):
             entry[name] = {key: _number(name, value) for key, value in _table(entry, name)}
         for name in ("id", "fit"):
             if not isinstance(entry[name], str) or not entry[name]:

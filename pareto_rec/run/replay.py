@@ -64,6 +64,7 @@ def asked_for(trials: Sequence[Trial], fit_id: Callable[[Trial], str], seed: int
         Record(
             id=candidate.id,
             fit=fit,
+            members={},
             seed=seed,
             generation=trial.generation,
             position=trial.position + place,
@@ -84,4 +85,5 @@ def _same_question(one: Record, other: Record) -> bool:
 
 
 def _question(record: Record) -> Mapping[str, object]:
-    return replace(record, status="ok", objectives={}, reason=None).outside_timing()
+    # what is fused follows from serving variables and fit
+    return replace(record, status="ok", members={}, objectives={}, reason=None).outside_timing()

@@ -62,6 +62,7 @@ def front_rows(
             "id": usable[row].id,
             "selected": int(place in selected),
             "fit": usable[row].fit,
+            "members": members_text(usable[row].members),
             "seed": usable[row].seed,
             **{
                 name: usable[row].objectives[name]
@@ -73,6 +74,11 @@ def front_rows(
         }
         for place, row in enumerate(keep)
     ]
+
+
+def members_text(members: Mapping[str, float]) -> str:
+    """Members and their weights in one cell: ``"0.7 4fa3..., 0.3 ease"``."""
+    return ", ".join(f"{weight!r} {name}" for name, weight in members.items())
 
 
 def _columns(part: str, values: Mapping[str, Any]) -> dict[str, Any]:

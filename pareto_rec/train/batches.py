@@ -20,19 +20,15 @@ class Sequences:
 
     Attributes:
         items: ``[rows]`` item indices.
-        liked: ``[rows]`` labels of the second task in {0, 1}.
         start: ``[rows]`` first row of the user that a row belongs to.
         end: ``[rows]`` one past the last row of that user.
         users: ``[rows]`` user indices; None where no loss will ask for people.
-        ratings: ``[rows]`` ratings; None where the data has none.
     """
 
     items: NDArray[np.int64]
-    liked: NDArray[np.float32]
     start: NDArray[np.int64]
     end: NDArray[np.int64]
     users: NDArray[np.int64] | None = None
-    ratings: NDArray[np.float32] | None = None
 
     @cached_property
     def usable(self) -> NDArray[np.int64]:
@@ -47,19 +43,13 @@ class Sequences:
         return np.cumsum(1.0 / np.sqrt(lengths))
 
     @classmethod
-    def of(cls, train: Interactions, liked: str | None) -> Sequences:
-        """Sequences of rows sorted by user and time; without the signal all labels are 1.
-
-        Ratings are those of the signal ``rating``, where there is one.
-        """
+    def of(cls, train: Interactions) -> Sequences:
+        """Sequences of rows sorted by user and time."""
         edges = np.flatnonzero(np.diff(train.user, prepend=-1))
         lengths = np.diff(np.append(edges, len(train)))
-        labels = np.ones(len(train), dtype=np.float32)
-        if liked is not None:
-            labels = (train.signals[liked] > 0).astype(np.float32)
         start = np.repeat(edges, lengths)
         end = start + np.repeat(lengths, lengths)
-        return cls(train.item, labels, start, end, train.user, train.signals.get("rating"))
+        return cls(train.item, start, end, train.user)
 
 
 @dataclass(frozen=True)
@@ -100,14 +90,12 @@ class Batch:
         histories: ``[T, B, L]`` right-aligned, oldest first.
         at: ``[T, B, Q]`` places in the history after which is predicted.
         targets: ``[T, B, Q, H]`` the items that follow, -1 where there are fewer.
-        liked: ``[T, B, Q, H]`` labels of the second task.
         rows: ``[T, B, Q, H]`` training rows of the targets; any row where there is no target.
     """
 
     histories: NDArray[np.int64]
     at: NDArray[np.int64]
     targets: NDArray[np.int64]
-    liked: NDArray[np.float32]
     rows: NDArray[np.int64]
 
 
@@ -160,8 +148,7 @@ def draw(
     inside = ahead < sequences.end[target][..., None, None]
     ahead = np.minimum(ahead, len(sequences.items) - 1)
     targets = np.where(inside, sequences.items[ahead], -1)
-    labels = sequences.liked[ahead] * inside
-    return Batch(histories, history - 1 - offset, targets, labels, ahead)
+    return Batch(histories, history - 1 - offset, targets, ahead)
 
 
 def last_items(stage: Stage, length: int) -> NDArray[np.int64]:

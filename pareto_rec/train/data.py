@@ -10,11 +10,11 @@ from torch import Tensor
 
 from pareto_rec.errors import BadRequestError, unknown
 from pareto_rec.losses import ItemFacts
-from pareto_rec.models.base import RATING, Shape
+from pareto_rec.models.base import Shape
+from pareto_rec.models.head import ScoringHead
 from pareto_rec.tasks import check_losses as check_task_losses
 from pareto_rec.train.batches import People, Sequences
-from pareto_rec.train.packtasks import losses_of
-from pareto_rec.train.shown import ShownRows
+from pareto_rec.train.packtasks import NO_LABELS, TaskLabels, losses_of
 from pareto_rec.train.spec import POPULARITY, TrainSpec, reads_as_given
 from pareto_rec.train.tuned.source import TextSource
 
@@ -63,7 +63,7 @@ class TrainData:
         people: Groups and tastes of users; None where no loss asks for them.
         references: Name -> log-probabilities of a fixed policy ``[users, N]``.
         texts: Where features of other depths and of tuned layers come from; None without texts.
-        shown: Shown rows with the labels of the config's tasks; None without tasks.
+        labels: Labels of the tasks of the config.
     """
 
     sequences: Sequences
@@ -74,7 +74,7 @@ class TrainData:
     people: People | None = None
     references: Mapping[str, Tensor] = field(default_factory=dict)
     texts: TextSource | None = None
-    shown: ShownRows | None = None
+    labels: TaskLabels = NO_LABELS
 
     def item_features(self, spec: TrainSpec, difference: Mapping[str, Tensor]) -> Tensor:
         """Features of the items as a fit reads them ``[N, F]``.
@@ -84,6 +84,11 @@ class TrainData:
             difference: What its tuned layers have learnt; empty for a frozen backbone.
         """
         return self.features if reads_as_given(spec) else self.source.features(spec, difference)
+
+    def head(self, fit: Fit) -> tuple[ScoringHead, Tensor]:
+        """A fit, ready to score, and its states of the users that validation looks at."""
+        head = fit.head(self.item_features(fit.spec, fit.difference))
+        return head, head.states(self.histories[:, -fit.spec.history :].cpu().numpy())
 
     @property
     def source(self) -> TextSource:
@@ -129,6 +134,16 @@ class Fit:
         """Training steps up to its last look; one that failed may have made some more."""
         return self.curve[-1][0] if self.curve else 0
 
+    def head(self, features: Tensor) -> ScoringHead:
+        """The fit, ready to score.
+
+        Args:
+            features: What it reads of the items ``[N, F]``.
+        """
+        spec = self.spec
+        ranks, temperature = not spec.by_tasks_alone, spec.temperature
+        return ScoringHead(self.params, self.shape, features, temperature=temperature, ranks=ranks)
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -153,10 +168,8 @@ def check_losses(spec: TrainSpec, data: TrainData) -> None:
     Raises:
         BadRequestError: Names the loss and what it needs.
     """
-    check_task_losses(data.shown.tasks if data.shown else (), spec.loss_weights, spec.chain)
-    needs = {need for loss in losses_of(spec, data.shown) for need in loss.needs}
-    if RATING in needs and data.sequences.ratings is None:
-        raise BadRequestError('loss "rating" needs a signal "rating", which the data does not have')
+    check_task_losses(data.labels.tasks, spec.loss_weights, spec.chain)
+    needs = {need for loss in losses_of(spec, data.labels) for need in loss.needs}
     if needs & {"group", "taste"} and data.people is None:
         raise BadRequestError("losses on groups or tastes need users, which the data does not have")
     if "group" in needs and data.people is not None and spec.group not in data.people.groups:

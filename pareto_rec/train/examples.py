@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.models.base import RATING
 from pareto_rec.seeds import generator
 from pareto_rec.train.batches import Batch, draw
 from pareto_rec.train.data import TrainData
@@ -37,7 +36,7 @@ class Examples:
             horizons: One per candidate; targets of shorter ones are padded.
             seeds: One per candidate.
             data: What training reads.
-            tasks: Tasks of the config, who draw shown rows besides.
+            tasks: Trained tasks, who draw shown rows besides.
             needs: What the losses need.
         """
         self.common, self.horizons, self.seeds = common, horizons, seeds
@@ -62,7 +61,9 @@ class Examples:
             arrays = {"histories": batch.histories, "at": batch.at}
             uniform = rng.random((common.check_every, common.negatives)) * self.frequency[-1]
             arrays["negatives"] = np.searchsorted(self.frequency, uniform)
-            arrays |= self._padded({"targets": (batch.targets, -1), "liked": (batch.liked, 0)})
+            labels = self.tasks.of_targets(batch.rows)
+            arrays |= self._padded({"targets": (batch.targets, -1)})
+            arrays |= self._padded({name: (of, 0) for name, of in labels.items()})
             arrays |= self._optional(batch)
             drawn.append(arrays | self.tasks.draw(sequences, seed, first))
         return {
@@ -71,13 +72,9 @@ class Examples:
         }
 
     def _optional(self, batch: Batch) -> dict[str, NDArray[Any]]:
-        """What only some losses need, of the examples' targets and of their users ``[T, B]``."""
+        """What only some losses need of the examples' users ``[T, B]``."""
         found: dict[str, NDArray[Any]] = {}
         sequences, people = self.data.sequences, self.data.people
-        if RATING in self.needs and sequences.ratings is not None:
-            mean, deviation = self.stars()
-            ratings = (sequences.ratings[batch.rows] - np.float32(mean)) / deviation
-            found |= self._padded({"rating": (ratings, 0)})
         if sequences.users is not None and people is not None:
             users = sequences.users[batch.rows[..., 0, 0]]
             if "group" in self.needs:
@@ -96,9 +93,3 @@ class Examples:
             width = [(0, 0)] * (array.ndim - 1) + [(0, missing)]
             found[name] = np.pad(array, width, constant_values=value)
         return found
-
-    def stars(self) -> tuple[float, float]:
-        """Mean and deviation of the training ratings."""
-        ratings = self.data.sequences.ratings
-        assert ratings is not None
-        return float(ratings.mean()), max(float(ratings.std()), 1e-6)

@@ -96,6 +96,12 @@ def principal_components(features: NDArray[np.floating[Any]], count: int) -> NDA
     return Projection.of(features, count)(features)
 
 
+def log_popularity(counts: NDArray[Any]) -> NDArray[np.float32]:
+    """``log1p`` popularity divided by its largest value ``[N]``, from training rows per item."""
+    largest = max(float(np.log1p(counts.max(initial=0))), 1e-9)
+    return np.asarray(np.log1p(counts) / largest, dtype=np.float32)
+
+
 def item_facts(catalogue: Catalogue) -> Facts:
     """Facts that losses and the serving policy use.
 
@@ -105,10 +111,9 @@ def item_facts(catalogue: Catalogue) -> Facts:
         negatives (Mikolov et al., NIPS 2013) ``[N]``.
     """
     counts = catalogue.popularity
-    log_popularity = np.log1p(counts) / max(np.log1p(counts.max(initial=0)), 1e-9)
     smoothed = (counts + 1.0) ** 0.75
     return (
         catalogue.unit_categories.astype(np.float32),
-        log_popularity.astype(np.float32),
+        log_popularity(counts),
         np.log(smoothed / smoothed.sum()).astype(np.float32),
     )

@@ -14,12 +14,11 @@ from torch import Tensor
 from pareto_rec.losses import COMBINE, LossInputs
 from pareto_rec.losses.combine.descent import Descent
 from pareto_rec.models import MODELS
-from pareto_rec.models.base import RATING, TASKS, Dropout, Noise, Shape, init_shared, item_table
+from pareto_rec.models.base import Dropout, Noise, Shape, init_shared, item_table
 from pareto_rec.models.scoring import (
     last_states,
     relevance_scores,
     relevance_states,
-    task_logits,
     user_states,
 )
 from pareto_rec.models.trunk import TRUNKS
@@ -70,9 +69,9 @@ class Pack:
         self.live: LiveTable | None = None
         if common.tuned_layers:
             self.live = data.source.live(specs, [child_seed(seed, "backbone") for seed in seeds])
-        self.tasks = PackTasks(common, data.shown)
+        self.tasks = PackTasks(common, data.labels)
         self.shape = self._shape()
-        self.losses = losses_of(common, data.shown)
+        self.losses = losses_of(common, data.labels)
         self.needs = frozenset(need for loss in self.losses for need in loss.needs)
         self.examples = Examples(common, horizons, seeds, data, self.tasks, self.needs)
         self.params = _stack(starts or [self._initial(seed) for seed in seeds], data.device)
@@ -127,20 +126,16 @@ class Pack:
         return self.live is None and not whole and few
 
     def _initial(self, seed: int) -> dict[str, Tensor]:
-        """Parameters of one candidate; a rating task only where its loss is trained on."""
+        """Parameters of one candidate."""
         source = torch.Generator().manual_seed(child_seed(seed, "init"))
-        tasks = (*TASKS, RATING) if RATING in self.needs else TASKS
-        tasks = (*tasks, *(one.key for one in self.tasks.own))
-        params = init_shared(self.shape, source, tasks)
-        if RATING in self.needs:
-            params[f"{RATING}.stars"] = torch.tensor(self.examples.stars())
+        params = init_shared(self.shape, source)
         params |= self.tasks.base_rates(self.shape.n_items)
         idle = IDLE.get(self.common.item_inputs)
         if idle:
             params[idle].zero_()
         params |= MODELS[self.common.model].init(self.shape, source)
         width, experts = self.shape.width, self.shape.experts
-        return params | TRUNKS[self.shape.trunk].init(width, experts, tasks, source)
+        return params | TRUNKS[self.shape.trunk].init(width, experts, self.shape.towers, source)
 
     def _column(self, values: Sequence[float] | Sequence[list[float]]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self.data.device)
@@ -253,29 +248,21 @@ class Pack:
             bias=params["relevance.item_bias"],
             targets=ids,
             mask=targets >= 0,
-            liked=batch["liked"].reshape(ids.shape),
             negatives=batch["negatives"],
             items=part.facts,
             beyond=whole and any(loss.figure for loss in self.losses),
             products=products_of(self.common.products, self.data.device),
             shown=self.tasks.inputs(params, self.shape, table, batch, self.dropout),
-            **self._optional_inputs(part, states, table, ids),
+            interactions=self.tasks.interactions(params, states, table, targets, batch),
+            **self._optional_inputs(batch),
         )
         few = inputs.first(self.common.shaped)
         values = [loss(few if loss.distribution else inputs) for loss in self.losses]
         return torch.stack(values, dim=-1)
 
-    def _optional_inputs(
-        self, part: Part, states: Tensor, table: Tensor, ids: Tensor
-    ) -> dict[str, Tensor]:
+    def _optional_inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Inputs that some loss of the pack needs; an example has several rows of states."""
         found: dict[str, Tensor] = {}
-        params, batch = part.params, part.batch
-        if "liked_logits" in self.needs:
-            found["liked_logits"] = task_logits(params, "liked", states, table, ids)
-        if RATING in self.needs:
-            found["rating"] = batch["rating"].reshape(ids.shape)
-            found["predicted_rating"] = task_logits(params, RATING, states, table, ids)
         for name in ("group", "taste"):
             if name in self.needs:
                 found[name] = batch[name].repeat_interleave(self.common.places, dim=1)

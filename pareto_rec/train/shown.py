@@ -1,4 +1,4 @@
-"""Rows that say what was shown and what came of it, as examples for the losses of tasks."""
+"""Labels of tasks, and rows that say what was shown and what came of it as examples for them."""
 
 from __future__ import annotations
 
@@ -22,44 +22,22 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class ShownRows:
-    """Shown rows of the training part, each with where its history ends.
+class Labelled:
+    """Rows of the training part with the labels of tasks.
 
     Attributes:
-        tasks: Every task of the config.
-        items: ``[rows]`` items shown.
-        first: ``[rows]`` first training row of the row's user.
-        last: ``[rows]`` one past the last training row that came before it.
+        tasks: The tasks that these rows may have labels of.
         labels: Task -> labels ``[rows]`` as the log has them, NaN where they are not known.
-        untimed: Whether rows have no times: then a history is all of the user's rows but those of
-            the item shown.
     """
 
     tasks: tuple[Task, ...]
-    items: NDArray[np.int64]
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
     labels: Labels
-    untimed: bool
 
     @classmethod
-    def of(cls, stage: Stage, tasks: Sequence[Task]) -> ShownRows:
-        """Shown rows of a stage.
-
-        A row's history are the training rows of its user at earlier times: rows of the same moment
-        belong to the same answer and would give it away.
-        """
-        rows, train = stage.train if stage.shown is None else stage.shown, stage.train
-        both = np.concatenate([train.time, rows.time])
-        untimed = not len(both) or bool(both.min() == both.max())
-        moments, rank = np.unique(both, return_inverse=True)
-        rank = rank.reshape(-1) if not untimed else np.zeros(len(both), dtype=np.int64)
-        size = max(len(moments), 1)
-        met = train.user * size + rank[: len(train)]
-        at = rows.user * size + rank[len(train) :]
-        last = np.searchsorted(met, (rows.user + 1) * size if untimed else at)
-        first = np.searchsorted(met, rows.user * size)
-        return cls(tuple(tasks), rows.item, first, last, labels_of(rows, tasks), untimed)
+    def interactions(cls, rows: Interactions, tasks: Sequence[Task]) -> Labelled:
+        """Training rows with the labels of the tasks of interactions."""
+        own = tuple(one for one in tasks if one.of_interactions)
+        return cls(own, labels_of(rows, own))
 
     @cached_property
     def _usable(self) -> dict[str, Mask]:
@@ -79,7 +57,8 @@ class ShownRows:
         """
         known = self.labels[task.name][self.own_rows(task.name)]
         values = (known > 0).astype(np.float64) if task.loss == BINARY else known
-        where = f' where "{task.condition}" came about' if task.condition else ""
+        chained = task.condition and not task.of_interactions
+        where = f' where "{task.condition}" came about' if chained else ""
         if not len(values):
             raise BadRequestError(
                 f'task {task.name}: signal "{task.signal}" is known in no training row{where}'
@@ -89,7 +68,8 @@ class ShownRows:
             what = "positive" if mean else "never positive"
             raise BadRequestError(
                 f'task {task.name}: signal "{task.signal}" is {what} in each of the {len(values)} '
-                f"training rows that hold it{where}; a task needs rows of both kinds (impressions)"
+                f"training rows that hold it{where}; a task needs rows of both kinds"
+                + ("" if task.of_interactions else " (impressions)")
             )
         return mean, max(deviation, _LEAST_DEVIATION)
 
@@ -116,7 +96,7 @@ class ShownRows:
             losses: Names of the losses of a fit.
             entire_space: Whether chains are learnt through products.
         """
-        found = np.zeros(len(self.items), dtype=bool)
+        found = np.zeros(len(next(iter(self.labels.values()))), dtype=bool)
         for task in trained(self.tasks, losses):
             chain = chain_of(self.tasks, task.name)
             if entire_space and len(chain) > 1 and task.loss == BINARY:
@@ -124,6 +104,54 @@ class ShownRows:
             else:
                 found |= self.own_rows(task.name)
         return np.flatnonzero(found)
+
+    def standard(self, task: Task, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Labels of a task for some rows, in the unit that it is learnt in."""
+        values = self.labels[task.name][rows]
+        if task.loss == BINARY:
+            return values
+        mean, deviation = self.scale(task)
+        return np.asarray((values - np.float32(mean)) / np.float32(deviation))
+
+
+@dataclass(frozen=True)
+class ShownRows(Labelled):
+    """Shown rows of the training part, each with where its history ends.
+
+    Attributes:
+        tasks: The tasks of what is shown.
+        items: ``[rows]`` items shown.
+        first: ``[rows]`` first training row of the row's user.
+        last: ``[rows]`` one past the last training row that came before it.
+        labels: Task -> labels ``[rows]`` as the log has them, NaN where they are not known.
+        untimed: Whether rows have no times: then a history is all of the user's rows but those of
+            the item shown.
+    """
+
+    items: NDArray[np.int64]
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+    untimed: bool
+
+    @classmethod
+    def of(cls, stage: Stage, tasks: Sequence[Task]) -> ShownRows:
+        """Shown rows of a stage.
+
+        A row's history are the training rows of its user at earlier times: rows of the same moment
+        belong to the same answer and would give it away.
+        """
+        own = tuple(one for one in tasks if not one.of_interactions)
+        rows, train = stage.train if stage.shown is None else stage.shown, stage.train
+        both = np.concatenate([train.time, rows.time])
+        untimed = not len(both) or bool(both.min() == both.max())
+        moments, rank = np.unique(both, return_inverse=True)
+        rank = rank.reshape(-1) if not untimed else np.zeros(len(both), dtype=np.int64)
+        size = max(len(moments), 1)
+        met = train.user * size + rank[: len(train)]
+        at = rows.user * size + rank[len(train) :]
+        last = np.searchsorted(met, (rows.user + 1) * size if untimed else at)
+        first = np.searchsorted(met, rows.user * size)
+        return cls(own, labels_of(rows, own), rows.item, first, last, untimed)
 
     def draw(
         self,
@@ -161,14 +189,7 @@ class ShownRows:
             order = np.argsort(histories >= 0, axis=-1, kind="stable")
             histories = np.take_along_axis(histories, order, axis=-1)[..., -history:]
         found = {"shown_histories": histories, "shown_items": items}
-        return found | {f"label:{t.name}": self._label(t, own) for t in self.tasks}
-
-    def _label(self, task: Task, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        values = self.labels[task.name][rows]
-        if task.loss == BINARY:
-            return values
-        mean, deviation = self.scale(task)
-        return np.asarray((values - np.float32(mean)) / np.float32(deviation))
+        return found | {f"label:{t.name}": self.standard(t, own) for t in self.tasks}
 
 
 def labels_of(rows: Interactions, tasks: Sequence[Task]) -> Labels:

@@ -8,10 +8,9 @@ from typing import Any
 
 from pareto_rec.errors import construct, unknown
 from pareto_rec.losses import COMBINE, LOSSES
-from pareto_rec.losses.base import resolve
 from pareto_rec.models import MODELS
 from pareto_rec.models.trunk import TRUNKS
-from pareto_rec.tasks import CHAINS, PREFIX
+from pareto_rec.tasks import BUILT_IN, CHAINS, PREFIX, is_task
 
 POPULARITY = "popularity"
 IDLE = {"text": "item.embed", "embedding": "item.project"}
@@ -128,13 +127,13 @@ class TrainSpec:
 
     @property
     def on_tasks(self) -> bool:
-        """Whether a loss of a task is trained on."""
+        """Whether a loss of a task of the config is trained on."""
         return any(name.startswith(PREFIX) for name in self.loss_weights)
 
     @property
     def by_tasks_alone(self) -> bool:
         """Whether tasks are trained on and no loss ranks, so that tasks alone make the ranking."""
-        plain = [name for name in self.loss_weights if not name.startswith(PREFIX)]
+        plain = [name for name in self.loss_weights if not is_task(name)]
         return self.on_tasks and not any(LOSSES[name].accuracy for name in plain)
 
 
@@ -184,7 +183,9 @@ def train_spec(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainSpec
     ):
         if name not in known:
             raise unknown(kind, name, known)
-    resolve([name for name in spec.loss_weights if not name.startswith(PREFIX)], LOSSES)
+    for name in spec.loss_weights:
+        if name not in LOSSES and not is_task(name):
+            raise unknown("loss", name, (*LOSSES, *BUILT_IN))
     return _without_idle(spec)
 
 

@@ -18,6 +18,7 @@ from pareto_rec.bundle.texts import Texts, with_new_items
 from pareto_rec.data.schema import Interactions
 from pareto_rec.errors import BadRequestError, RunFailedError, unknown
 from pareto_rec.seeds import generator
+from pareto_rec.tasks import BUILT_IN
 from pareto_rec.threads import one_thread
 from pareto_rec.update.drift import Drift, drift_of
 from pareto_rec.update.learn import learnt
@@ -137,7 +138,7 @@ def _check(parts: Parts, tolerance: Mapping[str, float]) -> None:
             raise unknown("objective in tolerance", name, searched)
         if not (np.isfinite(most) and most >= 0):
             raise BadRequestError(f"the tolerance of {name} must be a number of at least 0")
-    if any(one.shape.tasks for one in parts.fits.values()):
+    if any(set(one.shape.tasks) - set(BUILT_IN) for one in parts.fits.values()):
         raise BadRequestError(
             "networks of this bundle were trained on [[task]]s, and a bundle does not hold the "
             "impressions that they learn from; search again with the new data"

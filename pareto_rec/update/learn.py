@@ -43,7 +43,12 @@ def learnt(parts: Parts, stage: Stage, evaluator: Evaluator, seed: int) -> Parts
         names[fit_id] = hashlib.sha256(text.encode()).hexdigest()[:16]
         fits[names[fit_id]] = made
     points = [
-        point.model_copy(update={"fit": names.get(point.fit, point.fit)})
+        point.model_copy(
+            update={
+                "fit": names.get(point.fit, point.fit),
+                "members": {names.get(one, one): of for one, of in point.members.items()},
+            }
+        )
         for point in parts.about.points
     ]
     about = parts.about.model_copy(update={"points": points})

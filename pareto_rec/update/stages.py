@@ -22,7 +22,6 @@ from pareto_rec.data.schema import Interactions, Stage, Users
 from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.experiment import plan
 from pareto_rec.experts.base import ItemModel
-from pareto_rec.policy import NETWORK
 from pareto_rec.train.fitstore import FitStore
 
 Values = Mapping[str, Mapping[str, float]]
@@ -126,13 +125,14 @@ def evaluator_of(parts: Parts, stage: Stage, config: Path, work: Path, learn: St
         made.space,
         made.config.fixed,
         made.measures,
-        signals=(parts.about.relevance, parts.about.liked),
+        relevance=parts.about.relevance,
         train=SimpleNamespace(pack_size=1, device="cpu"),
         store=FitStore(work / "fits", stage.content_hash),
         seed=0,
         components=made.config.backbone.components,
         serving_fixed=made.config.serving,
         learn=learn,
+        tasks=[one for one in made.config.tasks if one.of_interactions],
     )
     # networks read what they read before: components are not found anew with every item
     evaluator.data = replace(evaluator.data, features=torch.from_numpy(parts.vectors.copy()))
@@ -159,10 +159,11 @@ def values_of(parts: Parts, evaluator: Evaluator) -> Values:
     people = [Known(items) for items in np.split(rows.history.item, ends)]
     found = {}
     for point in parts.about.points:
-        serving, fit_id = parts.serving(point.id), parts.network(point.id)
-        names = [n for n, weight in serving.fusion.items() if weight > 0 and n != NETWORK]
-        scorers = engine.scorers(people, names, fit_id, liked=True)
-        fit = replace(parts.fits[fit_id], seconds=0.0) if fit_id else None  # not what is compared
+        serving, fit_ids = parts.serving(point.id), parts.networks(point.id)
+        tasks = {fit_id: parts.fits[fit_id].shape.tasks for fit_id in fit_ids}
+        scorers = engine.scorers(people, parts.experts_of(point.id), tasks)
+        # how long it was trained is not what is compared
+        fit = replace(parts.fits[fit_ids[0]], seconds=0.0) if fit_ids else None
         [measured] = evaluator.measuring.values(scorers, [serving], fit)
         found[point.id] = dict(measured.objectives)
     return found

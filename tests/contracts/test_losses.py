@@ -20,8 +20,8 @@ from pareto_rec.threads import one_thread
 
 NAMES = list(LOSSES)
 # what gradients flow through
-LEARNT = ("states", "table", "bias", "liked_logits", "predicted_rating")
-PER_TARGET = ("targets", "mask", "liked_logits", "liked", "rating", "predicted_rating")
+LEARNT = ("states", "table", "bias")
+PER_TARGET = ("targets", "mask")
 PER_ROW = ("states", "group", "taste", "reference")
 PER_CANDIDATE = (*PER_TARGET, *PER_ROW, "table", "bias", "negatives")
 FACTS = dataclasses.fields(ItemFacts)
@@ -193,6 +193,6 @@ def test_an_unknown_loss_is_refused_with_the_nearest_name() -> None:
 def test_parts_that_a_loss_needs_are_asked_for(loss: Loss) -> None:
     """Without the parts that it does not say it needs, a loss still has its value."""
     inputs = loss_inputs(6)
-    optional = {"liked_logits", "rating", "predicted_rating", "group", "taste", "reference"}
+    optional = {"group", "taste", "reference"}
     bare = changed(inputs, **dict.fromkeys(optional - loss.needs))  # type: ignore[arg-type]
     torch.testing.assert_close(loss(bare), loss(inputs), rtol=0, atol=0)

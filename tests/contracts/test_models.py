@@ -16,7 +16,14 @@ from toy_learning import CPU, random_params, shape_of, stacked
 
 from pareto_rec.models import MODELS, Model
 from pareto_rec.models.base import Dropout, Noise, Shape, init_shared, item_table, tower
-from pareto_rec.models.scoring import catalogue_scores, relevance_states, user_states
+from pareto_rec.models.head import ScoringHead
+from pareto_rec.models.scoring import (
+    last_states,
+    relevance_scores,
+    relevance_states,
+    user_states,
+    whole_logits,
+)
 from pareto_rec.threads import one_thread
 
 NAMES = list(MODELS)
@@ -32,7 +39,15 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(params=NAMES)
 def shape(request: pytest.FixtureRequest) -> Shape:
-    return shape_of(request.param)
+    return shape_of(request.param, ("liked",))
+
+
+def scores_of(
+    params: dict[str, Tensor], shape: Shape, features: Tensor, histories: Tensor, heat: float = 1.0
+) -> dict[str, Tensor]:
+    """Logits ``[users, N]`` of every tower."""
+    head = ScoringHead(params, shape, features, temperature=heat)
+    return head.logits(shape.towers, head.states(histories.numpy()))
 
 
 def histories_of(shape: Shape, seed: int, lengths: tuple[int, ...] = LENGTHS) -> Tensor:
@@ -187,10 +202,10 @@ def test_gradients_reach_every_parameter(shape: Shape) -> None:
     """Whole tensors are meant: of an embedding or a bias only the rows that were used."""
     params = stacked([random_params(shape, 7)])
     params = {name: value.requires_grad_() for name, value in params.items()}
-    scores = catalogue_scores(
-        params, shape, features_of(shape), histories_of(shape, 8), torch.ones(1)
-    )
-    assert scores[1] is not None
+    table = item_table(params, features_of(shape), None)
+    states = last_states(params, shape, table, histories_of(shape, 8))
+    relevance = relevance_scores(params, states, table, torch.ones(1))
+    scores = relevance, whole_logits(params, "liked", states, table)
     (scores[0].square().sum() + scores[1].square().sum()).backward()
     for name, value in params.items():
         assert value.grad is not None, name
@@ -223,58 +238,48 @@ def test_an_item_without_interactions_is_scored_from_its_text(shape: Shape) -> N
     features = features_of(shape)
     moved = features.clone()
     moved[new] = features[1] * 0.5 - features[2]
-    before, after = (
-        catalogue_scores(stacked([params]), shape, one, histories, torch.ones(1))
-        for one in (features, moved)
-    )
+    before, after = (scores_of(params, shape, one, histories) for one in (features, moved))
     others = torch.arange(shape.n_items) != new
-    for old, now in zip(before, after, strict=True):
-        assert old is not None
-        assert now is not None
-        assert (old[0, :3, new] - now[0, :3, new]).abs().min() > 1e-4
+    for old, now in zip(before.values(), after.values(), strict=True):
+        assert (old[:3, new] - now[:3, new]).abs().min() > 1e-4
         torch.testing.assert_close(old[..., others], now[..., others], rtol=0, atol=0)
 
 
 def test_catalogue_scores_are_products_of_states_and_items(shape: Shape) -> None:
     """One candidate, one user and one item at a time, in plain sums."""
     alone = [random_params(shape, seed) for seed in (11, 12)]
-    temperature = torch.tensor([0.5, 2.0])
     histories, features = histories_of(shape, 13), features_of(shape)
-    scores = catalogue_scores(stacked(alone), shape, features, histories, temperature)
-    for candidate, params in enumerate(alone):
+    for temperature, params in zip((0.5, 2.0), alone, strict=True):
+        scores = scores_of(params, shape, features, histories, temperature)
         items = features.double() @ params["item.project"].double() + params["item.embed"]
         for user in range(len(LENGTHS)):
             one = histories[user : user + 1][None]
             state = states_of(shape, stacked([params]), one)[0, 0, 0].double()
-            for task, found in zip(("relevance", "liked"), scores, strict=True):
-                assert found is not None
+            for task, found in scores.items():
                 hidden = state @ params[f"{task}.in"].double() + params[f"{task}.in_bias"]
                 act = hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))
                 out = (state + act @ params[f"{task}.out"].double()) / shape.width**0.5
                 if task == "relevance":
-                    out = out / temperature[candidate]
+                    out = out / temperature
                 for item in range(shape.n_items):
                     expected = float(out @ items[item] + params[f"{task}.item_bias"][item])
-                    assert float(found[candidate, user, item]) == pytest.approx(
-                        expected, rel=1e-3, abs=1e-4
-                    )
+                    assert float(found[user, item]) == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
-def test_the_second_task_is_left_out_on_request(shape: Shape) -> None:
-    params = stacked([random_params(shape, 1)])
-    histories, features = histories_of(shape, 1), features_of(shape)
-    both = catalogue_scores(params, shape, features, histories, torch.ones(1))
-    first, second = catalogue_scores(params, shape, features, histories, torch.ones(1), liked=False)
-    assert second is None
-    torch.testing.assert_close(first, both[0])
+def test_only_the_tasks_that_are_wanted_are_scored(shape: Shape) -> None:
+    head = ScoringHead(random_params(shape, 1), shape, features_of(shape))
+    states = head.states(histories_of(shape, 1).numpy())
+    every, none = head.scores(states), head.scores(states, ())
+    assert (set(every.tasks), set(none.tasks)) == ({"liked"}, set())
+    torch.testing.assert_close(every.relevance, none.relevance)
 
 
 def test_scoring_mutates_nothing(shape: Shape) -> None:
-    params = stacked([random_params(shape, 1)])
+    params = random_params(shape, 1)
     histories, features = histories_of(shape, 1), features_of(shape)
     before = {name: value.clone() for name, value in params.items()}
     kept = histories.clone(), features.clone()
-    catalogue_scores(params, shape, features, histories, torch.ones(1))
+    scores_of(params, shape, features, histories)
     assert torch.equal(histories, kept[0])
     assert torch.equal(features, kept[1])
     assert all(torch.equal(params[name], before[name]) for name in params)

@@ -141,7 +141,8 @@ run = RunDirectory.create(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
     for count in range(1000):
-        run.append([Record(f"{count}", "f", 0, 0, count, "own", {}, {}, "ok", {"a": count / 3})])
+        told = "own", {}, {}, "ok", {"a": count / 3}
+        run.append([Record(f"{count}", "f", {"f": 1.0}, 0, 0, count, *told)])
 except Exception as error:
     _explain(error)
 """
@@ -164,7 +165,7 @@ def test_a_file_that_cannot_grow_ends_with_a_whole_record(tmp_path: Path) -> Non
 def test_writing_goes_on_after_the_disk_was_full(tmp_path: Path) -> None:
     """Half a line that a failed write left behind never stands between two whole ones."""
     run = RunDirectory.create(tmp_path / "run")
-    record = Record("a", "f", 0, 0, 0, "own", {}, {}, "ok", {"x": 1.0})
+    record = Record("a", "f", {"f": 1.0}, 0, 0, 0, "own", {}, {}, "ok", {"x": 1.0})
     run.append([record])
     stream = run._store._stream
 

@@ -36,7 +36,7 @@ ALLOWED: dict[str, str] = {
     "paths": "checksums errors leftovers",
     "sealed": "checksums notices paths",
     "variables": "errors",
-    "policy": "errors kernels",
+    "policy": "errors kernels models",
     "decide": "errors",
     "bootstrap": "seeds",
     "space": "errors variables",
@@ -90,9 +90,8 @@ ALLOWED: dict[str, str] = {
     "bundle": "backbone config data errors evaluate experiment experts inputs models paths picks "
     "policy reading records tasks threads train",
     # from a bundle to a service, and to the next bundle
-    "serve": "bundle errors leftovers",
-    "update": "bundle config data errors evaluate experiment experts leftovers policy seeds "
-    "threads train",
+    "serve": "bundle errors",
+    "update": "bundle config data errors evaluate experiment experts seeds tasks threads train",
     # what it all costs
     "bench": "backbone config data errors evaluate experiment front inputs losses models "
     "objectives paths policy provenance records search seeds space threads train "

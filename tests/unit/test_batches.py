@@ -21,7 +21,7 @@ EXAMPLES = settings(max_examples=25, deadline=None)
 
 
 def sequences_of(walks: list[list[int]]) -> Sequences:
-    return Sequences.of(interactions(walks, lambda item: int(LIKED[item])), "liked")
+    return Sequences.of(interactions(walks, lambda item: int(LIKED[item])))
 
 
 def draws(seed: int, walks: list[list[int]] = WALKS, **sizes: int) -> Batch:
@@ -29,14 +29,13 @@ def draws(seed: int, walks: list[list[int]] = WALKS, **sizes: int) -> Batch:
     return draw(sequences_of(walks), np.random.default_rng(seed), **wanted)
 
 
-def examples(batch: Batch) -> list[tuple[list[int], list[int], list[list[int]], list[list[float]]]]:
-    """Every example: history with its padding, places, targets, labels."""
+def examples(batch: Batch) -> list[tuple[list[int], list[int], list[list[int]]]]:
+    """Every example: history with its padding, places, targets."""
     return [
         (
             batch.histories[index].tolist(),
             batch.at[index].tolist(),
             batch.targets[index].tolist(),
-            batch.liked[index].tolist(),
         )
         for index in np.ndindex(batch.histories.shape[:2])
     ]
@@ -66,11 +65,10 @@ def test_targets_follow_their_history_and_nothing_crosses_users(
     allowed = possible(history, horizon)
     batch = draws(seed, history=history, horizon=horizon)
     assert batch.histories.shape == (3, 40, history)
-    assert batch.targets.shape == batch.liked.shape == (3, 40, 1, horizon)
-    for before, at, targets, liked in examples(batch):
+    assert batch.targets.shape == batch.rows.shape == (3, 40, 1, horizon)
+    for before, at, targets in examples(batch):
         assert targets == [allowed[tuple(before)]]
         assert at == [history - 1]
-        assert liked == [[float(item >= 0 and LIKED[item]) for item in targets[0]]]
     present = batch.targets >= 0
     items = np.array([item for walk in WALKS for item in walk])
     np.testing.assert_array_equal(items[batch.rows][present], batch.targets[present])
@@ -87,7 +85,7 @@ def test_every_place_predicts_what_follows_it(seed: int, history: int, places: i
     """The first place is the last item; all others lie on items of the history."""
     follows = possible(20, 3)  # whole prefixes tell the rows of a user apart
     batch = draws(seed, history=history, places=places, horizon=3)
-    for before, at, targets, _ in examples(batch):
+    for before, at, targets in examples(batch):
         assert len(at) == len(targets) == places
         assert at[0] == history - 1
         for place, target in zip(at, targets, strict=True):
@@ -130,7 +128,7 @@ def test_users_count_for_about_the_root_of_their_rows() -> None:
 
 def test_draws_depend_on_the_generator_alone() -> None:
     first, second, other = draws(7, places=3), draws(7, places=3), draws(8, places=3)
-    for name in ("histories", "at", "targets", "liked"):
+    for name in ("histories", "at", "targets", "rows"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     assert not np.array_equal(first.histories, other.histories)
 
@@ -143,14 +141,8 @@ def test_sequences_know_where_users_begin_and_end() -> None:
             begin, end = int(sequences.start[row]), int(sequences.end[row])
             assert sequences.items[begin:end].tolist() == walk
             assert sequences.items[row] == item
-            assert sequences.liked[row] == LIKED[item]
             row += 1
     assert row == len(sequences.items)
-
-
-def test_without_a_second_signal_every_label_is_one() -> None:
-    rows = interactions(WALKS, lambda item: int(LIKED[item]))
-    np.testing.assert_array_equal(Sequences.of(rows, None).liked, np.ones(len(rows)))
 
 
 @pytest.mark.parametrize("walks", [[], [[1], [2], [], [3]]])
@@ -183,8 +175,8 @@ def test_inputs_are_not_mutated() -> None:
     rows = interactions(WALKS, lambda item: int(LIKED[item]))
     for array in (rows.user, rows.item, rows.time, *rows.signals.values()):
         array.flags.writeable = False
-    sequences = Sequences.of(rows, "liked")
-    kept = {name: getattr(sequences, name).copy() for name in ("items", "liked", "start", "end")}
+    sequences = Sequences.of(rows)
+    kept = {name: getattr(sequences, name).copy() for name in ("items", "start", "end")}
     draw(
         sequences,
         np.random.default_rng(0),

@@ -34,8 +34,7 @@ from pareto_rec.bundle.scoring import known_people
 from pareto_rec.bundle.store import copies_of
 from pareto_rec.errors import BadRequestError, RunFailedError
 from pareto_rec.experts import EXPERTS
-from pareto_rec.models.scoring import catalogue_scores
-from pareto_rec.policy import NETWORK, Scorers, Similarity, recommend, standardise, with_network
+from pareto_rec.policy import NETWORK, Scorers, Similarity, fused_scores, recommend, standardise
 from pareto_rec.train.batches import last_items
 
 POINTS = list(SERVINGS)
@@ -72,16 +71,12 @@ def by_the_search(parts: Parts, point: str, k: int) -> NDArray[np.int64]:
     known = np.log1p(stage.popularity)
     popularity = torch.from_numpy(((known - known.mean()) / known.std()).astype(np.float32))
     unit = torch.from_numpy(stage.items.categories)  # one category each: of length one already
-    scorers = Scorers(experts, None, None, None, met, popularity, Similarity.of(unit))
+    scorers = Scorers(experts, met, popularity, Similarity.of(unit))
     fit = parts.fits.get(parts.about.point(point).fit)
     if fit is not None:
-        histories = torch.from_numpy(last_items(stage, fit.spec.history))
-        params = {name: part.unsqueeze(0) for name, part in fit.params.items()}
-        temperature = torch.tensor([fit.spec.temperature])
-        vectors = torch.from_numpy(parts.vectors)
-        relevance, liked = catalogue_scores(params, fit.shape, vectors, histories, temperature)
-        assert liked is not None
-        scorers = with_network(scorers, relevance[0], liked[0])
+        head = fit.head(torch.from_numpy(parts.vectors))
+        said = head.scores(head.states(last_items(stage, fit.spec.history)))
+        scorers = scorers.with_networks({NETWORK: said})
     return recommend(scorers, [serving], k=k)[0][0]
 
 
@@ -184,7 +179,7 @@ def test_experts_that_know_nothing_of_a_history_fall_back_on_popularity(bundle: 
         told = why(item)
         assert sum(told.scorers.values()) == pytest.approx(item.score, abs=1e-5)
         assert told.scorers["ease_recency"] == pytest.approx(
-            0.4 * float(bundle.engine.popularity[place]), abs=1e-6
+            0.4 * float(bundle.engine.builder.popularity[place]), abs=1e-6
         )
     added = bundle.with_items([new]).recommend(history=["new"], k=4, point="cc01")
     assert "ease_recency, item_knn_recency: no item" in added.notes[0]
@@ -213,7 +208,7 @@ def test_experts_without_a_history_score_as_in_the_search(bundle: Bundle, parts:
     here, _ = bundle.engine.of_point(people, "cc01")
     for name in ("ease_recency", "item_knn_recency"):
         torch.testing.assert_close(here.experts[name], there[name])
-        assert torch.equal(here.experts[name][0], bundle.engine.popularity)
+        assert torch.equal(here.experts[name][0], bundle.engine.builder.popularity)
 
 
 def test_items_are_added_and_changed_in_a_bundle_of_their_own(bundle: Bundle) -> None:
@@ -265,11 +260,9 @@ def test_explanations_add_up_to_the_score(bundle: Bundle, point: str, exact: boo
 def test_shares_of_ease_are_rows_of_its_matrix(parts: Parts) -> None:
     """By hand: history weights times rows of B, centred and divided as the policy does."""
     ease = parts.experts["ease_recency"]
-    serving = dict(parts.about.point("cc01").serving) | {
-        "fusion": {"ease_recency": 1.0},
-        "popularity_penalty": 0.0,
-    }
-    point = parts.about.point("cc01").model_copy(update={"serving": serving})
+    serving = dict(parts.about.point("cc01").serving) | {"popularity_penalty": 0.0}
+    changed = {"serving": serving, "members": {"ease_recency": 1.0}}
+    point = parts.about.point("cc01").model_copy(update=changed)
     alone = Bundle.of(
         dataclasses.replace(
             parts, about=parts.about.model_copy(update={"points": [point], "default": "cc01"})
@@ -388,10 +381,33 @@ def test_json_of_an_answer_has_every_field(bundle: Bundle) -> None:
 def test_serving_variables_are_read_once_for_each_point(bundle: Bundle) -> None:
     parts = dataclasses.replace(bundle.parts)
     assert parts.serving("aa01") is parts.serving("aa01")
-    assert parts.serving("bb") == SERVINGS["bb01"] == parts.serving("bb01")
-    for name in ("aa01", "bb", "bb01"):
-        parts.network(name)
-    assert set(parts._resolved) == {"aa01", "bb01"}  # no more than there are points
+    fused = {"causal": 0.5, "item_knn_recency": 0.5}  # the network by the id of its fit
+    expected = dataclasses.replace(SERVINGS["bb01"], fusion=fused)
+    assert parts.serving("bb") == expected == parts.serving("bb01")
+    for name, fits in (("aa01", ("attention",)), ("bb", ("causal",)), ("cc01", ())):
+        assert parts.networks(name) == fits
+    assert set(parts._resolved) == {"aa01", "bb01", "cc01"}  # no more than there are points
+
+
+def test_a_point_may_fuse_several_networks(parts: Parts) -> None:
+    """Its members are fused by their weights, whatever the fit of its record; shares add up."""
+    weights = {"attention": 0.5, "causal": 0.3, "ease_recency": 0.2}
+    point = parts.about.point("aa01").model_copy(update={"members": weights})
+    about = parts.about.model_copy(update={"points": [point], "default": "aa01"})
+    both = Bundle.of(dataclasses.replace(parts, about=about))
+    answer = both.recommend("user 1", k=4, explain=True)
+    assert set(why(answer.items[0]).scorers) == {*weights, "popularity_penalty"}
+    for item in answer.items:
+        assert sum(why(item).scorers.values()) == pytest.approx(item.score, abs=1e-4)
+    people = known_people(parts)
+    scorers, serving = both.engine.of_point(people, "aa01")
+    assert serving.fusion == weights
+    alone = []
+    for name, weight in weights.items():
+        only = dataclasses.replace(serving, fusion={name: 1.0}, popularity_penalty=0.0)
+        alone.append(weight * fused_scores(scorers, only, slice(None)))
+    plain = dataclasses.replace(serving, popularity_penalty=0.0)
+    np.testing.assert_allclose(fused_scores(scorers, plain, slice(None)), sum(alone), atol=1e-4)
 
 
 def test_the_encoder_is_in_the_layout_of_transformers(folder: Path, parts: Parts) -> None:
@@ -496,9 +512,8 @@ def test_a_bundle_whose_lists_are_others_is_refused(parts: Parts) -> None:
             )
             names = ("ease_recency", "item_knn_recency")
             people = known_people(parts)
-            self.scorers = self.engine.scorers(people, names, None, liked=False)
-            self.with_fit = lambda fit: self.engine.scorers(
-                people, names, next(n for n, f in parts.fits.items() if f is fit), liked=True
+            self.with_fits = lambda fits: self.engine.scorers(
+                people, names, {fit_id: fit.shape.tasks for fit_id, fit in fits.items()}
             )
 
     with pytest.raises(RunFailedError, match=r"lists of point aa01 are not the run's: \d+ of 48"):

@@ -52,7 +52,7 @@ def test_sweeps_hold_every_setting_once_with_all_serving_variables() -> None:
     assert ids == [f"ease-{place:04d}" for place in range(300)]
     assert max(len(part.serve) for part in parts) <= 128
     assert parts[0].serve[0]["fusion"] == {"ease": 1.0}
-    assert parts[0].serve[0]["liked_exponent"] == 0.0
+    assert parts[0].serve[0]["exponents"] == {}
 
 
 def test_the_network_of_a_baseline_lies_in_the_middle_of_what_is_searched() -> None:

@@ -23,9 +23,10 @@ from pareto_rec.evaluate.evaluator import (
     resolve_device,
 )
 from pareto_rec.objectives import parse
-from pareto_rec.policy import Serving
+from pareto_rec.policy import NETWORK, Scorers, Serving
 from pareto_rec.search import Trial
 from pareto_rec.space import Candidate, Real, SearchSpace, Simplex
+from pareto_rec.tasks import built_in
 from pareto_rec.threads import one_thread
 from pareto_rec.train.data import Fit
 from pareto_rec.train.facts import principal_components
@@ -81,7 +82,8 @@ def evaluator(folder: Path, seed: int = 1, **other: Any) -> Evaluator:
     }
     return Evaluator(
         **parts,
-        signals=("watched", "liked"),
+        relevance="watched",
+        tasks=built_in("liked", ()),
         train=SimpleNamespace(pack_size=4, device="cpu"),
         store=FitStore(folder, STAGE.content_hash),
         seed=seed,
@@ -138,8 +140,9 @@ def test_what_is_measured_is_what_was_recommended(subject: Evaluator) -> None:
     [one] = subject.evaluate([trial(candidates=1)])
     fit = subject.store.get(one.fit)
     assert fit is not None
-    scores = subject.with_fit(fit).relevance
-    assert scores is not None
+    scorers = subject.with_fit(fit)
+    assert isinstance(scorers, Scorers)
+    scores = scorers.networks[NETWORK].relevance
     gains = []
     for user, wanted in zip(STAGE.held_out.user, STAGE.held_out.item, strict=True):
         seen = set(STAGE.history.item[STAGE.history.user == user].tolist())

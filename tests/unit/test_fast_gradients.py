@@ -191,7 +191,7 @@ def test_losses_on_distributions_can_be_estimated_on_some_rows(name: str) -> Non
         inputs,
         **{
             part: getattr(inputs, part)[:, :3]
-            for part in ("states", "targets", "mask", "liked", "group", "taste", "reference")
+            for part in ("states", "targets", "mask", "group", "taste", "reference")
         },
     )
     torch.testing.assert_close(LOSSES[name](few), LOSSES[name](alone))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 from toy_learning import changed, loss_inputs
 
-from pareto_rec.losses import LOSSES, ItemFacts, LossInputs
+from pareto_rec.losses import LOSSES, ItemFacts, LossInputs, TaskLoss, TaskRows
+from pareto_rec.tasks import built_in
 
 LOG = math.log
 
@@ -22,7 +24,6 @@ def by_hand(
     logits: list[list[float]],
     targets: list[list[int]],
     *,
-    liked: tuple[list[list[float]], list[list[float]]] | None = None,
     negatives: list[int] | None = None,
     frequency: list[float] | None = None,
 ) -> LossInputs:
@@ -31,7 +32,6 @@ def by_hand(
     The item vectors are unit vectors, so that the states are the logits.
     """
     ids = torch.tensor([targets])
-    logit, label = liked or ([[0.0] * len(targets[0])] * len(targets),) * 2
     half = math.sqrt(0.5)
     return LossInputs(
         states=tensor(logits),
@@ -39,8 +39,6 @@ def by_hand(
         bias=torch.zeros(1, 3, dtype=torch.float64),
         targets=ids.clamp(min=0),
         mask=ids >= 0,
-        liked_logits=tensor(logit),
-        liked=tensor(label),
         negatives=torch.tensor([negatives or [0]]),
         items=ItemFacts(
             # cosines: items 0 and 1 .7071, 1 and 2 .7071, 0 and 2 zero
@@ -83,15 +81,15 @@ def test_the_bias_of_an_item_is_part_of_its_logit() -> None:
 
 
 def test_liked_given_watched() -> None:
-    # P(liked) = 3/4, 1/2 and 3/4; labels 1, 0 (absent) and 0, 1
-    # row 0: -log 3/4; row 1: (-log 1/2 - log 3/4) / 2
-    inputs = by_hand(
-        LOGITS,
-        [[0, -1], [1, 2]],
-        liked=([[LOG(3), 9.0], [0.0, LOG(3)]], [[1.0, 0.0], [0.0, 1.0]]),
+    # P(liked) = 3/4, 1/2 and 3/4; labels 1, unknown (no target), 0 and 1
+    rows = TaskRows(
+        {"liked": tensor(LOG(3), 9.0, 0.0, LOG(3)).view(1, -1)},
+        {"liked": tensor(1.0, math.nan, 0.0, 1.0).view(1, -1)},
     )
-    expected = (LOG(4 / 3) + (LOG(2) + LOG(4 / 3)) / 2) / 2
-    torch.testing.assert_close(LOSSES["liked"](inputs), tensor(expected))
+    loss = TaskLoss(built_in("liked", ()), entire_space=True, unit=1.0)
+    inputs = dataclasses.replace(by_hand(LOGITS, [[0, -1], [1, 2]]), interactions=rows)
+    assert loss.name == "liked"
+    torch.testing.assert_close(loss(inputs), tensor((2 * LOG(4 / 3) + LOG(2)) / 3))
 
 
 def test_sampled_softmax() -> None:
@@ -146,7 +144,6 @@ def test_sampled_softmax_undoes_the_popularity_of_what_is_drawn() -> None:
     [
         ("softmax", 0.0),
         ("sampled_softmax", 0.0),
-        ("liked", 0.0),
         ("similarity", 0.0),
         ("popularity", 0.0),
         ("negative_entropy", -LOG(3)),
@@ -155,7 +152,7 @@ def test_sampled_softmax_undoes_the_popularity_of_what_is_drawn() -> None:
 def test_lower_bounds_are_reached(name: str, bound: float) -> None:
     """Sure of the right item, which is unpopular and alone; or sure of nothing, for entropy."""
     sure = [[-99.0, -99.0, 99.0]]
-    inputs = by_hand(sure, [[2]], liked=([[99.0]], [[1.0]]), negatives=[0, 1])
+    inputs = by_hand(sure, [[2]], negatives=[0, 1])
     if name == "negative_entropy":
         inputs = by_hand([[5.0, 5.0, 5.0]], [[2]])
     assert LOSSES[name].lower_bound(3) == pytest.approx(bound, abs=1e-15)
@@ -163,13 +160,14 @@ def test_lower_bounds_are_reached(name: str, bound: float) -> None:
 
 
 def test_rating() -> None:
-    # row 0: (1 - 0)^2, the second target is absent; row 1: ((.5 - 0)^2 + (-1 - 1)^2) / 2 = 2.125
-    inputs = changed(
-        by_hand(LOGITS, [[0, -1], [1, 2]]),
-        predicted_rating=tensor([[1.0, 9.0], [0.5, -1.0]]),
-        rating=tensor([[0.0, 0.0], [0.0, 1.0]]),
+    """Squared error in variances: (1 - 0)^2, (2 - 2)^2 and (-1 - 2)^2, the second row unknown."""
+    rows = TaskRows(
+        {"rating": tensor(1.0, 2.0, -1.0, 7.0).view(1, -1)},
+        {"rating": tensor(0.0, 2.0, 2.0, math.nan).view(1, -1)},
     )
-    torch.testing.assert_close(LOSSES["rating"](inputs), tensor((1 + 2.125) / 2))
+    loss = TaskLoss(built_in(None, ("rating",)), entire_space=True, unit=1.0)
+    inputs = dataclasses.replace(by_hand(LOGITS, [[0, 1], [1, 2]]), interactions=rows)
+    torch.testing.assert_close(loss(inputs), tensor(10 / 3))
 
 
 def test_bpr() -> None:

@@ -117,7 +117,7 @@ def test_a_new_self_attention_starts_with_a_linear_penalty_on_distance() -> None
 
 def test_a_new_tower_hands_states_on() -> None:
     """Its second layer starts at zero, so both tasks start from the shared state itself."""
-    shape = shape_of("attention_pooling")
+    shape = shape_of("attention_pooling", ("liked",))
     params = stacked([init_shared(shape, torch.Generator().manual_seed(0))])
     states = torch.randn(1, 5, shape.width, generator=torch.Generator().manual_seed(1))
     for task in ("relevance", "liked"):

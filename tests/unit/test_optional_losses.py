@@ -3,40 +3,52 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from toy_learning import interactions, mean_reciprocal_rank, next_item_stage, train_data
+from toy_learning import interactions, logits_of, mean_reciprocal_rank, next_item_stage, train_data
 
 from pareto_rec.errors import BadRequestError
 from pareto_rec.losses import COMBINE, LOSSES, LossInputs
 from pareto_rec.losses.base import Loss
 from pareto_rec.losses.combine import Moment, State
 from pareto_rec.losses.combine.values import WeightedSum
-from pareto_rec.models.scoring import catalogue_scores, predicted_ratings
+from pareto_rec.tasks import built_in
 from pareto_rec.train import batches
 from pareto_rec.train.batches import People
 from pareto_rec.train.data import Fit, TrainData
 from pareto_rec.train.fitting import fit
+from pareto_rec.train.packtasks import NO_LABELS, TaskLabels
 from pareto_rec.train.spec import TrainSpec, pack_key
 
 STAGE = next_item_stage()
 MONITOR = mean_reciprocal_rank(STAGE)
 
 
-def stars(item: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+Ints, Floats = np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, np.dtype[np.float32]]
+
+
+def stars(item: Ints) -> Floats:
     """Ratings that the item decides: 1, 3 or 5."""
     return (1 + 2 * (item % 3)).astype(np.float32)
+
+
+def rated_as(value: Callable[[Ints], Floats]) -> TaskLabels:
+    """Labels of liked and rating, the latter decided by the item."""
+    rows = STAGE.train
+    signals = {**rows.signals, "rating": value(rows.item)}
+    stage = dataclasses.replace(STAGE, train=dataclasses.replace(rows, signals=signals))
+    return TaskLabels.of(stage, built_in("liked", ("rating",)))
 
 
 def whole_data(**references: torch.Tensor) -> TrainData:
     """Training rows with ratings, people and policies."""
     plain = train_data(STAGE)
-    sequences = dataclasses.replace(plain.sequences, ratings=stars(plain.sequences.items))
     return dataclasses.replace(
-        plain, sequences=sequences, people=People.of(STAGE), references=references
+        plain, labels=rated_as(stars), people=People.of(STAGE), references=references
     )
 
 
@@ -126,17 +138,19 @@ def test_rows_meet_their_own_users_and_ratings(monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_array_equal(now.part("taste")[0], people.tastes[user])
         np.testing.assert_array_equal(now.part("reference")[0], DATA.references["second"][user])
         expected = stars(now.targets[0].numpy())
-        assert DATA.sequences.ratings is not None
-        mean, deviation = DATA.sequences.ratings.mean(), DATA.sequences.ratings.std()
-        found = now.part("rating")[0].numpy() * deviation + mean
+        known = stars(STAGE.train.item)
+        assert now.interactions is not None
+        labels = now.interactions.labels["rating"][0].reshape(now.mask[0].shape).numpy()
         mask = now.mask[0].numpy()
+        found = labels * known.std() + known.mean()
         np.testing.assert_allclose(found[mask], expected[mask], rtol=1e-5)
+        assert np.isnan(labels[~mask]).all()
 
 
-def rated(one: Fit) -> np.ndarray[Any, np.dtype[np.float32]]:
-    params = {name: value.unsqueeze(0) for name, value in one.params.items()}
-    found = predicted_ratings(params, one.shape, DATA.features, DATA.histories[:, -6:])
-    return np.asarray(found[0].numpy())
+def rated(one: Fit) -> Floats:
+    head = one.head(DATA.features)
+    logits = head.logits(["rating"], head.states(DATA.histories[:, -6:].numpy()))["rating"]
+    return np.asarray(head.predicted("rating", logits).numpy())
 
 
 def test_ratings_are_learnt_and_come_back_in_stars() -> None:
@@ -151,11 +165,10 @@ def test_ratings_are_learnt_and_come_back_in_stars() -> None:
 
 def test_the_scale_of_ratings_does_not_matter() -> None:
     """Ratings of 20 r - 7: the same fit, and its predictions in that unit."""
-    assert DATA.sequences.ratings is not None
-    sequences = dataclasses.replace(DATA.sequences, ratings=20 * DATA.sequences.ratings - 7)
+    other = dataclasses.replace(DATA, labels=rated_as(lambda item: 20 * stars(item) - 7))
     spec = spec_of({"softmax": 0.5, "rating": 0.5})
     [plain] = train(spec)
-    [scaled] = train(spec, data=dataclasses.replace(DATA, sequences=sequences))
+    [scaled] = train(spec, data=other)
     for name in set(plain.params) - {"rating.stars"}:
         torch.testing.assert_close(plain.params[name], scaled.params[name], rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(rated(scaled), 20 * rated(plain) - 7, rtol=1e-2, atol=0.1)
@@ -165,12 +178,12 @@ def test_what_no_loss_needs_is_neither_there_nor_computed(monkeypatch: pytest.Mo
     inputs = seen_by(monkeypatch, "softmax")
     [plain] = train(spec_of({"softmax": 1.0}))
     assert not any(name.startswith("rating") for name in plain.params)
-    for name in ("liked_logits", "rating", "predicted_rating", "group", "taste", "reference"):
+    for name in ("interactions", "shown", "group", "taste", "reference"):
         assert getattr(inputs[0], name) is None
     [rating] = train(spec_of({"softmax": 0.9, "rating": 0.1}))
     assert {"rating.in", "rating.stars"} <= set(rating.params)
-    with pytest.raises(KeyError):
-        rated(plain)
+    assert plain.shape.tasks == ()
+    assert rating.shape.tasks == ("rating",)
 
 
 def test_a_weight_on_the_gap_narrows_it() -> None:
@@ -185,11 +198,7 @@ def test_a_weight_on_the_gap_narrows_it() -> None:
         spec = spec_of({"softmax": 1 - weight, "group_gap": weight}, steps=80, batch=64)
         last = iter(range(100))
         [one] = fit([spec], [0], data, lambda _: float(next(last)), pack_size=1)
-        params = {name: value.unsqueeze(0) for name, value in one.params.items()}
-        scores, _ = catalogue_scores(
-            params, one.shape, data.features, data.histories[:, -6:], torch.ones(1), liked=False
-        )
-        likely = torch.log_softmax(scores[0], -1).numpy()[np.arange(48), walks[:, -1]]
+        likely = torch.log_softmax(logits_of(one, data), -1).numpy()[np.arange(48), walks[:, -1]]
         return float(abs(likely[::2].mean() - likely[1::2].mean()))
 
     plain = gap(0.0)
@@ -213,12 +222,18 @@ def test_what_is_missing_is_said_in_one_line(
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["rating", "group_gap", "calibration"])
-def test_data_without_ratings_or_people(name: str) -> None:
-    bare = train_data(STAGE)
-    sequences = dataclasses.replace(bare.sequences, ratings=None)
-    bare = dataclasses.replace(bare, sequences=sequences, people=None)
-    with pytest.raises(BadRequestError, match="which the data does not have"):
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("rating", 'loss "rating" needs'),
+        ("liked", 'loss "liked" needs a signal of what was liked'),
+        ("group_gap", "which the data does not have"),
+        ("calibration", "which the data does not have"),
+    ],
+)
+def test_data_without_labels_or_people(name: str, match: str) -> None:
+    bare = dataclasses.replace(train_data(STAGE), labels=NO_LABELS, people=None)
+    with pytest.raises(BadRequestError, match=match):
         train(spec_of({"softmax": 0.5, name: 0.5}), data=bare)
 
 

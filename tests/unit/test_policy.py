@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pareto_rec import policy
 from pareto_rec.errors import BadRequestError
+from pareto_rec.models.head import NetworkScores
 from pareto_rec.policy import Scorers, Serving, Similarity, centre, mmr, recommend, standardise
-from pareto_rec.policy import with_network as add_network
 from pareto_rec.threads import one_thread
 
 EXPERTS = ("a", "b")
@@ -53,14 +53,17 @@ class World:
         seen = torch.from_numpy(self.seen)
         base = Scorers(
             {name: standardise(tensor(one), seen) for name, one in self.experts.items()},
-            None,
-            None,
-            None,
             seen,
             tensor(self.popularity),
             Similarity.of(tensor(self.categories)),
         )
-        return add_network(base, tensor(self.relevance), tensor(self.liked))
+        return base.with_networks({policy.NETWORK: said(self.relevance, self.liked)})
+
+
+def said(relevance: Matrix, liked: Matrix) -> NetworkScores:
+    """What a network says, given logits of relevance and of one task."""
+    first, second = (torch.from_numpy(one.astype(np.float32)) for one in (relevance, liked))
+    return NetworkScores(first, {"liked": torch.nn.functional.logsigmoid(second)})
 
 
 def world(seed: int, users: int = 5, n_items: int = 30, seen_share: float = 0.3) -> World:
@@ -87,7 +90,7 @@ def random_settings(seed: int, count: int) -> list[Serving]:
         found.append(
             Serving(
                 dict(zip((policy.NETWORK, *EXPERTS), weights, strict=True)),
-                liked_exponent=float(rng.uniform(-0.5, 2)),
+                exponents={"liked": float(rng.uniform(-0.5, 2))},
                 popularity_penalty=float(rng.uniform(-0.2, 1.5)),
                 mmr=float(rng.choice([0.0, rng.uniform(0.05, 0.9)])),
                 depth=int(rng.integers(1, 40)),
@@ -118,7 +121,7 @@ def fused_scores(of: World, user: int, setting: Serving) -> dict[int, float]:
         [
             # log (relevance * P(liked | watched) ** exponent), constants aside
             of.relevance[user, i]
-            + setting.liked_exponent * math.log(1 / (1 + math.exp(-of.liked[user, i])))
+            + setting.exponents["liked"] * math.log(1 / (1 + math.exp(-of.liked[user, i])))
             for i in unseen
         ]
     )
@@ -242,7 +245,7 @@ def test_several_settings_at_once_are_each_alone(seed: int, count: int) -> None:
     "change",
     [
         {"fusion": {"network": 0.3, "a": 0.7}},
-        {"liked_exponent": 1.5},
+        {"exponents": {"liked": 1.5}},
         {"popularity_penalty": 0.8},
         {"mmr": 0.6},
         {"depth": 12},
@@ -284,11 +287,9 @@ def test_users_do_not_see_each_other() -> None:
 
 def test_inputs_are_not_mutated() -> None:
     scorers, wanted = world(10).scorers, random_settings(10, 4)
-    parts = {
-        name: getattr(scorers, name)
-        for name in ("relevance", "liked", "moments", "seen", "popularity")
-    }
-    parts |= scorers.experts
+    network = scorers.networks[policy.NETWORK]
+    parts = {"seen": scorers.seen, "popularity": scorers.popularity, **scorers.experts}
+    parts |= {"relevance": network.relevance, "products": network.products, **network.tasks}
     parts |= {"kind": scorers.similarity.kind, "table": scorers.similarity.table}
     before = {name: value.clone() for name, value in parts.items()}
     fusions = [dict(setting.fusion) for setting in wanted]
@@ -300,13 +301,12 @@ def test_inputs_are_not_mutated() -> None:
 
 def test_making_scorers_mutates_no_scores() -> None:
     of = world(11)
-    raw = torch.from_numpy(of.relevance.astype(np.float32))
-    liked = torch.from_numpy(of.liked.astype(np.float32))
-    kept = raw.clone(), liked.clone()
-    standardise(raw, torch.from_numpy(of.seen))
-    add_network(of.scorers, raw, liked)
-    assert torch.equal(raw, kept[0])
-    assert torch.equal(liked, kept[1])
+    scores = said(of.relevance, of.liked)
+    kept = scores.relevance.clone(), scores.tasks["liked"].clone()
+    standardise(scores.relevance, torch.from_numpy(of.seen))
+    of.scorers.with_networks({"another": scores})
+    assert torch.equal(scores.relevance, kept[0])
+    assert torch.equal(scores.tasks["liked"], kept[1])
 
 
 # ------------------------------------------------------- standardising and fusing
@@ -317,7 +317,7 @@ def test_the_network_is_standardised_whatever_the_exponent(exponent: float) -> N
     """By moments: the deviation of r + e l is sqrt(var r + 2 e cov(r, l) + e^2 var l)."""
     of = world(12, users=3, n_items=40)
     n_unseen = (~of.seen).sum(1)
-    lists, scores = recommend(of.scorers, [Serving(liked_exponent=exponent)], k=40)
+    lists, scores = recommend(of.scorers, [Serving(exponents={"liked": exponent})], k=40)
     for user in range(3):
         unseen = np.flatnonzero(~of.seen[user])
         raw = of.relevance[user] + exponent * -np.log1p(np.exp(-of.liked[user]))
@@ -414,7 +414,7 @@ def test_an_unknown_scorer_is_refused_with_the_nearest_name() -> None:
 
 
 def test_the_network_is_refused_where_there_is_none() -> None:
-    scorers = dataclasses.replace(world(21).scorers, relevance=None, liked=None, moments=None)
+    scorers = dataclasses.replace(world(21).scorers, networks={})
     with pytest.raises(BadRequestError, match=r'"network".*known: a, b$'):
         recommend(scorers, [Serving({"a": 0.5, "network": 0.5})], k=5)
     lists, _ = recommend(scorers, [Serving({"a": 1.0, "network": 0.0})], k=5)
@@ -425,3 +425,21 @@ def test_the_network_is_refused_where_there_is_none() -> None:
 def test_a_fusion_of_nothing_is_refused(fusion: dict[str, float]) -> None:
     with pytest.raises(BadRequestError, match="fusion weights must not all be 0"):
         recommend(world(22).scorers, [Serving(), Serving(fusion)], k=5)
+
+
+def test_several_networks_are_fused_by_their_weights() -> None:
+    """Each is standardised alone: as the weighted sum of what each would give alone."""
+    first, second = world(31), world(32)
+    base = dataclasses.replace(first.scorers, networks={})
+    both = base.with_networks(
+        {"f1": said(first.relevance, first.liked), "f2": said(second.relevance, second.liked)}
+    )
+    fusion = {"f1": 0.5, "f2": 0.2, "a": 0.3}
+    found = policy.fused_scores(both, Serving(fusion, exponents={"liked": 0.7}), slice(None))
+    alone = {
+        name: policy.fused_scores(both, Serving({name: 1.0}, exponents={"liked": 0.7}), slice(None))
+        for name in fusion
+    }
+    expected = sum(weight * alone[name] for name, weight in fusion.items())
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert not np.allclose(alone["f1"], alone["f2"], atol=0.1, equal_nan=True)

@@ -29,6 +29,7 @@ from pareto_rec.policy import lists as policy
 from pareto_rec.run.per_user import values_of
 from pareto_rec.search import Trial
 from pareto_rec.space import Candidate, Choice, Real, SearchSpace, Simplex
+from pareto_rec.tasks import built_in
 from pareto_rec.train import facts
 from pareto_rec.train.facts import Projection, principal_components
 from pareto_rec.train.fitstore import FitStore
@@ -62,7 +63,8 @@ def evaluator(folder: Path, stage: Stage = STAGE, **other: Any) -> Evaluator:
         stage,
         rng.normal(size=(len(stage.items), 12)).astype(np.float16),
         measures=Measures(tuple(parse(name) for name in NAMES[:3]), tuple(map(parse, NAMES[3:]))),
-        signals=("watched", "liked"),
+        relevance="watched",
+        tasks=built_in("liked", ()),
         train=SimpleNamespace(pack_size=4, device="cpu"),
         store=FitStore(folder / "fits", "toy"),
         seed=1,

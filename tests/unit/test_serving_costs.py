@@ -15,6 +15,7 @@ import pytest
 import torch
 import transformers
 from random_bert import random_bert
+from toy_learning import logits_of
 
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.data.schema import Dataset, Interactions, Items, Stage, Users
@@ -23,14 +24,14 @@ from pareto_rec.errors import BadRequestError
 from pareto_rec.evaluate import costs, latency
 from pareto_rec.evaluate.evaluator import Evaluator
 from pareto_rec.evaluate.measuring import Measures
-from pareto_rec.evaluate.supplies import predicted_signals
+from pareto_rec.evaluate.outputs import predicted_by
 from pareto_rec.experts import EXPERTS
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
-from pareto_rec.models.scoring import catalogue_scores
 from pareto_rec.objectives import FAMILIES, UserObjective, parse
 from pareto_rec.policy import Serving, fused_scores, recommend
 from pareto_rec.space import SearchSpace
+from pareto_rec.tasks import built_in
 from pareto_rec.threads import one_thread
 from pareto_rec.train.batches import Sequences, draw
 from pareto_rec.train.data import Fit
@@ -43,6 +44,7 @@ PREDICTING = ("mse", "rmse", "pooled_auc", "log_loss", "calibration_error")
 NOT_HERE = (*PREDICTING, "grouped_auc", "expected_revenue@10")  # every row is answered; no prices
 NAMES = (*(n for n in NAMES if n not in NOT_HERE), *(f"{n}[liked]" for n in PREDICTING))
 SHAPE = Shape("attention_pooling", ITEMS, FEATURES, width=8, history=5, layers=1, heads=2)
+SHAPE = dataclasses.replace(SHAPE, tasks=("liked",))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -90,7 +92,8 @@ def evaluator(of: Stage, folder: Path, names: tuple[str, ...] = NAMES) -> Evalua
         SearchSpace({}, {}),
         {},
         Measures((searched,), tuple(parse(name) for name in names)),
-        signals=("watched", "liked"),
+        relevance="watched",
+        tasks=built_in("liked", ("rating",)),
         train=SimpleNamespace(pack_size=1, device="cpu"),
         store=FitStore(folder / "fits", "key"),
         seed=0,
@@ -121,13 +124,13 @@ def test_an_expert_keeps_no_more_than_is_counted(expert: str) -> None:
 
 def test_flops_of_attention_pooling_by_hand() -> None:
     n, d, heads, length = ITEMS, 8, 2, 5
-    keys = 2 * n * d * d + 2 * n * d * heads
+    keys = 2 * length * d * d + 2 * length * d * heads  # of the items of the history alone
     tower = 2 * (2 * d * d)
     scores = 2 * n * d
     pooled = 2 * length * d  # a head sums its own part of the vectors
-    alone = costs.network_flops(SHAPE, length, liked=False)
+    alone = costs.network_flops(SHAPE, length, ())
     assert alone == keys + pooled + tower + scores
-    assert costs.network_flops(SHAPE, length, liked=True) == alone + tower + scores
+    assert costs.network_flops(SHAPE, length, ("liked",)) == alone + tower + scores
 
 
 def test_flops_of_self_attention_by_hand() -> None:
@@ -136,7 +139,7 @@ def test_flops_of_self_attention_by_hand() -> None:
     block = 2 * length * d * 3 * d + 2 * length * d * d + 2 * 2 * length * d * 2 * d
     attend = 2 * 2 * length * length * d
     expected = layers * (block + attend) + 4 * d * d + 2 * n * d
-    assert costs.network_flops(shape, length, liked=False) == expected
+    assert costs.network_flops(shape, length, ()) == expected
 
 
 def test_flops_of_the_rest_by_hand() -> None:
@@ -159,24 +162,26 @@ def test_settings_of_one_serving_shape_share_their_latency() -> None:
         return costs.serving_shape(Serving(**serving), 1000, 10)
 
     fused = {"network": 0.3, "ease": 0.7, "item_knn": 0.0}
-    one = shape(fusion=fused, mmr=0.2, depth=40, liked_exponent=0.3)
-    assert one == shape(fusion={"network": 0.6, "ease": 0.4}, mmr=0.9, depth=64, liked_exponent=2.0)
+    one = shape(fusion=fused, mmr=0.2, depth=40, exponents={"liked": 0.3})
+    assert one == shape(
+        fusion={"network": 0.6, "ease": 0.4}, mmr=0.9, depth=64, exponents={"liked": 2.0}
+    )
     assert one.depth == 64
-    assert one != shape(fusion=fused, mmr=0.2, depth=65, liked_exponent=0.3)
+    assert one != shape(fusion=fused, mmr=0.2, depth=65, exponents={"liked": 0.3})
     assert one != shape(fusion=fused, mmr=0.2, depth=40)
-    assert one != shape(fusion=fused, depth=40, liked_exponent=0.3)
+    assert one != shape(fusion=fused, depth=40, exponents={"liked": 0.3})
     assert shape(fusion=fused, depth=40) == shape(fusion=fused, depth=200)  # not re-ranked
-    assert shape(fusion={"ease": 1.0}, liked_exponent=1.0) == shape(fusion={"ease": 1.0})
+    assert shape(fusion={"ease": 1.0}, exponents={"liked": 1.0}) == shape(fusion={"ease": 1.0})
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_one_request_gives_the_list_of_the_batch(model: str, tmp_path: Path) -> None:
     made = evaluator(stage(), tmp_path)
     fit = fit_of(dataclasses.replace(SHAPE, model=model))
-    serving = Serving({"network": 0.5, "ease_recency": 0.5}, 0.5, 0.2, 0.3, 20)
+    serving = Serving({"network": 0.5, "ease_recency": 0.5}, 0.2, 0.3, 20, {"liked": 0.5})
     names = [name for name in serving.fusion if name != "network"]
     models = {name: EXPERTS[name].fit(made.stage.train, made.stage.shape) for name in names}
-    path = latency.OneRequest(models, made.scorers, made.data.features, fit, serving, 10)
+    path = latency.OneRequest(models, made.users.builder, made.data.features, fit, serving, 10)
     expected = latency.recommend(made.with_fit(fit), [serving], k=10)[0][0]
     starts = made.stage.history_indptr
     for user in range(0, USERS, 7):
@@ -304,15 +309,10 @@ def test_nothing_is_computed_that_nobody_asks_for(tmp_path: Path) -> None:
 
 def test_scores_and_predictions_are_those_of_the_network(tmp_path: Path) -> None:
     made, fit = evaluator(stage(), tmp_path), fit_of()
-    params = {name: part.unsqueeze(0) for name, part in fit.params.items()}
-    histories = made.data.histories[:, -5:]
-    relevance, liked = catalogue_scores(
-        params, fit.shape, made.data.features, histories, torch.ones(1)
-    )
-    assert liked is not None
+    relevance, liked = (logits_of(fit, made.data, name, 5) for name in ("relevance", "liked"))
     rows = made.stage.held_out
     found = made.measuring.supplies.predictions(fit)["liked"]
-    expected = 1 / (1 + np.exp(-liked[0].numpy()[rows.user, rows.item].astype(np.float64)))
+    expected = 1 / (1 + np.exp(-liked.numpy()[rows.user, rows.item].astype(np.float64)))
     np.testing.assert_allclose(found.predicted, expected, atol=1e-6)
     np.testing.assert_array_equal(found.true, rows.signals["liked"])
 
@@ -321,7 +321,7 @@ def test_scores_and_predictions_are_those_of_the_network(tmp_path: Path) -> None
     seen = made.scorers.seen[3:9].numpy()
     assert np.isnan(scores[seen]).all()
     for row, user in enumerate(range(3, 9)):  # the same order as the network's own
-        order = np.argsort(-relevance[0, user].numpy()[~seen[row]])
+        order = np.argsort(-relevance[user].numpy()[~seen[row]])
         np.testing.assert_array_equal(np.argsort(-scores[row][~seen[row]]), order)
 
 
@@ -329,19 +329,22 @@ def test_ratings_are_predicted_in_stars(tmp_path: Path) -> None:
     made, plain = evaluator(stage(), tmp_path, ("rmse[rating]",)), fit_of()
     assert "rating" not in made.measuring.supplies.predictions(plain)
     source = torch.Generator().manual_seed(3)
-    more = init_shared(SHAPE, source, ("relevance", "liked", "rating"))
+    shape = dataclasses.replace(SHAPE, tasks=("liked", "rating"))
+    more = init_shared(shape, source)
     params = {**more, **{n: p for n, p in plain.params.items() if n not in more}}
-    fit = dataclasses.replace(plain, params={**params, "rating.stars": torch.tensor([3.5, 0.0])})
+    params["rating.stars"] = torch.tensor([3.5, 0.0])
+    fit = dataclasses.replace(plain, shape=shape, params=params)
     (found,) = made.measuring.values(made.with_fit(fit), [Serving()], fit)
     true = made.stage.held_out.signals["rating"]  # a deviation of 0 predicts the mean everywhere
     assert found.objectives["rmse[rating]"] == pytest.approx(np.sqrt(((true - 3.5) ** 2).mean()))
 
 
 def test_the_losses_say_which_signals_are_predicted() -> None:
-    both = predicted_signals("liked", ("softmax", "rating"))
-    assert both == {"liked": True, "rating": False}  # stars are no probability
-    assert predicted_signals("liked", ("softmax",)) == {"liked": True}
-    assert predicted_signals(None, ()) == {}
+    tasks = built_in("thumbs", ("rating",))
+    both = predicted_by(tasks, ("softmax", "liked", "rating"))
+    assert both == {"thumbs": True, "rating": False}  # stars are no probability
+    assert predicted_by(tasks, ("softmax", "liked")) == {"thumbs": True}
+    assert predicted_by(tasks, ("softmax",)) == {}
 
 
 @pytest.mark.parametrize("kind", SPLITS)
@@ -350,7 +353,7 @@ def test_every_objective_can_be_measured_on_every_split(
 ) -> None:
     monkeypatch.setattr(latency, "REQUESTS", 2)
     made = evaluator(stage(kind), tmp_path)
-    setting = Serving({"network": 0.5, "ease_recency": 0.5}, 0.5, 0.2, 0.3, 20)
+    setting = Serving({"network": 0.5, "ease_recency": 0.5}, 0.2, 0.3, 20, {"liked": 0.5})
     (found,) = made.measuring.values(made.with_fit(fit_of()), [setting], fit_of())
     assert found.reason is None
     recorded = [name for name in NAMES if parse(name).recorded]
@@ -371,7 +374,7 @@ def test_every_objective_can_be_measured_on_every_split(
 @pytest.mark.parametrize("kind", SPLITS)
 def test_training_examples_can_be_drawn_from_every_split(kind: str) -> None:
     made = stage(kind)
-    sequences = Sequences.of(made.train, "liked")
+    sequences = Sequences.of(made.train)
     drawn = draw(
         sequences, np.random.default_rng(0), steps=3, batch=16, history=5, places=1, horizon=2
     )
@@ -421,12 +424,9 @@ def test_expected_revenue_is_that_of_the_network_at_its_lists(tmp_path: Path) ->
     made, fit = evaluator(one, tmp_path, ("expected_revenue@5[liked]", "recall@5")), fit_of()
     scorers = made.with_fit(fit)
     (found,) = made.measuring.values(scorers, [Serving()], fit)
-    params = {name: part.unsqueeze(0) for name, part in fit.params.items()}
-    histories = made.data.histories[:, -5:]
-    _, liked = catalogue_scores(params, fit.shape, made.data.features, histories, torch.ones(1))
-    assert liked is not None
+    liked = logits_of(fit, made.data, "liked", 5)
     (lists,), _ = recommend(scorers, [Serving()], k=5)
-    chance = torch.sigmoid(liked[0]).numpy()
+    chance = torch.sigmoid(liked).numpy()
     expected = (np.take_along_axis(chance, lists, axis=1) * prices[lists]).sum(axis=1).mean()
     assert found.objectives["expected_revenue@5[liked]"] == pytest.approx(expected, rel=1e-6)
     (alone,) = made.measuring.values(made.scorers, [Serving(fusion={"popularity": 1.0})])

@@ -43,7 +43,7 @@ def stage_of(log: list[tuple[float, ...]], *, untimed: bool = False) -> Stage:
 
 
 def sequences_of(stage: Stage) -> Sequences:
-    return Sequences.of(stage.train, None)
+    return Sequences.of(stage.train)
 
 
 def histories(stage: Stage, history: int = 3) -> dict[int, list[int]]:
@@ -143,7 +143,7 @@ def test_labels_that_teach_nothing_are_refused(rows: list[int], task: Task, line
 
 def test_a_draw_depends_on_its_stream_alone() -> None:
     one = world(1, users=20, items=12, shown=8)
-    rows = one.data.shown
+    rows = one.data.labels.shown
     assert rows is not None
 
     def drawn(seed: int) -> dict[str, np.ndarray]:

@@ -20,6 +20,7 @@ from pareto_rec.records.store import RECORDS, Store
 RECORD = Record(
     id="a",
     fit="f",
+    members={"f": 0.75, "ease": 0.25},
     seed=3,
     generation=1,
     position=2,

@@ -9,9 +9,8 @@ import pytest
 import torch
 from click_world import world
 
-from pareto_rec.bundle.forms import Head, Known, Said, outputs_of
+from pareto_rec.bundle.forms import Known, histories_of
 from pareto_rec.bundle.graphs import Scores, graph_name
-from pareto_rec.evaluate.sources import Network
 from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.threads import one_thread
 from pareto_rec.train.data import Fit
@@ -48,28 +47,27 @@ def people() -> list[Known]:
 def test_a_head_says_what_the_network_says(trunk: str, model: str, ranks: bool) -> None:
     weights = {**BOTH, "softmax": 0.4} if ranks else BOTH
     one = trained(weights, trunk=trunk, model=model)
-    relevance, liked, tasks = Network.of(one, DATA).scores(slice(None))
-    assert bool(relevance.any()) == ranks
-    head = Head(one, DATA.features)
+    head, states = DATA.head(one)
+    expected = head.scores(states)
+    assert bool(expected.relevance.any()) == ranks
+    own = one.head(DATA.features)
     with torch.inference_mode():
-        states = head.states(people())
-        names = outputs_of(one)
-        logits = {name: head.logits(name, states) for name in names}
-        said = Said.of(one, logits)
-    assert names == ["relevance", "liked", "task:click", "task:conversion"]
+        read = own.states(*histories_of(people(), 5, own.n_items))
+        names = own.shape.towers
+        logits = own.logits(names, read)
+        said = own.scores(read)
+    assert names == ("relevance", "task:click", "task:conversion")
     close = {"rtol": 1e-4, "atol": 1e-5}
-    torch.testing.assert_close(said.relevance, relevance, **close)
-    assert said.liked is not None
-    torch.testing.assert_close(said.liked, liked, **close)
-    assert set(said.tasks) == set(tasks) == {"click", "conversion"}
-    for name, values in tasks.items():
+    torch.testing.assert_close(said.relevance, expected.relevance, **close)
+    assert set(said.tasks) == set(expected.tasks) == {"click", "conversion"}
+    for name, values in expected.tasks.items():
         torch.testing.assert_close(said.tasks[name], values, **close)
     padded = np.full((len(people()), 5), -1, dtype=np.int64)
     for row, known in zip(padded, people(), strict=True):
         last = known.items[-5:]
         row[5 - len(last) :] = last
     with torch.inference_mode():
-        graph = Scores(head)(torch.from_numpy(padded))
+        graph = Scores(own)(torch.from_numpy(padded))
     for name, values in zip(names, graph, strict=True):
         torch.testing.assert_close(values, logits[name], **close)
-    assert [graph_name(name) for name in names][2:] == ["task_click", "task_conversion"]
+    assert [graph_name(name) for name in names][1:] == ["task_click", "task_conversion"]

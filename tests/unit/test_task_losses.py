@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from toy_learning import loss_inputs
 
-from pareto_rec.losses import LossInputs, Shown, TaskLoss
+from pareto_rec.losses import LossInputs, TaskLoss, TaskRows
 from pareto_rec.losses.tasks import chain_labels, log_product
 from pareto_rec.tasks import SQUARED, Task
 from pareto_rec.threads import one_thread
@@ -43,7 +43,7 @@ def loss_of(name: str, *, esmm: bool = True, unit: float = 1.0) -> TaskLoss:
 
 def with_shown(logits: dict[str, list[float]], labels: dict[str, list[float]]) -> LossInputs:
     """Inputs of one candidate."""
-    shown = Shown(
+    shown = TaskRows(
         {name: torch.tensor([values], dtype=torch.float64) for name, values in logits.items()},
         {name: torch.tensor([values], dtype=torch.float64) for name, values in labels.items()},
     )
@@ -161,7 +161,7 @@ def pack_inputs(seed: int, dtype: torch.dtype = torch.float64) -> LossInputs:
         values[rng.random((2, 6)) < 0.2] = NAN
         values[:, 0] = 1.0
         labels[name] = torch.from_numpy(values).to(dtype)
-    return replace(loss_inputs(seed), shown=Shown(logits, labels))
+    return replace(loss_inputs(seed), shown=TaskRows(logits, labels))
 
 
 @pytest.mark.parametrize("name", CHAINS)
@@ -173,7 +173,7 @@ def test_gradients_agree_with_finite_differences(name: str, esmm: bool) -> None:
     names = list(CHAINS)
 
     def value(*logits: Tensor) -> Tensor:
-        shown = Shown(dict(zip(names, logits, strict=True)), labels)
+        shown = TaskRows(dict(zip(names, logits, strict=True)), labels)
         return loss(replace(inputs, shown=shown))
 
     parts = [inputs.shown.logits[n].clone().requires_grad_() for n in names]
@@ -191,7 +191,7 @@ def test_one_value_per_candidate_whatever_the_other_is(name: str) -> None:
     value = loss(inputs)
     assert value.shape == (2,)
     other = {n: torch.stack([one[0], one[1] + 3]) for n, one in inputs.shown.logits.items()}
-    again = loss(replace(inputs, shown=Shown(other, inputs.shown.labels)))
+    again = loss(replace(inputs, shown=TaskRows(other, inputs.shown.labels)))
     assert again[0] == value[0]
     assert again[1] != value[1]
 
@@ -202,7 +202,7 @@ def test_values_and_gradients_are_finite_at_any_scale(name: str, scale: float) -
     inputs = pack_inputs(7, torch.float32)
     assert inputs.shown is not None
     logits = {n: (scale * one).requires_grad_() for n, one in inputs.shown.logits.items()}
-    shown = Shown(logits, inputs.shown.labels)
+    shown = TaskRows(logits, inputs.shown.labels)
     value = loss_of(name)(replace(inputs, shown=shown))
     assert torch.isfinite(value).all()
     for one in torch.autograd.grad(value.sum(), list(logits.values()), allow_unused=True):
@@ -214,5 +214,5 @@ def test_a_loss_says_its_name_and_its_unit() -> None:
     assert (loss.name, loss.unit(50), loss.lower_bound(50)) == ("task:buy", 0.3, 0.0)
     assert not loss.accuracy
     assert not loss.catalogue
-    with pytest.raises(ValueError, match='no "shown"'):
+    with pytest.raises(ValueError, match="no rows for task:buy"):
         loss(loss_inputs(0))

@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 
 from pareto_rec.errors import BadRequestError
 from pareto_rec.evaluate.outputs import TaskOutputs
-from pareto_rec.evaluate.sources import Network
+from pareto_rec.models.head import NetworkScores
 from pareto_rec.models.trunk import TRUNKS
-from pareto_rec.policy import NETWORK, Scorers, Serving, Similarity, centre, recommend, with_network
+from pareto_rec.policy import NETWORK, Scorers, Serving, Similarity, centre, recommend
 from pareto_rec.tasks import CHAINS, SQUARED, Task
 from pareto_rec.threads import one_thread
 from pareto_rec.train import batches
 from pareto_rec.train.data import Fit, TrainData
 from pareto_rec.train.fitstore import FitStore
 from pareto_rec.train.fitting import fit
-from pareto_rec.train.shown import ShownRows
+from pareto_rec.train.packtasks import NO_LABELS, TaskLabels
 from pareto_rec.train.spec import TrainSpec, pack_key, train_spec
 
 SMALL: dict[str, Any] = {
@@ -114,7 +114,7 @@ def test_tasks_change_no_draw_of_the_rest(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr("pareto_rec.train.examples.draw", recording)
     train(spec_of())
-    train(spec_of({"softmax": 1.0}), data=dataclasses.replace(DATA, shown=None))
+    train(spec_of({"softmax": 1.0}), data=dataclasses.replace(DATA, labels=NO_LABELS))
     half = len(drawn) // 2
     for one, other in zip(drawn[:half], drawn[half:], strict=True):
         np.testing.assert_array_equal(one.histories, other.histories)
@@ -125,7 +125,7 @@ def test_labels_that_no_loss_asks_for_change_nothing() -> None:
     """A config whose tasks are not trained on is a config without tasks."""
     one, other = (spec_of({"softmax": 0.9, "popularity": 0.1}) for _ in range(2))
     [with_labels] = train(one)
-    [without] = train(other, data=dataclasses.replace(DATA, shown=None))
+    [without] = train(other, data=dataclasses.replace(DATA, labels=NO_LABELS))
     assert with_labels.params.keys() == without.params.keys()
     for name, value in with_labels.params.items():
         assert torch.equal(value, without.params[name]), name
@@ -155,7 +155,7 @@ def test_each_task_moves_its_own_tower_and_what_is_shared() -> None:
 
 def test_tasks_start_at_their_base_rates() -> None:
     [one] = train(spec_of({"task:click": 0.5, "task:conversion": 0.5}, learning_rate=1e-30))
-    rows = DATA.shown
+    rows = DATA.labels.shown
     assert rows is not None
     for task in TASKS:
         rate = torch.sigmoid(one.params[f"{task.key}.item_bias"])
@@ -164,7 +164,7 @@ def test_tasks_start_at_their_base_rates() -> None:
 
 def test_what_can_not_be_trained_is_refused() -> None:
     with pytest.raises(BadRequestError, match='loss "task:click" needs a \\[\\[task\\]\\]'):
-        train(spec_of(), data=dataclasses.replace(DATA, shown=None))
+        train(spec_of(), data=dataclasses.replace(DATA, labels=NO_LABELS))
     with pytest.raises(BadRequestError, match='unknown loss "task:clock"'):
         train(spec_of({"task:clock": 1.0}))
     with pytest.raises(BadRequestError, match='add the loss "task:click"'):
@@ -204,7 +204,7 @@ def test_chances_are_learnt(fitted: Fit) -> None:
 def test_predictions_are_of_rows_whose_truth_is_known(fitted: Fit) -> None:
     shown = WORLD.stage.held_out_shown
     assert shown is not None
-    found, whole = outputs_of(fitted).of_rows(shown), outputs_of(fitted).chances()
+    found, whole = outputs_of(fitted).of_stage(WORLD.stage), outputs_of(fitted).chances()
     assert set(found) == {"click", "conversion", "click*conversion"}
     clicked = shown.signals["clicked"] > 0
     kept = {"click": slice(None), "conversion": clicked, "click*conversion": slice(None)}
@@ -228,10 +228,10 @@ def test_values_come_back_in_the_unit_of_their_signal() -> None:
     signals = {**stage.shown.signals, "amount": values}
     shown = dataclasses.replace(stage.shown, signals=signals)
     tasks = (TASKS[0], Task("spent", "amount", SQUARED, condition="click"))
-    rows = ShownRows.of(dataclasses.replace(stage, shown=shown), tasks)
+    labels = TaskLabels.of(dataclasses.replace(stage, shown=shown), tasks)
     weights = {"task:click": 0.3, "task:spent": 0.7}
     spec = spec_of(weights, steps=90, check_every=30, task_batch=128, learning_rate=0.03)
-    [one] = train(spec, data=dataclasses.replace(DATA, shown=rows))
+    [one] = train(spec, data=dataclasses.replace(DATA, labels=labels))
     guess = TaskOutputs.of(one, DATA, tasks).whole("spent", slice(None)).mean(0)
     assert guess[::2].max() < 12 < 13 < guess[1::2].min()
 
@@ -248,11 +248,12 @@ def test_a_fit_with_tasks_is_stored_whole(fitted: Fit, tmp_path: Path) -> None:
 
 def test_the_network_ranks_by_a_product_of_powers(fitted: Fit) -> None:
     """Order of relevance^r click^a conversion^b, relevance by its softmax."""
-    network, found = Network.of(fitted, DATA), outputs_of(fitted).chances()
-    relevance, liked, tasks = network.scores(slice(None))
+    (head, states), found = DATA.head(fitted), outputs_of(fitted).chances()
+    said = head.scores(states)
+    relevance = said.relevance
     seen = torch.zeros(relevance.shape, dtype=torch.bool)
-    base = Scorers({}, None, None, None, seen, torch.zeros(24), Similarity.of(torch.eye(24)))
-    scorers = with_network(base, relevance, liked, tasks)
+    base = Scorers({}, seen, torch.zeros(24), Similarity.of(torch.eye(24)))
+    scorers = base.with_networks({NETWORK: said})
     chance = torch.softmax(relevance, dim=1).numpy().astype(np.float64)
     click, buy = (found[name](slice(None)).astype(np.float64) for name in ("click", "conversion"))
     for r, a, b in ((1, 0, 0), (0, 1, 0), (0, 1, 1), (1, 0.5, 2.0), (0.3, 0, 1)):
@@ -268,14 +269,14 @@ def test_the_network_ranks_by_a_product_of_powers(fitted: Fit) -> None:
 def test_fused_network_scores_are_standardised(seed: int, r: float, a: float, b: float) -> None:
     """With a weight of one they have deviation one over unseen items, whatever the exponents."""
     source = torch.Generator().manual_seed(seed)
-    parts = [torch.randn(4, 9, generator=source) for _ in range(4)]
+    logs = [torch.randn(4, 9, generator=source) for _ in range(4)]
     seen = torch.rand(4, 9, generator=source) < 0.3
     seen[:, 0], seen[:, 1:3] = True, False  # a deviation needs two
-    base = Scorers({}, None, None, None, seen, torch.zeros(9), Similarity.of(torch.eye(9)))
-    scorers = with_network(base, parts[0], parts[1], {"x": parts[2], "y": parts[3]})
-    setting = Serving({NETWORK: 1.0}, 0.5, exponents={"relevance": r, "x": a, "y": b})
+    base = Scorers({}, seen, torch.zeros(9), Similarity.of(torch.eye(9)))
+    said = NetworkScores(logs[0], dict(zip(("liked", "x", "y"), logs[1:], strict=True)))
+    scorers = base.with_networks({NETWORK: said})
+    setting = Serving(exponents={"relevance": r, "liked": 0.5, "x": a, "y": b})
     lists, scores = recommend(scorers, [setting], k=8)
-    logs = [parts[0], torch.nn.functional.logsigmoid(parts[1]), parts[2], parts[3]]
     total = sum(p * centre(one, seen) for p, one in zip((r, 0.5, a, b), logs, strict=True))
     assert isinstance(total, torch.Tensor)
     for user in range(4):
@@ -289,9 +290,10 @@ def test_tasks_alone_rank_where_nothing_else_does() -> None:
     weights = {"task:click": 0.5, "task:conversion": 0.5}
     [one] = train(spec_of(weights))
     assert one.spec.by_tasks_alone
-    relevance, _, tasks = Network.of(one, DATA).scores(slice(None))
-    assert not relevance.any()
-    assert set(tasks) == {"click", "conversion"}
+    head, states = DATA.head(one)
+    said = head.scores(states)
+    assert not said.relevance.any()
+    assert set(said.tasks) == {"click", "conversion"}
     seen: list[torch.Tensor] = []
 
     def looking(scores: Any) -> float:
@@ -299,7 +301,7 @@ def test_tasks_alone_rank_where_nothing_else_does() -> None:
         return float(len(seen))
 
     [same] = fit([one.spec], [0], DATA, looking, pack_size=1)
-    product = sum(tasks[task.name] * task.weight for task in TASKS)
+    product = sum(said.tasks[task.name] * task.weight for task in TASKS)
     assert isinstance(product, torch.Tensor)
     torch.testing.assert_close(seen[-1], product)
     assert same.best_step == 8

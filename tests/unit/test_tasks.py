@@ -99,6 +99,19 @@ def test_a_config_without_tasks_does_not_mention_them(tmp_path: Path) -> None:
         ([('condition = "click"', 'loss = "hinge"')], "task.1.loss"),
         ([('signal = "clicked"\n', "")], 'key "task.0.signal" is missing'),
         ([("bought = ", "x = "), ("data = {", 'data = { liked = "click",')], "data.liked has this"),
+        ([("click_exponent", "rating_exponent")], 'unknown serving variable "rating_exponent"'),
+        (
+            [("click_exponent", "liked_exponent"), ("data = {", 'data = { liked = "bought",')],
+            'liked_exponent has no effect, as no loss trains the task: add "liked"',
+        ),
+        ([('"task:buy" = 0.2', "liked = 0.2")], 'loss "liked" needs a signal of what was liked'),
+        (
+            [
+                ('condition = "click"', 'condition = "liked"'),
+                ("data = {", 'data = { liked = "bought",'),
+            ],
+            'condition "liked" is known of interactions alone',
+        ),
     ],
 )
 def test_bad_tasks_are_one_line(tmp_path: Path, changes: list[Any], line: str) -> None:

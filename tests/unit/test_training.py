@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy_learning import CPU, mean_reciprocal_rank, next_item_stage, train_data
+from toy_learning import CPU, logits_of, mean_reciprocal_rank, next_item_stage, train_data
 
 from pareto_rec.losses import COMBINE, LOSSES
 from pareto_rec.models import MODELS
-from pareto_rec.models.scoring import catalogue_scores
 from pareto_rec.threads import one_thread
 from pareto_rec.train import batches
 from pareto_rec.train.data import Fit, Monitor, Relevance
@@ -28,7 +27,7 @@ DATA = train_data(STAGE)
 MONITOR = mean_reciprocal_rank(STAGE)
 NAMES = list(MODELS)
 # losses that need no more than every training has
-PLAIN = [name for name, loss in LOSSES.items() if loss.needs <= {"liked_logits"}]
+PLAIN = ["liked", *(name for name, loss in LOSSES.items() if not loss.needs)]
 SMALL: dict[str, Any] = {
     "width": 8,
     "history": 6,
@@ -354,16 +353,7 @@ def learnt(model: str, **changes: Any) -> float:
     )
     [one] = train(spec)
     assert one.reason is None
-    params = {name: value.unsqueeze(0) for name, value in one.params.items()}
-    scores, _ = catalogue_scores(
-        params,
-        one.shape,
-        DATA.features,
-        DATA.histories[:, -spec.history :],
-        torch.tensor([spec.temperature]),
-        liked=False,
-    )
-    value = MONITOR(Relevance.whole(scores[0]))
+    value = MONITOR(Relevance.whole(logits_of(one, DATA, history=spec.history)))
     assert value == pytest.approx(max(seen for _, seen in one.curve), abs=1e-6)
     return value
 
@@ -385,24 +375,16 @@ def test_the_second_task_is_learnt() -> None:
         "attention_pooling", loss_weights={"liked": 1.0}, steps=80, batch=64, learning_rate=0.03
     )
     [one] = fit([spec], [0], DATA, scripted(*range(100)), pack_size=1)
-    params = {name: value.unsqueeze(0) for name, value in one.params.items()}
-    _, liked = catalogue_scores(
-        params, one.shape, DATA.features, DATA.histories[:, -6:], torch.ones(1)
-    )
-    assert liked is not None
+    liked = logits_of(one, DATA, "liked")
     follows = (STAGE.held_out.item[:, None] + np.arange(2)) % len(STAGE.items)
-    values = np.take_along_axis(liked[0].numpy(), follows, 1)
+    values = np.take_along_axis(liked.numpy(), follows, 1)
     assert ((values > 0) == (follows % 2 == 1)).mean() > 0.95
 
 
 def entropy_and_popularity(weights: Mapping[str, float], combine: str) -> tuple[float, float]:
     spec = spec_of("attention_pooling", loss_weights=weights, combine=combine, steps=60, batch=32)
     [one] = fit([spec], [0], DATA, scripted(*range(100)), pack_size=1)
-    params = {name: value.unsqueeze(0) for name, value in one.params.items()}
-    scores, _ = catalogue_scores(
-        params, one.shape, DATA.features, DATA.histories[:, -6:], torch.ones(1), liked=False
-    )
-    probs = torch.softmax(scores[0], -1)
+    probs = torch.softmax(logits_of(one, DATA), -1)
     entropy = float(-(probs * probs.log()).sum(-1).mean())
     return entropy, float((probs @ DATA.facts.log_popularity).mean())
 
@@ -431,11 +413,7 @@ def test_early_stopping_keeps_the_best_and_stops() -> None:
     [kept] = fit([spec], [0], DATA, recording, pack_size=1)
     assert kept.curve == ((5, 0.1), (10, 0.5), (15, 0.4), (20, 0.5))
     assert kept.best_step == 10
-    params = {name: value.unsqueeze(0) for name, value in kept.params.items()}
-    scores, _ = catalogue_scores(
-        params, kept.shape, DATA.features, DATA.histories[:, -6:], torch.ones(1), liked=False
-    )
-    torch.testing.assert_close(scores[0], seen[1])
+    torch.testing.assert_close(logits_of(kept, DATA), seen[1])
     assert (seen[1] - seen[3]).abs().max() > 1e-3
 
 

@@ -16,7 +16,6 @@ from toy_learning import CPU, mean_reciprocal_rank, next_item_stage, train_data
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.data.schema import Stage
 from pareto_rec.errors import BadRequestError
-from pareto_rec.models.scoring import catalogue_scores
 from pareto_rec.threads import one_thread
 from pareto_rec.train.data import Fit, Relevance, TrainData
 from pareto_rec.train.fitstore import FitStore
@@ -90,12 +89,8 @@ def fits(
 
 
 def scores_of(one: Fit, data: TrainData) -> torch.Tensor:
-    params = {name: value.unsqueeze(0) for name, value in one.params.items()}
-    features = data.item_features(one.spec, one.difference)
-    histories = data.histories[:, -one.spec.history :]
-    with torch.no_grad():
-        relevance, _ = catalogue_scores(params, one.shape, features, histories, torch.ones(1))
-    return relevance[0]
+    head, states = data.head(one)
+    return head.scores(states).relevance
 
 
 @pytest.mark.parametrize("changes", [LORA, FULL], ids=["lora", "full"])
