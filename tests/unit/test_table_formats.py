@@ -274,7 +274,9 @@ REFUSED: list[tuple[str, bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "line"), REFUSED)
+@pytest.mark.parametrize(
+    ("name", "content", "line"), REFUSED, ids=[f"{n} {one[0]}" for n, one in enumerate(REFUSED)]
+)
 def test_what_is_not_read_is_refused_with_a_remedy(
     name: str, content: bytes, line: str, tmp_path: Path
 ) -> None:
