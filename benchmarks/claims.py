@@ -94,8 +94,8 @@ def confirm_figure(run: Path) -> str:
 
 def controls(config: str, folder: Path) -> list[list[str]]:
     """The search and all its controls with three seeds, then their comparison."""
-    from pareto_rec.config import load_config
-    from pareto_rec.controls.kinds import applicable
+    from pareto_rec.experiment.config import load_config
+    from pareto_rec.execution.ablations.kinds import applicable
 
     commands = []
     for seed in SEEDS:
@@ -111,7 +111,7 @@ def controls_figure(folder: Path) -> str:
     """How much larger the search's hypervolume is than each control's, over the seeds."""
     from scipy import stats
 
-    from pareto_rec.bootstrap import holm
+    from pareto_rec.analysis.bootstrap import holm
 
     own: list[float] = []
     found: dict[str, list[float]] = {}

@@ -72,7 +72,7 @@ def _shown(arguments: Sequence[str], env: Mapping[str, str]) -> str:
 
 
 def _commit() -> str:
-    from pareto_rec.provenance import provenance
+    from pareto_rec.core.provenance import provenance
 
     return str(provenance("")["git_commit"] or "unknown")
 

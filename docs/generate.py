@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pareto_rec.data.split import SPLITS
-from pareto_rec.decide import PICKERS
+from pareto_rec.analysis.decide import PICKERS
 from pareto_rec.losses import COMBINE, LOSSES, TaskLoss
 from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.objectives import FAMILIES, GROUPS, UserObjective, parse

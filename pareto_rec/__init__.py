@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pareto_rec.backbone.cached import Backbone
-    from pareto_rec.config import Config, load_config
+    from pareto_rec.experiment.config import Config, load_config
     from pareto_rec.data import load as load_data
     from pareto_rec.data.schema import Dataset
-    from pareto_rec.errors import BadRequestError, RunFailedError
-    from pareto_rec.front import hypervolume, non_dominated
-    from pareto_rec.notebook import Run
+    from pareto_rec.core.errors import BadRequestError, RunFailedError
+    from pareto_rec.search.pareto import hypervolume, non_dominated
+    from pareto_rec.report.notebook import Run
     from pareto_rec.objectives import parse as parse_objective
-    from pareto_rec.picks import pick
-    from pareto_rec.reading.read import read_run
-    from pareto_rec.run.search import search_experiment
-    from pareto_rec.space import Candidate, SearchSpace
+    from pareto_rec.analysis.picks import pick
+    from pareto_rec.runs.reader import read_run
+    from pareto_rec.execution.search import search_experiment
+    from pareto_rec.search.space import Candidate, SearchSpace
 
 __all__ = [
     "Backbone",
@@ -43,21 +43,21 @@ __all__ = [
 
 _PLACES = {  # public name -> module, and its name there
     "Backbone": ("backbone.cached", "Backbone"),
-    "BadRequestError": ("errors", "BadRequestError"),
-    "Candidate": ("space", "Candidate"),
-    "Config": ("config", "Config"),
+    "BadRequestError": ("core.errors", "BadRequestError"),
+    "Candidate": ("search.space", "Candidate"),
+    "Config": ("experiment.config", "Config"),
     "Dataset": ("data.schema", "Dataset"),
-    "Run": ("notebook", "Run"),
-    "RunFailedError": ("errors", "RunFailedError"),
-    "SearchSpace": ("space", "SearchSpace"),
-    "hypervolume": ("front", "hypervolume"),
-    "load_config": ("config", "load_config"),
+    "Run": ("report.notebook", "Run"),
+    "RunFailedError": ("core.errors", "RunFailedError"),
+    "SearchSpace": ("search.space", "SearchSpace"),
+    "hypervolume": ("search.pareto", "hypervolume"),
+    "load_config": ("experiment.config", "load_config"),
     "load_data": ("data", "load"),
-    "non_dominated": ("front", "non_dominated"),
+    "non_dominated": ("search.pareto", "non_dominated"),
     "parse_objective": ("objectives", "parse"),
-    "pick": ("picks", "pick"),
-    "read_run": ("reading.read", "read_run"),
-    "search_experiment": ("run.search", "search_experiment"),
+    "pick": ("analysis.picks", "pick"),
+    "read_run": ("runs.reader", "read_run"),
+    "search_experiment": ("execution.search", "search_experiment"),
 }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.core.errors import BadRequestError, unknown
 
 PREFIX = "task:"
 """Before the name of a task where it names its loss and its parameters."""

@@ -12,8 +12,8 @@ from toy_learning import train_data
 
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.tasks import Task
-from pareto_rec.train.data import TrainData
-from pareto_rec.train.packtasks import TaskLabels
+from pareto_rec.training.data import TrainData
+from pareto_rec.training.pack_tasks import TaskLabels
 
 TASKS = (
     Task("click", "clicked"),

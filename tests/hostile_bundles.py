@@ -24,9 +24,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pareto_rec.bundle import Bundle, NewItem, files
-from pareto_rec.cli import main
-from pareto_rec.errors import BadRequestError
-from pareto_rec.train.fitstore import read_tensors, write_tensors
+from pareto_rec.cli.main import main
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.training.fit_store import read_tensors, write_tensors
 
 SECONDS = 90  # after which a load counts as hanging; the machine may be busy
 MEMORY = 3 << 30  # bytes that a load may take beside what it begins with

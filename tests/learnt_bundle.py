@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from random_bert import random_bert
 
 from pareto_rec.bundle import About, Parts, PointAbout, write_bundle
-from pareto_rec.bundle.parts import TRAIN, VALIDATION, ObjectiveAbout
-from pareto_rec.config import load_config
+from pareto_rec.bundle.data import TRAIN, VALIDATION, ObjectiveAbout
+from pareto_rec.experiment.config import load_config
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
-from pareto_rec.experiment import build_evaluator, plan
-from pareto_rec.experts import EXPERTS
-from pareto_rec.inputs import read_features
-from pareto_rec.policy import Serving
-from pareto_rec.records.record import Record
+from pareto_rec.experiment.experiment import build_evaluator, plan
+from pareto_rec.baselines import EXPERTS
+from pareto_rec.experiment.inputs import read_features
+from pareto_rec.ranking import Serving
+from pareto_rec.runs.record import Record
 from pareto_rec.search import Trial
-from pareto_rec.space import Candidate
-from pareto_rec.threads import one_thread
+from pareto_rec.search.space import Candidate
+from pareto_rec.core.threads import one_thread
 
 NAMES = ("Comedy", "Drama", "War")
 USERS, ITEMS, ROWS = 40, 60, 14

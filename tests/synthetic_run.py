@@ -16,7 +16,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.checksums import sha256_of, signed
+from pareto_rec.core.checksums import sha256_of, signed
 
 NAMES = ("ndcg@10", "ild@10", "tail_ndcg@10")
 REFERENCE = (0.10, 0.65, 0.0)

@@ -10,15 +10,15 @@ import numpy as np
 from random_bert import WORDS, random_bert
 from toy_learning import next_item_stage, random_params, shape_of
 
-from pareto_rec.bundle.gather import log_of, reading
-from pareto_rec.bundle.parts import About, ObjectiveAbout, Parts, PointAbout
+from pareto_rec.bundle.collect import log_of, reading
+from pareto_rec.bundle.data import About, ObjectiveAbout, Parts, PointAbout
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.data.schema import Stage
-from pareto_rec.experts import EXPERTS
-from pareto_rec.policy import Serving
-from pareto_rec.train.data import Fit
-from pareto_rec.train.facts import principal_components
-from pareto_rec.train.spec import TrainSpec
+from pareto_rec.baselines import EXPERTS
+from pareto_rec.ranking import Serving
+from pareto_rec.training.data import Fit
+from pareto_rec.training.item_features import principal_components
+from pareto_rec.training.spec import TrainSpec
 
 COMPONENTS = 6
 CONFIG = """\

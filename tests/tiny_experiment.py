@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pareto_rec.backbone.encoders import DEFAULT, find_encoder
-from pareto_rec.errors import BadRequestError
-from pareto_rec.paths import CACHE_VARIABLE, cache_dir
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.paths import CACHE_VARIABLE, cache_dir
 
 DATA = "movielens-100k"
 CONFIG = f"""\

@@ -14,9 +14,9 @@ from pareto_rec.losses import ItemFacts, LossInputs
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
 from pareto_rec.tasks import built_in
-from pareto_rec.train.batches import Sequences, last_items
-from pareto_rec.train.data import Fit, Monitor, Relevance, TrainData
-from pareto_rec.train.packtasks import TaskLabels
+from pareto_rec.training.batches import Sequences, last_items
+from pareto_rec.training.data import Fit, Monitor, Relevance, TrainData
+from pareto_rec.training.pack_tasks import TaskLabels
 
 CPU = torch.device("cpu")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pareto_rec.data.table.files import expand
-from pareto_rec.errors import BadRequestError
-from pareto_rec.paths import cache_dir, written_whole
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.paths import cache_dir, written_whole
 
 if TYPE_CHECKING:
     import pandas as pd

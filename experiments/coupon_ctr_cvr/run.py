@@ -5,8 +5,8 @@ from pathlib import Path
 
 from prepare import prepare
 
-from pareto_rec.cli import main
-from pareto_rec.errors import BadRequestError
+from pareto_rec.cli.main import main
+from pareto_rec.core.errors import BadRequestError
 
 if __name__ == "__main__":
     if not {"-h", "--help"} & set(sys.argv[1:]):

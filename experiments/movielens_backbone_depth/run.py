@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pareto_rec.cli import main
+from pareto_rec.cli.main import main
 
 HERE = Path(__file__).parent
 SPLITS = ("per_user", "cold_items")
@@ -32,11 +32,11 @@ NAMES = ("ndcg@10", "cold_ndcg@10", "mean(ndcg@10 by history_length=short)")
 
 def arms(seconds: float) -> None:
     """For every arm, fits of drawn rates until its seconds are spent; the best by validation."""
-    from pareto_rec.config import load_config
-    from pareto_rec.experiment import build_evaluator, plan
-    from pareto_rec.inputs import read_features, read_split
-    from pareto_rec.paths import cache_dir
-    from pareto_rec.threads import one_thread
+    from pareto_rec.experiment.config import load_config
+    from pareto_rec.experiment.experiment import build_evaluator, plan
+    from pareto_rec.experiment.inputs import read_features, read_split
+    from pareto_rec.core.paths import cache_dir
+    from pareto_rec.core.threads import one_thread
 
     cache, rows = cache_dir(), []
     for split in SPLITS:
@@ -57,10 +57,10 @@ def arms(seconds: float) -> None:
 
 def run_arm(evaluator, fixed, split, name, values, seconds):
     """The best fit of an arm within its seconds of processor time, and what it is worth."""
-    from pareto_rec.policy import NETWORK, Serving
-    from pareto_rec.seeds import generator
-    from pareto_rec.train.fitting import fit
-    from pareto_rec.train.spec import train_spec
+    from pareto_rec.ranking import NETWORK, Serving
+    from pareto_rec.core.seeds import generator
+    from pareto_rec.training.fitting import fit
+    from pareto_rec.training.spec import train_spec
 
     rng = generator(0, "arms", name)
     full = values.get("tuning") == "full"

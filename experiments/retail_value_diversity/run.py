@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from pareto_rec.cli import main
+from pareto_rec.cli.main import main
 
 if __name__ == "__main__":
     main(["search", str(Path(__file__).parent), *sys.argv[1:]])

@@ -36,8 +36,8 @@ from pareto_rec.backbone.features import (
     token_ids,
 )
 from pareto_rec.backbone.views import PRECISIONS, at_precision, placed, quiet, truncated
-from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.paths import file_sha256
+from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.core.paths import file_sha256
 
 if TYPE_CHECKING:
     import torch

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.code_keys import code_key
-from pareto_rec.errors import RunFailedError
-from pareto_rec.paths import written_whole
-from pareto_rec.sealed import read_array, seal
+from pareto_rec.core.code_keys import code_key
+from pareto_rec.core.errors import RunFailedError
+from pareto_rec.core.paths import written_whole
+from pareto_rec.core.sealed import read_array, seal
 
-DECIDING = ("pareto_rec.backbone.cached", "pareto_rec.train.tuned.tokens")  # what states are
+DECIDING = ("pareto_rec.backbone.cached", "pareto_rec.training.tuned.tokens")  # what states are
 StateArray = NDArray[np.floating[Any]]
 RowArray = NDArray[np.int64]
 TOKENISED = 4096  # texts at a time: what a tokenizer says of one takes some hundred times its ids

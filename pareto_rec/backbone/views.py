@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pareto_rec.backbone.encoders import one_line
-from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.core.errors import BadRequestError, unknown
 
 if TYPE_CHECKING:
     import torch

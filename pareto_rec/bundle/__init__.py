@@ -9,20 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pareto_rec.bundle.answers import NewItem, Recommendation, Recommended, Request
+    from pareto_rec.bundle.types import NewItem, Recommendation, Recommended, Request
     from pareto_rec.bundle.bundle import Bundle
-    from pareto_rec.bundle.parts import About, Parts, PointAbout
+    from pareto_rec.bundle.data import About, Parts, PointAbout
     from pareto_rec.bundle.store import read_parts, write_bundle
 
 _PLACES = {
-    "About": "parts",
+    "About": "data",
     "Bundle": "bundle",
-    "NewItem": "answers",
-    "Parts": "parts",
-    "PointAbout": "parts",
-    "Recommendation": "answers",
-    "Recommended": "answers",
-    "Request": "answers",
+    "NewItem": "types",
+    "Parts": "data",
+    "PointAbout": "data",
+    "Recommendation": "types",
+    "Recommended": "types",
+    "Request": "types",
     "read_parts": "store",
     "write_bundle": "store",
 }

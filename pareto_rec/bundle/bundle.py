@@ -12,24 +12,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pareto_rec.bundle.answers import (
-    NewItem,
-    Recommendation,
-    Recommended,
-    Request,
-    Source,
-)
-from pareto_rec.bundle.forms import Form, Known, TorchForm
+from pareto_rec.bundle.types import (NewItem, Recommendation, Recommended, Request, Source,)
+from pareto_rec.bundle.backends import Form, Known, TorchForm
 from pareto_rec.bundle.interruption import interruption_point
 from pareto_rec.bundle.memory import Copies
-from pareto_rec.bundle.parts import FORMS, About, Parts
+from pareto_rec.bundle.data import FORMS, About, Parts
 from pareto_rec.bundle.prefer import preferred
-from pareto_rec.bundle.prepared import Prepared
+from pareto_rec.bundle.scorer_cache import Prepared
 from pareto_rec.bundle.scoring import Engine, known_people
 from pareto_rec.bundle.store import read_parts
 from pareto_rec.bundle.texts import Texts, with_new_items
-from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.policy import recommend
+from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.ranking import recommend
 
 CHUNK = 256  # people scored at a time
 
@@ -106,7 +100,7 @@ class Bundle:
                 f'this bundle has no form "{self.form}"; it has {", ".join(self.about.forms)}: '
                 "export it with --onnx or --int8"
             )
-        from pareto_rec.bundle.onnx_form import OnnxForm
+        from pareto_rec.bundle.onnx_backend import OnnxForm
 
         return OnnxForm(self.parts, self.parts.manifest, quantised=self.form == "int8")
 

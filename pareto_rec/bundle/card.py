@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
-from pareto_rec.bundle.parts import About, ObjectiveAbout, Parts, PointAbout
+from pareto_rec.bundle.data import About, ObjectiveAbout, Parts, PointAbout
 
 _SHOWN = 20  # points in the table of a whole front
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.bundle.parts import TEST, Floats
+from pareto_rec.bundle.data import TEST, Floats
 from pareto_rec.bundle.tensors import TensorFile
 from pareto_rec.data.schema import Interactions, Items, Users
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 OWN = "vectors."
 SIGNAL = "signal."

@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from pareto_rec.bundle.bundle import CHUNK, Bundle
-from pareto_rec.bundle.forms import Floats, Known, TorchForm
-from pareto_rec.bundle.onnx_form import OnnxForm
-from pareto_rec.bundle.parts import Parts, PointAbout
+from pareto_rec.bundle.backends import Floats, Known, TorchForm
+from pareto_rec.bundle.onnx_backend import OnnxForm
+from pareto_rec.bundle.data import Parts, PointAbout
 from pareto_rec.bundle.scoring import Engine, known_people
 from pareto_rec.bundle.texts import Texts
-from pareto_rec.errors import RunFailedError
-from pareto_rec.evaluate.evaluator import Evaluator
-from pareto_rec.policy import Parts as PartScorers
-from pareto_rec.policy import Scorers, recommend
-from pareto_rec.threads import one_thread
+from pareto_rec.core.errors import RunFailedError
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.ranking import Parts as PartScorers
+from pareto_rec.ranking import Scorers, recommend
+from pareto_rec.core.threads import one_thread
 
 TIE = 1e-4  # of scores with deviation about 1: closer ones may change places by rounding
 DRIFT = 0.01  # relative difference to the record that another machine's rounding may explain

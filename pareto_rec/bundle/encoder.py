@@ -16,7 +16,7 @@ from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.encoders import TOKENIZER_FILES
 from pareto_rec.bundle.files import BACKBONE, Manifest, json_object
 from pareto_rec.bundle.folders import temporary_folder
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 _FILES = ("config.json", *TOKENIZER_FILES)
 _MOST_TOKENS = 1 << 16

@@ -20,25 +20,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.bundle.answers import Contribution, Explanation, Recommendation, Reranking
-from pareto_rec.bundle.forms import Known, TorchForm, histories_of
+from pareto_rec.bundle.types import Contribution, Explanation, Recommendation, Reranking
+from pareto_rec.bundle.backends import Known, TorchForm, histories_of
 from pareto_rec.bundle.mixed import mixed_shares
 from pareto_rec.bundle.pooled import attention_shares
 from pareto_rec.bundle.scoring import Engine
-from pareto_rec.errors import BadRequestError
-from pareto_rec.experts.recency import history_matrix
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.baselines.recency import history_matrix
 from pareto_rec.models.attention_pooling import AttentionPooling
 from pareto_rec.models.head import ScoringHead
 from pareto_rec.models.scoring import log_natural
-from pareto_rec.policy import (
-    NETWORK,
-    Network,
-    Scorers,
-    Serving,
-    deviations,
-    fused_scores,
-    powers_of,
-)
+from pareto_rec.ranking import (NETWORK, Network, Scorers, Serving, deviations, fused_scores, powers_of,)
 from pareto_rec.tasks import PREFIX, RELEVANCE
 
 Floats = NDArray[np.float64]

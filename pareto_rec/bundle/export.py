@@ -18,11 +18,11 @@ from pareto_rec.bundle.check import (
     verify_lists,
 )
 from pareto_rec.bundle.folders import check_vacant, new_folder
-from pareto_rec.bundle.forms import TorchForm
-from pareto_rec.bundle.gather import gathered
+from pareto_rec.bundle.backends import TorchForm
+from pareto_rec.bundle.collect import gathered
 from pareto_rec.bundle.onnx_export import check_onnx, export_graphs
-from pareto_rec.bundle.onnx_form import OnnxForm
-from pareto_rec.bundle.parts import Parts
+from pareto_rec.bundle.onnx_backend import OnnxForm
+from pareto_rec.bundle.data import Parts
 from pareto_rec.bundle.points import points_of
 from pareto_rec.bundle.refit import refit
 from pareto_rec.bundle.source import Run, chosen_rows

@@ -12,8 +12,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from pareto_rec.errors import BadRequestError
-from pareto_rec.paths import file_sha256, written_whole
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.paths import file_sha256, written_whole
 
 MANIFEST = "manifest.json"
 ABOUT, CONFIG, CATALOGUE, CARD = "bundle.json", "config.toml", "catalogue.json", "README.md"

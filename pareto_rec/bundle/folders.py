@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 _TOKEN = "[0-9a-f]{8}"
 _UNFINISHED = re.compile(rf"\..+\.{_TOKEN}\.bundle-part")

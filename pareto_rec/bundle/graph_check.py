@@ -16,8 +16,8 @@ from typing import Any
 from pareto_rec.bundle.encoder import reading_of
 from pareto_rec.bundle.files import CONFIG, ONNX
 from pareto_rec.bundle.graphs import graph_name
-from pareto_rec.bundle.parts import Parts
-from pareto_rec.errors import BadRequestError
+from pareto_rec.bundle.data import Parts
+from pareto_rec.core.errors import BadRequestError
 
 LARGEST = 1 << 31  # bytes; protobuf reads no more
 SECONDS = 60.0  # to open and run all graphs of a form, and a minute more for every gigabyte

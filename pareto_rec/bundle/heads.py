@@ -14,16 +14,16 @@ from torch import Tensor
 
 from pareto_rec.bundle.files import opened
 from pareto_rec.bundle.tensors import LARGEST
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.models import MODELS
 from pareto_rec.models.attention_pooling import AttentionPooling
 from pareto_rec.models.base import Shape, init_shared
 from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.models.trunk.shared_bottom import SharedBottom
 from pareto_rec.tasks import RELEVANCE
-from pareto_rec.train.data import Fit
-from pareto_rec.train.fitstore import fit_of, read_tensors
-from pareto_rec.train.spec import TrainSpec, train_spec
+from pareto_rec.training.data import Fit
+from pareto_rec.training.fit_store import fit_of, read_tensors
+from pareto_rec.training.spec import TrainSpec, train_spec
 
 _MOST = 1 << 16  # of any number that sizes a network, unless it is named here
 _SIZES = {"n_items": 1 << 40, "feature_dim": _MOST, "width": _MOST, "history": _MOST}

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pareto_rec.experts.base import ItemModel
-from pareto_rec.experts.recency import age_weights, history_ages
+from pareto_rec.baselines.base import ItemModel
+from pareto_rec.baselines.recency import age_weights, history_ages
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]

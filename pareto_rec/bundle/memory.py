@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pareto_rec.bundle.files import Manifest
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 
 @dataclass

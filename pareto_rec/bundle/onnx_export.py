@@ -26,10 +26,10 @@ from torch import Tensor, nn
 
 from pareto_rec.bundle import files
 from pareto_rec.bundle.graphs import Encoding, ExpertScores, Scores, graph_name
-from pareto_rec.bundle.parts import Parts
+from pareto_rec.bundle.data import Parts
 from pareto_rec.bundle.session import session
 from pareto_rec.bundle.texts import Texts
-from pareto_rec.errors import BadRequestError, RunFailedError
+from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.models.base import Shape
 from pareto_rec.models.head import ScoringHead
 

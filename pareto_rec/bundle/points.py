@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from pareto_rec.bundle.parts import Neighbour, PointAbout
+from pareto_rec.bundle.data import Neighbour, PointAbout
 from pareto_rec.bundle.source import Run
-from pareto_rec.picks import read_picks
-from pareto_rec.reading.view import RunView
+from pareto_rec.analysis.picks import read_picks
+from pareto_rec.runs.view import RunView
 
 
 def points_of(run: Run, rows: Sequence[Mapping[str, Any]]) -> list[PointAbout]:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pareto_rec.bundle.parts import Parts, PointAbout
+from pareto_rec.bundle.data import Parts, PointAbout
 from pareto_rec.bundle.tensors import LARGEST
-from pareto_rec.errors import BadRequestError, construct
-from pareto_rec.policy import NETWORK, Serving
+from pareto_rec.core.errors import BadRequestError, construct
+from pareto_rec.ranking import NETWORK, Serving
 from pareto_rec.tasks import RELEVANCE
 
 

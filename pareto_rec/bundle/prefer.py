@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.bundle.parts import About
-from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.bundle.data import About
+from pareto_rec.core.errors import BadRequestError, unknown
 
 _AUGMENTED = 1e-3  # breaks ties of the largest loss by the sum of losses
 

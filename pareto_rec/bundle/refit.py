@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from pareto_rec.bundle.gather import log_of, merged
-from pareto_rec.bundle.parts import Parts
+from pareto_rec.bundle.collect import log_of, merged
+from pareto_rec.bundle.data import Parts
 from pareto_rec.bundle.source import Run
 from pareto_rec.data.schema import Interactions, Stage
-from pareto_rec.errors import RunFailedError
-from pareto_rec.evaluate.evaluator import Evaluator
-from pareto_rec.experiment import build_evaluator
-from pareto_rec.experts import EXPERTS
-from pareto_rec.train.data import Fit
-from pareto_rec.train.fitting import fit
+from pareto_rec.core.errors import RunFailedError
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.experiment.experiment import build_evaluator
+from pareto_rec.baselines import EXPERTS
+from pareto_rec.training.data import Fit
+from pareto_rec.training.fitting import fit
 
 
 def whole_stage(run: Run) -> tuple[Stage, str]:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from pareto_rec.bundle.forms import Floats, Form, Ints, Known
-from pareto_rec.bundle.parts import Parts
+from pareto_rec.bundle.backends import Floats, Form, Ints, Known
+from pareto_rec.bundle.data import Parts
 from pareto_rec.data.ties import tie_ranks
-from pareto_rec.policy import ScorerBuilder, Scorers, Serving, seen_by
-from pareto_rec.train.facts import log_popularity
+from pareto_rec.ranking import ScorerBuilder, Scorers, Serving, seen_by
+from pareto_rec.training.item_features import log_popularity
 
 POPULARITY = "popularity"
 Needs = tuple[tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...]]

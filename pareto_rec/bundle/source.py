@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pareto_rec.backbone.features import Features
-from pareto_rec.config import Config, load_config
+from pareto_rec.experiment.config import Config, load_config
 from pareto_rec.data.schema import Split
-from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.experiment import Plan, build_evaluator, plan
-from pareto_rec.inputs import read_features, read_split
-from pareto_rec.picks import read_picks
-from pareto_rec.reading.read import read_run
-from pareto_rec.reading.view import RunView
-from pareto_rec.records.lines import RECORDS, read_entries
-from pareto_rec.train.fitstore import FitStore
+from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.experiment.experiment import Plan, build_evaluator, plan
+from pareto_rec.experiment.inputs import read_features, read_split
+from pareto_rec.analysis.picks import read_picks
+from pareto_rec.runs.reader import read_run
+from pareto_rec.runs.view import RunView
+from pareto_rec.runs.lines import RECORDS, read_entries
+from pareto_rec.training.fit_store import FitStore
 
 if TYPE_CHECKING:
-    from pareto_rec.evaluate.evaluator import Evaluator
-    from pareto_rec.train.data import Fit
+    from pareto_rec.evaluation.evaluator import Evaluator
+    from pareto_rec.training.data import Fit
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,13 @@ from pareto_rec.bundle.folders import new_folder
 from pareto_rec.bundle.graph_check import check_graphs
 from pareto_rec.bundle.heads import read_fit
 from pareto_rec.bundle.memory import Copies
-from pareto_rec.bundle.parts import About, Parts
+from pareto_rec.bundle.data import About, Parts
 from pareto_rec.bundle.points_check import check_points
 from pareto_rec.bundle.tensors import TensorFile, sparse_square
-from pareto_rec.errors import BadRequestError
-from pareto_rec.experts.base import ItemModel
-from pareto_rec.train.data import Fit
-from pareto_rec.train.fitstore import FitStore, save_tensors
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.baselines.base import ItemModel
+from pareto_rec.training.data import Fit
+from pareto_rec.training.fit_store import FitStore, save_tensors
 
 _TABLES = ("features", "vectors", "mean", "loadings")
 _EXTRA = ("confirm.csv", "picks.json")

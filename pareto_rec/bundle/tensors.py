@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pareto_rec.bundle.files import opened
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 Array = NDArray[Any]
 Shape = tuple[int | None, ...]

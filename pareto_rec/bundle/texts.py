@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pareto_rec.backbone.cached import Backbone
-from pareto_rec.bundle.answers import NewItem
+from pareto_rec.bundle.types import NewItem
 from pareto_rec.bundle.encoder import load_backbone, reading_of
 from pareto_rec.bundle.files import CONFIG
 from pareto_rec.bundle.interruption import interruption_point
-from pareto_rec.bundle.parts import Parts
+from pareto_rec.bundle.data import Parts
 from pareto_rec.data.schema import Items
-from pareto_rec.errors import BadRequestError, unknown
-from pareto_rec.train.data import Fit
+from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.training.data import Fit
 
 Floats = NDArray[np.float32]
 _LEAST_KNOWN = 10  # an added item's bias is the mean bias of one in so many, the least popular

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pareto_rec.data import movielens
 from pareto_rec.data.schema import Dataset
-from pareto_rec.errors import unknown
-from pareto_rec.fetch import Source, obtain
+from pareto_rec.core.errors import unknown
+from pareto_rec.core.fetch import Source, obtain
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def fetch(name: str, cache: Path) -> Path:
 
     Args:
         name: A key of `DATASETS`.
-        cache: Root of the cache (`pareto_rec.paths.cache_dir`).
+        cache: Root of the cache (`pareto_rec.core.paths.cache_dir`).
 
     Raises:
         BadRequestError: If there is no such data set, a checksum differs, the folder cannot be

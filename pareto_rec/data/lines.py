@@ -11,8 +11,8 @@ from typing import NoReturn
 import numpy as np
 
 from pareto_rec.data.schema import IntArray
-from pareto_rec.errors import BadRequestError
-from pareto_rec.unpacking import most_bytes, too_large
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.unpacking import most_bytes, too_large
 
 LARGEST = 2**40
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from pareto_rec.data.lines import LARGEST, Form, Table, from_file, from_zip, parse
 from pareto_rec.data.schema import Dataset, FloatArray, IntArray, Interactions, Items, Users
-from pareto_rec.errors import BadRequestError
-from pareto_rec.fetch import HttpSource, Source, WheelSource
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.fetch import HttpSource, Source, WheelSource
 
 NAME = "movielens-100k"
 SOURCES: tuple[Source, ...] = (

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.errors import BadRequestError
-from pareto_rec.paths import written_whole
-from pareto_rec.seeds import generator
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.paths import written_whole
+from pareto_rec.core.seeds import generator
 
 CATEGORIES = (
     *("action", "adventure", "animation", "biography", "comedy", "cooking", "crime", "drama"),

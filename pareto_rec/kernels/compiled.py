@@ -10,7 +10,7 @@ import numba
 import torch
 from torch import Tensor
 
-from pareto_rec.kernels.kept import CheckedFiles
+from pareto_rec.kernels.compile_cache import CheckedFiles
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 

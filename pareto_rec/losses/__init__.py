@@ -3,8 +3,8 @@
 from pareto_rec.losses.accuracy import BPR, SampledSoftmax, Softmax
 from pareto_rec.losses.base import ItemFacts, Loss, LossInputs, TaskRows
 from pareto_rec.losses.beyond_accuracy import Exposure, NegativeEntropy, Popularity, Similarity
-from pareto_rec.losses.combine import COMBINE
-from pareto_rec.losses.people import Calibration, GroupGap, ReferenceKL
+from pareto_rec.losses.aggregation import COMBINE
+from pareto_rec.losses.regularizers import Calibration, GroupGap, ReferenceKL
 from pareto_rec.losses.tasks import TaskLoss
 
 LOSSES: dict[str, Loss] = {

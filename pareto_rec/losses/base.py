@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pareto_rec.errors import unknown
-from pareto_rec.losses.predicted import Figures, row_cross_entropy, row_figures
+from pareto_rec.core.errors import unknown
+from pareto_rec.losses.softmax_statistics import Figures, row_cross_entropy, row_figures
 
 _PER_ROW = (*("states", "targets", "mask", "group", "taste", "reference"),)
 

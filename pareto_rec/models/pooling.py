@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from pareto_rec.kernels import attention, bags
+from pareto_rec.kernels import attention, gather_scatter as bags
 from pareto_rec.kernels.compiled import suits
 
 

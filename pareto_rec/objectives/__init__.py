@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.objectives.auc import AUC
 from pareto_rec.objectives.base import Objective, SetObjective, UserObjective
 from pareto_rec.objectives.calibration import Calibration, Personalization

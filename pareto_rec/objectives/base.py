@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.objectives.outcome import Outcome
 
 

@@ -1,7 +1,7 @@
 """What a candidate costs: to train, to keep, and to serve.
 
-Values are read from `Outcome.cost`; `pareto_rec.evaluate.costs` and
-`pareto_rec.evaluate.latency` say how they are counted and measured.
+Values are read from `Outcome.cost`; `pareto_rec.evaluation.costs` and
+`pareto_rec.evaluation.latency` say how they are counted and measured.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class LatencyMedian(_Latency):
     Misleads: it holds for one machine, one request at a time, without network or queue; half of all
     requests take longer; no data of items that may be missing is read.
 
-    Source: measured as `pareto_rec.evaluate.latency` says; on 100 ms, Nielsen, Usability
+    Source: measured as `pareto_rec.evaluation.latency` says; on 100 ms, Nielsen, Usability
     Engineering, 1993, chapter 5.
     """
 
@@ -110,7 +110,7 @@ class LatencyTail(_Latency):
     Misleads: a tail needs many requests and an idle machine; a neighbour's work on the same cores
     moves it far more than the median; no data of items that may be missing is read.
 
-    Source: measured as `pareto_rec.evaluate.latency` says; on tails, Dean and Barroso, The tail
+    Source: measured as `pareto_rec.evaluation.latency` says; on tails, Dean and Barroso, The tail
     at scale, CACM 2013.
     """
 

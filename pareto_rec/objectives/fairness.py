@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.errors import BadRequestError, unknown
+from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.objectives.base import SetObjective, UserObjective
 from pareto_rec.objectives.catalogue import OF_ITEMS, Catalogue
 from pareto_rec.objectives.outcome import HeldOut, Outcome

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pareto_rec.data.schema import Interactions
-from pareto_rec.errors import unknown
+from pareto_rec.core.errors import unknown
 from pareto_rec.objectives.catalogue import Catalogue
 
 Scores = Callable[[slice], NDArray[np.float32]]

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.objectives.base import Objective, SetObjective, UserObjective
 from pareto_rec.objectives.outcome import Outcome, Predicted
 

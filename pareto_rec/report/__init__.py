@@ -7,9 +7,9 @@ import re
 from importlib import resources
 from pathlib import Path
 
-from pareto_rec.errors import BadRequestError
-from pareto_rec.paths import swapped
-from pareto_rec.reading.view import RunView
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.paths import swapped
+from pareto_rec.runs.view import RunView
 from pareto_rec.report.answer import answer, caveat, choices, cost, provenance
 from pareto_rec.report.groups import groups_part
 from pareto_rec.report.payload import payload, script_json

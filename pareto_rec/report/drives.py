@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.reading.view import RunView
+from pareto_rec.runs.view import RunView
 
 if TYPE_CHECKING:
     import pandas as pd

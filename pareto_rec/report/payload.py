@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pareto_rec.plots import style as plot_style
-from pareto_rec.reading.confirmed import STAGES, Confirmed, ConfirmedPoint
-from pareto_rec.reading.convergence import convergence
-from pareto_rec.reading.view import Axis, RunView
+from pareto_rec.report.plots import style as plot_style
+from pareto_rec.runs.confirmation import STAGES, Confirmed, ConfirmedPoint
+from pareto_rec.runs.convergence import convergence
+from pareto_rec.runs.view import Axis, RunView
 
 if TYPE_CHECKING:
     import pandas as pd

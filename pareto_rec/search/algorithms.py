@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.search import sweep
-from pareto_rec.seeds import child_seed, generator
-from pareto_rec.variables import Floats
+from pareto_rec.core.seeds import child_seed, generator
+from pareto_rec.search.variables import Floats
 
 Bools = NDArray[np.bool_]
 Fresh = Callable[[Floats, Floats], Bools]

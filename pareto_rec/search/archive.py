@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pareto_rec import front
-from pareto_rec.search.rules import violation
-from pareto_rec.search.values import Goal, Progress, Scored
-from pareto_rec.space import Candidate
-from pareto_rec.variables import Floats
+from pareto_rec.search import pareto as front
+from pareto_rec.search.constraints import violation
+from pareto_rec.search.types import Goal, Progress, Scored
+from pareto_rec.search.space import Candidate
+from pareto_rec.search.variables import Floats
 
 
 class Archive:

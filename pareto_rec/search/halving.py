@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec import front
-from pareto_rec.search.rules import violation
-from pareto_rec.search.values import Goal
-from pareto_rec.variables import Floats
+from pareto_rec.search import pareto as front
+from pareto_rec.search.constraints import violation
+from pareto_rec.search.types import Goal
+from pareto_rec.search.variables import Floats
 
 
 def worth(values: Floats, goals: Sequence[Goal]) -> float:

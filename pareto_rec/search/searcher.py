@@ -14,25 +14,16 @@ from itertools import islice
 
 import numpy as np
 
-from pareto_rec.errors import BadRequestError, RunFailedError
+from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.search import sweep
 from pareto_rec.search.algorithms import ALGORITHMS, Bools, Fresh, Task
 from pareto_rec.search.archive import Archive
-from pareto_rec.search.guide import CHILDREN, Guide
-from pareto_rec.search.rules import choose_parents, constraints
-from pareto_rec.search.values import (
-    Failure,
-    Goal,
-    Progress,
-    Pruned,
-    Result,
-    Scored,
-    Settings,
-    Trial,
-)
-from pareto_rec.seeds import child_seed, generator
-from pareto_rec.space import Candidate, SearchSpace
-from pareto_rec.variables import Floats
+from pareto_rec.search.surrogate_selector import CHILDREN, Guide
+from pareto_rec.search.constraints import choose_parents, constraints
+from pareto_rec.search.types import (Failure, Goal, Progress, Pruned, Result, Scored, Settings, Trial,)
+from pareto_rec.core.seeds import child_seed, generator
+from pareto_rec.search.space import Candidate, SearchSpace
+from pareto_rec.search.variables import Floats
 
 PARENTS_PER_OWN = 2  # records of one fit that may become parents: siblings must not flood
 _DRAWS = 20  # random draws per missing candidate before the space counts as exhausted

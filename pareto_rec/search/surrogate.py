@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pareto_rec.search.sweep import Axes
-from pareto_rec.variables import Choice, Floats
+from pareto_rec.search.variables import Choice, Floats
 
 _LEARNT = 200  # records that the kernel is fitted to
 _KNOWN = 1000  # records that predictions are made from

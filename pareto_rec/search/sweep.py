@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pareto_rec.variables import Choice, Floats, Integer
+from pareto_rec.search.variables import Choice, Floats, Integer
 
 _CROSSED = 0.9  # share of variations with two parents, as in SBX's defaults
 _WIDEST = 0.3  # largest standard deviation of a variation, in units of the cube

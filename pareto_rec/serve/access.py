@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.serve.middleware import App, Receive, Scope, Send, refuse
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")

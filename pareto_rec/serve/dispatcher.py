@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from pareto_rec.bundle.answers import Recommendation, Request
+from pareto_rec.bundle.types import Recommendation, Request
 from pareto_rec.bundle.interruption import interruptible
 
 TOGETHER = 32  # lists scored in one turn of the loop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.serve.dispatcher import BusyError, LateError
 from pareto_rec.serve.items_file import NotKeptError
 from pareto_rec.serve.live_bundle import FullError

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.bundle import NewItem
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 Floats = NDArray[np.float32]
 SLACK = 1 << 20  # bytes that a file may grow by before it is written anew

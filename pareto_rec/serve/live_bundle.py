@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pareto_rec.bundle import Bundle, NewItem
 from pareto_rec.bundle.files import BACKBONE, MANIFEST, read_json
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.serve.items_file import Floats, ItemsFile, NotKeptError, StoredItem
 
 log = logging.getLogger("pareto_rec.serve")

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pareto_rec.bundle import Bundle
-from pareto_rec.errors import BadRequestError
-from pareto_rec.leftovers import temporary_folder
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.leftovers import temporary_folder
 from pareto_rec.serve.access import Access
 from pareto_rec.serve.limits import Limits
 

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from pareto_rec.bundle.answers import NewItem, Request
+from pareto_rec.bundle.types import NewItem, Request
 from pareto_rec.serve.limits import (
     MOST_BATCH,
     MOST_EXPLAINED,

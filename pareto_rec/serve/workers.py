@@ -19,7 +19,7 @@ from contextlib import suppress
 from multiprocessing import connection
 from typing import TYPE_CHECKING, Any
 
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 if TYPE_CHECKING:
     from pareto_rec.serve.run import Service

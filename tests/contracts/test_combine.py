@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pareto_rec.losses import COMBINE
-from pareto_rec.losses.combine import Combine, Moment, State
+from pareto_rec.losses.aggregation import Combine, Moment, State
 
 NAMES = list(COMBINE)
 ON_GRADIENTS = [name for name, way in COMBINE.items() if way.needs_gramian]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
-from pareto_rec.errors import BadRequestError
-from pareto_rec.experts import EXPERTS, Expert, ItemModel, expert_scores
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.baselines import EXPERTS, Expert, ItemModel, expert_scores
 
 USERS, ITEMS = 61, 23
 NAMES = list(EXPERTS)

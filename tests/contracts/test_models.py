@@ -24,7 +24,7 @@ from pareto_rec.models.scoring import (
     user_states,
     whole_logits,
 )
-from pareto_rec.threads import one_thread
+from pareto_rec.core.threads import one_thread
 
 NAMES = list(MODELS)
 LENGTHS = (7, 4, 1, 0)  # filled places of each history; the last user has none

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from pareto_rec.data.schema import Interactions, Items, Users
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.objectives import (
     FAMILIES,
     GROUPS,

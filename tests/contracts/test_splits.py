@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pareto_rec.data.inspect import as_text, describe
 from pareto_rec.data.schema import Dataset, Interactions, Items, Split, Stage, Users
 from pareto_rec.data.split import SPLITS, split, split_kind
-from pareto_rec.errors import BadRequestError
-from pareto_rec.experts import EXPERTS
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.baselines import EXPERTS
 
 USERS, ITEMS = 40, 60
 KINDS = list(SPLITS)

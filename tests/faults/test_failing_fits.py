@@ -13,7 +13,7 @@ import pytest
 from running_search import KILLS, Start, group, warmed
 from tiny_experiment import records, write_config
 
-from pareto_rec.reading.read import read_run
+from pareto_rec.runs.reader import read_run
 
 INJECT = Path(__file__).parent / "inject"
 

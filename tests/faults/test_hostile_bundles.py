@@ -18,7 +18,7 @@ from tiny_bundle import tiny_parts
 
 from pareto_rec.bundle import Bundle, files, write_bundle
 from pareto_rec.bundle.onnx_export import export_graphs
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 COUNT = int(os.environ.get("PARETO_REC_HOSTILE", "20"))
 EXPERT = "item_knn_recency"

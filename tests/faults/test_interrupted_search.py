@@ -15,10 +15,10 @@ import pytest
 from running_search import Running, warmed
 from tiny_experiment import ENDLESS, pareto_rec, records, write_config
 
-from pareto_rec.errors import RunFailedError
-from pareto_rec.reading.read import read_run
-from pareto_rec.records.record import Record
-from pareto_rec.records.rundir import RunDirectory
+from pareto_rec.core.errors import RunFailedError
+from pareto_rec.runs.reader import read_run
+from pareto_rec.runs.record import Record
+from pareto_rec.runs.directory import RunDirectory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="process groups are read from /proc")
@@ -133,9 +133,9 @@ def test_a_full_cache_is_no_fault_of_the_candidates(
 FILL = """
 import resource, sys
 from pathlib import Path
-from pareto_rec.cli import _explain
-from pareto_rec.records.record import Record
-from pareto_rec.records.rundir import RunDirectory
+from pareto_rec.cli.main import _explain
+from pareto_rec.runs.record import Record
+from pareto_rec.runs.directory import RunDirectory
 
 run = RunDirectory.create(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))

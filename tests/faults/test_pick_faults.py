@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from synthetic_run import write_run
 
-from pareto_rec.cli import main
-from pareto_rec.errors import RunFailedError
-from pareto_rec.picks import remember
+from pareto_rec.cli.main import main
+from pareto_rec.core.errors import RunFailedError
+from pareto_rec.analysis.picks import remember
 
 Refused = Callable[..., str]
 
@@ -115,7 +115,7 @@ def test_damaged_values_per_user(content: bytes, run: Path, refused: Refused) ->
 def test_values_per_user_of_another_run(run: Path, refused: Refused) -> None:
     import numpy as np
 
-    from pareto_rec.run.per_user import table_of
+    from pareto_rec.execution.per_user import table_of
 
     (run / "per_user").mkdir()
     table = table_of([("other", {"ndcg@10": np.ones(2)})], ["u", "v"])

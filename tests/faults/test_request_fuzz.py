@@ -25,8 +25,8 @@ import typer
 from tables import shop
 from tiny_experiment import CONFIG
 
-from pareto_rec.cli import app, main
-from pareto_rec.paths import CACHE_VARIABLE
+from pareto_rec.cli.main import app, main
+from pareto_rec.core.paths import CACHE_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 TIMES = int(os.environ.get("PARETO_REC_FUZZ", "0")) * 9 + 1
@@ -248,7 +248,7 @@ def test_mutated_configs_are_planned_or_refused(
     outcome: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Up to the point at which data would be read."""
-    monkeypatch.setattr("pareto_rec.run.search.read_split", reached)
+    monkeypatch.setattr("pareto_rec.execution.search.read_split", reached)
     draw = random.Random(20260)
 
     def cases() -> Iterator[tuple[str, list[str]]]:
@@ -266,7 +266,7 @@ def test_mutated_configs_are_prepared_or_refused(
 ) -> None:
     """Of a table, with everything that is done before the first fit."""
     shop(tmp_path, users=20, items=16)
-    monkeypatch.setattr("pareto_rec.run.search.Workers", reached)
+    monkeypatch.setattr("pareto_rec.execution.search.Workers", reached)
     draw, base = random.Random(7), tomllib.loads(TABLE)
 
     def cases() -> Iterator[tuple[str, list[str]]]:
@@ -291,7 +291,7 @@ def test_every_value_is_taken_or_refused_at_its_extremes(
     outcome: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each key of a config with each extreme value, a share of the pairs at a time."""
-    monkeypatch.setattr("pareto_rec.run.search.read_split", reached)
+    monkeypatch.setattr("pareto_rec.execution.search.read_split", reached)
     base = tomllib.loads(TABLE)
     pairs = [(place, value) for place in paths_of(base) for value in EXTREMES]
     chosen = random.Random(3).sample(pairs, min(260 * TIMES, len(pairs)))
@@ -310,7 +310,7 @@ def test_every_value_is_taken_or_refused_at_its_extremes(
 def test_odd_overrides_are_taken_or_refused(
     outcome: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pareto_rec.run.search.read_split", reached)
+    monkeypatch.setattr("pareto_rec.execution.search.read_split", reached)
     base = tomllib.loads(TABLE)
     path = written(tmp_path, base)
     keys = [".".join(map(str, place)) for place in paths_of(base)] + KEYS * 10
@@ -377,7 +377,7 @@ def test_odd_command_lines_are_refused(
         (tmp_path / "run" / file).write_text("[" * 2_000)
     (tmp_path / "file.txt").write_text("root:x:0:0:secret\n")
     for late in ("search.search_experiment", "search.read_split"):
-        monkeypatch.setattr(f"pareto_rec.run.{late}", reached)
+        monkeypatch.setattr(f"pareto_rec.execution.{late}", reached)
     monkeypatch.setattr("pareto_rec.data.fetch", reached)
     monkeypatch.setattr("pareto_rec.data.synth.write", reached)
     draw, command = random.Random(" ".join(name)), commands()[name]

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from tiny_experiment import DATA, pareto_rec, program
 
-import pareto_rec.commands.report as commands
-from pareto_rec.cli import main
-from pareto_rec.errors import RunFailedError
-from pareto_rec.paths import CACHE_VARIABLE
+import pareto_rec.cli.report as commands
+from pareto_rec.cli.main import main
+from pareto_rec.core.errors import RunFailedError
+from pareto_rec.core.paths import CACHE_VARIABLE
 
 COMMANDS = [
     [],
@@ -33,7 +33,7 @@ COMMANDS = [
 HEAVY = {"torch", "transformers", "pandas", "matplotlib", "pymoo", "numpy", "scipy", "joblib"}
 MODULES = """
 import sys
-from pareto_rec.cli import main
+from pareto_rec.cli.main import main
 try:
     main({arguments!r})
 except SystemExit as ended:

@@ -15,16 +15,16 @@ from tiny_experiment import environment, pareto_rec, write_config
 from pareto_rec.bundle import read_parts
 from pareto_rec.bundle.export import Wanted, export_run
 from pareto_rec.bundle.source import Run, chosen_rows
-from pareto_rec.checksums import sha256_of, signed
-from pareto_rec.config import load_config
-from pareto_rec.errors import BadRequestError, RunFailedError
-from pareto_rec.policy import recommend
-from pareto_rec.run.search import search_experiment
+from pareto_rec.core.checksums import sha256_of, signed
+from pareto_rec.experiment.config import load_config
+from pareto_rec.core.errors import BadRequestError, RunFailedError
+from pareto_rec.ranking import recommend
+from pareto_rec.execution.search import search_experiment
 
 ALL_LISTS = """\
 import json, sys
 from pareto_rec.bundle import Bundle, Request
-assert "pareto_rec.experiment" not in sys.modules and "transformers" not in sys.modules
+assert "pareto_rec.experiment.experiment" not in sys.modules and "transformers" not in sys.modules
 bundle = Bundle.load(sys.argv[1])
 requests = [Request(user, k=10) for user in bundle.parts.users.ids]
 lists = [[item.id for item in one.items] for one in bundle.recommend_many(requests)]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from tiny_experiment import CONFIG, pareto_rec, records, write_config
 
-from pareto_rec.checksums import signed
-from pareto_rec.config import load_config
-from pareto_rec.experiment import build_evaluator, plan
-from pareto_rec.inputs import read_features, read_split
-from pareto_rec.reading.read import read_run
+from pareto_rec.core.checksums import signed
+from pareto_rec.experiment.config import load_config
+from pareto_rec.experiment.experiment import build_evaluator, plan
+from pareto_rec.experiment.inputs import read_features, read_split
+from pareto_rec.runs.reader import read_run
 
 KEPT = CONFIG.replace(
     'names = ["softmax", "popularity"]', 'names = ["softmax", "reference_kl"]'

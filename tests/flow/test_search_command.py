@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from tiny_experiment import files, fresh_cache, outside_timing, pareto_rec, records, write_config
 
-from pareto_rec.config import load_config
-from pareto_rec.reading.read import read_run
+from pareto_rec.experiment.config import load_config
+from pareto_rec.runs.reader import read_run
 
 COMPUTED = ("fits", "features", "experts", "baselines")
 FILES = (

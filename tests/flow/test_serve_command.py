@@ -19,7 +19,7 @@ from learnt_bundle import ITEMS, USERS, learnt_bundle
 from running_service import Client, Service, served
 
 from pareto_rec.bundle import Bundle, NewItem
-from pareto_rec.threads import one_thread
+from pareto_rec.core.threads import one_thread
 
 CASES = int(os.environ.get("PARETO_REC_SCHEMA_CASES", "150"))  # 2,000 by hand
 

@@ -14,12 +14,12 @@ from learnt_bundle import ITEMS, ROWS, USERS, learnt_bundle, log
 from tiny_experiment import files
 
 from pareto_rec.bundle import Bundle
-from pareto_rec.bundle.parts import CONTEXT, TRAIN, VALIDATION
-from pareto_rec.cli import main
+from pareto_rec.bundle.data import CONTEXT, TRAIN, VALIDATION
+from pareto_rec.cli.main import main
 from pareto_rec.data.schema import Interactions
-from pareto_rec.threads import one_thread
-from pareto_rec.update.learn import learnt
-from pareto_rec.update.stages import evaluator_of, questions_of, values_of
+from pareto_rec.core.threads import one_thread
+from pareto_rec.bundle.update.learn import learnt
+from pareto_rec.bundle.update.stages import evaluator_of, questions_of, values_of
 
 Rows = list[dict[str, Any]]
 
@@ -222,7 +222,7 @@ def test_requests_that_make_no_sense(folder: Path, tmp_path: Path, run: Called) 
 def test_dates_and_parquet_mean_the_same(folder: Path, tmp_path: Path) -> None:
     import pandas as pd
 
-    from pareto_rec.update.rows import read_rows
+    from pareto_rec.bundle.update.rows import read_rows
 
     parts = Bundle.load(folder).parts
     plain = read_rows(write(tmp_path / "a.csv", new_rows()), parts)

@@ -18,9 +18,9 @@ from random_bert import TEXTS, random_bert
 
 from pareto_rec.backbone.cached import DEFAULT, Backbone, Reading
 from pareto_rec.backbone.features import DECIDING, equal_lengths, token_ids
-from pareto_rec.code_keys import code_key
-from pareto_rec.errors import BadRequestError, RunFailedError
-from pareto_rec.paths import cache_dir
+from pareto_rec.core.code_keys import code_key
+from pareto_rec.core.errors import BadRequestError, RunFailedError
+from pareto_rec.core.paths import cache_dir
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from toy_learning import interactions, next_item_stage
 
 from pareto_rec.data.schema import Stage
-from pareto_rec.errors import BadRequestError
-from pareto_rec.train.batches import Batch, Sequences, draw, last_items
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.training.batches import Batch, Sequences, draw, last_items
 
 # User 2 has nothing, user 3 a single row, and user 5 took item 17 twice
 WALKS = [[1, 2, 3, 4, 5], [6, 7], [], [8], [9, 10, 11, 12, 13, 14, 15, 16], [17, 0, 17]]

@@ -16,28 +16,15 @@ import torch
 from toy_learning import next_item_stage
 
 from pareto_rec.backbone.features import Features
-from pareto_rec.bench import (
-    encoders,
-    fits,
-    growth,
-    in_loop,
-    measure,
-    plain,
-    products,
-    ranking,
-    runner,
-    searches,
-    steps,
-    task,
-)
-from pareto_rec.bench.runner import BENCHMARKS
-from pareto_rec.cli import main
-from pareto_rec.config import parse_config
+from benchmarks.suite import (encoders, fits, growth, in_loop, measure, plain, products, ranking, runner, searches, steps, task,)
+from benchmarks.suite.runner import BENCHMARKS
+from pareto_rec.cli.main import main
+from pareto_rec.experiment.config import parse_config
 from pareto_rec.data.synth import Recipe
-from pareto_rec.errors import BadRequestError
-from pareto_rec.experiment import build_evaluator, plan
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.experiment.experiment import build_evaluator, plan
 from pareto_rec.search import Searcher
-from pareto_rec.threads import one_thread
+from pareto_rec.core.threads import one_thread
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -216,7 +203,7 @@ def test_results_are_appended_with_machine_and_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = measure.Result("start", "yes", [{"what": "a", "s": 1}], ["A note."], {"a.png": b"x"})
-    monkeypatch.setattr("pareto_rec.bench.start.run", lambda quick: found)  # noqa: ARG005
+    monkeypatch.setattr("benchmarks.suite.start.run", lambda quick: found)  # noqa: ARG005
     for _ in range(2):
         runner.run("start", quick=True, folder=tmp_path / "new")
     text = (tmp_path / "new" / "results.md").read_text()

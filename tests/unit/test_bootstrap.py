@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pareto_rec import bootstrap
-from pareto_rec.bootstrap import Resample
+from pareto_rec.analysis import bootstrap
+from pareto_rec.analysis.bootstrap import Resample
 
 Floats = NDArray[np.float64]
 

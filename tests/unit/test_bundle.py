@@ -25,17 +25,17 @@ from pareto_rec.bundle import (
     Request,
     write_bundle,
 )
-from pareto_rec.bundle.answers import Explanation
+from pareto_rec.bundle.types import Explanation
 from pareto_rec.bundle.check import Agreement, compare, verify_lists
 from pareto_rec.bundle.files import read_manifest
-from pareto_rec.bundle.forms import Known
+from pareto_rec.bundle.backends import Known
 from pareto_rec.bundle.prefer import achievement
 from pareto_rec.bundle.scoring import known_people
 from pareto_rec.bundle.store import copies_of
-from pareto_rec.errors import BadRequestError, RunFailedError
-from pareto_rec.experts import EXPERTS
-from pareto_rec.policy import NETWORK, Scorers, Similarity, fused_scores, recommend, standardise
-from pareto_rec.train.batches import last_items
+from pareto_rec.core.errors import BadRequestError, RunFailedError
+from pareto_rec.baselines import EXPERTS
+from pareto_rec.ranking import (NETWORK, Scorers, Similarity, fused_scores, recommend, standardise,)
+from pareto_rec.training.batches import last_items
 
 POINTS = list(SERVINGS)
 
@@ -188,7 +188,7 @@ def test_experts_that_know_nothing_of_a_history_fall_back_on_popularity(bundle: 
 
 
 def test_experts_without_a_history_score_as_in_the_search(bundle: Bundle, parts: Parts) -> None:
-    from pareto_rec.evaluate.sources import UserScorers
+    from pareto_rec.evaluation.scorers import UserScorers
 
     history = next(one for one in known_people(parts) if len(one.items))
     people = [Known(np.empty(0, dtype=np.int64)), history]

@@ -11,11 +11,11 @@ from tiny_bundle import SERVINGS, tiny_parts
 
 from pareto_rec.bundle import Bundle, NewItem, Parts, files, write_bundle
 from pareto_rec.bundle.check import read_anew
-from pareto_rec.bundle.forms import TorchForm
+from pareto_rec.bundle.backends import TorchForm
 from pareto_rec.bundle.onnx_export import export_graphs
-from pareto_rec.bundle.onnx_form import OnnxForm
+from pareto_rec.bundle.onnx_backend import OnnxForm
 from pareto_rec.bundle.session import session
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 pytest.importorskip("onnxruntime")
 

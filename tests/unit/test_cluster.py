@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from pareto_rec.errors import BadRequestError
-from pareto_rec.workers import cluster
-from pareto_rec.workers.cluster import Cluster, check_address
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.execution.workers import cluster
+from pareto_rec.execution.workers.cluster import Cluster, check_address
 
 
 def test_an_address_as_dask_writes_it() -> None:

@@ -14,21 +14,21 @@ from pathlib import Path
 import pytest
 from tiny_experiment import CONFIG
 
-from pareto_rec import identity
-from pareto_rec.adapt import store as adapted
+from pareto_rec.experiment import identity
+from pareto_rec.training.adapt import store as adapted
 from pareto_rec.backbone import features
-from pareto_rec.code_keys import INNOCENT, INSTALLED, Package, code_key, imported_names
-from pareto_rec.config import parse_config
-from pareto_rec.evaluate import baselines
-from pareto_rec.experiment import data_key, plan
-from pareto_rec.experts import EASE, EXPERTS
-from pareto_rec.train import fitstore
+from pareto_rec.core.code_keys import (INNOCENT, INSTALLED, Package, code_key, imported_names,)
+from pareto_rec.experiment.config import parse_config
+from pareto_rec.evaluation import baselines
+from pareto_rec.experiment.experiment import data_key, plan
+from pareto_rec.baselines import EASE, EXPERTS
+from pareto_rec.training import fit_store as fitstore
 
 ENTRIES: dict[str, tuple[str, ...]] = {
-    "records": identity.DECIDING,
+    "runs": identity.DECIDING,
     "fits": fitstore.DECIDING,
     "baselines": (baselines.__name__, *baselines.MEASURING),
-    "latencies": ("pareto_rec.evaluate.latency",),
+    "latencies": ("pareto_rec.evaluation.latency",),
     "features": features.DECIDING,
     "adapted backbones": adapted.DECIDING,
     "tables": ("pareto_rec.data.table.store",),
@@ -71,15 +71,15 @@ def test_a_change_of_any_module_that_decides_changes_the_key(copy: Package, what
 @pytest.mark.parametrize(
     ("what", "modules"),
     [
-        ("fits", "evaluate.monitor objectives.ranking evaluate.kept_to evaluate.learning"),
-        ("fits", "objectives.catalogue train.facts backbone.cached backbone.views"),
-        ("fits", "losses.combine.gradients kernels.adamw models.trunk.ple data.cuts tasks seeds"),
-        ("records", "search.halving run.fidelity evaluate.rungs workers.packs experiment inputs"),
-        ("baselines", "experts.ease policy.mmr objectives.fairness data.cuts"),
-        ("features", "backbone.views train.tuned.tokens"),
+        ("fits", "evaluation.monitor objectives.ranking evaluation.reference_policies evaluation.training_data"),
+        ("fits", "objectives.catalogue training.item_features backbone.cached backbone.views"),
+        ("fits", "losses.aggregation.gradients kernels.adamw models.trunk.ple data.cuts tasks core.seeds"),
+        ("runs", "search.halving execution.successive_halving evaluation.rung_packs execution.workers.packs experiment.experiment experiment.inputs"),
+        ("baselines", "baselines.ease ranking.mmr objectives.fairness data.cuts"),
+        ("features", "backbone.views training.tuned.tokens"),
         ("tables", "data.table.decode data.table.build data.schema"),
-        ("scores of ease", "experts.ease experts.base experts.recency"),
-        ("adapted backbones", "train.optimiser kernels.adamw"),
+        ("scores of ease", "baselines.ease baselines.base baselines.recency"),
+        ("adapted backbones", "training.optimizer kernels.adamw"),
     ],
 )
 def test_what_decides_is_in_the_closure(what: str, modules: str) -> None:
@@ -90,9 +90,9 @@ def test_what_decides_is_in_the_closure(what: str, modules: str) -> None:
 @pytest.mark.parametrize(
     ("what", "modules"),
     [
-        ("fits", "objectives objectives.fairness policy.mmr experiment search report"),
-        ("scores of ease", "experts experts.popularity train.fitting"),
-        ("features", "train.fitting models.base"),
+        ("fits", "objectives objectives.fairness ranking.mmr experiment.experiment search report"),
+        ("scores of ease", "baselines baselines.popularity training.fitting"),
+        ("features", "training.fitting models.base"),
         ("tables", "data.movielens objectives.ranking"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_module_of_another_package_counts_with_its_file(
     module.__file__ = str(path)
     monkeypatch.setitem(sys.modules, "other_package", module)
     before = Package(INSTALLED.root)
-    assert before.closure("other_package") == ("other_package", "pareto_rec.seeds")
+    assert before.closure("other_package") == ("other_package", "pareto_rec.core.seeds")
     path.write_text("from pareto_rec import seeds; x = 2\n")
     assert Package(INSTALLED.root).code_key("other_package") != before.code_key("other_package")
 
@@ -164,13 +164,13 @@ def test_the_parameters_of_an_expert_that_fits_are_kept_to_name_them(
 ) -> None:
     def key(*options: str) -> str:
         table = tomllib.loads(CONFIG)
-        table["space"]["train"]["reference"] = {"kind": "choice", "options": list(options)}
+        table["search.space"]["training"]["reference"] = {"kind": "choice", "options": list(options)}
         return data_key(plan(parse_config(table, "test")), "stage", "features", {})
 
     before = key("popularity", "ease"), key("popularity", "item_knn")
     assert len(set(before)) == 2
     known = {**EXPERTS, "ease": EASE(l2=101.0)}
-    monkeypatch.setattr("pareto_rec.experiment.EXPERTS", known)
+    monkeypatch.setattr("pareto_rec.experiment.experiment.EXPERTS", known)
     after = key("popularity", "ease"), key("popularity", "item_knn")
     assert after[0] != before[0]
     assert after[1] == before[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pareto_rec.losses import COMBINE
-from pareto_rec.losses.combine import Moment
+from pareto_rec.losses.aggregation import Moment
 
 
 def moment(losses: list[float], preference: list[float], ideal: list[float]) -> Moment:

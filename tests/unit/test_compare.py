@@ -14,10 +14,10 @@ import pytest
 from synthetic_run import NAMES, REFERENCE, write_run
 from tiny_experiment import CONFIG, environment
 
-from pareto_rec.compare import compare_runs, lines
-from pareto_rec.compare import indicators as ind
-from pareto_rec.compare.significance import between_groups
-from pareto_rec.errors import BadRequestError
+from pareto_rec.analysis.compare import compare_runs, lines
+from pareto_rec.analysis.compare import indicators as ind
+from pareto_rec.analysis.compare.significance import between_groups
+from pareto_rec.core.errors import BadRequestError
 
 UP = [True, True]
 FRONT = np.array([[1.0, 4.0], [3.0, 3.0], [4.0, 1.0]])

@@ -11,10 +11,10 @@ import pytest
 import tomli_w
 from pydantic import BaseModel
 
-from pareto_rec.config import Config, load_config, parse_config, whole
-from pareto_rec.config import sections as parts
-from pareto_rec.errors import BadRequestError
-from pareto_rec.space import Choice, Integer, Real, Simplex
+from pareto_rec.experiment.config import Config, load_config, parse_config, whole
+from pareto_rec.experiment.config import sections as parts
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.search.space import Choice, Integer, Real, Simplex
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*/config.toml"))
@@ -45,7 +45,7 @@ def written(folder: Path, table: dict[str, Any]) -> Path:
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.parent.name)
 @pytest.mark.parametrize("smoke", [False, True])
 def test_experiments_of_the_repository_are_valid(path: Path, smoke: bool) -> None:
-    from pareto_rec.experiment import plan
+    from pareto_rec.experiment.experiment import plan
 
     config = load_config(path.parent, smoke=smoke)
     assert config.name == path.parent.name

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pareto_rec.bootstrap import Interval
-from pareto_rec.confirm import ledger, rivals, statistics, tables
-from pareto_rec.confirm import measure as measuring
-from pareto_rec.confirm.claims import SEARCH, Point
-from pareto_rec.confirm.measure import Question
-from pareto_rec.confirm.statistics import FrontFigures
-from pareto_rec.confirm.tables import Front
-from pareto_rec.errors import BadRequestError, RunFailedError
+from pareto_rec.analysis.bootstrap import Interval
+from pareto_rec.analysis.confirm import ledger, matched_baselines as rivals, statistics, tables
+from pareto_rec.analysis.confirm import measure as measuring
+from pareto_rec.analysis.confirm.reported_front import SEARCH, Point
+from pareto_rec.analysis.confirm.measure import Question
+from pareto_rec.analysis.confirm.statistics import FrontFigures
+from pareto_rec.analysis.confirm.tables import Front
+from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.search import Goal
-from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex
+from pareto_rec.search.space import (Choice, Integer, Real, SearchSpace, Simplex,)
 
 GOALS = (Goal("ndcg@10", True, 0.10, at_least=0.10), Goal("cost", False, 1.0))
 EMPTY = SearchSpace({}, {"mmr": Real(0.0, 1.0)})

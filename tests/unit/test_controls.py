@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pareto_rec.config import Config, load_config, parse_config
-from pareto_rec.controls.ablation import sentence
-from pareto_rec.controls.kinds import CONTROLS, applicable, derive
-from pareto_rec.experiment import plan
+from pareto_rec.experiment.config import Config, load_config, parse_config
+from pareto_rec.execution.ablations.ablation import sentence
+from pareto_rec.execution.ablations.kinds import CONTROLS, applicable, derive
+from pareto_rec.experiment.experiment import plan
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 KEPT = ("name", "seed", "data", "split", "objective", "train")

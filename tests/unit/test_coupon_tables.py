@@ -10,10 +10,10 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from pareto_rec.config import load_config
-from pareto_rec.errors import BadRequestError
-from pareto_rec.experiment import check_objectives, plan
-from pareto_rec.inputs import read_split
+from pareto_rec.experiment.config import load_config
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.experiment.experiment import check_objectives, plan
+from pareto_rec.experiment.inputs import read_split
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 PRODUCTS = [  # product, department, category, type

@@ -13,10 +13,10 @@ import pytest
 from click_world import TASKS, World, world
 from scipy import stats
 
-from pareto_rec.evaluate.outputs import TaskOutputs
-from pareto_rec.threads import one_thread
-from pareto_rec.train.fitting import fit
-from pareto_rec.train.spec import TrainSpec, train_spec
+from pareto_rec.evaluation.task_predictions import TaskOutputs
+from pareto_rec.core.threads import one_thread
+from pareto_rec.training.fitting import fit
+from pareto_rec.training.spec import TrainSpec, train_spec
 
 SEEDS = int(os.environ.get("PARETO_REC_ESMM_SEEDS", "3"))
 BOTH = {"task:click": 0.5, "task:conversion": 0.5}

@@ -14,25 +14,20 @@ import torch
 from toy_learning import next_item_stage
 
 from pareto_rec.data.schema import Stage
-from pareto_rec.errors import BadRequestError, construct
-from pareto_rec.evaluate import evaluator as evaluate
-from pareto_rec.evaluate.evaluator import (
-    Evaluator,
-    Measures,
-    failed,
-    resolve_device,
-)
+from pareto_rec.core.errors import BadRequestError, construct
+from pareto_rec.evaluation import evaluator as evaluate
+from pareto_rec.evaluation.evaluator import Evaluator, Measures, failed, resolve_device
 from pareto_rec.objectives import parse
-from pareto_rec.policy import NETWORK, Scorers, Serving
+from pareto_rec.ranking import NETWORK, Scorers, Serving
 from pareto_rec.search import Trial
-from pareto_rec.space import Candidate, Real, SearchSpace, Simplex
+from pareto_rec.search.space import Candidate, Real, SearchSpace, Simplex
 from pareto_rec.tasks import built_in
-from pareto_rec.threads import one_thread
-from pareto_rec.train.data import Fit
-from pareto_rec.train.facts import principal_components
-from pareto_rec.train.fitstore import FitStore
-from pareto_rec.train.spec import TrainSpec, train_spec
-from pareto_rec.workers.packs import Trouble, evaluate_pack
+from pareto_rec.core.threads import one_thread
+from pareto_rec.training.data import Fit
+from pareto_rec.training.item_features import principal_components
+from pareto_rec.training.fit_store import FitStore
+from pareto_rec.training.spec import TrainSpec, train_spec
+from pareto_rec.execution.workers.packs import Trouble, evaluate_pack
 
 STAGE = next_item_stage()
 FIXED = {

@@ -15,21 +15,11 @@ from pareto_rec.data import load
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.data.split import split_per_user
 from pareto_rec.data.ties import row_ranks
-from pareto_rec.errors import BadRequestError
-from pareto_rec.experts import (
-    EASE,
-    EXPERTS,
-    ItemKNN,
-    Popularity,
-    cache,
-    ease,
-    expert_scores,
-    knn,
-    stand_ins,
-)
-from pareto_rec.experts.recency import history_ages, history_matrix, late_weights
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.baselines import (EASE, EXPERTS, ItemKNN, Popularity, expert_scores, stand_ins, cache, ease, knn,)
+from pareto_rec.baselines.recency import history_ages, history_matrix, late_weights
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, parse
-from pareto_rec.paths import cache_dir
+from pareto_rec.core.paths import cache_dir
 
 
 def log(pairs: np.ndarray, times: np.ndarray | None = None) -> Interactions:

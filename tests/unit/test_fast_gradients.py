@@ -10,7 +10,7 @@ from torch import Tensor
 from toy_learning import changed, loss_inputs
 
 from pareto_rec.losses import LOSSES, LossInputs
-from pareto_rec.losses.predicted import Figures, row_cross_entropy, row_figures
+from pareto_rec.losses.softmax_statistics import Figures, row_cross_entropy, row_figures
 from pareto_rec.models.pooling import key_logits, row_products, weighted_sums
 
 Rows = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from pareto_rec import fetch
-from pareto_rec.errors import BadRequestError
-from pareto_rec.fetch import HttpSource, WheelSource, obtain, reachable
-from pareto_rec.paths import cache_dir, file_sha256, written_whole
+from pareto_rec.core import fetch
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.fetch import HttpSource, WheelSource, obtain, reachable
+from pareto_rec.core.paths import cache_dir, file_sha256, written_whole
 
 CONTENT = b"one\ntwo\n"
 # Of the eight bytes above, as `printf 'one\ntwo\n' | sha256sum` prints it.
@@ -179,11 +179,11 @@ def test_checksum_agrees_with_hashlib_and_is_remembered_until_the_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, memo = tmp_path / "large", tmp_path / "memo"
-    monkeypatch.setattr("pareto_rec.paths._MEMO_FROM_BYTES", 1)
+    monkeypatch.setattr("pareto_rec.core.paths._MEMO_FROM_BYTES", 1)
     path.write_bytes(CONTENT)
     assert file_sha256(path, memo) == hashlib.sha256(CONTENT).hexdigest() == CHECKSUM
     with monkeypatch.context() as patched:
-        patched.setattr("pareto_rec.paths.sha256_of", lambda _: pytest.fail("read again"))
+        patched.setattr("pareto_rec.core.paths.sha256_of", lambda _: pytest.fail("read again"))
         assert file_sha256(path, memo) == CHECKSUM
     path.write_bytes(b"longer than before")
     assert file_sha256(path, memo) == hashlib.sha256(b"longer than before").hexdigest()
@@ -213,7 +213,7 @@ def test_what_breaks_off_leaves_the_old_file_and_nothing_else(tmp_path: Path) ->
 
 def test_a_kill_while_writing_leaves_no_half_file(tmp_path: Path) -> None:
     code = (
-        "import os, pathlib, sys; from pareto_rec.paths import written_whole\n"
+        "import os, pathlib, sys; from pareto_rec.core.paths import written_whole\n"
         "with written_whole(pathlib.Path(sys.argv[1])) as spare:\n"
         "    spare.write_text('half'); os.kill(os.getpid(), 9)\n"
     )
@@ -234,7 +234,7 @@ def test_cache_dir_follows_the_variable(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys, pareto_rec.paths, pareto_rec.fetch, pareto_rec.data\n"
+        "import sys, pareto_rec.core.paths, pareto_rec.core.fetch, pareto_rec.data\n"
         "import pareto_rec.backbone.cached\n"
         "heavy = {'torch', 'transformers', 'pandas', 'pooch', 'requests', 'huggingface_hub'}\n"
         "sys.exit(', '.join(sorted(heavy & set(sys.modules))) or 0)\n"

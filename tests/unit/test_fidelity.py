@@ -12,17 +12,17 @@ import torch
 from test_evaluate import evaluator, trial
 from test_identity import config
 
-from pareto_rec.evaluate.evaluator import Evaluator
-from pareto_rec.evaluate.rungs import Climb, panel
-from pareto_rec.records.record import Record
-from pareto_rec.run.fidelity import Fidelity, Halving
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.evaluation.rung_packs import Climb, panel
+from pareto_rec.runs.record import Record
+from pareto_rec.execution.successive_halving import Fidelity, Halving
 from pareto_rec.search import Goal, Trial
-from pareto_rec.threads import one_thread
-from pareto_rec.train.pack import Pack
-from pareto_rec.train.standings import FOLDER
-from pareto_rec.workers.evaluation import Workers
-from pareto_rec.workers.packs import Trouble
-from pareto_rec.workers.pool import Task
+from pareto_rec.core.threads import one_thread
+from pareto_rec.training.pack import Pack
+from pareto_rec.training.checkpoints import FOLDER
+from pareto_rec.execution.workers.evaluation import Workers
+from pareto_rec.execution.workers.packs import Trouble
+from pareto_rec.execution.workers.pool import Task
 
 GOALS = (Goal("ndcg@10", True, 0.0), Goal("ild@10", True, 0.1))
 PLAN = Fidelity((20,), 0.5, 0.0, GOALS)

@@ -15,9 +15,9 @@ import torch
 from safetensors import safe_open
 from toy_learning import random_params, shape_of
 
-from pareto_rec.train.data import Fit
-from pareto_rec.train.fitstore import FitStore, code_hash
-from pareto_rec.train.spec import TrainSpec
+from pareto_rec.training.data import Fit
+from pareto_rec.training.fit_store import FitStore, code_hash
+from pareto_rec.training.spec import TrainSpec
 
 OTHER: dict[str, Any] = {  # another value for every field
     "model": "self_attention",
@@ -139,7 +139,7 @@ def test_an_interrupted_write_leaves_nothing(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pareto_rec.train.fitstore.os.replace", interrupted)
+    monkeypatch.setattr("pareto_rec.training.fit_store.os.replace", interrupted)
     for name in ("a", "b"):
         with pytest.raises(KeyboardInterrupt):
             store.put(name, some_fit(1))
@@ -198,7 +198,7 @@ def test_the_id_depends_on_seed_data_and_code(monkeypatch: pytest.MonkeyPatch) -
     assert len(ids) == 1, "where the folder lies does not matter"
     ids |= {FitStore(Path("a"), "data").id(spec, 1), FitStore(Path("a"), "other").id(spec, 0)}
     assert code_hash() == code_hash()
-    monkeypatch.setattr("pareto_rec.train.fitstore.code_hash", lambda: "changed")
+    monkeypatch.setattr("pareto_rec.training.fit_store.code_hash", lambda: "changed")
     ids.add(FitStore(Path("a"), "data").id(spec, 0))
     assert len(ids) == 4
 

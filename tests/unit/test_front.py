@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pareto_rec import front
-from pareto_rec.seeds import generator
+from pareto_rec.search import pareto as front
+from pareto_rec.core.seeds import generator
 
 UP = [True, True]
 DOWN = [False, False]

@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse, stats
 
 from pareto_rec.data.schema import Interactions, Items, Users
-from pareto_rec.evaluate.chances import chances_at
+from pareto_rec.evaluation.probabilities import chances_at
 from pareto_rec.objectives import (
     Catalogue,
     HeldOut,
@@ -224,7 +224,7 @@ def test_chances_are_taken_at_the_places_of_every_list(monkeypatch: pytest.Monke
         asked.append(users)
         return table[users]
 
-    monkeypatch.setattr("pareto_rec.policy.lists.PART_ELEMENTS", 12)  # two users at a time
+    monkeypatch.setattr("pareto_rec.ranking.lists.PART_ELEMENTS", 12)  # two users at a time
     found = chances_at({"bought": chances}, lists, (9, 6))
     assert len(asked) == 5
     for one, places in zip(found, lists, strict=True):

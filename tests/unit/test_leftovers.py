@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pareto_rec.leftovers import spare_path, sweep, sweep_below, temporary_folder
-from pareto_rec.paths import swapped, written_whole
+from pareto_rec.core.leftovers import spare_path, sweep, sweep_below, temporary_folder
+from pareto_rec.core.paths import swapped, written_whole
 
 WRITE = """
 import os, sys
 from pathlib import Path
-from pareto_rec.leftovers import spare_path
-from pareto_rec.paths import written_whole
+from pareto_rec.core.leftovers import spare_path
+from pareto_rec.core.paths import written_whole
 spare_path(Path(sys.argv[1]) / "folder").mkdir(parents=True)
 with written_whole(Path(sys.argv[1]) / "features.npy") as spare:
     spare.write_bytes(bytes(1000))
@@ -60,7 +60,7 @@ def test_temporary_folders_of_dead_processes_are_swept(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     code = (
-        "import os\nfrom pareto_rec.leftovers import temporary_folder\n"
+        "import os\nfrom pareto_rec.core.leftovers import temporary_folder\n"
         "with temporary_folder() as folder:\n    (folder / 'x').touch()\n    os._exit(9)\n"
     )
     env = {**os.environ, "TMPDIR": str(tmp_path)}

@@ -6,11 +6,11 @@ from dataclasses import fields
 
 import pytest
 
-from pareto_rec.errors import BadRequestError
-from pareto_rec.limits import SERVE, TRAIN, Number, Weights, check_variables
-from pareto_rec.policy import Serving
-from pareto_rec.space import Choice, Integer, Real, SearchSpace, Simplex
-from pareto_rec.train.spec import TrainSpec
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.experiment.limits import (SERVE, TRAIN, Number, Weights, check_variables,)
+from pareto_rec.ranking import Serving
+from pareto_rec.search.space import (Choice, Integer, Real, SearchSpace, Simplex,)
+from pareto_rec.training.spec import TrainSpec
 
 SPACE = SearchSpace({"learning_rate": Real(0.001, 0.1, log=True)}, {"mmr": Real(0.0, 1.0)})
 

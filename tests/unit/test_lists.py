@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
-from pareto_rec.run.lists import chosen_users
+from pareto_rec.execution.lists import chosen_users
 
 
 def rows(pairs: list[tuple[int, int]], liked: list[int] | None = None) -> Interactions:

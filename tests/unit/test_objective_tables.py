@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 
 from pareto_rec.data.schema import Items, Users
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, Predicted, UserObjective, parse
 from pareto_rec.objectives.fairness import Gap, Ratio, WorstGroup
 

@@ -11,18 +11,18 @@ import pytest
 import torch
 from toy_learning import interactions, logits_of, mean_reciprocal_rank, next_item_stage, train_data
 
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.losses import COMBINE, LOSSES, LossInputs
 from pareto_rec.losses.base import Loss
-from pareto_rec.losses.combine import Moment, State
-from pareto_rec.losses.combine.values import WeightedSum
+from pareto_rec.losses.aggregation import Moment, State
+from pareto_rec.losses.aggregation.values import WeightedSum
 from pareto_rec.tasks import built_in
-from pareto_rec.train import batches
-from pareto_rec.train.batches import People
-from pareto_rec.train.data import Fit, TrainData
-from pareto_rec.train.fitting import fit
-from pareto_rec.train.packtasks import NO_LABELS, TaskLabels
-from pareto_rec.train.spec import TrainSpec, pack_key
+from pareto_rec.training import batches
+from pareto_rec.training.batches import People
+from pareto_rec.training.data import Fit, TrainData
+from pareto_rec.training.fitting import fit
+from pareto_rec.training.pack_tasks import NO_LABELS, TaskLabels
+from pareto_rec.training.spec import TrainSpec, pack_key
 
 STAGE = next_item_stage()
 MONITOR = mean_reciprocal_rank(STAGE)
@@ -124,7 +124,7 @@ def test_rows_meet_their_own_users_and_ratings(monkeypatch: pytest.MonkeyPatch) 
         drawn.append(batches.draw(*args, **sizes))
         return drawn[-1]
 
-    monkeypatch.setattr("pareto_rec.train.examples.draw", recording)
+    monkeypatch.setattr("pareto_rec.training.examples.draw", recording)
     inputs = seen_by(monkeypatch, "group_gap")
     weights = {"softmax": 0.5, "group_gap": 0.1, "calibration": 0.1, "rating": 0.1}
     weights |= {"reference_kl": 0.2}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tiny_bundle import described_stage
 
-from pareto_rec.run.per_user import people_of, table_of
+from pareto_rec.execution.per_user import people_of, table_of
 
 
 def test_one_row_per_point_and_user() -> None:

@@ -17,11 +17,11 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from synthetic_run import EXPERTS, NAMES, write_confirm, write_run
 
-from pareto_rec.plots.confirmed import covered
-from pareto_rec.plots.figures import plot_convergence, plot_front, save_plots, style
-from pareto_rec.reading.convergence import convergence
-from pareto_rec.reading.read import read_run
-from pareto_rec.reading.view import Axis, RunView
+from pareto_rec.report.plots.confirmed import covered
+from pareto_rec.report.plots.figures import plot_convergence, plot_front, save_plots, style
+from pareto_rec.runs.convergence import convergence
+from pareto_rec.runs.reader import read_run
+from pareto_rec.runs.view import Axis, RunView
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pareto_rec import policy
-from pareto_rec.errors import BadRequestError
+from pareto_rec import ranking as policy
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.models.head import NetworkScores
-from pareto_rec.policy import Scorers, Serving, Similarity, centre, mmr, recommend, standardise
-from pareto_rec.threads import one_thread
+from pareto_rec.ranking import (Scorers, Serving, Similarity, centre, recommend, standardise, mmr,)
+from pareto_rec.core.threads import one_thread
 
 EXPERTS = ("a", "b")
 EXAMPLES = settings(max_examples=40, deadline=None, derandomize=True)

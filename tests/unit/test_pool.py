@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from pareto_rec.errors import RunFailedError
-from pareto_rec.workers.overtime import OvertimeError, within
-from pareto_rec.workers.pool import MOST_STARTS, InProcess, Lost, Processes, Task, pinned
+from pareto_rec.core.errors import RunFailedError
+from pareto_rec.execution.workers.timeout import OvertimeError, within
+from pareto_rec.execution.workers.pool import (MOST_STARTS, InProcess, Lost, Processes, Task, pinned,)
 
 KEPT: list[bytes] = []  # in a process of the pool
 
@@ -183,7 +183,7 @@ LEAVE = """
 import os
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from multiprocessing import resource_tracker
-from pareto_rec.workers.pool import _deaf
+from pareto_rec.execution.workers.pool import _deaf
 
 with _deaf():
     pass

@@ -8,7 +8,7 @@ import pytest
 from tiny_bundle import SERVINGS, tiny_parts
 
 from pareto_rec.bundle import Bundle, NewItem, Parts, write_bundle
-from pareto_rec.bundle.prepared import Prepared, bytes_each
+from pareto_rec.bundle.scorer_cache import Prepared, bytes_each
 from pareto_rec.bundle.scoring import known_people
 
 ROOM = 10_000_000

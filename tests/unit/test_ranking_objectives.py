@@ -13,10 +13,10 @@ from scipy import sparse
 from pareto_rec.data import load
 from pareto_rec.data.schema import Items, Users
 from pareto_rec.data.split import split_per_user
-from pareto_rec.errors import BadRequestError
-from pareto_rec.experts import EXPERTS
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.baselines import EXPERTS
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, UserObjective, parse
-from pareto_rec.paths import cache_dir
+from pareto_rec.core.paths import cache_dir
 
 METRICS = ("ndcg", "recall", "mrr", "precision", "f1", "hit")
 NAMES = {"tail_ndcg": "ndcg", "hit": "hit_rate"}  # where ranx calls it otherwise

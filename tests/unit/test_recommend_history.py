@@ -10,9 +10,9 @@ import pytest
 from tiny_bundle import tiny_parts
 
 from pareto_rec.bundle import Bundle, write_bundle
-from pareto_rec.cli import main
-from pareto_rec.commands.recommend import ids_of
-from pareto_rec.errors import BadRequestError
+from pareto_rec.cli.main import main
+from pareto_rec.cli.recommend import ids_of
+from pareto_rec.core.errors import BadRequestError
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pareto_rec.errors import BadRequestError
-from pareto_rec.records.record import Record
-from pareto_rec.run.replay import Replay, asked_for
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.runs.record import Record
+from pareto_rec.execution.stored_records import Replay, asked_for
 from pareto_rec.search import Goal, Result, Searcher, Settings, Trial, run_search
-from pareto_rec.space import Real, SearchSpace
+from pareto_rec.search.space import Real, SearchSpace
 
 STORE = Path("run/records.jsonl")
 SPACE = SearchSpace(train={"x": Real(0.0, 1.0)}, serve={"y": Real(0.0, 1.0)})

@@ -14,9 +14,9 @@ import pytest
 from scipy.stats import kruskal, spearmanr
 from synthetic_run import NAMES, write_confirm, write_lists, write_run
 
-from pareto_rec.errors import BadRequestError
-from pareto_rec.reading.read import read_run
-from pareto_rec.reading.view import RunView
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.runs.reader import read_run
+from pareto_rec.runs.view import RunView
 from pareto_rec.report import build_report, write_report
 from pareto_rec.report.answer import answer, caveat, choices, failures
 from pareto_rec.report.drives import drives

@@ -11,12 +11,12 @@ import pytest
 from synthetic_run import NAMES, write_run
 from typer.testing import CliRunner
 
-from pareto_rec.cli import app
-from pareto_rec.errors import BadRequestError
-from pareto_rec.reading.read import read_run
+from pareto_rec.cli.main import app
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.runs.reader import read_run
 from pareto_rec.report import build_report
 from pareto_rec.report.groups import groups, sentences
-from pareto_rec.run.per_user import table_of
+from pareto_rec.execution.per_user import table_of
 
 USERS = ["a", "b", "c", "d", "e"]
 GROUPS = ["short", "none", "short", "long", "long"]

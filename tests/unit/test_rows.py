@@ -10,9 +10,9 @@ import torch
 from toy_learning import mean_reciprocal_rank, next_item_stage, train_data
 
 from pareto_rec.data.schema import Stage
-from pareto_rec.train.data import Fit, Relevance
-from pareto_rec.train.fitting import fit
-from pareto_rec.train.spec import TrainSpec
+from pareto_rec.training.data import Fit, Relevance
+from pareto_rec.training.fitting import fit
+from pareto_rec.training.spec import TrainSpec
 
 STAGE = next_item_stage()
 SPEC = TrainSpec(
@@ -100,7 +100,7 @@ def test_it_learns() -> None:
 
 
 def test_validation_in_parts_is_validation_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pareto_rec.train import data as train
+    from pareto_rec.training import data as train
 
     spec = dataclasses.replace(SPEC, steps=4)
     [whole] = trained([spec])

@@ -17,22 +17,22 @@ from pareto_rec.data import synth
 from pareto_rec.data.sample import sample_users, users_to_ask
 from pareto_rec.data.schema import Stage, Users
 from pareto_rec.data.synth import Recipe, World, write
-from pareto_rec.errors import BadRequestError
-from pareto_rec.evaluate import sources
-from pareto_rec.evaluate.evaluator import Evaluator
-from pareto_rec.evaluate.measuring import Measures
-from pareto_rec.experiment import limited_by_size
-from pareto_rec.experts import ItemKNN, expert_scores, knn, scores_on_demand
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.evaluation import scorers as sources
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.evaluation.measurement import Measures
+from pareto_rec.experiment.experiment import limited_by_size
+from pareto_rec.baselines import ItemKNN, expert_scores, scores_on_demand, knn
 from pareto_rec.objectives import parse
-from pareto_rec.policy import Parts, Scorers
-from pareto_rec.policy import lists as policy
-from pareto_rec.run.per_user import values_of
+from pareto_rec.ranking import Parts, Scorers
+from pareto_rec.ranking import lists as policy
+from pareto_rec.execution.per_user import values_of
 from pareto_rec.search import Trial
-from pareto_rec.space import Candidate, Choice, Real, SearchSpace, Simplex
+from pareto_rec.search.space import (Candidate, Choice, Real, SearchSpace, Simplex,)
 from pareto_rec.tasks import built_in
-from pareto_rec.train import facts
-from pareto_rec.train.facts import Projection, principal_components
-from pareto_rec.train.fitstore import FitStore
+from pareto_rec.training import item_features as facts
+from pareto_rec.training.item_features import Projection, principal_components
+from pareto_rec.training.fit_store import FitStore
 
 STAGE = next_item_stage()
 FIXED = {
@@ -88,7 +88,7 @@ def test_evaluation_in_parts_is_evaluation_at_once(
     expected = whole.evaluate([trial()])
     monkeypatch.setattr(sources, "WHOLE_ELEMENTS", 10)
     monkeypatch.setattr(policy, "PART_ELEMENTS", 7 * len(STAGE.items))
-    monkeypatch.setattr("pareto_rec.train.data.LOOK_SCORES", 5 * len(STAGE.items))
+    monkeypatch.setattr("pareto_rec.training.data.LOOK_SCORES", 5 * len(STAGE.items))
     scores = scores_on_demand(["ease", "item_knn"], STAGE, tmp_path)
     small = evaluator(tmp_path / "parts", experts=scores)
     assert isinstance(small.scorers, Parts)
@@ -136,7 +136,7 @@ def test_scores_on_demand_are_those_on_disk(tmp_path: Path) -> None:
 
 def test_scores_are_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = expert_scores(["ease"], STAGE, tmp_path / "whole")["ease"]
-    monkeypatch.setattr("pareto_rec.experts.cache.PART_SCORES", 5 * len(STAGE.items))
+    monkeypatch.setattr("pareto_rec.baselines.cache.PART_SCORES", 5 * len(STAGE.items))
     parts = expert_scores(["ease"], STAGE, tmp_path / "parts")["ease"]
     np.testing.assert_allclose(parts, whole, rtol=1e-6)
 
@@ -219,7 +219,7 @@ def test_what_is_limited_by_size_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     assert limited_by_size(made, STAGE, ready) == {
         "evaluated users": "a seeded sample of 10 out of 48"
     }
-    monkeypatch.setattr("pareto_rec.experts.ease.MAX_ITEMS", 20)
+    monkeypatch.setattr("pareto_rec.baselines.ease.MAX_ITEMS", 20)
     said = limited_by_size(made, STAGE, SimpleNamespace(stage=STAGE))  # type: ignore[arg-type]
     assert list(said) == ["expert ease_recency"]
     assert "24 items are more than the 20" in said["expert ease_recency"]

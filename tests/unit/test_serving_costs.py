@@ -20,23 +20,23 @@ from toy_learning import logits_of
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.data.schema import Dataset, Interactions, Items, Stage, Users
 from pareto_rec.data.split import SPLITS, split
-from pareto_rec.errors import BadRequestError
-from pareto_rec.evaluate import costs, latency
-from pareto_rec.evaluate.evaluator import Evaluator
-from pareto_rec.evaluate.measuring import Measures
-from pareto_rec.evaluate.outputs import predicted_by
-from pareto_rec.experts import EXPERTS
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.evaluation import costs, latency
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.evaluation.measurement import Measures
+from pareto_rec.evaluation.task_predictions import predicted_by
+from pareto_rec.baselines import EXPERTS
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
 from pareto_rec.objectives import FAMILIES, UserObjective, parse
-from pareto_rec.policy import Serving, fused_scores, recommend
-from pareto_rec.space import SearchSpace
+from pareto_rec.ranking import Serving, fused_scores, recommend
+from pareto_rec.search.space import SearchSpace
 from pareto_rec.tasks import built_in
-from pareto_rec.threads import one_thread
-from pareto_rec.train.batches import Sequences, draw
-from pareto_rec.train.data import Fit
-from pareto_rec.train.fitstore import FitStore
-from pareto_rec.train.spec import TrainSpec
+from pareto_rec.core.threads import one_thread
+from pareto_rec.training.batches import Sequences, draw
+from pareto_rec.training.data import Fit
+from pareto_rec.training.fit_store import FitStore
+from pareto_rec.training.spec import TrainSpec
 
 USERS, ITEMS, FEATURES = 50, 80, 12
 NAMES = tuple(f"{f}@10" if kind.takes_k else f for f, kind in FAMILIES.items())

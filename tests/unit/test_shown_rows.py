@@ -10,11 +10,11 @@ import pytest
 from click_world import TASKS, world
 
 from pareto_rec.data.schema import Interactions, Stage
-from pareto_rec.errors import BadRequestError
-from pareto_rec.seeds import generator
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.seeds import generator
 from pareto_rec.tasks import SQUARED, Task
-from pareto_rec.train.batches import Sequences
-from pareto_rec.train.shown import ShownRows
+from pareto_rec.training.batches import Sequences
+from pareto_rec.training.impressions import ShownRows
 
 CLICK, BUY = TASKS
 SPENT = Task("spent", "amount", SQUARED, condition="click")

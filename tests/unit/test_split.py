@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pareto_rec.data.schema import Dataset, Interactions, Items, Stage, Users
 from pareto_rec.data.split import split_per_user
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 
 def make(

@@ -17,10 +17,10 @@ from toy_learning import mean_reciprocal_rank
 
 from pareto_rec.data.schema import Stage
 from pareto_rec.losses import COMBINE
-from pareto_rec.threads import one_thread
-from pareto_rec.train.data import Fit, Monitor, Standing, TrainData
-from pareto_rec.train.fitting import advance, fit
-from pareto_rec.train.spec import TrainSpec, train_spec
+from pareto_rec.core.threads import one_thread
+from pareto_rec.training.data import Fit, Monitor, Standing, TrainData
+from pareto_rec.training.fitting import advance, fit
+from pareto_rec.training.spec import TrainSpec, train_spec
 
 
 @pytest.fixture(autouse=True)

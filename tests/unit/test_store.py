@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pareto_rec.checksums import signed
-from pareto_rec.errors import BadRequestError
-from pareto_rec.records.record import Record
-from pareto_rec.records.store import RECORDS, Store
+from pareto_rec.core.checksums import signed
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.runs.record import Record
+from pareto_rec.runs.record_store import RECORDS, Store
 
 RECORD = Record(
     id="a",
@@ -157,7 +157,7 @@ def test_other_damage_is_named_and_left_alone(
 HOLD = """
 import sys, time
 from pathlib import Path
-from pareto_rec.records.store import Store
+from pareto_rec.runs.record_store import Store
 store, _ = Store.open(Path(sys.argv[1]))
 print("open", flush=True)
 time.sleep(60)

@@ -9,13 +9,13 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from threadpoolctl import threadpool_info
 
-from pareto_rec import front
-from pareto_rec.errors import BadRequestError
+from pareto_rec.search import pareto as front
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.search import Failure, Goal, Searcher, Settings, run_search
 from pareto_rec.search.archive import Archive
-from pareto_rec.search.guide import Guide
+from pareto_rec.search.surrogate_selector import Guide
 from pareto_rec.search.surrogate import Surrogate
-from pareto_rec.space import Candidate, Choice, Integer, Real, SearchSpace
+from pareto_rec.search.space import (Candidate, Choice, Integer, Real, SearchSpace,)
 
 GOALS = (Goal("a", True, 0.0), Goal("b", True, 0.0))
 SPACE = SearchSpace(
@@ -264,7 +264,7 @@ def test_many_objectives_are_judged_on_a_part_of_the_front(monkeypatch):
         row = row / np.linalg.norm(row) * (1 - 0.1 * candidate.serve["s"])
         return dict(zip((goal.name for goal in goals), row.tolist(), strict=True))
 
-    monkeypatch.setattr("pareto_rec.search.guide._THINNED", 10)
+    monkeypatch.setattr("pareto_rec.search.surrogate_selector._THINNED", 10)
     settings = Settings(population=8, offspring=4, sweep=4, surrogate="gaussian_process")
     searcher = Searcher(space, goals, settings, seed=0)
     run_search(searcher, lambda ts: [(c.id, value(c)) for t in ts for c in t.candidates], 4)

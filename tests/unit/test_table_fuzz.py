@@ -26,7 +26,7 @@ from pareto_rec.data.table.files import find
 from pareto_rec.data.table.options import TableOptions
 from pareto_rec.data.table.profile import profiles
 from pareto_rec.data.table.sources import sources_of
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 CSV = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 NAMES = ["user", "item", "time", "rating", "price", "name", "country"]
@@ -180,8 +180,8 @@ SOUND: dict[str, Callable[[int, int], str]] = {  # of user u, the n-th row
 @given(rows=st.lists(ROW, max_size=6), names=st.permutations(NAMES))
 @settings(max_examples=25, deadline=None)
 def test_a_draft_is_always_a_config(rows: list[list[str]], names: list[str]) -> None:
-    from pareto_rec.config import load_config
-    from pareto_rec.inputs import read_split
+    from pareto_rec.experiment.config import load_config
+    from pareto_rec.experiment.inputs import read_split
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.csv"

@@ -19,7 +19,7 @@ from pareto_rec.data.table.build import read_table
 from pareto_rec.data.table.ids import merging, written_alike
 from pareto_rec.data.table.times import UNITS, other_unit, unit_of
 from pareto_rec.data.table.values import NumberFormat, number_format
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 TABLES = int(os.environ.get("PARETO_REC_TABLES", "60"))  # 5000 before a release
 

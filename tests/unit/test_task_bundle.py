@@ -9,13 +9,13 @@ import pytest
 import torch
 from click_world import world
 
-from pareto_rec.bundle.forms import Known, histories_of
+from pareto_rec.bundle.backends import Known, histories_of
 from pareto_rec.bundle.graphs import Scores, graph_name
 from pareto_rec.models.trunk import TRUNKS
-from pareto_rec.threads import one_thread
-from pareto_rec.train.data import Fit
-from pareto_rec.train.fitting import fit
-from pareto_rec.train.spec import train_spec
+from pareto_rec.core.threads import one_thread
+from pareto_rec.training.data import Fit
+from pareto_rec.training.fitting import fit
+from pareto_rec.training.spec import train_spec
 
 WORLD = world(2, users=20, items=16, shown=10, rate=0.0)
 DATA = WORLD.data

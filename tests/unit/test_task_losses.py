@@ -15,8 +15,8 @@ from toy_learning import loss_inputs
 from pareto_rec.losses import LossInputs, TaskLoss, TaskRows
 from pareto_rec.losses.tasks import chain_labels, log_product
 from pareto_rec.tasks import SQUARED, Task
-from pareto_rec.threads import one_thread
-from pareto_rec.train.shown import chain_known
+from pareto_rec.core.threads import one_thread
+from pareto_rec.training.impressions import chain_known
 
 NAN = math.nan
 CLICK = Task("click", "clicked")

@@ -14,19 +14,19 @@ from click_world import TASKS, World, world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pareto_rec.errors import BadRequestError
-from pareto_rec.evaluate.outputs import TaskOutputs
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.evaluation.task_predictions import TaskOutputs
 from pareto_rec.models.head import NetworkScores
 from pareto_rec.models.trunk import TRUNKS
-from pareto_rec.policy import NETWORK, Scorers, Serving, Similarity, centre, recommend
+from pareto_rec.ranking import (NETWORK, Scorers, Serving, Similarity, centre, recommend,)
 from pareto_rec.tasks import CHAINS, SQUARED, Task
-from pareto_rec.threads import one_thread
-from pareto_rec.train import batches
-from pareto_rec.train.data import Fit, TrainData
-from pareto_rec.train.fitstore import FitStore
-from pareto_rec.train.fitting import fit
-from pareto_rec.train.packtasks import NO_LABELS, TaskLabels
-from pareto_rec.train.spec import TrainSpec, pack_key, train_spec
+from pareto_rec.core.threads import one_thread
+from pareto_rec.training import batches
+from pareto_rec.training.data import Fit, TrainData
+from pareto_rec.training.fit_store import FitStore
+from pareto_rec.training.fitting import fit
+from pareto_rec.training.pack_tasks import NO_LABELS, TaskLabels
+from pareto_rec.training.spec import TrainSpec, pack_key, train_spec
 
 SMALL: dict[str, Any] = {
     "width": 8,
@@ -112,7 +112,7 @@ def test_tasks_change_no_draw_of_the_rest(monkeypatch: pytest.MonkeyPatch) -> No
         drawn.append(batches.draw(*args, **sizes))
         return drawn[-1]
 
-    monkeypatch.setattr("pareto_rec.train.examples.draw", recording)
+    monkeypatch.setattr("pareto_rec.training.examples.draw", recording)
     train(spec_of())
     train(spec_of({"softmax": 1.0}), data=dataclasses.replace(DATA, labels=NO_LABELS))
     half = len(drawn) // 2

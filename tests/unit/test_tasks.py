@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from pareto_rec.config import load_config, parse_config
-from pareto_rec.errors import BadRequestError
-from pareto_rec.evaluate.outputs import predicted_by
-from pareto_rec.experiment import plan
-from pareto_rec.limits import check_variables
-from pareto_rec.policy import Serving
-from pareto_rec.space import Real, SearchSpace
+from pareto_rec.experiment.config import load_config, parse_config
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.evaluation.task_predictions import predicted_by
+from pareto_rec.experiment.experiment import plan
+from pareto_rec.experiment.limits import check_variables
+from pareto_rec.ranking import Serving
+from pareto_rec.search.space import Real, SearchSpace
 from pareto_rec.tasks import SQUARED, Task, chain_of, check_tasks, outputs, with_exponents
 
 CLICK = Task("click", "clicked")

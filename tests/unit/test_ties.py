@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.data.ties import tie_ranks
-from pareto_rec.evaluate.sources import UserScorers
-from pareto_rec.evaluate.supplies import met_before
+from pareto_rec.evaluation.scorers import UserScorers
+from pareto_rec.evaluation.outcome_inputs import met_before
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, parse
-from pareto_rec.policy import Serving, recommend
-from pareto_rec.policy.lists import largest
-from pareto_rec.policy.scorers import Ties
-from pareto_rec.train.facts import item_facts
+from pareto_rec.ranking import Serving, recommend
+from pareto_rec.ranking.lists import largest
+from pareto_rec.ranking.scorers import Ties
+from pareto_rec.training.item_features import item_facts
 
 USERS, ITEMS, EACH = 60, 40, 6
 NAMES = ("ndcg@10", "mrr@10", "recall@10", "epc@10", "ild@10", "coverage@10", "exposure_gini@10")

@@ -14,13 +14,13 @@ from toy_learning import CPU, logits_of, mean_reciprocal_rank, next_item_stage, 
 
 from pareto_rec.losses import COMBINE, LOSSES
 from pareto_rec.models import MODELS
-from pareto_rec.threads import one_thread
-from pareto_rec.train import batches
-from pareto_rec.train.data import Fit, Monitor, Relevance
-from pareto_rec.train.fitting import fit
-from pareto_rec.train.optimiser import StackedAdamW, schedule
-from pareto_rec.train.products import products_of
-from pareto_rec.train.spec import TrainSpec, pack_key
+from pareto_rec.core.threads import one_thread
+from pareto_rec.training import batches
+from pareto_rec.training.data import Fit, Monitor, Relevance
+from pareto_rec.training.fitting import fit
+from pareto_rec.training.optimizer import StackedAdamW, schedule
+from pareto_rec.training.matmul_dtype import products_of
+from pareto_rec.training.spec import TrainSpec, pack_key
 
 STAGE = next_item_stage()
 DATA = train_data(STAGE)
@@ -57,7 +57,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[batches.Batch]:
         found.append(batches.draw(*args, **sizes))
         return found[-1]
 
-    monkeypatch.setattr("pareto_rec.train.examples.draw", recording)
+    monkeypatch.setattr("pareto_rec.training.examples.draw", recording)
     return found
 
 

@@ -11,10 +11,10 @@ from random_bert import TEXTS, random_bert
 from torch import Tensor
 
 from pareto_rec.backbone.cached import Backbone, Reading
-from pareto_rec.errors import BadRequestError
-from pareto_rec.threads import one_thread
-from pareto_rec.train.tuned.layers import METHODS, PROJECTIONS, Tuning, UpperLayers
-from pareto_rec.train.tuned.tokens import token_states
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.threads import one_thread
+from pareto_rec.training.tuned.layers import METHODS, PROJECTIONS, Tuning, UpperLayers
+from pareto_rec.training.tuned.tokens import token_states
 
 CPU = torch.device("cpu")
 ALL = np.arange(len(TEXTS))

@@ -15,13 +15,13 @@ from toy_learning import CPU, mean_reciprocal_rank, next_item_stage, train_data
 
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.data.schema import Stage
-from pareto_rec.errors import BadRequestError
-from pareto_rec.threads import one_thread
-from pareto_rec.train.data import Fit, Relevance, TrainData
-from pareto_rec.train.fitstore import FitStore
-from pareto_rec.train.fitting import fit
-from pareto_rec.train.spec import TrainSpec, pack_key, train_spec
-from pareto_rec.train.tuned.source import TextSource
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.threads import one_thread
+from pareto_rec.training.data import Fit, Relevance, TrainData
+from pareto_rec.training.fit_store import FitStore
+from pareto_rec.training.fitting import fit
+from pareto_rec.training.spec import TrainSpec, pack_key, train_spec
+from pareto_rec.training.tuned.source import TextSource
 
 PLAIN: dict[str, Any] = {
     "width": 8, "heads": 2, "history": 8, "steps": 30, "batch": 32, "check_every": 15,

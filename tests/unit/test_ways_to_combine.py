@@ -15,9 +15,9 @@ from torchjd.aggregation import MGDA, CAGrad, NashMTL, PCGrad, UPGrad
 from torchjd.linalg import QuadprogProjector
 
 from pareto_rec.losses import COMBINE
-from pareto_rec.losses.combine import Combine, Moment
-from pareto_rec.losses.combine.descent import Descent
-from pareto_rec.losses.combine.gradients import bargain, project_in_turn, unit_trace
+from pareto_rec.losses.aggregation import Combine, Moment
+from pareto_rec.losses.aggregation.loss_aggregation import Descent
+from pareto_rec.losses.aggregation.gradients import bargain, project_in_turn, unit_trace
 
 Floats = NDArray[np.float64]
 

@@ -12,12 +12,12 @@ import torch
 from test_evaluate import evaluator, trial, untimed
 from test_identity import config
 
-from pareto_rec.errors import RunFailedError
-from pareto_rec.evaluate.evaluator import Evaluator
-from pareto_rec.records.record import Record
-from pareto_rec.workers.evaluation import Workers
-from pareto_rec.workers.packs import Pack, Trouble, evaluate_pack, halves
-from pareto_rec.workers.pool import InProcess, Lost, Processes, Task
+from pareto_rec.core.errors import RunFailedError
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.runs.record import Record
+from pareto_rec.execution.workers.evaluation import Workers
+from pareto_rec.execution.workers.packs import Pack, Trouble, evaluate_pack, halves
+from pareto_rec.execution.workers.pool import InProcess, Lost, Processes, Task
 
 DIED = Lost("its worker died (SIGKILL(-9))")
 SLOW = Lost("took more than 5 s", overtime=True)

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from pareto_rec.data.schema import Dataset, FloatArray, IntArray, Interactions, Items, Users
-from pareto_rec.data.table import clean, facts
-from pareto_rec.data.table.account import Account
+from pareto_rec.data.table import clean, entity_attributes as facts
+from pareto_rec.data.table.row_audit import Account
 from pareto_rec.data.table.columns import resolve
 from pareto_rec.data.table.files import find
 from pareto_rec.data.table.ids import warn_of_ids
 from pareto_rec.data.table.options import Bins, TableOptions
 from pareto_rec.data.table.read import Facts, Log, read_log
-from pareto_rec.data.table.side import log_alone, read_side
-from pareto_rec.errors import BadRequestError
+from pareto_rec.data.table.entity_files import log_alone, read_side
+from pareto_rec.core.errors import BadRequestError
 
 
 def read_table(options: TableOptions, name: str, skipped: Path | None = None) -> Dataset:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from pareto_rec.data.schema import FloatArray, IntArray, Interactions
-from pareto_rec.data.table.account import Account
+from pareto_rec.data.table.row_audit import Account
 from pareto_rec.data.table.options import Core, Duplicates
 from pareto_rec.data.table.values import Mask
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from string import Formatter
 
-from pareto_rec.data.table.account import Account
+from pareto_rec.data.table.row_audit import Account
 from pareto_rec.data.table.chunks import chunks, header, shown
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.guess import Guess
 from pareto_rec.data.table.options import Columns, Rule, TableOptions
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 
 def fields_of(template: str | None) -> list[str]:

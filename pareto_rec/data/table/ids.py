@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pareto_rec.data.schema import IntArray
-from pareto_rec.data.table.account import Account
+from pareto_rec.data.table.row_audit import Account
 from pareto_rec.data.table.numerals import UNKNOWN
 from pareto_rec.data.table.values import Mask
 

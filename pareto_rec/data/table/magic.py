@@ -6,7 +6,7 @@ import codecs
 import json
 from typing import Literal
 
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 TableForm = Literal["csv", "jsonl", "parquet", "arrow"]
 HEAD_BYTES = 1 << 16

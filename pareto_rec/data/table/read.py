@@ -11,18 +11,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pareto_rec.data.schema import FloatArray, IntArray, Interactions
-from pareto_rec.data.table.account import Account, BadRow
+from pareto_rec.data.table.row_audit import Account, BadRow
 from pareto_rec.data.table.chunks import Chunk, chunks
 from pareto_rec.data.table.columns import fields_of, item_columns, rules_of
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.ids import MERGED, merging
-from pareto_rec.data.table.judged import Judged
+from pareto_rec.data.table.row_filter import Judged
 from pareto_rec.data.table.numerals import Decimal
 from pareto_rec.data.table.options import Columns, TableOptions
 from pareto_rec.data.table.rules import Reader, columns_of
 from pareto_rec.data.table.times import Clock
 from pareto_rec.data.table.values import together
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 
 @dataclass(frozen=True)

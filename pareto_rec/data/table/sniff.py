@@ -22,7 +22,7 @@ from pareto_rec.data.table.dialect import (
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.guess import Guess
 from pareto_rec.data.table.written import Written
-from pareto_rec.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError
 
 HEAD_BYTES = 1 << 18
 _MARKS = (

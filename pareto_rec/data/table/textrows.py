@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from pareto_rec.data.schema import IntArray
-from pareto_rec.data.table.account import BadRow
+from pareto_rec.data.table.row_audit import BadRow
 from pareto_rec.data.table.decode import Decoded, restored
 from pareto_rec.data.table.dialect import PARTS, swallowed, typed_columns
 from pareto_rec.data.table.sniff import Form

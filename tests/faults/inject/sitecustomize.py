@@ -17,7 +17,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-TARGET = "pareto_rec.evaluate.evaluator"
+TARGET = "pareto_rec.evaluation.evaluator"
 
 
 def strike(fault: str) -> None:

@@ -1,0 +1,50 @@
+"""The command bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pareto_rec.cli.shared import Json, show
+
+
+def bench(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Benchmarks; all of them if none is named.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="The full sizes, which take long.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Say what there is.")] = False,
+    out: Annotated[Path, typer.Option("--out", help="Folder of results.md.")] = Path("benchmarks"),
+    json_: Json = False,
+) -> None:
+    """Measure what a fit, a step, a list and a start cost, against what people would use instead.
+
+    Each benchmark first checks that both sides give the same answer, then measures both in one run.
+
+    Example: pareto-rec bench start ranking --out benchmarks
+    """
+    from benchmarks.suite.runner import BENCHMARKS, run
+    from pareto_rec.core.errors import unknown
+
+    size = 1 if full else 0
+    if list_:
+        content = {name: one.about for name, one in BENCHMARKS.items()}
+        lines = [
+            f"{name}  {one.about} (about {one.minutes[size]:g} min, an estimate)"
+            for name, one in BENCHMARKS.items()
+        ]
+        show(content, lines, as_json=json_)
+        return
+    for name in names or ():
+        if name not in BENCHMARKS:
+            raise unknown("benchmark", name, BENCHMARKS)
+    found = {}
+    for name in names or BENCHMARKS:
+        result, section = run(name, quick=not full, folder=out)
+        found[name] = {"checked": result.checked, "rows": [dict(row) for row in result.rows]}
+        if not json_:
+            typer.echo(section)
+    if json_:
+        show(found, [], as_json=True)

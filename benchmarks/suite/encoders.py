@@ -1,0 +1,100 @@
+"""What a fit of each user encoder costs, and how well it ranks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from benchmarks.suite.measure import Result, Row
+from benchmarks.suite.task import Problem, problem
+from pareto_rec.core.paths import cache_dir
+from pareto_rec.ranking import Serving
+from pareto_rec.core.threads import one_thread
+from pareto_rec.training.data import Fit
+from pareto_rec.training.fitting import fit
+from pareto_rec.training.spec import TrainSpec
+
+COMMON: Mapping[str, Any] = {"learning_rate": 0.015, "horizon": 10}
+SPECS: Mapping[str, Mapping[str, Any]] = {
+    "attention_pooling": {},
+    # one block, asked at two places of each of half as many histories, which are shorter
+    "self_attention": {"batch": 128, "places": 2, "history": 20, "layers": 1},
+}
+
+
+def run(*, quick: bool, given: Problem | None = None, steps: int = 0) -> Result:
+    """Fits on the softmax loss alone.
+
+    Args:
+        quick: One seed.
+        given: The experiment; None for the one of all benchmarks.
+        steps: Steps of each fit; 0 for the usual.
+    """
+    given = given or problem(cache_dir())
+    seeds = range(1 if quick else 5)
+    changes = {"steps": steps} if steps else {}
+    specs = {
+        name: TrainSpec(
+            **{**given.made.config.fixed, **COMMON, **own, "model": name, **changes},
+            loss_weights={"softmax": 1.0},
+        )
+        for name, own in SPECS.items()
+    }
+    with one_thread():
+        fits = {
+            name: [_trained(given, spec, seed) for seed in seeds] for name, spec in specs.items()
+        }
+        checked = [_check(given, made[0][0]) for made in fits.values()]
+    base = next(iter(fits.values()))
+    rows = [_row(name, specs[name], made, base) for name, made in fits.items()]
+    notes = [
+        "Processor time of one thread, one fit at a time, what early stopping looks at included.",
+        "NDCG@10 of the network alone on validation: mean, smallest and largest over seeds. The "
+        "settings were chosen on it, with two seeds.",
+    ]
+    return Result("encoders", f"NDCG@10 is the objective's to {max(checked):.0e}", rows, notes)
+
+
+def _trained(given: Problem, spec: TrainSpec, seed: int) -> tuple[Fit, float]:
+    """A fit, and its seconds."""
+    evaluator, began = given.evaluator, time.process_time()
+    [made] = fit([spec], [seed], evaluator.data, evaluator.monitor(), pack_size=1)
+    return made, time.process_time() - began
+
+
+def _reached(made: Fit) -> float:
+    return max(value for _, value in made.curve)
+
+
+def _check(given: Problem, made: Fit) -> float:
+    """How far what early stopping watched is from the objective on the lists of the network alone.
+
+    Raises:
+        AssertionError: If they differ.
+    """
+    evaluator = given.evaluator
+    [measured] = evaluator.measuring.values(evaluator.with_fit(made), [Serving()], made)
+    off = abs(measured.objectives["ndcg@10"] - _reached(made))
+    if off > 1e-6:
+        raise AssertionError(f"NDCG@10 differs by {off:g}")
+    return off
+
+
+def _row(
+    name: str,
+    spec: TrainSpec,
+    made: list[tuple[Fit, float]],
+    base: list[tuple[Fit, float]],
+) -> Row:
+    values = [_reached(one) for one, _ in made]
+    seconds, least = (float(np.median([s for _, s in some])) for some in (made, base))
+    return {
+        "model": name,
+        "batch, places, history": f"{spec.batch}, {spec.places}, {spec.history}",
+        "seconds per fit": round(seconds, 2),
+        "x": round(seconds / least, 2),
+        "NDCG@10": f"{np.mean(values):.4f} ({min(values):.4f}-{max(values):.4f})",
+    }

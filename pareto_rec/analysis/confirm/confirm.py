@@ -1,0 +1,209 @@
+"""From a finished run to what is left of its front on test data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pareto_rec.analysis.confirm import ledger, matched_baselines as rivals, tables
+from pareto_rec.analysis.confirm.reported_front import Claim, Point, read_claim
+from pareto_rec.analysis.confirm.content import report
+from pareto_rec.analysis.confirm.measure import (Question, Training, Values, measure, train,)
+from pareto_rec.analysis.confirm.matched_baselines import Rival
+from pareto_rec.core.errors import BadRequestError, RunFailedError
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.experiment.experiment import build_evaluator
+from pareto_rec.experiment.inputs import read_features, read_split
+from pareto_rec.runs.record_store import RECORDS, locked
+from pareto_rec.execution.search import Watch
+from pareto_rec.core.seeds import child_seed
+from pareto_rec.training.fit_store import EXPERTS_ALONE
+from pareto_rec.execution.workers.evaluation import Workers
+
+Answers = dict[tuple[int, int], Values | str]
+Fits = Mapping[tuple[str, int], str]  # (training variables, place of the seed) -> fit
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The validation stage of a claim, ready to train and measure on.
+
+    Attributes:
+        claim: What is confirmed.
+        pool: Where work is done.
+        seeds: Of the fresh fits.
+        watch: Where progress is shown.
+    """
+
+    claim: Claim
+    pool: Workers
+    seeds: tuple[int, ...]
+    watch: Watch
+
+
+def confirm_run(
+    run: Path, *, seeds: int, cache: Path, workers: int, watch: Watch | None = None
+) -> Path:
+    """Train the selected points anew, then open test data for them and for the baselines.
+
+    Args:
+        run: A finished run directory.
+        seeds: Number of fresh seeds.
+        cache: Root of the cache; no fit in it is trained again.
+        workers: Processes; 1 works in this process.
+        watch: Where progress is shown; only its stage is told.
+
+    Returns:
+        ``confirm.json``.
+
+    Raises:
+        BadRequestError: If the run cannot be confirmed, or another process writes to it; test data
+            is not opened then.
+        RunFailedError: If every fresh fit failed, a worker died, or a file cannot be written.
+    """
+    with locked(run / RECORDS):  # two confirmations at once would both open test data
+        return _confirm(read_claim(run), seeds, cache, workers, watch or Watch())
+
+
+def _confirm(claim: Claim, seeds: int, cache: Path, workers: int, watch: Watch) -> Path:
+    began, run = time.perf_counter(), claim.view.path
+    earlier = ledger.openings(run)
+    evaluator, hashes = _prepare(claim, cache, watch)
+    fresh = tuple(child_seed(claim.made.config.seed, "confirm", place) for place in range(seeds))
+    with Workers(workers, claim.made.config, cache, evaluator) as pool:
+        ready = Opened(claim, pool, fresh, watch)
+        against, points = _rivals(ready)
+        fits, failed = _train(ready, points)
+        answers = {"validation": _measure(ready, points, fits, None)}
+        spent = {"validation": time.perf_counter() - began}
+        watch.stage("opening test data")
+        ledger.note_opening(run, seeds)
+        answers["test"] = _measure(ready, points, fits, claim.made.config.model_dump_json())
+    spent["test"] = time.perf_counter() - began - spent["validation"]
+    watch.stage("resampling users and seeds")
+    content = report(claim, against, points, answers, earlier=earlier, seeds=fresh, hashes=hashes)
+    spent["total"] = time.perf_counter() - began
+    spent["statistics"] = spent["total"] - spent["test"] - spent["validation"]
+    content |= {"failed": failed, "seconds": {k: round(v, 1) for k, v in spent.items()}}
+    path, _ = ledger.write(run, content, tables.flat(content["points"]))
+    return path
+
+
+def _prepare(claim: Claim, cache: Path, watch: Watch) -> tuple[Evaluator, dict[str, str]]:
+    """The validation stage; of the test stage only the hash goes any further than this."""
+    watch.stage("reading data")
+    made = claim.made
+    split = read_split(made.config, cache)
+    features = read_features(made.config, split.validation.items.texts, cache, watch.encoded)
+    hashes = {
+        "validation": split.validation.content_hash,
+        "test": split.test.content_hash,
+        "features": features.key,
+    }
+    stored = claim.view.info.get("hashes", {})
+    for name, key in (("stage", "validation"), ("features", "features")):
+        if stored.get(name) != hashes[key]:
+            what = "data or split" if name == "stage" else "features of the item texts"
+            raise BadRequestError(
+                f"{claim.view.path}: the {what} differ from those that it was searched on "
+                f"({name} {hashes[key][:12]} instead of {str(stored.get(name))[:12]}): "
+                "bring the old ones back, or search again"
+            )
+    watch.stage("preparing experts")
+    return build_evaluator(made, split.validation, cache, features), hashes
+
+
+def _rivals(ready: Opened) -> tuple[list[Rival], list[Point]]:
+    """The baselines, and all points to confirm: the search's, then those of each baseline."""
+    claim, pool = ready.claim, ready.pool
+    made, goals = claim.made, claim.made.goals
+    swept = rivals.settings(made.space, claim.records)
+    simple = rivals.without_network(made)
+    jobs = [one for rival in simple for one in rivals.sweeps(rival, EXPERTS_ALONE, swept)]
+    rows = _swept(ready, jobs, "sweeping baselines")
+    chosen = {one.name: rivals.choose(one, rows.get(one.name, []), goals) for one in simple}
+    alone = [one for one in simple if one.kind == "expert"]
+    if alone and pool.evaluator.trains:
+        best = max(alone, key=lambda one: rivals.claimed(chosen[one.name], goals))
+        rival = rivals.with_network(best.name, made.space)
+        job = Training(rival.train, pool.evaluator.seed)
+        _, fit = train(pool.evaluator, job, pool.cache)
+        if fit.reason is None:
+            again = _swept(ready, list(rivals.sweeps(rival, fit.fit, swept)), "sweeping a fusion")
+            chosen[rival.name] = rivals.choose(rival, again.get(rival.name, []), goals)
+            simple.append(rival)
+    return simple, [*claim.points, *(point for points in chosen.values() for point in points)]
+
+
+def _swept(ready: Opened, jobs: Sequence[rivals.Sweep], label: str) -> dict[str, list[rivals.Row]]:
+    rows: dict[str, list[rivals.Row]] = {}
+    for name, found in _counted(ready, rivals.sweep, jobs, label):
+        rows.setdefault(name, []).extend(found)
+    return rows
+
+
+def _counted(
+    ready: Opened, job: Callable[..., Any], arguments: Sequence[object], label: str
+) -> Iterable[Any]:
+    """Results as they come; how many there are is said at every quarter."""
+    said, total = 0, len(arguments)
+    ready.watch.stage(f"{label}: {total} jobs")
+    for done, result in enumerate(ready.pool.unordered(job, arguments), start=1):
+        yield result
+        if total >= 4 and 4 * done // total > said:
+            said = 4 * done // total
+            ready.watch.stage(f"{label}: {done} of {total}")
+
+
+def _train(ready: Opened, points: Sequence[Point]) -> tuple[Fits, list[dict[str, Any]]]:
+    """One fit for each training variables and seed, shared by the points that have them."""
+    wanted = {one.train_id: one.train for one in points if one.train is not None}
+    jobs = [Training(values, seed) for values in wanted.values() for seed in ready.seeds]
+    place = {seed: number for number, seed in enumerate(ready.seeds)}
+    fits, reasons = {}, {}
+    for job, made in _counted(ready, train, jobs, "training anew"):
+        key = (str(_train_id(job)), place[job.seed])
+        if made.reason is None:
+            fits[key] = made.fit
+        else:
+            reasons[key] = made.reason
+    if jobs and not fits:
+        raise RunFailedError(
+            f"every fresh fit failed, so test data was not opened: {next(iter(reasons.values()))}"
+        )
+    failed = [
+        {"front": one.front, "id": one.id, "seed": seed, "reason": reasons[key]}
+        for one in points
+        for number, seed in enumerate(ready.seeds)
+        if (key := (str(one.train_id), number)) in reasons
+    ]
+    return fits, failed
+
+
+def _train_id(job: Training) -> str | None:
+    return Point("", "", job.train, {}, {}).train_id
+
+
+def _measure(ready: Opened, points: Sequence[Point], fits: Fits, test: str | None) -> Answers:
+    """Values of every point under every seed; those without a fit count as the first seed."""
+    together: dict[tuple[str, int], list[int]] = {}
+    for index, point in enumerate(points):
+        if point.train is None:
+            together.setdefault((EXPERTS_ALONE, 0), []).append(index)
+            continue
+        for number in range(len(ready.seeds)):
+            fit = fits.get((str(point.train_id), number))
+            if fit is not None:
+                together.setdefault((fit, number), []).append(index)
+    jobs = [
+        Question((number, indices), fit, [points[index].serve for index in indices], test)
+        for (fit, number), indices in together.items()
+    ]
+    answers: Answers = {}
+    label = "measuring on validation data" if test is None else "measuring on test data"
+    for (number, indices), values in _counted(ready, measure, jobs, label):
+        answers |= {(index, number): one for index, one in zip(indices, values, strict=True)}
+    return answers

@@ -1,0 +1,136 @@
+"""From what was measured to the content of confirm.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pareto_rec.analysis.bootstrap import DRAWS, LEVEL
+from pareto_rec.analysis.confirm import matched_baselines as rivals, statistics, tables
+from pareto_rec.analysis.confirm.reported_front import SEARCH, Claim, Point
+from pareto_rec.analysis.confirm.measure import recorded
+from pareto_rec.analysis.confirm.matched_baselines import Rival
+from pareto_rec.analysis.confirm.statistics import Answers, StageFigures
+from pareto_rec.analysis.confirm.tables import ALL, Front
+from pareto_rec.experiment.experiment import Plan
+from pareto_rec.objectives import UserObjective
+from pareto_rec.core.seeds import child_seed
+
+
+def report(
+    claim: Claim,
+    against: Sequence[Rival],
+    points: Sequence[Point],
+    answers: Mapping[str, Answers],
+    *,
+    seeds: Sequence[int],
+    hashes: Mapping[str, str],
+    earlier: Sequence[str],
+) -> dict[str, Any]:
+    """What confirm.json says, without its openings.
+
+    Args:
+        claim: What is confirmed.
+        against: The baselines.
+        points: The search's points and those of each baseline.
+        answers: Stage -> what was measured.
+        seeds: Fresh seeds.
+        hashes: Of both stages and the features.
+        earlier: When test data had been opened before.
+    """
+    made = claim.made
+    stages = {
+        stage: _figures(made, answers[stage], len(points), len(seeds), stage)
+        for stage in tables.STAGES
+    }
+    fronts = tables.front_rows(_fronts(claim, against, points, stages), points)
+    where = statistics.standing(stages["test"], points, made.goals)
+    worked = [_worked(answers["test"], place) for place in range(len(points))]
+    rows = tables.point_rows(points, worked, stages, where)
+    described = _objectives(made, stages["test"])
+    best = _best(fronts)
+    return {
+        "experiment": made.config.name,
+        "hashes": dict(hashes),
+        "seeds": list(seeds),
+        "level": LEVEL,
+        "draws": DRAWS,
+        "resampled": stages["test"].resampled,
+        "objectives": described,
+        "best_baseline": best,
+        "fronts": fronts,
+        "answer": tables.answer(fronts, rows, best, described, earlier),
+        "points": rows,
+    }
+
+
+def _worked(answers: Answers, place: int) -> int:
+    """How many seeds a point has values of."""
+    return sum(at[0] == place and not isinstance(one, str) for at, one in answers.items())
+
+
+def _figures(made: Plan, answers: Answers, points: int, seeds: int, stage: str) -> StageFigures:
+    return statistics.figures(
+        answers,
+        points,
+        seeds,
+        names=[one.name for one in recorded(made.measures)],
+        goals=made.goals,
+        draws=DRAWS,
+        seed=child_seed(made.config.seed, "resample", stage),
+    )
+
+
+def _objectives(made: Plan, stage: StageFigures) -> list[dict[str, Any]]:
+    goals = {goal.name: goal for goal in made.goals}
+    return [
+        {
+            "name": one.name,
+            "maximise": one.maximise,
+            "unit": one.unit,
+            "searched": one.name in goals,
+            "kind": "user" if isinstance(one, UserObjective) else "set",
+            "interval_over": stage.over[one.name],
+        }
+        | {
+            key: getattr(goals.get(one.name), key, None)
+            for key in ("reference", "at_least", "at_most")
+        }
+        for one in recorded(made.measures)
+    ]
+
+
+def _best(fronts: Sequence[Mapping[str, Any]]) -> str | None:
+    """The single baseline with the most hypervolume on validation data."""
+    singles = [one for one in fronts if one["name"] not in (SEARCH, ALL)]
+    best = max(singles, key=lambda one: float(one["hypervolume"][SEARCH] or 0.0), default=None)
+    return str(best["name"]) if best is not None and best["hypervolume"][SEARCH] else None
+
+
+def _fronts(
+    claim: Claim,
+    against: Sequence[Rival],
+    points: Sequence[Point],
+    stages: Mapping[str, StageFigures],
+) -> list[Front]:
+    """The search's front, each baseline's, and the best of all baselines' points together."""
+    goals, count = claim.made.goals, claim.records
+    heads = [(SEARCH, "search", "the selected points of the search", count)]
+    heads += [(one.name, one.kind, one.says, count) for one in against]
+    members = {name: [point for point in points if point.front == name] for name, *_ in heads}
+    if against:
+        rest = [point for point in points if point.front != SEARCH]
+        members[ALL] = rivals.select(rest, goals)
+        heads.append(
+            (ALL, "union", "the best points of all baselines together", count * len(against))
+        )
+    place = {(point.front, point.id): number for number, point in enumerate(points)}
+    fronts = []
+    for name, kind, says, records in heads:
+        places = tuple(place[point.front, point.id] for point in members[name])
+        claimed = rivals.claimed(members[name], goals)
+        figures = {
+            stage: statistics.front_figures(stages[stage], places, goals) for stage in tables.STAGES
+        }
+        fronts.append(Front(name, kind, says, records, places, claimed, figures))
+    return fronts

@@ -1,0 +1,103 @@
+"""confirm.json: what was found, and every opening of test data, which is never forgotten."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pareto_rec.core.checksums import KEY, is_whole, sha256_of, signed
+from pareto_rec.core.errors import BadRequestError, RunFailedError
+from pareto_rec.core.paths import swapped
+from pareto_rec.core.provenance import provenance
+
+JSON, CSV = "confirm.json", "confirm.csv"
+FORMAT = 1
+
+
+def openings(run: Path) -> list[str]:
+    """When test data was opened for a run, first time first.
+
+    Raises:
+        BadRequestError: If confirm.json is damaged.
+    """
+    return [str(entry["at"]) for entry in _read(run / JSON).get("opened", [])]
+
+
+def note_opening(run: Path, seeds: int) -> None:
+    """Write down that test data is opened now, before it is; what was found before stays.
+
+    Raises:
+        BadRequestError: If confirm.json is damaged.
+        RunFailedError: If it cannot be written.
+    """
+    before = {key: value for key, value in _read(run / JSON).items() if key != "files"}
+    entry = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seeds": seeds,
+        "git_commit": provenance("")["git_commit"],
+        "finished": False,
+    }
+    opened = [*before.get("opened", []), entry]
+    _write(run / JSON, {**before, "format": FORMAT, "status": "begun", "opened": opened})
+
+
+def write(
+    run: Path, content: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> tuple[Path, Path]:
+    """Write what was found, and that the last opening has come to its end.
+
+    Args:
+        run: The run directory.
+        content: Of confirm.json, without its openings.
+        rows: Of confirm.csv.
+
+    Returns:
+        confirm.json and confirm.csv.
+    """
+    *before, last = _read(run / JSON)["opened"]
+    opened = [*before, {**last, "finished": True}]
+    head = {"format": FORMAT, "status": "finished", "opened": opened}
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    _text(run / CSV, buffer.getvalue())
+    files = {CSV: sha256_of(run / CSV)}
+    _write(run / JSON, {**head, **content, "files": files})
+    return run / JSON, run / CSV
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if is_whole(content) is not False and all("at" in one for one in content["opened"]):
+            return {key: value for key, value in content.items() if key != KEY}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise BadRequestError(
+        f"{path} is damaged; it holds when test data was opened: restore it, or move it away "
+        "and say so wherever the results are shown"
+    )
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    _text(path, json.dumps(signed(content), indent=2, allow_nan=False) + "\n")
+
+
+def _text(path: Path, text: str) -> None:
+    try:
+        with swapped(path) as spare:
+            spare.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunFailedError(
+            f"{path} cannot be written: {error.strerror}; free some "
+            "space or mend the folder and confirm again: no fit is trained twice"
+        ) from error

@@ -1,0 +1,135 @@
+"""What worker processes do for a confirmation: train with a fresh seed, and measure on a stage."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec.experiment.config import Config
+from pareto_rec.data.schema import Split
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.evaluation.measurement import Measures
+from pareto_rec.experiment.experiment import build_evaluator, plan
+from pareto_rec.experiment.inputs import read_features, read_split
+from pareto_rec.objectives import Objective, UserObjective
+from pareto_rec.ranking import Serving
+from pareto_rec.search import Trial
+from pareto_rec.search.space import Candidate, Value
+from pareto_rec.execution.workers.packs import Trouble, evaluate_pack
+
+Values = Mapping[str, NDArray[np.float64] | float]
+"""Objective -> values ``[users]`` of a per-user objective, one number of a set objective."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A fit to make.
+
+    Attributes:
+        train: Training variables; those left out keep the config's fixed value, or the default.
+        seed: Of the fit.
+    """
+
+    train: Mapping[str, Value]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Made:
+    """A fit that was made, or the reason why not."""
+
+    fit: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """Serving settings to measure on one fit.
+
+    Attributes:
+        key: Named by the answer.
+        fit: Id of the fit; ``"experts"`` for none.
+        serve: Serving variables of each setting.
+        test: Where to measure: None for validation, or the config (as JSON) whose test stage is
+            opened.
+    """
+
+    key: object
+    fit: str
+    serve: Sequence[Mapping[str, Any]]  # values, or weights by name for a fusion
+    test: str | None = None
+
+
+def recorded(measures: Measures) -> list[Objective]:
+    """The objectives that are written down, searched ones first."""
+    reported = [one for one in measures.reported if one.recorded]
+    found = {one.name: one for one in (*measures.searched, *reported)}
+    return list(found.values())
+
+
+def train(evaluator: Evaluator, job: Training, cache: Path) -> tuple[Training, Made]:
+    """Make a fit, validation data being the tuning signal, or find it stored."""
+    seeded = copy.copy(evaluator)
+    seeded.seed = job.seed
+    trial = Trial(0, 0, 0, (Candidate(job.train, {}),))
+    found = evaluate_pack(seeded, [trial], cache)
+    if isinstance(found, Trouble):
+        return job, Made("", found.reason)
+    stored = evaluator.store.get(found[0].fit) is not None
+    return job, Made(found[0].fit, None if stored else found[0].reason or "it was not stored")
+
+
+def measure(evaluator: Evaluator, job: Question, cache: Path) -> tuple[object, list[Values | str]]:
+    """Values of every setting, or the reason why it could not be measured."""
+    if job.test is not None:
+        on_test = copy.copy(_test_evaluator(job.test, cache))
+        on_test.store = evaluator.store  # fits are those of the validation stage
+        # what an architecture costs was measured once, on an idle machine; it is no matter of data
+        supplies = replace(on_test.measuring.supplies, costs=evaluator.measuring.supplies.costs)
+        on_test.measuring = replace(on_test.measuring, supplies=supplies)
+        evaluator = on_test
+    return job.key, _values(evaluator, job.fit, job.serve)
+
+
+def _values(
+    evaluator: Evaluator, fit_id: str, serve: Sequence[Mapping[str, Any]]
+) -> list[Values | str]:
+    try:
+        scorers, fit = evaluator.stored(fit_id)
+    except KeyError:
+        return ["its fit is no longer stored"] * len(serve)
+    settings = [evaluator.serving(one) for one in serve]
+    single = evaluator.measuring.values(scorers, settings, fit)
+    per_user = evaluator.measuring.per_user(scorers, settings, fit)
+    wanted = recorded(evaluator.measuring.measures)
+    found: list[Values | str] = []
+    for own, one in zip(per_user, single, strict=True):
+        values = {
+            goal.name: own[goal.name]
+            if isinstance(goal, UserObjective)
+            else one.objectives.get(goal.name, float("nan"))
+            for goal in wanted
+        }
+        found.append(values if one.reason is None else one.reason)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _test_evaluator(config_json: str, cache: Path) -> Evaluator:
+    """The evaluator of the test stage: histories are training and validation rows."""
+    made = plan(Config.model_validate_json(config_json))
+    split: Split = read_split(made.config, cache)
+    features = read_features(made.config, split.test.items.texts, cache)
+    return build_evaluator(made, split.test, cache, features)
+
+
+def serving_of(fusion: Mapping[str, float], variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Every serving variable of a fixed fusion: what a baseline does not vary is off."""
+    return {**asdict(Serving(dict(fusion))), **variables}

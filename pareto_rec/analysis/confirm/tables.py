@@ -1,0 +1,263 @@
+"""The rows and the answer that a confirmation writes down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pareto_rec.analysis.bootstrap import Interval
+from pareto_rec.analysis.confirm.reported_front import SEARCH, Point
+from pareto_rec.analysis.confirm.statistics import (FrontFigures, StageFigures, Standing, Summary, paired,)
+from pareto_rec.core.wording import kept_in_words
+
+ALL = "all_baselines"
+STAGES = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Front:
+    """One front that is compared.
+
+    Attributes:
+        name: ``"search"``, a baseline, or ``"all_baselines"``.
+        kind: ``"search"``, ``"expert"``, ``"fusion"``, ``"network"`` or ``"union"``.
+        says: What it is.
+        records: How many records its points were chosen from.
+        places: Its points, as places in the list of all points.
+        claimed: Hypervolume by the values that they were chosen on.
+        stages: Stage -> its figures.
+    """
+
+    name: str
+    kind: str
+    says: str
+    records: int
+    places: tuple[int, ...]
+    claimed: float
+    stages: Mapping[str, FrontFigures]
+
+
+def number(value: float) -> float | None:
+    """A number for JSON; None for what is not known or not finite."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _interval(one: Interval | None) -> dict[str, float | None] | None:
+    if one is None:
+        return None
+    return {"value": number(one.value), "low": number(one.low), "high": number(one.high)}
+
+
+def _kept(ratio: Interval | None, claimed: float | None) -> Interval | None:
+    """Share of the claimed gain that is left; None where none was claimed."""
+    if ratio is None or claimed is None or not claimed > 1.0:
+        return None
+    value, low, high = ((x - 1.0) / (claimed - 1.0) for x in (ratio.value, ratio.low, ratio.high))
+    return Interval(value, low, high)
+
+
+def front_rows(fronts: Sequence[Front], points: Sequence[Point]) -> list[dict[str, Any]]:
+    """One entry per front, the search first; ratios are the search's over the others'."""
+    search = fronts[0]
+    rows = []
+    for one in fronts:
+        alike = one is search
+        claimed = None if alike or not one.claimed > 0 else search.claimed / one.claimed
+        ratio = {
+            stage: None if alike else paired(search.stages[stage], one.stages[stage])
+            for stage in STAGES
+        }
+        volumes = {stage: _interval(one.stages[stage].volume) for stage in STAGES}
+        rows.append(
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "says": one.says,
+                "records": one.records,
+                "points": len(one.places),
+                "ids": [points[place].id for place in one.places],
+                "hypervolume": {SEARCH: number(one.claimed), **volumes},
+                "ratio": {SEARCH: claimed} | {k: _interval(v) for k, v in ratio.items()},
+                "kept": _interval(_kept(ratio["test"], claimed)),
+            }
+        )
+    return rows
+
+
+def point_rows(
+    points: Sequence[Point],
+    worked: Sequence[int],
+    stages: Mapping[str, StageFigures],
+    where: Standing,
+) -> list[dict[str, Any]]:
+    """One entry per point.
+
+    Args:
+        points: All of them.
+        worked: How many fresh seeds each has values of.
+        stages: Stage -> figures.
+        where: How they stand on test data.
+    """
+    rows = []
+    for place, (point, seeds) in enumerate(zip(points, worked, strict=True)):
+        values = {
+            name: {SEARCH: point.claimed.get(name)}
+            | {stage: _summary(stages[stage].summaries[name][place]) for stage in STAGES}
+            for name in stages["test"].summaries
+        }
+        rows.append(
+            {
+                "front": point.front,
+                "id": point.id,
+                "seeds": seeds,
+                "p_non_dominated": number(where.share_own[place]),
+                "p_non_dominated_all": number(where.share_all[place]),
+                "dominated_by_own": bool(where.by_own[place]),
+                "dominated_by_any": bool(where.by_any[place]),
+                "feasible": bool(where.feasible[place]),
+                "serve": {
+                    k: list(v) if isinstance(v, tuple) else v for k, v in point.serve.items()
+                },
+                "values": values,
+            }
+        )
+    return rows
+
+
+def _summary(one: Summary) -> dict[str, float | None]:
+    return {
+        "mean": number(one.mean),
+        "sd": number(one.deviation),
+        "low": number(one.low),
+        "high": number(one.high),
+    }
+
+
+def flat(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of confirm.csv from :func:`point_rows`: one column per value."""
+    found = []
+    for row in rows:
+        line = {k: v for k, v in row.items() if k not in ("serve", "values")}
+        line = {k: int(v) if isinstance(v, bool) else v for k, v in line.items()}
+        for name, stages in row["values"].items():
+            line[f"{SEARCH}.{name}"] = stages[SEARCH]
+            for stage in STAGES:
+                line[f"{stage}.{name}"] = stages[stage]["mean"]
+                line |= {f"{stage}.{name}.{k}": stages[stage][k] for k in ("sd", "low", "high")}
+        for name, value in row["serve"].items():
+            line |= _columns(f"serve.{name}", value)
+        found.append({k: "" if v is None else v for k, v in line.items()})
+    return found
+
+
+def _columns(name: str, value: Any) -> dict[str, Any]:  # Any: a value of any serving variable
+    if isinstance(value, Mapping):
+        return {f"{name}.{key}": weight for key, weight in value.items()}
+    if isinstance(value, list):
+        return {f"{name}.{place}": weight for place, weight in enumerate(value, start=1)}
+    return {name: value}
+
+
+def answer(
+    fronts: Sequence[Mapping[str, Any]],
+    points: Sequence[Mapping[str, Any]],
+    best: str | None,
+    objectives: Sequence[Mapping[str, Any]],
+    earlier: Sequence[str],
+) -> dict[str, Any]:
+    """The answer in words and in three numbers.
+
+    Args:
+        fronts: From :func:`front_rows`.
+        points: From :func:`point_rows`.
+        best: The best baseline, chosen on validation data.
+        objectives: Entries of confirm.json.
+        earlier: When test data had been opened before.
+    """
+    own = [row for row in points if row["front"] == SEARCH]
+    by_own = sum(row["dominated_by_own"] for row in own)
+    by_any = sum(row["dominated_by_any"] for row in own)
+    says = [_headline(fronts, best), *_lost(fronts[1:])]
+    says.append(
+        f"On test data {by_own} of the {len(own)} confirmed points are dominated by another of "
+        f"them, and {by_any} by a confirmed point of any front."
+    )
+    says += _best_values(points, [one for one in objectives if one["searched"]])
+    if earlier:
+        says.append(f"Test data had been opened before: {', '.join(earlier)}.")
+    counts = {"dominated_by_own": by_own, "dominated_by_any": by_any}
+    return {"says": says, "points": len(own), **counts}
+
+
+def _headline(fronts: Sequence[Mapping[str, Any]], best: str | None) -> str:
+    volume = fronts[0]["hypervolume"]["test"]
+    text = f"On test data the hypervolume x 1000 of the confirmed front is {_thousand(volume)}"
+    front = next((one for one in fronts if one["name"] == best), None)
+    if front is None or front["ratio"]["test"] is None:
+        return f"{text}; no baseline is worth anything by the reference."
+    ratio = front["ratio"]["test"]
+    text += f", {_spread(ratio, 2)} times that of the best baseline ({best}, {front['says']})"
+    kept = front["kept"]
+    share = f"; {kept_in_words(kept['value'])} of that gain is kept" if kept else ""
+    text += f"; the search's own values claimed {front['ratio'][SEARCH]:.2f} times{share}."
+    if ratio["low"] is not None and ratio["low"] <= 1.0:
+        text += " The interval holds 1: test data does not show that the search is better."
+    return text
+
+
+def _thousand(volume: Mapping[str, Any]) -> str:
+    scaled = {k: None if v is None else 1000 * v for k, v in volume.items()}
+    return _spread(scaled, 3)
+
+
+def _spread(one: Mapping[str, Any], digits: int) -> str:
+    text = _shown(one["value"], digits)
+    if one["low"] is None or one["high"] is None:
+        return text
+    return f"{text} (95 % interval {_shown(one['low'], digits)} to {_shown(one['high'], digits)})"
+
+
+def _shown(value: float, digits: int) -> str:
+    """A number as a person reads it: a hypervolume may have a dozen digits, or zeros alone."""
+    usual = value == 0 or 0.1 <= abs(value) < 1000
+    return f"{value:.{digits}f}" if usual else f"{value:.4g}"
+
+
+def _lost(rivals: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Baselines that have more hypervolume than the search on test data."""
+    found = [one for one in rivals if one["ratio"]["test"] and one["ratio"]["test"]["value"] < 1.0]
+    return [
+        f"{one['name']} has more hypervolume on test data than the search (ratio "
+        f"{_spread(one['ratio']['test'], 2)})."
+        for one in found
+    ]
+
+
+def _best_values(
+    points: Sequence[Mapping[str, Any]], searched: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Objectives in which a feasible baseline point beats every feasible point of the search."""
+    found = []
+    for one in searched:
+        sign = 1.0 if one["maximise"] else -1.0
+        best: dict[bool, tuple[float, str]] = {}
+        for row in points:
+            mean = row["values"][one["name"]]["test"]["mean"]
+            if mean is None or not row["feasible"]:
+                continue
+            mine, entry = row["front"] == SEARCH, (sign * mean, str(row["front"]))
+            best[mine] = max(best.get(mine, entry), entry)
+        if False not in best:
+            continue
+        (value, name), own = best[False], best.get(True)
+        reached = f"{sign * value:.4f}"
+        ours = None if own is None else f"{sign * own[0]:.4f}"
+        if own is None or (value > own[0] and reached != ours):
+            rest = "" if ours is None else f" (its best: {ours})"
+            found.append(
+                f"{name} reaches {one['name']} = {reached} on test data, better than any "
+                f"confirmed point of the search{rest}."
+            )
+    return found

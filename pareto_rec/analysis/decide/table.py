@@ -1,0 +1,162 @@
+"""What a person sees of a pick: the point, its price in every objective, and its test values."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pareto_rec.analysis.decide import Mixture, Pick, Points
+from pareto_rec.core.errors import BadRequestError
+
+CONFIRM = "confirm.csv"
+GAP = "  "
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """What ``confirm`` found for one point, on test data.
+
+    Attributes:
+        means: Objective -> mean.
+        intervals: Objective -> lower and upper end; only where there is an interval.
+        non_dominated: Probability that no other confirmed point of the front dominates it.
+    """
+
+    means: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    non_dominated: float | None = None
+
+
+def read_confirmed(run: Path) -> dict[str, Confirmed]:
+    """Confirmed points of the run's own front by id; empty before ``confirm`` has run.
+
+    Raises:
+        BadRequestError: If the file is damaged.
+    """
+    path = run / CONFIRM
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {
+                row["id"]: _confirmed(row)
+                for row in csv.DictReader(file, strict=True)
+                if row["front"] == "search"
+            }
+    except FileNotFoundError:
+        return {}
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise BadRequestError(
+            f"{path} is damaged ({type(error).__name__}: {error}); run `pareto-rec confirm` again"
+        ) from None
+
+
+def _confirmed(row: Mapping[str, str]) -> Confirmed:
+    means, intervals = {}, {}
+    for column, cell in row.items():
+        name = column.removeprefix("test.")
+        if name == column or not cell or name.endswith((".sd", ".low", ".high")):
+            continue
+        means[name] = float(cell)
+        low, high = row[f"{column}.low"], row[f"{column}.high"]
+        if low and high:
+            intervals[name] = float(low), float(high)
+    chance = row["p_non_dominated"]
+    return Confirmed(means, intervals, float(chance) if chance else None)
+
+
+def pick_lines(points: Points, pick: Pick, confirmed: Mapping[str, Confirmed]) -> list[str]:
+    """The chosen point, what each objective costs in the others, and its neighbours.
+
+    Args:
+        points: The front.
+        pick: The choice.
+        confirmed: Of :func:`read_confirmed`.
+    """
+    shown = _shown(points, pick)
+    rows = [["", "point", *shown]]
+    rows.append(["chosen", pick.id, *(_value(pick.objectives.get(name)) for name in shown)])
+    rows += _test_rows(pick.id, shown, confirmed)
+    for one in pick.steps:
+        there = points.objectives(one.row)
+        here = (_value(there.get(n), minus=pick.objectives.get(n)) for n in shown)
+        rows.append(
+            [
+                f"more {one.gains}" if _up(points, one.gains) else f"less {one.gains}",
+                points.ids[one.row],
+                *here,
+            ]
+        )
+    lines = [f"point {pick.id}: {pick.reason}", "", *_aligned(rows)]
+    if pick.steps:
+        lines += [
+            "",
+            "The lower rows are steps to other points, as differences: the cheapest way "
+            "to gain at least 5 % of the front's range.",
+        ]
+    if confirmed and pick.id not in confirmed:
+        lines.append(
+            "This point was not confirmed on test data; `pareto-rec confirm` does that for "
+            "the points that front.csv marks as selected."
+        )
+    return lines
+
+
+def mixture_lines(points: Points, mixture: Mixture) -> list[str]:
+    """The shares of a mixture, what it expects, and what its bounds cost."""
+    shown = [name for name in points.names if name in mixture.objectives]
+    rows = [["share", "point", *shown]]
+    for one, share in mixture.shares.items():
+        values = points.objectives(points.row(one))
+        rows.append([f"{share:.4f}", one, *(_value(values.get(name)) for name in shown)])
+    rows.append(["expected", "", *(_value(mixture.objectives[name]) for name in shown)])
+    lines = [f"mixture: {mixture.reason}", "", *_aligned(rows)]
+    paid = [(bound, price) for bound, price in mixture.prices.items() if price > 0]
+    if paid:
+        lines += ["", *(f"easing {bound} would gain {price:.4g} per unit" for bound, price in paid)]
+    return lines
+
+
+def _up(points: Points, name: str) -> bool:
+    return points.maximise[points.column(name)]
+
+
+def _shown(points: Points, pick: Pick) -> list[str]:
+    """Searched objectives, and every other one that the reason speaks of."""
+    searched = points.names[: points.searched]
+    more = [n for n in points.names[points.searched :] if n in pick.reason]
+    return [*searched, *more]
+
+
+def _test_rows(
+    one: str, shown: Sequence[str], confirmed: Mapping[str, Confirmed]
+) -> list[list[str]]:
+    if one not in confirmed:
+        return []
+    found = confirmed[one]
+    chance = "" if found.non_dominated is None else f"P(non-dominated) {found.non_dominated:.2f}"
+    ends = [found.intervals.get(name) for name in shown]
+    said = ["" if pair is None else f"[{pair[0]:.4g}, {pair[1]:.4g}]" for pair in ends]
+    return [
+        ["on test", "", *(_value(found.means.get(name)) for name in shown)],
+        ["", chance, *said],
+    ]
+
+
+def _value(value: float | None, minus: float | None = None) -> str:
+    if value is None:
+        return "-"
+    if minus is None:
+        return f"{value:.5g}"
+    return f"{value - minus:+.4g}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        GAP.join(
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

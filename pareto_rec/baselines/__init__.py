@@ -1,0 +1,103 @@
+"""Non-neural scorers: baselines, and parts to fuse with the network.
+
+Each comes plain and with recency, which for people means the last rows of their own history, and
+for popularity the last rows of the whole log. The parameters of item-kNN and EASE do well on
+validation data of MovieLens 100K.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from pareto_rec.data.schema import Stage
+from pareto_rec.core.errors import unknown
+from pareto_rec.baselines import ease
+from pareto_rec.baselines.base import Expert, ItemModel
+from pareto_rec.baselines.cache import (Mapped, ScoresOnDemand, cached_model, cached_scores, expert_key,)
+from pareto_rec.baselines.ease import EASE
+from pareto_rec.baselines.knn import ItemKNN
+from pareto_rec.baselines.popularity import Popularity
+
+__all__ = [
+    "EASE",
+    "EXPERTS",
+    "Expert",
+    "ItemKNN",
+    "ItemModel",
+    "Popularity",
+    "ScoresOnDemand",
+    "expert_key",
+    "expert_scores",
+    "scores_on_demand",
+    "stand_ins",
+]
+
+EXPERTS: Mapping[str, Expert] = MappingProxyType(
+    {
+        "popularity": Popularity(),
+        "popularity_recency": Popularity(tau=0.5),
+        "item_knn": ItemKNN(neighbours=10),
+        "item_knn_recency": ItemKNN(neighbours=200, tau=2.0),
+        "ease": EASE(l2=100.0),
+        "ease_recency": EASE(l2=1000.0, tau=7.0),
+    }
+)
+"""Name -> expert."""
+
+
+def expert_scores(
+    names: Iterable[str], stage: Stage, cache: Path, *, learn: Stage | None = None
+) -> dict[str, Mapped]:
+    """Scores of the named experts on a stage, computed once and then read from disk.
+
+    Args:
+        names: Names out of `EXPERTS`.
+        stage: Scored from its histories.
+        cache: Root of the cache; the files lie in ``experts/`` below it.
+        learn: Stage whose training rows experts are fitted on; None: `stage` itself.
+
+    Returns:
+        Name -> read-only scores ``[users, items]`` float32 over the whole catalogue, not masked.
+
+    Raises:
+        BadRequestError: If no registry knows a name, the cache cannot be written, or an expert
+            refuses the data.
+    """
+    return cached_scores(EXPERTS, _known(names), stage, cache, learn)
+
+
+def scores_on_demand(
+    names: Iterable[str], stage: Stage, cache: Path, *, learn: Stage | None = None
+) -> dict[str, ScoresOnDemand]:
+    """The same scores, made only for the users that are asked for; experts are fitted once.
+
+    Raises:
+        BadRequestError: As :func:`expert_scores`.
+    """
+    rows = stage.history
+    return {
+        name: ScoresOnDemand(
+            cached_model(EXPERTS[name], learn or stage, cache), stage.history_indptr, rows.item
+        )
+        for name in _known(names)
+    }
+
+
+def stand_ins(names: Iterable[str], n_items: int) -> dict[str, str]:
+    """Experts that a catalogue of that size is too large for -> what stands in, for people."""
+    return {
+        name: f"item-kNN of {ease.NEIGHBOURS} neighbours: {n_items:,} items are more than the "
+        f"{ease.MAX_ITEMS:,} up to which ease inverts its matrix"
+        for name in names
+        if isinstance(EXPERTS.get(name), EASE) and n_items > ease.MAX_ITEMS
+    }
+
+
+def _known(names: Iterable[str]) -> list[str]:
+    wanted = list(names)
+    for name in wanted:
+        if name not in EXPERTS:
+            raise unknown("expert", name, EXPERTS)
+    return wanted

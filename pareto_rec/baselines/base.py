@@ -1,0 +1,94 @@
+"""What an expert is: fitted once on training rows, then it scores any histories."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from pareto_rec.data.schema import Interactions, Stage
+from pareto_rec.baselines.recency import history_matrix
+
+Weights = NDArray[np.float32] | sparse.csr_array
+
+
+def row_starts(user: NDArray[np.int64], n_users: int) -> NDArray[np.int64]:
+    """``[n_users + 1]``: user u owns rows ``start[u]:start[u + 1]`` of a log sorted by user."""
+    return np.concatenate([[0], np.cumsum(np.bincount(user, minlength=n_users))]).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class ItemModel:
+    """A fitted expert; scores are linear in the history: ``history @ weights + bias``.
+
+    It needs nothing else to score people it never saw.
+
+    Attributes:
+        weights: What an item in the history says about each item ``[items, items]``, dense or
+            sparse float32; None where the history says nothing.
+        bias: Score of each item whatever the history ``[items]`` float32.
+        tau: History weights are ``exp(-rank from the end / tau)``; None: all are 1.
+    """
+
+    weights: Weights | None
+    bias: NDArray[np.float32]
+    tau: float | None
+
+    def score(self, starts: NDArray[np.int64], items: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Score the whole catalogue for each history.
+
+        Args:
+            starts: ``[users + 1]``; ``items[starts[u]:starts[u + 1]]`` is the history of user u.
+            items: Item indices, oldest first within a user.
+
+        Returns:
+            Scores ``[users, items]``; nothing is masked. An empty history gets the bias alone.
+        """
+        shape = len(starts) - 1, len(self.bias)
+        if self.weights is None:
+            return np.tile(self.bias, (shape[0], 1))
+        history = history_matrix(starts, items, shape[1], tau=self.tau, dtype=np.float32)
+        product = history @ self.weights
+        dense = product.toarray() if sparse.issparse(product) else product
+        dense += self.bias
+        return np.asarray(dense, dtype=np.float32)
+
+
+class Expert(ABC):
+    """A non-neural scorer. Subclasses are frozen dataclasses; their fields are its parameters.
+
+    Attributes:
+        method: Name of the method; part of the key of cached scores.
+    """
+
+    method: ClassVar[str]
+
+    @abstractmethod
+    def fit(self, train: Interactions, shape: tuple[int, int], /) -> ItemModel:
+        """Learn from training rows.
+
+        Args:
+            train: Rows sorted by user, then time.
+            shape: Number of users and of items.
+
+        Raises:
+            BadRequestError: If the catalogue is too large for the method.
+        """
+
+    def parameters(self) -> dict[str, float | int | None]:
+        """Its parameters by name."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]  # a dataclass, see above
+
+    def scores(self, stage: Stage, /) -> NDArray[np.float32]:
+        """Fit on ``stage.train``, score every user from ``stage.history``: ``[users, items]``."""
+        model = self.fit(stage.train, stage.shape)
+        return model.score(stage.history_indptr, stage.history.item)
+
+
+def presence(train: Interactions, shape: tuple[int, int]) -> sparse.csr_array:
+    """Who met what: 0/1 matrix ``[users, items]`` float64, whatever the signals and repeats."""
+    return history_matrix(row_starts(train.user, shape[0]), train.item, shape[1], tau=None)

@@ -1,0 +1,91 @@
+"""The arithmetic of a bundle: what its experts and networks say of people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pareto_rec.bundle.linear import handy, scores_of
+from pareto_rec.bundle.data import Parts
+from pareto_rec.models.head import NetworkScores, right_aligned
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What of a person the scores depend on.
+
+    Attributes:
+        items: Items of the catalogue, oldest first, and beyond its end rows of `vectors`.
+        vectors: What networks read of items that are in no catalogue ``[M, D]``; None without.
+    """
+
+    items: Ints
+    vectors: Floats | None = None
+
+
+class Form(Protocol):
+    """The arithmetic of a bundle in one of its forms; scores are over the whole catalogue."""
+
+    def expert_scores(self, names: Sequence[str], starts: Ints, items: Ints) -> dict[str, Floats]:
+        """Scores ``[people, N]`` of some experts of equal catalogues by name.
+
+        Histories are given as `ItemModel.score` takes them.
+        """
+
+    def network(self, fit_id: str, people: Sequence[Known], tasks: Sequence[str]) -> NetworkScores:
+        """What a fit says of relevance and of those of its tasks that are wanted."""
+
+
+def histories_of(people: Sequence[Known], length: int, n_items: int) -> tuple[Ints, Tensor | None]:
+    """Histories as a network reads them.
+
+    Returns:
+        The last items ``[people, length]``, right-aligned, -1 where there is none; and the vectors
+        ``[M, D]`` of those beyond the end of the catalogue, all people's together.
+    """
+    more: list[Floats] = []
+    histories: list[Ints] = []
+    for one in people:
+        last = one.items[-length:]
+        if one.vectors is not None:
+            beyond = sum(len(part) for part in more)
+            last = np.where(last >= n_items, last + beyond, last)
+            more.append(one.vectors)
+        histories.append(last)
+    vectors = torch.from_numpy(np.concatenate(more)) if more else None
+    return right_aligned(histories, length), vectors
+
+
+class TorchForm:
+    """The bundle as it was trained, in float32."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.experts = {name: handy(model) for name, model in parts.experts.items()}
+        self.heads = {
+            fit_id: fit.head(torch.from_numpy(parts.vectors_of(fit_id)))
+            for fit_id, fit in parts.fits.items()
+        }
+
+    def expert_scores(self, names: Sequence[str], starts: Ints, items: Ints) -> dict[str, Floats]:
+        """As `Form.expert_scores`."""
+        return scores_of({name: self.experts[name] for name in names}, starts, items)
+
+    def network(self, fit_id: str, people: Sequence[Known], tasks: Sequence[str]) -> NetworkScores:
+        """As `Form.network`."""
+        head = self.heads[fit_id]
+        with torch.inference_mode():
+            return head.scores(self.states(fit_id, people), tasks)
+
+    def states(self, fit_id: str, people: Sequence[Known]) -> Tensor:
+        """User states of a fit ``[1, people, D]``."""
+        head = self.heads[fit_id]
+        return head.states(*histories_of(people, head.shape.history, head.n_items))

@@ -1,0 +1,252 @@
+"""The update itself: read, compare, learn, measure, and only then write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pareto_rec.bundle import Bundle, Parts, write_bundle
+from pareto_rec.bundle.folders import check_vacant, temporary_folder
+from pareto_rec.bundle.collect import merged
+from pareto_rec.bundle.data import CONTEXT, TRAIN, VALIDATION
+from pareto_rec.bundle.texts import Texts, with_new_items
+from pareto_rec.data.schema import Interactions
+from pareto_rec.core.errors import BadRequestError, RunFailedError, unknown
+from pareto_rec.core.seeds import generator
+from pareto_rec.tasks import BUILT_IN
+from pareto_rec.core.threads import one_thread
+from pareto_rec.bundle.update.drift import Drift, drift_of
+from pareto_rec.bundle.update.learn import learnt
+from pareto_rec.bundle.update.rows import (LEAST, NewRows, indexed, read_rows, with_people,)
+from pareto_rec.bundle.update.stages import Values, evaluator_of, questions_of, values_of
+
+TOLERANCE = 0.02  # of the value before, for objectives that are not given one
+
+
+@dataclass(frozen=True)
+class Change:
+    """An objective of one point on one set of rows.
+
+    Attributes:
+        rows: ``"new rows"`` or ``"old validation"``.
+        point: Id of the point.
+        objective: Name.
+        before: Value of the bundle as it was.
+        after: Value of the updated one.
+        tolerance: Largest fall that is accepted.
+        fell: How far it got worse; negative where it got better.
+    """
+
+    rows: str
+    point: str
+    objective: str
+    before: float
+    after: float
+    tolerance: float
+    fell: float
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update did.
+
+    Attributes:
+        drift: How the new rows differ from the old ones.
+        changes: Searched objectives of every point, before and after.
+        learnt: New rows that were learnt from.
+        held_out: New rows that were measured on; they are not learnt from.
+        unknown_items: Rows left out because nothing describes their item.
+        seconds: How long it took.
+        refused: Why nothing was written; empty where it was.
+    """
+
+    drift: Drift
+    changes: tuple[Change, ...]
+    learnt: int
+    held_out: int
+    unknown_items: int
+    seconds: float
+    refused: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As values that ``json`` writes."""
+        return asdict(self)
+
+
+def update(
+    folder: Path,
+    interactions: Path,
+    to: Path,
+    *,
+    tolerance: Mapping[str, float] | None = None,
+    hold_out: float = 0.3,
+    seed: int = 0,
+) -> Update:
+    """Update a bundle with new interactions into another folder.
+
+    The last share of the new rows in time is held out; heads and experts learn from the rest and
+    from the old training rows. Both bundles are then measured on the held-out rows and on the old
+    validation set, with the same histories. If the default point loses more than the tolerance in
+    any searched objective on either, nothing is written.
+
+    Args:
+        folder: The bundle; it is not altered.
+        interactions: CSV or Parquet, see ``rows.read_rows``.
+        to: Where the new bundle goes; must not exist, or be empty.
+        tolerance: Objective -> largest fall in natural units; 2 % of the value before for others.
+        hold_out: Share of the new rows that is measured on, above 0 and below 1.
+        seed: Of what is drawn.
+
+    Raises:
+        BadRequestError: If anything that was given makes no sense.
+        RunFailedError: If training fails.
+    """
+    began = time.perf_counter()
+    if not 0 < hold_out < 1:
+        raise BadRequestError(f"hold-out = {hold_out:g} must lie between 0 and 1")
+    check_vacant(to)
+    with one_thread():
+        bundle = Bundle.load(folder)
+        _check(bundle.parts, tolerance or {})
+        rows = read_rows(interactions, bundle.parts)
+        split = _cut(rows, hold_out, interactions)
+        parts = _extended(bundle, rows)
+        ids = parts.users.ids, parts.items.ids
+        learn, held = (indexed(rows.take(mask), *ids) for mask in (~split, split))
+        known = len(bundle.parts.users), len(bundle.parts.items)
+        new = indexed(rows, *ids)
+        drift = drift_of(parts.train, new, parts.items, known, generator(seed, "update", "drift"))
+        with temporary_folder("update") as work:
+            after, values = _learn(parts, learn, held, work, seed)
+        changes = _changes(parts, values, tolerance or {})
+        refused = _refused(changes, parts.about.default)
+        if not refused:
+            write_bundle(to, _finished(after, learn, held, values["new rows"][1], bundle.version))
+    took = time.perf_counter() - began
+    return Update(drift, changes, len(learn), len(held), rows.unknown, took, refused)
+
+
+def _check(parts: Parts, tolerance: Mapping[str, float]) -> None:
+    searched = [one.name for one in parts.about.objectives if one.searched]
+    for name, most in tolerance.items():
+        if name not in searched:
+            raise unknown("objective in tolerance", name, searched)
+        if not (np.isfinite(most) and most >= 0):
+            raise BadRequestError(f"the tolerance of {name} must be a number of at least 0")
+    if any(set(one.shape.tasks) - set(BUILT_IN) for one in parts.fits.values()):
+        raise BadRequestError(
+            "networks of this bundle were trained on [[task]]s, and a bundle does not hold the "
+            "impressions that they learn from; search again with the new data"
+        )
+    if parts.own_vectors:
+        raise BadRequestError(
+            "networks of this bundle have tuned layers of the backbone, which an update does not "
+            "train; search again with the new data"
+        )
+
+
+def _cut(rows: NewRows, share: float, path: Path) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """The last rows in time; rows of one moment stay together."""
+    held = rows.time > np.quantile(rows.time, 1 - share, method="lower")
+    if min(held.sum(), (~held).sum()) < LEAST // 2:
+        raise BadRequestError(
+            f"{path}: {int((~held).sum())} rows to learn from and {int(held.sum())} later ones to "
+            f"measure on are too few; bring more rows or another --hold-out"
+        )
+    return held
+
+
+def _extended(bundle: Bundle, rows: NewRows) -> Parts:
+    """The bundle's parts with the users and items of the new rows."""
+    parts = bundle.parts
+    met = [one for one in dict.fromkeys(rows.items) if one not in set(parts.items.ids)]
+    if met:
+        parts = with_new_items(parts, [rows.told[one] for one in met], Texts(parts))
+    return replace(parts, users=with_people(parts, list(rows.users)))
+
+
+def _learn(
+    parts: Parts, learn: Interactions, held: Interactions, work: Path, seed: int
+) -> tuple[Parts, dict[str, tuple[Values, Values]]]:
+    """The updated parts, and values before and after by set of rows."""
+    asked = questions_of(parts, learn, held)
+    config = work / "config.toml"
+    config.write_text(parts.config, encoding="utf-8")  # as it was read: the folder may change
+    teacher = evaluator_of(parts, asked.learn, config, work, asked.learn)
+    after = learnt(parts, asked.learn, teacher, seed)
+    values = {}
+    for name, stage in (("new rows", asked.new), ("old validation", asked.old)):
+        if len(stage.held_out):
+            evaluator = evaluator_of(parts, stage, config, work, asked.learn)
+            values[name] = values_of(parts, evaluator), values_of(after, evaluator)
+    return after, values
+
+
+def _changes(
+    parts: Parts, values: Mapping[str, tuple[Values, Values]], tolerance: Mapping[str, float]
+) -> tuple[Change, ...]:
+    found = []
+    for rows, (before, after) in values.items():
+        for point in parts.about.points:
+            for one in parts.about.objectives:
+                was, now = before[point.id].get(one.name), after[point.id].get(one.name)
+                if not one.searched or was is None or now is None:
+                    continue
+                most = tolerance.get(one.name, TOLERANCE * abs(was))
+                fell = (was - now) * (1 if one.maximise else -1)
+                found.append(Change(rows, point.id, one.name, was, now, most, fell))
+    return tuple(found)
+
+
+def _refused(changes: Sequence[Change], default: str) -> str:
+    """Why the updated bundle may not replace the old one."""
+    bad = [one for one in changes if one.point == default and one.fell > one.tolerance]
+    return "; ".join(
+        f"{one.objective} on {one.rows} went from {one.before:.4f} to {one.after:.4f}, more than "
+        f"the tolerance of {one.tolerance:.2g}"
+        for one in bad
+    )
+
+
+def _finished(
+    parts: Parts, learn: Interactions, held: Interactions, values: Values, version: str
+) -> Parts:
+    """What is written: rows with what became of them, and what was measured."""
+    part = parts.part.astype(np.int64)
+    part[part == VALIDATION] = CONTEXT  # known by now, and still not learnt from
+    rows, what = merged(
+        [
+            (replace(parts.interactions, position=None, propensity=None), part),
+            (learn, np.full(len(learn), TRAIN)),
+            (held, np.full(len(held), VALIDATION)),
+        ]
+    )
+    points = [
+        point.model_copy(
+            update={"objectives": dict(values[point.id]), "test": {}, "intervals": {}, "forms": {}}
+        )
+        for point in parts.about.points
+    ]
+    about = parts.about.model_copy(
+        update={
+            "points": points,
+            "forms": ["fp32"],
+            "agreement": {},
+            "neighbours": [],
+            "learned_from": f"{parts.about.learned_from} + {len(learn)} new rows",
+            "note": f"Updated from version {version} with {len(learn)} new rows; objectives are "
+            f"those on the {len(held)} rows that followed them.",
+        }
+    )
+    extra = {name: content for name, content in parts.extra.items() if name != "confirm.csv"}
+    return replace(parts, about=about, interactions=rows, part=what, extra=extra)
+
+
+def refusal(made: Update) -> RunFailedError:
+    """The error that a refused update ends with."""
+    return RunFailedError(f"the bundle was not replaced: {made.refused}; nothing was written")

@@ -1,0 +1,82 @@
+"""Going on with training: heads a little, experts anew."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from pareto_rec.bundle import Parts
+from pareto_rec.data.schema import Stage
+from pareto_rec.core.errors import RunFailedError
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.baselines import EXPERTS
+from pareto_rec.training.data import Fit
+from pareto_rec.training.fitting import fit
+
+SHARE = 0.4  # of the steps that the head was trained for at first
+RATE = 0.4  # of the learning rate that it was trained with
+
+
+def learnt(parts: Parts, stage: Stage, evaluator: Evaluator, seed: int) -> Parts:
+    """Heads that went on learning and experts fitted anew.
+
+    A head goes on from where it is, on all rows, for `SHARE` of its steps at `RATE` of its learning
+    rate: enough to take up the new, not enough to forget the old. Experts have closed forms.
+
+    Args:
+        parts: The bundle with new users and items.
+        stage: Whose training rows are learnt from.
+        evaluator: Of that stage.
+        seed: Of the draws.
+
+    Raises:
+        RunFailedError: If a fit fails.
+    """
+    experts = {name: EXPERTS[name].fit(stage.train, stage.shape) for name in parts.experts}
+    fits, names = {}, {}
+    for fit_id, one in parts.fits.items():
+        made = _on(one, parts, fit_id, evaluator, seed)
+        text = f"{fit_id} {stage.content_hash} {seed}"
+        names[fit_id] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        fits[names[fit_id]] = made
+    points = [
+        point.model_copy(
+            update={
+                "fit": names.get(point.fit, point.fit),
+                "members": {names.get(one, one): of for one, of in point.members.items()},
+            }
+        )
+        for point in parts.about.points
+    ]
+    about = parts.about.model_copy(update={"points": points})
+    return replace(parts, about=about, experts=experts, fits=fits)
+
+
+def _on(one: Fit, parts: Parts, fit_id: str, evaluator: Evaluator, seed: int) -> Fit:
+    looks = max(1, round(SHARE * one.best_step / one.spec.check_every))
+    spec = replace(
+        one.spec,
+        steps=looks * one.spec.check_every,
+        patience=looks + 1,
+        learning_rate=RATE * one.spec.learning_rate,
+    )
+    data = replace(evaluator.data, features=torch.from_numpy(parts.vectors_of(fit_id).copy()))
+    found = fit([spec], [seed], data, _to_the_end(), pack_size=1, starts=[one.params])[0]
+    if found.reason is not None:
+        raise RunFailedError(f"learning from the new rows failed: {found.reason}")
+    return replace(found, spec=one.spec, best_step=one.best_step, difference=one.difference)
+
+
+def _to_the_end() -> Callable[[object], float]:
+    """A monitor to which every look is better than the one before: the last step is kept."""
+    looks = 0
+
+    def value(_: object) -> float:
+        nonlocal looks
+        looks += 1
+        return float(looks)
+
+    return value

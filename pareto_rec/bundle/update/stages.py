@@ -1,0 +1,169 @@
+"""The questions that a bundle answers before and after an update."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pareto_rec.bundle import Parts
+from pareto_rec.bundle.backends import Known, TorchForm
+from pareto_rec.bundle.collect import merged
+from pareto_rec.bundle.data import CONTEXT, TRAIN, VALIDATION
+from pareto_rec.bundle.scoring import Engine
+from pareto_rec.experiment.config import load_config
+from pareto_rec.data.schema import Interactions, Stage, Users
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.experiment.experiment import plan
+from pareto_rec.baselines.base import ItemModel
+from pareto_rec.training.fit_store import FitStore
+
+Values = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Old and new rows as stages.
+
+    Attributes:
+        learn: What an update learns from; nothing is held out.
+        old: The old validation set, from the histories of its time.
+        new: The last of the new rows, from everything before them.
+    """
+
+    learn: Stage
+    old: Stage
+    new: Stage
+
+
+def questions_of(parts: Parts, learn: Interactions, held: Interactions) -> Questions:
+    """Stages out of a bundle's rows and new ones.
+
+    Args:
+        parts: The bundle with new users and items; its rows are still the old ones.
+        learn: New rows to learn from.
+        held: New rows to predict, later than those.
+    """
+    old, part = parts.interactions, parts.part
+    context = old.take(part <= CONTEXT)
+    train = _log(old.take(part == TRAIN), learn)
+    everything = _log(old, learn)
+    label = hashlib.sha256(
+        f"{old.content_hash} {learn.content_hash} {held.content_hash}".encode()
+    ).hexdigest()
+
+    def stage(name: str, history: Interactions, rows: Interactions) -> Stage:
+        digest = hashlib.sha256(f"{label} {name}".encode()).hexdigest()
+        return Stage(name, train, history, rows, parts.items, parts.users, digest)
+
+    nothing = held.take(np.zeros(0, dtype=np.int64))
+    return Questions(
+        stage("update", everything, nothing),
+        _of_those_asked(stage("validation", context, old.take(part == VALIDATION))),
+        _of_those_asked(stage("new rows", everything, _sorted(held))),
+    )
+
+
+def _log(one: Interactions, other: Interactions) -> Interactions:
+    """Rows of both by user, then time."""
+    one, other = _plain(one), _plain(other)
+    zeros = [np.zeros(len(rows), dtype=np.int64) for rows in (one, other)]
+    return merged([(one, zeros[0]), (other, zeros[1])])[0]
+
+
+def _plain(rows: Interactions) -> Interactions:
+    """Without where rows were shown, which new ones do not say."""
+    return replace(rows, position=None, propensity=None)
+
+
+def _sorted(rows: Interactions) -> Interactions:
+    return rows.take(np.lexsort([rows.time, rows.user]))
+
+
+def _of_those_asked(stage: Stage) -> Stage:
+    """The stage with the users alone who have held-out rows; training rows stay everybody's."""
+    asked = np.unique(stage.held_out.user)
+    place = np.full(len(stage.users), -1, dtype=np.int64)
+    place[asked] = np.arange(len(asked))
+
+    def own(rows: Interactions) -> Interactions:
+        kept = rows.take(place[rows.user] >= 0)
+        return replace(kept, user=place[kept.user])
+
+    attributes = {
+        name: tuple(of[one] for one in asked) for name, of in stage.users.attributes.items()
+    }
+    users = Users(tuple(stage.users.ids[one] for one in asked), attributes, stage.users.min_group)
+    return replace(
+        stage, history=own(stage.history), held_out=own(stage.held_out), users=users,
+        train=own(stage.train),
+    )  # fmt: skip
+
+
+def evaluator_of(parts: Parts, stage: Stage, config: Path, work: Path, learn: Stage) -> Evaluator:
+    """The evaluator of a stage, with the config of the run that the bundle came from.
+
+    Args:
+        parts: The bundle.
+        stage: What is asked.
+        config: The run's config.
+        work: Folder for what is computed on the way.
+        learn: Everybody's rows, which popularity is counted on.
+    """
+    made = plan(load_config(config))
+    scores = {name: _scores(model, stage) for name, model in parts.experts.items()}
+    evaluator = Evaluator(
+        stage,
+        parts.features,
+        scores,
+        made.space,
+        made.config.fixed,
+        made.measures,
+        relevance=parts.about.relevance,
+        train=SimpleNamespace(pack_size=1, device="cpu"),
+        store=FitStore(work / "fits", stage.content_hash),
+        seed=0,
+        components=made.config.backbone.components,
+        serving_fixed=made.config.serving,
+        learn=learn,
+        tasks=[one for one in made.config.tasks if one.of_interactions],
+    )
+    # networks read what they read before: components are not found anew with every item
+    evaluator.data = replace(evaluator.data, features=torch.from_numpy(parts.vectors.copy()))
+    supplies = replace(evaluator.measuring.supplies, data=evaluator.data)
+    evaluator.measuring = replace(evaluator.measuring, supplies=supplies)
+    return evaluator
+
+
+def _scores(model: ItemModel, stage: Stage) -> NDArray[np.float32]:
+    """Scores ``[users, N]``; items that came after the expert was fitted say and get nothing."""
+    known = len(model.bias)
+    kept = stage.history.item < known
+    counts = np.bincount(stage.history.user[kept], minlength=len(stage.users))
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    scores = model.score(starts, stage.history.item[kept])
+    return np.pad(scores, ((0, 0), (0, len(stage.items) - known)))
+
+
+def values_of(parts: Parts, evaluator: Evaluator) -> Values:
+    """Point -> objective -> value of the bundle's lists for the users of an evaluator."""
+    engine = Engine(parts, TorchForm(parts))
+    rows = evaluator.stage
+    ends = rows.history_indptr[1:-1]
+    people = [Known(items) for items in np.split(rows.history.item, ends)]
+    found = {}
+    for point in parts.about.points:
+        serving, fit_ids = parts.serving(point.id), parts.networks(point.id)
+        tasks = {fit_id: parts.fits[fit_id].shape.tasks for fit_id in fit_ids}
+        scorers = engine.scorers(people, parts.experts_of(point.id), tasks)
+        # how long it was trained is not what is compared
+        fit = replace(parts.fits[fit_ids[0]], seconds=0.0) if fit_ids else None
+        [measured] = evaluator.measuring.values(scorers, [serving], fit)
+        found[point.id] = dict(measured.objectives)
+    return found

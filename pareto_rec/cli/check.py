@@ -1,0 +1,53 @@
+"""The command that says what of a run can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from pareto_rec.cli.shared import Json, RunPath, show
+
+if TYPE_CHECKING:
+    from pareto_rec.analysis.verify import Finding
+
+
+def check(run: RunPath, json_: Json = False) -> None:
+    """Hold every file of a run against its checksum and against its records; nothing is changed.
+
+    Exit code 1 where something was changed, is damaged or is missing.
+
+    Example: pareto-rec check results/movielens_accuracy_diversity_fairness/2026-01-31T12-00-00
+    """
+    from pareto_rec.analysis.verify import check_run
+
+    found = check_run(run)
+    bad = [one for one in found if one.state == "bad"]
+    content = {
+        "run": str(run),
+        "trusted": not bad,
+        "findings": [asdict(one) for one in found],
+    }
+    show(content, _lines(run, found), as_json=json_)
+    if bad:
+        raise typer.Exit(1)
+
+
+def _lines(run: Path, found: Sequence[Finding]) -> list[str]:
+    """What is bad or unknown, a line each, then what that means."""
+    count = {state: sum(one.state == state for one in found) for state in ("good", "bad")}
+    lines = [
+        f"{'cannot be trusted' if one.state == 'bad' else 'cannot be known'}: {one.file}: "
+        + " ".join(one.says.split())
+        for one in found
+        if one.state != "good"
+    ]
+    files = {one.file for one in found if one.state == "good"}
+    files -= {one.file for one in found if one.state != "good"}
+    lines.append(f"can be trusted: {', '.join(sorted(files)) or 'nothing'}")
+    if count["bad"]:
+        lines.append(f"{run}: {count['bad']} things cannot be trusted")
+    return lines

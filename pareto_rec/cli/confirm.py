@@ -1,0 +1,59 @@
+"""The command that opens test data."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from pareto_rec.cli.shared import Json, RunPath, show
+from pareto_rec.cli.stopping import stoppable
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.provenance import cores
+
+
+def confirm(
+    run: RunPath,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Fresh seeds that points are trained with.")
+    ] = 3,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of one thread each; default: all cores.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Train the front's selected points anew, then open test data once and say what is left.
+
+    Writes confirm.json, confirm.csv and confirm.png. Nothing may be tuned on what it says.
+
+    Example: pareto-rec confirm results/movielens_accuracy_diversity_fairness/2026-01-31T12-00-00
+    """
+    from pareto_rec.cli.progress import watching
+    from pareto_rec.experiment.config import load_config
+    from pareto_rec.analysis.confirm import confirm_run
+    from pareto_rec.core.leftovers import sweep_below
+    from pareto_rec.core.paths import cache_dir
+    from pareto_rec.report.plots.confirmed import save_confirmed
+    from pareto_rec.report.plots.figures import save_plots
+    from pareto_rec.runs.reader import read_run
+    from pareto_rec.report import write_report
+
+    read_run(run)  # says what is wrong with it before anything is shown
+    sweep_below(cache_dir())
+    sweep_below(run, 1)
+    words = f"the same command goes on: no fit is trained twice (pareto-rec confirm {run})"
+    with stoppable(lambda: words), watching(load_config(run), quiet=json_) as watch:
+        found = confirm_run(
+            run, seeds=seeds, cache=cache_dir(), workers=workers or cores(), watch=watch
+        )
+    content = json.loads(found.read_text(encoding="utf-8"))
+    view = read_run(run)
+    paths = [found, found.with_suffix(".csv"), *save_confirmed(view, content, run)]
+    paths += save_plots(view, run)  # they say now that test data was opened
+    try:
+        paths.append(write_report(view, run))
+    except BadRequestError as error:
+        typer.echo(f"no report.html: {error}", err=True)
+    lines = [*content["answer"]["says"], *map(str, paths)]
+    show(content, lines, as_json=json_)

@@ -1,0 +1,102 @@
+"""The command that serves a bundle over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pareto_rec.core.errors import BadRequestError
+
+if TYPE_CHECKING:
+    from pareto_rec.bundle import Bundle
+
+
+def serve(
+    bundle: Annotated[
+        Path, typer.Argument(help="What `pareto-rec export` wrote.", metavar="BUNDLE")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port; 0 takes any that is free.")
+    ] = 8000,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes; they share the bundle's memory.")
+    ] = 1,
+    form: Annotated[str, typer.Option(help="fp32, or onnx or int8 if exported.")] = "fp32",
+    items: Annotated[
+        Path | None,
+        typer.Option(help="File that keeps items added over HTTP; default: until it stops."),
+    ] = None,
+    allow_items: Annotated[
+        bool, typer.Option("--allow-items", help="Take POST /items: add and change items.")
+    ] = False,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name by which the service may be asked, besides loopback names and --host; "
+            "repeatable; * allows every name, web pages that misuse one among them.",
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File with a token that every request has to send (Bearer)."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=600, help="Longest time for one request.")
+    ] = 5.0,
+    address_connections: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="Connections of one address; beyond them, the one that has kept the service "
+            "waiting longest gives way. Behind a proxy: as many as it opens.",
+        ),
+    ] = 512,
+    prepare: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=1 << 20,
+            help="Megabytes of each process in which to keep what lists of known users are made "
+            "from: prepared at the start for up to 5 seconds, else when first asked for.",
+        ),
+    ] = 64,
+) -> None:
+    """Serve a bundle over HTTP until Ctrl-C: POST /recommend, POST /items, GET /front, /health.
+
+    SIGTERM ends it within 10 seconds; SIGHUP replaces the processes of --workers by new ones.
+
+    Example: pareto-rec serve bundle --port 8000 --workers 2
+    """
+    try:
+        import uvicorn  # noqa: F401  # first, so that nothing is loaded in vain
+
+        from pareto_rec.serve.run import Service
+        from pareto_rec.serve.run import serve as serve_until_stopped
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("fastapi", "uvicorn", "starlette"):
+            raise BadRequestError(
+                f'serving needs the package {error.name}: pip install "pareto_rec[serve]"'
+            ) from None
+        raise
+    from pareto_rec.serve.access import access
+    from pareto_rec.serve.limits import Limits
+
+    rules = access(host, allowed_host or (), token_file)
+    limits = Limits(seconds=seconds, address_connections=address_connections)
+    room = prepare * 10**6
+    serve_until_stopped(
+        Service(bundle, host, port, workers, form, items, allow_items, limits, rules, room), _say
+    )
+
+
+def _say(address: str, bundle: Bundle) -> None:
+    parts = bundle.parts
+    typer.echo(
+        f"serving {bundle.name} ({len(bundle.points)} operating points, {len(parts.items)} items, "
+        f"{len(parts.users)} users) at {address}; description at {address}/docs; Ctrl-C stops"
+    )

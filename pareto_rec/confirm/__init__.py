@@ -1,7 +1,0 @@
-"""Confirmation of a front: fresh seeds, baselines of equal effort, and test data, once."""
-
-from __future__ import annotations
-
-from pareto_rec.confirm.confirm import confirm_run
-
-__all__ = ["confirm_run"]

@@ -1,0 +1,176 @@
+"""Files beside the log: what they say about its items or users."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pareto_rec.data.schema import FloatArray, IntArray
+from pareto_rec.data.table.row_audit import Account, BadRow
+from pareto_rec.data.table.chunks import Chunk, chunks, header
+from pareto_rec.data.table.columns import item_columns
+from pareto_rec.data.table.files import File, find
+from pareto_rec.data.table.guess import Guess
+from pareto_rec.data.table.ids import (
+    MERGED,
+    Ids,
+    merged,
+    merging,
+    warn_of_strangers,
+    written_alike,
+)
+from pareto_rec.data.table.row_filter import Judged
+from pareto_rec.data.table.numerals import Decimal
+from pareto_rec.data.table.options import ItemOptions, TableOptions, UserOptions, of_side
+from pareto_rec.data.table.read import Facts
+from pareto_rec.data.table.rules import Reader
+from pareto_rec.data.table.values import coded, together
+from pareto_rec.core.errors import BadRequestError
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A log's users or items and what the files beside it say about them.
+
+    Attributes:
+        ids: Ids in rising order.
+        of_log: For each id of the log its place in `ids` ``[ids of the log]``.
+        facts: What the files say, their codes places in `ids`.
+    """
+
+    ids: Ids
+    of_log: IntArray
+    facts: Facts
+
+
+def read_side(
+    options: TableOptions,
+    asked: ItemOptions | UserOptions,
+    ids: Ids,
+    account: Account,
+    *,
+    more: bool,
+) -> Joined:
+    """What the files of items or of users say.
+
+    Args:
+        options: How they are read; wrong rows are refused or skipped as those of the log.
+        asked: Which part of the options.
+        ids: Ids that the log knows.
+        account: Gets an account of the files' own rows.
+        more: Whether ids that the log does not know are kept.
+    """
+    role = "item" if isinstance(asked, ItemOptions) else "user"
+    files, written = find(asked.files, f"data.{role}s.files"), of_side(options, asked)
+    name = asked.id or _guess_id(header(files[0], written), role, files[0], account)
+    own = Account(skipped=account.skipped)
+    account.beside[f"{role}s"] = own
+    price = asked.price if isinstance(asked, ItemOptions) else None
+    wanted = item_columns(options) if role == "item" else list(asked.attributes)
+    read = _Read(written, name, list(dict.fromkeys(wanted)), price, own)
+    for file in files:
+        own.of(file.name)
+        for chunk in chunks(file, written, read.wanted):
+            read.take(chunk)
+    return _joined(role, ids, read, account, more=more)
+
+
+def _joined(role: str, ids: Ids, read: _Read, account: Account, *, more: bool) -> Joined:
+    """The ids of a log and those of the files beside it in one form and one order."""
+    own = read.account
+    codes, known = together(read.ids)
+    alike, said = written_alike(ids, known)
+    everything = tuple(sorted({*alike, *said} if more else {*alike}))
+    place = pc.index_in(pa.array(said, pa.string()), value_set=pa.array(everything, pa.string()))
+    code = place.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    unknown = set(said) - set(alike)
+    account.notes[f"{role}s in their own files"] = (
+        f"{own.rows:,} rows, {own.bad.total():,} of them could not be read; "
+        f"{len(set(said)):,} ids, {len(unknown):,} of them in no row of the log"
+        f"{' and left out' if not more else ''}; "
+        f"{len(set(alike) - set(said)):,} ids of the log are not there"
+    )
+    own.warn_of_losses()
+    warn_of_strangers(role, alike, said, account)
+    texts = {column: together(parts) for column, parts in read.texts.items()}
+    prices = np.concatenate(read.prices) if read.prices else None
+    facts = Facts(code[codes] if len(code) else codes, texts, prices)
+    number = {id_: n for n, id_ in enumerate(everything)}
+    return Joined(everything, np.array([number[id_] for id_ in alike], dtype=np.int64), facts)
+
+
+class _Read:
+    """Reads the chunks of files beside a log."""
+
+    def __init__(
+        self,
+        options: TableOptions,
+        name: str,
+        columns: Sequence[str],
+        price: str | None,
+        account: Account,
+    ) -> None:
+        self.options, self.name, self.price, self.account = options, name, price, account
+        self.told: dict[str, Decimal] = {}
+        self.ids: list[pa.DictionaryArray] = []
+        self.texts: dict[str, list[pa.DictionaryArray]] = {column: [] for column in columns}
+        self.prices: list[FloatArray] = []
+
+    @property
+    def wanted(self) -> list[str]:
+        """Columns that are read."""
+        return list(dict.fromkeys([self.name, *self.texts, *([self.price] if self.price else [])]))
+
+    def take(self, chunk: Chunk) -> None:
+        """Keep what a chunk says, and account for its rows."""
+        account, table, missing = self.account, chunk.table, self.options.missing
+        file = account.of(chunk.file)
+        file.rows += table.num_rows + len(chunk.bad)
+        file.blank += chunk.blank
+        account.note_of(chunk.file, chunk.notes, chunk.long)
+        self._skip(list(chunk.bad))
+        judged = Judged(chunk, table.num_rows)
+        ids = coded(table.column(self.name), missing)
+        nothing = pc.is_null(ids).to_numpy(zero_copy_only=False)
+        judged.refuse(nothing, self.name, "no id")
+        judged.refuse_value(merging(table.column(self.name)), self.name, MERGED)
+        self._skip(judged.bad_rows())
+        used = pa.array(judged.used)
+        if self.price:
+            reader = Reader(table, missing, self.options.decimal, told=self.told)
+            values, bad = reader.numbers(self.price)
+            filled = bad | ~np.isnan(values)
+            bad |= (values < 0) | (values > 1e30)
+            judged.lose(bad, filled, self.price)
+            prices = np.where(bad, np.nan, values)[judged.used]
+            self.prices.append(prices.astype(np.float32))
+        judged.tell_losses(account)
+        self.ids.append(ids.filter(used))
+        for column, parts in self.texts.items():
+            parts.append(coded(table.column(column).filter(used), missing))
+
+    def _skip(self, rows: list[BadRow]) -> None:
+        self.account.skip(rows, refuse=self.options.on_bad_rows == "error")
+
+
+def log_alone(ids: Ids, facts: Facts) -> Joined:
+    """A log's users or items where no files beside it say anything of them."""
+    (alike,) = written_alike(ids)
+    of_log, everything = merged(alike)
+    code = np.append(of_log, -1)[facts.code]
+    return Joined(everything, of_log, Facts(code, facts.texts, facts.price))
+
+
+def _guess_id(names: Sequence[str], role: str, file: File, account: Account) -> str:
+    found = getattr(Guess.of(names), role)
+    if found is None:
+        raise BadRequestError(
+            f"{file.name}: which column holds the ids? Set data.{role}s.id to one of "
+            f"{', '.join(names)}"
+        )
+    account.notes[f"column of ids in the files of {role}s, guessed"] = found
+    return str(found)

@@ -1,0 +1,73 @@
+"""Which rows of a piece of a log are still used, and what is wrong with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+
+from pareto_rec.data.schema import IntArray
+from pareto_rec.data.table.row_audit import Account, BadRow
+from pareto_rec.data.table.chunks import Chunk, shown
+from pareto_rec.data.table.values import Mask
+
+EXAMPLES = 20  # unreadable values of a piece that are looked at for different ones
+
+
+class Judged:
+    """Which rows of a chunk are still used, and what is wrong with the others."""
+
+    def __init__(self, chunk: Chunk, size: int) -> None:
+        self.chunk = chunk
+        self.used = np.ones(size, dtype=bool)
+        self._bad: list[tuple[IntArray, list[str]]] = []
+        self._lost: dict[str, tuple[Mask, Mask]] = {}
+
+    def drop(self, which: Mask) -> int:
+        """Leave rows out; how many of them were still used."""
+        gone = self.used & which
+        self.used = self.used & ~which
+        return int(gone.sum())
+
+    def refuse(self, which: Mask, column: str, what: str) -> None:
+        """Leave rows out as bad ones for what a column lacks."""
+        self._refuse(which, lambda where: [f"{what} in {column}"] * len(where))
+
+    def refuse_value(self, which: Mask, column: str, what: str) -> None:
+        """Leave rows out as bad ones for what stands in a column; it is shown."""
+        self._refuse(
+            which, lambda where: [f"{column} {what}: {one!r}" for one in self._texts(column, where)]
+        )
+
+    def _refuse(self, which: Mask, said: Callable[[IntArray], list[str]]) -> None:
+        where = np.flatnonzero(self.used & which)
+        if len(where):
+            self._bad.append((where, said(where)))
+            self.used = self.used & ~which
+
+    def _texts(self, column: str, where: IntArray) -> list[str]:
+        return [text[:60] for text in shown(self.chunk.table.column(column).take(pa.array(where)))]
+
+    def lose(self, unreadable: Mask, filled: Mask, column: str) -> None:
+        """Keep rows without a value of theirs that cannot be read.
+
+        Args:
+            unreadable: Which rows.
+            filled: Rows in which anything stands.
+            column: Where.
+        """
+        before, known = self._lost.get(column, (unreadable, filled))
+        self._lost[column] = (before | unreadable, known | filled)
+
+    def bad_rows(self) -> list[BadRow]:
+        """The bad rows in the order of their lines."""
+        rows = [row for where, said in self._bad for row in self.chunk.rows(where, said)]
+        return sorted(rows, key=lambda row: row.line)
+
+    def tell_losses(self, account: Account) -> None:
+        """Values that the rows still used go without."""
+        for column, (unreadable, filled) in self._lost.items():
+            where = np.flatnonzero(unreadable & self.used)
+            texts = self._texts(column, where[:EXAMPLES])
+            account.lose(column, texts, len(where), int((filled & self.used).sum()))

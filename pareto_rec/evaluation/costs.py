@@ -1,0 +1,288 @@
+"""What serving a candidate costs, counted from shapes: parameters and operations of one request.
+
+Item vectors are computed once, at export; everything else that a request runs is counted. The
+objectives ``parameters`` and ``flops`` say what is in and what is out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from pareto_rec.backbone.cached import Backbone
+from pareto_rec.backbone.views import at_precision, layers_of, placed, states_of
+from pareto_rec.data.schema import Stage
+from pareto_rec.evaluation.latency import Encode, Latencies
+from pareto_rec.baselines import EXPERTS
+from pareto_rec.baselines.knn import ItemKNN
+from pareto_rec.baselines.popularity import Popularity
+from pareto_rec.models import MODELS
+from pareto_rec.models.base import Shape, init_shared
+from pareto_rec.models.head import ScoringHead
+from pareto_rec.models.trunk import TRUNKS
+from pareto_rec.ranking import NETWORK, RELEVANCE, Serving
+from pareto_rec.training.data import Fit
+from pareto_rec.training.spec import IDLE, TrainSpec
+
+COSTS = frozenset({"parameters", "flops", "latency"})
+"""What objectives may need and `Costs` answers."""
+
+_STANDARDISE = 6  # operations per score: mean, difference, square, sum, root, quotient
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The backbone, where a text is encoded while the request waits.
+
+    Attributes:
+        encode: Encodes one text.
+        parameters: Its learnt numbers.
+        flops: Operations of one text of the greatest length.
+        key: What identifies it.
+    """
+
+    encode: Encode
+    parameters: int
+    flops: int
+    key: str
+
+    @classmethod
+    def of(
+        cls,
+        backbone: Backbone,
+        *,
+        max_length: int,
+        cut: int | None,
+        device: str,
+        precision: str = "float32",
+        tuned: int = 0,
+    ) -> Encoder:
+        """The layers of a backbone that are run, ready to encode.
+
+        Args:
+            backbone: Where weights and tokenizer come from.
+            max_length: Tokens per text at most.
+            cut: Layers to run; None for all.
+            device: Name of a device that torch knows, or ``"auto"``.
+            precision: Numbers that frozen layers compute with.
+            tuned: How many of the topmost ones were tuned: they compute in float32. Adapters are
+                merged into the weights when they are served, so that they take no time.
+        """
+        layers = backbone.n_layers if cut is None else cut
+        frozen = layers - tuned if precision != "float32" else layers
+        whole, place = placed(backbone.below(layers), device)
+        model, _ = placed(at_precision(backbone.below(frozen), precision), device)
+        upper = list(layers_of(whole, layers, backbone.folder))[frozen:] if layers else []
+
+        def run(ids: list[int], *, counted: bool = False) -> torch.Tensor:
+            with torch.inference_mode():
+                given = torch.tensor([ids], device=place)
+                states = (whole if counted else model)(input_ids=given).last_hidden_state.float()
+                for layer in [] if counted else upper:
+                    states = states_of(layer(states, None))
+            vector: torch.Tensor = states.mean(dim=1).cpu()
+            return vector
+
+        def encode(text: str) -> torch.Tensor:
+            return run(
+                backbone.tokenizer(text, truncation=True, max_length=max_length)["input_ids"]
+            )
+
+        # a fused attention kernel is one operation, which the counter does not know on every device
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            run([0] * max_length, counted=True)
+        key = f"{backbone.weights_hash} {layers} {max_length}"
+        if precision != "float32":
+            key += f" {precision} {tuned}"
+        size = sum(part.numel() for part in whole.parameters())
+        return cls(encode, size, int(counter.get_total_flops()), key)
+
+
+class Encoders:
+    """The encoder of every way of reading texts, where they are encoded while a request waits."""
+
+    def __init__(
+        self, backbone: Backbone, *, max_length: int, cut: int | None, device: str
+    ) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            backbone: Where weights and tokenizer come from.
+            max_length: Tokens per text, unless a fit says otherwise.
+            cut: Layers to run, unless a fit says otherwise; None for all.
+            device: Name of a device that torch knows, or ``"auto"``.
+        """
+        self.backbone, self.max_length, self.device = backbone, max_length, device
+        self.layers = backbone.n_layers if cut is None else cut
+        self._made: dict[tuple[int, int, str, int], Encoder] = {}
+
+    def of(self, spec: TrainSpec) -> Encoder:
+        """What a fit of these training variables needs to read a new text."""
+        layers, length = spec.exit_layer or self.layers, spec.text_length or self.max_length
+        tuned = min(spec.tuned_layers, layers) if spec.encoder_precision != "float32" else 0
+        key = (layers, length, spec.encoder_precision, tuned)
+        if key not in self._made:
+            self._made[key] = Encoder.of(
+                self.backbone,
+                max_length=length,
+                cut=layers,
+                device=self.device,
+                precision=spec.encoder_precision,
+                tuned=tuned,
+            )
+        return self._made[key]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Counts what serving costs, and looks up what it takes.
+
+    Attributes:
+        stage: Whose histories are served.
+        k: Length of the lists.
+        wanted: Which of `COSTS` are asked for.
+        latencies: Measured latencies; None where none are asked for.
+        encoders: None where no text is encoded while a request waits.
+    """
+
+    stage: Stage
+    k: int
+    wanted: frozenset[str]
+    latencies: Latencies | None = None
+    encoders: Encoders | None = None
+
+    def of(self, fit: Fit | None, serving: Serving) -> Mapping[str, float]:
+        """Cost of one serving setting of a fit (None: without network), by objective."""
+        n_items = self.stage.shape[1]
+        spec = fit.spec if fit else TrainSpec()
+        reads_text = NETWORK in weighed(serving)  # experts know items by their ids alone
+        encoder = self.encoders.of(spec) if self.encoders and reads_text else None
+        found: dict[str, float] = {}
+        if "parameters" in self.wanted:
+            found["parameters"] = parameters(fit, serving, n_items)
+            found["parameters"] += encoder.parameters if encoder else 0
+        if "flops" in self.wanted:
+            found["flops"] = flops(fit, serving, n_items, k=self.k, history=self.history)
+            found["flops"] += encoder.flops if encoder else 0
+        if "latency" in self.wanted and self.latencies is not None:
+            shape = serving_shape(serving, n_items, self.k)
+            reads = (encoder.encode, encoder.key) if encoder else (None, "")
+            found |= self.latencies.of(fit, shape, *reads)
+        return found
+
+    @property
+    def history(self) -> int:
+        """Rows in the mean history of those who have one."""
+        lengths = np.diff(self.stage.history_indptr)
+        return round(float(lengths[lengths > 0].mean())) if lengths.any() else 0
+
+
+def weighed(serving: Serving) -> tuple[str, ...]:
+    """Scorers with a weight above 0."""
+    return tuple(sorted(name for name, weight in serving.fusion.items() if weight > 0))
+
+
+def serving_shape(serving: Serving, n_items: int, k: int) -> Serving:
+    """The setting that stands for its serving shape: for all that take equally long.
+
+    Settings of one shape weigh the same scorers, agree on which tasks have a say, whether the
+    penalty and re-ranking are on, and on the depth rounded up to a power of two.
+    """
+    names = weighed(serving)
+    tasks = sorted(n for n, power in serving.exponents.items() if power and n != RELEVANCE)
+    depth = min(n_items, max(k, serving.depth)) if serving.mmr > 0 else k
+    return Serving(
+        fusion=dict.fromkeys(names, 1.0 / max(len(names), 1)),
+        exponents=dict.fromkeys(tasks if NETWORK in names else (), 1.0),
+        popularity_penalty=0.5 if serving.popularity_penalty else 0.0,
+        mmr=0.5 if serving.mmr > 0 else 0.0,
+        depth=min(n_items, 1 << (depth - 1).bit_length()),
+    )
+
+
+def expert_parameters(name: str, n_items: int) -> int:
+    """Numbers that an expert keeps at most; a dense matrix, unless its kind says otherwise."""
+    match EXPERTS[name]:
+        case Popularity():
+            return n_items
+        case ItemKNN(neighbours=neighbours):
+            return min(neighbours, n_items) * n_items
+        case _:
+            return n_items * n_items
+
+
+def expert_flops(name: str, n_items: int, history: int) -> int:
+    """Operations of an expert's scores: two per number kept of each item of the history."""
+    if isinstance(EXPERTS[name], Popularity):
+        return 0
+    return 2 * history * expert_parameters(name, n_items) // max(n_items, 1)
+
+
+_SUMS_OF_ROWS = (torch.ops.aten._embedding_bag, torch.ops.aten._embedding_bag_forward_only)
+
+
+def _sum_flops(table: torch.Size, rows: torch.Size, *_: object, **__: object) -> int:
+    """Operations of weighted sums of table rows, given both shapes."""
+    return 2 * math.prod(rows) * table[-1]
+
+
+@lru_cache(maxsize=256)
+def network_flops(shape: Shape, history: int, tasks: tuple[str, ...]) -> int:
+    """Operations of a network's matrix products for one request, on tensors without content."""
+    source = torch.Generator()
+    parts = init_shared(shape, source) | MODELS[shape.model].init(shape, source)
+    parts |= TRUNKS[shape.trunk].init(shape.width, shape.experts, shape.towers, source)
+    params = {name: part.to("meta") for name, part in parts.items()}
+    features = torch.empty(shape.n_items, shape.feature_dim, device="meta")
+    head = ScoringHead(params, shape, features)
+    histories = np.arange(history).reshape(1, -1) % shape.n_items
+    counted = dict.fromkeys(_SUMS_OF_ROWS, _sum_flops)
+    with FlopCounterMode(display=False, custom_mapping=counted) as counter, torch.no_grad():
+        head.scores(head.states(histories), tasks)
+    return int(counter.get_total_flops())
+
+
+def parameters(fit: Fit | None, serving: Serving, n_items: int) -> int:
+    """Learnt numbers that an answer depends on, the backbone's left out."""
+    total = 0
+    for name in weighed(serving):
+        if name != NETWORK:
+            total += expert_parameters(name, n_items)
+        elif fit is not None:
+            idle = IDLE.get(fit.spec.item_inputs)
+            total += sum(part.numel() for name, part in fit.params.items() if name != idle)
+    return total
+
+
+def flops(fit: Fit | None, serving: Serving, n_items: int, *, k: int, history: int) -> int:
+    """Operations of one request, the backbone's left out.
+
+    Args:
+        fit: The network; None without one.
+        serving: How scores are fused and re-ranked.
+        n_items: Size of the catalogue.
+        k: Length of the list.
+        history: Rows of the history that experts read.
+    """
+    total, scorers = 0, 0
+    for name in weighed(serving):
+        scorers += 1
+        if name != NETWORK:
+            total += expert_flops(name, n_items, history)
+        elif fit is not None:
+            tasks = serving.weighed_tasks(fit.shape.tasks)
+            total += network_flops(fit.shape, fit.spec.history, tasks)
+            scorers += len(tasks)
+    total += scorers * (_STANDARDISE + 2) * n_items
+    if serving.popularity_penalty:
+        total += 2 * n_items
+    if serving.mmr > 0:  # per place and candidate: weigh, subtract, compare
+        total += 3 * k * min(n_items, max(k, serving.depth))
+    return total

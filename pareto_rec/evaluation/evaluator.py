@@ -1,0 +1,311 @@
+"""From trials to records: where training meets objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pareto_rec.data.schema import Stage
+from pareto_rec.data.ties import tie_ranks
+from pareto_rec.core.errors import BadRequestError, construct
+from pareto_rec.evaluation.costs import Encoders
+from pareto_rec.evaluation.reference_policies import check as check_held
+from pareto_rec.evaluation.reference_policies import of_experts, with_fits
+from pareto_rec.evaluation.training_data import training_data
+from pareto_rec.evaluation.measurement import Measured, Measures, Measuring
+from pareto_rec.evaluation.monitor import ValidationMonitor
+from pareto_rec.evaluation.scorers import ExpertScores, UserScorers
+from pareto_rec.evaluation.outcome_inputs import Supplies, met_before
+from pareto_rec.objectives import Catalogue, HeldOut
+from pareto_rec.ranking import NETWORK, Parts, Scorers, Serving
+from pareto_rec.runs.record import Record
+from pareto_rec.search import Trial
+from pareto_rec.search.space import SearchSpace, Simplex, Value
+from pareto_rec.tasks import Task, chain_of, product_name, with_exponents
+from pareto_rec.training.data import Fit, Monitor
+from pareto_rec.training.item_features import item_facts
+from pareto_rec.training.fit_store import EXPERTS_ALONE, FitStore
+from pareto_rec.training.fitting import fit
+from pareto_rec.training.spec import TrainSpec, pack_key, train_spec
+from pareto_rec.training.tuned.source import TextSource
+from pareto_rec.search.variables import named_values
+
+
+class TrainSettings(Protocol):
+    """How fits are computed; none of it changes what a fit is."""
+
+    @property
+    def pack_size(self) -> int:
+        """Most candidates trained together."""
+
+    @property
+    def device(self) -> str:
+        """``"auto"`` or a device of torch."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a config: ``"auto"`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        BadRequestError: If there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        return torch.zeros(1, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadRequestError(f'train.device: "{name}" is not to be had here: {reason}') from None
+
+
+class Evaluator:
+    """Everything that evaluating a candidate reads; it holds one stage and no other data."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        features: NDArray[np.floating[Any]],
+        experts: Mapping[str, ExpertScores],
+        space: SearchSpace,
+        fixed: Mapping[str, Any],
+        measures: Measures,
+        *,
+        relevance: str,
+        train: TrainSettings,
+        store: FitStore,
+        seed: int,
+        components: int = 0,
+        serving_fixed: Mapping[str, Any] = MappingProxyType({}),
+        encoders: Encoders | None = None,
+        learn: Stage | None = None,
+        texts: TextSource | None = None,
+        references: Mapping[str, Fit] = MappingProxyType({}),
+        tasks: Sequence[Task] = (),
+    ) -> None:
+        """Prepare one stage.
+
+        Args:
+            stage: What is predicted for whom, and learnt from unless `learn` is given.
+            features: Backbone features of the items ``[N, F]``.
+            experts: Expert name -> scores ``[users, N]``, or what makes rows of them.
+            space: Names of simplexes.
+            fixed: Training variables that are not searched.
+            measures: Objectives.
+            relevance: Signal that counts as relevant.
+            train: How fits are computed.
+            store: Where fits are kept.
+            seed: Seed of the fits.
+            components: Principal components of the features that models read; 0 for all.
+            serving_fixed: Serving variables that are not searched.
+            encoders: The backbone, where texts are encoded while a request waits; else None.
+            learn: The stage with everybody's rows, where `stage` has only a sample of its users.
+            texts: Features of other depths and of tuned layers; None where no text is read.
+            references: Fits that others may be kept to, by name.
+            tasks: Tasks of the config.
+        """
+        learn = learn or stage
+        self.stage, self.space = stage, space
+        self.train_settings, self.store, self.seed = train, store, seed
+        self.device = resolve_device(train.device)
+        self.fixed, self.serving_fixed, self.tasks = fixed, serving_fixed, tuple(tasks)
+        met = met_before(stage)
+        catalogue = Catalogue(stage.items, stage.users, learn.popularity, met, features, learn.rate)
+        facts = item_facts(catalogue)
+        ties = tie_ranks(learn.items, learn.train)
+        self.users = UserScorers(met, experts, facts, ties, self.device)
+        self.scorers = self.users.all()
+        kept_to = self._kept_to({*experts, *references}, learn)
+        data = training_data(
+            stage,
+            learn,
+            features,
+            facts,
+            components=components,
+            tasks=tasks,
+            texts=texts,
+            device=self.device,
+        )
+        data = replace(data, references=of_experts(kept_to, experts, self.device))
+        self.data = with_fits(kept_to, references, data)
+        supplies = Supplies.of(
+            measures.all,
+            stage,
+            self.data,
+            self.users.builder,
+            learn=learn,
+            k=measures.k,
+            folder=store.folder.parent / "latency",
+            encoders=encoders,
+            tasks=tasks,
+        )
+        held_out = {
+            name: HeldOut(stage.relevance(name)) for name in self._signals(measures, relevance)
+        }
+        self.measuring = Measuring(
+            measures, catalogue, held_out, relevance, stage.held_out_shown, supplies
+        )
+
+    def _signals(self, measures: Measures, relevance: str) -> list[str]:
+        """Signals that something is measured on; what is predicted and is no signal is none."""
+        chains = {product_name(chain_of(self.tasks, one.name)) for one in self.tasks}
+        outputs = {one.output for one in self.tasks} | chains
+        wanted = {relevance, *(one.signal for one in measures.all if one.signal)}
+        return sorted(wanted - (outputs - self.stage.held_out.signals.keys()))
+
+    def _kept_to(self, known: Collection[str], learn: Stage) -> set[str]:
+        """Which of the known policies the training variable ``reference`` may take."""
+        variable = self.space.train.get("reference")
+        named = {self.fixed.get("reference"), *getattr(variable, "options", ())} & set(known)
+        whole = learn is self.stage and isinstance(self.scorers, Scorers)
+        check_held(named, users=len(learn.users), items=len(learn.items), whole=whole)
+        return named
+
+    def spec(self, trial: Trial) -> TrainSpec:
+        """All training variables of a trial.
+
+        Raises:
+            BadRequestError: If a variable, or the model, loss or way to combine, is not known.
+        """
+        return train_spec(self.fixed, named_values(self.space.train, trial.train))
+
+    def pack_key(self, trial: Trial) -> tuple[object, ...]:
+        """Trials of equal keys can share a pack."""
+        return pack_key(self.spec(trial))
+
+    def fit_id(self, trial: Trial) -> str:
+        """Id of the fit that a trial asks for; the same for all where experts serve alone."""
+        return self.store.id(self.spec(trial), self.seed) if self.trains else EXPERTS_ALONE
+
+    @cached_property
+    def trains(self) -> bool:
+        """Whether a network has any say; without one there is nothing to fit."""
+        fusion = self.space.serve.get("fusion")
+        names = fusion.names if isinstance(fusion, Simplex) else self.serving({}).fusion
+        return NETWORK in names
+
+    def serving(self, values: Mapping[str, Value]) -> Serving:
+        """All serving variables, those of a candidate over the fixed ones.
+
+        Raises:
+            BadRequestError: If a variable is not known.
+        """
+        values = {**self.serving_fixed, **named_values(self.space.serve, values)}
+        return construct("serving variable", Serving, with_exponents(values, self.tasks))
+
+    def members(self, values: Mapping[str, Value], fit_id: str) -> dict[str, float]:
+        """What a candidate's lists fuse, and with which weight: a fit, and experts."""
+        weights = self.serving(values).fusion
+        named = {fit_id if name == NETWORK else name: of for name, of in weights.items()}
+        return {name: float(weight) for name, weight in named.items() if weight > 0}
+
+    def evaluate(
+        self, pack: Sequence[Trial], trained: Callable[[], list[Fit]] | None = None
+    ) -> list[Record]:
+        """Records of every candidate of a pack, in the order of the pack.
+
+        Args:
+            pack: Trials of equal shape.
+            trained: Trains the fits of the pack, where it is not done in one go.
+        """
+        if not self.trains:
+            return [r for trial in pack for r in self.records(trial, EXPERTS_ALONE, None, None)]
+        specs = [self.spec(trial) for trial in pack]
+        ids = [self.store.id(spec, self.seed) for spec in specs]
+        fits = [self.store.get(one) for one in ids]
+        if None in fits:  # all anew: a fit may depend on its company in the last digit
+            new = trained() if trained else self._train(specs)
+            # what was there goes first: once none is lacking, all are of this training
+            for index in sorted(range(len(pack)), key=lambda index: fits[index] is None):
+                self.store.put(ids[index], new[index])
+            fits = list(new)
+        records: list[Record] = []
+        for trial, fit_id, one in zip(pack, ids, fits, strict=True):
+            records += self.records(trial, fit_id, one, one.reason if one else "no fit")
+        return records
+
+    def _train(self, specs: Sequence[TrainSpec]) -> list[Fit]:
+        """Fits of one pack, trained in one go."""
+        seeds, size = [self.seed] * len(specs), self.train_settings.pack_size
+        return fit(specs, seeds, self.data, self.monitor(), pack_size=size)
+
+    def monitor(self) -> Monitor:
+        """NDCG@10 of relevance scores, what early stopping watches."""
+        own = self.measuring
+        truth = own.held_out[own.relevance]
+        return ValidationMonitor(self._seen, own.catalogue, truth, self.users.ties)
+
+    def _seen(self, users: slice) -> Tensor:
+        """Which items are in the histories of some users ``[rows, N]``."""
+        if isinstance(self.scorers, Scorers):
+            return self.scorers.seen[users]
+        return self.users.seen(users)
+
+    def with_fit(self, one: Fit) -> Scorers | Parts:
+        """The scorers together with a fit's scores, the one network of a fusion."""
+        return self.with_fits({NETWORK: one})
+
+    def with_fits(self, fits: Mapping[str, Fit]) -> Scorers | Parts:
+        """The scorers together with those of some fits, by their names in a fusion."""
+        return self.users.with_fits(self.scorers, fits, self.data)
+
+    def stored(self, fit_id: str) -> tuple[Scorers | Parts, Fit | None]:
+        """What lists are made from with a stored fit, and the fit; None for experts alone.
+
+        Raises:
+            KeyError: If the fit is no longer stored.
+        """
+        if fit_id == EXPERTS_ALONE:
+            return self.scorers, None
+        one = self.store.get(fit_id)
+        if one is None:
+            raise KeyError(f"fit {fit_id} is no longer stored")
+        return self.with_fit(one), one
+
+    def records(
+        self, trial: Trial, fit_id: str, one: Fit | None, reason: str | None
+    ) -> list[Record]:
+        """Records of every candidate of a trial, measured on its fit or failed for a reason."""
+        if reason is not None:
+            results = [Measured({}, reason, 0.0)] * len(trial.candidates)
+        else:
+            settings = [self.serving(candidate.serve) for candidate in trial.candidates]
+            scorers = self.with_fit(one) if one else self.scorers
+            results = self.measuring.values(scorers, settings, one)
+        return [
+            Record(
+                id=candidate.id,
+                fit=fit_id,
+                members=self.members(candidate.serve, fit_id),
+                seed=self.seed,
+                generation=trial.generation,
+                position=trial.position + index,
+                origin=trial.origin(index),
+                train=candidate.train,
+                serve=candidate.serve,
+                status="ok" if result.reason is None else "failed",
+                objectives=result.objectives,
+                reason=result.reason,
+                timing={
+                    "train_seconds": one.seconds if one else 0.0,
+                    "serve_seconds": result.seconds,
+                    "train_steps": one.steps if one else 0,
+                },
+            )
+            for index, (candidate, result) in enumerate(zip(trial.candidates, results, strict=True))
+        ]
+
+
+def failed(evaluator: Evaluator, trial: Trial, reason: str, steps: int = 0) -> list[Record]:
+    """Failed records of every candidate of a trial, after so many training steps."""
+    records = evaluator.records(trial, evaluator.fit_id(trial), None, reason)
+    return [replace(one, timing={**one.timing, "train_steps": steps}) for one in records]

@@ -1,0 +1,132 @@
+"""From lists to objective values: what one stage holds out, and what objectives ask for besides."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec.data.schema import Interactions
+from pareto_rec.evaluation.outcome_inputs import Supplies
+from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome, UserObjective
+from pareto_rec.ranking import Parts, Scorers, Serving, recommend
+from pareto_rec.training.data import Fit
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Objective values of one setting, or why there are none, and the seconds it took."""
+
+    objectives: Mapping[str, float]
+    reason: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured on every list.
+
+    Attributes:
+        searched: Objectives that the search sees.
+        reported: Objectives that are only written down.
+    """
+
+    searched: tuple[Objective, ...]
+    reported: tuple[Objective, ...]
+
+    @property
+    def all(self) -> tuple[Objective, ...]:
+        """Both."""
+        return (*self.searched, *self.reported)
+
+    @property
+    def k(self) -> int:
+        """Length of the lists: the largest cut of any objective."""
+        return max(one.k for one in self.all)
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """Measures serving settings of a fit, or of experts alone.
+
+    Attributes:
+        measures: Objectives.
+        catalogue: Items and users.
+        held_out: Signal -> held-out items.
+        relevance: What counts as relevant, a key of `held_out`.
+        shown: Held-out rows that say what was shown; None without.
+        supplies: What only some objectives ask for.
+    """
+
+    measures: Measures
+    catalogue: Catalogue
+    held_out: Mapping[str, HeldOut]
+    relevance: str
+    shown: Interactions | None
+    supplies: Supplies
+
+    def outcome(
+        self, lists: NDArray[np.int64], scores: NDArray[np.float32], seconds: float = 0.0
+    ) -> Outcome:
+        """Lists and scores ``[users, k]`` with the truth of this stage beside them."""
+        cost = {"train_seconds": seconds}
+        return Outcome(lists, scores, self.held_out, self.relevance, self.catalogue, cost)
+
+    def outcomes(
+        self, scorers: Scorers | Parts, settings: Sequence[Serving], one: Fit | None
+    ) -> Iterator[Outcome]:
+        """What every setting serves; `one` is the fit, None for experts alone."""
+        lists, scores = recommend(scorers, settings, k=self.measures.k)
+        predictions = self.supplies.predictions(one)
+        chances = self.supplies.chances(one, lists)
+        for setting, chosen, values, chance in zip(settings, lists, scores, chances, strict=True):
+            outcome = self.outcome(chosen, values, one.seconds if one else 0.0)
+            yield replace(
+                outcome,
+                cost={**outcome.cost, **self.supplies.cost(one, setting)},
+                all_scores=self.supplies.scores(scorers, setting),
+                predictions=predictions,
+                shown=self.shown,
+                chances=chance,
+            )
+
+    def values(
+        self, scorers: Scorers | Parts, settings: Sequence[Serving], one: Fit | None = None
+    ) -> list[Measured]:
+        """Objective values of every setting; `one` is the fit, None for experts alone."""
+        began = time.perf_counter()
+        results = [self._of(outcome) for outcome in self.outcomes(scorers, settings, one)]
+        share = (time.perf_counter() - began) / len(settings)
+        return [replace(result, seconds=share) for result in results]
+
+    def searched(
+        self, scorers: Scorers | Parts, settings: Sequence[Serving], one: Fit
+    ) -> list[list[float]]:
+        """Values ``[settings][searched objectives]`` of a fit, natural units; may be NaN."""
+        found = self.outcomes(scorers, settings, one)
+        return [[goal.value(made) for goal in self.measures.searched] for made in found]
+
+    def per_user(
+        self, scorers: Scorers | Parts, settings: Sequence[Serving], one: Fit | None
+    ) -> list[dict[str, NDArray[np.float64]]]:
+        """Values ``[users]`` of every per-user objective, for each setting."""
+        wanted = [
+            objective for objective in self.measures.all if isinstance(objective, UserObjective)
+        ]
+        return [
+            {objective.name: objective.per_user(outcome) for objective in wanted}
+            for outcome in self.outcomes(scorers, settings, one)
+        ]
+
+    def _of(self, outcome: Outcome) -> Measured:
+        found = {one.name: one.value(outcome) for one in self.measures.searched}
+        bad = [name for name, value in found.items() if not math.isfinite(value)]
+        if bad:
+            return Measured({}, f"{', '.join(bad)} could not be measured", 0.0)
+        reported = {o.name: o.value(outcome) for o in self.measures.reported if o.recorded}
+        found |= {name: value for name, value in reported.items() if math.isfinite(value)}
+        return Measured(found, None, 0.0)

@@ -1,0 +1,121 @@
+"""What objectives ask for besides lists and truth: scores, predictions and cost, each on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from pareto_rec.data.schema import Stage
+from pareto_rec.evaluation.probabilities import Chances, chances_at
+from pareto_rec.evaluation.costs import COSTS, Costs, Encoders
+from pareto_rec.evaluation.latency import Latencies
+from pareto_rec.evaluation.task_predictions import TaskOutputs
+from pareto_rec.objectives import Objective, Predicted
+from pareto_rec.objectives.outcome import Scores
+from pareto_rec.ranking import (Parts, ScorerBuilder, Scorers, Serving, fused_scores,)
+from pareto_rec.tasks import Task
+from pareto_rec.training.data import Fit, TrainData
+
+
+def needs_of(objectives: Iterable[Objective]) -> frozenset[str]:
+    """Everything that any of the objectives asks for."""
+    return frozenset[str]().union(*(one.needs for one in objectives))
+
+
+def met_before(stage: Stage) -> sparse.csr_array:
+    """Rows of each user and item in the histories ``[users, items]``."""
+    rows = stage.history
+    ones = np.ones(len(rows))
+    return sparse.csr_array((ones, (rows.user, rows.item)), shape=stage.shape)
+
+
+@dataclass(frozen=True)
+class Supplies:
+    """Answers what the objectives of an experiment ask for, and computes nothing else.
+
+    Attributes:
+        needs: What is asked for.
+        stage: What is predicted.
+        data: What networks read.
+        costs: Cost of serving; None where nobody asks.
+        tasks: Tasks of the config.
+    """
+
+    needs: frozenset[str]
+    stage: Stage
+    data: TrainData
+    costs: Costs | None
+    tasks: tuple[Task, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        objectives: Collection[Objective],
+        stage: Stage,
+        data: TrainData,
+        builder: ScorerBuilder,
+        *,
+        k: int,
+        folder: Path,
+        encoders: Encoders | None = None,
+        learn: Stage | None = None,
+        tasks: Sequence[Task] = (),
+    ) -> Supplies:
+        """What a set of objectives needs.
+
+        Args:
+            objectives: Whoever may ask.
+            stage: What is predicted.
+            data: What networks read.
+            builder: Makes what is fused.
+            k: Length of the lists.
+            folder: Where measured latencies are kept.
+            encoders: The backbone, where texts are encoded while a request waits.
+            learn: The stage with everybody's rows, where `stage` has a sample of its users.
+            tasks: Tasks of the config.
+        """
+        learn = learn or stage
+        needs = needs_of(objectives)
+        if not needs & COSTS:
+            return cls(needs, stage, data, None, tuple(tasks))
+        latencies = Latencies(learn, builder, data.features, k, folder)
+        costs = Costs(learn, k, needs & COSTS, latencies, encoders)
+        return cls(needs, stage, data, costs, tuple(tasks))
+
+    def predictions(self, fit: Fit | None) -> Mapping[str, Predicted]:
+        """Predicted values of the held-out rows by signal; the same for all serving settings."""
+        if fit is None or "predictions" not in self.needs:
+            return {}
+        return TaskOutputs.of(fit, self.data, self.tasks).of_stage(self.stage)
+
+    def chances(
+        self, fit: Fit | None, lists: NDArray[np.int64]
+    ) -> list[Mapping[str, NDArray[np.float32]]]:
+        """Probability of every signal at every place of each of the lists ``[S, users, k]``."""
+        if fit is None or "chances" not in self.needs:
+            return [{} for _ in lists]
+        return chances_at(self.probabilities(fit), lists, self.stage.shape)
+
+    def probabilities(self, fit: Fit) -> Mapping[str, Chances]:
+        """Probability of an outcome for every item, for tasks that predict one."""
+        return TaskOutputs.of(fit, self.data, self.tasks).chances()
+
+    def scores(self, scorers: Scorers | Parts, setting: Serving) -> Scores | None:
+        """Scores that lists are made from, ready to be asked for."""
+        if "scores" not in self.needs:
+            return None
+
+        def of_users(rows: slice) -> NDArray[np.float32]:
+            return fused_scores(scorers, setting, rows)
+
+        return of_users
+
+    def cost(self, fit: Fit | None, setting: Serving) -> Mapping[str, Any]:
+        """Cost of serving, by objective."""
+        return self.costs.of(fit, setting) if self.costs is not None else {}

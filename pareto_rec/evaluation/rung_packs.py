@@ -1,0 +1,196 @@
+"""Fits that are trained in parts: up to a rung, measured there, and on from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import overload
+
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.ranking import NETWORK
+from pareto_rec.runs.record import Record
+from pareto_rec.search import Trial
+from pareto_rec.search.space import SearchSpace, Simplex, Value
+from pareto_rec.training.data import Fit, Standing
+from pareto_rec.training.fitting import advance
+from pareto_rec.training.checkpoints import StandingStore, standing_key
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A point of training at which fits are compared.
+
+    Attributes:
+        step: Steps made.
+        company: Trials that are trained together until then.
+    """
+
+    step: int
+    company: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class Climb(Sequence[Trial]):
+    """A pack and the rungs that it has passed, or is trained up to now.
+
+    Attributes:
+        trials: The pack.
+        way: Rungs from the lowest; the trials are in the company of every one.
+        settings: Serving settings that are measured at the last of them.
+    """
+
+    trials: tuple[Trial, ...]
+    way: tuple[Rung, ...] = ()
+    settings: tuple[Mapping[str, Value], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    @overload
+    def __getitem__(self, place: int) -> Trial: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Climb: ...
+
+    def __getitem__(self, place: int | slice) -> Trial | Climb:
+        """A trial, or a part of the pack that goes on alone."""
+        if isinstance(place, int):
+            return self.trials[place]
+        return replace(self, trials=self.trials[place])
+
+    def up_to(self, step: int, settings: tuple[Mapping[str, Value], ...]) -> Climb:
+        """The same pack on its way to the next rung."""
+        return replace(self, way=(*self.way, Rung(step, self.trials)), settings=settings)
+
+    def without(self, stopped: set[int]) -> Climb:
+        """What is left of the pack without trials of these places in the generation."""
+        return replace(self, trials=tuple(t for t in self.trials if t.index not in stopped))
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What a rung has shown of a trial.
+
+    Attributes:
+        index: Place of the trial in the generation.
+        values: Objective values ``[settings][goals]``, natural units; empty where it failed.
+        steps: Training steps made.
+        running: Whether there is any training left.
+        seconds: Training time so far.
+        reason: Why it failed, or None.
+    """
+
+    index: int
+    values: tuple[tuple[float, ...], ...]
+    steps: int
+    running: bool
+    seconds: float
+    reason: str | None = None
+
+
+def measure_rung(evaluator: Evaluator, climb: Climb) -> list[Partial]:
+    """Train a pack up to the last rung of its way, and measure what its fits are worth there."""
+    reached = _reach(evaluator, climb.way, climb.trials)
+    return [_partial(evaluator, trial, reached[trial.index], climb) for trial in climb]
+
+
+def _partial(evaluator: Evaluator, trial: Trial, one: Standing | Fit, climb: Climb) -> Partial:
+    fit = one.fit if isinstance(one, Standing) else one
+    if fit.reason is not None:
+        return Partial(trial.index, (), fit.steps, False, fit.seconds, fit.reason)
+    settings = [evaluator.serving(values) for values in climb.settings]
+    values = tuple(map(tuple, evaluator.measuring.searched(evaluator.with_fit(fit), settings, fit)))
+    running = isinstance(one, Standing) and one.running
+    return Partial(trial.index, values, fit.steps, running, fit.seconds)
+
+
+def finish_climb(evaluator: Evaluator, climb: Climb) -> list[Record]:
+    """Train a pack from the last rung of its way to the end, and measure it as any other."""
+
+    def trained() -> list[Fit]:
+        reached = _reach(evaluator, climb.way, climb.trials)
+        here = [reached[trial.index] for trial in climb]
+        standing = [one for one in here if isinstance(one, Standing)]
+        assert len(standing) == len(here), "what failed at a rung goes no further"
+        specs = [evaluator.spec(trial) for trial in climb]
+        seeds = [evaluator.seed] * len(specs)
+        ends = advance(
+            specs,
+            seeds,
+            evaluator.data,
+            evaluator.monitor(),
+            until=specs[0].steps,
+            standings=standing,
+        )
+        return [one for one in ends if isinstance(one, Fit)]
+
+    return evaluator.evaluate(climb.trials, trained if climb.way else None)
+
+
+def keys_of(evaluator: Evaluator, climb: Climb) -> list[str]:
+    """Names under which the company of the last rung of a way is stored."""
+    return list(_keys(evaluator, climb.way).values())
+
+
+def _keys(evaluator: Evaluator, way: Sequence[Rung]) -> dict[int, str]:
+    """Names of the company of the last rung, by place in the generation."""
+    named = [(rung.step, [evaluator.fit_id(trial) for trial in rung.company]) for rung in way]
+    return {
+        trial.index: standing_key(fit_id, named)
+        for trial, fit_id in zip(way[-1].company, named[-1][1], strict=True)
+    }
+
+
+def _reach(
+    evaluator: Evaluator, way: Sequence[Rung], trials: Sequence[Trial]
+) -> dict[int, Standing | Fit]:
+    """Where trials stand at the last rung, by place in the generation: found, or trained."""
+    if not way:
+        return {}
+    *earlier, rung = way
+    store = StandingStore(evaluator.store.folder)
+    keys = _keys(evaluator, way)
+    found = {trial.index: store.get(keys[trial.index]) for trial in trials}
+    known = {index: one for index, one in found.items() if one is not None}
+    if len(known) == len(trials):
+        return dict(known)
+    before = _reach(evaluator, earlier, rung.company)
+    here = [one for t in rung.company if isinstance(one := before.get(t.index), Standing)]
+    assert len(here) in (0, len(rung.company)), "what failed at a rung goes no further"
+    specs = [evaluator.spec(trial) for trial in rung.company]
+    seeds = [evaluator.seed] * len(specs)
+    monitor = evaluator.monitor()
+    reached = advance(specs, seeds, evaluator.data, monitor, until=rung.step, standings=here)
+    by_index = {trial.index: one for trial, one in zip(rung.company, reached, strict=True)}
+    for index, one in by_index.items():
+        if isinstance(one, Standing):
+            store.put(keys[index], one)
+    return by_index
+
+
+def panel(
+    trials: Sequence[Trial], space: SearchSpace, count: int
+) -> tuple[Mapping[str, Value], ...]:
+    """Serving settings at which the fits of a generation are compared.
+
+    One of each trial's sweep by turns (from the second generation on, settings that stand on the
+    front), with the network alone in place of a fusion: experts would hide what it has learnt.
+
+    Args:
+        trials: The trials of a generation.
+        space: Says what a serving variable means.
+        count: Most settings.
+    """
+    fusion = space.serve.get("fusion")
+    alone: dict[str, Value] = {}
+    if isinstance(fusion, Simplex) and NETWORK in fusion.names:
+        alone["fusion"] = tuple(float(name == NETWORK) for name in fusion.names)
+    most = max(len(trial.candidates) for trial in trials)
+    found: list[Mapping[str, Value]] = []
+    for place in (*range(1, most), 0):
+        for trial in trials:
+            if place < len(trial.candidates) and len(found) < count:
+                values = {**trial.candidates[place].serve, **alone}
+                if values not in found:
+                    found.append(values)
+    return tuple(found)

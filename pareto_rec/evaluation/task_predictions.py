@@ -1,0 +1,116 @@
+"""What the tasks of a fit say: of given rows, and of the whole catalogue for some users."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pareto_rec.data.schema import Interactions, Stage
+from pareto_rec.models.head import ScoringHead
+from pareto_rec.objectives import Predicted
+from pareto_rec.tasks import BINARY, Task, key_of, outputs
+from pareto_rec.training.data import Fit, TrainData
+from pareto_rec.training.impressions import chain_known, condition_met, labels_of
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TaskOutputs:
+    """A fit, ready to say what its tasks predict.
+
+    Attributes:
+        tasks: Every task of the config.
+        names: What is predicted: trained tasks, and products of chains.
+        head: The fit.
+        states: User states ``[1, users, D]``.
+    """
+
+    tasks: tuple[Task, ...]
+    names: tuple[str, ...]
+    head: ScoringHead
+    states: Tensor
+
+    @classmethod
+    def of(cls, one: Fit, data: TrainData, tasks: Sequence[Task]) -> TaskOutputs:
+        """The tasks of a fit on the histories of the evaluated users."""
+        head, states = data.head(one)
+        return cls(tuple(tasks), outputs(tasks, one.shape.towers), head, states)
+
+    def of_stage(self, stage: Stage) -> dict[str, Predicted]:
+        """Predicted and true values by output, each on the held-out rows that it is about."""
+        shown = stage.held_out if stage.held_out_shown is None else stage.held_out_shown
+        met = {one.name for one in self.tasks if one.of_interactions}
+        own = [name for name in self.names if name in met]
+        other = [name for name in self.names if name not in met]
+        return self.of_rows(stage.held_out, own) | self.of_rows(shown, other)
+
+    def of_rows(self, rows: Interactions, names: Sequence[str]) -> dict[str, Predicted]:
+        """Predicted and true values of rows by output, those whose true value is known.
+
+        A task that is conditional on another is predicted for the rows in which all of its
+        conditions are met; a product such as ``"click*conversion"`` for all rows in which it is
+        known whether the whole chain came about.
+        """
+        labels, found = labels_of(rows, self.tasks), {}
+        for name in names:
+            if "*" in name:
+                true, known = chain_known([labels[part] for part in name.split("*")])
+                values = true.astype(np.float32)
+            else:
+                known, values = condition_met(labels, self.tasks, name), labels[name]
+            user, item = rows.user[known], rows.item[known]
+            predicted = Predicted(user, self.at(name, user, item), values[known], item)
+            found[output_name(self.tasks, name)] = predicted
+        return found
+
+    def at(self, name: str, user: NDArray[np.int64], item: NDArray[np.int64]) -> Floats:
+        """What is predicted for pairs of a user and an item ``[rows]``, a task or a product."""
+        found = np.ones(len(user), dtype=np.float32)
+        for part in name.split("*"):
+            found *= self.head.pairs(key_of(part), self.states, user, item)
+        return found
+
+    def chances(self) -> Mapping[str, Callable[[slice], Floats]]:
+        """Output -> its chance at every item for some users ``[slice, N]``, outcomes alone."""
+        binary = {task.name for task in self.tasks if task.loss == BINARY}
+        chains = {name: name.split("*") for name in self.names}
+        return {
+            output_name(self.tasks, name): _product(self, parts)
+            for name, parts in chains.items()
+            if set(parts) <= binary
+        }
+
+    def whole(self, name: str, users: slice) -> Floats:
+        """What a task predicts at every item for some users ``[slice, N]``."""
+        key = key_of(name)
+        logits = self.head.logits([key], self.states[:, users])[key]
+        return np.asarray(self.head.predicted(key, logits).cpu().numpy())
+
+
+def _product(outputs_of: TaskOutputs, parts: Sequence[str]) -> Callable[[slice], Floats]:
+    def chance(users: slice) -> Floats:
+        found = outputs_of.whole(parts[0], users)
+        for part in parts[1:]:
+            found = found * outputs_of.whole(part, users)
+        return found
+
+    return chance
+
+
+def predicted_by(tasks: Sequence[Task], losses: Collection[str]) -> dict[str, bool]:
+    """What fits on these losses predict, by output, and whether as chances."""
+    known = {task.name: task.loss == BINARY for task in tasks}
+    return {
+        output_name(tasks, name): all(known[part] for part in name.split("*"))
+        for name in outputs(tasks, losses)
+    }
+
+
+def output_name(tasks: Sequence[Task], name: str) -> str:
+    """What objectives call a task or a product of tasks."""
+    return next((one.output for one in tasks if one.name == name), name)

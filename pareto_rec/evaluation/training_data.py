@@ -1,0 +1,61 @@
+"""What fits learn from: training rows, item features and facts of a stage, as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pareto_rec.data.schema import Stage
+from pareto_rec.losses.base import ItemFacts
+from pareto_rec.tasks import Task
+from pareto_rec.training.batches import People, Sequences, last_items
+from pareto_rec.training.data import TrainData
+from pareto_rec.training.item_features import Facts, principal_components
+from pareto_rec.training.pack_tasks import TaskLabels
+from pareto_rec.training.tuned.source import TextSource
+
+MOST_HISTORY = 200  # longest history that a model may read
+
+
+def training_data(
+    stage: Stage,
+    learn: Stage,
+    features: NDArray[np.floating[Any]],
+    facts: Facts,
+    *,
+    components: int,
+    tasks: Sequence[Task],
+    texts: TextSource | None,
+    device: torch.device,
+) -> TrainData:
+    """What fits learn from, reference policies apart.
+
+    Args:
+        stage: Whose histories validation scores.
+        learn: Whose training rows are learnt from.
+        features: Backbone features of the items ``[N, F]``.
+        facts: Facts about items.
+        components: Principal components of the features that models read; 0 for all.
+        tasks: Tasks of the config.
+        texts: Features of other depths and of tuned layers; None where no text is read.
+        device: Where tensors live.
+    """
+
+    def tensor(array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.array(array)).to(device)
+
+    return TrainData(
+        Sequences.of(learn.train),
+        tensor(principal_components(features, components)),
+        ItemFacts(*(tensor(part) for part in facts)),
+        tensor(last_items(stage, MOST_HISTORY)),
+        device,
+        People.of(learn),
+        texts=texts,
+        labels=TaskLabels.of(learn, tasks),
+    )

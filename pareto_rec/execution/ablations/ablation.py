@@ -1,0 +1,85 @@
+"""Runs the controls beside a finished search and says in words what each part buys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from pareto_rec.core.checksums import signed
+from pareto_rec.experiment.config import Config
+from pareto_rec.execution.ablations.kinds import Control, applicable, derive
+from pareto_rec.core.paths import written_whole
+from pareto_rec.execution.search import Watch
+
+FILE = "controls.json"
+
+
+def run_controls(
+    config: Config,
+    run: Path,
+    *,
+    search: Callable[..., Path],
+    watching: Callable[[Config], AbstractContextManager[Watch]],
+) -> Path:
+    """Run every control that fits the config, and compare hypervolumes.
+
+    Args:
+        config: Of the finished search.
+        run: Its run directory; controls are run directories below ``controls/`` in it.
+        search: `search_experiment`, told how and where to work; it is given config, run directory
+            and `watch`.
+        watching: From a control's config to where its progress is shown.
+
+    Returns:
+        ``controls.json``, replaced after every control.
+    """
+    main = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = {
+        "search": {"hypervolume": main["hypervolume"]["front"], **main["counts"]},
+        "controls": [],
+    }
+    path = run / FILE
+    for control in applicable(config):
+        out, table = run / "controls" / control.name, derive(config, control)
+        with watching(table) as watch:
+            watch.stage(f"control: {control.instead}")
+            search(table, out, watch=watch)
+        info = json.loads((out / "run.json").read_text(encoding="utf-8"))
+        found["controls"].append(_row(control, info, float(main["hypervolume"]["front"])))
+        with written_whole(path) as spare:
+            spare.write_text(json.dumps(signed(found), indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def _row(control: Control, info: dict[str, Any], searched: float) -> dict[str, Any]:
+    volume = float(info["hypervolume"]["front"])
+    return {
+        "name": control.name,
+        "instead": control.instead,
+        "hypervolume": volume,
+        **info["counts"],
+        "says": sentence(control, volume, searched),
+    }
+
+
+def sentence(control: Control, volume: float, searched: float) -> str:
+    """What a control says about the part that it replaces.
+
+    Args:
+        control: What was done instead.
+        volume: Its hypervolume.
+        searched: Hypervolume of the search itself.
+    """
+    head = (
+        f"With {control.instead}, the hypervolume x 1000 is {1000 * volume:.3f} "
+        f"instead of {1000 * searched:.3f}"
+    )
+    if searched <= 0 or volume <= 0:
+        return f"{head}."
+    change = 100 * (searched / volume - 1)
+    if abs(change) < 0.5:
+        return f"{head}; {control.part} changed nothing here."
+    return f"{head}; {control.part} {'bought' if change > 0 else 'cost'} {abs(change):.0f} %."

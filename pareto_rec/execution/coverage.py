@@ -1,0 +1,59 @@
+"""What objectives read of items and some items lack: how many, and what of the front's lists it is.
+
+Missing values never make a list better (see each objective's "Misleads"), so a value that is low
+may speak of the catalogue and not of the lists. The run says where that may be so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.evaluation.measurement import Measures
+from pareto_rec.objectives import Catalogue
+from pareto_rec.runs.record import Record
+
+Counts = Mapping[str, tuple[int, int]]
+
+
+def lacking(measures: Measures, catalogue: Catalogue) -> dict[str, dict[str, Any]]:
+    """Objectives that read what some items lack.
+
+    Returns:
+        Objective -> ``what`` it reads, ``items`` that lack it, ``of`` so many, and whether it
+        counts ``pairs``.
+    """
+    found = {}
+    for one in measures.all:
+        for what in sorted(one.reads):
+            known = catalogue.known(what)
+            if not known.all():
+                count = int((~known).sum())
+                found[one.name] = {
+                    "what": what, "items": count, "of": len(known), "pairs": one.of_pairs
+                }  # fmt: skip
+    return found
+
+
+def described_of(
+    evaluator: Evaluator, records: Sequence[Record], _: Path
+) -> list[tuple[str, Counts]]:
+    """What was measured of the lists, by record id: objective -> how many of how many.
+
+    Args:
+        evaluator: Of the stage that the records were measured on.
+        records: Records of one fit.
+    """
+    own = evaluator.measuring
+    wanted = [one for one in own.measures.all if one.name in lacking(own.measures, own.catalogue)]
+    if not wanted:
+        return [(record.id, {}) for record in records]
+    scorers, fit = evaluator.stored(records[0].fit)
+    settings = [evaluator.serving(record.serve) for record in records]
+    found: list[tuple[str, Counts]] = []
+    for record, outcome in zip(records, own.outcomes(scorers, settings, fit), strict=True):
+        counts = {one.name: one.described(outcome) for one in wanted}
+        found.append((record.id, {name: n for name, n in counts.items() if n is not None}))
+    return found

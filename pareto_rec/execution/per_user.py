@@ -1,0 +1,95 @@
+"""Per-user objective values of the front's points, in ``per_user/front.parquet``.
+
+Beside them, in ``per_user/users.parquet``, stands how much was known of each user.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec.data.history_length import HISTORY_LENGTH, with_history_length
+from pareto_rec.data.schema import Stage
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.runs.record import Record
+
+FILE = "per_user/front.parquet"
+PEOPLE = "per_user/users.parquet"
+
+Values = Mapping[str, NDArray[np.float64]]
+
+
+def values_of(
+    evaluator: Evaluator, records: Sequence[Record], _: Path
+) -> Sequence[tuple[str, Values]]:
+    """Values ``[users]`` of every per-user objective, by record id.
+
+    Args:
+        evaluator: Of the stage that the records were measured on.
+        records: Records of one fit.
+    """
+    scorers, fit = evaluator.stored(records[0].fit)
+    settings = [evaluator.serving(record.serve) for record in records]
+    found = evaluator.measuring.per_user(scorers, settings, fit)
+    return [(record.id, values) for record, values in zip(records, found, strict=True)]
+
+
+def table_of(found: Sequence[tuple[str, Values]], users: Sequence[str]) -> bytes:
+    """A Parquet file with one row per point and user.
+
+    Args:
+        found: Record id and its values ``[users]`` by objective.
+        users: Original ids of the users.
+
+    Returns:
+        Columns ``id``, ``user`` and one per objective; NaN for users that an objective leaves out.
+    """
+    import pyarrow as pa
+
+    names = list(dict.fromkeys(name for _, values in found for name in values))
+    columns: dict[str, pa.Array] = {
+        "id": pa.array([key for key, _ in found for _ in users], pa.string()),
+        "user": pa.array(list(users) * len(found), pa.string()),
+    }
+    for name in names:
+        missing = np.full(len(users), np.nan)
+        parts = [values.get(name, missing) for _, values in found]
+        columns[name] = pa.array(np.concatenate([missing[:0], *parts]))
+    return _written(columns)
+
+
+def people_of(stage: Stage) -> bytes:
+    """A Parquet file with one row per user.
+
+    Args:
+        stage: What the records were measured on.
+
+    Returns:
+        Columns ``user``, ``history`` (rows that lists are made from) and ``history_length``, the
+        group of `with_history_length` (or the data set's own attribute of that name).
+    """
+    import pyarrow as pa
+
+    users = with_history_length(stage.users, stage.history)
+    counts = np.bincount(stage.history.user, minlength=len(users))
+    return _written(
+        {
+            "user": pa.array(users.ids, pa.string()),
+            "history": pa.array(counts, pa.int64()),
+            HISTORY_LENGTH: pa.array(users.attributes[HISTORY_LENGTH], pa.string()),
+        }
+    )
+
+
+def _written(columns: Mapping[str, Any]) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    buffer = io.BytesIO()
+    parquet.write_table(pa.table(dict(columns)), buffer, compression="zstd")
+    return buffer.getvalue()

@@ -1,0 +1,256 @@
+"""What a search leaves on disk: its records as they come, and the files that sum them up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from pareto_rec.core.checksums import sha256_of
+from pareto_rec.core.errors import BadRequestError, RunFailedError
+from pareto_rec.experiment.experiment import Plan
+from pareto_rec.core.provenance import PeakMemory, provenance
+from pareto_rec.runs.heartbeat import writer
+from pareto_rec.runs.lines import FORMAT
+from pareto_rec.runs.record import Record
+from pareto_rec.runs.directory import CONFIG, INFO, RunDirectory
+from pareto_rec.execution.summary import baseline_rows, front_rows, hypervolume_of
+from pareto_rec.search import Progress
+from pareto_rec.training.fit_store import EXPERTS_ALONE, FitStore
+
+SUMMED_UP = (
+    *("front.csv", "baselines.csv", "lists.json"),
+    *("per_user/front.parquet", "per_user/users.parquet"),
+)
+"""Files whose checksums run.json holds once nobody writes them any more, if they are there."""
+
+
+def checksums(run: Path, names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of files of a run, by name; those that are not there are left out."""
+    return {name: sha256_of(run / name) for name in names if (run / name).is_file()}
+
+
+class Journal:
+    """Keeps the files of one run up to date, so that a run killed at any moment can be read.
+
+    Attributes:
+        fits: Ids of the fits that have records.
+        records: Records in the order in which they arrived.
+        failed: How many of them failed.
+        pruned: How many of them belong to fits that were stopped early.
+        steps: Fit id -> training steps that it took, whoever trained it.
+        retried: Packs that were tried again.
+        seconds: What took how long, in this session.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        made: Plan,
+        store: FitStore,
+        info: Mapping[str, Any],
+        before: Mapping[str, Any],
+        began: float,
+    ) -> None:
+        """Nothing is written yet.
+
+        Args:
+            run: Where to write.
+            made: The experiment.
+            store: Where the fits are.
+            info: What run.json says from now on.
+            before: What it said when the run was opened; empty for a new run.
+            began: Seconds of ``time.perf_counter`` when the run began.
+        """
+        self._run, self._made, self._store, self._info = run, made, store, info
+        self._before, self._began = before, began
+        self._baselines: list[dict[str, Any]] = []
+        self._history: list[Progress] = []
+        self._memory = PeakMemory()
+        self.records: list[Record] = []
+        self.fits: set[str] = set()
+        self.failed = self.pruned = 0
+        self.steps: dict[str, int] = {}
+        self.retried = int(info.get("counts", {}).get("retried", 0))
+        self.seconds: dict[str, float] = {}
+        self._take(run.stored.records)
+        self._began -= max((r.timing.get("elapsed_s", 0.0) for r in self.records), default=0.0)
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Write records the moment they exist."""
+        elapsed = round(time.perf_counter() - self._began, 3)
+        stamped = [replace(r, timing={**r.timing, "elapsed_s": elapsed}) for r in records]
+        self._run.append(stamped)
+        self._take(stamped)
+
+    def add_info(self, **more: Any) -> None:
+        """Say more in run.json from its next writing on."""
+        self._info = {**self._info, **more}
+
+    def _take(self, records: Sequence[Record]) -> None:
+        self.records += records
+        self.fits.update(record.fit for record in records)
+        self.failed += sum(record.status == "failed" for record in records)
+        self.pruned += sum(record.status == "pruned" for record in records)
+        for record in records:
+            steps = int(record.timing.get("train_steps", 0))
+            self.steps[record.fit] = max(steps, self.steps.get(record.fit, 0))
+
+    def set_baselines(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Take the baselines' sweeps."""
+        self._baselines = baseline_rows(rows, self._made.goals)
+
+    @property
+    def front(self) -> list[Record]:
+        """Records of the front, best by the first objective first."""
+        by_id = {record.id: record for record in self.records}
+        return [by_id[str(row["id"])] for row in self._front_rows()]
+
+    def _front_rows(self) -> list[dict[str, Any]]:
+        measures = self._made.measures
+        names = [one.name for one in measures.all]
+        ordered = sorted(self.records, key=lambda record: (record.generation, record.position))
+        return front_rows(ordered, self._made.goals, names, self._made.space)
+
+    def end_generation(self, progress: Progress, *, replayed: bool = False) -> None:
+        """Sum up what there is after a generation; the files know what was only replayed."""
+        self._history.append(progress)
+        if not replayed:
+            self._memory.look()
+            self.write("running")
+
+    def write(self, status: str, *, keep_fits: bool = False) -> None:
+        """Replace front.csv, baselines.csv and, last of all, run.json.
+
+        Args:
+            status: What run.json says of the run.
+            keep_fits: Copy the fits of the front into the run.
+        """
+        searched = [goal.name for goal in self._made.goals]
+        rows = self._front_rows()
+        self._run.write_table("front.csv", rows, ["id", "selected", "fit", "seed", *searched])
+        self._run.write_table(
+            "baselines.csv", self._baselines, ["expert", "id", "on_front", *searched]
+        )
+        fits = sorted({str(row["fit"]) for row in rows} - {EXPERTS_ALONE}) if keep_fits else []
+        self._keep(fits)
+        summary = self._summary(status, rows)
+        if status != "running":  # until then, the next generation replaces them one by one
+            names = [*SUMMED_UP, *(f"fits/{fit_id}.safetensors" for fit_id in fits)]
+            summary["files"] |= checksums(self._run.path, names)
+        self._run.write_json(INFO, summary)
+
+    def begin(self, config: str) -> None:
+        """Write the config, and that the search is running, before it does anything.
+
+        Args:
+            config: Text of config.toml.
+        """
+        if self._before:
+            rest = {key: value for key, value in self._before.items() if key != "files"}
+            self._run.write_json(INFO, {**rest, "status": "running", "writer": writer()})
+        self._run.write_text(CONFIG, config)
+        if not self._before:
+            self.write("running")
+
+    def _keep(self, fit_ids: Sequence[str]) -> None:
+        folder = self._run.path / "fits"
+        try:
+            for fit_id in fit_ids:
+                self._store.copy(fit_id, folder)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise RunFailedError(
+                f"the front's fits cannot be kept in {folder}: {reason}"
+            ) from error
+
+    def _summary(self, status: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        goals = self._made.goals
+        by_expert = {
+            name: hypervolume_of([row for row in self._baselines if row["expert"] == name], goals)
+            for name in self._made.config.baselines
+        }
+        return {
+            **self._info,
+            "status": status,
+            "files": checksums(self._run.path, [CONFIG]),
+            "counts": {
+                "generations": len(self._history),
+                "fits": len(self.fits),
+                "records": len(self.records),
+                "failed": self.failed,
+                "pruned": self.pruned,
+                "steps": sum(self.steps.values()),
+                "retried": self.retried,
+            },
+            "history": [asdict(progress) for progress in self._history],
+            "seconds": {**self.seconds, "total": time.perf_counter() - self._began},
+            "memory_mib": self._memory.summary(),
+            "hypervolume": {
+                "front": hypervolume_of(rows, goals),
+                "baselines": by_expert,
+                "all_baselines": hypervolume_of(self._baselines, goals),
+            },
+        }
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Write the final files when the block ends, however it ends.
+
+        What ends the block is what the caller sees: trouble with the final files is only noted
+        on it. A request that turns out to be wrong changes none of them.
+        """
+        try:
+            yield
+        except BadRequestError:
+            if self._before:
+                self._run.write_json(INFO, self._before)
+            raise
+        except BaseException as error:
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            try:
+                self.write(status, keep_fits=True)
+            except Exception as second:
+                error.add_note(f"the files of the run could not be brought up to date: {second}")
+            raise
+        self.write("finished", keep_fits=True)
+
+
+def first_info(
+    made: Plan, leak: float | None, hashes: Mapping[str, str], device: str
+) -> dict[str, Any]:
+    """What run.json says from the beginning.
+
+    Args:
+        made: The experiment.
+        leak: Share of the training rows that are later than the median test row; None
+            where no times are known.
+        hashes: What the run was computed from.
+        device: Device of torch.
+    """
+    config, measures = made.config, made.measures
+    searched = [
+        {**asdict(goal), "unit": objective.unit}
+        for goal, objective in zip(made.goals, measures.searched, strict=True)
+    ]
+    reported = [
+        {"name": one.name, "maximise": one.maximise, "unit": one.unit}
+        for one in measures.reported
+        if one.recorded
+    ]
+    return {
+        "format": FORMAT,
+        "writer": writer(),
+        "experiment": config.name,
+        "question": config.question,
+        "status": "running",
+        "objectives": searched,
+        "reported": reported,
+        "seed": config.seed,
+        "leak": {"late_train_share": leak},
+        "hashes": dict(hashes),
+        **provenance(device),
+    }

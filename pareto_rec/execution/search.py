@@ -1,0 +1,259 @@
+"""One search, from its config to a finished run directory."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from pareto_rec.experiment.config import Config
+from pareto_rec.data.history_length import check_truth, cold_start
+from pareto_rec.data.table import warnings_of
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.evaluation.baselines import sweep_expert
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.experiment.experiment import (Plan, build_evaluator, check_objectives, limited_by_size, measured_groups, plan,)
+from pareto_rec.experiment.identity import code_hash
+from pareto_rec.experiment.inputs import EncodeProgress, read_features, read_split
+from pareto_rec.runs.lines import is_signed
+from pareto_rec.runs.record import Record
+from pareto_rec.runs.directory import RunDirectory
+from pareto_rec.runs.record_store import RECORDS
+from pareto_rec.execution import coverage as described, lists, per_user
+from pareto_rec.execution.trial_runner import Answers
+from pareto_rec.execution.successive_halving import Fidelity, Halving
+from pareto_rec.execution.run_writer import Journal, first_info
+from pareto_rec.execution.stored_records import Replay
+from pareto_rec.execution.resume import earlier_info, is_begun, merged_info
+from pareto_rec.search import Progress, Searcher, run_search
+from pareto_rec.core.wording import lacking_in_words, repeats_in_words
+from pareto_rec.execution.workers.cluster import check_address
+from pareto_rec.execution.workers.evaluation import Job, Workers
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Where progress is shown; every part may be left out.
+
+    Attributes:
+        encoded: Told texts done, texts in all, texts per second.
+        stage: Told in a few words what is done now.
+        evaluated: Told fits, records, failed and pruned records, packs tried again and training
+            steps so far.
+        generation: Told when a generation has ended.
+        replayed: Told instead when it came out of the store alone.
+        note: Told what somebody should know, in one line.
+    """
+
+    encoded: EncodeProgress | None = None
+    stage: Callable[[str], None] = lambda _: None
+    evaluated: Callable[[int, int, int, int, int, int], None] = lambda *_: None
+    generation: Callable[[Progress], None] = lambda _: None
+    replayed: Callable[[Progress], None] = lambda _: None
+    note: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """What is computed before the first fit."""
+
+    evaluator: Evaluator
+    info: Mapping[str, Any]
+    encoding_seconds: float
+
+
+def search_experiment(
+    config: Config,
+    out: Path,
+    *,
+    cache: Path,
+    workers: int,
+    watch: Watch | None = None,
+    resume: bool = False,
+    backend: str | None = None,
+) -> Path:
+    """Search, and write a run directory.
+
+    Args:
+        config: The experiment.
+        out: The run directory; must not exist, or be empty, unless `resume` is given.
+        cache: Root of the cache.
+        workers: Processes that evaluate packs; 1 evaluates in this process, unless packs have a
+            time limit.
+        watch: Where progress is shown.
+        resume: Go on with the search that `out` holds, if it holds any: the records, the front and
+            the hypervolumes end as if it had never been interrupted.
+        backend: ``dask://HOST:PORT`` of a scheduler whose workers evaluate instead.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        BadRequestError: If the request is wrong, or would go on with the search differently;
+            nothing is written then.
+        RunFailedError: If every evaluation of the first generation failed, the run directory cannot
+            be written any more, or workers keep dying; everything recorded so far stays.
+        KeyboardInterrupt: After everything recorded so far has been written.
+    """
+    began = time.perf_counter()
+    watch = watch or Watch()
+    made = plan(config)
+    if backend is not None:
+        check_address(backend)
+    searcher = Searcher(made.space, made.goals, made.settings, seed=config.seed)
+    with _opened(config, out, resume) as (run, before), run.living():
+        ready = _prepare(made, cache, watch)
+        with Workers(workers, config, cache, ready.evaluator, backend) as pool:
+            info = merged_info(out, before, ready.info, run.stored.torn)
+            journal = Journal(run, made, ready.evaluator.store, info, before, began)
+            journal.seconds["encoding"] = ready.encoding_seconds
+            answers = _answers(made, pool, journal, run, watch)
+            with journal.closing():
+                journal.begin(tomli_w.dumps(config.model_dump(exclude_none=True)))
+                _search(searcher, config, pool, journal, answers, watch)
+                watch.stage("measuring the front per user")
+                answers.restore({record.fit for record in journal.front})
+                run.write_bytes(per_user.FILE, _per_user(journal.front, pool))
+                run.write_bytes(per_user.PEOPLE, per_user.people_of(pool.evaluator.stage))
+                run.write_text(lists.FILE, _lists(journal.front, pool))
+                if ready.info["lacking"]:
+                    found = _of_points(described.described_of, journal.front, pool)
+                    journal.add_info(described={key: dict(counts) for key, counts in found})
+    return out
+
+
+@contextmanager
+def _opened(
+    config: Config, out: Path, resume: bool
+) -> Iterator[tuple[RunDirectory, Mapping[str, Any]]]:
+    """The run directory, a new one or the one to go on with, and what its run.json said."""
+    if not (resume and is_begun(out)):
+        with RunDirectory.create(out) as run, run.reserved():
+            yield run, {}
+        return
+    before = earlier_info(out, config)
+    with RunDirectory.open(out, signed=is_signed(before)) as run:
+        stored = 1 + max((record.generation for record in run.stored.records), default=-1)
+        if stored > config.search.generations:
+            raise BadRequestError(
+                f"{out} holds {stored} generations already; ask for as many at least, not "
+                f"search.generations = {config.search.generations}"
+            )
+        yield run, before
+
+
+def _answers(
+    made: Plan, pool: Workers, journal: Journal, run: RunDirectory, watch: Watch
+) -> Answers:
+    """What answers the search, the stored records first."""
+    stored, name = run.stored, run.path / RECORDS
+    config, goals = made.config, made.goals
+    replay = Replay(stored.records, name)
+
+    def told() -> None:
+        counts = len(journal.fits), len(journal.records), journal.failed, journal.pruned
+        watch.evaluated(*counts, journal.retried, sum(journal.steps.values()))
+
+    if stored.torn:
+        watch.note(
+            f"{name}: the last line was cut short ({stored.torn} bytes); it is cut off, and its "
+            "record evaluated again"
+        )
+    if stored.records:
+        told()
+        watch.note(f"going on after {len(stored.records):,} records of {run.path}")
+
+    asked, halving = config.search.fidelity, None
+    if asked is not None:
+        fidelity = Fidelity(tuple(asked.rungs), asked.keep, asked.margin, goals)
+        halving = Halving(fidelity, pool)
+    return Answers(replay, pool, journal, config.train.pack_size, told, halving)
+
+
+def _prepare(made: Plan, cache: Path, watch: Watch) -> _Ready:
+    """Data, features and experts; only validation data goes any further than this."""
+    began = time.perf_counter()
+    watch.stage("reading data")
+    split = read_split(made.config, cache)
+    stage = split.validation
+    check_objectives(made, stage)
+    check_truth(stage, made.config.data.relevance)
+    watch.stage("encoding texts")
+    features = read_features(made.config, stage.items.texts, cache, watch.encoded)
+    seconds = time.perf_counter() - began
+    watch.stage("preparing experts")
+    evaluator = build_evaluator(made, stage, cache, features)
+    hashes = {"stage": stage.content_hash, "features": features.key, "code": code_hash()}
+    if made.config.references:
+        hashes["references"] = evaluator.store.data_key
+    info = first_info(made, split.late_train_share, hashes, str(evaluator.device))
+    info["groups"] = measured_groups(made, evaluator)
+    info["cold_start"] = cold_start(stage)
+    info["truth"] = {stage.name: stage.truth_account}
+    if words := repeats_in_words(stage.truth_account, stage.name):
+        watch.note(words)
+    info["lacking"] = described.lacking(made.measures, evaluator.measuring.catalogue)
+    for name, entry in info["lacking"].items():
+        watch.note(lacking_in_words(name, entry))
+    info |= {"data": dict(split.account)} if split.account else {}
+    for warning in warnings_of(split.account or {}):
+        watch.note(f"data: {warning}")
+    if limits := limited_by_size(made, stage, evaluator):
+        info["limits"] = limits
+        for what, words in limits.items():
+            watch.stage(f"{what}: {words}")
+    return _Ready(evaluator, info, seconds)
+
+
+def _search(
+    searcher: Searcher,
+    config: Config,
+    pool: Workers,
+    journal: Journal,
+    answers: Answers,
+    watch: Watch,
+) -> None:
+    """Sweep the baselines, then search, and journal everything the moment it exists."""
+    began = time.perf_counter()
+    watch.stage("sweeping baselines")
+    swept = pool.map(sweep_expert, config.baselines)
+    journal.set_baselines([row for rows in swept for row in rows])
+    journal.seconds["baselines"] = time.perf_counter() - began
+    watch.stage("searching")
+
+    def on_generation(progress: Progress) -> None:
+        journal.end_generation(progress, replayed=answers.replayed)
+        (watch.replayed if answers.replayed else watch.generation)(progress)
+
+    run_search(searcher, answers, config.search.generations, on_generation=on_generation)
+    if answers.differing:
+        watch.note(
+            f"{answers.differing:,} records that had been stored came out differently this time; "
+            "what was stored has been kept"
+        )
+
+
+def _per_user(records: Sequence[Record], pool: Workers) -> bytes:
+    found = _of_points(per_user.values_of, records, pool)
+    return per_user.table_of(found, pool.evaluator.stage.users.ids)
+
+
+def _lists(records: Sequence[Record], pool: Workers) -> str:
+    found = _of_points(lists.lists_of, records, pool)
+    return json.dumps(lists.content(pool.evaluator, found), separators=(",", ":")) + "\n"
+
+
+def _of_points(job: Job, records: Sequence[Record], pool: Workers) -> list[tuple[str, Any]]:
+    """What a job finds of every record, by record id, in their order; one call per fit."""
+    by_fit: dict[str, list[Record]] = {}
+    for record in records:
+        by_fit.setdefault(record.fit, []).append(record)
+    parts = pool.unordered(job, list(by_fit.values()))
+    found = {key: values for part in parts for key, values in part}
+    return [(record.id, found[record.id]) for record in records]

@@ -1,0 +1,113 @@
+"""Answers a search: out of the store where it can, by the workers where it must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from pareto_rec.runs.record import Record
+from pareto_rec.execution.successive_halving import Halving
+from pareto_rec.execution.run_writer import Journal
+from pareto_rec.execution.stored_records import Replay
+from pareto_rec.search import Failure, Pruned, Result, Trial
+from pareto_rec.training.fit_store import EXPERTS_ALONE
+from pareto_rec.execution.workers.evaluation import Workers
+from pareto_rec.execution.workers.packs import Pack, packs_of
+
+
+class Answers:
+    """Results for the trials of a generation; whatever is new is journaled the moment it exists.
+
+    A pack that lacks any record is evaluated again whole, as the first time; the records that it
+    had already stay as they are.
+
+    Attributes:
+        replayed: Whether the last generation came out of the store alone.
+        differing: Stored records that came out differently when their pack was evaluated again.
+    """
+
+    def __init__(
+        self,
+        replay: Replay,
+        pool: Workers,
+        journal: Journal,
+        pack_size: int,
+        told: Callable[[], None],
+        halving: Halving | None = None,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            replay: The records of the run's earlier life.
+            pool: Evaluates packs.
+            journal: Writes down new records.
+            pack_size: Most trials of a pack.
+            told: Called after records have been written down.
+            halving: Stops some fits of a generation early; None trains all to the end.
+        """
+        self._replay, self._pool, self._journal = replay, pool, journal
+        self._pack_size, self._told, self._halving = pack_size, told, halving
+        self._retried = journal.retried
+        self._packs: dict[str, Pack] = {}  # by fit, of those that were only replayed
+        self.replayed = False
+        self.differing = 0
+
+    def __call__(self, trials: Sequence[Trial]) -> Iterator[tuple[str, Result]]:
+        """Candidate ids and results, in any order."""
+        evaluator = self._pool.evaluator
+        stored = self._replay.answer(trials, evaluator.fit_id, evaluator.seed)
+        asked = [candidate.id for trial in trials for candidate in trial.candidates]
+        self.replayed = all(one in stored for one in asked)
+        packs: Sequence[Pack] = packs_of(trials, evaluator, self._pack_size)
+        yield from _results(stored.values())
+        if self._halving is not None:
+            for records, left in self._halving.through(packs, stored):
+                yield from self._taken(records, stored)
+                packs = left
+        lacking = []
+        for pack in packs:
+            if all(candidate.id in stored for trial in pack for candidate in trial.candidates):
+                self._packs.update((evaluator.fit_id(trial), pack) for trial in pack)
+            else:
+                lacking.append(pack)
+        for records in self._pool.evaluate(lacking):
+            yield from self._taken(records, stored)
+        if self._halving is not None:
+            self._halving.forget()
+
+    def _taken(
+        self, records: Sequence[Record], stored: dict[str, Record]
+    ) -> Iterator[tuple[str, Result]]:
+        """Write down what is new of some records, and hand it on."""
+        new = [record for record in records if record.id not in stored]
+        self._compare([record for record in records if record.id in stored], stored)
+        self._journal.retried = self._retried + self._pool.retried
+        self._journal.add(new)
+        self._told()
+        yield from _results(new)
+
+    def _compare(self, again: Iterable[Record], stored: dict[str, Record]) -> None:
+        for record in again:
+            before = stored[record.id]
+            if {before.status, record.status} == {"ok"}:
+                self.differing += before.outside_timing() != record.outside_timing()
+
+    def restore(self, fits: Iterable[str]) -> None:
+        """Train again what the cache has lost since, so that the front can be measured and kept.
+
+        Args:
+            fits: Ids of the fits that are needed.
+        """
+        store = self._pool.evaluator.store
+        lost = [fit for fit in fits if fit != EXPERTS_ALONE and store.get(fit) is None]
+        packs = {id(pack): pack for pack in map(self._packs.get, lost) if pack is not None}
+        for _ in self._pool.evaluate(list(packs.values())):
+            pass
+
+
+def _results(records: Iterable[Record]) -> Iterator[tuple[str, Result]]:
+    for record in records:
+        if record.status == "ok":
+            yield record.id, record.objectives
+        else:
+            kind = Pruned if record.status == "pruned" else Failure
+            yield record.id, kind(record.reason or record.status)

@@ -1,0 +1,173 @@
+"""Every option of a config is checked before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from itertools import islice, product
+from typing import Any
+
+import numpy as np
+
+from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.experiment.limits.kinds import Limit, Number, Numbers, Weights
+from pareto_rec.experiment.limits.tables import SERVE, TRAIN
+from pareto_rec.losses import LOSSES
+from pareto_rec.models.attention_pooling import AttentionPooling
+from pareto_rec.search.space import (Choice, Integer, Real, SearchSpace, Simplex, Variable,)
+from pareto_rec.tasks import Task, exponent_names
+from pareto_rec.training.spec import TrainSpec
+
+_MOST_SHAPES = 100_000  # combinations of width and heads that are looked at
+
+
+def check_variables(
+    fixed: Mapping[str, Any],
+    serving: Mapping[str, Any],
+    space: SearchSpace,
+    tasks: Sequence[Task] = (),
+) -> None:
+    """Refuse a variable, fixed or searched, that is unknown or has an impossible option.
+
+    Args:
+        fixed: Training variables that are not searched.
+        serving: Serving variables that are not searched.
+        space: Those that are.
+        tasks: Tasks of the config: each adds a loss and an exponent.
+
+    Raises:
+        BadRequestError: Names the key, the bound and, for a name, the known ones.
+    """
+    train_limits, serve_limits = _with_tasks(tasks)
+    exponents = serving.get("exponents")
+    for name in exponents if isinstance(exponents, Mapping) else ():
+        if name not in exponent_names(tasks).values():
+            raise unknown("task in serving.exponents", name, exponent_names(tasks).values())
+    for table, values, part, variables, limits, kind in (
+        ("fixed", fixed, "train", space.train, train_limits, "training variable"),
+        ("serving", serving, "serve", space.serve, serve_limits, "serving variable"),
+    ):
+        for name, value in values.items():
+            limit = _limit(f"{table}.{name}", kind, name, limits)
+            if name in variables and not variables[name].when:
+                raise BadRequestError(
+                    f"{table}.{name}: space.{part}.{name} searches it; remove one of both"
+                )
+            _within(f"{table}.{name}", limit, [value])
+    for part, variables, limits, kind in (
+        ("train", space.train, train_limits, "training variable"),
+        ("serve", space.serve, serve_limits, "serving variable"),
+    ):
+        for name, variable in variables.items():
+            key = f"space.{part}.{name}"
+            limit = _limit(key, kind, name, limits)
+            _within(key, limit, _extremes(key, limit, variable))
+    _check_shapes(fixed, space)
+
+
+def _with_tasks(tasks: Sequence[Task]) -> tuple[Mapping[str, Limit], Mapping[str, Limit]]:
+    """Limits of training and of serving variables where the config has tasks."""
+    losses = Weights("loss", (*LOSSES, *(one.key for one in tasks)))
+    exponents = {name: Number() for name in exponent_names(tasks)}
+    return {**TRAIN, "loss_weights": losses}, {**SERVE, **exponents}
+
+
+def _limit(key: str, kind: str, name: str, limits: Mapping[str, Limit]) -> Limit:
+    if name not in limits:
+        raise BadRequestError(f"{key}: {unknown(kind, name, limits)}")
+    return limits[name]
+
+
+def _within(key: str, limit: Limit, values: Iterable[Any]) -> None:
+    for value in values:
+        try:
+            limit.check(value)
+        except BadRequestError as error:
+            raise BadRequestError(f"{key}: {error}") from None
+
+
+def _extremes(key: str, limit: Limit, variable: Variable) -> list[Any]:
+    """Values of a variable that are in range only if all of them are."""
+    if isinstance(limit, Numbers):
+        raise BadRequestError(f"{key}: search NAME_exponent of a task instead")
+    if isinstance(limit, Weights) != isinstance(variable, Simplex):
+        needs = "" if isinstance(limit, Weights) else "not "
+        raise BadRequestError(f'{key}: this variable must {needs}be of kind "simplex"')
+    match variable:
+        case Simplex(names=names):
+            return [dict.fromkeys(names, 1.0)]
+        case Choice(options=options):
+            return list(options)
+        case Real() if isinstance(limit, Number) and limit.whole:
+            raise BadRequestError(f'{key}: this variable is a whole number; use kind = "integer"')
+        case Real(low=low, high=high) | Integer(low=low, high=high):
+            return [low, high]
+
+
+def _check_shapes(fixed: Mapping[str, Any], space: SearchSpace) -> None:
+    """Refuse widths that some number of heads does not divide, and places that no model has."""
+    defaults = {one.name: one.default for one in fields(TrainSpec)}
+    for train in islice(_shapes(space), _MOST_SHAPES):
+        values = {**defaults, **fixed, **train}
+        width, heads = values["width"], values["heads"]
+        if width % heads:
+            raise BadRequestError(
+                f"width and heads: a width of {width} cannot be shared by {heads} heads; every "
+                "width must be a multiple of every number of heads that it meets"
+            )
+        if values["places"] > 1 and values["model"] == AttentionPooling.name:
+            raise BadRequestError(
+                f'places: {values["places"]} need model = "self_attention"; attention pooling '
+                "predicts after the whole history alone, places = 1"
+            )
+
+
+def _shapes(space: SearchSpace) -> Iterable[Mapping[str, Any]]:
+    """Training values of every combination of what decides width, heads and places."""
+    deciding = {"width", "heads", "places", "model"}
+    while more := {other for n in deciding & set(space.train) for other in space.train[n].when}:
+        if more <= deciding:
+            break
+        deciding |= more
+    chosen = [space.train[name] for name in sorted(deciding) if name in space.train]
+    axes = [(axis, one) for axis, one in space.discrete if any(one is c for c in chosen)]
+    cube = np.full(space.dimension, 0.5)
+    for values in product(*(_all(variable) for _, variable in axes)):
+        for (axis, variable), value in zip(axes, values, strict=True):
+            cube[axis] = variable.to_cube(value)[0]
+        yield space.decode(cube).train
+
+
+def _all(variable: Integer | Choice) -> Iterable[Any]:
+    if isinstance(variable, Choice):
+        return variable.options
+    return range(variable.low, variable.high + 1)
+
+
+def check_rungs(fixed: Mapping[str, Any], space: SearchSpace, rungs: Sequence[int]) -> None:
+    """Refuse rungs at which some fit could not be stopped.
+
+    Args:
+        fixed: Training variables that are not searched.
+        space: The decision variables.
+        rungs: Steps after which fits are compared, ascending.
+
+    Raises:
+        BadRequestError: If a rung is no look at validation, or lies not below the last step.
+    """
+    plain = TrainSpec()
+    for name in ("steps", "check_every"):
+        if rungs and name in space.train:
+            raise BadRequestError(f"search.fidelity: {name} cannot be searched beside it; fix it")
+    every = fixed.get("check_every", plain.check_every)
+    steps = fixed.get("steps", plain.steps)
+    for rung in rungs:
+        if rung % every:
+            raise BadRequestError(
+                f"search.fidelity.rungs: {rung} is no multiple of fixed.check_every = {every}, "
+                "after which fits are looked at"
+            )
+        if rung >= steps:
+            raise BadRequestError(
+                f"search.fidelity.rungs: {rung} is not below fixed.steps = {steps}"
+            )

@@ -1,0 +1,24 @@
+"""Ways to combine several losses into the one direction that is stepped along."""
+
+from pareto_rec.losses.aggregation.base import Combine, Moment, State
+from pareto_rec.losses.aggregation.gradients import (MGDA, CAGrad, NashMTL, PCGrad, UPGrad,)
+from pareto_rec.losses.aggregation.values import (DynamicWeightAveraging, EpsilonConstraint, SmoothChebyshev, UncertaintyWeighting, WeightedChebyshev, WeightedSum,)
+
+COMBINE: dict[str, Combine] = {
+    way.name: way
+    for way in (
+        WeightedSum(),
+        WeightedChebyshev(),
+        SmoothChebyshev(),
+        EpsilonConstraint(),
+        DynamicWeightAveraging(),
+        UncertaintyWeighting(),
+        MGDA(),
+        PCGrad(),
+        CAGrad(),
+        NashMTL(),
+        UPGrad(),
+    )
+}
+
+__all__ = ["COMBINE", "Combine", "Moment", "State"]

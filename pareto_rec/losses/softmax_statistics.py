@@ -1,0 +1,235 @@
+"""Figures of the predicted distributions of a step, with their gradient in closed form.
+
+A step is bound by passes over ``[P, R, N]``, not by arithmetic. The figures that several losses are
+made of are computed together and share their products with the item vectors, forward and back; on a
+processor, in float32, compiled loops read every row once. In bfloat16 the products and what is kept
+between the two ways take it, everything else stays in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pareto_rec.kernels import row_statistics as distributions
+from pareto_rec.kernels.compiled import suits
+from pareto_rec.kernels.row_statistics import Rows
+
+
+class Figures(NamedTuple):
+    """What the predicted distribution p of each row is like, ``[P, R]`` each.
+
+    Attributes:
+        cross_entropy: Mean over the row's targets of ``-log p``, in nats.
+        negative_entropy: ``sum_i p_i log p_i``, in nats.
+        similarity: ``sum_{i != j} p_i p_j cos(c_i, c_j)``.
+        popularity: ``sum_i p_i b_i``, b being the popularity of the items.
+    """
+
+    cross_entropy: Tensor
+    negative_entropy: Tensor
+    similarity: Tensor
+    popularity: Tensor
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """The gradient over logits is ``p - q`` (q: even over a row's targets), held as ``m (p - q)``.
+
+    Forward this makes one product and one pass; back it makes two products and no pass at all,
+    since a row's factor, and its mass m, can go to the small side of each product.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        table: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        share: Tensor,
+        kind: torch.dtype,
+    ) -> Tensor:
+        low = states.to(kind), table.to(kind)
+        logits = torch.bmm(low[0], low[1].transpose(1, 2))
+        pulled = distributions.cross_entropy if suits(bias) else _pulled
+        values, masses = pulled(logits, bias, targets, share)
+        ctx.save_for_backward(states, low[1], logits, masses)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        states, table, pull, masses = ctx.saved_tensors
+        own = (gradients[0] / masses).unsqueeze(-1)
+        scaled = torch.cat([states * own, own], -1).to(pull.dtype)
+        of_items = torch.bmm(pull.transpose(1, 2), scaled).to(states.dtype)
+        return (
+            torch.bmm(pull, table).to(states.dtype) * own,
+            of_items[..., :-1],
+            of_items[..., -1],
+            *(None,) * 3,
+        )
+
+
+def _pulled(logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    """`distributions.cross_entropy` on any device."""
+    own = logits.to(bias.dtype) + bias[:, None]
+    wanted = (torch.gather(own, 2, targets) * share).sum(-1)
+    highest = own.amax(-1, keepdim=True)
+    mass = own.sub_(highest).exp_().sum(-1, keepdim=True)
+    logits.copy_(own.scatter_add_(2, targets, -mass * share))
+    return (highest + mass.log()).squeeze(-1) - wanted, mass.squeeze(-1)
+
+
+class _Figures(torch.autograd.Function):
+    """Of a figure ``f(p)`` with slopes ``g = df/dp`` the gradient over logits is ``p (g - p.g)``.
+
+    Slopes are ``log p`` for the negative entropy, ``2 C s - 2 p |c|^2`` with ``s = C^T p`` for the
+    similarity, and b for the popularity.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        table: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        share: Tensor,
+        facts: Tensor,
+        kind: torch.dtype,
+    ) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        low = states.to(kind), table.to(kind)
+        logits = torch.bmm(low[0], low[1].transpose(1, 2))
+        squares = facts[:, :-1].square().sum(-1)
+        describe = distributions.describe if suits(bias) else _describe
+        rows = describe(logits, bias, targets, share, facts, squares)
+        similarity = rows.means[..., :-1].square().sum(-1) - rows.same
+        popularity = rows.means[..., -1].clone()
+        found = rows.cross_entropy, rows.negative_entropy, similarity, popularity
+        saved = *low, bias, targets, share, facts, squares, logits, rows.normaliser, rows.means
+        ctx.save_for_backward(*saved, torch.stack(found))
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        states, table, bias, targets, share, facts, squares, logits, normaliser, means, found = (
+            ctx.saved_tensors
+        )
+        own = torch.stack(
+            [torch.zeros_like(f) if g is None else g for g, f in zip(gradients, found, strict=True)]
+        )
+        accuracy, entropy, similarity, popularity = own
+        doubled = 2 * similarity
+        weights = torch.cat([doubled.unsqueeze(-1) * means[..., :-1], popularity.unsqueeze(-1)], -1)
+        level = entropy * found[1] + doubled * found[2] + popularity * found[3] - accuracy
+        terms = torch.stack([level, entropy, doubled, accuracy], -1)
+        pull = distributions.pull if suits(bias) else _pull
+        pulls, of_bias = pull(
+            logits, bias, normaliser, targets, share, (weights, facts), terms, squares
+        )
+        return (
+            torch.bmm(pulls, table).to(found.dtype),
+            torch.bmm(pulls.transpose(1, 2), states).to(found.dtype),
+            of_bias,
+            *(None,) * 4,
+        )
+
+
+def _describe(
+    logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor, facts: Tensor, squares: Tensor
+) -> Rows:
+    """`distributions.describe` on any device."""
+    own = logits.to(bias.dtype) + bias[:, None]
+    normaliser = torch.logsumexp(own, -1)
+    logs = own.sub_(normaliser.unsqueeze(-1))
+    probs = logs.exp()
+    return Rows(
+        normaliser,
+        -(torch.gather(logs, 2, targets) * share).sum(-1),
+        (probs * logs).sum(-1),
+        torch.matmul(probs.square(), squares),
+        torch.matmul(probs, facts),
+    )
+
+
+def _pull(
+    logits: Tensor,
+    bias: Tensor,
+    normaliser: Tensor,
+    targets: Tensor,
+    share: Tensor,
+    slopes: tuple[Tensor, Tensor],
+    terms: Tensor,
+    squares: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """`distributions.pull` on any device."""
+    logs = logits.to(bias.dtype) + bias[:, None]
+    logs.sub_(normaliser.unsqueeze(-1))
+    probs = logs.exp()
+    level, entropy, doubled, accuracy = terms.unsqueeze(-2).unbind(-1)
+    linear = torch.matmul(slopes[0], slopes[1].T).sub_(level)
+    linear.addcmul_(logs, entropy).addcmul_(probs * squares, doubled, value=-1)
+    linear.mul_(probs).scatter_add_(2, targets, -accuracy * share)
+    return linear.to(logits.dtype), linear.sum(1)
+
+
+def _share(mask: Tensor, like: Tensor) -> Tensor:
+    """What each target of a row counts for."""
+    return mask.to(like.dtype) / mask.sum(-1, keepdim=True)
+
+
+def row_cross_entropy(
+    states: Tensor,
+    table: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    mask: Tensor,
+    products: torch.dtype | None = None,
+) -> Tensor:
+    """Mean over a row's targets of ``-log softmax(states table^T + bias)[target]``.
+
+    Args:
+        states: ``[P, R, D]``.
+        table: Item vectors ``[P, N, D]``.
+        bias: ``[P, N]``.
+        targets: Items ``[P, R, H]``.
+        mask: ``[P, R, H]``, True where there is a target; every row has one at least.
+        products: Numbers that products with the item vectors compute in; None for those given.
+
+    Returns:
+        ``[P, R]``, in nats.
+    """
+    kind = products or states.dtype
+    values: Tensor = _CrossEntropy.apply(states, table, bias, targets, _share(mask, states), kind)  # type: ignore[no-untyped-call] # torch's own
+    return values
+
+
+def row_figures(
+    states: Tensor,
+    table: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    mask: Tensor,
+    items: tuple[Tensor, Tensor],
+    products: torch.dtype | None = None,
+) -> Figures:
+    """All figures of the distributions ``softmax(states table^T + bias)``.
+
+    Args:
+        states: As `row_cross_entropy` has it.
+        table: As `row_cross_entropy` has it.
+        bias: As `row_cross_entropy` has it.
+        targets: As `row_cross_entropy` has it.
+        mask: As `row_cross_entropy` has it.
+        items: Their category vectors ``[N, C]`` and their popularity ``[N]``.
+        products: As `row_cross_entropy` has it.
+    """
+    facts = torch.cat([items[0], items[1].unsqueeze(1)], 1)
+    kind = products or states.dtype
+    own: tuple[Tensor, ...] = _Figures.apply(  # type: ignore[no-untyped-call] # torch's own
+        states, table, bias, targets, _share(mask, states), facts, kind
+    )
+    return Figures(*own)

@@ -1,0 +1,180 @@
+"""The serving policy: fused scores -> popularity penalty -> MMR within a depth -> top k.
+
+Everything is vectorised over users and over serving settings, in chunks of users so that memory
+stays bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.ranking.mmr import rerank
+from pareto_rec.ranking.scorers import RELEVANCE, Parts, Scorers, Serving
+from pareto_rec.ranking.ties import HIDDEN, as_they_stand, largest
+
+CHUNK_ELEMENTS = 4_000_000  # most scores held at once while ranking
+PART_ELEMENTS = 16_000_000  # most scores of one scorer that a part of the users has
+
+
+def _check(scorers: Scorers, settings: Sequence[Serving]) -> None:
+    known = [*scorers.experts, *scorers.networks]
+    for setting in settings:
+        for name in setting.fusion:
+            if name not in known and setting.fusion[name] > 0:
+                raise unknown("scorer in the fusion", name, known)
+        if not sum(setting.fusion.values()) > 0:
+            raise BadRequestError("fusion weights must not all be 0; give one scorer a weight")
+
+
+def recommend(
+    scorers: Scorers | Parts, settings: Sequence[Serving], *, k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Top-k lists of every setting.
+
+    Args:
+        scorers: What is fused.
+        settings: Serving variables, S of them.
+        k: Length of the lists.
+
+    Returns:
+        Item indices and fused scores (popularity penalty applied), each ``[S, users, k]``, best
+        first; -1 (and a score of `HIDDEN`) where a user had fewer than k unseen items.
+
+    Raises:
+        BadRequestError: If a fusion names a scorer that is not there, or has no weight above 0.
+    """
+    if isinstance(scorers, Parts):
+        found = [_recommend(scorers.take(rows), settings, k) for rows in parts_of(scorers.shape)]
+        lists, scores = zip(*found, strict=True)
+        return np.concatenate(lists, axis=1), np.concatenate(scores, axis=1)
+    return _recommend(scorers, settings, k)
+
+
+def parts_of(shape: tuple[int, int]) -> list[slice]:
+    """Rows of ``shape = (users, items)`` in parts of at most `PART_ELEMENTS`, one at least."""
+    step = max(1, PART_ELEMENTS // shape[1])
+    return [slice(begin, min(begin + step, shape[0])) for begin in range(0, max(1, shape[0]), step)]
+
+
+def _recommend(
+    scorers: Scorers, settings: Sequence[Serving], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    _check(scorers, settings)
+    users, n_items = scorers.seen.shape
+    depths = [min(n_items, max(k, setting.depth)) for setting in settings]
+    fused, which = _distinct(settings)
+    groups = _by_depth(settings, depths, k)
+    length, ties = min(k, n_items), scorers.ties or as_they_stand(n_items, scorers.seen.device)
+    lists = np.full((len(settings), users, k), -1, dtype=np.int64)
+    scores = np.full(lists.shape, HIDDEN, dtype=np.float32)
+    step = max(1, CHUNK_ELEMENTS // (n_items * len(fused)))
+    for begin in range(0, users, step):
+        rows = slice(begin, begin + step)
+        top, items = largest(_fuse(scorers, fused, rows), max(depths), ties)
+        for depth, members in _bounded(groups, len(top)):
+            parts = top[:, [which[one] for one in members], :depth]
+            ids = items[:, [which[one] for one in members], :depth]
+            places = rerank(parts, ids, scorers.similarity, [settings[m] for m in members], k)
+            shown = torch.gather(parts, 2, places)
+            chosen = torch.gather(ids, 2, places).masked_fill_(shown <= HIDDEN / 2, -1)
+            lists[members, rows, :length] = chosen.transpose(0, 1).cpu().numpy()
+            scores[members, rows, :length] = shown.transpose(0, 1).cpu().numpy()
+    return lists, scores
+
+
+def fused_scores(scorers: Scorers | Parts, setting: Serving, rows: slice) -> NDArray[np.float32]:
+    """What the lists of some users are made from, before re-ranking.
+
+    Returns:
+        Fused scores, popularity penalty applied, ``[rows, N]``; NaN for items of the history.
+    """
+    if isinstance(scorers, Parts):
+        scorers, rows = scorers.take(rows), slice(None)
+    _check(scorers, [setting])
+    used = {n: scores for n, scores in scorers.experts.items() if setting.fusion.get(n, 0) > 0}
+    fused = _fuse(replace(scorers, experts=used), [setting], rows)[:, 0]
+    return np.asarray(fused.masked_fill_(scorers.seen[rows], float("nan")).cpu().numpy())
+
+
+def _by_depth(settings: Sequence[Serving], depths: Sequence[int], k: int) -> dict[int, list[int]]:
+    """Settings that are re-ranked together: depths rounded up to a power of two."""
+    groups: dict[int, list[int]] = {}
+    for index, (setting, depth) in enumerate(zip(settings, depths, strict=True)):
+        need = depth if setting.mmr > 0 else min(k, depth)
+        bucket = min(1 << (need - 1).bit_length(), max(depths))
+        groups.setdefault(bucket, []).append(index)
+    return groups
+
+
+def _bounded(groups: Mapping[int, list[int]], users: int) -> Iterator[tuple[int, list[int]]]:
+    """The groups, cut so that the places of one part stay below `CHUNK_ELEMENTS`."""
+    for depth, members in groups.items():
+        size = max(1, CHUNK_ELEMENTS // (depth * users))
+        for begin in range(0, len(members), size):
+            yield depth, members[begin : begin + size]
+
+
+def _distinct(settings: Sequence[Serving]) -> tuple[list[Serving], list[int]]:
+    """Settings that differ before re-ranking, and which of them each setting is."""
+    places: dict[str, int] = {}
+    fused: list[Serving] = []
+    which = []
+    for setting in settings:
+        powers = sorted(setting.exponents.items())
+        key = repr((setting.fusion, powers, setting.popularity_penalty))
+        if key not in places:
+            places[key] = len(fused)
+            fused.append(setting)
+        which.append(places[key])
+    return fused, which
+
+
+def _fuse(scorers: Scorers, settings: Sequence[Serving], rows: slice) -> Tensor:
+    """Fused scores ``[users, S, N]``: one matrix product per user."""
+    seen = scorers.seen[rows]
+    device = seen.device
+    parts, weights = [], []
+
+    def column(values: list[float]) -> Tensor:
+        return torch.tensor(values, device=device).expand(len(seen), -1)
+
+    for name, scores in scorers.experts.items():
+        parts.append(scores[rows])
+        weights.append(column([setting.fusion.get(name, 0.0) for setting in settings]))
+    for name, one in scorers.networks.items():
+        powers = torch.tensor(
+            [powers_of(one.tasks, setting) for setting in settings], device=device
+        )
+        deviation = deviations(one.products[rows], powers)
+        weight = column([setting.fusion.get(name, 0.0) for setting in settings]) / deviation
+        parts += [values[rows] for values in (one.relevance, *one.tasks.values())]
+        weights += [weight * power for power in powers.T]
+    parts.append(-scorers.popularity.expand_as(parts[0]))
+    weights.append(column([setting.popularity_penalty for setting in settings]))
+    fused = torch.bmm(torch.stack(weights, 2), torch.stack(parts, 1))
+    return fused.masked_fill_(seen.unsqueeze(1), HIDDEN)
+
+
+def powers_of(tasks: Iterable[str], setting: Serving) -> list[float]:
+    """Exponents of relevance and of each of the given tasks."""
+    own = [setting.exponents.get(name, 0.0) for name in tasks]
+    return [setting.exponents.get(RELEVANCE, 1.0), *own]
+
+
+def deviations(products: Tensor, powers: Tensor) -> Tensor:
+    """Deviation of the log of a product of powers over unseen items ``[users, S]``.
+
+    Args:
+        products: Mean products of the centred logs of its factors ``[users, A, A]``.
+        powers: ``[S, A]``.
+    """
+    powers = powers.to(products.dtype)
+    variance = torch.einsum("sa,uab,sb->us", powers, products, powers)
+    return variance.clamp(min=1e-12).sqrt()

@@ -1,0 +1,171 @@
+"""What is fused into lists: serving variables, and scores of experts and of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from pareto_rec.models.head import NetworkScores
+from pareto_rec.ranking.ties import Ties
+
+NETWORK = "network"
+RELEVANCE = "relevance"  # among the exponents
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Every serving variable, natural values.
+
+    Attributes:
+        fusion: Name of a scorer -> weight: an expert, ``"network"`` for the one network of a
+            point, or ids of fits where there are several.
+        popularity_penalty: Weight of standardised log popularity, subtracted.
+        mmr: Weight of diversity in maximal marginal relevance, 0 (off) to 1.
+        depth: Number of top items that are re-ranked.
+        exponents: Task -> its power in the network's score, and under ``"relevance"`` that of
+            relevance, 1 unless given.
+    """
+
+    fusion: Mapping[str, float] = field(default_factory=lambda: {NETWORK: 1.0})
+    popularity_penalty: float = 0.0
+    mmr: float = 0.0
+    depth: int = 50
+    exponents: Mapping[str, float] = field(default_factory=dict)
+
+    def weighed_tasks(self, tasks: Iterable[str]) -> tuple[str, ...]:
+        """Those of some tasks that have a say in the network's score."""
+        return tuple(name for name in tasks if self.exponents.get(name, 0.0) != 0)
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Cosine of category vectors, looked up by kind: items of equal categories are of one kind.
+
+    Items without categories are like all others (1): what is not known of them makes no list
+    diverse.
+
+    Attributes:
+        kind: Kind of each item ``[N]``.
+        table: Cosine of each pair of kinds ``[kinds, kinds]``.
+    """
+
+    kind: Tensor
+    table: Tensor
+
+    @classmethod
+    def of(cls, vectors: Tensor) -> Similarity:
+        """Similarity of category vectors of length one ``[N, C]``."""
+        if not vectors.shape[1]:  # no item has a category
+            vectors = vectors.new_zeros(len(vectors), 1)
+        distinct, kind = torch.unique(vectors, dim=0, return_inverse=True)
+        blank = ~distinct.any(dim=1)
+        table = distinct @ distinct.T
+        return cls(kind, table.masked_fill(blank | blank.unsqueeze(1), 1.0))
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a network adds to a fusion, per user centred over unseen items.
+
+    Attributes:
+        relevance: Log relevance ``[users, N]``.
+        tasks: Task -> log of what it predicts ``[users, N]``.
+        products: Mean products ``[users, A, A]`` of relevance and each task, which give the
+            deviation of any product of their powers.
+    """
+
+    relevance: Tensor
+    tasks: Mapping[str, Tensor]
+    products: Tensor
+
+    @classmethod
+    def of(cls, said: NetworkScores, seen: Tensor) -> Network:
+        """What a network's scores add for users who have seen some items ``[users, N]``."""
+        count = unseen_count(seen)
+        relevance = centre(said.relevance, seen, count)
+        tasks = {name: centre(values, seen, count) for name, values in said.tasks.items()}
+        every = torch.stack([relevance, *tasks.values()], 1)
+        products = torch.bmm(every, every.transpose(1, 2)) / count.view(-1, 1, 1)
+        return cls(relevance, tasks, products)
+
+    def take(self, users: Tensor | slice) -> Network:
+        """The same of some users: row numbers or a slice."""
+        tasks = {name: values[users] for name, values in self.tasks.items()}
+        return Network(self.relevance[users], tasks, self.products[users])
+
+
+@dataclass(frozen=True)
+class Scorers:
+    """What is fused, per user standardised over unseen items (mean 0, deviation 1).
+
+    Attributes:
+        experts: Expert name -> ``[users, N]``, standardised.
+        seen: ``[users, N]``, True for items of the history.
+        popularity: Standardised ``log1p`` popularity ``[N]``.
+        similarity: Of items by their categories.
+        networks: Name in a fusion -> network; `NETWORK` where there is one alone.
+        ties: Order of items of equal score; None: as they stand in the catalogue.
+    """
+
+    experts: Mapping[str, Tensor]
+    seen: Tensor
+    popularity: Tensor
+    similarity: Similarity
+    networks: Mapping[str, Network] = field(default_factory=dict)
+    ties: Ties | None = None
+
+    def take(self, users: Tensor | slice) -> Scorers:
+        """The scorers of some users: row numbers or a slice."""
+        return replace(
+            self,
+            experts={name: scores[users] for name, scores in self.experts.items()},
+            seen=self.seen[users],
+            networks={name: one.take(users) for name, one in self.networks.items()},
+        )
+
+    def with_networks(self, said: Mapping[str, NetworkScores]) -> Scorers:
+        """The scorers together with what networks say, by their names in a fusion."""
+        networks = {name: Network.of(one, self.seen) for name, one in said.items()}
+        return replace(self, networks={**self.networks, **networks})
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Scorers of so many users over so many items that only a part is made at a time.
+
+    Attributes:
+        shape: Number of users and of items.
+        take: The scorers of some users: row numbers or a slice.
+    """
+
+    shape: tuple[int, int]
+    take: Callable[[Tensor | slice], Scorers]
+
+
+def unseen_count(seen: Tensor) -> Tensor:
+    """How many items each user has not met ``[users, 1]``, at least 1."""
+    return (~seen).sum(-1, keepdim=True).clamp(min=1)
+
+
+def centre(scores: Tensor, seen: Tensor, count: Tensor | None = None) -> Tensor:
+    """Scores ``[..., users, N]`` less their mean over unseen items, 0 at seen ones.
+
+    Args:
+        scores: ``[..., users, N]``.
+        seen: ``[users, N]``.
+        count: `unseen_count` of `seen`, where it is known already.
+    """
+    kept = torch.where(seen, 0.0, scores)
+    count = unseen_count(seen) if count is None else count
+    return torch.where(seen, 0.0, kept - kept.sum(-1, keepdim=True) / count)
+
+
+def standardise(scores: Tensor, seen: Tensor, count: Tensor | None = None) -> Tensor:
+    """As `centre`, and with deviation 1 over unseen items."""
+    count = unseen_count(seen) if count is None else count
+    centred = centre(scores, seen, count)
+    deviation = (centred.square().sum(-1, keepdim=True) / count).sqrt()
+    return centred / deviation.clamp(min=1e-6)

@@ -1,0 +1,59 @@
+"""Hypervolume as a search went on, against records, fits and seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec.search.pareto import hypervolume
+from pareto_rec.runs.view import RunView
+
+CHECKPOINTS = 60
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Hypervolume as the search went on; all arrays ``[checkpoints]``.
+
+    Attributes:
+        records: Records evaluated so far.
+        fits: Fits evaluated so far.
+        seconds: Seconds since the run began; NaN where none were recorded.
+        hypervolume: Of the feasible records so far, natural units.
+        boundary: Whether a generation ends here.
+    """
+
+    records: NDArray[np.int64]
+    fits: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+    hypervolume: NDArray[np.float64]
+    boundary: NDArray[np.bool_]
+
+
+def convergence(view: RunView, checkpoints: int = CHECKPOINTS) -> Curve:
+    """Hypervolume at the end of every generation and at evenly spread records between.
+
+    Args:
+        view: The run.
+        checkpoints: Number of evenly spread records.
+    """
+    records = view.records
+    generation = records["generation"].to_numpy()
+    ends = np.append(np.flatnonzero(np.diff(generation)), len(records) - 1)
+    spread = np.linspace(0, len(records) - 1, checkpoints).round().astype(np.int64)
+    at = np.union1d(ends, spread)
+    usable = (records["status"] == "ok").to_numpy() & view.feasible(records)
+    values = view.values(records)
+    volumes = [
+        hypervolume(values[:n][usable[:n]], reference=view.reference, maximise=view.maximise)
+        for n in at + 1
+    ]
+    return Curve(
+        records=at + 1,
+        fits=np.cumsum(~records["fit"].duplicated().to_numpy())[at],
+        seconds=np.fmax.accumulate(records["elapsed_s"].to_numpy(dtype=np.float64))[at],
+        hypervolume=np.array(volumes),
+        boundary=np.isin(at, ends),
+    )

@@ -1,0 +1,64 @@
+"""Where unfinished fits stand, on disk: what was trained before a stop is not trained again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pareto_rec.training.data import Standing
+from pareto_rec.training.fit_store import fit_of, parts_of, read_tensors, write_tensors
+
+FOLDER = "unfinished"  # below the fits
+_STATE = "standing/"  # before the names of what training goes on from
+
+
+class StandingStore:
+    """Unfinished fits under (fit, how it came there); gone once their generation is."""
+
+    def __init__(self, fits: Path) -> None:
+        """Unfinished fits beside the finished ones in a folder."""
+        self.folder = fits / FOLDER
+
+    def path(self, key: str) -> Path:
+        """Where one lies."""
+        return self.folder / f"{key}.safetensors"
+
+    def get(self, key: str) -> Standing | None:
+        """The stored standing; None where there is none or the file is damaged."""
+        found = read_tensors(self.path(key))
+        if found is None:
+            return None
+        content, tensors = found
+        state = {
+            name.removeprefix(_STATE): value
+            for name, value in tensors.items()
+            if name.startswith(_STATE)
+        }
+        rest = {name: x for name, x in tensors.items() if not name.startswith(_STATE)}
+        return Standing(fit_of(content, rest), content["step"], content["running"], state)
+
+    def put(self, key: str, standing: Standing) -> None:
+        """Store a standing in one step."""
+        content, tensors = parts_of(standing.fit)
+        content |= {"step": standing.step, "running": standing.running}
+        state = {_STATE + name: value for name, value in standing.state.items()}
+        write_tensors(self.path(key), content, tensors | state)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Forget some, those that are there."""
+        for key in keys:
+            self.path(key).unlink(missing_ok=True)
+
+
+def standing_key(fit_id: str, way: Sequence[tuple[int, Sequence[str]]]) -> str:
+    """Names where a fit stands by how it came there.
+
+    Args:
+        fit_id: The fit.
+        way: Steps made after each rung and the fits trained together until then, since a fit may
+            depend on its company in the last digit.
+    """
+    content = json.dumps([[step, list(company)] for step, company in way])
+    return f"{fit_id}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"

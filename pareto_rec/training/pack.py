@@ -1,0 +1,320 @@
+"""One pack in training: stacked parameters, one step for all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pareto_rec.losses import COMBINE, LossInputs
+from pareto_rec.losses.aggregation.loss_aggregation import Descent
+from pareto_rec.models import MODELS
+from pareto_rec.models.base import Dropout, Noise, Shape, init_shared, item_table
+from pareto_rec.models.scoring import (
+    last_states,
+    relevance_scores,
+    relevance_states,
+    user_states,
+)
+from pareto_rec.models.trunk import TRUNKS
+from pareto_rec.core.seeds import child_seed
+from pareto_rec.training.data import (Fit, Monitor, Relevance, Standing, TrainData,)
+from pareto_rec.training.examples import Examples
+from pareto_rec.training.early_stopping import Kept
+from pareto_rec.training.optimizer import StackedAdamW, schedule
+from pareto_rec.training.pack_tasks import PackTasks, losses_of
+from pareto_rec.training.matmul_dtype import products_of
+from pareto_rec.training.sparse_step import Part, TouchedRows
+from pareto_rec.training.spec import IDLE, TrainSpec
+from pareto_rec.training.tuned.live import LiveTable, needed_items
+
+NAMED = ("histories", "targets", "shown_histories", "shown_items")  # items whose text is read
+
+
+def _stack(parts: Sequence[Mapping[str, Tensor]], device: torch.device) -> dict[str, Tensor]:
+    return {
+        name: torch.stack([part[name] for part in parts]).to(device).requires_grad_()
+        for name in parts[0]
+    }
+
+
+def _under(part: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{part}/{name}": value for name, value in state.items()}
+
+
+def _below(part: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    begin = f"{part}/"
+    return {name[len(begin) :]: x for name, x in state.items() if name.startswith(begin)}
+
+
+class Pack:
+    """The state of one pack in training."""
+
+    def __init__(
+        self,
+        specs: Sequence[TrainSpec],
+        seeds: Sequence[int],
+        data: TrainData,
+        starts: Sequence[Mapping[str, Tensor]] = (),
+    ) -> None:
+        self.specs, self.seeds, self.data = specs, seeds, data
+        horizons = [spec.horizon for spec in specs]
+        self.common = common = replace(specs[0], horizon=max(horizons))
+        self.features = data.item_features(replace(common, tuned_layers=0), {})
+        self.live: LiveTable | None = None
+        if common.tuned_layers:
+            self.live = data.source.live(specs, [child_seed(seed, "backbone") for seed in seeds])
+        self.tasks = PackTasks(common, data.labels)
+        self.shape = self._shape()
+        self.losses = losses_of(common, data.labels)
+        self.needs = frozenset(need for loss in self.losses for need in loss.needs)
+        self.examples = Examples(common, horizons, seeds, data, self.tasks, self.needs)
+        self.params = _stack(starts or [self._initial(seed) for seed in seeds], data.device)
+        self.descent = self._descent()
+        self.temperature = self._column([spec.temperature for spec in specs])
+        noise = Noise([child_seed(seed, "noise") for seed in seeds], data.device)
+        self.dropout = Dropout(
+            noise,
+            self._column([spec.dropout for spec in specs]),
+            self._column([spec.item_dropout for spec in specs]),
+        )
+        rate = self._column([spec.learning_rate for spec in specs])
+        decay = self._column([spec.weight_decay for spec in specs])
+        self.optimiser = StackedAdamW(self.params, rate, decay)
+        self.touched: TouchedRows | None = None
+        if self._samples():
+            self.touched = TouchedRows(self.params, rate, decay, common.touched)
+        self.scale: Tensor | None = None
+        self.kept = [Kept(self._copy(index), common.patience) for index in range(len(specs))]
+        self.step = 0
+
+    def _shape(self) -> Shape:
+        """What the parameters of every candidate are like."""
+        common, (n_items, feature_dim) = self.common, self.features.shape
+        return Shape(
+            common.model,
+            n_items,
+            feature_dim,
+            common.width,
+            common.history,
+            common.layers,
+            common.heads,
+            common.trunk,
+            common.trunk_experts,
+            tuple(one.name for one in self.tasks.own),
+        )
+
+    def _descent(self) -> Descent:
+        """Each candidate's way to combine, with its preference."""
+        accurate = [loss.accuracy for loss in self.losses]
+        return Descent(
+            [COMBINE[spec.combine] for spec in self.specs],
+            np.array([list(spec.loss_weights.values()) for spec in self.specs], dtype=np.float64),
+            self.seeds,
+            primary=accurate.index(True) if any(accurate) else 0,
+        )
+
+    def _samples(self) -> bool:
+        """Whether steps run on the items that they touch: where that is less than half of them."""
+        whole = any(loss.catalogue for loss in self.losses) or self.common.item_inputs in IDLE
+        few = 2 * self.common.touched < self.shape.n_items
+        return self.live is None and not whole and few
+
+    def _initial(self, seed: int) -> dict[str, Tensor]:
+        """Parameters of one candidate."""
+        source = torch.Generator().manual_seed(child_seed(seed, "init"))
+        params = init_shared(self.shape, source)
+        params |= self.tasks.base_rates(self.shape.n_items)
+        idle = IDLE.get(self.common.item_inputs)
+        if idle:
+            params[idle].zero_()
+        params |= MODELS[self.common.model].init(self.shape, source)
+        width, experts = self.shape.width, self.shape.experts
+        return params | TRUNKS[self.shape.trunk].init(width, experts, self.shape.towers, source)
+
+    def _column(self, values: Sequence[float] | Sequence[list[float]]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=self.data.device)
+
+    def run(self, monitor: Monitor, until: int | None = None) -> list[Fit]:
+        """Train until the last step, a given one, or until every candidate has stopped."""
+        began = time.perf_counter()
+        common = self.common
+        end = common.steps if until is None else min(until, common.steps)
+        while self.step < end and any(one.running for one in self.kept):
+            first = self.step
+            batches = self.examples.draw(first)
+            count = min(common.check_every, common.steps - first)
+            for offset in range(count):
+                self._step(first + offset, {name: x[:, offset] for name, x in batches.items()})
+            self.step = first + count
+            self._look(self.step, monitor)
+        share = (time.perf_counter() - began) / len(self.specs)
+        kept = zip(self.kept, self.specs, strict=True)
+        return [one.fit(spec, self.shape, share) for one, spec in kept]
+
+    def standing(self, index: int, fit: Fit) -> Standing:
+        """Where a candidate stands after a look."""
+        assert self.scale is not None
+        state = {f"params/{name}": p.detach()[index].clone() for name, p in self.params.items()}
+        state |= _under("optimiser", self.optimiser.state(index))
+        state |= _under("way", {k: torch.from_numpy(v) for k, v in self.ways_of(index).items()})
+        state["scale"] = self.scale[index].clone()
+        state["noise"] = self.dropout.noise.generators[index].get_state()
+        if self.touched is not None:
+            state |= _under("touched", self.touched.state(index))
+        if self.live is not None:
+            state |= _under("live", self.live.state(index))
+        return Standing(fit, self.step, self.kept[index].running, state)
+
+    def ways_of(self, index: int) -> Mapping[str, NDArray[np.float64]]:
+        """What a candidate's way to combine remembers."""
+        return {name: np.array(value) for name, value in self.descent.states[index].items()}
+
+    @torch.no_grad()
+    def go_on(self, standings: Sequence[Standing]) -> None:
+        """Take the candidates from where they stand; before the first step of this pack."""
+        states = [one.state for one in standings]
+        self.step = standings[0].step
+        for name, param in self.params.items():
+            param.copy_(torch.stack([state[f"params/{name}"] for state in states]))
+        self.optimiser.load(self.step, [_below("optimiser", state) for state in states])
+        self._set_scale(torch.stack([state["scale"] for state in states]).to(self.data.device))
+        if self.touched is not None:
+            self.touched.load(self.step, [_below("touched", state) for state in states])
+        if self.live is not None:
+            self.live.load([_below("live", state) for state in states])
+        for index, one in enumerate(standings):
+            found = _below("way", one.state)
+            self.descent.states[index] = {name: value.numpy() for name, value in found.items()}
+            self.dropout.noise.generators[index].set_state(one.state["noise"])
+            device = self.data.device
+            kept = self.kept[index]
+            kept.params = {name: value.to(device) for name, value in one.fit.params.items()}
+            kept.go_on(one.fit, running=one.running)
+
+    def _step(self, step: int, batch: Mapping[str, Tensor]) -> None:
+        learnt = dict(self.params)
+        if self.live is not None:
+            seen = [batch[name] for name in NAMED if name in batch]
+            self.features = self.live.begin(step, needed_items(seen))
+            learnt["features"] = (
+                self.features
+            )  # ways that compare gradients see those of the layers
+        part = Part(self._moving, self.features, self.data.facts, batch)
+        if self.touched is not None:
+            part = self.touched.begin(batch, self.features, self.data.facts)
+            learnt.update(self.touched.leaves)
+        losses = self._losses(part)
+        if self.scale is None:
+            n_items = self.shape.n_items
+            units = [loss.unit(n_items) for loss in self.losses]
+            own = losses.detach().abs().clamp(min=1e-6)
+            parts = [own[:, m] if u is None else own[:, m] * 0 + u for m, u in enumerate(units)]
+            self._set_scale(torch.stack(parts, dim=-1))
+        assert self.scale is not None
+        finite = self.descent.backward(step, losses / self.scale, self.ideal, learnt)
+        for index in np.flatnonzero(~finite).tolist():
+            self.kept[index].fail(f"loss is not finite at step {step}")
+        self.optimiser.step(schedule(step, self.common.steps))
+        if self.touched is not None:
+            self.touched.end(schedule(step, self.common.steps))
+        if self.live is not None:
+            self.live.end(step, [one.running for one in self.kept])
+
+    def _set_scale(self, scale: Tensor) -> None:
+        """Units of the losses ``[P, M]``, and their smallest values in these."""
+        self.scale = scale
+        bounds = self._column([loss.lower_bound(self.shape.n_items) for loss in self.losses])
+        self.ideal = (bounds / scale).cpu().double().numpy()
+
+    def _losses(self, part: Part) -> Tensor:
+        """Unscaled losses ``[P, M]``."""
+        params, batch, pack = part.params, part.batch, len(self.specs)
+        table = item_table(params, part.features, self.dropout)
+        states = user_states(
+            params, self.shape, table, batch["histories"], batch["at"], self.dropout
+        )
+        targets = batch["targets"].reshape(pack, -1, self.common.horizon)
+        ids = targets.clamp(min=0)
+        whole = self.common.shaped >= ids.shape[1]
+        inputs = LossInputs(
+            states=relevance_states(params, states, self.temperature),
+            table=table,
+            bias=params["relevance.item_bias"],
+            targets=ids,
+            mask=targets >= 0,
+            negatives=batch["negatives"],
+            items=part.facts,
+            beyond=whole and any(loss.figure for loss in self.losses),
+            products=products_of(self.common.products, self.data.device),
+            shown=self.tasks.inputs(params, self.shape, table, batch, self.dropout),
+            interactions=self.tasks.interactions(params, states, table, targets, batch),
+            **self._optional_inputs(batch),
+        )
+        few = inputs.first(self.common.shaped)
+        values = [loss(few if loss.distribution else inputs) for loss in self.losses]
+        return torch.stack(values, dim=-1)
+
+    def _optional_inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Inputs that some loss of the pack needs; an example has several rows of states."""
+        found: dict[str, Tensor] = {}
+        for name in ("group", "taste"):
+            if name in self.needs:
+                found[name] = batch[name].repeat_interleave(self.common.places, dim=1)
+        if "users" in batch:
+            users = batch["users"].repeat_interleave(self.common.places, dim=1)
+            found["reference"] = self.data.references[self.common.reference][users]
+        return found
+
+    @property
+    def _moving(self) -> Mapping[str, Tensor]:
+        """The parameters; the part of the item vectors that is left out stays zero."""
+        idle = IDLE.get(self.common.item_inputs)
+        return {**self.params, idle: self.params[idle].detach()} if idle else self.params
+
+    @torch.no_grad()
+    def _look(self, step: int, monitor: Monitor) -> None:
+        """Score validation histories; keep what improved, stop what has not for long."""
+        histories = self.data.histories[:, -self.common.history :]
+        if self.live is not None:
+            self.features = self.live.refresh()
+        table = item_table(self.params, self.features, None)
+        states = last_states(self.params, self.shape, table, histories)
+        for index, kept in enumerate(self.kept):
+            if not kept.running:
+                continue
+            value = self._value(index, table, states, monitor)
+            if value is None:
+                kept.fail(f"scores are not finite after step {step}")
+            elif kept.improved(step, value):
+                kept.params = self._copy(index)
+                if self.live is not None:
+                    kept.difference = self.live.difference(index)
+
+    def _copy(self, index: int) -> dict[str, Tensor]:
+        """A candidate's parameters as they are now."""
+        return {name: p.detach()[index].clone() for name, p in self.params.items()}
+
+    def _value(self, index: int, table: Tensor, states: Tensor, monitor: Monitor) -> float | None:
+        """Validation value of a candidate; None where a score is not finite."""
+        one = slice(index, index + 1)
+        params = {name: value[one] for name, value in self.params.items()}
+        finite = bool(torch.isfinite(states[index].sum() + table[index].sum()))
+
+        def of(rows: slice) -> Tensor:
+            nonlocal finite
+            own, items = states[one, rows], table[one]
+            if self.common.by_tasks_alone:
+                shown = self.tasks.ranking(params, own, items)
+            else:
+                shown = relevance_scores(params, own, items, self.temperature[one])
+            finite = finite and bool(torch.isfinite(shown.sum()))
+            return shown[0]
+
+        value = monitor(Relevance((states.shape[1], table.shape[1]), of)) if finite else None
+        return value if finite else None
