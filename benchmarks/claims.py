@@ -94,8 +94,8 @@ def confirm_figure(run: Path) -> str:
 
 def controls(config: str, folder: Path) -> list[list[str]]:
     """The search and all its controls with three seeds, then their comparison."""
-    from pareto_rec.experiment.config import load_config
     from pareto_rec.execution.ablations.kinds import applicable
+    from pareto_rec.experiment.config import load_config
 
     commands = []
     for seed in SEEDS:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pareto_rec.data.split import SPLITS
 from pareto_rec.analysis.decide import PICKERS
-from pareto_rec.losses import COMBINE, LOSSES, TaskLoss
+from pareto_rec.data.split import SPLITS
+from pareto_rec.losses import AGGREGATORS, LOSSES, TaskLoss
 from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.objectives import FAMILIES, GROUPS, UserObjective, parse
 
@@ -123,7 +123,7 @@ def combine() -> str:
         "How several losses become one step: the training variable `combine`. All of them see "
         "losses that were divided by their value at initialisation."
     )
-    known: Mapping[str, Any] = COMBINE
+    known: Mapping[str, Any] = AGGREGATORS
     return _page("Ways to combine losses", about, known)
 
 

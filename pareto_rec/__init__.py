@@ -9,17 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pareto_rec.analysis.picks import pick
     from pareto_rec.backbone.cached import Backbone
-    from pareto_rec.experiment.config import Config, load_config
+    from pareto_rec.core.errors import BadRequestError, RunFailedError
     from pareto_rec.data import load as load_data
     from pareto_rec.data.schema import Dataset
-    from pareto_rec.core.errors import BadRequestError, RunFailedError
-    from pareto_rec.search.pareto import hypervolume, non_dominated
-    from pareto_rec.report.notebook import Run
-    from pareto_rec.objectives import parse as parse_objective
-    from pareto_rec.analysis.picks import pick
-    from pareto_rec.runs.reader import read_run
     from pareto_rec.execution.search import search_experiment
+    from pareto_rec.experiment.config import Config, load_config
+    from pareto_rec.objectives import parse as parse_objective
+    from pareto_rec.report.notebook import Run
+    from pareto_rec.runs.reader import read_run
+    from pareto_rec.search.pareto import hypervolume, non_dominated
     from pareto_rec.search.space import Candidate, SearchSpace
 
 __all__ = [

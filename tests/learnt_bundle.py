@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from random_bert import random_bert
 
-from pareto_rec.bundle import About, Parts, PointAbout, write_bundle
+from pareto_rec.baselines import BASELINES
+from pareto_rec.bundle import BundleData, BundleManifest, PointAbout, write_bundle
 from pareto_rec.bundle.data import TRAIN, VALIDATION, ObjectiveAbout
-from pareto_rec.experiment.config import load_config
+from pareto_rec.core.threads import one_thread
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
+from pareto_rec.experiment.config import load_config
 from pareto_rec.experiment.experiment import build_evaluator, plan
-from pareto_rec.baselines import EXPERTS
 from pareto_rec.experiment.inputs import read_features
-from pareto_rec.ranking import Serving
+from pareto_rec.ranking import ServingParams
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Trial
 from pareto_rec.search.space import Candidate
-from pareto_rec.core.threads import one_thread
 
 NAMES = ("Comedy", "Drama", "War")
 USERS, ITEMS, ROWS = 40, 60, 14
@@ -106,7 +106,7 @@ def stage_of(rows: Interactions, held: NDArray[np.bool_], label: str = "tiny") -
     return Stage("validation", train, train, rows.take(held), catalogue(), users, label)
 
 
-def learnt_parts(folder: Path) -> Parts:
+def learnt_parts(folder: Path) -> BundleData:
     """Parts of a bundle with two points on one fit; encoder and cache are in the folder."""
     random_bert(folder / "encoder")
     text = CONFIG.replace("ENCODER", str(folder / "encoder"))
@@ -128,7 +128,7 @@ def learnt_parts(folder: Path) -> Parts:
     states = np.asarray(features.states, dtype=np.float32)
     vectors = evaluator.data.features.numpy()
     mean = states.mean(axis=0)
-    return Parts(
+    return BundleData(
         about=_about(records, [evaluator.serving(one.serve) for one in records]),
         config=text,
         items=stage.items,
@@ -139,13 +139,13 @@ def learnt_parts(folder: Path) -> Parts:
         vectors=vectors,
         mean=mean,
         loadings=np.linalg.lstsq(states - mean, vectors, rcond=None)[0].astype(np.float32),
-        experts={"ease_recency": EXPERTS["ease_recency"].fit(stage.train, stage.shape)},
+        experts={"ease_recency": BASELINES["ease_recency"].fit(stage.train, stage.shape)},
         fits={records[0].fit: fit},
         backbone=folder / "encoder",
     )
 
 
-def _about(records: Sequence[Record], settings: Sequence[Serving]) -> About:
+def _about(records: Sequence[Record], settings: Sequence[ServingParams]) -> BundleManifest:
     def objective(name: str, reference: float | None) -> ObjectiveAbout:
         searched = reference is not None
         return ObjectiveAbout(
@@ -167,7 +167,7 @@ def _about(records: Sequence[Record], settings: Sequence[Serving]) -> About:
         for one, setting in zip(records, settings, strict=True)
     ]
     known = [("ndcg@5", 0.0), ("ild@5", 0.1), ("coverage@5", None)]
-    return About(
+    return BundleManifest(
         experiment="tiny",
         question="Does it serve?",
         seed=0,

@@ -10,12 +10,12 @@ import numpy as np
 from random_bert import WORDS, random_bert
 from toy_learning import next_item_stage, random_params, shape_of
 
+from pareto_rec.baselines import BASELINES
 from pareto_rec.bundle.collect import log_of, reading
-from pareto_rec.bundle.data import About, ObjectiveAbout, Parts, PointAbout
+from pareto_rec.bundle.data import BundleData, BundleManifest, ObjectiveAbout, PointAbout
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.data.schema import Stage
-from pareto_rec.baselines import EXPERTS
-from pareto_rec.ranking import Serving
+from pareto_rec.ranking import ServingParams
 from pareto_rec.training.data import Fit
 from pareto_rec.training.item_features import principal_components
 from pareto_rec.training.spec import TrainSpec
@@ -33,10 +33,10 @@ name = "random"
 max_length = 12
 """
 SERVINGS = {
-    "aa01": Serving({"network": 0.6, "ease_recency": 0.4}, 0.3, 0.4, 15, {"liked": 0.7}),
-    "aa02": Serving({"network": 1.0}, mmr=0.2),
-    "bb01": Serving({"network": 0.5, "item_knn_recency": 0.5}, popularity_penalty=0.2),
-    "cc01": Serving({"ease_recency": 0.7, "item_knn_recency": 0.3}, popularity_penalty=0.5),
+    "aa01": ServingParams({"network": 0.6, "ease_recency": 0.4}, 0.3, 0.4, 15, {"liked": 0.7}),
+    "aa02": ServingParams({"network": 1.0}, mmr=0.2),
+    "bb01": ServingParams({"network": 0.5, "item_knn_recency": 0.5}, popularity_penalty=0.2),
+    "cc01": ServingParams({"ease_recency": 0.7, "item_knn_recency": 0.3}, popularity_penalty=0.5),
 }
 FITS = {"aa01": "attention", "aa02": "attention", "bb01": "causal", "cc01": "experts"}
 VALUES = {"aa01": (0.2, 0.5), "aa02": (0.3, 0.4), "bb01": (0.25, 0.45), "cc01": (0.1, 0.9)}
@@ -75,9 +75,9 @@ def points() -> list[PointAbout]:
     ]
 
 
-def about() -> About:
+def about() -> BundleManifest:
     kinds = {"ndcg@10": True, "latency_p95": False}
-    return About(
+    return BundleManifest(
         experiment="tiny",
         question="Which?",
         seed=0,
@@ -89,7 +89,7 @@ def about() -> About:
             ObjectiveAbout(name=name, maximise=up, unit="1", reference=0.0, searched=True)
             for name, up in kinds.items()
         ],
-        experts={name: EXPERTS[name].parameters()["tau"] for name in _EXPERTS},
+        experts={name: BASELINES[name].parameters()["tau"] for name in _EXPERTS},
         points=points(),
         default="aa01",
     )
@@ -106,13 +106,13 @@ def tiny_fit(model: str, seed: int) -> Fit:
     return Fit(spec, shape, random_params(shape, seed), ((25, 0.1),), 25, 1.0)
 
 
-def tiny_parts(folder: Path) -> Parts:
+def tiny_parts(folder: Path) -> BundleData:
     """Parts whose backbone is in the folder."""
     stage = described_stage()
     rows, part = log_of(stage)
     features = np.zeros((24, 16), dtype=np.float32)
     loadings = np.zeros((16, COMPONENTS), dtype=np.float32)
-    parts = Parts(
+    parts = BundleData(
         about=about(),
         config=CONFIG,
         items=stage.items,
@@ -123,7 +123,7 @@ def tiny_parts(folder: Path) -> Parts:
         vectors=features[:, :COMPONENTS],
         mean=features[0],
         loadings=loadings,
-        experts={name: EXPERTS[name].fit(stage.train, stage.shape) for name in _EXPERTS},
+        experts={name: BASELINES[name].fit(stage.train, stage.shape) for name in _EXPERTS},
         fits={name: tiny_fit(model, seed) for seed, (name, model) in enumerate(_MODELS.items())},
         backbone=random_bert(folder / "bert"),
     )

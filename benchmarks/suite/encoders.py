@@ -11,10 +11,10 @@ import numpy as np
 from benchmarks.suite.measure import Result, Row
 from benchmarks.suite.task import Problem, problem
 from pareto_rec.core.paths import cache_dir
-from pareto_rec.ranking import Serving
 from pareto_rec.core.threads import one_thread
+from pareto_rec.ranking import ServingParams
 from pareto_rec.training.data import Fit
-from pareto_rec.training.fitting import fit
+from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.spec import TrainSpec
 
 COMMON: Mapping[str, Any] = {"learning_rate": 0.015, "horizon": 10}
@@ -61,7 +61,7 @@ def run(*, quick: bool, given: Problem | None = None, steps: int = 0) -> Result:
 def _trained(given: Problem, spec: TrainSpec, seed: int) -> tuple[Fit, float]:
     """A fit, and its seconds."""
     evaluator, began = given.evaluator, time.process_time()
-    [made] = fit([spec], [seed], evaluator.data, evaluator.monitor(), pack_size=1)
+    [made] = train_pack([spec], [seed], evaluator.data, evaluator.monitor(), pack_size=1)
     return made, time.process_time() - began
 
 
@@ -76,7 +76,7 @@ def _check(given: Problem, made: Fit) -> float:
         AssertionError: If they differ.
     """
     evaluator = given.evaluator
-    [measured] = evaluator.measuring.values(evaluator.with_fit(made), [Serving()], made)
+    [measured] = evaluator.measuring.values(evaluator.with_fit(made), [ServingParams()], made)
     off = abs(measured.objectives["ndcg@10"] - _reached(made))
     if off > 1e-6:
         raise AssertionError(f"NDCG@10 differs by {off:g}")

@@ -15,20 +15,20 @@ from torch import Tensor
 from benchmarks.suite import in_loop, plain
 from benchmarks.suite.measure import Result, Row
 from benchmarks.suite.task import Problem, problem
+from pareto_rec.core.paths import cache_dir
+from pareto_rec.core.seeds import child_seed, generator
+from pareto_rec.core.threads import one_thread
 from pareto_rec.experiment.inputs import read_features
 from pareto_rec.losses import LossInputs
 from pareto_rec.models.base import Shape, item_table
 from pareto_rec.models.scoring import relevance_states, user_states
-from pareto_rec.core.paths import cache_dir
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Searcher, Trial
-from pareto_rec.core.seeds import child_seed, generator
-from pareto_rec.core.threads import one_thread
 from pareto_rec.training.batches import draw
 from pareto_rec.training.data import Fit
-from pareto_rec.training.fitting import fit
-from pareto_rec.training.pack_tasks import PackTasks, losses_of
+from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.matmul_dtype import products_of
+from pareto_rec.training.pack_tasks import TaskHeads, losses_of
 from pareto_rec.training.spec import TrainSpec
 
 ONE_THREAD, PLAIN = "this package, one thread", "plain PyTorch, cached features"
@@ -175,7 +175,7 @@ def _trained(given: Problem, trials: Sequence[Trial]) -> list[Fit]:
     evaluator = given.evaluator
     specs, seeds = [evaluator.spec(one) for one in trials], [_seed(one) for one in trials]
     size = given.made.config.train.pack_size
-    return fit(specs, seeds, evaluator.data, evaluator.monitor(), pack_size=size)
+    return train_pack(specs, seeds, evaluator.data, evaluator.monitor(), pack_size=size)
 
 
 def _seed(trial: Trial) -> int:
@@ -185,7 +185,7 @@ def _seed(trial: Trial) -> int:
 
 def _initial(given: Problem, spec: TrainSpec, seed: int) -> tuple[Shape, dict[str, Tensor]]:
     """Initial parameters as a fit has them."""
-    [start] = fit(
+    [start] = train_pack(
         [replace(spec, steps=1, check_every=1, learning_rate=0.0)],
         [seed],
         given.evaluator.data,
@@ -243,7 +243,7 @@ def _check_losses(given: Problem, spec: TrainSpec) -> str:
         data.sequences, rng, steps=1, batch=64, history=spec.history, places=1, horizon=spec.horizon
     )
     parts = {n: torch.from_numpy(getattr(batch, n)) for n in ("histories", "at", "targets")}
-    tasks = PackTasks(spec, data.labels)
+    tasks = TaskHeads(spec, data.labels)
     labels = {n: torch.from_numpy(of) for n, of in tasks.of_targets(batch.rows).items()}
     stacked = {name: value.unsqueeze(0) for name, value in params.items()}
     temperature = torch.tensor([spec.temperature])

@@ -14,18 +14,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.suite.measure import (
+    Result,
+    Row,
+    exponent,
+    in_process,
+    peak_mb,
+)
 from pareto_rec.backbone.features import Features
-from benchmarks.suite.measure import (Result, Row, exponent, in_process, peak_mb,)
-from pareto_rec.experiment.config import parse_config
+from pareto_rec.core.seeds import generator
+from pareto_rec.core.threads import one_thread
 from pareto_rec.data.schema import Dataset, Interactions, Items, Users
 from pareto_rec.data.split import split_per_user
 from pareto_rec.data.synth import CATEGORIES, WORDS, Recipe, write
+from pareto_rec.experiment.config import parse_config
 from pareto_rec.experiment.experiment import build_evaluator, plan
 from pareto_rec.search import Trial
-from pareto_rec.core.seeds import generator
 from pareto_rec.search.space import Candidate
-from pareto_rec.core.threads import one_thread
-from pareto_rec.training.fitting import fit
+from pareto_rec.training.fitting import train_pack
 
 WIDTH = 384  # of the features, as MiniLM's
 LIMIT_MB = 6_000  # within which 10^7 rows have to be prepared and fitted
@@ -166,7 +172,7 @@ def _measure(recipe: Recipe, folder: Path) -> dict[str, Any]:
         trial = _trial()
         with _clock(seconds, "fit"):
             spec, data = evaluator.spec(trial), evaluator.data
-            [made] = fit([spec], [evaluator.seed], data, evaluator.monitor(), pack_size=1)
+            [made] = train_pack([spec], [evaluator.seed], data, evaluator.monitor(), pack_size=1)
         with _clock(seconds, "evaluate"):
             records = evaluator.records(trial, "growth", made, made.reason)
     failed = [record.reason for record in records if record.reason]

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pareto_rec.backbone.cached import Backbone
-from pareto_rec.backbone.features import Features
 from benchmarks.suite.plain import Examples, Plain, chances, examples_of
 from benchmarks.suite.task import Problem
+from pareto_rec.backbone.cached import Backbone
+from pareto_rec.backbone.features import Features
 from pareto_rec.core.seeds import generator
 from pareto_rec.training.item_features import Projection
 from pareto_rec.training.spec import TrainSpec

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.search import pareto as front
 from benchmarks.suite.task import Problem
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.seeds import child_seed, generator
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Trial, sweep
-from pareto_rec.core.seeds import child_seed, generator
+from pareto_rec.search import pareto as front
 from pareto_rec.search.space import Candidate
 from pareto_rec.search.variables import Choice
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from benchmarks.suite.measure import Result, Row, in_turn, medians
 from benchmarks.suite.task import Problem, problem
+from pareto_rec.core.paths import cache_dir
+from pareto_rec.core.threads import one_thread
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.objectives import parse
-from pareto_rec.core.paths import cache_dir
-from pareto_rec.ranking import HIDDEN, Scorers, Serving, recommend
-from pareto_rec.core.threads import one_thread
+from pareto_rec.ranking import HIDDEN, Scorers, ServingParams, recommend
 
 K = 10
 LENSKIT = "PARETO_REC_LENSKIT"  # a Python that has LensKit, which needs an older pandas
@@ -39,7 +39,7 @@ def run(*, quick: bool, given: Problem | None = None) -> Result:
     evaluator = (given or problem(cache_dir())).evaluator
     experts = list(evaluator.users.experts)[:2]
     weights = dict(zip(experts, (0.6, 0.4), strict=True))
-    setting = Serving(weights, popularity_penalty=0.5, mmr=0.3, depth=50)
+    setting = ServingParams(weights, popularity_penalty=0.5, mmr=0.3, depth=50)
     rounds = 3 if quick else 9
     with one_thread():
         lists, ours = _ours(evaluator, setting)
@@ -84,7 +84,7 @@ def run(*, quick: bool, given: Problem | None = None) -> Result:
     return Result("ranking", checked, rows, notes)
 
 
-def _ours(evaluator: Evaluator, setting: Serving) -> tuple[Lists, dict[str, float]]:
+def _ours(evaluator: Evaluator, setting: ServingParams) -> tuple[Lists, dict[str, float]]:
     lists, _ = recommend(evaluator.scorers, [setting], k=K)
     return lists[0], _metrics(evaluator, lists[0])
 
@@ -102,7 +102,7 @@ def _check(lists: Lists, looped: Lists, ours: dict[str, float], theirs: dict[str
     return f"{same:.1%} of the lists are equal, metrics differ by {off:.0e} at most"
 
 
-def _loop(evaluator: Evaluator, setting: Serving) -> tuple[Lists, dict[str, float]]:
+def _loop(evaluator: Evaluator, setting: ServingParams) -> tuple[Lists, dict[str, float]]:
     """The same, user by user."""
     scorers = evaluator.scorers
     assert isinstance(scorers, Scorers)

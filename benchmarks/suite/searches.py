@@ -18,13 +18,13 @@ from benchmarks.suite.optuna_adapter import Method, cube_of, with_optuna
 from benchmarks.suite.task import Problem, problem
 from pareto_rec.core.paths import cache_dir
 from pareto_rec.core.provenance import cores
+from pareto_rec.core.seeds import generator
+from pareto_rec.core.threads import one_thread
+from pareto_rec.execution.workers.packs import packs_of
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Failure, Searcher
 from pareto_rec.search import Result as SearchResult
-from pareto_rec.core.seeds import generator
-from pareto_rec.core.threads import one_thread
 from pareto_rec.search.variables import Choice
-from pareto_rec.execution.workers.packs import packs_of
 
 Trace = list[tuple[float, float]]  # seconds, and the hypervolume x 1000 by then
 

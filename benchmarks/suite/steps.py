@@ -13,13 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.suite.measure import Result, Row
 from benchmarks.suite.products import Products, recorded
 from benchmarks.suite.task import Problem, problem
-from pareto_rec.models import MODELS
-from pareto_rec.objectives import parse
 from pareto_rec.core.paths import cache_dir
-from pareto_rec.ranking import Serving, recommend
 from pareto_rec.core.seeds import generator
 from pareto_rec.core.threads import one_thread
-from pareto_rec.training.fitting import fit
+from pareto_rec.models import MODELS
+from pareto_rec.objectives import parse
+from pareto_rec.ranking import ServingParams, recommend
+from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.spec import TrainSpec
 
 PACKS = (1, 4)
@@ -61,7 +61,7 @@ def _training(given: Problem, model: str, pack: int, steps: int) -> Row:
 
     def train(specs: Sequence[TrainSpec]) -> None:
         seeds = list(range(len(specs)))
-        fit(specs, seeds, data, lambda _: 0.0, pack_size=len(specs))
+        train_pack(specs, seeds, data, lambda _: 0.0, pack_size=len(specs))
 
     train([replace(spec, steps=2, check_every=2)] * pack)  # what is compiled or read once
     began = time.process_time()
@@ -80,11 +80,11 @@ def _row(what: str, seconds: float, alone: float) -> Row:
     }
 
 
-def settings(count: int, names: Sequence[str]) -> list[Serving]:
+def settings(count: int, names: Sequence[str]) -> list[ServingParams]:
     """Serving settings drawn at random."""
     rng = generator(0, "settings")
     return [
-        Serving(
+        ServingParams(
             dict(zip(names, rng.dirichlet(np.ones(len(names))).tolist(), strict=True)),
             exponents={"liked": float(rng.uniform(0, 2))},
             popularity_penalty=float(rng.uniform(0, 1.5)),
@@ -99,7 +99,7 @@ def _serving(given: Problem) -> list[Row]:
     """Lists and metrics of 24 settings."""
     evaluator = given.evaluator
     spec = _spec(given, "attention_pooling", 2)
-    [made] = fit([spec], [0], evaluator.data, lambda _: 0.0, pack_size=1)
+    [made] = train_pack([spec], [0], evaluator.data, lambda _: 0.0, pack_size=1)
     scorers = evaluator.with_fit(made)
     chosen = settings(24, ["network", *evaluator.users.experts])
     k = evaluator.measuring.measures.k
@@ -134,7 +134,7 @@ def _check(given: Problem) -> str:
         spec = _spec(given, model, 2)
 
         def train(spec: TrainSpec = spec) -> None:
-            fit([spec], [0], given.evaluator.data, lambda _: 0.0, pack_size=1)
+            train_pack([spec], [0], given.evaluator.data, lambda _: 0.0, pack_size=1)
 
         with FlopCounterMode(display=False) as counter:
             train()

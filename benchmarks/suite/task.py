@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from pareto_rec.search import pareto as front
-from pareto_rec.experiment.config import Config, parse_config
 from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.experiment.config import Config, parse_config
 from pareto_rec.experiment.experiment import Plan, build_evaluator, plan
 from pareto_rec.experiment.inputs import read_features, read_split
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Goal
+from pareto_rec.search import pareto as front
 from pareto_rec.training.fit_store import FitStore
 
 CONFIG: Mapping[str, Any] = {

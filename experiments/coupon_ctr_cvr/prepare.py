@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pareto_rec.data.table.files import expand
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.paths import cache_dir, written_whole
+from pareto_rec.data.table.files import expand
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -32,11 +32,11 @@ NAMES = ("ndcg@10", "cold_ndcg@10", "mean(ndcg@10 by history_length=short)")
 
 def arms(seconds: float) -> None:
     """For every arm, fits of drawn rates until its seconds are spent; the best by validation."""
+    from pareto_rec.core.paths import cache_dir
+    from pareto_rec.core.threads import one_thread
     from pareto_rec.experiment.config import load_config
     from pareto_rec.experiment.experiment import build_evaluator, plan
     from pareto_rec.experiment.inputs import read_features, read_split
-    from pareto_rec.core.paths import cache_dir
-    from pareto_rec.core.threads import one_thread
 
     cache, rows = cache_dir(), []
     for split in SPLITS:
@@ -57,9 +57,9 @@ def arms(seconds: float) -> None:
 
 def run_arm(evaluator, fixed, split, name, values, seconds):
     """The best fit of an arm within its seconds of processor time, and what it is worth."""
-    from pareto_rec.ranking import NETWORK, Serving
     from pareto_rec.core.seeds import generator
-    from pareto_rec.training.fitting import fit
+    from pareto_rec.ranking import NETWORK, ServingParams
+    from pareto_rec.training.fitting import train_pack
     from pareto_rec.training.spec import train_spec
 
     rng = generator(0, "arms", name)
@@ -73,10 +73,10 @@ def run_arm(evaluator, fixed, split, name, values, seconds):
         }
         spec = train_spec({}, {**fixed, **values, **drawn})
         start = time.process_time()
-        one = fit([spec], [len(found)], evaluator.data, evaluator.monitor(), pack_size=1)[0]
+        one = train_pack([spec], [len(found)], evaluator.data, evaluator.monitor(), pack_size=1)[0]
         found.append((one, time.process_time() - start))
     best = max(found, key=lambda pair: max(value for _, value in pair[0].curve))[0]
-    scorers, setting = evaluator.with_fit(best), Serving({NETWORK: 1.0})
+    scorers, setting = evaluator.with_fit(best), ServingParams({NETWORK: 1.0})
     row = {"split": split, "arm": name, "fits": len(found)}
     row["seconds_per_fit"] = round(float(np.mean([spent for _, spent in found])), 2)
     measured = evaluator.measure(scorers, [setting], 0.0, best)[0].objectives

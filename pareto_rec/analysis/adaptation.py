@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.analysis.bootstrap import Resample, draw_means
-from pareto_rec.experiment.config import Config
+from pareto_rec.core.seeds import child_seed
 from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.experiment.config import Config
 from pareto_rec.experiment.experiment import Plan, build_evaluator, plan
 from pareto_rec.experiment.inputs import read_features, read_split
 from pareto_rec.objectives.ranking import NDCG
-from pareto_rec.ranking import NETWORK, Serving, recommend
-from pareto_rec.core.seeds import child_seed
-from pareto_rec.training.fitting import fit
-from pareto_rec.training.spec import TrainSpec, train_spec
+from pareto_rec.ranking import NETWORK, ServingParams, recommend
 from pareto_rec.search.variables import named_values
+from pareto_rec.training.fitting import train_pack
+from pareto_rec.training.spec import TrainSpec, train_spec
 
 EXPERT, SHARE = "ease_recency", 0.7  # what networks are fused with, and their own share
 
@@ -88,10 +88,12 @@ def _values(
     for seed in range(seeds):
         for inputs, kind in (("text", "text alone"), ("both", "text and embeddings")):
             spec = train_spec(_middle(made), {"item_inputs": inputs})
-            alone = Serving({NETWORK: 1.0})
+            alone = ServingParams({NETWORK: 1.0})
             settings = {kind: alone}
             if inputs == "both":
-                settings[f"fused with {EXPERT}"] = Serving({NETWORK: SHARE, EXPERT: 1 - SHARE})
+                settings[f"fused with {EXPERT}"] = ServingParams(
+                    {NETWORK: SHARE, EXPERT: 1 - SHARE}
+                )
             for name, value in zip(
                 settings, _fitted(evaluator, spec, seed, list(settings.values())), strict=True
             ):
@@ -108,11 +110,11 @@ def _middle(made: Plan) -> dict[str, object]:
 
 
 def _fitted(
-    evaluator: Evaluator, spec: TrainSpec, seed: int, settings: Sequence[Serving]
+    evaluator: Evaluator, spec: TrainSpec, seed: int, settings: Sequence[ServingParams]
 ) -> list[NDArray[np.float64]]:
     """NDCG@10 of every user ``[users]`` of one new fit, by serving setting."""
     seeds = [child_seed(evaluator.seed, "compared", seed)]
-    one = fit([spec], seeds, evaluator.data, evaluator.monitor(), pack_size=1)[0]
+    one = train_pack([spec], seeds, evaluator.data, evaluator.monitor(), pack_size=1)[0]
     lists, scores = recommend(evaluator.with_fit(one), settings, k=10)
     return [
         NDCG(10).per_user(evaluator.measuring.outcome(chosen, values))

@@ -11,12 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from pareto_rec.core.checksums import is_whole, signed
-from pareto_rec.analysis.decide import (Bound, Mixture, Pick, Picker, Points, choose,)
+from pareto_rec.analysis.decide import (
+    Bound,
+    Mixture,
+    Pick,
+    Picker,
+    Points,
+    choose,
+)
 from pareto_rec.analysis.decide.points import Floats
+from pareto_rec.core.checksums import is_whole, signed
 from pareto_rec.core.errors import BadRequestError, RunFailedError
-from pareto_rec.objectives import UserObjective, parse
 from pareto_rec.core.paths import alone, swapped
+from pareto_rec.objectives import UserObjective, parse
 from pareto_rec.runs.files import check_file
 from pareto_rec.runs.view import RunView
 

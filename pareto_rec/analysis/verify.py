@@ -11,15 +11,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pareto_rec.search import pareto as front
 from pareto_rec.core.checksums import is_whole, sha256_of
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.runs.confirmation import read_confirmed
 from pareto_rec.runs.files import read_controls, read_lists, read_object
-from pareto_rec.runs.reader import axes_of, read_front
-from pareto_rec.runs.view import Axis
 from pareto_rec.runs.heartbeat import status_of
 from pareto_rec.runs.lines import RECORDS, Lines, is_signed, read_lines
+from pareto_rec.runs.reader import axes_of, read_front
+from pareto_rec.runs.view import Axis
+from pareto_rec.search import pareto as front
 
 State = Literal["good", "unknown", "bad"]
 _SAME = 1e-9  # most that a hypervolume computed anew may differ, relative

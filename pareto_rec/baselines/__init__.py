@@ -11,19 +11,25 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from pareto_rec.data.schema import Stage
-from pareto_rec.core.errors import unknown
 from pareto_rec.baselines import ease
-from pareto_rec.baselines.base import Expert, ItemModel
-from pareto_rec.baselines.cache import (Mapped, ScoresOnDemand, cached_model, cached_scores, expert_key,)
+from pareto_rec.baselines.base import Baseline, ItemModel
+from pareto_rec.baselines.cache import (
+    Mapped,
+    ScoresOnDemand,
+    cached_model,
+    cached_scores,
+    expert_key,
+)
 from pareto_rec.baselines.ease import EASE
 from pareto_rec.baselines.knn import ItemKNN
 from pareto_rec.baselines.popularity import Popularity
+from pareto_rec.core.errors import unknown
+from pareto_rec.data.schema import Stage
 
 __all__ = [
+    "BASELINES",
     "EASE",
-    "EXPERTS",
-    "Expert",
+    "Baseline",
     "ItemKNN",
     "ItemModel",
     "Popularity",
@@ -34,7 +40,7 @@ __all__ = [
     "stand_ins",
 ]
 
-EXPERTS: Mapping[str, Expert] = MappingProxyType(
+BASELINES: Mapping[str, Baseline] = MappingProxyType(
     {
         "popularity": Popularity(),
         "popularity_recency": Popularity(tau=0.5),
@@ -53,7 +59,7 @@ def expert_scores(
     """Scores of the named experts on a stage, computed once and then read from disk.
 
     Args:
-        names: Names out of `EXPERTS`.
+        names: Names out of `BASELINES`.
         stage: Scored from its histories.
         cache: Root of the cache; the files lie in ``experts/`` below it.
         learn: Stage whose training rows experts are fitted on; None: `stage` itself.
@@ -65,7 +71,7 @@ def expert_scores(
         BadRequestError: If no registry knows a name, the cache cannot be written, or an expert
             refuses the data.
     """
-    return cached_scores(EXPERTS, _known(names), stage, cache, learn)
+    return cached_scores(BASELINES, _known(names), stage, cache, learn)
 
 
 def scores_on_demand(
@@ -79,7 +85,7 @@ def scores_on_demand(
     rows = stage.history
     return {
         name: ScoresOnDemand(
-            cached_model(EXPERTS[name], learn or stage, cache), stage.history_indptr, rows.item
+            cached_model(BASELINES[name], learn or stage, cache), stage.history_indptr, rows.item
         )
         for name in _known(names)
     }
@@ -91,13 +97,13 @@ def stand_ins(names: Iterable[str], n_items: int) -> dict[str, str]:
         name: f"item-kNN of {ease.NEIGHBOURS} neighbours: {n_items:,} items are more than the "
         f"{ease.MAX_ITEMS:,} up to which ease inverts its matrix"
         for name in names
-        if isinstance(EXPERTS.get(name), EASE) and n_items > ease.MAX_ITEMS
+        if isinstance(BASELINES.get(name), EASE) and n_items > ease.MAX_ITEMS
     }
 
 
 def _known(names: Iterable[str]) -> list[str]:
     wanted = list(names)
     for name in wanted:
-        if name not in EXPERTS:
-            raise unknown("expert", name, EXPERTS)
+        if name not in BASELINES:
+            raise unknown("expert", name, BASELINES)
     return wanted

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.baselines.recency import history_matrix
+from pareto_rec.data.schema import Interactions, Stage
 
 Weights = NDArray[np.float32] | sparse.csr_array
 
@@ -58,7 +58,7 @@ class ItemModel:
         return np.asarray(dense, dtype=np.float32)
 
 
-class Expert(ABC):
+class Baseline(ABC):
     """A non-neural scorer. Subclasses are frozen dataclasses; their fields are its parameters.
 
     Attributes:

@@ -13,11 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from pareto_rec.baselines.base import Baseline, ItemModel
 from pareto_rec.core.code_keys import code_key
-from pareto_rec.data.schema import IntArray, Stage
-from pareto_rec.baselines.base import Expert, ItemModel
 from pareto_rec.core.paths import written_whole
-from pareto_rec.core.sealed import (read_array, read_json, seal, write_array, write_json,)
+from pareto_rec.core.sealed import (
+    read_array,
+    read_json,
+    seal,
+    write_array,
+    write_json,
+)
+from pareto_rec.data.schema import IntArray, Stage
 
 PART_SCORES = 16_000_000  # most scores that are held at a time while they are written
 
@@ -47,7 +53,7 @@ class ScoresOnDemand:
         return self.model.score(starts, self.items[rows])
 
 
-def expert_key(expert: Expert) -> str:
+def expert_key(expert: Baseline) -> str:
     """Names an expert by everything that decides its scores besides the data.
 
     That is its method, its parameters and the code that fits it, applies it and splits the data.
@@ -56,7 +62,7 @@ def expert_key(expert: Expert) -> str:
     return json.dumps([expert.method, expert.parameters(), code], sort_keys=True)
 
 
-def _stem(expert: Expert, stage: Stage, learn: Stage | None) -> str:
+def _stem(expert: Baseline, stage: Stage, learn: Stage | None) -> str:
     """Name of a file by method, parameters and data."""
     content = {
         "expert": expert_key(expert),
@@ -68,13 +74,13 @@ def _stem(expert: Expert, stage: Stage, learn: Stage | None) -> str:
     return f"{expert.method}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
-def score_file(expert: Expert, stage: Stage, cache: Path, learn: Stage | None = None) -> Path:
+def score_file(expert: Baseline, stage: Stage, cache: Path, learn: Stage | None = None) -> Path:
     """Where the scores of the expert on the stage lie: named by method, parameters and data."""
     return cache / "experts" / f"{_stem(expert, stage, learn)}.npy"
 
 
 def cached_scores(
-    experts: Mapping[str, Expert],
+    experts: Mapping[str, Baseline],
     names: Iterable[str],
     stage: Stage,
     cache: Path,
@@ -107,7 +113,7 @@ def cached_scores(
     return found
 
 
-def _write_scores(path: Path, expert: Expert, stage: Stage, learn: Stage | None) -> None:
+def _write_scores(path: Path, expert: Baseline, stage: Stage, learn: Stage | None) -> None:
     """Write scores, a part of the users at a time where there are many."""
     users, n_items = stage.shape
     if users * n_items <= PART_SCORES and (learn is None or learn is stage):
@@ -126,7 +132,7 @@ def _write_scores(path: Path, expert: Expert, stage: Stage, learn: Stage | None)
         seal(spare, path.name)
 
 
-def cached_model(expert: Expert, learn: Stage, cache: Path) -> ItemModel:
+def cached_model(expert: Baseline, learn: Stage, cache: Path) -> ItemModel:
     """The expert fitted on a stage's training rows, its arrays memory-mapped.
 
     Raises:

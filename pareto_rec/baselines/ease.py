@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from pareto_rec.data.schema import Interactions
-from pareto_rec.core.errors import BadRequestError
-from pareto_rec.baselines.base import Expert, ItemModel, presence
+from pareto_rec.baselines.base import Baseline, ItemModel, presence
 from pareto_rec.baselines.knn import ItemKNN
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.schema import Interactions
 
 MAX_ITEMS = 15_000  # two float64 matrices of 1.8 GB; above it, item-kNN stays sparse
 NEIGHBOURS = 50  # of the item-kNN that stands in above it
 
 
 @dataclass(frozen=True)
-class EASE(Expert):
+class EASE(Baseline):
     """Ridge regression of each item on all others, exact.
 
     Minimises ``|X - X B|^2 + l2 |B|^2`` with ``diag(B) = 0`` for the 0/1 matrix X

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from pareto_rec.baselines.base import Baseline, ItemModel, presence
 from pareto_rec.data.schema import Interactions
 from pareto_rec.data.ties import row_ranks
-from pareto_rec.baselines.base import Expert, ItemModel, presence
 
 BLOCK_PAIRS = 20_000_000  # most pairs of items that are added up at a time
 MAX_PAIRS = 2_000_000_000  # in all; beyond it the longest histories are cut
@@ -20,7 +20,7 @@ _DIGITS = 10**12  # cosines are compared to twelve decimals
 
 
 @dataclass(frozen=True)
-class ItemKNN(Expert):
+class ItemKNN(Baseline):
     """Cosine similarity of items; each item of the history votes for its nearest neighbours.
 
     ``score(user, j) = sum of weight(i) * cosine(i, j)`` over items i of the history that have j

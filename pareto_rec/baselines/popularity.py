@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from pareto_rec.data.schema import Interactions
-from pareto_rec.baselines.base import Expert, ItemModel
+from pareto_rec.baselines.base import Baseline, ItemModel
 from pareto_rec.baselines.recency import late_weights
+from pareto_rec.data.schema import Interactions
 
 
 @dataclass(frozen=True)
-class Popularity(Expert):
+class Popularity(Baseline):
     """Training rows per item, each row weighed by how recent it is in the whole log.
 
     With recency it means "what is trending". Where each user's rows come from one short session,

@@ -9,16 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pareto_rec.bundle.types import NewItem, Recommendation, Recommended, Request
     from pareto_rec.bundle.bundle import Bundle
-    from pareto_rec.bundle.data import About, Parts, PointAbout
+    from pareto_rec.bundle.data import BundleData, BundleManifest, PointAbout
     from pareto_rec.bundle.store import read_parts, write_bundle
+    from pareto_rec.bundle.types import NewItem, Recommendation, Recommended, Request
 
 _PLACES = {
-    "About": "data",
+    "BundleManifest": "data",
     "Bundle": "bundle",
     "NewItem": "types",
-    "Parts": "data",
+    "BundleData": "data",
     "PointAbout": "data",
     "Recommendation": "types",
     "Recommended": "types",
@@ -28,10 +28,10 @@ _PLACES = {
 }
 
 __all__ = [
-    "About",
     "Bundle",
+    "BundleData",
+    "BundleManifest",
     "NewItem",
-    "Parts",
     "PointAbout",
     "Recommendation",
     "Recommended",

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.bundle.linear import handy, scores_of
-from pareto_rec.bundle.data import Parts
+from pareto_rec.bundle.data import BundleData
+from pareto_rec.bundle.linear import densify_if_small, scores_of
 from pareto_rec.models.head import NetworkScores, right_aligned
 
 Ints = NDArray[np.int64]
@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Known:
+class UserHistory:
     """What of a person the scores depend on.
 
     Attributes:
@@ -32,7 +32,7 @@ class Known:
     vectors: Floats | None = None
 
 
-class Form(Protocol):
+class Backend(Protocol):
     """The arithmetic of a bundle in one of its forms; scores are over the whole catalogue."""
 
     def expert_scores(self, names: Sequence[str], starts: Ints, items: Ints) -> dict[str, Floats]:
@@ -41,11 +41,15 @@ class Form(Protocol):
         Histories are given as `ItemModel.score` takes them.
         """
 
-    def network(self, fit_id: str, people: Sequence[Known], tasks: Sequence[str]) -> NetworkScores:
+    def network(
+        self, fit_id: str, people: Sequence[UserHistory], tasks: Sequence[str]
+    ) -> NetworkScores:
         """What a fit says of relevance and of those of its tasks that are wanted."""
 
 
-def histories_of(people: Sequence[Known], length: int, n_items: int) -> tuple[Ints, Tensor | None]:
+def histories_of(
+    people: Sequence[UserHistory], length: int, n_items: int
+) -> tuple[Ints, Tensor | None]:
     """Histories as a network reads them.
 
     Returns:
@@ -65,27 +69,29 @@ def histories_of(people: Sequence[Known], length: int, n_items: int) -> tuple[In
     return right_aligned(histories, length), vectors
 
 
-class TorchForm:
+class TorchBackend:
     """The bundle as it was trained, in float32."""
 
-    def __init__(self, parts: Parts) -> None:
-        self.experts = {name: handy(model) for name, model in parts.experts.items()}
+    def __init__(self, parts: BundleData) -> None:
+        self.experts = {name: densify_if_small(model) for name, model in parts.experts.items()}
         self.heads = {
             fit_id: fit.head(torch.from_numpy(parts.vectors_of(fit_id)))
             for fit_id, fit in parts.fits.items()
         }
 
     def expert_scores(self, names: Sequence[str], starts: Ints, items: Ints) -> dict[str, Floats]:
-        """As `Form.expert_scores`."""
+        """As `Backend.expert_scores`."""
         return scores_of({name: self.experts[name] for name in names}, starts, items)
 
-    def network(self, fit_id: str, people: Sequence[Known], tasks: Sequence[str]) -> NetworkScores:
-        """As `Form.network`."""
+    def network(
+        self, fit_id: str, people: Sequence[UserHistory], tasks: Sequence[str]
+    ) -> NetworkScores:
+        """As `Backend.network`."""
         head = self.heads[fit_id]
         with torch.inference_mode():
             return head.scores(self.states(fit_id, people), tasks)
 
-    def states(self, fit_id: str, people: Sequence[Known]) -> Tensor:
+    def states(self, fit_id: str, people: Sequence[UserHistory]) -> Tensor:
         """User states of a fit ``[1, people, D]``."""
         head = self.heads[fit_id]
         return head.states(*histories_of(people, head.shape.history, head.n_items))

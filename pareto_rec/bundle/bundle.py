@@ -12,16 +12,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pareto_rec.bundle.types import (NewItem, Recommendation, Recommended, Request, Source,)
-from pareto_rec.bundle.backends import Form, Known, TorchForm
+from pareto_rec.bundle.backends import Backend, TorchBackend, UserHistory
+from pareto_rec.bundle.data import FORMS, BundleData, BundleManifest
 from pareto_rec.bundle.interruption import interruption_point
 from pareto_rec.bundle.memory import Copies
-from pareto_rec.bundle.data import FORMS, About, Parts
 from pareto_rec.bundle.prefer import preferred
-from pareto_rec.bundle.scorer_cache import Prepared
+from pareto_rec.bundle.scorer_cache import ScorerCache
 from pareto_rec.bundle.scoring import Engine, known_people
 from pareto_rec.bundle.store import read_parts
 from pareto_rec.bundle.texts import Texts, with_new_items
+from pareto_rec.bundle.types import (
+    NewItem,
+    Recommendation,
+    Recommended,
+    Request,
+    Source,
+)
 from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.ranking import recommend
 
@@ -34,7 +40,7 @@ class _Asked:
 
     request: Request
     point: str
-    known: Known
+    known: UserHistory
     named: tuple[tuple[str, str], ...]  # id and title of every item of the history that was given
     source: Source
     notes: tuple[str, ...]
@@ -45,7 +51,7 @@ class Bundle:
     """A recommender that is ready to serve. It never changes; threads may share it."""
 
     def __init__(
-        self, parts: Parts, form: str = "fp32", folder: Path | None = None, room: int = 0
+        self, parts: BundleData, form: str = "fp32", folder: Path | None = None, room: int = 0
     ) -> None:
         """Prepare everything that does not depend on people; see :meth:`load` and :meth:`of`."""
         self.parts, self.form, self.folder = parts, form, folder
@@ -53,7 +59,7 @@ class Bundle:
         self._items = {id_: place for place, id_ in enumerate(parts.items.ids)}
         self._users = {id_: place for place, id_ in enumerate(parts.users.ids)}
         self._people = known_people(parts)
-        self.prepared = Prepared(self.engine, self._people, room)
+        self.prepared = ScorerCache(self.engine, self._people, room)
         self._points = frozenset(self.points)
 
     @classmethod
@@ -75,7 +81,7 @@ class Bundle:
             copies: What another process has read and checked (`bundle.store.copies_of`): arrays
                 are mapped from it, so that processes share them.
             room: Bytes in which to keep what lone known people were scored by, so that their next
-                lists, the same to the last bit, cost about half; see `Prepared`.
+                lists, the same to the last bit, cost about half; see `ScorerCache`.
 
         Raises:
             BadRequestError: If it is no bundle, anything in it is not as it was written, or it does
@@ -86,26 +92,26 @@ class Bundle:
         return cls(parts, form, folder, room)
 
     @classmethod
-    def of(cls, parts: Parts) -> Bundle:
+    def of(cls, parts: BundleData) -> Bundle:
         """A bundle without a folder."""
         return cls(parts)
 
-    def _form(self) -> Form:
+    def _form(self) -> Backend:
         if self.form not in FORMS:
             raise unknown("form", self.form, FORMS)
         if self.form == "fp32":
-            return TorchForm(self.parts)
+            return TorchBackend(self.parts)
         if self.parts.manifest is None or self.form not in self.about.forms:
             raise BadRequestError(
                 f'this bundle has no form "{self.form}"; it has {", ".join(self.about.forms)}: '
                 "export it with --onnx or --int8"
             )
-        from pareto_rec.bundle.onnx_backend import OnnxForm
+        from pareto_rec.bundle.onnx_backend import OnnxBackend
 
-        return OnnxForm(self.parts, self.parts.manifest, quantised=self.form == "int8")
+        return OnnxBackend(self.parts, self.parts.manifest, quantised=self.form == "int8")
 
     @property
-    def about(self) -> About:
+    def about(self) -> BundleManifest:
         """What the bundle says of itself."""
         return self.parts.about
 
@@ -255,7 +261,7 @@ class Bundle:
             notes.append("no history to go by: the most popular items")
         elif not known and request.user is not None:
             notes.append("answered from the history given")
-        person = Known(items, vectors)
+        person = UserHistory(items, vectors)
         if source != "popularity" and (silent := self.engine.silent(person, point)):
             notes.append(
                 f"{', '.join(silent)}: no item of the history is known to it, popularity stands in"

@@ -6,12 +6,12 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
-from pareto_rec.bundle.data import About, ObjectiveAbout, Parts, PointAbout
+from pareto_rec.bundle.data import BundleData, BundleManifest, ObjectiveAbout, PointAbout
 
 _SHOWN = 20  # points in the table of a whole front
 
 
-def card_of(parts: Parts) -> str:
+def card_of(parts: BundleData) -> str:
     """README.md of a bundle: a metadata header, then what it is, where it lies and its limits."""
     about, config = parts.about, tomllib.loads(parts.config)
     sections = [
@@ -30,7 +30,7 @@ def card_of(parts: Parts) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _header(about: About, config: dict[str, Any]) -> str:
+def _header(about: BundleManifest, config: dict[str, Any]) -> str:
     backbone = config.get("backbone", {}).get("name", "unknown")
     metrics = [one.name for one in about.objectives if one.searched]
     lines = [
@@ -54,13 +54,13 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _what(about: About) -> str:
+def _what(about: BundleManifest) -> str:
     if len(about.points) == 1:
         return f"operating point {about.points[0].id}"
     return f"a front of {len(about.points)} operating points"
 
 
-def _use(about: About) -> str:
+def _use(about: BundleManifest) -> str:
     prefer = {one.name: 0.5 for one in about.objectives if one.searched}
     shown = ", ".join(f'"{name}": {weight}' for name, weight in prefer.items())
     lines = [
@@ -83,7 +83,7 @@ def _use(about: About) -> str:
     return "\n".join(lines)
 
 
-def _data(parts: Parts, config: dict[str, Any]) -> str:
+def _data(parts: BundleData, config: dict[str, Any]) -> str:
     about, split = parts.about, config.get("split", {})
     kind = split.get("kind", "per_user")
     lines = [
@@ -128,7 +128,7 @@ def _direction(one: ObjectiveAbout) -> str:
     return f"{one.name}{unit} ({'more' if one.maximise else 'less'} is better)"
 
 
-def _objectives(about: About) -> str:
+def _objectives(about: BundleManifest) -> str:
     point = about.point(about.default)
     rows = []
     for one in about.objectives:
@@ -149,7 +149,7 @@ def _objectives(about: About) -> str:
     return "\n".join(lines)
 
 
-def _forms(about: About) -> str:
+def _forms(about: BundleManifest) -> str:
     """Where each exported form lies: of the default point, and the largest change of any."""
     measured = list(about.point(about.default).forms)
     if not measured:
@@ -175,7 +175,7 @@ def _forms(about: About) -> str:
     return "\n".join(lines)
 
 
-def _largest(about: About, name: str, measured: Sequence[str]) -> list[str]:
+def _largest(about: BundleManifest, name: str, measured: Sequence[str]) -> list[str]:
     cells = []
     for form in measured[1:]:
         changes = [
@@ -187,7 +187,7 @@ def _largest(about: About, name: str, measured: Sequence[str]) -> list[str]:
     return cells
 
 
-def _agreements(about: About) -> str:
+def _agreements(about: BundleManifest) -> str:
     said = []
     for form, found in about.agreement.items():
         text = f"- {form}: {found['same_lists']:.2%} of the lists of all users are those of the run"
@@ -209,7 +209,7 @@ def _agreements(about: About) -> str:
     return "\n".join(said)
 
 
-def _front(about: About) -> str:
+def _front(about: BundleManifest) -> str:
     if len(about.points) == 1:
         return ""
     names = [one.name for one in about.objectives if one.searched]
@@ -232,7 +232,7 @@ def _values(point: PointAbout, names: Sequence[str]) -> list[str]:
     return [_number(point.objectives.get(name)) for name in names]
 
 
-def _neighbours(about: About) -> str:
+def _neighbours(about: BundleManifest) -> str:
     if not about.neighbours:
         return ""
     names = [one.name for one in about.objectives if one.searched]
@@ -247,14 +247,14 @@ def _neighbours(about: About) -> str:
     return "\n".join([*lines, _table(["point", "better in", *names], rows)])
 
 
-def _chosen(about: About) -> str:
+def _chosen(about: BundleManifest) -> str:
     reason = about.point(about.default).picked
     if not reason:
         reason = "Nobody wrote down why this point was picked (pareto-rec pick does)."
     return f"## How it was chosen\n\n{about.default}: {reason}"
 
 
-def _limits(parts: Parts) -> str:
+def _limits(parts: BundleData) -> str:
     about = parts.about
     lines = [
         "## Limits",

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pareto_rec.bundle.data import TEST, Floats
 from pareto_rec.bundle.tensors import TensorFile
-from pareto_rec.data.schema import Interactions, Items, Users
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.schema import Interactions, Items, Users
 
 OWN = "vectors."
 SIGNAL = "signal."

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pareto_rec.bundle.backends import Floats, TorchBackend, UserHistory
 from pareto_rec.bundle.bundle import CHUNK, Bundle
-from pareto_rec.bundle.backends import Floats, Known, TorchForm
-from pareto_rec.bundle.onnx_backend import OnnxForm
-from pareto_rec.bundle.data import Parts, PointAbout
+from pareto_rec.bundle.data import BundleData, PointAbout
+from pareto_rec.bundle.onnx_backend import OnnxBackend
 from pareto_rec.bundle.scoring import Engine, known_people
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.core.errors import RunFailedError
-from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.ranking import Parts as PartScorers
-from pareto_rec.ranking import Scorers, recommend
 from pareto_rec.core.threads import one_thread
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.ranking import BlockwiseScorers as PartScorers
+from pareto_rec.ranking import Scorers, recommend
 
 TIE = 1e-4  # of scores with deviation about 1: closer ones may change places by rounding
 DRIFT = 0.01  # relative difference to the record that another machine's rounding may explain
@@ -55,7 +55,7 @@ class Agreement:
         )
 
 
-def run_lists(evaluator: Evaluator, parts: Parts, point: str, k: int) -> tuple[Lists, Floats]:
+def run_lists(evaluator: Evaluator, parts: BundleData, point: str, k: int) -> tuple[Lists, Floats]:
     """Lists and scores ``[users, k]`` of a point by the code that searched."""
     fits = {fit_id: parts.fits[fit_id] for fit_id in parts.networks(point)}
     scorers = evaluator.with_fits(fits)
@@ -97,7 +97,9 @@ def verify_lists(bundle: Bundle, evaluator: Evaluator, k: int) -> Agreement:
     return total
 
 
-def all_lists(engine: Engine, people: Sequence[Known], point: str, k: int) -> tuple[Lists, Floats]:
+def all_lists(
+    engine: Engine, people: Sequence[UserHistory], point: str, k: int
+) -> tuple[Lists, Floats]:
     """Lists and scores ``[people, k]``."""
     found = []
     for begin in range(0, len(people), CHUNK):
@@ -108,7 +110,7 @@ def all_lists(engine: Engine, people: Sequence[Known], point: str, k: int) -> tu
     return lists, scores
 
 
-def asked(parts: Parts, evaluator: Evaluator) -> list[Known]:
+def asked(parts: BundleData, evaluator: Evaluator) -> list[UserHistory]:
     """The users whom an evaluator asks, in its order."""
     people = dict(zip(parts.users.ids, known_people(parts), strict=True))
     return [people[id_] for id_ in evaluator.stage.users.ids]
@@ -146,7 +148,7 @@ def measure_form(
 
 
 def _scorers(
-    engine: Engine, people: Sequence[Known], names: Sequence[str], fit_ids: Sequence[str]
+    engine: Engine, people: Sequence[UserHistory], names: Sequence[str], fit_ids: Sequence[str]
 ) -> Scorers | PartScorers:
     """Scorers of people, all at once where they are not too many."""
     fits = {fit_id: engine.parts.fits[fit_id].shape.tasks for fit_id in fit_ids}
@@ -192,7 +194,7 @@ def latencies(bundle: Bundle) -> dict[str, float]:
     return load | {f"p{p}_ms": float(value) for p, value in zip((50, 95, 99), found, strict=True)}
 
 
-def read_anew(parts: Parts, form: OnnxForm) -> tuple[Engine, float]:
+def read_anew(parts: BundleData, form: OnnxBackend) -> tuple[Engine, float]:
     """The bundle with every item read anew by a form's text encoder, scored in float32.
 
     Returns:
@@ -205,4 +207,4 @@ def read_anew(parts: Parts, form: OnnxForm) -> tuple[Engine, float]:
     norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     cosine = float(((one * other).sum(axis=1) / np.maximum(norms, 1e-12)).min())
     changed = replace(parts, vectors=reader.project(features), features=features)
-    return Engine(changed, TorchForm(changed)), cosine
+    return Engine(changed, TorchBackend(changed)), cosine

@@ -8,12 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.bundle.data import (CONTEXT, TRAIN, VALIDATION, About, Floats, ObjectiveAbout, Parts, PointAbout,)
+from pareto_rec.baselines import BASELINES
+from pareto_rec.bundle.data import (
+    CONTEXT,
+    TRAIN,
+    VALIDATION,
+    BundleData,
+    BundleManifest,
+    Floats,
+    ObjectiveAbout,
+    PointAbout,
+)
 from pareto_rec.bundle.points import neighbours_of
 from pareto_rec.bundle.source import Run
-from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.core.errors import RunFailedError
-from pareto_rec.baselines import EXPERTS
+from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.experiment.inputs import open_backbone
 
 if TYPE_CHECKING:
@@ -23,12 +32,12 @@ if TYPE_CHECKING:
 KEPT = ("confirm.csv", "picks.json")
 
 
-def gathered(run: Run, points: list[PointAbout], default: str) -> Parts:
+def gathered(run: Run, points: list[PointAbout], default: str) -> BundleData:
     """The parts of a bundle of some points, as the run left them."""
     names = _experts_of(points)
     stage = run.split.validation
-    models = {name: EXPERTS[name].fit(stage.train, stage.shape) for name in names}
-    fits = run.fits([one for point in points for one in point.members if one not in EXPERTS])
+    models = {name: BASELINES[name].fit(stage.train, stage.shape) for name in names}
+    fits = run.fits([one for point in points for one in point.members if one not in BASELINES])
     rows, part = log_of(stage)
     about = _about(run, points, default, {name: models[name].tau for name in names})
     return _parts(run, stage, about, (rows, part), models, fits)
@@ -37,11 +46,11 @@ def gathered(run: Run, points: list[PointAbout], default: str) -> Parts:
 def _parts(
     run: Run,
     stage: Stage,
-    about: About,
+    about: BundleManifest,
     log: tuple[Interactions, NDArray[np.uint8]],
     models: Mapping[str, Any],
     fits: Mapping[str, Fit],
-) -> Parts:
+) -> BundleData:
     vectors = run.evaluator.data.features.cpu().numpy()
     reads = run.config.backbone.text
     features = np.asarray(run.features.states, dtype=np.float32)
@@ -49,7 +58,7 @@ def _parts(
     mean, loadings = reading(features, vectors)
     backbone = open_backbone(run.config, run.cache)
     extra = {n: (run.path / n).read_bytes() for n in KEPT if (run.path / n).is_file()}
-    return Parts(
+    return BundleData(
         about=about,
         config=(run.path / "config.toml").read_text(encoding="utf-8"),
         items=stage.items,
@@ -83,16 +92,16 @@ def own_vectors(
 def _experts_of(points: Sequence[PointAbout]) -> list[str]:
     """Experts with a weight in any point."""
     weighed = [name for p in points for name, weight in p.members.items() if weight > 0]
-    return [name for name in dict.fromkeys(weighed) if name in EXPERTS]
+    return [name for name in dict.fromkeys(weighed) if name in BASELINES]
 
 
 def _about(
     run: Run, points: list[PointAbout], default: str, experts: dict[str, float | None]
-) -> About:
+) -> BundleManifest:
     view, config = run.view, run.config
     axes = [(axis, True) for axis in view.axes] + [(axis, False) for axis in view.reported]
     leak = view.info.get("leak") or {}
-    return About(
+    return BundleManifest(
         experiment=config.name,
         question=config.question,
         seed=config.seed,

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from pareto_rec.data.schema import Interactions, Items, Users
-from pareto_rec.core.errors import construct, unknown
 from pareto_rec.baselines.base import ItemModel
-from pareto_rec.ranking import Serving
+from pareto_rec.core.errors import construct, unknown
+from pareto_rec.data.schema import Interactions, Items, Users
+from pareto_rec.ranking import ServingParams
 from pareto_rec.training.data import Fit
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Neighbour(_Said):
     objectives: dict[str, float]
 
 
-class About(_Said):
+class BundleManifest(_Said):
     """What a bundle says of itself, in ``bundle.json``.
 
     Attributes:
@@ -168,7 +168,7 @@ class About(_Said):
 
 
 @dataclass(frozen=True)
-class Parts:
+class BundleData:
     """Everything that a bundle holds. Arrays are read-only, and in memory (`bundle.memory`).
 
     Attributes:
@@ -192,7 +192,7 @@ class Parts:
         manifest: Files that these parts were read from; None for parts that were not read.
     """
 
-    about: About
+    about: BundleManifest
     config: str
     items: Items
     users: Users
@@ -244,10 +244,10 @@ class Parts:
         return [n for n, weight in fusion.items() if weight > 0 and n not in self.fits]
 
     @cached_property
-    def _resolved(self) -> dict[str, Serving]:
+    def _resolved(self) -> dict[str, ServingParams]:
         return {}
 
-    def serving(self, point: str) -> Serving:
+    def serving(self, point: str) -> ServingParams:
         """Serving variables of a point, its members as names of the fusion; looked up once.
 
         Raises:
@@ -256,7 +256,7 @@ class Parts:
         if point not in self._resolved:
             said = self.about.point(point)
             values = {**said.serving, "fusion": said.members}
-            serving = construct("serving variable", Serving, values)
+            serving = construct("serving variable", ServingParams, values)
             if point != said.id:  # ids are few; what people write for them need not be
                 return serving
             self._resolved[point] = serving

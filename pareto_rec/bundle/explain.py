@@ -20,17 +20,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.bundle.types import Contribution, Explanation, Recommendation, Reranking
-from pareto_rec.bundle.backends import Known, TorchForm, histories_of
+from pareto_rec.baselines.recency import history_matrix
+from pareto_rec.bundle.backends import TorchBackend, UserHistory, histories_of
 from pareto_rec.bundle.mixed import mixed_shares
 from pareto_rec.bundle.pooled import attention_shares
 from pareto_rec.bundle.scoring import Engine
+from pareto_rec.bundle.types import Contribution, Explanation, Recommendation, Reranking
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.baselines.recency import history_matrix
 from pareto_rec.models.attention_pooling import AttentionPooling
 from pareto_rec.models.head import ScoringHead
 from pareto_rec.models.scoring import log_natural
-from pareto_rec.ranking import (NETWORK, Network, Scorers, Serving, deviations, fused_scores, powers_of,)
+from pareto_rec.ranking import (
+    NETWORK,
+    Network,
+    Scorers,
+    ServingParams,
+    deviations,
+    fused_scores,
+    powers_of,
+)
 from pareto_rec.tasks import PREFIX, RELEVANCE
 
 Floats = NDArray[np.float64]
@@ -62,10 +70,10 @@ class Shares:
 def explained(
     engine: Engine,
     answer: Recommendation,
-    known: Known,
+    known: UserHistory,
     names: Sequence[tuple[str, str]],
     items: NDArray[np.int64],
-    serving: Serving,
+    serving: ServingParams,
 ) -> Recommendation:
     """The answer with explanations.
 
@@ -80,7 +88,7 @@ def explained(
     Raises:
         BadRequestError: If the bundle is loaded in another form than fp32.
     """
-    if not isinstance(engine.form, TorchForm):
+    if not isinstance(engine.form, TorchBackend):
         raise BadRequestError('explanations need the form "fp32"; load the bundle in that form')
     if answer.served_from == "popularity":
         scorers, popular = engine.popular([known], serving)
@@ -121,7 +129,11 @@ def _unshared(values: Floats) -> Shares:
 
 
 def _expert_shares(
-    engine: Engine, name: str, known: Known, items: NDArray[np.int64], unseen: NDArray[np.bool_]
+    engine: Engine,
+    name: str,
+    known: UserHistory,
+    items: NDArray[np.int64],
+    unseen: NDArray[np.bool_],
 ) -> Shares:
     """Standardised scores of an expert: exact shares."""
     model = engine.parts.experts[name]
@@ -150,13 +162,13 @@ def _centred(
     return Shares(kept, rest[items] - rest[unseen].mean())
 
 
-def _network_weight(network: Network, serving: Serving, name: str) -> float:
+def _network_weight(network: Network, serving: ServingParams, name: str) -> float:
     """Weight of a network over the deviation of its score, as the policy has it."""
     powers = torch.tensor([powers_of(network.tasks, serving)])
     return float(serving.fusion[name] / deviations(network.products[:1], powers)[0, 0])
 
 
-def _powers(head: ScoringHead, serving: Serving) -> dict[str, float]:
+def _powers(head: ScoringHead, serving: ServingParams) -> dict[str, float]:
     """Tower -> its power in the network's score, those without any left out."""
     shape = head.shape
     found = dict(zip(shape.towers, powers_of(shape.tasks, serving), strict=True))
@@ -177,9 +189,9 @@ class _Asked:
         unseen: Which items of the catalogue are not in the history ``[N]``.
     """
 
-    form: TorchForm
+    form: TorchBackend
     fit_id: str
-    known: Known
+    known: UserHistory
     items: NDArray[np.int64]
     unseen: NDArray[np.bool_]
 
@@ -217,7 +229,7 @@ def _factor(head: ScoringHead, task: str, logits: Floats) -> Floats:
     return np.asarray(log_natural(head.params, task, torch.from_numpy(logits).unsqueeze(0))[0])
 
 
-def pooled_shares(head: ScoringHead, known: Known) -> Tensor:
+def pooled_shares(head: ScoringHead, known: UserHistory) -> Tensor:
     """What each of the last rows of the history adds to the state ``[rows, D]``."""
     table, histories = head.rows(*histories_of([known], head.shape.history, head.n_items))
     places = histories[0, 0]
@@ -249,7 +261,9 @@ def _left_out(asked: _Asked, powers: Mapping[str, float]) -> Shares:
     head, known, items = asked.head, asked.known, asked.items
     rows, length = len(known.items), head.shape.history
     first = max(0, rows - length)
-    without = [Known(np.delete(known.items, row), known.vectors) for row in range(first, rows)]
+    without = [
+        UserHistory(np.delete(known.items, row), known.vectors) for row in range(first, rows)
+    ]
     states = asked.form.states(asked.fit_id, [known, *without])
     found = np.zeros((len(without) + 1, head.n_items))
     for task, logits in head.logits(list(powers), states).items():
@@ -277,7 +291,7 @@ def _filled(
     engine: Engine,
     answer: Recommendation,
     scorers: Scorers,
-    serving: Serving,
+    serving: ServingParams,
     items: NDArray[np.int64],
     names: Sequence[tuple[str, str]],
     parts: dict[str, Shares],
@@ -316,7 +330,7 @@ def _by_item(
 
 
 def _changed(
-    engine: Engine, serving: Serving, fused: NDArray[np.float32], items: NDArray[np.int64]
+    engine: Engine, serving: ServingParams, fused: NDArray[np.float32], items: NDArray[np.int64]
 ) -> Reranking:
     order = engine.builder.ties.order.numpy()
     falling = np.argsort(-np.nan_to_num(fused[order], nan=-np.inf), kind="stable")

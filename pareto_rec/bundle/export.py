@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pareto_rec.bundle import files
+from pareto_rec.bundle.backends import TorchBackend
 from pareto_rec.bundle.bundle import Bundle
 from pareto_rec.bundle.check import (
     Agreement,
@@ -17,12 +18,11 @@ from pareto_rec.bundle.check import (
     read_anew,
     verify_lists,
 )
-from pareto_rec.bundle.folders import check_vacant, new_folder
-from pareto_rec.bundle.backends import TorchForm
 from pareto_rec.bundle.collect import gathered
+from pareto_rec.bundle.data import BundleData
+from pareto_rec.bundle.folders import check_vacant, new_folder
+from pareto_rec.bundle.onnx_backend import OnnxBackend
 from pareto_rec.bundle.onnx_export import check_onnx, export_graphs
-from pareto_rec.bundle.onnx_backend import OnnxForm
-from pareto_rec.bundle.data import Parts
 from pareto_rec.bundle.points import points_of
 from pareto_rec.bundle.refit import refit
 from pareto_rec.bundle.source import Run, chosen_rows
@@ -33,7 +33,7 @@ Values = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExportOptions:
     """What an export shall hold.
 
     Attributes:
@@ -57,7 +57,7 @@ class Wanted:
 
 
 def export_run(
-    path: Path, to: Path, wanted: Wanted, *, cache: Path, told: Told = lambda _: None
+    path: Path, to: Path, wanted: ExportOptions, *, cache: Path, told: Told = lambda _: None
 ) -> Bundle:
     """Export points of a run, check them, and write a bundle.
 
@@ -100,18 +100,18 @@ def export_run(
     return Bundle.load(to)
 
 
-def _with_about(parts: Parts, **changed: object) -> Parts:
+def _with_about(parts: BundleData, **changed: object) -> BundleData:
     return replace(parts, about=parts.about.model_copy(update=changed))
 
 
-def _written(folder: Path, parts: Parts, wanted: Wanted) -> Bundle:
+def _written(folder: Path, parts: BundleData, wanted: ExportOptions) -> Bundle:
     """The bundle as it lies on disk, with its graphs."""
     folder.mkdir()
     write_files(folder, parts)
     finish(folder, parts, card="")
     bundle = Bundle(read_parts(folder), folder=folder)
     if wanted.forms:
-        assert isinstance(bundle.engine.form, TorchForm)
+        assert isinstance(bundle.engine.form, TorchBackend)
         export_graphs(
             folder, bundle.parts, bundle.engine.form.heads, onnx=wanted.onnx, int8=wanted.int8
         )
@@ -119,7 +119,9 @@ def _written(folder: Path, parts: Parts, wanted: Wanted) -> Bundle:
     return bundle
 
 
-def _checked(folder: Path, run: Run, parts: Parts, wanted: Wanted, told: Told) -> Parts:
+def _checked(
+    folder: Path, run: Run, parts: BundleData, wanted: ExportOptions, told: Told
+) -> BundleData:
     """Write a bundle of what the run found, and measure all of its forms."""
     told("writing")
     bundle = _written(folder, parts, wanted)
@@ -137,7 +139,7 @@ def _checked(folder: Path, run: Run, parts: Parts, wanted: Wanted, told: Told) -
         forms[name], agreed = measure_form(served.engine, evaluator, about.k, about.points)
         agreement[name] = _said(agreed) | latencies(served)
         if run.config.backbone.text and parts.fits:
-            assert isinstance(served.engine.form, OnnxForm)
+            assert isinstance(served.engine.form, OnnxBackend)
             engine, cosine = read_anew(bundle.parts, served.engine.form)
             forms[f"{name}, text"], _ = measure_form(engine, evaluator, about.k, about.points)
             agreement[name]["text_cosine"] = cosine
@@ -152,7 +154,7 @@ def _said(agreed: Agreement) -> dict[str, float]:
     return {"same_lists": agreed.same, "ties": float(agreed.ties)}
 
 
-def _again(folder: Path, run: Run, parts: Parts, wanted: Wanted) -> Parts:
+def _again(folder: Path, run: Run, parts: BundleData, wanted: ExportOptions) -> BundleData:
     """Write a bundle of points trained again, and compare its lists with the trainer's."""
     parts, evaluator = refit(run, parts)
     bundle = _written(folder, parts, wanted)

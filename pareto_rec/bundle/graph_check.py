@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pareto_rec.bundle.data import BundleData
 from pareto_rec.bundle.encoder import reading_of
 from pareto_rec.bundle.files import CONFIG, ONNX
 from pareto_rec.bundle.graphs import graph_name
-from pareto_rec.bundle.data import Parts
 from pareto_rec.core.errors import BadRequestError
 
 LARGEST = 1 << 31  # bytes; protobuf reads no more
@@ -29,7 +29,7 @@ def graph_file(name: str, form: str) -> str:
     return f"{ONNX}/{name}{'.int8' if form == 'int8' else ''}.onnx"
 
 
-def check_graphs(parts: Parts, form: str) -> None:
+def check_graphs(parts: BundleData, form: str) -> None:
     """Try out the graphs of a form.
 
     Args:
@@ -56,7 +56,7 @@ def check_graphs(parts: Parts, form: str) -> None:
     _try_out(jobs, manifest.folder, SECONDS * (1 + size / 1e9))
 
 
-def _jobs(parts: Parts) -> dict[str, dict[str, Any]]:
+def _jobs(parts: BundleData) -> dict[str, dict[str, Any]]:
     """Graph -> its inputs, by name the shape they are tried in, and the shapes of its outputs."""
     jobs = {}
     for name, expert in parts.experts.items():

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pareto_rec.bundle.pooled import attention_shares
 from pareto_rec.baselines.base import ItemModel
+from pareto_rec.bundle.pooled import attention_shares
 from pareto_rec.models.attention_pooling import AttentionPooling
 from pareto_rec.models.base import Params, tower
 from pareto_rec.models.head import ScoringHead

@@ -21,7 +21,7 @@ DENSE = 0.1  # share of weights that are not 0 from which on a dense table is mu
 MOST_DENSE = 16_000_000  # weights of such a table, 64 MB
 
 
-def handy(model: ItemModel) -> ItemModel:
+def densify_if_small(model: ItemModel) -> ItemModel:
     """The same expert, its weights dense where that is faster and does not cost much memory."""
     weights = model.weights
     if weights is None or isinstance(weights, np.ndarray):

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from pareto_rec.backbone.features import equal_lengths
+from pareto_rec.bundle.backends import Floats, Ints, UserHistory
+from pareto_rec.bundle.data import BundleData
 from pareto_rec.bundle.files import Manifest
-from pareto_rec.bundle.backends import Floats, Ints, Known
 from pareto_rec.bundle.graph_check import graph_file
 from pareto_rec.bundle.graphs import graph_name
 from pareto_rec.bundle.onnx_export import check_onnx
-from pareto_rec.bundle.data import Parts
 from pareto_rec.bundle.session import session
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.core.errors import BadRequestError
@@ -27,10 +27,10 @@ _BATCH = 64
 _ELEMENTS = 8_000_000  # most numbers that a look-up of rows holds at once
 
 
-class OnnxForm:
+class OnnxBackend:
     """The graphs of a bundle, in float32 or with int8 weights."""
 
-    def __init__(self, parts: Parts, manifest: Manifest, *, quantised: bool) -> None:
+    def __init__(self, parts: BundleData, manifest: Manifest, *, quantised: bool) -> None:
         """Open the graphs of experts and heads; the encoder's when the first text comes.
 
         Args:
@@ -75,7 +75,9 @@ class OnnxForm:
             found[rows] = self.experts[name].run(["scores"], {"items": given})[0]
         return found
 
-    def network(self, fit_id: str, people: Sequence[Known], tasks: Sequence[str]) -> NetworkScores:
+    def network(
+        self, fit_id: str, people: Sequence[UserHistory], tasks: Sequence[str]
+    ) -> NetworkScores:
         """As `pareto_rec.bundle.scoring.Form.network`."""
         n_items, fit = len(self.parts.items), self.parts.fits[fit_id]
         inside = [one.items[one.items < n_items] for one in people]

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from pareto_rec.bundle import files
+from pareto_rec.bundle.data import BundleData
 from pareto_rec.bundle.graphs import Encoding, ExpertScores, Scores, graph_name
-from pareto_rec.bundle.data import Parts
 from pareto_rec.bundle.session import session
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.core.errors import BadRequestError, RunFailedError
@@ -56,7 +56,7 @@ def check_onnx() -> None:
 
 
 def export_graphs(
-    folder: Path, parts: Parts, heads: Mapping[str, ScoringHead], *, onnx: bool, int8: bool
+    folder: Path, parts: BundleData, heads: Mapping[str, ScoringHead], *, onnx: bool, int8: bool
 ) -> None:
     """Write the graphs of a bundle, and check each against what it was made from.
 
@@ -96,7 +96,7 @@ def export_graphs(
             path.unlink()
 
 
-def _export_heads(place: Path, parts: Parts, heads: Mapping[str, ScoringHead]) -> None:
+def _export_heads(place: Path, parts: BundleData, heads: Mapping[str, ScoringHead]) -> None:
     """One graph per fit. Heads of one shape share it, so its numbers alone are replaced."""
     import onnx
 
@@ -132,7 +132,7 @@ def _check_head(head: ScoringHead, items: Tensor, path: Path) -> None:
     _alike(path, [graph_name(task) for task in tasks], wanted, {"items": items})
 
 
-def _sample_histories(parts: Parts, length: int) -> Tensor:
+def _sample_histories(parts: BundleData, length: int) -> Tensor:
     """A few histories with gaps at their beginning, as example input."""
     rng = np.random.default_rng(0)
     items = rng.integers(0, len(parts.items), (_SAMPLE, length))
@@ -140,7 +140,7 @@ def _sample_histories(parts: Parts, length: int) -> Tensor:
     return torch.from_numpy(items)
 
 
-def _export_encoder(place: Path, parts: Parts, texts: Texts) -> None:
+def _export_encoder(place: Path, parts: BundleData, texts: Texts) -> None:
     read = texts.backbone.tokenizer(
         list(parts.items.texts[:_SAMPLE]), truncation=True, max_length=texts.max_length
     )["input_ids"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from pareto_rec.analysis.picks import read_picks
 from pareto_rec.bundle.data import Neighbour, PointAbout
 from pareto_rec.bundle.source import Run
-from pareto_rec.analysis.picks import read_picks
 from pareto_rec.runs.view import RunView
 
 

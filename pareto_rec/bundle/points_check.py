@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pareto_rec.bundle.data import Parts, PointAbout
+from pareto_rec.bundle.data import BundleData, PointAbout
 from pareto_rec.bundle.tensors import LARGEST
 from pareto_rec.core.errors import BadRequestError, construct
-from pareto_rec.ranking import NETWORK, Serving
+from pareto_rec.ranking import NETWORK, ServingParams
 from pareto_rec.tasks import RELEVANCE
 
 
-def check_points(parts: Parts) -> None:
+def check_points(parts: BundleData) -> None:
     """Refuse serving variables with which no list could be made.
 
     Raises:
@@ -27,9 +27,9 @@ def check_points(parts: Parts) -> None:
             raise BadRequestError(f"points.{number}.serving: {variable} {reason}")
 
 
-def _faults(parts: Parts, point: PointAbout) -> Iterator[tuple[str, str]]:
+def _faults(parts: BundleData, point: PointAbout) -> Iterator[tuple[str, str]]:
     """Variable and fault of everything that is not as it should be."""
-    serving = construct("serving variable", Serving, point.serving)
+    serving = construct("serving variable", ServingParams, point.serving)
     for name in ("popularity_penalty", "mmr"):
         if not _number(getattr(serving, name)):
             yield name, "is not a number"

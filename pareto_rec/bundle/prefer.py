@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.bundle.data import About
+from pareto_rec.bundle.data import BundleManifest
 from pareto_rec.core.errors import BadRequestError, unknown
 
 _AUGMENTED = 1e-3  # breaks ties of the largest loss by the sum of losses
@@ -41,7 +41,7 @@ def achievement(
     return np.asarray(weighed.max(axis=1) + _AUGMENTED * weighed.sum(axis=1))
 
 
-def preferred(about: About, weights: Mapping[str, float]) -> str:
+def preferred(about: BundleManifest, weights: Mapping[str, float]) -> str:
     """The point that a preference asks for.
 
     Args:

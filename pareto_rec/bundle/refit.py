@@ -8,16 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from pareto_rec.baselines import BASELINES
 from pareto_rec.bundle.collect import log_of, merged
-from pareto_rec.bundle.data import Parts
+from pareto_rec.bundle.data import BundleData
 from pareto_rec.bundle.source import Run
-from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.core.errors import RunFailedError
+from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.experiment.experiment import build_evaluator
-from pareto_rec.baselines import EXPERTS
 from pareto_rec.training.data import Fit
-from pareto_rec.training.fitting import fit
+from pareto_rec.training.fitting import train_pack
 
 
 def whole_stage(run: Run) -> tuple[Stage, str]:
@@ -48,7 +48,7 @@ def _shown(run: Run) -> Interactions | None:
     return merged([(log, np.zeros(len(log), dtype=np.int64)) for log in logs])[0]
 
 
-def refit(run: Run, parts: Parts) -> tuple[Parts, Evaluator]:
+def refit(run: Run, parts: BundleData) -> tuple[BundleData, Evaluator]:
     """Heads and experts learnt again from all data, with the same training variables and seeds.
 
     A head is trained as many steps as the one of the run that was kept, on the same schedule:
@@ -66,7 +66,7 @@ def refit(run: Run, parts: Parts) -> tuple[Parts, Evaluator]:
         fit_id: _again(one, _seed_of(parts, fit_id), evaluator)
         for fit_id, one in parts.fits.items()
     }
-    models = {name: EXPERTS[name].fit(stage.train, stage.shape) for name in parts.experts}
+    models = {name: BASELINES[name].fit(stage.train, stage.shape) for name in parts.experts}
     rows, part = log_of(stage)
     before = f"Metrics are those of the point before it was trained again on {said}."
     about = parts.about.model_copy(update={"learned_from": said, "note": before})
@@ -75,14 +75,14 @@ def refit(run: Run, parts: Parts) -> tuple[Parts, Evaluator]:
     ), evaluator
 
 
-def _seed_of(parts: Parts, fit_id: str) -> int:
+def _seed_of(parts: BundleData, fit_id: str) -> int:
     return next(point.seed for point in parts.about.points if point.fit == fit_id)
 
 
 def _again(one: Fit, seed: int, evaluator: Evaluator) -> Fit:
     """The fit again on the evaluator's rows, kept after as many steps as before."""
     monitor = _until(one.best_step // max(one.spec.check_every, 1))
-    made = fit([one.spec], [seed], evaluator.data, monitor, pack_size=1)[0]
+    made = train_pack([one.spec], [seed], evaluator.data, monitor, pack_size=1)[0]
     if made.reason is not None:
         raise RunFailedError(f"training again on all data failed: {made.reason}")
     return made

@@ -9,22 +9,22 @@ from functools import lru_cache, partial
 import numpy as np
 import torch
 
-from pareto_rec.bundle.backends import Known
+from pareto_rec.bundle.backends import UserHistory
 from pareto_rec.bundle.scoring import Engine, Needs
-from pareto_rec.ranking import Scorers, Serving
+from pareto_rec.ranking import Scorers, ServingParams
 
 FLOAT, FLAG = 4, 1  # bytes
 AROUND = 8000  # bytes that surround the arrays of one person
 
 
-class Prepared:
+class ScorerCache:
     """What the policy fuses for known people, least recently asked for forgotten first.
 
     It depends on nothing but the bundle, which never changes, so that a list made from it is the
     list that would be made anew. Threads may share it.
     """
 
-    def __init__(self, engine: Engine, people: Sequence[Known], room: int) -> None:
+    def __init__(self, engine: Engine, people: Sequence[UserHistory], room: int) -> None:
         """Keep nothing yet.
 
         Args:
@@ -37,7 +37,7 @@ class Prepared:
         # not of this object: a circle would keep replaced bundles in memory until it is found
         self._scorers = lru_cache(maxsize=self.capacity)(partial(_scorers, engine, people))
 
-    def of_point(self, place: int, point: str) -> tuple[Scorers, Serving]:
+    def of_point(self, place: int, point: str) -> tuple[Scorers, ServingParams]:
         """As `Engine.of_point`, for one known person; points of one fit share what they can."""
         needs = self.engine.needs(point)
         return self._scorers(place, needs), self.engine.parts.serving(point)
@@ -58,7 +58,7 @@ class Prepared:
         return self._scorers.cache_info().currsize
 
 
-def _scorers(engine: Engine, people: Sequence[Known], place: int, needs: Needs) -> Scorers:
+def _scorers(engine: Engine, people: Sequence[UserHistory], place: int, needs: Needs) -> Scorers:
     names, fits = needs
     return engine.scorers([people[place]], names, dict(fits))
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from pareto_rec.bundle.backends import Floats, Form, Ints, Known
-from pareto_rec.bundle.data import Parts
+from pareto_rec.bundle.backends import Backend, Floats, Ints, UserHistory
+from pareto_rec.bundle.data import BundleData
 from pareto_rec.data.ties import tie_ranks
-from pareto_rec.ranking import ScorerBuilder, Scorers, Serving, seen_by
+from pareto_rec.ranking import ScorerBuilder, Scorers, ServingParams, seen_by
 from pareto_rec.training.item_features import log_popularity
 
 POPULARITY = "popularity"
@@ -21,7 +21,7 @@ Needs = tuple[tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...]]
 class Engine:
     """Makes the scorers of the serving policy out of histories."""
 
-    def __init__(self, parts: Parts, form: Form) -> None:
+    def __init__(self, parts: BundleData, form: Backend) -> None:
         self.parts, self.form = parts, form
         self.n_items = len(parts.items)
         norm = np.linalg.norm(parts.items.categories, axis=1, keepdims=True)
@@ -31,7 +31,7 @@ class Engine:
 
     def scorers(
         self,
-        people: Sequence[Known],
+        people: Sequence[UserHistory],
         names: Sequence[str],
         fits: Mapping[str, Sequence[str]],
     ) -> Scorers:
@@ -62,7 +62,7 @@ class Engine:
         known = len(self.parts.experts[name].bias)
         return [place >= known for place in lowest]
 
-    def silent(self, one: Known, point: str) -> list[str]:
+    def silent(self, one: UserHistory, point: str) -> list[str]:
         """Experts of a point that popularity stands in for, as they know none of the history."""
         lowest = [int(one.items.min(initial=self.n_items))]
         return [
@@ -101,7 +101,7 @@ class Engine:
         more = (0, 0), (0, self.n_items - count)
         return {name: np.pad(scores, more) for name, scores in found.items()}
 
-    def of_point(self, people: Sequence[Known], point: str) -> tuple[Scorers, Serving]:
+    def of_point(self, people: Sequence[UserHistory], point: str) -> tuple[Scorers, ServingParams]:
         """Scorers and serving variables of an operating point."""
         names, fits = self.needs(point)
         return self.scorers(people, names, dict(fits)), self.parts.serving(point)
@@ -115,14 +115,16 @@ class Engine:
         )
         return tuple(self.parts.experts_of(point)), fits
 
-    def popular(self, people: Sequence[Known], serving: Serving) -> tuple[Scorers, Serving]:
+    def popular(
+        self, people: Sequence[UserHistory], serving: ServingParams
+    ) -> tuple[Scorers, ServingParams]:
         """What answers people without a history: popularity, re-ranked as the point has it."""
         scorers = self.builder.popular(len(people), POPULARITY)
-        return scorers, Serving({POPULARITY: 1.0}, mmr=serving.mmr, depth=serving.depth)
+        return scorers, ServingParams({POPULARITY: 1.0}, mmr=serving.mmr, depth=serving.depth)
 
 
-def known_people(parts: Parts) -> list[Known]:
+def known_people(parts: BundleData) -> list[UserHistory]:
     """Every known user with the history that lists are made from."""
     rows = parts.history
     counts = np.bincount(rows.user, minlength=len(parts.users))
-    return [Known(items) for items in np.split(rows.item, np.cumsum(counts)[:-1])]
+    return [UserHistory(items) for items in np.split(rows.item, np.cumsum(counts)[:-1])]

@@ -8,16 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pareto_rec.analysis.picks import read_picks
 from pareto_rec.backbone.features import Features
-from pareto_rec.experiment.config import Config, load_config
-from pareto_rec.data.schema import Split
 from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.data.schema import Split
+from pareto_rec.experiment.config import Config, load_config
 from pareto_rec.experiment.experiment import Plan, build_evaluator, plan
 from pareto_rec.experiment.inputs import read_features, read_split
-from pareto_rec.analysis.picks import read_picks
+from pareto_rec.runs.lines import RECORDS, read_entries
 from pareto_rec.runs.reader import read_run
 from pareto_rec.runs.view import RunView
-from pareto_rec.runs.lines import RECORDS, read_entries
 from pareto_rec.training.fit_store import FitStore
 
 if TYPE_CHECKING:

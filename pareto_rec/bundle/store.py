@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy import sparse
 
+from pareto_rec.baselines.base import ItemModel
 from pareto_rec.bundle import files
 from pareto_rec.bundle.catalogue import (
     OWN,
@@ -23,16 +24,15 @@ from pareto_rec.bundle.catalogue import (
     read_items,
     read_log,
 )
+from pareto_rec.bundle.data import BundleData, BundleManifest
 from pareto_rec.bundle.encoder import check_backbone, copy_backbone, reading_of
 from pareto_rec.bundle.folders import new_folder
 from pareto_rec.bundle.graph_check import check_graphs
 from pareto_rec.bundle.heads import read_fit
 from pareto_rec.bundle.memory import Copies
-from pareto_rec.bundle.data import About, Parts
 from pareto_rec.bundle.points_check import check_points
 from pareto_rec.bundle.tensors import TensorFile, sparse_square
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.baselines.base import ItemModel
 from pareto_rec.training.data import Fit
 from pareto_rec.training.fit_store import FitStore, save_tensors
 
@@ -41,7 +41,7 @@ _EXTRA = ("confirm.csv", "picks.json")
 Array = NDArray[Any]
 
 
-def write_bundle(folder: Path, parts: Parts, card: str | None = None) -> None:
+def write_bundle(folder: Path, parts: BundleData, card: str | None = None) -> None:
     """Write a bundle without ONNX forms.
 
     Args:
@@ -57,7 +57,7 @@ def write_bundle(folder: Path, parts: Parts, card: str | None = None) -> None:
         finish(spare, parts, card)
 
 
-def finish(folder: Path, parts: Parts, card: str | None = None) -> None:
+def finish(folder: Path, parts: BundleData, card: str | None = None) -> None:
     """Write what a bundle says of itself, and seal it."""
     from pareto_rec.bundle.card import card_of
 
@@ -67,7 +67,7 @@ def finish(folder: Path, parts: Parts, card: str | None = None) -> None:
     files.seal(folder)
 
 
-def write_files(folder: Path, parts: Parts) -> None:
+def write_files(folder: Path, parts: BundleData) -> None:
     """Write everything but what a bundle says of itself."""
     (folder / files.CONFIG).write_text(parts.config, encoding="utf-8")
     items, users = parts.items, parts.users
@@ -123,7 +123,7 @@ def _expert_arrays(experts: Mapping[str, ItemModel]) -> dict[str, Array]:
 
 def read_parts(
     folder: Path, *, verify: bool = True, form: str = "fp32", copies: Copies | None = None
-) -> Parts:
+) -> BundleData:
     """The parts of a bundle on disk, read into memory and checked.
 
     Args:
@@ -169,7 +169,7 @@ def copies_of(manifest: files.Manifest, *, verify: bool = True) -> Copies:
     return Copies.of(manifest, [n for n in kept if n in manifest.files], check=verify)
 
 
-def _read(manifest: files.Manifest, copies: Copies) -> Parts:
+def _read(manifest: files.Manifest, copies: Copies) -> BundleData:
     folder = manifest.folder
     try:
         return _parts(manifest, copies)
@@ -182,7 +182,7 @@ def _read(manifest: files.Manifest, copies: Copies) -> Parts:
         ) from None
 
 
-def _parts(manifest: files.Manifest, copies: Copies) -> Parts:
+def _parts(manifest: files.Manifest, copies: Copies) -> BundleData:
     folder = manifest.folder
     about = _about(folder, copies)
     named = folder / files.CATALOGUE
@@ -192,7 +192,7 @@ def _parts(manifest: files.Manifest, copies: Copies) -> Parts:
     log = _tensors(folder, copies, files.LOG)
     rows, part = read_log(log, len(names.users), len(items))
     experts = _experts(about, _tensors(folder, copies, files.EXPERTS), len(items))
-    parts = Parts(
+    parts = BundleData(
         about=about,
         config=_text(folder, copies, files.CONFIG),
         items=items,
@@ -222,11 +222,11 @@ def _text(folder: Path, copies: Copies, name: str) -> str:
         raise BadRequestError(f"{folder / name} is not UTF-8: {error.reason}") from None
 
 
-def _about(folder: Path, copies: Copies) -> About:
+def _about(folder: Path, copies: Copies) -> BundleManifest:
     path = folder / files.ABOUT
     content = files.json_object(path, copies.content(files.ABOUT))
     try:
-        about = About.model_validate(dict(content))
+        about = BundleManifest.model_validate(dict(content))
     except ValidationError as error:
         first = error.errors()[0]
         key = ascii(".".join(map(str, first["loc"])))[1:-1][:100]
@@ -238,7 +238,7 @@ def _about(folder: Path, copies: Copies) -> About:
     return about
 
 
-def _experts(about: About, file: TensorFile, n_items: int) -> dict[str, ItemModel]:
+def _experts(about: BundleManifest, file: TensorFile, n_items: int) -> dict[str, ItemModel]:
     """Experts over the first items of the catalogue, or all of them."""
     experts = {}
     for name, tau in about.experts.items():
@@ -256,7 +256,9 @@ def _experts(about: About, file: TensorFile, n_items: int) -> dict[str, ItemMode
     return experts
 
 
-def _fits(folder: Path, copies: Copies, about: About, arrays: ItemArrays) -> dict[str, Fit]:
+def _fits(
+    folder: Path, copies: Copies, about: BundleManifest, arrays: ItemArrays
+) -> dict[str, Fit]:
     fits = {}
     for fit_id in about.fits:
         name = f"{files.HEADS}/{fit_id}.safetensors"
@@ -267,7 +269,7 @@ def _fits(folder: Path, copies: Copies, about: About, arrays: ItemArrays) -> dic
     return fits
 
 
-def _check(parts: Parts) -> None:
+def _check(parts: BundleData) -> None:
     """Refuse parts that do not belong together."""
     folder = parts.backbone.parent
     try:

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pareto_rec.backbone.cached import Backbone
-from pareto_rec.bundle.types import NewItem
+from pareto_rec.bundle.data import BundleData
 from pareto_rec.bundle.encoder import load_backbone, reading_of
 from pareto_rec.bundle.files import CONFIG
 from pareto_rec.bundle.interruption import interruption_point
-from pareto_rec.bundle.data import Parts
-from pareto_rec.data.schema import Items
+from pareto_rec.bundle.types import NewItem
 from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.data.schema import Items
 from pareto_rec.training.data import Fit
 
 Floats = NDArray[np.float32]
@@ -29,7 +29,7 @@ _LEAST_KNOWN = 10  # an added item's bias is the mean bias of one in so many, th
 class Texts:
     """Encodes texts as the items of the catalogue were encoded."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: BundleData) -> None:
         self.folder, self.manifest = parts.backbone, parts.manifest
         self.mean, self.loadings = parts.mean, parts.loadings
         reading = reading_of(parts.config, self.folder.parent / CONFIG)
@@ -78,11 +78,11 @@ class Texts:
 
 
 def with_new_items(
-    parts: Parts,
+    parts: BundleData,
     items: Sequence[NewItem],
     texts: Texts,
     features: Mapping[str, Floats] | None = None,
-) -> Parts:
+) -> BundleData:
     """Parts in which items are added, or changed where the id is known.
 
     Args:

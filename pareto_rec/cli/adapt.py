@@ -33,16 +33,16 @@ def adapt(
 
     Example: pareto-rec adapt experiments/movielens_accuracy_diversity_novelty --compare
     """
-    from pareto_rec.training.adapt.run import adapted
-    from pareto_rec.backbone.cached import Backbone
     from pareto_rec.analysis.adaptation import compared, lines
     from pareto_rec.analysis.adaptation import content as of_gains
+    from pareto_rec.backbone.cached import Backbone
     from pareto_rec.cli.progress import counting
+    from pareto_rec.core.leftovers import sweep_below
+    from pareto_rec.core.paths import cache_dir
     from pareto_rec.experiment.config import load_config
     from pareto_rec.experiment.experiment import plan
     from pareto_rec.experiment.inputs import adapt_recipe, read_split
-    from pareto_rec.core.leftovers import sweep_below
-    from pareto_rec.core.paths import cache_dir
+    from pareto_rec.training.adapt.run import adapted
 
     resolved, cache = load_config(config, set_ or []), cache_dir()
     sweep_below(cache)

@@ -29,15 +29,15 @@ def confirm(
 
     Example: pareto-rec confirm results/movielens_accuracy_diversity_fairness/2026-01-31T12-00-00
     """
-    from pareto_rec.cli.progress import watching
-    from pareto_rec.experiment.config import load_config
     from pareto_rec.analysis.confirm import confirm_run
+    from pareto_rec.cli.progress import watching
     from pareto_rec.core.leftovers import sweep_below
     from pareto_rec.core.paths import cache_dir
+    from pareto_rec.experiment.config import load_config
+    from pareto_rec.report import write_report
     from pareto_rec.report.plots.confirmed import save_confirmed
     from pareto_rec.report.plots.figures import save_plots
     from pareto_rec.runs.reader import read_run
-    from pareto_rec.report import write_report
 
     read_run(run)  # says what is wrong with it before anything is shown
     sweep_below(cache_dir())

@@ -54,8 +54,8 @@ def data_fetch(name: DataName, json_: Json = False) -> None:
 
     Example: pareto-rec data fetch movielens-100k
     """
-    from pareto_rec.data import fetch
     from pareto_rec.core.paths import cache_dir
+    from pareto_rec.data import fetch
 
     folder = fetch(name, cache_dir())
     show({"name": name, "folder": str(folder)}, [str(folder)], as_json=json_)
@@ -121,11 +121,11 @@ def _inspect_files(files: list[str], columns: _Columns, *, json_: bool) -> None:
 
 
 def _inspect_config(path: Path, *, json_: bool) -> None:
-    from pareto_rec.experiment.config import load_data_config
+    from pareto_rec.core.paths import cache_dir
     from pareto_rec.data.inspect import as_text, describe
     from pareto_rec.data.table import as_lines
+    from pareto_rec.experiment.config import load_data_config
     from pareto_rec.experiment.inputs import read_dataset, split_dataset
-    from pareto_rec.core.paths import cache_dir
 
     config = load_data_config(path)
     dataset = read_dataset(config, cache_dir())
@@ -140,11 +140,11 @@ def _inspect_config(path: Path, *, json_: bool) -> None:
 
 
 def _inspect_registered(name: str, *, json_: bool) -> None:
-    from pareto_rec.experiment.config import SplitConfig
+    from pareto_rec.core.paths import cache_dir
     from pareto_rec.data import load
     from pareto_rec.data.inspect import as_text, describe
     from pareto_rec.data.split import split as cut
-    from pareto_rec.core.paths import cache_dir
+    from pareto_rec.experiment.config import SplitConfig
 
     dataset, shares = load(name, cache_dir()), SplitConfig()
     split = cut(

@@ -38,7 +38,7 @@ def export(
 
     Example: pareto-rec export results/movielens_accuracy_diversity_fairness/RUN --front --to bundle
     """
-    from pareto_rec.bundle.export import Wanted, export_run
+    from pareto_rec.bundle.export import ExportOptions, export_run
     from pareto_rec.core.leftovers import sweep_below
     from pareto_rec.core.paths import cache_dir
 
@@ -46,7 +46,7 @@ def export(
 
     if refit not in (None, "all"):
         raise BadRequestError(f'--refit {refit}: there is only "all"')
-    wanted = Wanted(point, front, onnx, int8, refit == "all")
+    wanted = ExportOptions(point, front, onnx, int8, refit == "all")
 
     def told(text: str) -> None:
         if not json_:

@@ -11,8 +11,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from pareto_rec.cli.adapt import adapt
 from benchmarks.__main__ import bench
+from pareto_rec.cli.adapt import adapt
 from pareto_rec.cli.check import check
 from pareto_rec.cli.compare import compare
 from pareto_rec.cli.confirm import confirm

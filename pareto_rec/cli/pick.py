@@ -82,8 +82,8 @@ def pick(
     asked = [name for name, value in rules.items() if value not in (None, False)]
     _check(asked, method, mixture=mixture)
     from pareto_rec.analysis.decide import Bound
-    from pareto_rec.core.leftovers import sweep_below
     from pareto_rec.analysis.picks import points_of, read_picks
+    from pareto_rec.core.leftovers import sweep_below
     from pareto_rec.runs.reader import read_run
 
     bounds = [Bound.read(text) for text in where or []]

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pareto_rec.experiment.config import Config
 from pareto_rec.execution.search import Watch
+from pareto_rec.experiment.config import Config
 from pareto_rec.search import Progress
 
 

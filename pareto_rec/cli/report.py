@@ -23,11 +23,11 @@ def report(run: RunPath, json_: Json = False) -> None:
 
 def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None:
     """Draw and print; after a search, a page that cannot be made is no failure."""
-    from pareto_rec.report.plots.figures import save_plots
-    from pareto_rec.runs.reader import read_run
     from pareto_rec.report import write_report
     from pareto_rec.report.answer import given, notes, worthless
     from pareto_rec.report.groups import groups, sentences
+    from pareto_rec.report.plots.figures import save_plots
+    from pareto_rec.runs.reader import read_run
 
     view = read_run(run)
     paths = save_plots(view, run)

@@ -156,9 +156,9 @@ def _next_run(experiment: str) -> Path:
 
 def _run(config: Config, target: Path, how: _How) -> None:
     from pareto_rec.cli.progress import watching
-    from pareto_rec.execution.ablations.ablation import run_controls
     from pareto_rec.core.leftovers import sweep_below
     from pareto_rec.core.paths import cache_dir
+    from pareto_rec.execution.ablations.ablation import run_controls
     from pareto_rec.execution.resume import is_begun
     from pareto_rec.execution.search import search_experiment
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pareto_rec.data import movielens
-from pareto_rec.data.schema import Dataset
 from pareto_rec.core.errors import unknown
 from pareto_rec.core.fetch import Source, obtain
+from pareto_rec.data import movielens
+from pareto_rec.data.schema import Dataset
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pareto_rec.data.schema import Interactions, Stage, Users
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.schema import Interactions, Stage, Users
 
 HISTORY_LENGTH = "history_length"
 NAMES = ("none", "short", "medium", "long")

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from pareto_rec.data.schema import Dataset, IntArray, Split
 from pareto_rec.core.wording import repeats_in_words
+from pareto_rec.data.schema import Dataset, IntArray, Split
 
 Summary = dict[str, object]
 _SHOWN = 8

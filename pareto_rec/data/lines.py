@@ -10,9 +10,9 @@ from typing import NoReturn
 
 import numpy as np
 
-from pareto_rec.data.schema import IntArray
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.unpacking import most_bytes, too_large
+from pareto_rec.data.schema import IntArray
 
 LARGEST = 2**40
 

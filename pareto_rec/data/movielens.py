@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pareto_rec.data.lines import LARGEST, Form, Table, from_file, from_zip, parse
-from pareto_rec.data.schema import Dataset, FloatArray, IntArray, Interactions, Items, Users
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.fetch import HttpSource, Source, WheelSource
+from pareto_rec.data.lines import LARGEST, Form, Table, from_file, from_zip, parse
+from pareto_rec.data.schema import Dataset, FloatArray, IntArray, Interactions, Items, Users
 
 NAME = "movielens-100k"
 SOURCES: tuple[Source, ...] = (

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import Dataset, IntArray, Interactions, Stage
 from pareto_rec.data.table.build import compact
-from pareto_rec.core.errors import BadRequestError
 
 MOST_SCORES = 100_000_000  # per scorer, beyond which users are drawn if nobody says how many
 _MANY = 10  # relevant rows of a user that are enough for any split

@@ -10,7 +10,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.data.history_length import with_history_length
+from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.core.seeds import child_seed
 from pareto_rec.data.cuts import (
     HashArray,
     Log,
@@ -24,9 +25,8 @@ from pareto_rec.data.cuts import (
     per_user,
     random_rows,
 )
+from pareto_rec.data.history_length import with_history_length
 from pareto_rec.data.schema import Dataset, IntArray, Interactions, Split, Stage
-from pareto_rec.core.errors import BadRequestError, unknown
-from pareto_rec.core.seeds import child_seed
 
 
 @dataclass(frozen=True)

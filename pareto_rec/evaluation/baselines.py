@@ -8,11 +8,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from pareto_rec.baselines import BASELINES, expert_key
 from pareto_rec.core.code_keys import code_key
-from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.baselines import EXPERTS, expert_key
-from pareto_rec.ranking import Serving
 from pareto_rec.core.sealed import read_json, write_json
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.ranking import ServingParams
 
 PENALTIES = (0.0, 0.3, 0.6, 0.9, 1.1, 1.2, 1.3, 1.4, 1.5)
 TRADE_OFFS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
@@ -25,11 +25,11 @@ MEASURING = tuple(
 """Modules that decide what a serving setting is worth, with all that they import."""
 
 
-def grid(expert: str) -> list[Serving]:
+def grid(expert: str) -> list[ServingParams]:
     """The 279 serving settings of a baseline: popularity penalty x MMR x depth."""
     pairs = [(0.0, DEPTHS[0]), *product(TRADE_OFFS, DEPTHS)]
     return [
-        Serving({expert: 1.0}, popularity_penalty=penalty, mmr=mmr, depth=depth)
+        ServingParams({expert: 1.0}, popularity_penalty=penalty, mmr=mmr, depth=depth)
         for penalty, (mmr, depth) in product(PENALTIES, pairs)
     ]
 
@@ -44,7 +44,7 @@ def sweep_expert(evaluator: Evaluator, expert: str, cache_root: Path) -> list[di
     own = evaluator.measuring
     names = [one.name for one in own.measures.all]
     content = [
-        expert_key(EXPERTS[expert]),
+        expert_key(BASELINES[expert]),
         evaluator.store.data_key,
         names,
         own.relevance,

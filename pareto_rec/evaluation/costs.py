@@ -18,16 +18,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.views import at_precision, layers_of, placed, states_of
-from pareto_rec.data.schema import Stage
-from pareto_rec.evaluation.latency import Encode, Latencies
-from pareto_rec.baselines import EXPERTS
+from pareto_rec.baselines import BASELINES
 from pareto_rec.baselines.knn import ItemKNN
 from pareto_rec.baselines.popularity import Popularity
+from pareto_rec.data.schema import Stage
+from pareto_rec.evaluation.latency import Encode, Latencies
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
 from pareto_rec.models.head import ScoringHead
 from pareto_rec.models.trunk import TRUNKS
-from pareto_rec.ranking import NETWORK, RELEVANCE, Serving
+from pareto_rec.ranking import NETWORK, RELEVANCE, ServingParams
 from pareto_rec.training.data import Fit
 from pareto_rec.training.spec import IDLE, TrainSpec
 
@@ -158,7 +158,7 @@ class Costs:
     latencies: Latencies | None = None
     encoders: Encoders | None = None
 
-    def of(self, fit: Fit | None, serving: Serving) -> Mapping[str, float]:
+    def of(self, fit: Fit | None, serving: ServingParams) -> Mapping[str, float]:
         """Cost of one serving setting of a fit (None: without network), by objective."""
         n_items = self.stage.shape[1]
         spec = fit.spec if fit else TrainSpec()
@@ -184,12 +184,12 @@ class Costs:
         return round(float(lengths[lengths > 0].mean())) if lengths.any() else 0
 
 
-def weighed(serving: Serving) -> tuple[str, ...]:
+def weighed(serving: ServingParams) -> tuple[str, ...]:
     """Scorers with a weight above 0."""
     return tuple(sorted(name for name, weight in serving.fusion.items() if weight > 0))
 
 
-def serving_shape(serving: Serving, n_items: int, k: int) -> Serving:
+def serving_shape(serving: ServingParams, n_items: int, k: int) -> ServingParams:
     """The setting that stands for its serving shape: for all that take equally long.
 
     Settings of one shape weigh the same scorers, agree on which tasks have a say, whether the
@@ -198,7 +198,7 @@ def serving_shape(serving: Serving, n_items: int, k: int) -> Serving:
     names = weighed(serving)
     tasks = sorted(n for n, power in serving.exponents.items() if power and n != RELEVANCE)
     depth = min(n_items, max(k, serving.depth)) if serving.mmr > 0 else k
-    return Serving(
+    return ServingParams(
         fusion=dict.fromkeys(names, 1.0 / max(len(names), 1)),
         exponents=dict.fromkeys(tasks if NETWORK in names else (), 1.0),
         popularity_penalty=0.5 if serving.popularity_penalty else 0.0,
@@ -209,7 +209,7 @@ def serving_shape(serving: Serving, n_items: int, k: int) -> Serving:
 
 def expert_parameters(name: str, n_items: int) -> int:
     """Numbers that an expert keeps at most; a dense matrix, unless its kind says otherwise."""
-    match EXPERTS[name]:
+    match BASELINES[name]:
         case Popularity():
             return n_items
         case ItemKNN(neighbours=neighbours):
@@ -220,7 +220,7 @@ def expert_parameters(name: str, n_items: int) -> int:
 
 def expert_flops(name: str, n_items: int, history: int) -> int:
     """Operations of an expert's scores: two per number kept of each item of the history."""
-    if isinstance(EXPERTS[name], Popularity):
+    if isinstance(BASELINES[name], Popularity):
         return 0
     return 2 * history * expert_parameters(name, n_items) // max(n_items, 1)
 
@@ -249,7 +249,7 @@ def network_flops(shape: Shape, history: int, tasks: tuple[str, ...]) -> int:
     return int(counter.get_total_flops())
 
 
-def parameters(fit: Fit | None, serving: Serving, n_items: int) -> int:
+def parameters(fit: Fit | None, serving: ServingParams, n_items: int) -> int:
     """Learnt numbers that an answer depends on, the backbone's left out."""
     total = 0
     for name in weighed(serving):
@@ -261,7 +261,7 @@ def parameters(fit: Fit | None, serving: Serving, n_items: int) -> int:
     return total
 
 
-def flops(fit: Fit | None, serving: Serving, n_items: int, *, k: int, history: int) -> int:
+def flops(fit: Fit | None, serving: ServingParams, n_items: int, *, k: int, history: int) -> int:
     """Operations of one request, the backbone's left out.
 
     Args:

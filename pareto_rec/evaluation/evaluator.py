@@ -13,30 +13,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pareto_rec.core.errors import BadRequestError, construct
 from pareto_rec.data.schema import Stage
 from pareto_rec.data.ties import tie_ranks
-from pareto_rec.core.errors import BadRequestError, construct
 from pareto_rec.evaluation.costs import Encoders
+from pareto_rec.evaluation.measurement import ObjectiveEvaluator, ObjectiveSet, ObjectiveValues
+from pareto_rec.evaluation.monitor import ValidationMonitor
+from pareto_rec.evaluation.outcome_inputs import OutcomeInputs, met_before
 from pareto_rec.evaluation.reference_policies import check as check_held
 from pareto_rec.evaluation.reference_policies import of_experts, with_fits
-from pareto_rec.evaluation.training_data import training_data
-from pareto_rec.evaluation.measurement import Measured, Measures, Measuring
-from pareto_rec.evaluation.monitor import ValidationMonitor
 from pareto_rec.evaluation.scorers import ExpertScores, UserScorers
-from pareto_rec.evaluation.outcome_inputs import Supplies, met_before
+from pareto_rec.evaluation.training_data import training_data
 from pareto_rec.objectives import Catalogue, HeldOut
-from pareto_rec.ranking import NETWORK, Parts, Scorers, Serving
+from pareto_rec.ranking import NETWORK, BlockwiseScorers, Scorers, ServingParams
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Trial
 from pareto_rec.search.space import SearchSpace, Simplex, Value
+from pareto_rec.search.variables import named_values
 from pareto_rec.tasks import Task, chain_of, product_name, with_exponents
 from pareto_rec.training.data import Fit, Monitor
-from pareto_rec.training.item_features import item_facts
 from pareto_rec.training.fit_store import EXPERTS_ALONE, FitStore
-from pareto_rec.training.fitting import fit
+from pareto_rec.training.fitting import train_pack
+from pareto_rec.training.item_features import item_facts
 from pareto_rec.training.spec import TrainSpec, pack_key, train_spec
 from pareto_rec.training.tuned.source import TextSource
-from pareto_rec.search.variables import named_values
 
 
 class TrainSettings(Protocol):
@@ -78,7 +78,7 @@ class Evaluator:
         experts: Mapping[str, ExpertScores],
         space: SearchSpace,
         fixed: Mapping[str, Any],
-        measures: Measures,
+        measures: ObjectiveSet,
         *,
         relevance: str,
         train: TrainSettings,
@@ -137,7 +137,7 @@ class Evaluator:
         )
         data = replace(data, references=of_experts(kept_to, experts, self.device))
         self.data = with_fits(kept_to, references, data)
-        supplies = Supplies.of(
+        supplies = OutcomeInputs.of(
             measures.all,
             stage,
             self.data,
@@ -151,11 +151,11 @@ class Evaluator:
         held_out = {
             name: HeldOut(stage.relevance(name)) for name in self._signals(measures, relevance)
         }
-        self.measuring = Measuring(
+        self.measuring = ObjectiveEvaluator(
             measures, catalogue, held_out, relevance, stage.held_out_shown, supplies
         )
 
-    def _signals(self, measures: Measures, relevance: str) -> list[str]:
+    def _signals(self, measures: ObjectiveSet, relevance: str) -> list[str]:
         """Signals that something is measured on; what is predicted and is no signal is none."""
         chains = {product_name(chain_of(self.tasks, one.name)) for one in self.tasks}
         outputs = {one.output for one in self.tasks} | chains
@@ -193,14 +193,14 @@ class Evaluator:
         names = fusion.names if isinstance(fusion, Simplex) else self.serving({}).fusion
         return NETWORK in names
 
-    def serving(self, values: Mapping[str, Value]) -> Serving:
+    def serving(self, values: Mapping[str, Value]) -> ServingParams:
         """All serving variables, those of a candidate over the fixed ones.
 
         Raises:
             BadRequestError: If a variable is not known.
         """
         values = {**self.serving_fixed, **named_values(self.space.serve, values)}
-        return construct("serving variable", Serving, with_exponents(values, self.tasks))
+        return construct("serving variable", ServingParams, with_exponents(values, self.tasks))
 
     def members(self, values: Mapping[str, Value], fit_id: str) -> dict[str, float]:
         """What a candidate's lists fuse, and with which weight: a fit, and experts."""
@@ -236,7 +236,7 @@ class Evaluator:
     def _train(self, specs: Sequence[TrainSpec]) -> list[Fit]:
         """Fits of one pack, trained in one go."""
         seeds, size = [self.seed] * len(specs), self.train_settings.pack_size
-        return fit(specs, seeds, self.data, self.monitor(), pack_size=size)
+        return train_pack(specs, seeds, self.data, self.monitor(), pack_size=size)
 
     def monitor(self) -> Monitor:
         """NDCG@10 of relevance scores, what early stopping watches."""
@@ -250,15 +250,15 @@ class Evaluator:
             return self.scorers.seen[users]
         return self.users.seen(users)
 
-    def with_fit(self, one: Fit) -> Scorers | Parts:
+    def with_fit(self, one: Fit) -> Scorers | BlockwiseScorers:
         """The scorers together with a fit's scores, the one network of a fusion."""
         return self.with_fits({NETWORK: one})
 
-    def with_fits(self, fits: Mapping[str, Fit]) -> Scorers | Parts:
+    def with_fits(self, fits: Mapping[str, Fit]) -> Scorers | BlockwiseScorers:
         """The scorers together with those of some fits, by their names in a fusion."""
         return self.users.with_fits(self.scorers, fits, self.data)
 
-    def stored(self, fit_id: str) -> tuple[Scorers | Parts, Fit | None]:
+    def stored(self, fit_id: str) -> tuple[Scorers | BlockwiseScorers, Fit | None]:
         """What lists are made from with a stored fit, and the fit; None for experts alone.
 
         Raises:
@@ -276,7 +276,7 @@ class Evaluator:
     ) -> list[Record]:
         """Records of every candidate of a trial, measured on its fit or failed for a reason."""
         if reason is not None:
-            results = [Measured({}, reason, 0.0)] * len(trial.candidates)
+            results = [ObjectiveValues({}, reason, 0.0)] * len(trial.candidates)
         else:
             settings = [self.serving(candidate.serve) for candidate in trial.candidates]
             scorers = self.with_fit(one) if one else self.scorers

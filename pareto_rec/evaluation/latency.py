@@ -23,15 +23,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.core.code_keys import code_key
-from pareto_rec.data.schema import Stage
-from pareto_rec.baselines import EXPERTS
+from pareto_rec.baselines import BASELINES
 from pareto_rec.baselines.base import ItemModel
-from pareto_rec.models.head import right_aligned
+from pareto_rec.core.code_keys import code_key
 from pareto_rec.core.paths import alone, make_folder
-from pareto_rec.ranking import (NETWORK, ScorerBuilder, Serving, recommend, seen_by,)
 from pareto_rec.core.provenance import provenance
 from pareto_rec.core.sealed import read_json, write_json
+from pareto_rec.data.schema import Stage
+from pareto_rec.models.head import right_aligned
+from pareto_rec.ranking import (
+    NETWORK,
+    ScorerBuilder,
+    ServingParams,
+    recommend,
+    seen_by,
+)
 from pareto_rec.training.data import Fit
 
 WARM, ROUNDS, REQUESTS = 20, 5, 100
@@ -48,7 +54,7 @@ class OneRequest:
         builder: ScorerBuilder,
         features: Tensor,
         fit: Fit | None,
-        serving: Serving,
+        serving: ServingParams,
         k: int,
     ) -> None:
         """Prepare a path.
@@ -104,7 +110,11 @@ class Latencies:
     folder: Path
 
     def of(
-        self, fit: Fit | None, serving: Serving, encode: Encode | None = None, encoder: str = ""
+        self,
+        fit: Fit | None,
+        serving: ServingParams,
+        encode: Encode | None = None,
+        encoder: str = "",
     ) -> dict[str, float]:
         """Milliseconds ``latency_p50`` and ``latency_p95``, from the store or measured now.
 
@@ -126,7 +136,7 @@ class Latencies:
             found = _keep(path, self._measure(request, encode) | {"key": key})
         return {name: found[name] for name in ("latency_p50", "latency_p95")}
 
-    def _key(self, fit: Fit | None, serving: Serving, encoder: str) -> dict[str, object]:
+    def _key(self, fit: Fit | None, serving: ServingParams, encoder: str) -> dict[str, object]:
         return {
             "code": code_key(__name__),
             "shape": asdict(fit.shape) if fit else None,
@@ -150,7 +160,7 @@ class Latencies:
 
     def _model(self, name: str) -> ItemModel:
         if name not in self._models:
-            self._models[name] = EXPERTS[name].fit(self.stage.train, self.stage.shape)
+            self._models[name] = BASELINES[name].fit(self.stage.train, self.stage.shape)
         return self._models[name]
 
     def _measure(self, request: OneRequest, encode: Encode | None) -> dict[str, object]:

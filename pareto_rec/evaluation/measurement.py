@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.data.schema import Interactions
-from pareto_rec.evaluation.outcome_inputs import Supplies
+from pareto_rec.evaluation.outcome_inputs import OutcomeInputs
 from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome, UserObjective
-from pareto_rec.ranking import Parts, Scorers, Serving, recommend
+from pareto_rec.ranking import BlockwiseScorers, Scorers, ServingParams, recommend
 from pareto_rec.training.data import Fit
 
 
 @dataclass(frozen=True)
-class Measured:
+class ObjectiveValues:
     """Objective values of one setting, or why there are none, and the seconds it took."""
 
     objectives: Mapping[str, float]
@@ -27,7 +27,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Measures:
+class ObjectiveSet:
     """What is measured on every list.
 
     Attributes:
@@ -50,7 +50,7 @@ class Measures:
 
 
 @dataclass(frozen=True)
-class Measuring:
+class ObjectiveEvaluator:
     """Measures serving settings of a fit, or of experts alone.
 
     Attributes:
@@ -62,12 +62,12 @@ class Measuring:
         supplies: What only some objectives ask for.
     """
 
-    measures: Measures
+    measures: ObjectiveSet
     catalogue: Catalogue
     held_out: Mapping[str, HeldOut]
     relevance: str
     shown: Interactions | None
-    supplies: Supplies
+    supplies: OutcomeInputs
 
     def outcome(
         self, lists: NDArray[np.int64], scores: NDArray[np.float32], seconds: float = 0.0
@@ -77,7 +77,10 @@ class Measuring:
         return Outcome(lists, scores, self.held_out, self.relevance, self.catalogue, cost)
 
     def outcomes(
-        self, scorers: Scorers | Parts, settings: Sequence[Serving], one: Fit | None
+        self,
+        scorers: Scorers | BlockwiseScorers,
+        settings: Sequence[ServingParams],
+        one: Fit | None,
     ) -> Iterator[Outcome]:
         """What every setting serves; `one` is the fit, None for experts alone."""
         lists, scores = recommend(scorers, settings, k=self.measures.k)
@@ -95,8 +98,11 @@ class Measuring:
             )
 
     def values(
-        self, scorers: Scorers | Parts, settings: Sequence[Serving], one: Fit | None = None
-    ) -> list[Measured]:
+        self,
+        scorers: Scorers | BlockwiseScorers,
+        settings: Sequence[ServingParams],
+        one: Fit | None = None,
+    ) -> list[ObjectiveValues]:
         """Objective values of every setting; `one` is the fit, None for experts alone."""
         began = time.perf_counter()
         results = [self._of(outcome) for outcome in self.outcomes(scorers, settings, one)]
@@ -104,14 +110,17 @@ class Measuring:
         return [replace(result, seconds=share) for result in results]
 
     def searched(
-        self, scorers: Scorers | Parts, settings: Sequence[Serving], one: Fit
+        self, scorers: Scorers | BlockwiseScorers, settings: Sequence[ServingParams], one: Fit
     ) -> list[list[float]]:
         """Values ``[settings][searched objectives]`` of a fit, natural units; may be NaN."""
         found = self.outcomes(scorers, settings, one)
         return [[goal.value(made) for goal in self.measures.searched] for made in found]
 
     def per_user(
-        self, scorers: Scorers | Parts, settings: Sequence[Serving], one: Fit | None
+        self,
+        scorers: Scorers | BlockwiseScorers,
+        settings: Sequence[ServingParams],
+        one: Fit | None,
     ) -> list[dict[str, NDArray[np.float64]]]:
         """Values ``[users]`` of every per-user objective, for each setting."""
         wanted = [
@@ -122,11 +131,11 @@ class Measuring:
             for outcome in self.outcomes(scorers, settings, one)
         ]
 
-    def _of(self, outcome: Outcome) -> Measured:
+    def _of(self, outcome: Outcome) -> ObjectiveValues:
         found = {one.name: one.value(outcome) for one in self.measures.searched}
         bad = [name for name, value in found.items() if not math.isfinite(value)]
         if bad:
-            return Measured({}, f"{', '.join(bad)} could not be measured", 0.0)
+            return ObjectiveValues({}, f"{', '.join(bad)} could not be measured", 0.0)
         reported = {o.name: o.value(outcome) for o in self.measures.reported if o.recorded}
         found |= {name: value for name, value in reported.items() if math.isfinite(value)}
-        return Measured(found, None, 0.0)
+        return ObjectiveValues(found, None, 0.0)

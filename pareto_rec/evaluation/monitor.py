@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.kernels.compiled import suits
+from pareto_rec.kernels.compiled import is_cpu_float32
 from pareto_rec.kernels.lists import best
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome
 from pareto_rec.objectives.ranking import NDCG
@@ -43,7 +43,7 @@ class ValidationMonitor:
     def per_user(self, scores: Tensor, users: slice) -> NDArray[np.float64]:
         """Values ``[rows]`` of some users by their scores ``[rows, N]``; NaN: left out."""
         seen, count = self.seen(users), min(10, scores.shape[1])
-        if suits(scores):
+        if is_cpu_float32(scores):
             ranks = self.ties.ranks.numpy()
             lists, values = best(scores.numpy(), seen.numpy(), count, ranks)
         else:

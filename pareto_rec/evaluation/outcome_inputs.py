@@ -12,13 +12,19 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pareto_rec.data.schema import Stage
-from pareto_rec.evaluation.probabilities import Chances, chances_at
 from pareto_rec.evaluation.costs import COSTS, Costs, Encoders
 from pareto_rec.evaluation.latency import Latencies
+from pareto_rec.evaluation.probabilities import Chances, chances_at
 from pareto_rec.evaluation.task_predictions import TaskOutputs
 from pareto_rec.objectives import Objective, Predicted
 from pareto_rec.objectives.outcome import Scores
-from pareto_rec.ranking import (Parts, ScorerBuilder, Scorers, Serving, fused_scores,)
+from pareto_rec.ranking import (
+    BlockwiseScorers,
+    ScorerBuilder,
+    Scorers,
+    ServingParams,
+    fused_scores,
+)
 from pareto_rec.tasks import Task
 from pareto_rec.training.data import Fit, TrainData
 
@@ -36,7 +42,7 @@ def met_before(stage: Stage) -> sparse.csr_array:
 
 
 @dataclass(frozen=True)
-class Supplies:
+class OutcomeInputs:
     """Answers what the objectives of an experiment ask for, and computes nothing else.
 
     Attributes:
@@ -66,7 +72,7 @@ class Supplies:
         encoders: Encoders | None = None,
         learn: Stage | None = None,
         tasks: Sequence[Task] = (),
-    ) -> Supplies:
+    ) -> OutcomeInputs:
         """What a set of objectives needs.
 
         Args:
@@ -106,7 +112,7 @@ class Supplies:
         """Probability of an outcome for every item, for tasks that predict one."""
         return TaskOutputs.of(fit, self.data, self.tasks).chances()
 
-    def scores(self, scorers: Scorers | Parts, setting: Serving) -> Scores | None:
+    def scores(self, scorers: Scorers | BlockwiseScorers, setting: ServingParams) -> Scores | None:
         """Scores that lists are made from, ready to be asked for."""
         if "scores" not in self.needs:
             return None
@@ -116,6 +122,6 @@ class Supplies:
 
         return of_users
 
-    def cost(self, fit: Fit | None, setting: Serving) -> Mapping[str, Any]:
+    def cost(self, fit: Fit | None, setting: ServingParams) -> Mapping[str, Any]:
         """Cost of serving, by objective."""
         return self.costs.of(fit, setting) if self.costs is not None else {}

@@ -11,13 +11,13 @@ from pareto_rec.ranking import NETWORK
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Trial
 from pareto_rec.search.space import SearchSpace, Simplex, Value
-from pareto_rec.training.data import Fit, Standing
-from pareto_rec.training.fitting import advance
-from pareto_rec.training.checkpoints import StandingStore, standing_key
+from pareto_rec.training.checkpoints import CheckpointStore, standing_key
+from pareto_rec.training.data import Checkpoint, Fit
+from pareto_rec.training.fitting import resume_pack
 
 
 @dataclass(frozen=True)
-class Rung:
+class RungPack:
     """A point of training at which fits are compared.
 
     Attributes:
@@ -30,7 +30,7 @@ class Rung:
 
 
 @dataclass(frozen=True)
-class Climb(Sequence[Trial]):
+class RungHistory(Sequence[Trial]):
     """A pack and the rungs that it has passed, or is trained up to now.
 
     Attributes:
@@ -40,7 +40,7 @@ class Climb(Sequence[Trial]):
     """
 
     trials: tuple[Trial, ...]
-    way: tuple[Rung, ...] = ()
+    way: tuple[RungPack, ...] = ()
     settings: tuple[Mapping[str, Value], ...] = ()
 
     def __len__(self) -> int:
@@ -50,19 +50,19 @@ class Climb(Sequence[Trial]):
     def __getitem__(self, place: int) -> Trial: ...
 
     @overload
-    def __getitem__(self, place: slice) -> Climb: ...
+    def __getitem__(self, place: slice) -> RungHistory: ...
 
-    def __getitem__(self, place: int | slice) -> Trial | Climb:
+    def __getitem__(self, place: int | slice) -> Trial | RungHistory:
         """A trial, or a part of the pack that goes on alone."""
         if isinstance(place, int):
             return self.trials[place]
         return replace(self, trials=self.trials[place])
 
-    def up_to(self, step: int, settings: tuple[Mapping[str, Value], ...]) -> Climb:
+    def up_to(self, step: int, settings: tuple[Mapping[str, Value], ...]) -> RungHistory:
         """The same pack on its way to the next rung."""
-        return replace(self, way=(*self.way, Rung(step, self.trials)), settings=settings)
+        return replace(self, way=(*self.way, RungPack(step, self.trials)), settings=settings)
 
-    def without(self, stopped: set[int]) -> Climb:
+    def without(self, stopped: set[int]) -> RungHistory:
         """What is left of the pack without trials of these places in the generation."""
         return replace(self, trials=tuple(t for t in self.trials if t.index not in stopped))
 
@@ -88,33 +88,35 @@ class Partial:
     reason: str | None = None
 
 
-def measure_rung(evaluator: Evaluator, climb: Climb) -> list[Partial]:
+def measure_rung(evaluator: Evaluator, climb: RungHistory) -> list[Partial]:
     """Train a pack up to the last rung of its way, and measure what its fits are worth there."""
     reached = _reach(evaluator, climb.way, climb.trials)
     return [_partial(evaluator, trial, reached[trial.index], climb) for trial in climb]
 
 
-def _partial(evaluator: Evaluator, trial: Trial, one: Standing | Fit, climb: Climb) -> Partial:
-    fit = one.fit if isinstance(one, Standing) else one
+def _partial(
+    evaluator: Evaluator, trial: Trial, one: Checkpoint | Fit, climb: RungHistory
+) -> Partial:
+    fit = one.fit if isinstance(one, Checkpoint) else one
     if fit.reason is not None:
         return Partial(trial.index, (), fit.steps, False, fit.seconds, fit.reason)
     settings = [evaluator.serving(values) for values in climb.settings]
     values = tuple(map(tuple, evaluator.measuring.searched(evaluator.with_fit(fit), settings, fit)))
-    running = isinstance(one, Standing) and one.running
+    running = isinstance(one, Checkpoint) and one.running
     return Partial(trial.index, values, fit.steps, running, fit.seconds)
 
 
-def finish_climb(evaluator: Evaluator, climb: Climb) -> list[Record]:
+def finish_climb(evaluator: Evaluator, climb: RungHistory) -> list[Record]:
     """Train a pack from the last rung of its way to the end, and measure it as any other."""
 
     def trained() -> list[Fit]:
         reached = _reach(evaluator, climb.way, climb.trials)
         here = [reached[trial.index] for trial in climb]
-        standing = [one for one in here if isinstance(one, Standing)]
+        standing = [one for one in here if isinstance(one, Checkpoint)]
         assert len(standing) == len(here), "what failed at a rung goes no further"
         specs = [evaluator.spec(trial) for trial in climb]
         seeds = [evaluator.seed] * len(specs)
-        ends = advance(
+        ends = resume_pack(
             specs,
             seeds,
             evaluator.data,
@@ -127,12 +129,12 @@ def finish_climb(evaluator: Evaluator, climb: Climb) -> list[Record]:
     return evaluator.evaluate(climb.trials, trained if climb.way else None)
 
 
-def keys_of(evaluator: Evaluator, climb: Climb) -> list[str]:
+def keys_of(evaluator: Evaluator, climb: RungHistory) -> list[str]:
     """Names under which the company of the last rung of a way is stored."""
     return list(_keys(evaluator, climb.way).values())
 
 
-def _keys(evaluator: Evaluator, way: Sequence[Rung]) -> dict[int, str]:
+def _keys(evaluator: Evaluator, way: Sequence[RungPack]) -> dict[int, str]:
     """Names of the company of the last rung, by place in the generation."""
     named = [(rung.step, [evaluator.fit_id(trial) for trial in rung.company]) for rung in way]
     return {
@@ -142,28 +144,28 @@ def _keys(evaluator: Evaluator, way: Sequence[Rung]) -> dict[int, str]:
 
 
 def _reach(
-    evaluator: Evaluator, way: Sequence[Rung], trials: Sequence[Trial]
-) -> dict[int, Standing | Fit]:
+    evaluator: Evaluator, way: Sequence[RungPack], trials: Sequence[Trial]
+) -> dict[int, Checkpoint | Fit]:
     """Where trials stand at the last rung, by place in the generation: found, or trained."""
     if not way:
         return {}
     *earlier, rung = way
-    store = StandingStore(evaluator.store.folder)
+    store = CheckpointStore(evaluator.store.folder)
     keys = _keys(evaluator, way)
     found = {trial.index: store.get(keys[trial.index]) for trial in trials}
     known = {index: one for index, one in found.items() if one is not None}
     if len(known) == len(trials):
         return dict(known)
     before = _reach(evaluator, earlier, rung.company)
-    here = [one for t in rung.company if isinstance(one := before.get(t.index), Standing)]
+    here = [one for t in rung.company if isinstance(one := before.get(t.index), Checkpoint)]
     assert len(here) in (0, len(rung.company)), "what failed at a rung goes no further"
     specs = [evaluator.spec(trial) for trial in rung.company]
     seeds = [evaluator.seed] * len(specs)
     monitor = evaluator.monitor()
-    reached = advance(specs, seeds, evaluator.data, monitor, until=rung.step, standings=here)
+    reached = resume_pack(specs, seeds, evaluator.data, monitor, until=rung.step, standings=here)
     by_index = {trial.index: one for trial, one in zip(rung.company, reached, strict=True)}
     for index, one in by_index.items():
-        if isinstance(one, Standing):
+        if isinstance(one, Checkpoint):
             store.put(keys[index], one)
     return by_index
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
-from pareto_rec.ranking import Parts, ScorerBuilder, Scorers
+from pareto_rec.ranking import BlockwiseScorers, ScorerBuilder, Scorers
 from pareto_rec.training.data import Fit, TrainData
 from pareto_rec.training.item_features import Facts
 
@@ -86,13 +86,13 @@ class UserScorers:
         }
         return self.builder.build(seen, scores, dict.fromkeys(scores, ~seen.any(dim=1)))
 
-    def all(self) -> Scorers | Parts:
+    def all(self) -> Scorers | BlockwiseScorers:
         """Scorers of all users, without a network."""
-        return self.take(slice(None)) if self.fits else Parts(self.shape, self.take)
+        return self.take(slice(None)) if self.fits else BlockwiseScorers(self.shape, self.take)
 
     def with_fits(
-        self, base: Scorers | Parts, fits: Mapping[str, Fit], data: TrainData
-    ) -> Scorers | Parts:
+        self, base: Scorers | BlockwiseScorers, fits: Mapping[str, Fit], data: TrainData
+    ) -> Scorers | BlockwiseScorers:
         """Scorers of all users together with those of fits.
 
         Args:
@@ -110,4 +110,4 @@ class UserScorers:
             said = {n: head.scores(states[:, users]) for n, (head, states) in heads.items()}
             return self.take(users).with_networks(said)
 
-        return Parts(self.shape, take)
+        return BlockwiseScorers(self.shape, take)

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.evaluation.measurement import Measures
+from pareto_rec.evaluation.measurement import ObjectiveSet
 from pareto_rec.objectives import Catalogue
 from pareto_rec.runs.record import Record
 
 Counts = Mapping[str, tuple[int, int]]
 
 
-def lacking(measures: Measures, catalogue: Catalogue) -> dict[str, dict[str, Any]]:
+def lacking(measures: ObjectiveSet, catalogue: Catalogue) -> dict[str, dict[str, Any]]:
     """Objectives that read what some items lack.
 
     Returns:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pareto_rec.core.checksums import is_whole, sha256_of
-from pareto_rec.experiment.config import Config, load_config
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.experiment.identity import code_hash, config_differences, info_differences, refuse
 from pareto_rec.core.provenance import versions
-from pareto_rec.runs.lines import RECORDS, is_signed
+from pareto_rec.experiment.config import Config, load_config
+from pareto_rec.experiment.identity import code_hash, config_differences, info_differences, refuse
 from pareto_rec.runs.directory import CONFIG, INFO
+from pareto_rec.runs.lines import RECORDS, is_signed
 
 
 def is_begun(run: Path) -> bool:

@@ -11,13 +11,13 @@ from typing import Any
 
 from pareto_rec.core.checksums import sha256_of
 from pareto_rec.core.errors import BadRequestError, RunFailedError
-from pareto_rec.experiment.experiment import Plan
 from pareto_rec.core.provenance import PeakMemory, provenance
+from pareto_rec.execution.summary import baseline_rows, front_rows, hypervolume_of
+from pareto_rec.experiment.experiment import Plan
+from pareto_rec.runs.directory import CONFIG, INFO, RunDirectory
 from pareto_rec.runs.heartbeat import writer
 from pareto_rec.runs.lines import FORMAT
 from pareto_rec.runs.record import Record
-from pareto_rec.runs.directory import CONFIG, INFO, RunDirectory
-from pareto_rec.execution.summary import baseline_rows, front_rows, hypervolume_of
 from pareto_rec.search import Progress
 from pareto_rec.training.fit_store import EXPERTS_ALONE, FitStore
 
@@ -33,7 +33,7 @@ def checksums(run: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: sha256_of(run / name) for name in names if (run / name).is_file()}
 
 
-class Journal:
+class RunWriter:
     """Keeps the files of one run up to date, so that a run killed at any moment can be read.
 
     Attributes:

@@ -12,29 +12,37 @@ from typing import Any
 
 import tomli_w
 
-from pareto_rec.experiment.config import Config
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.wording import lacking_in_words, repeats_in_words
 from pareto_rec.data.history_length import check_truth, cold_start
 from pareto_rec.data.table import warnings_of
-from pareto_rec.core.errors import BadRequestError
 from pareto_rec.evaluation.baselines import sweep_expert
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.experiment.experiment import (Plan, build_evaluator, check_objectives, limited_by_size, measured_groups, plan,)
-from pareto_rec.experiment.identity import code_hash
-from pareto_rec.experiment.inputs import EncodeProgress, read_features, read_split
-from pareto_rec.runs.lines import is_signed
-from pareto_rec.runs.record import Record
-from pareto_rec.runs.directory import RunDirectory
-from pareto_rec.runs.record_store import RECORDS
-from pareto_rec.execution import coverage as described, lists, per_user
-from pareto_rec.execution.trial_runner import Answers
-from pareto_rec.execution.successive_halving import Fidelity, Halving
-from pareto_rec.execution.run_writer import Journal, first_info
-from pareto_rec.execution.stored_records import Replay
+from pareto_rec.execution import coverage as described
+from pareto_rec.execution import lists, per_user
 from pareto_rec.execution.resume import earlier_info, is_begun, merged_info
-from pareto_rec.search import Progress, Searcher, run_search
-from pareto_rec.core.wording import lacking_in_words, repeats_in_words
+from pareto_rec.execution.run_writer import RunWriter, first_info
+from pareto_rec.execution.stored_records import StoredRecords
+from pareto_rec.execution.successive_halving import Fidelity, SuccessiveHalving
+from pareto_rec.execution.trial_runner import TrialRunner
 from pareto_rec.execution.workers.cluster import check_address
 from pareto_rec.execution.workers.evaluation import Job, Workers
+from pareto_rec.experiment.config import Config
+from pareto_rec.experiment.experiment import (
+    Plan,
+    build_evaluator,
+    check_objectives,
+    limited_by_size,
+    measured_groups,
+    plan,
+)
+from pareto_rec.experiment.identity import code_hash
+from pareto_rec.experiment.inputs import EncodeProgress, read_features, read_split
+from pareto_rec.runs.directory import RunDirectory
+from pareto_rec.runs.lines import is_signed
+from pareto_rec.runs.record import Record
+from pareto_rec.runs.record_store import RECORDS
+from pareto_rec.search import Progress, Searcher, run_search
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,7 @@ def search_experiment(
         ready = _prepare(made, cache, watch)
         with Workers(workers, config, cache, ready.evaluator, backend) as pool:
             info = merged_info(out, before, ready.info, run.stored.torn)
-            journal = Journal(run, made, ready.evaluator.store, info, before, began)
+            journal = RunWriter(run, made, ready.evaluator.store, info, before, began)
             journal.seconds["encoding"] = ready.encoding_seconds
             answers = _answers(made, pool, journal, run, watch)
             with journal.closing():
@@ -149,12 +157,12 @@ def _opened(
 
 
 def _answers(
-    made: Plan, pool: Workers, journal: Journal, run: RunDirectory, watch: Watch
-) -> Answers:
+    made: Plan, pool: Workers, journal: RunWriter, run: RunDirectory, watch: Watch
+) -> TrialRunner:
     """What answers the search, the stored records first."""
     stored, name = run.stored, run.path / RECORDS
     config, goals = made.config, made.goals
-    replay = Replay(stored.records, name)
+    replay = StoredRecords(stored.records, name)
 
     def told() -> None:
         counts = len(journal.fits), len(journal.records), journal.failed, journal.pruned
@@ -172,8 +180,8 @@ def _answers(
     asked, halving = config.search.fidelity, None
     if asked is not None:
         fidelity = Fidelity(tuple(asked.rungs), asked.keep, asked.margin, goals)
-        halving = Halving(fidelity, pool)
-    return Answers(replay, pool, journal, config.train.pack_size, told, halving)
+        halving = SuccessiveHalving(fidelity, pool)
+    return TrialRunner(replay, pool, journal, config.train.pack_size, told, halving)
 
 
 def _prepare(made: Plan, cache: Path, watch: Watch) -> _Ready:
@@ -215,8 +223,8 @@ def _search(
     searcher: Searcher,
     config: Config,
     pool: Workers,
-    journal: Journal,
-    answers: Answers,
+    journal: RunWriter,
+    answers: TrialRunner,
     watch: Watch,
 ) -> None:
     """Sweep the baselines, then search, and journal everything the moment it exists."""

@@ -11,7 +11,7 @@ from pareto_rec.runs.record import Record
 from pareto_rec.search import Trial
 
 
-class Replay:
+class StoredRecords:
     """The stored records of a run, generation by generation.
 
     The search is asked again from the same seed. What it asks must be what was stored: then the

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pareto_rec.evaluation.evaluator import Evaluator, failed
-from pareto_rec.evaluation.rung_packs import Climb, Partial, keys_of, panel
+from pareto_rec.evaluation.rung_packs import Partial, RungHistory, keys_of, panel
+from pareto_rec.execution.workers.evaluation import Workers
+from pareto_rec.execution.workers.packs import Pack, measure_pack
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Goal, Trial
 from pareto_rec.search.halving import survivors
-from pareto_rec.training.checkpoints import StandingStore
-from pareto_rec.execution.workers.evaluation import Workers
-from pareto_rec.execution.workers.packs import Pack, measure_pack
+from pareto_rec.training.checkpoints import CheckpointStore
 
 SETTINGS = 6  # serving settings at which fits are compared
 
@@ -36,7 +36,7 @@ class Fidelity:
     goals: tuple[Goal, ...]
 
 
-class Halving:
+class SuccessiveHalving:
     """Takes the packs of a generation from rung to rung.
 
     What stops depends on the generation alone: on results that are computed anew, or read back,
@@ -47,11 +47,11 @@ class Halving:
     def __init__(self, fidelity: Fidelity, pool: Workers) -> None:
         """Nothing is trained yet."""
         self._fidelity, self._pool = fidelity, pool
-        self._passed: list[Climb] = []
+        self._passed: list[RungHistory] = []
 
     def through(
         self, packs: Sequence[Pack], stored: Mapping[str, Record]
-    ) -> Iterator[tuple[list[Record], list[Climb]]]:
+    ) -> Iterator[tuple[list[Record], list[RungHistory]]]:
         """Pass the rungs.
 
         Args:
@@ -65,7 +65,7 @@ class Halving:
         trials = [trial for pack in packs for trial in pack]
         settings = panel(trials, evaluator.space, SETTINGS)
         fates = {trial.index: _fate(trial, stored) for trial in trials}
-        left = [Climb(tuple(pack)) for pack in packs]
+        left = [RungHistory(tuple(pack)) for pack in packs]
         for step in self._fidelity.rungs if evaluator.trains else ():
             here = [climb.up_to(step, settings) for climb in left]
             self._passed += here
@@ -85,7 +85,7 @@ class Halving:
             left = [climb for one in here if len(climb := one.without(out))]
             yield records, left
 
-    def _measured(self, climbs: Sequence[Climb]) -> tuple[dict[int, Partial], list[Record]]:
+    def _measured(self, climbs: Sequence[RungHistory]) -> tuple[dict[int, Partial], list[Record]]:
         """Partial results by place in the generation, and the records of trials that failed."""
         partial: dict[int, Partial] = {}
         records: list[Record] = []
@@ -124,7 +124,7 @@ class Halving:
     def forget(self) -> None:
         """Drop the unfinished fits of the last generation, which has all its records."""
         evaluator = self._pool.evaluator
-        store = StandingStore(evaluator.store.folder)
+        store = CheckpointStore(evaluator.store.folder)
         for climb in self._passed:
             store.drop(keys_of(evaluator, climb))
         self._passed = []

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.search import pareto as front
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Goal
+from pareto_rec.search import pareto as front
 from pareto_rec.search.constraints import violation
 from pareto_rec.search.space import SearchSpace
 from pareto_rec.search.variables import named_values

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from pareto_rec.runs.record import Record
-from pareto_rec.execution.successive_halving import Halving
-from pareto_rec.execution.run_writer import Journal
-from pareto_rec.execution.stored_records import Replay
-from pareto_rec.search import Failure, Pruned, Result, Trial
-from pareto_rec.training.fit_store import EXPERTS_ALONE
+from pareto_rec.execution.run_writer import RunWriter
+from pareto_rec.execution.stored_records import StoredRecords
+from pareto_rec.execution.successive_halving import SuccessiveHalving
 from pareto_rec.execution.workers.evaluation import Workers
 from pareto_rec.execution.workers.packs import Pack, packs_of
+from pareto_rec.runs.record import Record
+from pareto_rec.search import Failure, Pruned, Result, Trial
+from pareto_rec.training.fit_store import EXPERTS_ALONE
 
 
-class Answers:
+class TrialRunner:
     """Results for the trials of a generation; whatever is new is journaled the moment it exists.
 
     A pack that lacks any record is evaluated again whole, as the first time; the records that it
@@ -27,12 +27,12 @@ class Answers:
 
     def __init__(
         self,
-        replay: Replay,
+        replay: StoredRecords,
         pool: Workers,
-        journal: Journal,
+        journal: RunWriter,
         pack_size: int,
         told: Callable[[], None],
-        halving: Halving | None = None,
+        halving: SuccessiveHalving | None = None,
     ) -> None:
         """Take the parts.
 

@@ -13,24 +13,30 @@ from pathlib import Path
 import numpy as np
 
 from pareto_rec.backbone.features import Features
-from pareto_rec.experiment.config import Config
+from pareto_rec.baselines import (
+    BASELINES,
+    expert_key,
+    expert_scores,
+    scores_on_demand,
+    stand_ins,
+)
+from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.core.seeds import child_seed
 from pareto_rec.data.sample import sample_users, users_to_ask
 from pareto_rec.data.schema import Stage
 from pareto_rec.data.split import split_kind
-from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.evaluation.costs import COSTS, Encoders
 from pareto_rec.evaluation.evaluator import Evaluator, resolve_device
-from pareto_rec.evaluation.measurement import Measures
-from pareto_rec.evaluation.task_predictions import predicted_by
+from pareto_rec.evaluation.measurement import ObjectiveSet
 from pareto_rec.evaluation.outcome_inputs import needs_of
-from pareto_rec.baselines import (EXPERTS, expert_key, expert_scores, scores_on_demand, stand_ins,)
+from pareto_rec.evaluation.task_predictions import predicted_by
+from pareto_rec.experiment.config import Config
 from pareto_rec.experiment.inputs import open_backbone, read_features, read_split
 from pareto_rec.experiment.limits import check_rungs, check_variables
+from pareto_rec.experiment.references import read_references
 from pareto_rec.objectives import GroupObjective, parse
 from pareto_rec.objectives.catalogue import OF_ITEMS
-from pareto_rec.experiment.references import read_references
 from pareto_rec.search import Goal, Settings
-from pareto_rec.core.seeds import child_seed
 from pareto_rec.search.space import Choice, Integer, SearchSpace, Simplex
 from pareto_rec.tasks import BUILT_IN, EXPONENT, check_losses, check_tasks, trained
 from pareto_rec.training.fit_store import FitStore
@@ -56,7 +62,7 @@ class Plan:
 
     config: Config
     space: SearchSpace
-    measures: Measures
+    measures: ObjectiveSet
     goals: tuple[Goal, ...]
     settings: Settings
 
@@ -70,7 +76,7 @@ class Plan:
             *self.reference_experts,
             *self.config.baselines,
         ]
-        return tuple(name for name in dict.fromkeys(named) if name in EXPERTS)
+        return tuple(name for name in dict.fromkeys(named) if name in BASELINES)
 
     @property
     def reference_experts(self) -> tuple[str, ...]:
@@ -78,7 +84,7 @@ class Plan:
         reference = self.space.train.get("reference")
         options = reference.options if isinstance(reference, Choice) else ()
         named = dict.fromkeys([*options, self.config.fixed.get("reference")])
-        return tuple(str(name) for name in named if name in EXPERTS)
+        return tuple(str(name) for name in named if name in BASELINES)
 
 
 def plan(config: Config) -> Plan:
@@ -90,7 +96,7 @@ def plan(config: Config) -> Plan:
     split_kind(config.split.kind)
     check_tasks(config.tasks)
     space = config.space.build()
-    measures = Measures(
+    measures = ObjectiveSet(
         tuple(parse(one.name) for one in config.objective),
         tuple(parse(name) for name in config.reported),
     )
@@ -116,8 +122,8 @@ def plan(config: Config) -> Plan:
         surrogate=search.surrogate,
     )
     for name in config.baselines:
-        if name not in EXPERTS:
-            raise unknown("expert in baselines", name, EXPERTS)
+        if name not in BASELINES:
+            raise unknown("expert in baselines", name, BASELINES)
     check_variables(config.fixed, config.serving, space, config.tasks)
     check_rungs(config.fixed, space, search.fidelity.rungs if search.fidelity else ())
     made = Plan(config, space, measures, goals, settings)
@@ -210,7 +216,7 @@ def data_key(made: Plan, stage: str, features: str, references: Mapping[str, str
         "relevance": config.data.relevance,
         "reading": [config.backbone.components, config.backbone.text],
         "references": dict(references),
-        "experts": {name: expert_key(EXPERTS[name]) for name in made.reference_experts},
+        "experts": {name: expert_key(BASELINES[name]) for name in made.reference_experts},
         "tasks": [asdict(one) for one in config.tasks],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pareto_rec.core.code_keys import code_key
-from pareto_rec.experiment.config import Config
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.experiment.config import Config
 
 MAY_CHANGE = (
     *("question", "smoke", "search.generations", "search.timeout_s", "search.retries"),
@@ -25,7 +25,13 @@ VERSIONS = (
     "scikit-learn",
 )
 DECIDING = tuple(
-    f"pareto_rec.{module}" for module in ("experiment.experiment", "execution.successive_halving", "search", "execution.workers.packs")
+    f"pareto_rec.{module}"
+    for module in (
+        "experiment.experiment",
+        "execution.successive_halving",
+        "search",
+        "execution.workers.packs",
+    )
 )
 """Modules that decide which records there are and what they say, with all that they import."""
 
@@ -60,7 +66,11 @@ def info_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
         found += _differences(
             {name: old.get(name) for name in kept}, {name: new[name] for name in kept}
         )
-    words = {"stage": "data", "features": "features", "experiment.references": "experiment.references"}
+    words = {
+        "stage": "data",
+        "features": "features",
+        "experiment.references": "experiment.references",
+    }
     words |= {"code": "code of pareto_rec"}
     return [
         _of_hash(words[key], before, now) if key in words else line

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pareto_rec.training.adapt.recipe import Recipe
-from pareto_rec.training.adapt.store import find
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.features import Features
-from pareto_rec.experiment.config import Config
+from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.core.seeds import child_seed
 from pareto_rec.data import load
 from pareto_rec.data.sample import sample_dataset
 from pareto_rec.data.schema import Dataset, Split
 from pareto_rec.data.split import split
 from pareto_rec.data.table import load_table
-from pareto_rec.core.errors import BadRequestError, unknown
-from pareto_rec.core.seeds import child_seed
+from pareto_rec.experiment.config import Config
 from pareto_rec.tasks import check_tasks
+from pareto_rec.training.adapt.recipe import Recipe
+from pareto_rec.training.adapt.store import find
 
 EncodeProgress = Callable[[int, int, float], None]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pareto_rec.experiment.config import Config, load_config
-from pareto_rec.data.schema import Stage
+from pareto_rec.baselines import BASELINES
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.baselines import EXPERTS
 from pareto_rec.core.paths import file_sha256
+from pareto_rec.data.schema import Stage
+from pareto_rec.experiment.config import Config, load_config
 from pareto_rec.runs.reader import read_run
 from pareto_rec.runs.view import RunView
 from pareto_rec.training.data import Fit
@@ -45,7 +45,7 @@ def read_references(config: Config, searched: Stage, features: str) -> Mapping[s
     found = {}
     for name, folder in config.references.items():
         where = f"references.{name}: {folder}"
-        if name in EXPERTS:
+        if name in BASELINES:
             raise BadRequestError(f'references.{name}: "{name}" is an expert; take another name')
         view = read_run(Path(folder))
         _check(where, view, config, {"stage": searched.content_hash, "features": features})

@@ -63,6 +63,6 @@ def _check_what_is_kept(cache: Any) -> None:  # Any: numba has no types
     cache.save_overload, cache.load_overload = keep_if_possible, find_if_whole
 
 
-def suits(*tensors: Tensor) -> bool:
+def is_cpu_float32(*tensors: Tensor) -> bool:
     """Whether kernels can read them."""
     return all(one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors)

@@ -12,7 +12,7 @@ from pareto_rec.kernels.compiled import compiled
 Floats = NDArray[np.float32]
 
 
-def products(table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
+def gather_dot(table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
     """Product of each row of a bag with what the bag has.
 
     Args:
@@ -28,7 +28,7 @@ def products(table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
     return found
 
 
-def spread(count: int, rows: Tensor, weights: Tensor, own: Tensor) -> Tensor:
+def scatter_add(count: int, rows: Tensor, weights: Tensor, own: Tensor) -> Tensor:
     """What the rows of a table get where each row of a bag gets what the bag has, weighted.
 
     Args:

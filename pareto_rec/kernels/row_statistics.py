@@ -34,7 +34,7 @@ class Rows(NamedTuple):
     means: Tensor
 
 
-def describe(
+def row_statistics(
     logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor, facts: Tensor, squares: Tensor
 ) -> Rows:
     """What the distributions ``softmax(logits + bias)`` are like.
@@ -78,7 +78,7 @@ def describe(
     )
 
 
-def pull(
+def logit_gradient(
     logits: Tensor,
     bias: Tensor,
     normaliser: Tensor,

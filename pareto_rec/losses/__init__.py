@@ -1,9 +1,9 @@
 """Losses and the ways to combine them."""
 
 from pareto_rec.losses.accuracy import BPR, SampledSoftmax, Softmax
+from pareto_rec.losses.aggregation import AGGREGATORS
 from pareto_rec.losses.base import ItemFacts, Loss, LossInputs, TaskRows
 from pareto_rec.losses.beyond_accuracy import Exposure, NegativeEntropy, Popularity, Similarity
-from pareto_rec.losses.aggregation import COMBINE
 from pareto_rec.losses.regularizers import Calibration, GroupGap, ReferenceKL
 from pareto_rec.losses.tasks import TaskLoss
 
@@ -23,4 +23,4 @@ LOSSES: dict[str, Loss] = {
     )
 }
 
-__all__ = ["COMBINE", "LOSSES", "ItemFacts", "Loss", "LossInputs", "TaskLoss", "TaskRows"]
+__all__ = ["AGGREGATORS", "LOSSES", "ItemFacts", "Loss", "LossInputs", "TaskLoss", "TaskRows"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pareto_rec.core.errors import unknown
-from pareto_rec.losses.softmax_statistics import Figures, row_cross_entropy, row_figures
+from pareto_rec.losses.softmax_statistics import RowStatistics, row_cross_entropy, row_figures
 
 _PER_ROW = (*("states", "targets", "mask", "group", "taste", "reference"),)
 
@@ -100,7 +100,7 @@ class LossInputs:
         return self.log_probs.exp()
 
     @cached_property
-    def figures(self) -> Figures:
+    def figures(self) -> RowStatistics:
         """What the predicted distribution of each row is like."""
         own = self.states, self.table, self.bias, self.targets, self.mask
         items = self.items.categories, self.items.log_popularity

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from pareto_rec.kernels import row_statistics as distributions
-from pareto_rec.kernels.compiled import suits
+from pareto_rec.kernels.compiled import is_cpu_float32
 from pareto_rec.kernels.row_statistics import Rows
 
 
-class Figures(NamedTuple):
+class RowStatistics(NamedTuple):
     """What the predicted distribution p of each row is like, ``[P, R]`` each.
 
     Attributes:
@@ -53,7 +53,7 @@ class _CrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         low = states.to(kind), table.to(kind)
         logits = torch.bmm(low[0], low[1].transpose(1, 2))
-        pulled = distributions.cross_entropy if suits(bias) else _pulled
+        pulled = distributions.cross_entropy if is_cpu_float32(bias) else _pulled
         values, masses = pulled(logits, bias, targets, share)
         ctx.save_for_backward(states, low[1], logits, masses)
         return values
@@ -104,7 +104,7 @@ class _Figures(torch.autograd.Function):
         low = states.to(kind), table.to(kind)
         logits = torch.bmm(low[0], low[1].transpose(1, 2))
         squares = facts[:, :-1].square().sum(-1)
-        describe = distributions.describe if suits(bias) else _describe
+        describe = distributions.row_statistics if is_cpu_float32(bias) else _describe
         rows = describe(logits, bias, targets, share, facts, squares)
         similarity = rows.means[..., :-1].square().sum(-1) - rows.same
         popularity = rows.means[..., -1].clone()
@@ -126,7 +126,7 @@ class _Figures(torch.autograd.Function):
         weights = torch.cat([doubled.unsqueeze(-1) * means[..., :-1], popularity.unsqueeze(-1)], -1)
         level = entropy * found[1] + doubled * found[2] + popularity * found[3] - accuracy
         terms = torch.stack([level, entropy, doubled, accuracy], -1)
-        pull = distributions.pull if suits(bias) else _pull
+        pull = distributions.logit_gradient if is_cpu_float32(bias) else _pull
         pulls, of_bias = pull(
             logits, bias, normaliser, targets, share, (weights, facts), terms, squares
         )
@@ -141,7 +141,7 @@ class _Figures(torch.autograd.Function):
 def _describe(
     logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor, facts: Tensor, squares: Tensor
 ) -> Rows:
-    """`distributions.describe` on any device."""
+    """`distributions.row_statistics` on any device."""
     own = logits.to(bias.dtype) + bias[:, None]
     normaliser = torch.logsumexp(own, -1)
     logs = own.sub_(normaliser.unsqueeze(-1))
@@ -165,7 +165,7 @@ def _pull(
     terms: Tensor,
     squares: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """`distributions.pull` on any device."""
+    """`distributions.logit_gradient` on any device."""
     logs = logits.to(bias.dtype) + bias[:, None]
     logs.sub_(normaliser.unsqueeze(-1))
     probs = logs.exp()
@@ -215,7 +215,7 @@ def row_figures(
     mask: Tensor,
     items: tuple[Tensor, Tensor],
     products: torch.dtype | None = None,
-) -> Figures:
+) -> RowStatistics:
     """All figures of the distributions ``softmax(states table^T + bias)``.
 
     Args:
@@ -232,4 +232,4 @@ def row_figures(
     own: tuple[Tensor, ...] = _Figures.apply(  # type: ignore[no-untyped-call] # torch's own
         states, table, bias, targets, _share(mask, states), facts, kind
     )
-    return Figures(*own)
+    return RowStatistics(*own)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from pareto_rec.kernels import attention, gather_scatter as bags
-from pareto_rec.kernels.compiled import suits
+from pareto_rec.kernels import attention
+from pareto_rec.kernels import gather_scatter as bags
+from pareto_rec.kernels.compiled import is_cpu_float32
 
 
 class _WeightedSums(torch.autograd.Function):
@@ -25,9 +26,9 @@ class _WeightedSums(torch.autograd.Function):
         table, rows, weights = ctx.saved_tensors
         own = gradients[0].contiguous()
         return (
-            bags.spread(len(table), rows, weights, own),
+            bags.scatter_add(len(table), rows, weights, own),
             None,
-            bags.products(table, rows, own),
+            bags.gather_dot(table, rows, own),
         )
 
 
@@ -37,14 +38,14 @@ class _RowProducts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
         ctx.save_for_backward(table, rows, own)
-        return bags.products(table, rows, own)
+        return bags.gather_dot(table, rows, own)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         table, rows, own = ctx.saved_tensors
         weights = gradients[0].contiguous()
         return (
-            bags.spread(len(table), rows, weights, own),
+            bags.scatter_add(len(table), rows, weights, own),
             None,
             embedding_bag(rows, table, mode="sum", per_sample_weights=weights),
         )
@@ -72,7 +73,7 @@ class _KeyLogits(torch.autograd.Function):
 def _in_closed_form(table: Tensor, other: Tensor) -> bool:
     """Whether a gradient is wanted that is written here."""
     learns = torch.is_grad_enabled() and (table.requires_grad or other.requires_grad)
-    return learns and suits(table, other)
+    return learns and is_cpu_float32(table, other)
 
 
 def weighted_sums(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:

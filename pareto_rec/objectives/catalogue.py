@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pareto_rec.data.schema import Items, Users
 from pareto_rec.core.errors import unknown
+from pareto_rec.data.schema import Items, Users
 
 OF_ITEMS = "item."  # before the name of an attribute of items, where users have attributes too
 HEAD_SHARE = 0.5  # the head is the smallest set of most popular items holding this share of rows

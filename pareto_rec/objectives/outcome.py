@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pareto_rec.data.schema import Interactions
 from pareto_rec.core.errors import unknown
+from pareto_rec.data.schema import Interactions
 from pareto_rec.objectives.catalogue import Catalogue
 
 Scores = Callable[[slice], NDArray[np.float32]]

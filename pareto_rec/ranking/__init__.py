@@ -1,19 +1,36 @@
 """From scores to lists: fusion, popularity penalty, re-ranking."""
 
 from pareto_rec.ranking.builder import ScorerBuilder, seen_by
-from pareto_rec.ranking.lists import (deviations, fused_scores, parts_of, powers_of, recommend,)
-from pareto_rec.ranking.scorers import (NETWORK, RELEVANCE, Network, Parts, Scorers, Serving, Similarity, centre, standardise, unseen_count,)
+from pareto_rec.ranking.lists import (
+    deviations,
+    fused_scores,
+    parts_of,
+    powers_of,
+    recommend,
+)
+from pareto_rec.ranking.scorers import (
+    NETWORK,
+    RELEVANCE,
+    BlockwiseScorers,
+    Network,
+    Scorers,
+    ServingParams,
+    Similarity,
+    centre,
+    standardise,
+    unseen_count,
+)
 from pareto_rec.ranking.ties import HIDDEN, Ties, largest
 
 __all__ = [
     "HIDDEN",
     "NETWORK",
     "RELEVANCE",
+    "BlockwiseScorers",
     "Network",
-    "Parts",
     "ScorerBuilder",
     "Scorers",
-    "Serving",
+    "ServingParams",
     "Similarity",
     "Ties",
     "centre",

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.ranking.mmr import rerank
-from pareto_rec.ranking.scorers import RELEVANCE, Parts, Scorers, Serving
+from pareto_rec.ranking.scorers import RELEVANCE, BlockwiseScorers, Scorers, ServingParams
 from pareto_rec.ranking.ties import HIDDEN, as_they_stand, largest
 
 CHUNK_ELEMENTS = 4_000_000  # most scores held at once while ranking
 PART_ELEMENTS = 16_000_000  # most scores of one scorer that a part of the users has
 
 
-def _check(scorers: Scorers, settings: Sequence[Serving]) -> None:
+def _check(scorers: Scorers, settings: Sequence[ServingParams]) -> None:
     known = [*scorers.experts, *scorers.networks]
     for setting in settings:
         for name in setting.fusion:
@@ -34,7 +34,7 @@ def _check(scorers: Scorers, settings: Sequence[Serving]) -> None:
 
 
 def recommend(
-    scorers: Scorers | Parts, settings: Sequence[Serving], *, k: int
+    scorers: Scorers | BlockwiseScorers, settings: Sequence[ServingParams], *, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Top-k lists of every setting.
 
@@ -50,7 +50,7 @@ def recommend(
     Raises:
         BadRequestError: If a fusion names a scorer that is not there, or has no weight above 0.
     """
-    if isinstance(scorers, Parts):
+    if isinstance(scorers, BlockwiseScorers):
         found = [_recommend(scorers.take(rows), settings, k) for rows in parts_of(scorers.shape)]
         lists, scores = zip(*found, strict=True)
         return np.concatenate(lists, axis=1), np.concatenate(scores, axis=1)
@@ -64,7 +64,7 @@ def parts_of(shape: tuple[int, int]) -> list[slice]:
 
 
 def _recommend(
-    scorers: Scorers, settings: Sequence[Serving], k: int
+    scorers: Scorers, settings: Sequence[ServingParams], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     _check(scorers, settings)
     users, n_items = scorers.seen.shape
@@ -89,13 +89,15 @@ def _recommend(
     return lists, scores
 
 
-def fused_scores(scorers: Scorers | Parts, setting: Serving, rows: slice) -> NDArray[np.float32]:
+def fused_scores(
+    scorers: Scorers | BlockwiseScorers, setting: ServingParams, rows: slice
+) -> NDArray[np.float32]:
     """What the lists of some users are made from, before re-ranking.
 
     Returns:
         Fused scores, popularity penalty applied, ``[rows, N]``; NaN for items of the history.
     """
-    if isinstance(scorers, Parts):
+    if isinstance(scorers, BlockwiseScorers):
         scorers, rows = scorers.take(rows), slice(None)
     _check(scorers, [setting])
     used = {n: scores for n, scores in scorers.experts.items() if setting.fusion.get(n, 0) > 0}
@@ -103,7 +105,9 @@ def fused_scores(scorers: Scorers | Parts, setting: Serving, rows: slice) -> NDA
     return np.asarray(fused.masked_fill_(scorers.seen[rows], float("nan")).cpu().numpy())
 
 
-def _by_depth(settings: Sequence[Serving], depths: Sequence[int], k: int) -> dict[int, list[int]]:
+def _by_depth(
+    settings: Sequence[ServingParams], depths: Sequence[int], k: int
+) -> dict[int, list[int]]:
     """Settings that are re-ranked together: depths rounded up to a power of two."""
     groups: dict[int, list[int]] = {}
     for index, (setting, depth) in enumerate(zip(settings, depths, strict=True)):
@@ -121,10 +125,10 @@ def _bounded(groups: Mapping[int, list[int]], users: int) -> Iterator[tuple[int,
             yield depth, members[begin : begin + size]
 
 
-def _distinct(settings: Sequence[Serving]) -> tuple[list[Serving], list[int]]:
+def _distinct(settings: Sequence[ServingParams]) -> tuple[list[ServingParams], list[int]]:
     """Settings that differ before re-ranking, and which of them each setting is."""
     places: dict[str, int] = {}
-    fused: list[Serving] = []
+    fused: list[ServingParams] = []
     which = []
     for setting in settings:
         powers = sorted(setting.exponents.items())
@@ -136,7 +140,7 @@ def _distinct(settings: Sequence[Serving]) -> tuple[list[Serving], list[int]]:
     return fused, which
 
 
-def _fuse(scorers: Scorers, settings: Sequence[Serving], rows: slice) -> Tensor:
+def _fuse(scorers: Scorers, settings: Sequence[ServingParams], rows: slice) -> Tensor:
     """Fused scores ``[users, S, N]``: one matrix product per user."""
     seen = scorers.seen[rows]
     device = seen.device
@@ -162,7 +166,7 @@ def _fuse(scorers: Scorers, settings: Sequence[Serving], rows: slice) -> Tensor:
     return fused.masked_fill_(seen.unsqueeze(1), HIDDEN)
 
 
-def powers_of(tasks: Iterable[str], setting: Serving) -> list[float]:
+def powers_of(tasks: Iterable[str], setting: ServingParams) -> list[float]:
     """Exponents of relevance and of each of the given tasks."""
     own = [setting.exponents.get(name, 0.0) for name in tasks]
     return [setting.exponents.get(RELEVANCE, 1.0), *own]

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pareto_rec.kernels.compiled import suits
+from pareto_rec.kernels.compiled import is_cpu_float32
 from pareto_rec.kernels.lists import marginal
-from pareto_rec.ranking.scorers import Serving, Similarity
+from pareto_rec.ranking.scorers import ServingParams, Similarity
 from pareto_rec.ranking.ties import HIDDEN
 
 LEAST_RANGE = 1e-9  # of the scores that are scaled to [0, 1]
 
 
 def rerank(
-    top: Tensor, items: Tensor, similarity: Similarity, settings: Sequence[Serving], k: int
+    top: Tensor, items: Tensor, similarity: Similarity, settings: Sequence[ServingParams], k: int
 ) -> Tensor:
     """Places in the top ``[users, S, depth]`` that make the lists ``[users, S, k]``.
 
@@ -37,7 +37,7 @@ def rerank(
     if not any(setting.mmr for setting in settings):
         return torch.arange(count, device=top.device).expand(users, sets, -1)
     limits = [max(k, min(setting.depth, depth)) for setting in settings]
-    chosen = _compiled if suits(top) else _together
+    chosen = _compiled if is_cpu_float32(top) else _together
     return chosen(top, items, similarity, settings, limits, count)
 
 
@@ -45,7 +45,7 @@ def _together(
     top: Tensor,
     items: Tensor,
     similarity: Similarity,
-    settings: Sequence[Serving],
+    settings: Sequence[ServingParams],
     limits: Sequence[int],
     count: int,
 ) -> Tensor:
@@ -76,7 +76,7 @@ def _compiled(
     top: Tensor,
     items: Tensor,
     similarity: Similarity,
-    settings: Sequence[Serving],
+    settings: Sequence[ServingParams],
     limits: Sequence[int],
     count: int,
 ) -> Tensor:

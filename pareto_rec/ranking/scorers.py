@@ -16,7 +16,7 @@ RELEVANCE = "relevance"  # among the exponents
 
 
 @dataclass(frozen=True)
-class Serving:
+class ServingParams:
     """Every serving variable, natural values.
 
     Attributes:
@@ -133,7 +133,7 @@ class Scorers:
 
 
 @dataclass(frozen=True)
-class Parts:
+class BlockwiseScorers:
     """Scorers of so many users over so many items that only a part is made at a time.
 
     Attributes:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.paths import swapped
-from pareto_rec.runs.view import RunView
 from pareto_rec.report.answer import answer, caveat, choices, cost, provenance
 from pareto_rec.report.groups import groups_part
 from pareto_rec.report.payload import payload, script_json
@@ -20,6 +19,7 @@ from pareto_rec.report.tables import (
     failures_part,
     rows_of,
 )
+from pareto_rec.runs.view import RunView
 
 SCRIPTS = (
     *("store.js", "theme.js", "scatter.js", "parallel.js", "table.js"),

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.search.pareto import non_dominated
+from pareto_rec.core.wording import lacking_in_words, repeats_in_words
 from pareto_rec.report.plots import style
 from pareto_rec.report.plots.style import TIMES, thousandths
 from pareto_rec.runs.confirmation import OWN, Confirmed
 from pareto_rec.runs.view import Axis, RunView
-from pareto_rec.core.wording import lacking_in_words, repeats_in_words
+from pareto_rec.search.pareto import non_dominated
 
 
 def answer(view: RunView) -> list[str]:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.wording import isolated
 from pareto_rec.runs.files import check_file
 from pareto_rec.runs.view import Axis, RunView
-from pareto_rec.core.wording import isolated
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,12 +6,12 @@ import html
 import re
 from collections.abc import Iterable
 
+from pareto_rec.core.wording import kept_in_words
+from pareto_rec.report.answer import failures
+from pareto_rec.report.drives import Drive, drives
 from pareto_rec.report.plots.style import TIMES, opened, thousandths
 from pareto_rec.runs.confirmation import OWN, ConfirmedFront, Interval
 from pareto_rec.runs.view import RunView
-from pareto_rec.report.answer import failures
-from pareto_rec.report.drives import Drive, drives
-from pareto_rec.core.wording import kept_in_words
 
 SHOWN_DRIVES = 12
 

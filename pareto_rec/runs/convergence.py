@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.search.pareto import hypervolume
 from pareto_rec.runs.view import RunView
+from pareto_rec.search.pareto import hypervolume
 
 CHECKPOINTS = 60
 

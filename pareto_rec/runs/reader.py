@@ -13,9 +13,15 @@ import numpy as np
 
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.runs.confirmation import read_confirmed
-from pareto_rec.runs.files import (check_file, read_controls, read_info, read_lists, read_text,)
-from pareto_rec.runs.view import Axis, Hypervolumes, RunView
+from pareto_rec.runs.files import (
+    check_file,
+    read_controls,
+    read_info,
+    read_lists,
+    read_text,
+)
 from pareto_rec.runs.lines import RECORDS, not_a_record, read_entries
+from pareto_rec.runs.view import Axis, Hypervolumes, RunView
 
 if TYPE_CHECKING:
     import pandas as pd

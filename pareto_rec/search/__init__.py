@@ -2,7 +2,16 @@
 
 from pareto_rec.search.algorithms import ALGORITHMS
 from pareto_rec.search.searcher import Searcher, run_search
-from pareto_rec.search.types import (Failure, Goal, Progress, Pruned, Result, Scored, Settings, Trial,)
+from pareto_rec.search.types import (
+    Failure,
+    Goal,
+    Progress,
+    Pruned,
+    Result,
+    Scored,
+    Settings,
+    Trial,
+)
 
 __all__ = [
     "ALGORITHMS",

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.search import sweep
 from pareto_rec.core.seeds import child_seed, generator
+from pareto_rec.search import sweep
 from pareto_rec.search.variables import Floats
 
 Bools = NDArray[np.bool_]

@@ -8,8 +8,8 @@ import numpy as np
 
 from pareto_rec.search import pareto as front
 from pareto_rec.search.constraints import violation
-from pareto_rec.search.types import Goal, Progress, Scored
 from pareto_rec.search.space import Candidate
+from pareto_rec.search.types import Goal, Progress, Scored
 from pareto_rec.search.variables import Floats
 
 

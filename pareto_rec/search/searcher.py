@@ -15,14 +15,23 @@ from itertools import islice
 import numpy as np
 
 from pareto_rec.core.errors import BadRequestError, RunFailedError
+from pareto_rec.core.seeds import child_seed, generator
 from pareto_rec.search import sweep
 from pareto_rec.search.algorithms import ALGORITHMS, Bools, Fresh, Task
 from pareto_rec.search.archive import Archive
-from pareto_rec.search.surrogate_selector import CHILDREN, Guide
 from pareto_rec.search.constraints import choose_parents, constraints
-from pareto_rec.search.types import (Failure, Goal, Progress, Pruned, Result, Scored, Settings, Trial,)
-from pareto_rec.core.seeds import child_seed, generator
 from pareto_rec.search.space import Candidate, SearchSpace
+from pareto_rec.search.surrogate_selector import CHILDREN, SurrogateSelector
+from pareto_rec.search.types import (
+    Failure,
+    Goal,
+    Progress,
+    Pruned,
+    Result,
+    Scored,
+    Settings,
+    Trial,
+)
 from pareto_rec.search.variables import Floats
 
 PARENTS_PER_OWN = 2  # records of one fit that may become parents: siblings must not flood
@@ -63,9 +72,11 @@ class Searcher:
         self._maximise = [goal.maximise for goal in goals]
         self._offspring = settings.offspring or settings.population
         self._archive = Archive(goals, space.dimension)
-        self._guide: Guide | None = None
+        self._guide: SurrogateSelector | None = None
         if settings.surrogate == "gaussian_process":
-            self._guide = Guide(space.discrete, space.train_dimension, goals, self._archive)
+            self._guide = SurrogateSelector(
+                space.discrete, space.train_dimension, goals, self._archive
+            )
         self._algorithm = ALGORITHMS[settings.algorithm](
             Task(
                 dimension=space.dimension,

@@ -18,7 +18,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pareto_rec.core.errors import BadRequestError, unknown
-from pareto_rec.search.variables import (IDLE, Choice, Floats, Integer, Real, Simplex, Value, Variable, plain,)
+from pareto_rec.search.variables import (
+    IDLE,
+    Choice,
+    Floats,
+    Integer,
+    Real,
+    Simplex,
+    Value,
+    Variable,
+    plain,
+)
 
 __all__ = [
     "Candidate",

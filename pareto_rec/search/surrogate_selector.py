@@ -30,7 +30,7 @@ _EXACT = 4  # objectives up to which a hypervolume is cheap; above, the front is
 _THINNED = 96  # to so many points
 
 
-class Guide:
+class SurrogateSelector:
     """What a search has learnt, for the choice of what it tries next."""
 
     def __init__(

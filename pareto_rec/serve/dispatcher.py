@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from pareto_rec.bundle.types import Recommendation, Request
 from pareto_rec.bundle.interruption import interruptible
+from pareto_rec.bundle.types import Recommendation, Request
 
 TOGETHER = 32  # lists scored in one turn of the loop
 GRACE = 0.5  # seconds in which a step of the work ends that is to end

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.schema import Interactions, Stage
 
 
 @dataclass(frozen=True)

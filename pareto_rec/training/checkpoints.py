@@ -7,14 +7,14 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pareto_rec.training.data import Standing
+from pareto_rec.training.data import Checkpoint
 from pareto_rec.training.fit_store import fit_of, parts_of, read_tensors, write_tensors
 
 FOLDER = "unfinished"  # below the fits
 _STATE = "standing/"  # before the names of what training goes on from
 
 
-class StandingStore:
+class CheckpointStore:
     """Unfinished fits under (fit, how it came there); gone once their generation is."""
 
     def __init__(self, fits: Path) -> None:
@@ -25,7 +25,7 @@ class StandingStore:
         """Where one lies."""
         return self.folder / f"{key}.safetensors"
 
-    def get(self, key: str) -> Standing | None:
+    def get(self, key: str) -> Checkpoint | None:
         """The stored standing; None where there is none or the file is damaged."""
         found = read_tensors(self.path(key))
         if found is None:
@@ -37,9 +37,9 @@ class StandingStore:
             if name.startswith(_STATE)
         }
         rest = {name: x for name, x in tensors.items() if not name.startswith(_STATE)}
-        return Standing(fit_of(content, rest), content["step"], content["running"], state)
+        return Checkpoint(fit_of(content, rest), content["step"], content["running"], state)
 
-    def put(self, key: str, standing: Standing) -> None:
+    def put(self, key: str, standing: Checkpoint) -> None:
         """Store a standing in one step."""
         content, tensors = parts_of(standing.fit)
         content |= {"step": standing.step, "running": standing.running}

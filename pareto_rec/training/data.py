@@ -146,7 +146,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Checkpoint:
     """Where a fit stands that has not been trained to its end.
 
     Attributes:

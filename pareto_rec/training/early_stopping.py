@@ -13,7 +13,7 @@ from pareto_rec.training.spec import TrainSpec
 
 
 @dataclass
-class Kept:
+class BestCheckpoint:
     """The best of a candidate in training.
 
     Attributes:

@@ -13,7 +13,7 @@ from torch import Tensor
 from pareto_rec.core.seeds import generator
 from pareto_rec.training.batches import Batch, draw
 from pareto_rec.training.data import TrainData
-from pareto_rec.training.pack_tasks import PackTasks
+from pareto_rec.training.pack_tasks import TaskHeads
 from pareto_rec.training.spec import POPULARITY, TrainSpec
 
 
@@ -26,7 +26,7 @@ class Examples:
         horizons: Sequence[int],
         seeds: Sequence[int],
         data: TrainData,
-        tasks: PackTasks,
+        tasks: TaskHeads,
         needs: frozenset[str],
     ) -> None:
         """Prepare.

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from pareto_rec.core.code_keys import code_key
 from pareto_rec.core.leftovers import spare_path
-from pareto_rec.models.base import Shape
 from pareto_rec.core.paths import swapped
 from pareto_rec.core.provenance import versions
 from pareto_rec.core.sealed import damaged
+from pareto_rec.models.base import Shape
 from pareto_rec.training.data import Fit
 from pareto_rec.training.spec import TrainSpec
 

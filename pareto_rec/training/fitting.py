@@ -6,12 +6,18 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from pareto_rec.training.data import (Fit, Monitor, Standing, TrainData, check_losses,)
+from pareto_rec.training.data import (
+    Checkpoint,
+    Fit,
+    Monitor,
+    TrainData,
+    check_losses,
+)
 from pareto_rec.training.pack import Pack
 from pareto_rec.training.spec import TrainSpec, pack_key
 
 
-def fit(
+def train_pack(
     specs: Sequence[TrainSpec],
     seeds: Sequence[int],
     data: TrainData,
@@ -51,15 +57,15 @@ def fit(
     return [fits[index] for index in range(len(specs))]
 
 
-def advance(
+def resume_pack(
     specs: Sequence[TrainSpec],
     seeds: Sequence[int],
     data: TrainData,
     monitor: Monitor,
     *,
     until: int,
-    standings: Sequence[Standing] = (),
-) -> list[Standing | Fit]:
+    standings: Sequence[Checkpoint] = (),
+) -> list[Checkpoint | Fit]:
     """Train one pack up to a step, from the beginning or from where it stands.
 
     A fit that goes through any number of these in unchanged company is bit for bit the fit that

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.tasks import BINARY, Task, chain_of, trained
 from pareto_rec.training.batches import Sequences
 
@@ -115,7 +115,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class ShownRows(Labelled):
+class Impressions(Labelled):
     """Shown rows of the training part, each with where its history ends.
 
     Attributes:
@@ -134,7 +134,7 @@ class ShownRows(Labelled):
     untimed: bool
 
     @classmethod
-    def of(cls, stage: Stage, tasks: Sequence[Task]) -> ShownRows:
+    def of(cls, stage: Stage, tasks: Sequence[Task]) -> Impressions:
         """Shown rows of a stage.
 
         A row's history are the training rows of its user at earlier times: rows of the same moment

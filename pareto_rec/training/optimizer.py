@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pareto_rec.kernels import adamw
-from pareto_rec.kernels.compiled import suits
+from pareto_rec.kernels.compiled import is_cpu_float32
 
 BETA1, BETA2, EPS = 0.9, 0.99, 1e-8
 
@@ -44,7 +44,7 @@ class StackedAdamW:
         self.first, self.second = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         for p, part in zip(self.moved, self._parts(self.flat), strict=True):
             p.data = part
-        self.compiled = suits(self.flat)
+        self.compiled = is_cpu_float32(self.flat)
         if self.compiled:
             first, second = self._parts(self.first), self._parts(self.second)
             self.moments = list(zip(first, second, strict=True))

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.losses import COMBINE, LossInputs
-from pareto_rec.losses.aggregation.loss_aggregation import Descent
+from pareto_rec.core.seeds import child_seed
+from pareto_rec.losses import AGGREGATORS, LossInputs
+from pareto_rec.losses.aggregation.loss_aggregation import LossAggregation
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Dropout, Noise, Shape, init_shared, item_table
 from pareto_rec.models.scoring import (
@@ -22,14 +23,19 @@ from pareto_rec.models.scoring import (
     user_states,
 )
 from pareto_rec.models.trunk import TRUNKS
-from pareto_rec.core.seeds import child_seed
-from pareto_rec.training.data import (Fit, Monitor, Relevance, Standing, TrainData,)
+from pareto_rec.training.data import (
+    Checkpoint,
+    Fit,
+    Monitor,
+    Relevance,
+    TrainData,
+)
+from pareto_rec.training.early_stopping import BestCheckpoint
 from pareto_rec.training.examples import Examples
-from pareto_rec.training.early_stopping import Kept
-from pareto_rec.training.optimizer import StackedAdamW, schedule
-from pareto_rec.training.pack_tasks import PackTasks, losses_of
 from pareto_rec.training.matmul_dtype import products_of
-from pareto_rec.training.sparse_step import Part, TouchedRows
+from pareto_rec.training.optimizer import StackedAdamW, schedule
+from pareto_rec.training.pack_tasks import TaskHeads, losses_of
+from pareto_rec.training.sparse_step import CatalogueSlice, SparseItemStep
 from pareto_rec.training.spec import IDLE, TrainSpec
 from pareto_rec.training.tuned.live import LiveTable, needed_items
 
@@ -69,7 +75,7 @@ class Pack:
         self.live: LiveTable | None = None
         if common.tuned_layers:
             self.live = data.source.live(specs, [child_seed(seed, "backbone") for seed in seeds])
-        self.tasks = PackTasks(common, data.labels)
+        self.tasks = TaskHeads(common, data.labels)
         self.shape = self._shape()
         self.losses = losses_of(common, data.labels)
         self.needs = frozenset(need for loss in self.losses for need in loss.needs)
@@ -86,11 +92,13 @@ class Pack:
         rate = self._column([spec.learning_rate for spec in specs])
         decay = self._column([spec.weight_decay for spec in specs])
         self.optimiser = StackedAdamW(self.params, rate, decay)
-        self.touched: TouchedRows | None = None
+        self.touched: SparseItemStep | None = None
         if self._samples():
-            self.touched = TouchedRows(self.params, rate, decay, common.touched)
+            self.touched = SparseItemStep(self.params, rate, decay, common.touched)
         self.scale: Tensor | None = None
-        self.kept = [Kept(self._copy(index), common.patience) for index in range(len(specs))]
+        self.kept = [
+            BestCheckpoint(self._copy(index), common.patience) for index in range(len(specs))
+        ]
         self.step = 0
 
     def _shape(self) -> Shape:
@@ -109,11 +117,11 @@ class Pack:
             tuple(one.name for one in self.tasks.own),
         )
 
-    def _descent(self) -> Descent:
+    def _descent(self) -> LossAggregation:
         """Each candidate's way to combine, with its preference."""
         accurate = [loss.accuracy for loss in self.losses]
-        return Descent(
-            [COMBINE[spec.combine] for spec in self.specs],
+        return LossAggregation(
+            [AGGREGATORS[spec.combine] for spec in self.specs],
             np.array([list(spec.loss_weights.values()) for spec in self.specs], dtype=np.float64),
             self.seeds,
             primary=accurate.index(True) if any(accurate) else 0,
@@ -157,7 +165,7 @@ class Pack:
         kept = zip(self.kept, self.specs, strict=True)
         return [one.fit(spec, self.shape, share) for one, spec in kept]
 
-    def standing(self, index: int, fit: Fit) -> Standing:
+    def standing(self, index: int, fit: Fit) -> Checkpoint:
         """Where a candidate stands after a look."""
         assert self.scale is not None
         state = {f"params/{name}": p.detach()[index].clone() for name, p in self.params.items()}
@@ -169,14 +177,14 @@ class Pack:
             state |= _under("touched", self.touched.state(index))
         if self.live is not None:
             state |= _under("live", self.live.state(index))
-        return Standing(fit, self.step, self.kept[index].running, state)
+        return Checkpoint(fit, self.step, self.kept[index].running, state)
 
     def ways_of(self, index: int) -> Mapping[str, NDArray[np.float64]]:
         """What a candidate's way to combine remembers."""
         return {name: np.array(value) for name, value in self.descent.states[index].items()}
 
     @torch.no_grad()
-    def go_on(self, standings: Sequence[Standing]) -> None:
+    def go_on(self, standings: Sequence[Checkpoint]) -> None:
         """Take the candidates from where they stand; before the first step of this pack."""
         states = [one.state for one in standings]
         self.step = standings[0].step
@@ -205,7 +213,7 @@ class Pack:
             learnt["features"] = (
                 self.features
             )  # ways that compare gradients see those of the layers
-        part = Part(self._moving, self.features, self.data.facts, batch)
+        part = CatalogueSlice(self._moving, self.features, self.data.facts, batch)
         if self.touched is not None:
             part = self.touched.begin(batch, self.features, self.data.facts)
             learnt.update(self.touched.leaves)
@@ -232,7 +240,7 @@ class Pack:
         bounds = self._column([loss.lower_bound(self.shape.n_items) for loss in self.losses])
         self.ideal = (bounds / scale).cpu().double().numpy()
 
-    def _losses(self, part: Part) -> Tensor:
+    def _losses(self, part: CatalogueSlice) -> Tensor:
         """Unscaled losses ``[P, M]``."""
         params, batch, pack = part.params, part.batch, len(self.specs)
         table = item_table(params, part.features, self.dropout)

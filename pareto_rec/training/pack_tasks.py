@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pareto_rec.core.seeds import generator
 from pareto_rec.data.schema import Stage
 from pareto_rec.losses import LOSSES, TaskLoss, TaskRows
 from pareto_rec.losses.base import Loss, resolve
 from pareto_rec.models.base import Dropout, Params, Shape
 from pareto_rec.models.scoring import log_natural, task_logits, user_states, whole_logits
-from pareto_rec.core.seeds import generator
 from pareto_rec.tasks import BINARY, Task, chain_of, trained
 from pareto_rec.training.batches import Sequences
-from pareto_rec.training.impressions import Labelled, ShownRows
+from pareto_rec.training.impressions import Impressions, Labelled
 from pareto_rec.training.spec import TrainSpec
 
 
@@ -33,13 +33,13 @@ class TaskLabels:
     """
 
     interactions: Labelled
-    shown: ShownRows | None = None
+    shown: Impressions | None = None
 
     @classmethod
     def of(cls, stage: Stage, tasks: Sequence[Task]) -> TaskLabels:
         """Labels of a stage's training rows."""
         impressions = any(not one.of_interactions for one in tasks)
-        shown = ShownRows.of(stage, tasks) if impressions else None
+        shown = Impressions.of(stage, tasks) if impressions else None
         return cls(Labelled.interactions(stage.train, tasks), shown)
 
     @property
@@ -72,7 +72,7 @@ def losses_of(spec: TrainSpec, labels: TaskLabels) -> list[Loss]:
     return resolve(list(spec.loss_weights), known)
 
 
-class PackTasks:
+class TaskHeads:
     """The trained tasks of a pack; without any nothing is drawn."""
 
     def __init__(self, spec: TrainSpec, labels: TaskLabels) -> None:

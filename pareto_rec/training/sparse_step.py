@@ -22,7 +22,7 @@ ITEM_IDS = ("histories", "targets", "negatives", "shown_histories", "shown_items
 
 
 @dataclass(frozen=True)
-class Part:
+class CatalogueSlice:
     """What the losses of a step read of the catalogue: all of it, or the items that it touches.
 
     Attributes:
@@ -38,7 +38,7 @@ class Part:
     batch: Mapping[str, Tensor]
 
 
-class TouchedRows:
+class SparseItemStep:
     """The item embeddings and biases of a pack, updated where a step touches them.
 
     Moments, decay and rates apply to the rows of a step alone, as in the sparse form of Adam: an
@@ -64,7 +64,9 @@ class TouchedRows:
         self.rows = self.real = torch.zeros(0)
         self.leaves: dict[str, Tensor] = {}
 
-    def begin(self, batch: Mapping[str, Tensor], features: Tensor, facts: ItemFacts) -> Part:
+    def begin(
+        self, batch: Mapping[str, Tensor], features: Tensor, facts: ItemFacts
+    ) -> CatalogueSlice:
         """The part of the catalogue that a step touches.
 
         Args:
@@ -87,7 +89,7 @@ class TouchedRows:
             facts.categories[:0], facts.log_popularity[self.rows], facts.log_frequency[self.rows]
         )
         params = {**self.params, **self.leaves}
-        return Part(params, features[self.rows].float(), own_facts, {**batch, **moved})
+        return CatalogueSlice(params, features[self.rows].float(), own_facts, {**batch, **moved})
 
     def _taken(self, name: str) -> Tensor:
         """Rows of a parameter ``[P, capacity, ...]``, a copy."""

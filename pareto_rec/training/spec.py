@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pareto_rec.core.errors import construct, unknown
-from pareto_rec.losses import COMBINE, LOSSES
+from pareto_rec.losses import AGGREGATORS, LOSSES
 from pareto_rec.models import MODELS
 from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.tasks import BUILT_IN, CHAINS, PREFIX, is_task
@@ -157,7 +157,7 @@ def pack_key(spec: TrainSpec) -> tuple[object, ...]:
 
     Ways that look at gradients go apart from those that do not, who would pay for them.
     """
-    by_gradient = COMBINE[spec.combine].needs_gramian
+    by_gradient = AGGREGATORS[spec.combine].needs_gramian
     shared = (*SHARED, *OF_TUNED) if spec.tuned_layers else SHARED
     return (*(getattr(spec, name) for name in shared), by_gradient, *spec.loss_weights)
 
@@ -177,7 +177,7 @@ def train_spec(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainSpec
     spec = construct("training variable", TrainSpec, {**fixed, **values})
     for kind, name, known in (
         ("model", spec.model, MODELS),
-        ("way to combine", spec.combine, COMBINE),
+        ("way to combine", spec.combine, AGGREGATORS),
         ("trunk", spec.trunk, TRUNKS),
         ("way to learn a chain", spec.chain, CHAINS),
     ):

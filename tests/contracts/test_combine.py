@@ -11,23 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pareto_rec.losses import COMBINE
-from pareto_rec.losses.aggregation import Combine, Moment, State
+from pareto_rec.losses import AGGREGATORS
+from pareto_rec.losses.aggregation import AggregationStep, Aggregator, State
 
-NAMES = list(COMBINE)
-ON_GRADIENTS = [name for name, way in COMBINE.items() if way.needs_gramian]
+NAMES = list(AGGREGATORS)
+ON_GRADIENTS = [name for name, way in AGGREGATORS.items() if way.needs_gramian]
 EXAMPLES = settings(max_examples=15, deadline=None)
 SEEDS = st.integers(0, 2**32 - 1)
 
 Floats = NDArray[np.float64]
 
 
-def moment_of(seed: int, count: int = 4, *, parameters: int = 6) -> Moment:
+def moment_of(seed: int, count: int = 4, *, parameters: int = 6) -> AggregationStep:
     """Losses of either sign above their ideal, a preference and a Gramian."""
     rng = np.random.default_rng(seed)
     ideal = rng.normal(size=count)
     jacobian = rng.normal(size=(count, parameters)) * 10 ** rng.uniform(-1, 1, (count, 1))
-    return Moment(
+    return AggregationStep(
         ideal + rng.exponential(size=count),
         rng.dirichlet(np.ones(count)) * 0.9 + 0.1 / count,
         ideal,
@@ -37,7 +37,7 @@ def moment_of(seed: int, count: int = 4, *, parameters: int = 6) -> Moment:
     )
 
 
-def walk(way: Combine, moment: Moment, steps: int) -> list[Floats]:
+def walk(way: Aggregator, moment: AggregationStep, steps: int) -> list[Floats]:
     """Weights of some steps whose losses fall at different speeds."""
     state: State = way.start(len(moment.losses))
     found = []
@@ -51,12 +51,12 @@ def walk(way: Combine, moment: Moment, steps: int) -> list[Floats]:
 
 
 @pytest.fixture(params=NAMES)
-def way(request: pytest.FixtureRequest) -> Combine:
-    return COMBINE[request.param]
+def way(request: pytest.FixtureRequest) -> Aggregator:
+    return AGGREGATORS[request.param]
 
 
-def test_names_and_documents(way: Combine) -> None:
-    assert COMBINE[way.name] is way
+def test_names_and_documents(way: Aggregator) -> None:
+    assert AGGREGATORS[way.name] is way
     text = inspect.getdoc(type(way)) or ""
     for word in ("Source: ", "Misleads: ", "``"):
         assert word in text
@@ -71,7 +71,7 @@ def test_weights_are_finite_and_none_is_below_zero(
 ) -> None:
     """With fewer parameters than losses the Gramian has no full rank."""
     moment = moment_of(seed, count, parameters=parameters)
-    for weights in walk(COMBINE[name], moment, 25):
+    for weights in walk(AGGREGATORS[name], moment, 25):
         assert weights.shape == (count,)
         assert weights.dtype == np.float64
         assert np.isfinite(weights).all()
@@ -83,7 +83,7 @@ def test_weights_are_finite_and_none_is_below_zero(
 @EXAMPLES
 @given(seed=SEEDS)
 def test_neither_arguments_nor_state_are_mutated(name: str, seed: int) -> None:
-    moment, way = moment_of(seed), COMBINE[name]
+    moment, way = moment_of(seed), AGGREGATORS[name]
     state = way.start(4)
     for step in range(12):
         now = dataclasses.replace(moment, step=step)
@@ -116,7 +116,7 @@ def test_the_order_of_losses_does_not_matter(name: str, seed: int) -> None:
         primary=int(np.flatnonzero(order == moment.primary)[0]),
     )
     for left, right in zip(
-        walk(COMBINE[name], moment, 12), walk(COMBINE[name], turned, 12), strict=True
+        walk(AGGREGATORS[name], moment, 12), walk(AGGREGATORS[name], turned, 12), strict=True
     ):
         np.testing.assert_allclose(right, left[order], rtol=2e-3, atol=1e-4)
 
@@ -129,7 +129,7 @@ def test_only_the_distance_from_the_ideal_counts(name: str, seed: int, by: float
     moment = moment_of(seed)
     moved = dataclasses.replace(moment, losses=moment.losses + by, ideal=moment.ideal + by)
     for left, right in zip(
-        walk(COMBINE[name], moment, 25), walk(COMBINE[name], moved, 25), strict=True
+        walk(AGGREGATORS[name], moment, 25), walk(AGGREGATORS[name], moved, 25), strict=True
     ):
         np.testing.assert_allclose(right, left, rtol=1e-6, atol=1e-9)
 
@@ -145,12 +145,12 @@ def test_a_loss_of_preference_zero_is_left_out(name: str, seed: int) -> None:
     moment = dataclasses.replace(moment, preference=preference)
     kept = np.delete(np.arange(4), out)
     assert moment.gramian is not None
-    others = [COMBINE[name].weights(moment, COMBINE[name].start(4))[0]]
+    others = [AGGREGATORS[name].weights(moment, AGGREGATORS[name].start(4))[0]]
     changed = moment.gramian.copy()
     changed[out, :] = changed[:, out] = 0
     other = dataclasses.replace(moment, gramian=changed)
-    others.append(COMBINE[name].weights(other, COMBINE[name].start(4))[0])
-    for weights in [*walk(COMBINE[name], moment, 25), *others]:
+    others.append(AGGREGATORS[name].weights(other, AGGREGATORS[name].start(4))[0])
+    for weights in [*walk(AGGREGATORS[name], moment, 25), *others]:
         assert weights[out] == 0
     np.testing.assert_allclose(others[0][kept], others[1][kept], rtol=1e-6)
 
@@ -161,7 +161,7 @@ def test_losses_of_any_size(name: str, size: float) -> None:
     moment = moment_of(1)
     gap = (moment.losses - moment.ideal) * size
     moment = dataclasses.replace(moment, losses=gap, ideal=np.zeros(4))
-    for weights in walk(COMBINE[name], moment, 45):
+    for weights in walk(AGGREGATORS[name], moment, 45):
         assert np.isfinite(weights).all()
 
 
@@ -193,7 +193,7 @@ def nasty() -> dict[str, Floats]:
 def test_nasty_gramians(name: str, kind: str) -> None:
     jacobian = nasty()[kind]
     moment = dataclasses.replace(moment_of(3), gramian=jacobian @ jacobian.T)
-    weights, _ = COMBINE[name].weights(moment, {})
+    weights, _ = AGGREGATORS[name].weights(moment, {})
     assert np.isfinite(weights).all()
     assert (weights >= 0).all()
     assert weights.sum() > 0
@@ -209,11 +209,13 @@ def test_weights_do_not_depend_on_the_common_scale_of_gradients(name: str, size:
     assert moment.gramian is not None
     scaled = dataclasses.replace(moment, gramian=moment.gramian * size)
     np.testing.assert_allclose(
-        COMBINE[name].weights(scaled, {})[0], COMBINE[name].weights(moment, {})[0], rtol=1e-4
+        AGGREGATORS[name].weights(scaled, {})[0],
+        AGGREGATORS[name].weights(moment, {})[0],
+        rtol=1e-4,
     )
 
 
 @pytest.mark.parametrize("name", ON_GRADIENTS)
 def test_gradients_are_asked_for(name: str) -> None:
     with pytest.raises(ValueError, match="needs the Gramian"):
-        COMBINE[name].weights(dataclasses.replace(moment_of(0), gramian=None), {})
+        AGGREGATORS[name].weights(dataclasses.replace(moment_of(0), gramian=None), {})

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from pareto_rec.core import fetch as fetching
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.paths import cache_dir
 from pareto_rec.data import DATASETS, fetch, load
 from pareto_rec.data.inspect import as_text, describe
 from pareto_rec.data.schema import Dataset
 from pareto_rec.data.split import split_per_user
-from pareto_rec.core.errors import BadRequestError
-from pareto_rec.core.paths import cache_dir
 
 
 def loaded(name: str) -> Dataset:

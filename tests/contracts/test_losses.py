@@ -14,9 +14,9 @@ from torch import Tensor
 from toy_learning import changed, loss_inputs
 
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.threads import one_thread
 from pareto_rec.losses import LOSSES, ItemFacts, Loss, LossInputs
 from pareto_rec.losses.base import resolve
-from pareto_rec.core.threads import one_thread
 
 NAMES = list(LOSSES)
 # what gradients flow through

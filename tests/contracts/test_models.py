@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from toy_learning import CPU, random_params, shape_of, stacked
 
+from pareto_rec.core.threads import one_thread
 from pareto_rec.models import MODELS, Model
 from pareto_rec.models.base import Dropout, Noise, Shape, init_shared, item_table, tower
 from pareto_rec.models.head import ScoringHead
@@ -24,7 +25,6 @@ from pareto_rec.models.scoring import (
     user_states,
     whole_logits,
 )
-from pareto_rec.core.threads import one_thread
 
 NAMES = list(MODELS)
 LENGTHS = (7, 4, 1, 0)  # filled places of each history; the last user has none

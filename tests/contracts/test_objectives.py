@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from pareto_rec.data.schema import Interactions, Items, Users
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.schema import Interactions, Items, Users
 from pareto_rec.objectives import (
     FAMILIES,
     GROUPS,

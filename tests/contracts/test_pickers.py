@@ -12,7 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pareto_rec.analysis.decide import (PICKERS, Bound, Picker, Points, choose,)
+from pareto_rec.analysis.decide import (
+    PICKERS,
+    Bound,
+    Picker,
+    Points,
+    choose,
+)
 from pareto_rec.core.errors import BadRequestError
 
 EXAMPLES = settings(max_examples=25, deadline=None)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pareto_rec.baselines import BASELINES
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.inspect import as_text, describe
 from pareto_rec.data.schema import Dataset, Interactions, Items, Split, Stage, Users
 from pareto_rec.data.split import SPLITS, split, split_kind
-from pareto_rec.core.errors import BadRequestError
-from pareto_rec.baselines import EXPERTS
 
 USERS, ITEMS = 40, 60
 KINDS = list(SPLITS)
@@ -209,11 +209,11 @@ def test_a_million_rows_take_seconds(kind: str) -> None:
     assert time.perf_counter() - began < 10  # about 1 s alone on one core
 
 
-@pytest.mark.parametrize("expert", EXPERTS)
+@pytest.mark.parametrize("expert", BASELINES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_experts_score_users_and_items_without_rows(kind: str, expert: str) -> None:
     for stage in (cut(log(13), kind).validation, cut(log(13), kind).test):
-        scores = EXPERTS[expert].scores(stage)
+        scores = BASELINES[expert].scores(stage)
         assert scores.shape == (USERS, ITEMS)
         assert np.isfinite(scores).all()
 

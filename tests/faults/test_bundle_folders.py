@@ -16,7 +16,7 @@ import pytest
 from running_service import served
 from tiny_bundle import tiny_parts
 
-from pareto_rec.bundle import Bundle, NewItem, Parts, files, write_bundle
+from pareto_rec.bundle import Bundle, BundleData, NewItem, files, write_bundle
 from pareto_rec.bundle.folders import new_folder, temporary_folder
 from pareto_rec.core.errors import BadRequestError
 
@@ -44,12 +44,12 @@ except BadRequestError as error:
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+def parts(tmp_path_factory: pytest.TempPathFactory) -> BundleData:
     return tiny_parts(tmp_path_factory.mktemp("bert"))
 
 
 @pytest.fixture
-def folder(parts: Parts, tmp_path: Path) -> Path:
+def folder(parts: BundleData, tmp_path: Path) -> Path:
     write_bundle(tmp_path / "bundle", parts)
     return tmp_path / "bundle"
 
@@ -151,7 +151,7 @@ def test_what_a_killed_process_leaves_is_swept_by_the_next(
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
 def test_files_are_as_readable_as_the_umask_says(
-    parts: Parts, tmp_path: Path, umask: int, mode: int
+    parts: BundleData, tmp_path: Path, umask: int, mode: int
 ) -> None:
     old = os.umask(umask)
     try:
@@ -165,7 +165,7 @@ def test_files_are_as_readable_as_the_umask_says(
     assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o777 & ~umask}
 
 
-def test_a_bundle_is_never_written_into_another(parts: Parts, folder: Path) -> None:
+def test_a_bundle_is_never_written_into_another(parts: BundleData, folder: Path) -> None:
     before = sorted(folder.rglob("*"))
     for to in (folder, folder / "new", folder / "heads" / "new"):
         with pytest.raises(BadRequestError, match="give another --to"):
@@ -174,6 +174,6 @@ def test_a_bundle_is_never_written_into_another(parts: Parts, folder: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 300])
-def test_a_place_that_no_folder_can_have(parts: Parts, tmp_path: Path, name: str) -> None:
+def test_a_place_that_no_folder_can_have(parts: BundleData, tmp_path: Path, name: str) -> None:
     with pytest.raises(BadRequestError, match=r"\A[^\n\0]*cannot be written[^\n\0]*\Z"):
         write_bundle(tmp_path / name, parts)

@@ -14,19 +14,19 @@ from typing import Any
 import pytest
 from tiny_bundle import tiny_parts
 
-from pareto_rec.bundle import Bundle, Parts, files, store, write_bundle
+from pareto_rec.bundle import Bundle, BundleData, files, store, write_bundle
 from pareto_rec.core.errors import BadRequestError
 
 HEAD = "heads/attention.safetensors"
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+def parts(tmp_path_factory: pytest.TempPathFactory) -> BundleData:
     return tiny_parts(tmp_path_factory.mktemp("bert"))
 
 
 @pytest.fixture(scope="module")
-def whole(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(parts: BundleData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "tiny"
     write_bundle(folder, parts)
     return folder
@@ -196,7 +196,7 @@ def test_without_reading_every_file_sizes_still_count(folder: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing_behind(
-    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: BundleData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -207,7 +207,7 @@ def test_a_full_disk_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written(parts: Parts, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written(parts: BundleData, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for place in ("file", "file/below"):
         with pytest.raises(BadRequestError, match="give another --to"):

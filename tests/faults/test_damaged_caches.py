@@ -22,18 +22,18 @@ from tables import shop
 from toy_learning import random_params, shape_of
 
 from pareto_rec.backbone.cached import Backbone, Reading
-from pareto_rec.data.schema import Interactions, Items, Stage, Users
-from pareto_rec.data.table.options import TableOptions
-from pareto_rec.data.table.store import load_table
-from pareto_rec.evaluation import latency
 from pareto_rec.baselines import expert_scores, scores_on_demand
 from pareto_rec.core.notices import notice
 from pareto_rec.core.paths import file_sha256
 from pareto_rec.core.sealed import read_json, write_json
-from pareto_rec.training.data import Fit, Standing
+from pareto_rec.data.schema import Interactions, Items, Stage, Users
+from pareto_rec.data.table.options import TableOptions
+from pareto_rec.data.table.store import load_table
+from pareto_rec.evaluation import latency
+from pareto_rec.training.checkpoints import CheckpointStore
+from pareto_rec.training.data import Checkpoint, Fit
 from pareto_rec.training.fit_store import FitStore
 from pareto_rec.training.spec import TrainSpec
-from pareto_rec.training.checkpoints import StandingStore
 from pareto_rec.training.tuned.tokens import token_states
 
 ROUNDS = int(os.environ.get("PARETO_REC_DAMAGES", "1"))
@@ -109,11 +109,11 @@ def fits(cache: Path) -> Any:
 
 
 def standings(cache: Path) -> Any:
-    store, found = StandingStore(cache), []
+    store, found = CheckpointStore(cache), []
     for seed in (1, 2):
         if store.get(str(seed)) is None:
             state = {"moment": torch.full((3,), float(seed))}
-            store.put(str(seed), Standing(a_fit(seed), seed, True, state))
+            store.put(str(seed), Checkpoint(a_fit(seed), seed, True, state))
         kept = store.get(str(seed))
         assert kept is not None
         found.append((kept.step, kept.state["moment"].tolist()))

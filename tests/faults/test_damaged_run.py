@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from synthetic_run import sign_run, write_run
 
-from pareto_rec.core.checksums import signed
-from pareto_rec.cli.main import main
-from pareto_rec.core.errors import BadRequestError
-from pareto_rec.runs.reader import read_run
-from pareto_rec.runs.heartbeat import writer
-from pareto_rec.runs.record_store import Store
 from pareto_rec.analysis.verify import check_run
+from pareto_rec.cli.main import main
+from pareto_rec.core.checksums import signed
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.runs.heartbeat import writer
+from pareto_rec.runs.reader import read_run
+from pareto_rec.runs.record_store import Store
 
 
 @pytest.fixture
@@ -174,12 +174,12 @@ def test_a_changed_digit_is_found_with_its_line(signed_run: Path) -> None:
 
 def test_every_reader_believes_the_same(signed_run: Path) -> None:
     """Commands that read a run, in place of the line alone: what one refuses all refuse."""
-    from pareto_rec.bundle.source import Run
     from pareto_rec.analysis.compare import compare_runs
     from pareto_rec.analysis.confirm.reported_front import read_claim
     from pareto_rec.analysis.decide import PICKERS
-    from pareto_rec.report.notebook import Run as Notebook
     from pareto_rec.analysis.picks import pick
+    from pareto_rec.bundle.source import Run
+    from pareto_rec.report.notebook import Run as Notebook
 
     change_a_digit(signed_run / "records.jsonl", a_measured_line(signed_run))
     readers: list[Callable[[], object]] = [

@@ -16,9 +16,9 @@ import pytest
 from pareto_rec import data
 from pareto_rec.backbone import encoders
 from pareto_rec.backbone.cached import DEFAULT, Backbone
-from pareto_rec.data import movielens
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.fetch import HttpSource, Source
+from pareto_rec.data import movielens
 
 OFFICIAL = {
     "u.data": b"1\t1\t5\t874965758\n2\t2\t3\t881250949\n",

@@ -16,9 +16,9 @@ from running_search import Running, warmed
 from tiny_experiment import ENDLESS, pareto_rec, records, write_config
 
 from pareto_rec.core.errors import RunFailedError
+from pareto_rec.runs.directory import RunDirectory
 from pareto_rec.runs.reader import read_run
 from pareto_rec.runs.record import Record
-from pareto_rec.runs.directory import RunDirectory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="process groups are read from /proc")

@@ -23,11 +23,11 @@ from random_bert import random_bert
 from running_search import KILLS, group, wait_for
 from tables import shop
 
+from pareto_rec.analysis.verify import check_run
 from pareto_rec.cli.main import main
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.paths import CACHE_VARIABLE
 from pareto_rec.runs.reader import read_run
-from pareto_rec.analysis.verify import check_run
 
 COMMAND_KILLS = int(os.environ.get("PARETO_REC_COMMAND_KILLS", "4"))
 
@@ -123,11 +123,6 @@ class Calm:
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Calm:
-    import pareto_rec.bundle.export
-    import pareto_rec.analysis.confirm.confirm
-    import pareto_rec.report.plots.figures
-    import pareto_rec.report
-    import pareto_rec.execution.search  # noqa: F401  # forks need not import it again
 
     folder = tmp_path_factory.mktemp("killed")
     log, items = shop(folder)

@@ -23,10 +23,10 @@ from running_search import KILLS, Running, Start, group, wait_for, warmed
 from tiny_experiment import environment, outside_timing, pareto_rec, program, write_config
 
 from pareto_rec.core.checksums import signed
-from pareto_rec.experiment.config import load_config
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.execution.resume import newest_run
 from pareto_rec.execution.search import search_experiment
+from pareto_rec.experiment.config import load_config
 from pareto_rec.training.checkpoints import FOLDER
 
 GENERATIONS, FITS, SWEEP = 5, 4, 4

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from synthetic_run import write_run
 
+from pareto_rec.analysis.picks import remember
 from pareto_rec.cli.main import main
 from pareto_rec.core.errors import RunFailedError
-from pareto_rec.analysis.picks import remember
 
 Refused = Callable[..., str]
 

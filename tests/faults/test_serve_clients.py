@@ -27,11 +27,11 @@ from pareto_rec.bundle import Bundle
 from pareto_rec.bundle.interruption import interruption_point
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.threads import one_thread
 from pareto_rec.serve.access import Access, access
 from pareto_rec.serve.app import create_app
 from pareto_rec.serve.limits import MOST_EXPLAINED as MOST
 from pareto_rec.serve.limits import MOST_READ, Limits
-from pareto_rec.core.threads import one_thread
 
 CLIENTS = int(os.environ.get("PARETO_REC_SLOW_CLIENTS", "300"))  # 1,100 by hand
 HEAD = b"POST /recommend HTTP/1.1\r\nhost: localhost\r\n"

@@ -21,9 +21,9 @@ from running_service import HOST, Client, in_thread
 
 from pareto_rec.bundle import Bundle, NewItem, write_bundle
 from pareto_rec.cli.main import main
+from pareto_rec.core.threads import one_thread
 from pareto_rec.serve.app import create_app
 from pareto_rec.serve.limits import MOST_BATCH, MOST_HISTORY, MOST_ITEMS, MOST_K, Limits
-from pareto_rec.core.threads import one_thread
 
 
 @pytest.fixture(scope="module")

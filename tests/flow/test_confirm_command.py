@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 from tiny_experiment import files, pareto_rec, write_config
 
-from pareto_rec.core.checksums import signed
-from pareto_rec.experiment.config import load_config
 from pareto_rec.analysis.confirm import confirm_run
 from pareto_rec.analysis.confirm.measure import Question, measure, serving_of
+from pareto_rec.core.checksums import signed
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.seeds import child_seed
+from pareto_rec.experiment.config import load_config
 from pareto_rec.experiment.experiment import build_evaluator, plan
 from pareto_rec.experiment.inputs import read_features, read_split
 from pareto_rec.runs.confirmation import read_confirmed
 from pareto_rec.runs.reader import read_run
-from pareto_rec.core.seeds import child_seed
 
 SEEDS = 2
 

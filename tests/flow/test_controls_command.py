@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from tiny_experiment import pareto_rec, write_config
 
-from pareto_rec.experiment.config import load_config
 from pareto_rec.execution.ablations.kinds import applicable
+from pareto_rec.experiment.config import load_config
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ import pytest
 from tiny_experiment import environment, pareto_rec, write_config
 
 from pareto_rec.bundle import read_parts
-from pareto_rec.bundle.export import Wanted, export_run
+from pareto_rec.bundle.export import ExportOptions, export_run
 from pareto_rec.bundle.source import Run, chosen_rows
 from pareto_rec.core.checksums import sha256_of, signed
-from pareto_rec.experiment.config import load_config
 from pareto_rec.core.errors import BadRequestError, RunFailedError
-from pareto_rec.ranking import recommend
 from pareto_rec.execution.search import search_experiment
+from pareto_rec.experiment.config import load_config
+from pareto_rec.ranking import recommend
 
 ALL_LISTS = """\
 import json, sys
@@ -97,7 +97,7 @@ def test_one_point_trained_again_on_all_data(
     """Validation rows are learnt from and served from; test rows are not: nobody has seen them."""
     first = read_parts(front, verify=False)
     point = first.about.points[0]
-    wanted = Wanted(point.id[:8], refit=True)
+    wanted = ExportOptions(point.id[:8], refit=True)
     again = export_run(run, tmp_path / "bundle", wanted, cache=tiny_cache).parts
     assert [one.id for one in again.about.points] == [point.id]
     assert again.about.points[0].objectives == point.objectives
@@ -119,7 +119,7 @@ def test_a_wrong_export_is_one_line_and_leaves_nothing(
     assert said.returncode == 2
     assert said.stderr.splitlines()[-1].startswith(f"error: nothing was picked in {run}")
     with pytest.raises(BadRequestError, match='unknown point of the front "zzz"'):
-        export_run(run, tmp_path / "to", Wanted("zzz"), cache=tiny_cache)
+        export_run(run, tmp_path / "to", ExportOptions("zzz"), cache=tiny_cache)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -144,7 +144,7 @@ def test_a_run_that_the_present_code_does_not_give_is_refused(
     (other / "run.json").write_text(json.dumps(signed(info)))
     point = (run / "front.csv").read_text().splitlines()[1].split(",")[0]
     with pytest.raises(RunFailedError, match=r"ild@10 of point .* with the present code and data"):
-        export_run(other, tmp_path / "to", Wanted(point), cache=tiny_cache)
+        export_run(other, tmp_path / "to", ExportOptions(point), cache=tiny_cache)
     assert not (tmp_path / "to").exists()
 
 

@@ -115,7 +115,9 @@ def test_what_cannot_be_read_is_one_line(
     for name in ("broken.parquet", "broken.zip"):
         (tmp_path / name).write_bytes(b"no such thing")
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(os.urandom(5000))[:3000])
-    code = "import sys; from pareto_rec.cli.main import main; main(['data', 'inspect', *sys.argv[1:]])"
+    code = (
+        "import sys; from pareto_rec.cli.main import main; main(['data', 'inspect', *sys.argv[1:]])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True,

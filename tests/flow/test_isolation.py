@@ -12,14 +12,14 @@ from typing import Any, NoReturn
 import pytest
 from tiny_experiment import CONFIG, fresh_cache, records, write_config
 
-from pareto_rec.experiment import experiment, inputs
 from pareto_rec.backbone.cached import Backbone
-from pareto_rec.experiment.config import Config, load_config
 from pareto_rec.data.schema import Split
-from pareto_rec.experiment.experiment import build_evaluator, plan
-from pareto_rec.experiment.inputs import read_features, read_split
 from pareto_rec.execution import search as run
 from pareto_rec.execution.search import search_experiment
+from pareto_rec.experiment import experiment, inputs
+from pareto_rec.experiment.config import Config, load_config
+from pareto_rec.experiment.experiment import build_evaluator, plan
+from pareto_rec.experiment.inputs import read_features, read_split
 
 
 class Sealed:

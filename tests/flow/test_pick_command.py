@@ -15,11 +15,11 @@ import pytest
 from synthetic_run import NAMES, write_run
 
 import pareto_rec
-from pareto_rec.cli.main import main
 from pareto_rec.analysis.decide import PICKERS, Bound
 from pareto_rec.analysis.picks import pick, points_of, read_picks, remember
-from pareto_rec.runs.reader import read_run
+from pareto_rec.cli.main import main
 from pareto_rec.execution.per_user import table_of
+from pareto_rec.runs.reader import read_run
 
 Said = Callable[..., str]
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pareto_rec.search import pareto as front
-from pareto_rec.experiment.config import load_config
 from pareto_rec.evaluation.baselines import grid
 from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.experiment.config import load_config
 from pareto_rec.experiment.experiment import build_evaluator, plan
 from pareto_rec.experiment.inputs import read_features, read_split
 from pareto_rec.ranking import recommend
+from pareto_rec.search import pareto as front
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 NAMES = (

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from pareto_rec.cli.main import main
-from pareto_rec.experiment.config import load_config
 from pareto_rec.data import DATASETS
+from pareto_rec.experiment.config import load_config
 from pareto_rec.experiment.experiment import plan
 
 ROOT = Path(__file__).parents[2]

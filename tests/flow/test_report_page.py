@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from synthetic_run import NAMES, write_confirm, write_lists, write_run
 
+from pareto_rec.report import write_report
 from pareto_rec.runs.reader import read_run
 from pareto_rec.runs.view import RunView
-from pareto_rec.report import write_report
 
 CHROMIUM = shutil.which("chromium")
 QUIET = (

@@ -10,8 +10,8 @@ from tables import write_rows
 from tiny_experiment import pareto_rec, records
 
 from pareto_rec.bundle import Bundle
-from pareto_rec.core.errors import BadRequestError
 from pareto_rec.bundle.update.flow import update
+from pareto_rec.core.errors import BadRequestError
 
 CONFIG = """\
 name = "clicks"

@@ -15,11 +15,11 @@ from tiny_experiment import files
 
 from pareto_rec.bundle import Bundle
 from pareto_rec.bundle.data import CONTEXT, TRAIN, VALIDATION
-from pareto_rec.cli.main import main
-from pareto_rec.data.schema import Interactions
-from pareto_rec.core.threads import one_thread
 from pareto_rec.bundle.update.learn import learnt
 from pareto_rec.bundle.update.stages import evaluator_of, questions_of, values_of
+from pareto_rec.cli.main import main
+from pareto_rec.core.threads import one_thread
+from pareto_rec.data.schema import Interactions
 
 Rows = list[dict[str, Any]]
 

@@ -15,15 +15,15 @@ import transformers
 from random_bert import TEXTS, random_bert
 from toy_learning import interactions, next_item_stage
 
+from pareto_rec.backbone.cached import Backbone
+from pareto_rec.core.errors import BadRequestError, RunFailedError
+from pareto_rec.core.threads import one_thread
+from pareto_rec.data.schema import Stage
 from pareto_rec.training.adapt.examples import Pairs, masked
 from pareto_rec.training.adapt.recipe import Recipe
 from pareto_rec.training.adapt.run import adapted
 from pareto_rec.training.adapt.store import NOTE, adapted_folder, find
 from pareto_rec.training.adapt.training import adapt, pair_loss
-from pareto_rec.backbone.cached import Backbone
-from pareto_rec.data.schema import Stage
-from pareto_rec.core.errors import BadRequestError, RunFailedError
-from pareto_rec.core.threads import one_thread
 
 CPU = torch.device("cpu")
 QUICK = Recipe(steps=3, texts=4, pairs=4, max_length=16, rate=1e-3)

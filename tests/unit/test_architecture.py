@@ -185,7 +185,9 @@ def test_these_parts_do_without_torch(module: str) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_heavy_packages_are_imported_where_they_are_used(module: str) -> None:
     top = ast.Module([node for node in tree_of(module).body if _runs(node)], type_ignores=[])
-    late = LATE - ({"matplotlib"} if module in {"report.plots.figures", "report.plots.style"} else set())
+    late = LATE - (
+        {"matplotlib"} if module in {"report.plots.figures", "report.plots.style"} else set()
+    )
     assert not foreign(top) & late
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_learning import interactions, next_item_stage
 
-from pareto_rec.data.schema import Stage
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.schema import Stage
 from pareto_rec.training.batches import Batch, Sequences, draw, last_items
 
 # User 2 has nothing, user 3 a single row, and user 5 took item 17 twice

@@ -15,16 +15,29 @@ import pytest
 import torch
 from toy_learning import next_item_stage
 
-from pareto_rec.backbone.features import Features
-from benchmarks.suite import (encoders, fits, growth, in_loop, measure, plain, products, ranking, runner, searches, steps, task,)
+from benchmarks.suite import (
+    encoders,
+    fits,
+    growth,
+    in_loop,
+    measure,
+    plain,
+    products,
+    ranking,
+    runner,
+    searches,
+    steps,
+    task,
+)
 from benchmarks.suite.runner import BENCHMARKS
+from pareto_rec.backbone.features import Features
 from pareto_rec.cli.main import main
-from pareto_rec.experiment.config import parse_config
-from pareto_rec.data.synth import Recipe
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.threads import one_thread
+from pareto_rec.data.synth import Recipe
+from pareto_rec.experiment.config import parse_config
 from pareto_rec.experiment.experiment import build_evaluator, plan
 from pareto_rec.search import Searcher
-from pareto_rec.core.threads import one_thread
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -16,37 +16,44 @@ from numpy.typing import NDArray
 from scipy import sparse
 from tiny_bundle import SERVINGS, described_stage, tiny_fit, tiny_parts
 
+from pareto_rec.baselines import BASELINES
 from pareto_rec.bundle import (
     Bundle,
+    BundleData,
     NewItem,
-    Parts,
     Recommendation,
     Recommended,
     Request,
     write_bundle,
 )
-from pareto_rec.bundle.types import Explanation
+from pareto_rec.bundle.backends import UserHistory
 from pareto_rec.bundle.check import Agreement, compare, verify_lists
 from pareto_rec.bundle.files import read_manifest
-from pareto_rec.bundle.backends import Known
 from pareto_rec.bundle.prefer import achievement
 from pareto_rec.bundle.scoring import known_people
 from pareto_rec.bundle.store import copies_of
+from pareto_rec.bundle.types import Explanation
 from pareto_rec.core.errors import BadRequestError, RunFailedError
-from pareto_rec.baselines import EXPERTS
-from pareto_rec.ranking import (NETWORK, Scorers, Similarity, fused_scores, recommend, standardise,)
+from pareto_rec.ranking import (
+    NETWORK,
+    Scorers,
+    Similarity,
+    fused_scores,
+    recommend,
+    standardise,
+)
 from pareto_rec.training.batches import last_items
 
 POINTS = list(SERVINGS)
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+def parts(tmp_path_factory: pytest.TempPathFactory) -> BundleData:
     return tiny_parts(tmp_path_factory.mktemp("bert"))
 
 
 @pytest.fixture(scope="module")
-def folder(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(parts: BundleData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "tiny"
     write_bundle(folder, parts)
     return folder
@@ -57,14 +64,14 @@ def bundle(folder: Path) -> Bundle:
     return Bundle.load(folder)
 
 
-def by_the_search(parts: Parts, point: str, k: int) -> NDArray[np.int64]:
+def by_the_search(parts: BundleData, point: str, k: int) -> NDArray[np.int64]:
     """Lists of all users, with scores over the whole catalogue as an evaluator makes them."""
     stage, serving = described_stage(), SERVINGS[point]
     seen = np.zeros(stage.shape, dtype=bool)
     seen[stage.history.user, stage.history.item] = True
     met = torch.from_numpy(seen)
     experts = {
-        name: standardise(torch.from_numpy(EXPERTS[name].scores(stage)), met)
+        name: standardise(torch.from_numpy(BASELINES[name].scores(stage)), met)
         for name in serving.fusion
         if name != NETWORK
     }
@@ -90,7 +97,7 @@ def ids(answer: Recommendation) -> list[str]:
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_lists_are_those_of_the_search(bundle: Bundle, parts: Parts, point: str) -> None:
+def test_lists_are_those_of_the_search(bundle: Bundle, parts: BundleData, point: str) -> None:
     expected = by_the_search(parts, point, 5)
     assert len({tuple(row) for row in expected}) > 5
     np.testing.assert_array_equal(bundle.top(5, point), expected)
@@ -187,11 +194,13 @@ def test_experts_that_know_nothing_of_a_history_fall_back_on_popularity(bundle: 
     assert not any("popularity" in note for note in plain.notes)
 
 
-def test_experts_without_a_history_score_as_in_the_search(bundle: Bundle, parts: Parts) -> None:
+def test_experts_without_a_history_score_as_in_the_search(
+    bundle: Bundle, parts: BundleData
+) -> None:
     from pareto_rec.evaluation.scorers import UserScorers
 
     history = next(one for one in known_people(parts) if len(one.items))
-    people = [Known(np.empty(0, dtype=np.int64)), history]
+    people = [UserHistory(np.empty(0, dtype=np.int64)), history]
     met = np.zeros((2, 24), dtype=np.float32)
     met[1, history.items] = 1
     starts, flat = np.array([0, 0, len(history.items)]), history.items
@@ -257,7 +266,7 @@ def test_explanations_add_up_to_the_score(bundle: Bundle, point: str, exact: boo
             assert max(abs(one.value) for one in said.history) > 0.01
 
 
-def test_shares_of_ease_are_rows_of_its_matrix(parts: Parts) -> None:
+def test_shares_of_ease_are_rows_of_its_matrix(parts: BundleData) -> None:
     """By hand: history weights times rows of B, centred and divided as the policy does."""
     ease = parts.experts["ease_recency"]
     serving = dict(parts.about.point("cc01").serving) | {"popularity_penalty": 0.0}
@@ -389,7 +398,7 @@ def test_serving_variables_are_read_once_for_each_point(bundle: Bundle) -> None:
     assert set(parts._resolved) == {"aa01", "bb01", "cc01"}  # no more than there are points
 
 
-def test_a_point_may_fuse_several_networks(parts: Parts) -> None:
+def test_a_point_may_fuse_several_networks(parts: BundleData) -> None:
     """Its members are fused by their weights, whatever the fit of its record; shares add up."""
     weights = {"attention": 0.5, "causal": 0.3, "ease_recency": 0.2}
     point = parts.about.point("aa01").model_copy(update={"members": weights})
@@ -410,7 +419,7 @@ def test_a_point_may_fuse_several_networks(parts: Parts) -> None:
     np.testing.assert_allclose(fused_scores(scorers, plain, slice(None)), sum(alone), atol=1e-4)
 
 
-def test_the_encoder_is_in_the_layout_of_transformers(folder: Path, parts: Parts) -> None:
+def test_the_encoder_is_in_the_layout_of_transformers(folder: Path, parts: BundleData) -> None:
     import transformers
 
     loaded = transformers.AutoModel.from_pretrained(folder / "backbone")
@@ -420,7 +429,9 @@ def test_the_encoder_is_in_the_layout_of_transformers(folder: Path, parts: Parts
     assert transformers.AutoTokenizer.from_pretrained(folder / "backbone")("war")["input_ids"]
 
 
-def test_parts_come_back_as_they_were_written(folder: Path, parts: Parts, bundle: Bundle) -> None:
+def test_parts_come_back_as_they_were_written(
+    folder: Path, parts: BundleData, bundle: Bundle
+) -> None:
     back = bundle.parts
     assert (back.about, back.config, back.users) == (parts.about, parts.config, parts.users)
     assert back.items.texts == parts.items.texts
@@ -499,7 +510,7 @@ def test_lists_that_differ_by_more_than_rounding_are_told_apart() -> None:
     assert Agreement(3, 2, 1).same == pytest.approx(1 / 3)
 
 
-def test_a_bundle_whose_lists_are_others_is_refused(parts: Parts) -> None:
+def test_a_bundle_whose_lists_are_others_is_refused(parts: BundleData) -> None:
     """The evaluator gives lists of another head than the bundle's."""
     other = dict(parts.fits) | {"attention": tiny_fit("attention_pooling", 9)}
     stage = described_stage()

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pareto_rec.bundle.linear import handy, scores_of
-from pareto_rec.bundle.scoring import FEW
 from pareto_rec.baselines.base import ItemModel
+from pareto_rec.bundle.linear import densify_if_small, scores_of
+from pareto_rec.bundle.scoring import FEW
 from pareto_rec.ranking import standardise, unseen_count
 
 ITEMS = 40
@@ -54,12 +54,12 @@ def test_scores_are_those_of_each_expert_to_the_last_bit(lengths: list[int]) -> 
 def test_weights_are_made_dense_where_that_pays_and_say_the_same() -> None:
     starts, items = histories([3, 0, 30, 900, 1])
     for name, model in models().items():
-        other = handy(model)
+        other = densify_if_small(model)
         assert other.weights is None or isinstance(other.weights, np.ndarray)  # a fifth is not 0
         found = scores_of({name: other}, starts, items)[name]
         np.testing.assert_array_equal(found, model.score(starts, items))
     thin = ItemModel(sparse.csr_array(np.eye(ITEMS, dtype=np.float32)), np.zeros(ITEMS), None)
-    assert handy(thin) is thin
+    assert densify_if_small(thin) is thin
 
 
 def test_no_experts_say_nothing() -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from tiny_bundle import SERVINGS, tiny_parts
 
-from pareto_rec.bundle import Bundle, NewItem, Parts, files, write_bundle
+from pareto_rec.bundle import Bundle, BundleData, NewItem, files, write_bundle
+from pareto_rec.bundle.backends import TorchBackend
 from pareto_rec.bundle.check import read_anew
-from pareto_rec.bundle.backends import TorchForm
+from pareto_rec.bundle.onnx_backend import OnnxBackend
 from pareto_rec.bundle.onnx_export import export_graphs
-from pareto_rec.bundle.onnx_backend import OnnxForm
 from pareto_rec.bundle.session import session
 from pareto_rec.core.errors import BadRequestError
 
@@ -28,14 +28,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "tiny"
     write_bundle(folder, parts)
     form = Bundle.of(parts).engine.form
-    assert isinstance(form, TorchForm)
+    assert isinstance(form, TorchBackend)
     export_graphs(folder, parts, form.heads, onnx=True, int8=True)
     files.seal(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def parts(folder: Path) -> Parts:
+def parts(folder: Path) -> BundleData:
     return Bundle.load(folder).parts
 
 
@@ -69,8 +69,8 @@ def test_int8_is_another_and_near(folder: Path, point: str) -> None:
     assert 0 < gaps.max() < 0.15
 
 
-def test_a_repeated_item_counts_once_with_its_last_row(parts: Parts, folder: Path) -> None:
-    form = OnnxForm(parts, files.read_manifest(folder), quantised=False)
+def test_a_repeated_item_counts_once_with_its_last_row(parts: BundleData, folder: Path) -> None:
+    form = OnnxBackend(parts, files.read_manifest(folder), quantised=False)
     items = np.array([4, 7, 4, 9], dtype=np.int64)
     starts = np.array([0, 4, 4])
     for name, model in parts.experts.items():
@@ -79,11 +79,11 @@ def test_a_repeated_item_counts_once_with_its_last_row(parts: Parts, folder: Pat
     assert np.abs(found[0]).max() > 0.1
 
 
-def test_texts_of_any_number_and_length_are_encoded(parts: Parts, folder: Path) -> None:
+def test_texts_of_any_number_and_length_are_encoded(parts: BundleData, folder: Path) -> None:
     """One graph for all: batches of other sizes than the example it was written with."""
     reader = Bundle.load(folder).texts
     for quantised, least in ((False, 0.99999), (True, 0.98)):
-        form = OnnxForm(parts, files.read_manifest(folder), quantised=quantised)
+        form = OnnxBackend(parts, files.read_manifest(folder), quantised=quantised)
         found = form.features(parts.items.texts, reader)
         one, other = found - parts.mean, parts.features - parts.mean
         norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)

@@ -14,15 +14,21 @@ from pathlib import Path
 import pytest
 from tiny_experiment import CONFIG
 
-from pareto_rec.experiment import identity
-from pareto_rec.training.adapt import store as adapted
 from pareto_rec.backbone import features
-from pareto_rec.core.code_keys import (INNOCENT, INSTALLED, Package, code_key, imported_names,)
-from pareto_rec.experiment.config import parse_config
+from pareto_rec.baselines import BASELINES, EASE
+from pareto_rec.core.code_keys import (
+    INNOCENT,
+    INSTALLED,
+    Package,
+    code_key,
+    imported_names,
+)
 from pareto_rec.evaluation import baselines
+from pareto_rec.experiment import identity
+from pareto_rec.experiment.config import parse_config
 from pareto_rec.experiment.experiment import data_key, plan
-from pareto_rec.baselines import EASE, EXPERTS
 from pareto_rec.training import fit_store as fitstore
+from pareto_rec.training.adapt import store as adapted
 
 ENTRIES: dict[str, tuple[str, ...]] = {
     "runs": identity.DECIDING,
@@ -32,7 +38,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "features": features.DECIDING,
     "adapted backbones": adapted.DECIDING,
     "tables": ("pareto_rec.data.table.store",),
-    **{f"scores of {name}": (type(one).__module__,) for name, one in EXPERTS.items()},
+    **{f"scores of {name}": (type(one).__module__,) for name, one in BASELINES.items()},
 }
 
 
@@ -71,10 +77,19 @@ def test_a_change_of_any_module_that_decides_changes_the_key(copy: Package, what
 @pytest.mark.parametrize(
     ("what", "modules"),
     [
-        ("fits", "evaluation.monitor objectives.ranking evaluation.reference_policies evaluation.training_data"),
+        (
+            "fits",
+            "evaluation.monitor objectives.ranking evaluation.reference_policies evaluation.training_data",
+        ),
         ("fits", "objectives.catalogue training.item_features backbone.cached backbone.views"),
-        ("fits", "losses.aggregation.gradients kernels.adamw models.trunk.ple data.cuts tasks core.seeds"),
-        ("runs", "search.halving execution.successive_halving evaluation.rung_packs execution.workers.packs experiment.experiment experiment.inputs"),
+        (
+            "fits",
+            "losses.aggregation.gradients kernels.adamw models.trunk.ple data.cuts tasks core.seeds",
+        ),
+        (
+            "runs",
+            "search.halving execution.successive_halving evaluation.rung_packs execution.workers.packs experiment.experiment experiment.inputs",
+        ),
         ("baselines", "baselines.ease ranking.mmr objectives.fairness data.cuts"),
         ("features", "backbone.views training.tuned.tokens"),
         ("tables", "data.table.decode data.table.build data.schema"),
@@ -164,13 +179,16 @@ def test_the_parameters_of_an_expert_that_fits_are_kept_to_name_them(
 ) -> None:
     def key(*options: str) -> str:
         table = tomllib.loads(CONFIG)
-        table["search.space"]["training"]["reference"] = {"kind": "choice", "options": list(options)}
+        table["search.space"]["training"]["reference"] = {
+            "kind": "choice",
+            "options": list(options),
+        }
         return data_key(plan(parse_config(table, "test")), "stage", "features", {})
 
     before = key("popularity", "ease"), key("popularity", "item_knn")
     assert len(set(before)) == 2
-    known = {**EXPERTS, "ease": EASE(l2=101.0)}
-    monkeypatch.setattr("pareto_rec.experiment.experiment.EXPERTS", known)
+    known = {**BASELINES, "ease": EASE(l2=101.0)}
+    monkeypatch.setattr("pareto_rec.experiment.experiment.BASELINES", known)
     after = key("popularity", "ease"), key("popularity", "item_knn")
     assert after[0] != before[0]
     assert after[1] == before[1]

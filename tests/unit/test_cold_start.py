@@ -11,9 +11,9 @@ import torch
 from scipy import sparse
 from toy_learning import next_item_stage
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.history_length import cold_start, with_history_length
 from pareto_rec.data.schema import Interactions, Items, Users
-from pareto_rec.core.errors import BadRequestError
 from pareto_rec.evaluation.scorers import UserScorers
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, parse
 

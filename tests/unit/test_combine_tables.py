@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pareto_rec.losses import COMBINE
-from pareto_rec.losses.aggregation import Moment
+from pareto_rec.losses import AGGREGATORS
+from pareto_rec.losses.aggregation import AggregationStep
 
 
-def moment(losses: list[float], preference: list[float], ideal: list[float]) -> Moment:
-    return Moment(np.array(losses), np.array(preference), np.array(ideal))
+def moment(losses: list[float], preference: list[float], ideal: list[float]) -> AggregationStep:
+    return AggregationStep(np.array(losses), np.array(preference), np.array(ideal))
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,12 @@ def moment(losses: list[float], preference: list[float], ideal: list[float]) -> 
 def test_chebyshev_steps_along_the_largest_term(
     losses: list[float], preference: list[float], ideal: list[float], expected: list[float]
 ) -> None:
-    way = COMBINE["weighted_chebyshev"]
+    way = AGGREGATORS["weighted_chebyshev"]
     weights, _ = way.weights(moment(losses, preference, ideal), way.start(len(losses)))
     np.testing.assert_allclose(weights, expected, atol=1e-12)
 
 
 def test_the_sum_steps_along_the_preference() -> None:
-    way = COMBINE["weighted_sum"]
+    way = AGGREGATORS["weighted_sum"]
     weights, _ = way.weights(moment([5, -1, 2], [0.2, 0.3, 0.5], [0, -2, 0]), way.start(3))
     np.testing.assert_allclose(weights, [0.2, 0.3, 0.5])

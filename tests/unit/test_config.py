@@ -11,9 +11,9 @@ import pytest
 import tomli_w
 from pydantic import BaseModel
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.experiment.config import Config, load_config, parse_config, whole
 from pareto_rec.experiment.config import sections as parts
-from pareto_rec.core.errors import BadRequestError
 from pareto_rec.search.space import Choice, Integer, Real, Simplex
 
 ROOT = Path(__file__).parents[2]

@@ -12,15 +12,22 @@ import numpy as np
 import pytest
 
 from pareto_rec.analysis.bootstrap import Interval
-from pareto_rec.analysis.confirm import ledger, matched_baselines as rivals, statistics, tables
+from pareto_rec.analysis.confirm import ledger, statistics, tables
+from pareto_rec.analysis.confirm import matched_baselines as rivals
 from pareto_rec.analysis.confirm import measure as measuring
-from pareto_rec.analysis.confirm.reported_front import SEARCH, Point
 from pareto_rec.analysis.confirm.measure import Question
+from pareto_rec.analysis.confirm.reported_front import SEARCH, Point
 from pareto_rec.analysis.confirm.statistics import FrontFigures
 from pareto_rec.analysis.confirm.tables import Front
 from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.search import Goal
-from pareto_rec.search.space import (Choice, Integer, Real, SearchSpace, Simplex,)
+from pareto_rec.search.space import (
+    Choice,
+    Integer,
+    Real,
+    SearchSpace,
+    Simplex,
+)
 
 GOALS = (Goal("ndcg@10", True, 0.10, at_least=0.10), Goal("cost", False, 1.0))
 EMPTY = SearchSpace({}, {"mmr": Real(0.0, 1.0)})
@@ -46,7 +53,7 @@ def test_more_records_keep_the_drawn_grid_and_fill_the_ranges_that_the_search_ha
 
 
 def test_sweeps_hold_every_setting_once_with_all_serving_variables() -> None:
-    rival = rivals.Rival("ease", "expert", "", {"ease": 1.0})
+    rival = rivals.MatchedBaseline("ease", "expert", "", {"ease": 1.0})
     parts = list(rivals.sweeps(rival, "experts", rivals.settings(EMPTY, 300)))
     ids = [key for part in parts for key in part.ids]
     assert ids == [f"ease-{place:04d}" for place in range(300)]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pareto_rec.experiment.config import Config, load_config, parse_config
 from pareto_rec.execution.ablations.ablation import sentence
 from pareto_rec.execution.ablations.kinds import CONTROLS, applicable, derive
+from pareto_rec.experiment.config import Config, load_config, parse_config
 from pareto_rec.experiment.experiment import plan
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"

@@ -10,8 +10,8 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from pareto_rec.experiment.config import load_config
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.experiment.config import load_config
 from pareto_rec.experiment.experiment import check_objectives, plan
 from pareto_rec.experiment.inputs import read_split
 

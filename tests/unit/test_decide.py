@@ -14,7 +14,14 @@ from pymoo.decomposition.asf import ASF
 from pymoo.problems import get_problem
 from pymoo.util.ref_dirs import get_reference_directions
 
-from pareto_rec.analysis.decide import (PICKERS, Bound, Points, exchanges, mix, choose,)
+from pareto_rec.analysis.decide import (
+    PICKERS,
+    Bound,
+    Points,
+    choose,
+    exchanges,
+    mix,
+)
 from pareto_rec.analysis.decide.tradeoff import tradeoffs
 from pareto_rec.core.errors import BadRequestError
 

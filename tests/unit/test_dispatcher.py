@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch  # noqa: F401  # what the thread would spend its first seconds on
 
-from pareto_rec.bundle.types import NewItem, Recommendation, Request
 from pareto_rec.bundle.interruption import interruption_point
+from pareto_rec.bundle.types import NewItem, Recommendation, Request
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.serve.dispatcher import TOGETHER, Answers, BusyError, Dispatcher, LateError
 

@@ -19,17 +19,17 @@ from made_up_logs import NAMES, shape, write_log
 from random_bert import random_bert
 from tables import shop, write_rows
 
-from pareto_rec.experiment.config import Config, load_config, load_data_config
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.table.draft import draft
 from pareto_rec.data.table.files import find
 from pareto_rec.data.table.lists import parse_list
 from pareto_rec.data.table.options import TableOptions
 from pareto_rec.data.table.profile import profiles
 from pareto_rec.data.table.sources import sources_of
-from pareto_rec.core.errors import BadRequestError
+from pareto_rec.execution.search import search_experiment
+from pareto_rec.experiment.config import Config, load_config, load_data_config
 from pareto_rec.experiment.experiment import check_objectives, plan
 from pareto_rec.experiment.inputs import read_dataset, read_split
-from pareto_rec.execution.search import search_experiment
 
 LOADED, SEARCHED = map(int, os.environ.get("PARETO_REC_DRAFTS", "12:3").split(":"))
 REFUSALS = ("nothing can be held out", "no file has a column of users")

@@ -7,8 +7,8 @@ import pytest
 from learnt_bundle import ITEMS, catalogue, log
 from scipy.spatial.distance import jensenshannon
 
-from pareto_rec.data.schema import Interactions
 from pareto_rec.bundle.update.drift import drift_of, jensen_shannon
+from pareto_rec.data.schema import Interactions
 
 
 def test_distance_of_shares_is_that_of_scipy() -> None:

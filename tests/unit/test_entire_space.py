@@ -13,9 +13,9 @@ import pytest
 from click_world import TASKS, World, world
 from scipy import stats
 
-from pareto_rec.evaluation.task_predictions import TaskOutputs
 from pareto_rec.core.threads import one_thread
-from pareto_rec.training.fitting import fit
+from pareto_rec.evaluation.task_predictions import TaskOutputs
+from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.spec import TrainSpec, train_spec
 
 SEEDS = int(os.environ.get("PARETO_REC_ESMM_SEEDS", "3"))
@@ -44,7 +44,7 @@ def error(made: World, spec: TrainSpec, seed: int) -> float:
         looks[0] += 1
         return looks[0]
 
-    [one] = fit([spec], [seed], made.data, later_is_better, pack_size=1)
+    [one] = train_pack([spec], [seed], made.data, later_is_better, pack_size=1)
     assert one.reason is None
     found = TaskOutputs.of(one, made.data, TASKS).whole("conversion", slice(None))
     return float(np.abs(found - made.conversion).mean())

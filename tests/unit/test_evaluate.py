@@ -13,21 +13,21 @@ import pytest
 import torch
 from toy_learning import next_item_stage
 
-from pareto_rec.data.schema import Stage
 from pareto_rec.core.errors import BadRequestError, construct
+from pareto_rec.core.threads import one_thread
+from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation import evaluator as evaluate
-from pareto_rec.evaluation.evaluator import Evaluator, Measures, failed, resolve_device
+from pareto_rec.evaluation.evaluator import Evaluator, ObjectiveSet, failed, resolve_device
+from pareto_rec.execution.workers.packs import Trouble, evaluate_pack
 from pareto_rec.objectives import parse
-from pareto_rec.ranking import NETWORK, Scorers, Serving
+from pareto_rec.ranking import NETWORK, Scorers, ServingParams
 from pareto_rec.search import Trial
 from pareto_rec.search.space import Candidate, Real, SearchSpace, Simplex
 from pareto_rec.tasks import built_in
-from pareto_rec.core.threads import one_thread
 from pareto_rec.training.data import Fit
-from pareto_rec.training.item_features import principal_components
 from pareto_rec.training.fit_store import FitStore
+from pareto_rec.training.item_features import principal_components
 from pareto_rec.training.spec import TrainSpec, train_spec
-from pareto_rec.execution.workers.packs import Trouble, evaluate_pack
 
 STAGE = next_item_stage()
 FIXED = {
@@ -70,7 +70,7 @@ def evaluator(folder: Path, seed: int = 1, **other: Any) -> Evaluator:
         "experts": {"popular": popular},
         "space": SPACE,
         "fixed": FIXED,
-        "measures": Measures(
+        "measures": ObjectiveSet(
             tuple(parse(name) for name in SEARCHED), tuple(parse(name) for name in REPORTED)
         ),
         **other,
@@ -239,7 +239,7 @@ def nobody_likes_anything() -> Stage:
 
 
 def test_an_objective_to_search_on_that_cannot_be_measured_is_a_failure(tmp_path: Path) -> None:
-    measures = Measures((parse("ndcg@10[liked]"), parse("ild@10")), ())
+    measures = ObjectiveSet((parse("ndcg@10[liked]"), parse("ild@10")), ())
     subject = evaluator(tmp_path, stage=nobody_likes_anything(), measures=measures)
     [record] = subject.evaluate([trial(candidates=1)])
     assert record.status == "failed"
@@ -256,12 +256,12 @@ def test_a_reported_objective_that_cannot_be_measured_is_left_out(tmp_path: Path
 
 
 def test_scorers_of_experts_alone_need_no_fit(subject: Evaluator) -> None:
-    settings = [Serving({"popular": 1.0}), Serving({"popular": 1.0}, mmr=0.5)]
+    settings = [ServingParams({"popular": 1.0}), ServingParams({"popular": 1.0}, mmr=0.5)]
     plain, diverse = subject.measuring.values(subject.scorers, settings)
     assert plain.reason is None
     assert diverse.objectives["ild@10"] > plain.objectives["ild@10"]
     with pytest.raises(BadRequestError, match='"network"'):
-        subject.measuring.values(subject.scorers, [Serving()])
+        subject.measuring.values(subject.scorers, [ServingParams()])
 
 
 def test_evaluating_leaves_stage_and_features_as_they_were(tmp_path: Path) -> None:
@@ -323,11 +323,11 @@ def test_unknown_training_variables_are_refused(values: dict[str, Any], message:
 
 
 def test_unknown_serving_variables_are_refused() -> None:
-    assert construct("serving variable", Serving, {"mmr": 0.5}) == Serving(mmr=0.5)
+    assert construct("serving variable", ServingParams, {"mmr": 0.5}) == ServingParams(mmr=0.5)
     with pytest.raises(
         BadRequestError, match=r'unknown serving variable "mrr" \(did you mean "mmr'
     ):
-        construct("serving variable", Serving, {"mrr": 0.5})
+        construct("serving variable", ServingParams, {"mrr": 0.5})
 
 
 def test_a_device_that_is_not_there_is_refused_in_one_line() -> None:

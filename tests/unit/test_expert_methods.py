@@ -11,15 +11,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from pareto_rec.baselines import (
+    BASELINES,
+    EASE,
+    ItemKNN,
+    Popularity,
+    cache,
+    ease,
+    expert_scores,
+    knn,
+    stand_ins,
+)
+from pareto_rec.baselines.recency import history_ages, history_matrix, late_weights
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.paths import cache_dir
 from pareto_rec.data import load
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.data.split import split_per_user
 from pareto_rec.data.ties import row_ranks
-from pareto_rec.core.errors import BadRequestError
-from pareto_rec.baselines import (EASE, EXPERTS, ItemKNN, Popularity, expert_scores, stand_ins, cache, ease, knn,)
-from pareto_rec.baselines.recency import history_ages, history_matrix, late_weights
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, parse
-from pareto_rec.core.paths import cache_dir
 
 
 def log(pairs: np.ndarray, times: np.ndarray | None = None) -> Interactions:
@@ -223,7 +233,7 @@ def test_a_damaged_cache_file_is_replaced(tmp_path: Path, damage: str) -> None:
     pairs = random_pairs(6)
     stage = stage_of(log(pairs), pairs.shape)
     expected = np.array(expert_scores(["ease"], stage, tmp_path)["ease"])
-    path = cache.score_file(EXPERTS["ease"], stage, tmp_path)
+    path = cache.score_file(BASELINES["ease"], stage, tmp_path)
     if damage == "another shape":
         np.save(path, np.zeros((2, 2), np.float32))
     else:
@@ -271,7 +281,7 @@ def movielens() -> Stage:
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_accuracy_on_movielens(name: str, movielens: Stage) -> None:
-    scores = EXPERTS[name].scores(movielens)
+    scores = BASELINES[name].scores(movielens)
     scores[movielens.history.user, movielens.history.item] = -np.inf
     lists = np.argsort(-scores, axis=1, kind="stable")[:, :10]
     catalogue = Catalogue(movielens.items, movielens.users, movielens.popularity)

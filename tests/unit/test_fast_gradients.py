@@ -10,7 +10,7 @@ from torch import Tensor
 from toy_learning import changed, loss_inputs
 
 from pareto_rec.losses import LOSSES, LossInputs
-from pareto_rec.losses.softmax_statistics import Figures, row_cross_entropy, row_figures
+from pareto_rec.losses.softmax_statistics import RowStatistics, row_cross_entropy, row_figures
 from pareto_rec.models.pooling import key_logits, row_products, weighted_sums
 
 Rows = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -59,14 +59,14 @@ def test_what_is_not_finite_is_not_hidden(wrong: float, kind: torch.dtype) -> No
         assert own[1].isfinite().all()
 
 
-def plain_figures(inputs: LossInputs, learnt: list[Tensor]) -> Figures:
+def plain_figures(inputs: LossInputs, learnt: list[Tensor]) -> RowStatistics:
     """As torch differentiates them."""
     states, table, bias = learnt
     logs = torch.log_softmax(states @ table.transpose(1, 2) + bias[:, None], -1)
     probs, (categories, popularity) = logs.exp(), facts_of(inputs, states.dtype)
     picked = torch.gather(logs, 2, inputs.targets) * inputs.mask
     own = probs.square() @ categories.square().sum(-1)
-    return Figures(
+    return RowStatistics(
         -picked.sum(-1) / inputs.mask.sum(-1),
         (probs * logs).sum(-1),
         (probs @ categories).square().sum(-1) - own,
@@ -96,7 +96,7 @@ def test_figures_and_their_gradients(kind: torch.dtype, rows: int, wanted: tuple
     torch.testing.assert_close(tuple(found), tuple(expected))
     pull = torch.linspace(-1, 2, 8 * rows, dtype=kind).view(4, 2, rows)
 
-    def gradient(figures: Figures) -> tuple[Tensor, ...]:
+    def gradient(figures: RowStatistics) -> tuple[Tensor, ...]:
         total = torch.stack([(figures[n] * pull[n]).sum() for n in wanted]).sum()
         return torch.autograd.grad(total, learnt, retain_graph=True)
 

@@ -12,17 +12,17 @@ import torch
 from test_evaluate import evaluator, trial
 from test_identity import config
 
-from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.evaluation.rung_packs import Climb, panel
-from pareto_rec.runs.record import Record
-from pareto_rec.execution.successive_halving import Fidelity, Halving
-from pareto_rec.search import Goal, Trial
 from pareto_rec.core.threads import one_thread
-from pareto_rec.training.pack import Pack
-from pareto_rec.training.checkpoints import FOLDER
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.evaluation.rung_packs import RungHistory, panel
+from pareto_rec.execution.successive_halving import Fidelity, SuccessiveHalving
 from pareto_rec.execution.workers.evaluation import Workers
 from pareto_rec.execution.workers.packs import Trouble
 from pareto_rec.execution.workers.pool import Task
+from pareto_rec.runs.record import Record
+from pareto_rec.search import Goal, Trial
+from pareto_rec.training.checkpoints import FOLDER
+from pareto_rec.training.pack import Pack
 
 GOALS = (Goal("ndcg@10", True, 0.0), Goal("ild@10", True, 0.1))
 PLAN = Fidelity((20,), 0.5, 0.0, GOALS)
@@ -61,7 +61,7 @@ def generation(
     known = {record.id: record for record in stored}
     found: list[Record] = []
     with Workers(1, config(), Path("cache"), subject) as workers:
-        halving, left = Halving(plan, workers), list(packs)
+        halving, left = SuccessiveHalving(plan, workers), list(packs)
         for records, rest in halving.through(packs, known):
             found += records
             left = list(rest)
@@ -211,7 +211,7 @@ def test_a_pack_that_does_not_fit_is_halved_on_its_way(tmp_path: Path) -> None:
     subject = evaluator(tmp_path)
     workers = Workers(1, config(), Path("cache"), subject)
     workers._pool = Small(subject)  # type: ignore[assignment] # all that is asked of a pool
-    halving = Halving(PLAN, workers)
+    halving = SuccessiveHalving(PLAN, workers)
     ((stopped, left),) = halving.through([TRIALS], {})
     assert sorted({record.position for record in stopped}) == [13, 14, 15, 19, 20, 21]
     found = [record for records in workers.evaluate(left) for record in records]
@@ -244,8 +244,8 @@ def evaluator_space() -> Any:
 
 
 def test_a_part_of_a_pack_keeps_its_way() -> None:
-    climb = Climb(tuple(TRIALS)).up_to(20, ())
+    climb = RungHistory(tuple(TRIALS)).up_to(20, ())
     half = climb[:2]
-    assert isinstance(half, Climb)
+    assert isinstance(half, RungHistory)
     assert (list(half), half.way) == (TRIALS[:2], climb.way)
     assert list(climb.without({0, 3})) == TRIALS[1:3]

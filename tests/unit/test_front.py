@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pareto_rec.search import pareto as front
 from pareto_rec.core.seeds import generator
+from pareto_rec.search import pareto as front
 
 UP = [True, True]
 DOWN = [False, False]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tiny_experiment import CONFIG
 
-from pareto_rec.experiment.config import Config, parse_config
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.experiment.config import Config, parse_config
 from pareto_rec.experiment.identity import config_differences, info_differences, refuse
 
 

@@ -22,10 +22,10 @@ from learnt_bundle import learnt_parts
 from pareto_rec.bundle import Bundle, NewItem
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.threads import one_thread
 from pareto_rec.serve import items_file
 from pareto_rec.serve.items_file import NotKeptError
 from pareto_rec.serve.live_bundle import FullError, LiveBundle
-from pareto_rec.core.threads import one_thread
 
 
 @pytest.fixture(scope="module")

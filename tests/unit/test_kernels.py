@@ -14,7 +14,7 @@ import torch
 
 import pareto_rec
 from pareto_rec.kernels import lists
-from pareto_rec.kernels.compiled import suits
+from pareto_rec.kernels.compiled import is_cpu_float32
 from pareto_rec.kernels.lists import best, largest
 
 
@@ -55,9 +55,9 @@ def test_fewer_than_wanted_are_filled_up() -> None:
 
 
 def test_what_kernels_can_read() -> None:
-    assert suits(torch.zeros(1), torch.zeros(2))
-    assert not suits(torch.zeros(1), torch.zeros(1, dtype=torch.float64))
-    assert not suits(torch.zeros(1, device="meta"))
+    assert is_cpu_float32(torch.zeros(1), torch.zeros(2))
+    assert not is_cpu_float32(torch.zeros(1), torch.zeros(1, dtype=torch.float64))
+    assert not is_cpu_float32(torch.zeros(1, device="meta"))
 
 
 def test_a_place_where_nothing_can_be_kept_is_no_obstacle(tmp_path: Path) -> None:

@@ -7,9 +7,21 @@ from dataclasses import fields
 import pytest
 
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.experiment.limits import (SERVE, TRAIN, Number, Weights, check_variables,)
-from pareto_rec.ranking import Serving
-from pareto_rec.search.space import (Choice, Integer, Real, SearchSpace, Simplex,)
+from pareto_rec.experiment.limits import (
+    SERVE,
+    TRAIN,
+    Number,
+    Weights,
+    check_variables,
+)
+from pareto_rec.ranking import ServingParams
+from pareto_rec.search.space import (
+    Choice,
+    Integer,
+    Real,
+    SearchSpace,
+    Simplex,
+)
 from pareto_rec.training.spec import TrainSpec
 
 SPACE = SearchSpace({"learning_rate": Real(0.001, 0.1, log=True)}, {"mmr": Real(0.0, 1.0)})
@@ -17,11 +29,11 @@ SPACE = SearchSpace({"learning_rate": Real(0.001, 0.1, log=True)}, {"mmr": Real(
 
 def test_every_variable_has_a_limit_and_every_limit_a_variable() -> None:
     assert set(TRAIN) == {one.name for one in fields(TrainSpec)}
-    assert set(SERVE) == {one.name for one in fields(Serving)}
+    assert set(SERVE) == {one.name for one in fields(ServingParams)}
 
 
 def test_every_default_is_within_its_limit() -> None:
-    for limits, defaults in ((TRAIN, TrainSpec()), (SERVE, Serving())):
+    for limits, defaults in ((TRAIN, TrainSpec()), (SERVE, ServingParams())):
         for name, limit in limits.items():
             limit.check(getattr(defaults, name))
 

@@ -13,7 +13,14 @@ from pareto_rec.backbone.cached import Backbone, Reading
 from pareto_rec.core.threads import one_thread
 from pareto_rec.training.item_features import Projection
 from pareto_rec.training.tuned.layers import METHODS, Tuning, UpperLayers
-from pareto_rec.training.tuned.live import (LiveTable, Pace, Rates, chosen_texts, chunks, features_of,)
+from pareto_rec.training.tuned.live import (
+    LiveTable,
+    Pace,
+    Rates,
+    chosen_texts,
+    chunks,
+    features_of,
+)
 from pareto_rec.training.tuned.tokens import TokenStates, token_states
 
 CPU = torch.device("cpu")

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pareto_rec.data import fetch, movielens
-from pareto_rec.data.schema import Dataset
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.paths import cache_dir
+from pareto_rec.data import fetch, movielens
+from pareto_rec.data.schema import Dataset
 
 RATINGS = [
     (2, 1412, 4, 881250949),

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from pareto_rec.data.schema import Items, Users
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.schema import Items, Users
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, Predicted, UserObjective, parse
 from pareto_rec.objectives.fairness import Gap, Ratio, WorstGroup
 

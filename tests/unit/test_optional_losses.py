@@ -12,15 +12,15 @@ import torch
 from toy_learning import interactions, logits_of, mean_reciprocal_rank, next_item_stage, train_data
 
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.losses import COMBINE, LOSSES, LossInputs
-from pareto_rec.losses.base import Loss
-from pareto_rec.losses.aggregation import Moment, State
+from pareto_rec.losses import AGGREGATORS, LOSSES, LossInputs
+from pareto_rec.losses.aggregation import AggregationStep, State
 from pareto_rec.losses.aggregation.values import WeightedSum
+from pareto_rec.losses.base import Loss
 from pareto_rec.tasks import built_in
 from pareto_rec.training import batches
 from pareto_rec.training.batches import People
 from pareto_rec.training.data import Fit, TrainData
-from pareto_rec.training.fitting import fit
+from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.pack_tasks import NO_LABELS, TaskLabels
 from pareto_rec.training.spec import TrainSpec, pack_key
 
@@ -62,7 +62,7 @@ def spec_of(weights: dict[str, float], **changes: Any) -> TrainSpec:
 
 
 def train(*specs: TrainSpec, data: TrainData = DATA) -> list[Fit]:
-    return fit(list(specs), [0] * len(specs), data, MONITOR, pack_size=8)
+    return train_pack(list(specs), [0] * len(specs), data, MONITOR, pack_size=8)
 
 
 def test_people_by_hand() -> None:
@@ -157,7 +157,7 @@ def test_ratings_are_learnt_and_come_back_in_stars() -> None:
     """Of items that may follow; guessing the mean is off by 1.63 (the deviation of 1, 3 and 5)."""
     spec = spec_of({"rating": 1.0}, steps=120, batch=64, learning_rate=0.03, patience=99)
     last = iter(range(100))
-    [one] = fit([spec], [0], DATA, lambda _: float(next(last)), pack_size=1)
+    [one] = train_pack([spec], [0], DATA, lambda _: float(next(last)), pack_size=1)
     follows = (STAGE.held_out.item[:, None] + np.arange(2)) % 24
     errors = np.take_along_axis(rated(one), follows, 1) - stars(follows)
     assert np.sqrt((errors**2).mean()) < 0.6
@@ -197,7 +197,7 @@ def test_a_weight_on_the_gap_narrows_it() -> None:
     def gap(weight: float) -> float:
         spec = spec_of({"softmax": 1 - weight, "group_gap": weight}, steps=80, batch=64)
         last = iter(range(100))
-        [one] = fit([spec], [0], data, lambda _: float(next(last)), pack_size=1)
+        [one] = train_pack([spec], [0], data, lambda _: float(next(last)), pack_size=1)
         likely = torch.log_softmax(logits_of(one, data), -1).numpy()[np.arange(48), walks[:, -1]]
         return float(abs(likely[::2].mean() - likely[1::2].mean()))
 
@@ -242,11 +242,11 @@ def test_units(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[np.ndarray[Any, np.dtype[np.float64]]] = []
 
     class Recording(WeightedSum):
-        def weights(self, moment: Moment, state: State, /) -> Any:
+        def weights(self, moment: AggregationStep, state: State, /) -> Any:
             seen.append(moment.losses.copy())
             return super().weights(moment, state)
 
-    monkeypatch.setitem(COMBINE, "weighted_sum", Recording())
+    monkeypatch.setitem(AGGREGATORS, "weighted_sum", Recording())
     gap_of = LOSSES["group_gap"]
     inputs = seen_by(monkeypatch, "group_gap")
     names = list(LOSSES)
@@ -259,9 +259,9 @@ def test_units(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ways_on_gradients_go_into_packs_of_their_own() -> None:
-    keys = {way: pack_key(spec_of({"softmax": 1.0}, combine=way)) for way in COMBINE}
-    plain = {keys[name] for name, way in COMBINE.items() if not way.needs_gramian}
-    dear = {keys[name] for name, way in COMBINE.items() if way.needs_gramian}
+    keys = {way: pack_key(spec_of({"softmax": 1.0}, combine=way)) for way in AGGREGATORS}
+    plain = {keys[name] for name, way in AGGREGATORS.items() if not way.needs_gramian}
+    dear = {keys[name] for name, way in AGGREGATORS.items() if way.needs_gramian}
     assert len(plain) == len(dear) == 1
     assert plain != dear
 

@@ -16,9 +16,17 @@ from numpy.typing import NDArray
 
 from pareto_rec import ranking as policy
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.models.head import NetworkScores
-from pareto_rec.ranking import (Scorers, Serving, Similarity, centre, recommend, standardise, mmr,)
 from pareto_rec.core.threads import one_thread
+from pareto_rec.models.head import NetworkScores
+from pareto_rec.ranking import (
+    Scorers,
+    ServingParams,
+    Similarity,
+    centre,
+    mmr,
+    recommend,
+    standardise,
+)
 
 EXPERTS = ("a", "b")
 EXAMPLES = settings(max_examples=40, deadline=None, derandomize=True)
@@ -82,13 +90,13 @@ def world(seed: int, users: int = 5, n_items: int = 30, seen_share: float = 0.3)
     )
 
 
-def random_settings(seed: int, count: int) -> list[Serving]:
+def random_settings(seed: int, count: int) -> list[ServingParams]:
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(count):
         weights = rng.dirichlet(np.ones(3)).tolist()
         found.append(
-            Serving(
+            ServingParams(
                 dict(zip((policy.NETWORK, *EXPERTS), weights, strict=True)),
                 exponents={"liked": float(rng.uniform(-0.5, 2))},
                 popularity_penalty=float(rng.uniform(-0.2, 1.5)),
@@ -113,7 +121,7 @@ def z_scores(values: list[float]) -> list[float]:
     return [(value - mean) / deviation for value in values]
 
 
-def fused_scores(of: World, user: int, setting: Serving) -> dict[int, float]:
+def fused_scores(of: World, user: int, setting: ServingParams) -> dict[int, float]:
     """Unseen item -> sum of weighted standardised scores, less the popularity penalty."""
     unseen = [item for item in range(of.seen.shape[1]) if not of.seen[user, item]]
     parts = {name: z_scores([of.experts[name][user, i] for i in unseen]) for name in EXPERTS}
@@ -132,7 +140,7 @@ def fused_scores(of: World, user: int, setting: Serving) -> dict[int, float]:
     }
 
 
-def assert_lists_of(of: World, user: int, setting: Serving, found: list[int], k: int) -> None:
+def assert_lists_of(of: World, user: int, setting: ServingParams, found: list[int], k: int) -> None:
     """Each item is, given those before it, the best that is left (or as good up to rounding)."""
     fused = fused_scores(of, user, setting)
     pool = sorted(fused, key=lambda item: -fused[item])[: max(k, setting.depth)]
@@ -192,7 +200,7 @@ def test_lists_are_re_ranked_alike_wherever_they_are(
 
 def test_without_re_ranking_lists_are_sorted_by_score() -> None:
     of = world(3, n_items=200)
-    lists, scores = recommend(of.scorers, [Serving({"a": 1.0})], k=20)
+    lists, scores = recommend(of.scorers, [ServingParams({"a": 1.0})], k=20)
     assert (np.diff(scores[0]) < 0).all()
     for user in range(len(of.seen)):
         left = np.where(of.seen[user], -np.inf, of.experts["a"][user])
@@ -220,7 +228,7 @@ def test_seen_items_never_appear_and_short_lists_end_with_minus_one(
 
 def test_lists_longer_than_the_catalogue_end_with_minus_one() -> None:
     of = world(4, users=3, n_items=6, seen_share=0.2)
-    for setting in (Serving(), Serving(mmr=0.5, depth=3)):
+    for setting in (ServingParams(), ServingParams(mmr=0.5, depth=3)):
         lists, scores = recommend(of.scorers, [setting], k=10)
         assert lists.shape == scores.shape == (1, 3, 10)
         for user in range(3):
@@ -253,7 +261,7 @@ def test_several_settings_at_once_are_each_alone(seed: int, count: int) -> None:
 )
 def test_settings_that_differ_in_one_variable_are_told_apart(change: dict[str, Any]) -> None:
     of = world(23, n_items=80)
-    base = Serving({"network": 0.8, "b": 0.2}, mmr=0.3, depth=40)
+    base = ServingParams({"network": 0.8, "b": 0.2}, mmr=0.3, depth=40)
     other = dataclasses.replace(base, **change)
     lists, _ = recommend(of.scorers, [base, other], k=10)
     for index, setting in enumerate((base, other)):
@@ -317,7 +325,7 @@ def test_the_network_is_standardised_whatever_the_exponent(exponent: float) -> N
     """By moments: the deviation of r + e l is sqrt(var r + 2 e cov(r, l) + e^2 var l)."""
     of = world(12, users=3, n_items=40)
     n_unseen = (~of.seen).sum(1)
-    lists, scores = recommend(of.scorers, [Serving(exponents={"liked": exponent})], k=40)
+    lists, scores = recommend(of.scorers, [ServingParams(exponents={"liked": exponent})], k=40)
     for user in range(3):
         unseen = np.flatnonzero(~of.seen[user])
         raw = of.relevance[user] + exponent * -np.log1p(np.exp(-of.liked[user]))
@@ -362,14 +370,14 @@ def test_the_scale_of_a_scorer_does_not_matter(scale: float) -> None:
 
 def test_a_scorer_without_weight_does_not_matter() -> None:
     of = world(15)
-    mute = Serving({"a": 1.0, "b": 0.0, "network": 0.0})
-    plain, named = recommend(of.scorers, [Serving({"a": 1.0}), mute], k=10)[0]
+    mute = ServingParams({"a": 1.0, "b": 0.0, "network": 0.0})
+    plain, named = recommend(of.scorers, [ServingParams({"a": 1.0}), mute], k=10)[0]
     np.testing.assert_array_equal(plain, named)
 
 
 def test_more_penalty_means_less_popular_lists() -> None:
     of = world(16, users=40, n_items=100)
-    wanted = [Serving({"a": 1.0}, popularity_penalty=p) for p in (-0.5, 0.0, 0.5, 2.0)]
+    wanted = [ServingParams({"a": 1.0}, popularity_penalty=p) for p in (-0.5, 0.0, 0.5, 2.0)]
     lists, _ = recommend(of.scorers, wanted, k=10)
     means = of.popularity[lists].mean((1, 2))
     assert (np.diff(means) < 0).all()
@@ -377,7 +385,7 @@ def test_more_penalty_means_less_popular_lists() -> None:
 
 def test_more_weight_on_diversity_means_lists_that_are_less_alike() -> None:
     of = world(17, users=40, n_items=100, seen_share=0.1)
-    wanted = [Serving({"a": 1.0}, mmr=m, depth=60) for m in (0.0, 0.3, 0.8)]
+    wanted = [ServingParams({"a": 1.0}, mmr=m, depth=60) for m in (0.0, 0.3, 0.8)]
     lists, _ = recommend(of.scorers, wanted, k=10)
     pairs = np.array([[cosine(one, other) for other in of.categories] for one in of.categories])
     alike = pairs[lists[..., :, None], lists[..., None, :]].sum((1, 2, 3))
@@ -386,9 +394,9 @@ def test_more_weight_on_diversity_means_lists_that_are_less_alike() -> None:
 
 def test_items_beyond_the_depth_are_not_reached() -> None:
     of = world(18, users=20, n_items=100, seen_share=0.1)
-    wanted = [Serving({"a": 1.0}, mmr=0.9, depth=depth) for depth in (5, 13, 50)]
+    wanted = [ServingParams({"a": 1.0}, mmr=0.9, depth=depth) for depth in (5, 13, 50)]
     lists, scores = recommend(of.scorers, wanted, k=10)
-    plain, _ = recommend(of.scorers, [Serving({"a": 1.0})], k=100)
+    plain, _ = recommend(of.scorers, [ServingParams({"a": 1.0})], k=100)
     for index, depth in enumerate((10, 13, 50)):  # at least k
         for user in range(20):
             assert set(lists[index, user]) <= set(plain[0, user, :depth])
@@ -410,21 +418,21 @@ def test_similarity_is_the_cosine_of_every_pair() -> None:
 def test_an_unknown_scorer_is_refused_with_the_nearest_name() -> None:
     scorers = world(20).scorers
     with pytest.raises(BadRequestError, match=r'unknown scorer in the fusion "netwrk" \(did you'):
-        recommend(scorers, [Serving({"netwrk": 1.0})], k=5)
+        recommend(scorers, [ServingParams({"netwrk": 1.0})], k=5)
 
 
 def test_the_network_is_refused_where_there_is_none() -> None:
     scorers = dataclasses.replace(world(21).scorers, networks={})
     with pytest.raises(BadRequestError, match=r'"network".*known: a, b$'):
-        recommend(scorers, [Serving({"a": 0.5, "network": 0.5})], k=5)
-    lists, _ = recommend(scorers, [Serving({"a": 1.0, "network": 0.0})], k=5)
+        recommend(scorers, [ServingParams({"a": 0.5, "network": 0.5})], k=5)
+    lists, _ = recommend(scorers, [ServingParams({"a": 1.0, "network": 0.0})], k=5)
     assert (lists >= 0).all()
 
 
 @pytest.mark.parametrize("fusion", [{}, {"a": 0.0}, {"a": 0.0, "network": 0.0}])
 def test_a_fusion_of_nothing_is_refused(fusion: dict[str, float]) -> None:
     with pytest.raises(BadRequestError, match="fusion weights must not all be 0"):
-        recommend(world(22).scorers, [Serving(), Serving(fusion)], k=5)
+        recommend(world(22).scorers, [ServingParams(), ServingParams(fusion)], k=5)
 
 
 def test_several_networks_are_fused_by_their_weights() -> None:
@@ -435,9 +443,11 @@ def test_several_networks_are_fused_by_their_weights() -> None:
         {"f1": said(first.relevance, first.liked), "f2": said(second.relevance, second.liked)}
     )
     fusion = {"f1": 0.5, "f2": 0.2, "a": 0.3}
-    found = policy.fused_scores(both, Serving(fusion, exponents={"liked": 0.7}), slice(None))
+    found = policy.fused_scores(both, ServingParams(fusion, exponents={"liked": 0.7}), slice(None))
     alone = {
-        name: policy.fused_scores(both, Serving({name: 1.0}, exponents={"liked": 0.7}), slice(None))
+        name: policy.fused_scores(
+            both, ServingParams({name: 1.0}, exponents={"liked": 0.7}), slice(None)
+        )
         for name in fusion
     }
     expected = sum(weight * alone[name] for name, weight in fusion.items())

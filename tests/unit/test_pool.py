@@ -17,8 +17,15 @@ from typing import Any
 import pytest
 
 from pareto_rec.core.errors import RunFailedError
-from pareto_rec.execution.workers.timeout import OvertimeError, within
-from pareto_rec.execution.workers.pool import (MOST_STARTS, InProcess, Lost, Processes, Task, pinned,)
+from pareto_rec.execution.workers.pool import (
+    MOST_STARTS,
+    InProcess,
+    Processes,
+    Task,
+    WorkerDied,
+    pinned,
+)
+from pareto_rec.execution.workers.timeout import OvertimeError, run_with_timeout
 
 KEPT: list[bytes] = []  # in a process of the pool
 
@@ -61,8 +68,8 @@ def test_a_process_that_dies_or_hangs_is_replaced_and_takes_no_other_with_it(
     assert time.monotonic() - began < 30
     assert [task for task, _ in found if task in bad] == bad
     lost = {task.job: result for task, result in found if task in bad}
-    assert lost["kill"] == Lost("its worker died (SIGKILL(-9))")
-    assert lost["sleep"] == Lost("took more than 1 s", overtime=True)
+    assert lost["kill"] == WorkerDied("its worker died (SIGKILL(-9))")
+    assert lost["sleep"] == WorkerDied("took more than 1 s", overtime=True)
     results = {task.argument: result for task, result in found if task in tasks}
     assert {n: result[1] for n, result in results.items()} == {n: n for n in range(4)}
     assert os.getpid() not in {result[0] for result in results.values()}
@@ -145,9 +152,9 @@ def test_in_one_process_tasks_are_run_in_turn() -> None:
 
 
 def test_a_call_within_its_time() -> None:
-    assert within(5.0, lambda: 3) == 3
+    assert run_with_timeout(5.0, lambda: 3) == 3
     with pytest.raises(ZeroDivisionError):
-        within(5.0, lambda: 1 // 0)
+        run_with_timeout(5.0, lambda: 1 // 0)
 
 
 def test_a_call_that_takes_too_long_is_told_to_stop() -> None:
@@ -161,7 +168,7 @@ def test_a_call_that_takes_too_long_is_told_to_stop() -> None:
 
     began = time.monotonic()
     with pytest.raises(OvertimeError, match=r"took more than 0\.2 s"):
-        within(0.2, slow)
+        run_with_timeout(0.2, slow)
     assert time.monotonic() - began < 2.0
     while not ended and time.monotonic() - began < 5.0:
         time.sleep(0.01)
@@ -174,7 +181,7 @@ def test_a_process_that_has_grown_is_replaced_without_a_word(pool: Processes) ->
     grown = [Task("grow", 400_000_000), Task("sleep", 1.1), Task("", 3), Task("sleep", 1.0)]
     found = list(pool.run(deque([*work, *work, *grown, *grown, Task("", 4)]), None))
     assert len(found) == 15
-    assert not any(isinstance(result, Lost) for _, result in found)
+    assert not any(isinstance(result, WorkerDied) for _, result in found)
     pids = {result[0] for _, result in found}
     assert len(pids) > 2  # a warning would be an error in a test
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from tiny_bundle import SERVINGS, tiny_parts
 
-from pareto_rec.bundle import Bundle, NewItem, Parts, write_bundle
-from pareto_rec.bundle.scorer_cache import Prepared, bytes_each
+from pareto_rec.bundle import Bundle, BundleData, NewItem, write_bundle
+from pareto_rec.bundle.scorer_cache import ScorerCache, bytes_each
 from pareto_rec.bundle.scoring import known_people
 
 ROOM = 10_000_000
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
+def parts(tmp_path_factory: pytest.TempPathFactory) -> BundleData:
     return tiny_parts(tmp_path_factory.mktemp("bert"))
 
 
@@ -33,7 +33,7 @@ def counted(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("point", SERVINGS)
-def test_answers_are_the_same_to_the_last_bit(parts: Parts, point: str) -> None:
+def test_answers_are_the_same_to_the_last_bit(parts: BundleData, point: str) -> None:
     plain, kept = Bundle.of(parts), Bundle(parts, room=ROOM)
     for _ in range(2):
         for user in parts.users.ids:
@@ -45,7 +45,7 @@ def test_answers_are_the_same_to_the_last_bit(parts: Parts, point: str) -> None:
     assert explained == plain.recommend(user, explain=True, point=point)
 
 
-def test_people_are_scored_once(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_people_are_scored_once(parts: BundleData, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = Bundle(parts, room=ROOM)
     calls = counted(bundle, monkeypatch)
     users = [user for user, one in zip(parts.users.ids, known_people(parts), strict=True)
@@ -60,7 +60,7 @@ def test_people_are_scored_once(parts: Parts, monkeypatch: pytest.MonkeyPatch) -
     assert len(calls) == before + 2
 
 
-def test_nothing_is_kept_without_room(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_kept_without_room(parts: BundleData, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = Bundle.of(parts)
     calls = counted(bundle, monkeypatch)
     assert bundle.prepared.fill(bundle.about.default, 60.0) == 0
@@ -70,11 +70,11 @@ def test_nothing_is_kept_without_room(parts: Parts, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_longest_histories_are_prepared_and_the_oldest_forgotten(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
+    parts: BundleData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = Bundle(parts, room=0)
     people = known_people(parts)
-    bundle.prepared = Prepared(bundle.engine, people, 2 * bytes_each(bundle.engine))
+    bundle.prepared = ScorerCache(bundle.engine, people, 2 * bytes_each(bundle.engine))
     calls = counted(bundle, monkeypatch)
     assert bundle.prepared.fill(bundle.about.default, 60.0) == 2
     longest = sorted(range(len(people)), key=lambda place: -len(people[place].items))
@@ -84,12 +84,12 @@ def test_the_longest_histories_are_prepared_and_the_oldest_forgotten(
         assert len(calls) == made
 
 
-def test_preparing_ends_in_time(parts: Parts) -> None:
+def test_preparing_ends_in_time(parts: BundleData) -> None:
     bundle = Bundle(parts, room=ROOM)
     assert bundle.prepared.fill(bundle.about.default, 0.0) == 0
 
 
-def test_what_an_added_item_changes_is_scored_anew(parts: Parts, tmp_path: Path) -> None:
+def test_what_an_added_item_changes_is_scored_anew(parts: BundleData, tmp_path: Path) -> None:
     write_bundle(tmp_path / "bundle", parts)
     bundle = Bundle.load(tmp_path / "bundle", room=ROOM)
     user = parts.users.ids[3]

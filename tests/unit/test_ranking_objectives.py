@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from pareto_rec.baselines import BASELINES
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.paths import cache_dir
 from pareto_rec.data import load
 from pareto_rec.data.schema import Items, Users
 from pareto_rec.data.split import split_per_user
-from pareto_rec.core.errors import BadRequestError
-from pareto_rec.baselines import EXPERTS
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, UserObjective, parse
-from pareto_rec.core.paths import cache_dir
 
 METRICS = ("ndcg", "recall", "mrr", "precision", "f1", "hit")
 NAMES = {"tail_ndcg": "ndcg", "hit": "hit_rate"}  # where ranx calls it otherwise
@@ -76,7 +76,7 @@ def real_outcome() -> Outcome:
     except BadRequestError as error:
         pytest.skip(f"MovieLens 100K is neither cached nor within reach: {error}")
     stage = split_per_user(data, validation=0.1, test=0.1, seed=0).validation
-    scores = EXPERTS["ease_recency"].scores(stage)
+    scores = BASELINES["ease_recency"].scores(stage)
     scores[stage.history.user, stage.history.item] = -np.inf
     lists = np.argsort(-scores, axis=1, kind="stable")[:, :20]
     return outcome_of(lists, stage.relevance("watched"), stage.popularity)

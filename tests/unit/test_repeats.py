@@ -7,14 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.wording import repeats_in_words
 from pareto_rec.data.history_length import check_truth
 from pareto_rec.data.inspect import as_text, describe
 from pareto_rec.data.sample import sample_users
 from pareto_rec.data.schema import Dataset, Interactions, Items, Stage, Users
 from pareto_rec.data.split import split_per_user
-from pareto_rec.core.errors import BadRequestError
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, parse
-from pareto_rec.core.wording import repeats_in_words
 
 # Ten rows a user: eight to learn from, the ninth for validation, the last for the test.
 BOUGHT = [

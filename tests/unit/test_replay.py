@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.execution.stored_records import StoredRecords, asked_for
 from pareto_rec.runs.record import Record
-from pareto_rec.execution.stored_records import Replay, asked_for
 from pareto_rec.search import Goal, Result, Searcher, Settings, Trial, run_search
 from pareto_rec.search.space import Real, SearchSpace
 
@@ -41,7 +41,7 @@ def recorded(trials: Sequence[Trial]) -> list[Record]:
 
 def search(stored: Sequence[Record], generations: int = 4) -> tuple[list[Record], Searcher, int]:
     """Records in the order of arrival, the searcher, and how many were evaluated."""
-    replay, one, records = Replay(stored, STORE), searcher(), list(stored)
+    replay, one, records = StoredRecords(stored, STORE), searcher(), list(stored)
     evaluated = 0
 
     def evaluate(trials: Sequence[Trial]) -> Iterator[tuple[str, Result]]:

@@ -15,12 +15,12 @@ from scipy.stats import kruskal, spearmanr
 from synthetic_run import NAMES, write_confirm, write_lists, write_run
 
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.runs.reader import read_run
-from pareto_rec.runs.view import RunView
 from pareto_rec.report import build_report, write_report
 from pareto_rec.report.answer import answer, caveat, choices, failures
 from pareto_rec.report.drives import drives
 from pareto_rec.report.payload import main_variables, payload, script_json
+from pareto_rec.runs.reader import read_run
+from pareto_rec.runs.view import RunView
 
 HOSTILE = "</script><b onclick='x'>&amp; {{css}} \u2028"
 

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from pareto_rec.cli.main import app
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.runs.reader import read_run
+from pareto_rec.execution.per_user import table_of
 from pareto_rec.report import build_report
 from pareto_rec.report.groups import groups, sentences
-from pareto_rec.execution.per_user import table_of
+from pareto_rec.runs.reader import read_run
 
 USERS = ["a", "b", "c", "d", "e"]
 GROUPS = ["short", "none", "short", "long", "long"]

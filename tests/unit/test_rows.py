@@ -11,7 +11,7 @@ from toy_learning import mean_reciprocal_rank, next_item_stage, train_data
 
 from pareto_rec.data.schema import Stage
 from pareto_rec.training.data import Fit, Relevance
-from pareto_rec.training.fitting import fit
+from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.spec import TrainSpec
 
 STAGE = next_item_stage()
@@ -49,7 +49,7 @@ MONITOR = mean_reciprocal_rank(WIDE)
 
 
 def trained(specs: list[TrainSpec], pack_size: int = 4) -> list[Fit]:
-    return fit(specs, [3] * len(specs), DATA, MONITOR, pack_size=pack_size)
+    return train_pack(specs, [3] * len(specs), DATA, MONITOR, pack_size=pack_size)
 
 
 def without_touching(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +111,6 @@ def test_validation_in_parts_is_validation_at_once(monkeypatch: pytest.MonkeyPat
         seen.append(len(list(relevance.parts())))
         return MONITOR(relevance)
 
-    [parts] = fit([spec], [3], DATA, counted, pack_size=1)
+    [parts] = train_pack([spec], [3], DATA, counted, pack_size=1)
     assert seen == [7] * 4  # 48 users, seven at a time
     assert [value for _, value in parts.curve] == pytest.approx([v for _, v in whole.curve])

@@ -13,26 +13,32 @@ import pytest
 import torch
 from toy_learning import next_item_stage
 
+from pareto_rec.baselines import ItemKNN, expert_scores, knn, scores_on_demand
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data import synth
 from pareto_rec.data.sample import sample_users, users_to_ask
 from pareto_rec.data.schema import Stage, Users
 from pareto_rec.data.synth import Recipe, World, write
-from pareto_rec.core.errors import BadRequestError
 from pareto_rec.evaluation import scorers as sources
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.evaluation.measurement import Measures
-from pareto_rec.experiment.experiment import limited_by_size
-from pareto_rec.baselines import ItemKNN, expert_scores, scores_on_demand, knn
-from pareto_rec.objectives import parse
-from pareto_rec.ranking import Parts, Scorers
-from pareto_rec.ranking import lists as policy
+from pareto_rec.evaluation.measurement import ObjectiveSet
 from pareto_rec.execution.per_user import values_of
+from pareto_rec.experiment.experiment import limited_by_size
+from pareto_rec.objectives import parse
+from pareto_rec.ranking import BlockwiseScorers, Scorers
+from pareto_rec.ranking import lists as policy
 from pareto_rec.search import Trial
-from pareto_rec.search.space import (Candidate, Choice, Real, SearchSpace, Simplex,)
+from pareto_rec.search.space import (
+    Candidate,
+    Choice,
+    Real,
+    SearchSpace,
+    Simplex,
+)
 from pareto_rec.tasks import built_in
 from pareto_rec.training import item_features as facts
-from pareto_rec.training.item_features import Projection, principal_components
 from pareto_rec.training.fit_store import FitStore
+from pareto_rec.training.item_features import Projection, principal_components
 
 STAGE = next_item_stage()
 FIXED = {
@@ -62,7 +68,9 @@ def evaluator(folder: Path, stage: Stage = STAGE, **other: Any) -> Evaluator:
     return Evaluator(
         stage,
         rng.normal(size=(len(stage.items), 12)).astype(np.float16),
-        measures=Measures(tuple(parse(name) for name in NAMES[:3]), tuple(map(parse, NAMES[3:]))),
+        measures=ObjectiveSet(
+            tuple(parse(name) for name in NAMES[:3]), tuple(map(parse, NAMES[3:]))
+        ),
         relevance="watched",
         tasks=built_in("liked", ()),
         train=SimpleNamespace(pack_size=4, device="cpu"),
@@ -91,7 +99,7 @@ def test_evaluation_in_parts_is_evaluation_at_once(
     monkeypatch.setattr("pareto_rec.training.data.LOOK_SCORES", 5 * len(STAGE.items))
     scores = scores_on_demand(["ease", "item_knn"], STAGE, tmp_path)
     small = evaluator(tmp_path / "parts", experts=scores)
-    assert isinstance(small.scorers, Parts)
+    assert isinstance(small.scorers, BlockwiseScorers)
     for one, other in zip(small.evaluate([trial()]), expected, strict=True):
         assert one.status == "ok"
         assert one.objectives.keys() == other.objectives.keys()

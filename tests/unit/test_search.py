@@ -9,8 +9,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pareto_rec.search import pareto as front
 from pareto_rec.core.errors import BadRequestError, RunFailedError
+from pareto_rec.core.seeds import child_seed, generator
 from pareto_rec.search import (
     ALGORITHMS,
     Failure,
@@ -20,9 +20,16 @@ from pareto_rec.search import (
     run_search,
     sweep,
 )
+from pareto_rec.search import pareto as front
 from pareto_rec.search.constraints import choose_parents, constraints, violation
-from pareto_rec.core.seeds import child_seed, generator
-from pareto_rec.search.space import (Candidate, Choice, Integer, Real, SearchSpace, Simplex,)
+from pareto_rec.search.space import (
+    Candidate,
+    Choice,
+    Integer,
+    Real,
+    SearchSpace,
+    Simplex,
+)
 
 SPACE = SearchSpace(
     train={

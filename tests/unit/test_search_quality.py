@@ -8,9 +8,9 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.problems import get_problem
 from pymoo.termination import get_termination
 
-from pareto_rec.search import pareto as front
-from pareto_rec.search import Goal, Searcher, Settings, run_search
 from pareto_rec.core.seeds import generator
+from pareto_rec.search import Goal, Searcher, Settings, run_search
+from pareto_rec.search import pareto as front
 from pareto_rec.search.space import Real, SearchSpace
 
 SEEDS = range(5)

@@ -18,21 +18,21 @@ from random_bert import random_bert
 from toy_learning import logits_of
 
 from pareto_rec.backbone.cached import Backbone
+from pareto_rec.baselines import BASELINES
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.threads import one_thread
 from pareto_rec.data.schema import Dataset, Interactions, Items, Stage, Users
 from pareto_rec.data.split import SPLITS, split
-from pareto_rec.core.errors import BadRequestError
 from pareto_rec.evaluation import costs, latency
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.evaluation.measurement import Measures
+from pareto_rec.evaluation.measurement import ObjectiveSet
 from pareto_rec.evaluation.task_predictions import predicted_by
-from pareto_rec.baselines import EXPERTS
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
 from pareto_rec.objectives import FAMILIES, UserObjective, parse
-from pareto_rec.ranking import Serving, fused_scores, recommend
+from pareto_rec.ranking import ServingParams, fused_scores, recommend
 from pareto_rec.search.space import SearchSpace
 from pareto_rec.tasks import built_in
-from pareto_rec.core.threads import one_thread
 from pareto_rec.training.batches import Sequences, draw
 from pareto_rec.training.data import Fit
 from pareto_rec.training.fit_store import FitStore
@@ -88,10 +88,10 @@ def evaluator(of: Stage, folder: Path, names: tuple[str, ...] = NAMES) -> Evalua
     return Evaluator(
         of,
         np.random.default_rng(1).normal(size=(ITEMS, FEATURES)),
-        {name: EXPERTS[name].scores(of) for name in ("ease_recency", "item_knn", "popularity")},
+        {name: BASELINES[name].scores(of) for name in ("ease_recency", "item_knn", "popularity")},
         SearchSpace({}, {}),
         {},
-        Measures((searched,), tuple(parse(name) for name in names)),
+        ObjectiveSet((searched,), tuple(parse(name) for name in names)),
         relevance="watched",
         tasks=built_in("liked", ("rating",)),
         train=SimpleNamespace(pack_size=1, device="cpu"),
@@ -106,16 +106,16 @@ def test_parameters_by_hand() -> None:
     # two towers of 8 x 8 twice and a bias of 8, item biases, embeddings and projection, pooling
     assert network == 2 * (2 * 64 + 8 + ITEMS) + ITEMS * 8 + FEATURES * 8 + 64 + 16 + 10
     count = costs.parameters
-    assert count(fit, Serving(), ITEMS) == network
-    assert count(fit, Serving({"network": 0.5, "popularity": 0.5}), ITEMS) == network + ITEMS
-    assert count(fit, Serving({"network": 0.0, "ease": 1.0}), ITEMS) == ITEMS**2
-    assert count(None, Serving({"item_knn": 1.0}), ITEMS) == 10 * ITEMS
-    assert count(None, Serving({"item_knn": 1.0}), 4) == 16  # no more neighbours than items
+    assert count(fit, ServingParams(), ITEMS) == network
+    assert count(fit, ServingParams({"network": 0.5, "popularity": 0.5}), ITEMS) == network + ITEMS
+    assert count(fit, ServingParams({"network": 0.0, "ease": 1.0}), ITEMS) == ITEMS**2
+    assert count(None, ServingParams({"item_knn": 1.0}), ITEMS) == 10 * ITEMS
+    assert count(None, ServingParams({"item_knn": 1.0}), 4) == 16  # no more neighbours than items
 
 
-@pytest.mark.parametrize("expert", EXPERTS)
+@pytest.mark.parametrize("expert", BASELINES)
 def test_an_expert_keeps_no_more_than_is_counted(expert: str) -> None:
-    model = EXPERTS[expert].fit(stage().train, (USERS, ITEMS))
+    model = BASELINES[expert].fit(stage().train, (USERS, ITEMS))
     dense = model.weights if isinstance(model.weights, np.ndarray) else None
     kept = 0 if model.weights is None else dense.size if dense is not None else model.weights.nnz
     kept = kept or model.bias.size
@@ -144,7 +144,7 @@ def test_flops_of_self_attention_by_hand() -> None:
 
 def test_flops_of_the_rest_by_hand() -> None:
     def count(**serving: Any) -> int:
-        return costs.flops(None, Serving(**serving), ITEMS, k=10, history=30)
+        return costs.flops(None, ServingParams(**serving), ITEMS, k=10, history=30)
 
     ease = 2 * 30 * ITEMS
     assert count(fusion={"popularity": 1.0}) == 8 * ITEMS
@@ -158,8 +158,8 @@ def test_flops_of_the_rest_by_hand() -> None:
 
 
 def test_settings_of_one_serving_shape_share_their_latency() -> None:
-    def shape(**serving: Any) -> Serving:
-        return costs.serving_shape(Serving(**serving), 1000, 10)
+    def shape(**serving: Any) -> ServingParams:
+        return costs.serving_shape(ServingParams(**serving), 1000, 10)
 
     fused = {"network": 0.3, "ease": 0.7, "item_knn": 0.0}
     one = shape(fusion=fused, mmr=0.2, depth=40, exponents={"liked": 0.3})
@@ -178,9 +178,9 @@ def test_settings_of_one_serving_shape_share_their_latency() -> None:
 def test_one_request_gives_the_list_of_the_batch(model: str, tmp_path: Path) -> None:
     made = evaluator(stage(), tmp_path)
     fit = fit_of(dataclasses.replace(SHAPE, model=model))
-    serving = Serving({"network": 0.5, "ease_recency": 0.5}, 0.2, 0.3, 20, {"liked": 0.5})
+    serving = ServingParams({"network": 0.5, "ease_recency": 0.5}, 0.2, 0.3, 20, {"liked": 0.5})
     names = [name for name in serving.fusion if name != "network"]
-    models = {name: EXPERTS[name].fit(made.stage.train, made.stage.shape) for name in names}
+    models = {name: BASELINES[name].fit(made.stage.train, made.stage.shape) for name in names}
     path = latency.OneRequest(models, made.users.builder, made.data.features, fit, serving, 10)
     expected = latency.recommend(made.with_fit(fit), [serving], k=10)[0][0]
     starts = made.stage.history_indptr
@@ -196,7 +196,7 @@ def test_latency_is_measured_once_and_replayed(
     monkeypatch.setattr(latency, "ROUNDS", 2)
     names = ("latency_p50", "latency_p95", "worst(ndcg@10 by gender)")
     made = evaluator(stage(), tmp_path, names)
-    settings = [Serving(mmr=0.2, depth=20), Serving(mmr=0.4, depth=30), Serving()]
+    settings = [ServingParams(mmr=0.2, depth=20), ServingParams(mmr=0.4, depth=30), ServingParams()]
     first = [
         one.objectives for one in made.measuring.values(made.with_fit(fit_of()), settings, fit_of())
     ]
@@ -248,7 +248,7 @@ def test_text_in_the_path_is_counted_and_measured(
     names = ("parameters", "flops", "latency_p50")
     made = evaluator(stage(), tmp_path, names)
     fit = fit_of()
-    scorers, fused = made.with_fit(fit), Serving({"network": 0.5, "popularity": 0.5})
+    scorers, fused = made.with_fit(fit), ServingParams({"network": 0.5, "popularity": 0.5})
     plain = made.measuring.values(scorers, [fused], fit)[0].objectives
     encoder = costs.Encoder(encoded.append, 1000, 5000, "an encoder")
     assert made.measuring.supplies.costs is not None
@@ -258,7 +258,7 @@ def test_text_in_the_path_is_counted_and_measured(
         costs=dataclasses.replace(made.measuring.supplies.costs, encoders=Same(encoder)),
     )
     made.measuring = dataclasses.replace(made.measuring, supplies=supplies)
-    alone = Serving({"network": 0.0, "popularity": 1.0})  # reads no text
+    alone = ServingParams({"network": 0.0, "popularity": 1.0})  # reads no text
     assert made.measuring.values(scorers, [alone], fit)[0].objectives["parameters"] == ITEMS
     assert made.measuring.values(made.scorers, [alone])[0].objectives["parameters"] == ITEMS
     assert not encoded
@@ -302,8 +302,8 @@ def test_nothing_is_computed_that_nobody_asks_for(tmp_path: Path) -> None:
     fit = fit_of()
     assert made.measuring.supplies.costs is None
     assert made.measuring.supplies.predictions(fit) == {}
-    assert made.measuring.supplies.scores(made.scorers, Serving()) is None
-    assert made.measuring.supplies.cost(fit, Serving()) == {}
+    assert made.measuring.supplies.scores(made.scorers, ServingParams()) is None
+    assert made.measuring.supplies.cost(fit, ServingParams()) == {}
     assert not (tmp_path / "latency").exists()
 
 
@@ -317,7 +317,7 @@ def test_scores_and_predictions_are_those_of_the_network(tmp_path: Path) -> None
     np.testing.assert_array_equal(found.true, rows.signals["liked"])
 
     scorers = made.with_fit(fit)
-    scores = fused_scores(scorers, Serving(), slice(3, 9))
+    scores = fused_scores(scorers, ServingParams(), slice(3, 9))
     seen = made.scorers.seen[3:9].numpy()
     assert np.isnan(scores[seen]).all()
     for row, user in enumerate(range(3, 9)):  # the same order as the network's own
@@ -334,7 +334,7 @@ def test_ratings_are_predicted_in_stars(tmp_path: Path) -> None:
     params = {**more, **{n: p for n, p in plain.params.items() if n not in more}}
     params["rating.stars"] = torch.tensor([3.5, 0.0])
     fit = dataclasses.replace(plain, shape=shape, params=params)
-    (found,) = made.measuring.values(made.with_fit(fit), [Serving()], fit)
+    (found,) = made.measuring.values(made.with_fit(fit), [ServingParams()], fit)
     true = made.stage.held_out.signals["rating"]  # a deviation of 0 predicts the mean everywhere
     assert found.objectives["rmse[rating]"] == pytest.approx(np.sqrt(((true - 3.5) ** 2).mean()))
 
@@ -353,7 +353,7 @@ def test_every_objective_can_be_measured_on_every_split(
 ) -> None:
     monkeypatch.setattr(latency, "REQUESTS", 2)
     made = evaluator(stage(kind), tmp_path)
-    setting = Serving({"network": 0.5, "ease_recency": 0.5}, 0.2, 0.3, 20, {"liked": 0.5})
+    setting = ServingParams({"network": 0.5, "ease_recency": 0.5}, 0.2, 0.3, 20, {"liked": 0.5})
     (found,) = made.measuring.values(made.with_fit(fit_of()), [setting], fit_of())
     assert found.reason is None
     recorded = [name for name in NAMES if parse(name).recorded]
@@ -364,7 +364,10 @@ def test_every_objective_can_be_measured_on_every_split(
     assert all(math.isfinite(value) for value in found.objectives.values())
     asked = np.unique(made.stage.held_out.user)
     outcome = made.measuring.outcome(
-        *(part[0] for part in latency.recommend(made.scorers, [Serving({"popularity": 1.0})], k=10))
+        *(
+            part[0]
+            for part in latency.recommend(made.scorers, [ServingParams({"popularity": 1.0})], k=10)
+        )
     )
     ndcg = parse("ndcg@10")
     assert isinstance(ndcg, UserObjective)
@@ -386,7 +389,7 @@ def test_training_examples_can_be_drawn_from_every_split(kind: str) -> None:
 
 def test_a_prediction_that_experts_do_not_make_is_left_out(tmp_path: Path) -> None:
     made = evaluator(stage(), tmp_path, ("mse[liked]", "recall@5"))
-    (found,) = made.measuring.values(made.scorers, [Serving({"popularity": 1.0})])
+    (found,) = made.measuring.values(made.scorers, [ServingParams({"popularity": 1.0})])
     assert found.reason is None
     assert set(found.objectives) == {"ndcg@10", "recall@5"}
 
@@ -423,11 +426,11 @@ def test_expected_revenue_is_that_of_the_network_at_its_lists(tmp_path: Path) ->
     one = dataclasses.replace(one, items=dataclasses.replace(one.items, prices=prices))
     made, fit = evaluator(one, tmp_path, ("expected_revenue@5[liked]", "recall@5")), fit_of()
     scorers = made.with_fit(fit)
-    (found,) = made.measuring.values(scorers, [Serving()], fit)
+    (found,) = made.measuring.values(scorers, [ServingParams()], fit)
     liked = logits_of(fit, made.data, "liked", 5)
-    (lists,), _ = recommend(scorers, [Serving()], k=5)
+    (lists,), _ = recommend(scorers, [ServingParams()], k=5)
     chance = torch.sigmoid(liked).numpy()
     expected = (np.take_along_axis(chance, lists, axis=1) * prices[lists]).sum(axis=1).mean()
     assert found.objectives["expected_revenue@5[liked]"] == pytest.approx(expected, rel=1e-6)
-    (alone,) = made.measuring.values(made.scorers, [Serving(fusion={"popularity": 1.0})])
+    (alone,) = made.measuring.values(made.scorers, [ServingParams(fusion={"popularity": 1.0})])
     assert "expected_revenue@5[liked]" not in alone.objectives

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from click_world import TASKS, world
 
-from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.seeds import generator
+from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.tasks import SQUARED, Task
 from pareto_rec.training.batches import Sequences
-from pareto_rec.training.impressions import ShownRows
+from pareto_rec.training.impressions import Impressions
 
 CLICK, BUY = TASKS
 SPENT = Task("spent", "amount", SQUARED, condition="click")
@@ -48,7 +48,7 @@ def sequences_of(stage: Stage) -> Sequences:
 
 def histories(stage: Stage, history: int = 3) -> dict[int, list[int]]:
     """Item of a row -> its history."""
-    rows = ShownRows.of(stage, TASKS)
+    rows = Impressions.of(stage, TASKS)
     every = np.arange(len(rows.items))
     drawn = rows.draw(every, sequences_of(stage), generator(0), steps=20, batch=20, history=history)
     found = {}
@@ -88,11 +88,11 @@ def test_without_times_a_history_is_everything_but_the_item_itself() -> None:
 
 def test_where_all_rows_are_interactions_they_are_the_shown_ones() -> None:
     stage = dataclasses.replace(stage_of(LOG), shown=None)
-    assert ShownRows.of(stage, TASKS).items.tolist() == stage.train.item.tolist()
+    assert Impressions.of(stage, TASKS).items.tolist() == stage.train.item.tolist()
 
 
 def test_labels_base_rates_and_units_by_hand() -> None:
-    rows = ShownRows.of(stage_of(LOG), (CLICK, BUY, SPENT))
+    rows = Impressions.of(stage_of(LOG), (CLICK, BUY, SPENT))
     np.testing.assert_array_equal(rows.labels["click"], [1, 0, 1, 1, 0, 0, 1, 0])
     np.testing.assert_array_equal(rows.labels["conversion"], [0, np.nan, 1, np.nan, 0, 0, 0, 0])
     assert rows.scale(CLICK)[0] == 0.5
@@ -108,7 +108,7 @@ def test_labels_base_rates_and_units_by_hand() -> None:
 
 
 def test_only_rows_that_teach_something_are_drawn() -> None:
-    rows = ShownRows.of(stage_of(LOG), (CLICK, BUY, SPENT))
+    rows = Impressions.of(stage_of(LOG), (CLICK, BUY, SPENT))
     clicked = [0, 2, 6]
     assert rows.rows_for({"task:conversion"}, entire_space=False).tolist() == clicked
     assert rows.rows_for({"task:conversion"}, entire_space=True).tolist() == [0, 1, 2, 4, 5, 6, 7]
@@ -118,7 +118,7 @@ def test_only_rows_that_teach_something_are_drawn() -> None:
 
 def test_values_are_drawn_standardised_and_outcomes_as_they_are() -> None:
     stage = stage_of(LOG)
-    rows = ShownRows.of(stage, (CLICK, BUY, SPENT))
+    rows = Impressions.of(stage, (CLICK, BUY, SPENT))
     drawn = rows.draw(np.array([6]), sequences_of(stage), generator(0), steps=1, batch=2, history=2)
     np.testing.assert_allclose(drawn["label:spent"], (7 - 5) / math.sqrt(8 / 3), rtol=1e-6)
     np.testing.assert_array_equal(drawn["label:click"], [[1, 1]])
@@ -135,7 +135,7 @@ def test_values_are_drawn_standardised_and_outcomes_as_they_are() -> None:
     ],
 )
 def test_labels_that_teach_nothing_are_refused(rows: list[int], task: Task, line: str) -> None:
-    found = ShownRows.of(stage_of([LOG[row] for row in rows]), TASKS)
+    found = Impressions.of(stage_of([LOG[row] for row in rows]), TASKS)
     with pytest.raises(BadRequestError, match=line) as error:
         found.scale(task)
     assert "\n" not in str(error.value)

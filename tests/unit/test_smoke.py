@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tomli_w
 
-from pareto_rec.experiment.config import load_config
-from pareto_rec.experiment.config.smoke import MOST, SAMPLE, bounded
 from pareto_rec.data.sample import sample_dataset
 from pareto_rec.data.schema import Dataset, Interactions, Items, Users
 from pareto_rec.data.split import split
+from pareto_rec.experiment.config import load_config
+from pareto_rec.experiment.config.smoke import MOST, SAMPLE, bounded
 
 CONFIG: dict[str, Any] = {
     "name": "a",

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.seeds import generator
-from pareto_rec.search.space import (Candidate, Choice, Integer, Real, SearchSpace, Simplex,)
+from pareto_rec.search.space import (
+    Candidate,
+    Choice,
+    Integer,
+    Real,
+    SearchSpace,
+    Simplex,
+)
 
 UNIT = st.floats(0.0, 1.0)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import Dataset, Interactions, Items, Stage, Users
 from pareto_rec.data.split import split_per_user
-from pareto_rec.core.errors import BadRequestError
 
 
 def make(

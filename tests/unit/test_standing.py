@@ -15,11 +15,11 @@ from test_training import DATA, MONITOR, NAMES, spec_of
 from test_tuned_training import FULL, LORA, cache, data, folder, stage  # noqa: F401 - fixtures
 from toy_learning import mean_reciprocal_rank
 
-from pareto_rec.data.schema import Stage
-from pareto_rec.losses import COMBINE
 from pareto_rec.core.threads import one_thread
-from pareto_rec.training.data import Fit, Monitor, Standing, TrainData
-from pareto_rec.training.fitting import advance, fit
+from pareto_rec.data.schema import Stage
+from pareto_rec.losses import AGGREGATORS
+from pareto_rec.training.data import Checkpoint, Fit, Monitor, TrainData
+from pareto_rec.training.fitting import resume_pack, train_pack
 from pareto_rec.training.spec import TrainSpec, train_spec
 
 
@@ -37,13 +37,13 @@ def in_parts(
     monitor: Monitor = MONITOR,
 ) -> list[Fit]:
     """Trained to each rung by a pack of its own, out of what the one before has written down."""
-    here: list[Standing] = []
+    here: list[Checkpoint] = []
     for rung in rungs:
-        found = advance(specs, seeds, world, monitor, until=rung, standings=here)
-        here = [one for one in found if isinstance(one, Standing)]
+        found = resume_pack(specs, seeds, world, monitor, until=rung, standings=here)
+        here = [one for one in found if isinstance(one, Checkpoint)]
         assert [one.step for one in here] == [rung] * len(specs)
         here = [dataclasses.replace(one, state=copied(one.state)) for one in here]
-    ends = advance(specs, seeds, world, monitor, until=specs[0].steps, standings=here)
+    ends = resume_pack(specs, seeds, world, monitor, until=specs[0].steps, standings=here)
     assert all(isinstance(one, Fit) for one in ends)
     return [one for one in ends if isinstance(one, Fit)]
 
@@ -67,24 +67,24 @@ def assert_equal(left: Fit, right: Fit) -> None:
 @pytest.mark.parametrize("model", NAMES)
 def test_every_model_in_a_pack(model: str) -> None:
     specs = [spec_of(model, dropout=0.3), spec_of(model, dropout=0.1, learning_rate=0.03)]
-    straight = fit(specs, [0, 5], DATA, MONITOR, pack_size=2)
+    straight = train_pack(specs, [0, 5], DATA, MONITOR, pack_size=2)
     for one, other in zip(in_parts(specs, [0, 5], [5, 10]), straight, strict=True):
         assert_equal(one, other)
     assert not torch.equal(*(one.params["item.embed"] for one in straight))
 
 
-@pytest.mark.parametrize("way", list(COMBINE))
+@pytest.mark.parametrize("way", list(AGGREGATORS))
 def test_every_way_to_combine(way: str) -> None:
     losses = {"softmax": 0.6, "popularity": 0.4}
     specs = [spec_of(NAMES[0], combine=way, loss_weights=losses) for _ in range(2)]
-    straight = fit(specs, [1, 2], DATA, MONITOR, pack_size=2)
+    straight = train_pack(specs, [1, 2], DATA, MONITOR, pack_size=2)
     for one, other in zip(in_parts(specs, [1, 2], [5]), straight, strict=True):
         assert_equal(one, other)
 
 
 def test_steps_on_the_items_that_they_touch() -> None:
     specs = [dataclasses.replace(TOUCHING, steps=6, check_every=2, dropout=0.2)] * 2
-    straight = fit(specs, [3, 4], WIDE_DATA, WIDE_MONITOR, pack_size=2)
+    straight = train_pack(specs, [3, 4], WIDE_DATA, WIDE_MONITOR, pack_size=2)
     parts = in_parts(specs, [3, 4], [2, 4], WIDE_DATA, WIDE_MONITOR)
     for one, other in zip(parts, straight, strict=True):
         assert_equal(one, other)
@@ -101,7 +101,7 @@ def test_layers_of_the_backbone(
     small = {"steps": 15, "check_every": 5, "accumulate": accumulate, "refresh_every": 3}
     specs = [train_spec({}, changes | small)] * 2
     monitor = mean_reciprocal_rank(stage)
-    straight = fit(specs, [1, 2], data, monitor, pack_size=2)
+    straight = train_pack(specs, [1, 2], data, monitor, pack_size=2)
     assert straight[0].difference
     for one, other in zip(in_parts(specs, [1, 2], [5], data, monitor), straight, strict=True):
         assert_equal(one, other)
@@ -109,29 +109,29 @@ def test_layers_of_the_backbone(
 
 def test_a_fit_that_had_stopped_stays_where_it_was() -> None:
     specs = [spec_of(NAMES[0], learning_rate=0.0, patience=1, steps=40)]
-    straight = fit(specs, [0], DATA, MONITOR, pack_size=1)
+    straight = train_pack(specs, [0], DATA, MONITOR, pack_size=1)
     assert straight[0].steps == 10 < 40
-    found = advance(specs, [0], DATA, MONITOR, until=20)
-    assert isinstance(found[0], Standing)
+    found = resume_pack(specs, [0], DATA, MONITOR, until=20)
+    assert isinstance(found[0], Checkpoint)
     assert (found[0].step, found[0].running) == (10, False)
-    ends = advance(specs, [0], DATA, MONITOR, until=40, standings=found)  # type: ignore[arg-type]
+    ends = resume_pack(specs, [0], DATA, MONITOR, until=40, standings=found)  # type: ignore[arg-type]
     assert isinstance(ends[0], Fit)
     assert_equal(ends[0], straight[0])
 
 
 def test_one_that_fails_is_a_fit_with_a_reason_and_the_others_stand() -> None:
     specs = [spec_of(NAMES[0]), spec_of(NAMES[0], learning_rate=1e30)]
-    found = advance(specs, [0, 0], DATA, MONITOR, until=5)
-    assert isinstance(found[0], Standing)
+    found = resume_pack(specs, [0, 0], DATA, MONITOR, until=5)
+    assert isinstance(found[0], Checkpoint)
     assert isinstance(found[1], Fit)
     assert "not finite" in str(found[1].reason)
 
 
 def test_what_was_kept_before_is_not_altered_by_going_on() -> None:
     specs = [spec_of(NAMES[0])]
-    found = list(advance(specs, [0], DATA, MONITOR, until=5))
-    assert isinstance(found[0], Standing)
+    found = list(resume_pack(specs, [0], DATA, MONITOR, until=5))
+    assert isinstance(found[0], Checkpoint)
     before = copied(found[0].state)
-    advance(specs, [0], DATA, MONITOR, until=12, standings=[found[0]])
+    resume_pack(specs, [0], DATA, MONITOR, until=12, standings=[found[0]])
     for name, value in before.items():
         assert torch.equal(value, found[0].state[name]), name

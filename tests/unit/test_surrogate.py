@@ -9,13 +9,19 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 from threadpoolctl import threadpool_info
 
-from pareto_rec.search import pareto as front
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.search import Failure, Goal, Searcher, Settings, run_search
+from pareto_rec.search import pareto as front
 from pareto_rec.search.archive import Archive
-from pareto_rec.search.surrogate_selector import Guide
+from pareto_rec.search.space import (
+    Candidate,
+    Choice,
+    Integer,
+    Real,
+    SearchSpace,
+)
 from pareto_rec.search.surrogate import Surrogate
-from pareto_rec.search.space import (Candidate, Choice, Integer, Real, SearchSpace,)
+from pareto_rec.search.surrogate_selector import SurrogateSelector
 
 GOALS = (Goal("a", True, 0.0), Goal("b", True, 0.0))
 SPACE = SearchSpace(
@@ -90,7 +96,7 @@ def told_guide(count, goals=GOALS, seed=0):
     cubes = rng.random((count, SPACE.dimension))
     values = np.array([list(measured(SPACE.decode(cube)).values()) for cube in cubes])
     archive = Archive(goals, SPACE.dimension)
-    guide = Guide(SPACE.discrete, SPACE.train_dimension, goals, archive)
+    guide = SurrogateSelector(SPACE.discrete, SPACE.train_dimension, goals, archive)
     guide.tell(cubes, values)
     archive.add([SPACE.decode(cube) for cube in cubes], cubes, values, fits=0, failed=0, pruned=0)
     guide.learn(rng)

@@ -10,11 +10,11 @@ import pytest
 import tomli_w
 from tables import LOG
 
-from pareto_rec.experiment.config import Config, load_config, parse_config
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.paths import cache_dir
+from pareto_rec.experiment.config import Config, load_config, parse_config
 from pareto_rec.experiment.experiment import check_objectives, plan
 from pareto_rec.experiment.inputs import read_dataset, read_split
-from pareto_rec.core.paths import cache_dir
 
 TABLE: dict[str, Any] = {
     "kind": "table",

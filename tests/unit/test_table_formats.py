@@ -19,12 +19,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, ipc, parquet
 
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.unpacking import LIMIT_VARIABLE
 from pareto_rec.data.schema import Dataset
 from pareto_rec.data.table import TableOptions, jsonl
 from pareto_rec.data.table.build import read_table
 from pareto_rec.data.table.files import MOST_MEMBERS, File, find
-from pareto_rec.core.errors import BadRequestError
-from pareto_rec.core.unpacking import LIMIT_VARIABLE
 
 ROWS: list[dict[str, Any]] = [
     {"user_id": f"u{n % 7}", "item_id": f"i{n % 11}", "rating": 1 + n % 5, "timestamp": 10**9 + n}

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from tables import account, read
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import Dataset
 from pareto_rec.data.table.draft import draft
 from pareto_rec.data.table.files import find
 from pareto_rec.data.table.options import TableOptions
 from pareto_rec.data.table.profile import profiles
 from pareto_rec.data.table.sources import sources_of
-from pareto_rec.core.errors import BadRequestError
 
 CSV = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 NAMES = ["user", "item", "time", "rating", "price", "name", "country"]

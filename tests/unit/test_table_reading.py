@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from tables import LOG, account, read, rows_of, write_rows
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import Dataset
 from pareto_rec.data.split import split
 from pareto_rec.data.table import TableOptions, as_lines, load_table
-from pareto_rec.core.errors import BadRequestError
 
 DAY = 86_400
 FIRST = 1_704_103_200  # 2024-01-01 10:00 UTC, by `date -u -d ... +%s`

@@ -14,12 +14,12 @@ from generated_tables import Counts, generated_table
 from pyarrow import parquet
 from tables import account, read, rows_of
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.table import TableOptions, as_lines
 from pareto_rec.data.table.build import read_table
 from pareto_rec.data.table.ids import merging, written_alike
 from pareto_rec.data.table.times import UNITS, other_unit, unit_of
 from pareto_rec.data.table.values import NumberFormat, number_format
-from pareto_rec.core.errors import BadRequestError
 
 TABLES = int(os.environ.get("PARETO_REC_TABLES", "60"))  # 5000 before a release
 

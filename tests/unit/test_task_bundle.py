@@ -9,12 +9,12 @@ import pytest
 import torch
 from click_world import world
 
-from pareto_rec.bundle.backends import Known, histories_of
+from pareto_rec.bundle.backends import UserHistory, histories_of
 from pareto_rec.bundle.graphs import Scores, graph_name
-from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.core.threads import one_thread
+from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.training.data import Fit
-from pareto_rec.training.fitting import fit
+from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.spec import train_spec
 
 WORLD = world(2, users=20, items=16, shown=10, rate=0.0)
@@ -32,13 +32,13 @@ def trained(weights: dict[str, float], **changes: object) -> Fit:
     small = {"width": 8, "history": 5, "heads": 2, "layers": 1, "steps": 6, "check_every": 6}
     more = {"batch": 8, "task_batch": 16, "learning_rate": 0.05, "trunk_experts": 2}
     spec = train_spec({**small, **more}, {"loss_weights": weights, **changes})
-    return fit([spec], [0], DATA, lambda _: 1.0, pack_size=1)[0]
+    return train_pack([spec], [0], DATA, lambda _: 1.0, pack_size=1)[0]
 
 
-def people() -> list[Known]:
+def people() -> list[UserHistory]:
     rows = WORLD.stage.history
     ends = WORLD.stage.history_indptr[1:-1]
-    return [Known(items) for items in np.split(rows.item, ends)]
+    return [UserHistory(items) for items in np.split(rows.item, ends)]
 
 
 @pytest.mark.parametrize("trunk", TRUNKS)

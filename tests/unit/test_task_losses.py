@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from toy_learning import loss_inputs
 
+from pareto_rec.core.threads import one_thread
 from pareto_rec.losses import LossInputs, TaskLoss, TaskRows
 from pareto_rec.losses.tasks import chain_labels, log_product
 from pareto_rec.tasks import SQUARED, Task
-from pareto_rec.core.threads import one_thread
 from pareto_rec.training.impressions import chain_known
 
 NAN = math.nan

@@ -15,16 +15,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.threads import one_thread
 from pareto_rec.evaluation.task_predictions import TaskOutputs
 from pareto_rec.models.head import NetworkScores
 from pareto_rec.models.trunk import TRUNKS
-from pareto_rec.ranking import (NETWORK, Scorers, Serving, Similarity, centre, recommend,)
+from pareto_rec.ranking import (
+    NETWORK,
+    Scorers,
+    ServingParams,
+    Similarity,
+    centre,
+    recommend,
+)
 from pareto_rec.tasks import CHAINS, SQUARED, Task
-from pareto_rec.core.threads import one_thread
 from pareto_rec.training import batches
 from pareto_rec.training.data import Fit, TrainData
 from pareto_rec.training.fit_store import FitStore
-from pareto_rec.training.fitting import fit
+from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.pack_tasks import NO_LABELS, TaskLabels
 from pareto_rec.training.spec import TrainSpec, pack_key, train_spec
 
@@ -64,7 +71,7 @@ def train(*specs: TrainSpec, data: TrainData = DATA, seeds: tuple[int, ...] = ()
         looks[0] += 1
         return looks[0]
 
-    return fit(list(specs), seeds or [0] * len(specs), data, later_is_better, pack_size=8)
+    return train_pack(list(specs), seeds or [0] * len(specs), data, later_is_better, pack_size=8)
 
 
 def assert_close(one: Fit, other: Fit) -> None:
@@ -258,7 +265,7 @@ def test_the_network_ranks_by_a_product_of_powers(fitted: Fit) -> None:
     click, buy = (found[name](slice(None)).astype(np.float64) for name in ("click", "conversion"))
     for r, a, b in ((1, 0, 0), (0, 1, 0), (0, 1, 1), (1, 0.5, 2.0), (0.3, 0, 1)):
         powers = {"relevance": r, "click": a, "conversion": b}
-        lists, _ = recommend(scorers, [Serving(exponents=powers)], k=24)
+        lists, _ = recommend(scorers, [ServingParams(exponents=powers)], k=24)
         product = chance**r * click**a * buy**b
         ordered = np.take_along_axis(product, lists[0], axis=1)
         assert (np.diff(ordered, axis=1) <= 1e-6 * ordered[:, :1]).all(), powers
@@ -275,7 +282,7 @@ def test_fused_network_scores_are_standardised(seed: int, r: float, a: float, b:
     base = Scorers({}, seen, torch.zeros(9), Similarity.of(torch.eye(9)))
     said = NetworkScores(logs[0], dict(zip(("liked", "x", "y"), logs[1:], strict=True)))
     scorers = base.with_networks({NETWORK: said})
-    setting = Serving(exponents={"relevance": r, "liked": 0.5, "x": a, "y": b})
+    setting = ServingParams(exponents={"relevance": r, "liked": 0.5, "x": a, "y": b})
     lists, scores = recommend(scorers, [setting], k=8)
     total = sum(p * centre(one, seen) for p, one in zip((r, 0.5, a, b), logs, strict=True))
     assert isinstance(total, torch.Tensor)
@@ -300,7 +307,7 @@ def test_tasks_alone_rank_where_nothing_else_does() -> None:
         seen.append(torch.cat([part for _, part in scores.parts()]))
         return float(len(seen))
 
-    [same] = fit([one.spec], [0], DATA, looking, pack_size=1)
+    [same] = train_pack([one.spec], [0], DATA, looking, pack_size=1)
     product = sum(said.tasks[task.name] * task.weight for task in TASKS)
     assert isinstance(product, torch.Tensor)
     torch.testing.assert_close(seen[-1], product)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from pareto_rec.experiment.config import load_config, parse_config
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.evaluation.task_predictions import predicted_by
+from pareto_rec.experiment.config import load_config, parse_config
 from pareto_rec.experiment.experiment import plan
 from pareto_rec.experiment.limits import check_variables
-from pareto_rec.ranking import Serving
+from pareto_rec.ranking import ServingParams
 from pareto_rec.search.space import Real, SearchSpace
 from pareto_rec.tasks import SQUARED, Task, chain_of, check_tasks, outputs, with_exponents
 
@@ -143,7 +143,7 @@ def test_exponents_are_weights_unless_somebody_says_otherwise() -> None:
     assert found == {"mmr": 0.1, "exponents": exponents}
     assert with_exponents({"relevance_exponent": 0}, TASKS)["exponents"]["relevance"] == 0
     assert with_exponents({"mmr": 0.1}, ()) == {"mmr": 0.1}
-    assert Serving().exponents == {}
+    assert ServingParams().exponents == {}
 
 
 def test_exponents_of_tasks_alone_may_be_searched() -> None:

@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.data.ties import tie_ranks
-from pareto_rec.evaluation.scorers import UserScorers
 from pareto_rec.evaluation.outcome_inputs import met_before
+from pareto_rec.evaluation.scorers import UserScorers
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, parse
-from pareto_rec.ranking import Serving, recommend
+from pareto_rec.ranking import ServingParams, recommend
 from pareto_rec.ranking.lists import largest
 from pareto_rec.ranking.scorers import Ties
 from pareto_rec.training.item_features import item_facts
 
 USERS, ITEMS, EACH = 60, 40, 6
 NAMES = ("ndcg@10", "mrr@10", "recall@10", "epc@10", "ild@10", "coverage@10", "exposure_gini@10")
-SETTINGS = [Serving({"popular": 1.0}), Serving({"popular": 1.0}, mmr=0.5, depth=20)]
+SETTINGS = [ServingParams({"popular": 1.0}), ServingParams({"popular": 1.0}, mmr=0.5, depth=20)]
 
 
 def world(seed: int = 0) -> Stage:

@@ -12,14 +12,14 @@ import pytest
 import torch
 from toy_learning import CPU, logits_of, mean_reciprocal_rank, next_item_stage, train_data
 
-from pareto_rec.losses import COMBINE, LOSSES
-from pareto_rec.models import MODELS
 from pareto_rec.core.threads import one_thread
+from pareto_rec.losses import AGGREGATORS, LOSSES
+from pareto_rec.models import MODELS
 from pareto_rec.training import batches
 from pareto_rec.training.data import Fit, Monitor, Relevance
-from pareto_rec.training.fitting import fit
-from pareto_rec.training.optimizer import StackedAdamW, schedule
+from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.matmul_dtype import products_of
+from pareto_rec.training.optimizer import StackedAdamW, schedule
 from pareto_rec.training.spec import TrainSpec, pack_key
 
 STAGE = next_item_stage()
@@ -66,7 +66,7 @@ def spec_of(model: str, **changes: Any) -> TrainSpec:
 
 
 def train(*specs: TrainSpec, seeds: tuple[int, ...] = (), pack_size: int = 8) -> list[Fit]:
-    return fit(list(specs), seeds or (0,) * len(specs), DATA, MONITOR, pack_size=pack_size)
+    return train_pack(list(specs), seeds or (0,) * len(specs), DATA, MONITOR, pack_size=pack_size)
 
 
 def assert_same(left: Fit, right: Fit, **close: float) -> None:
@@ -202,7 +202,7 @@ def test_every_way_to_combine_keeps_to_its_candidate() -> None:
     """All ways in one pack, each as if it were alone; short, as rounding grows with every step."""
     weights = {"softmax": 0.5, "liked": 0.3, "negative_entropy": 0.2}
     base = spec_of("attention_pooling", loss_weights=weights, steps=4, check_every=2)
-    specs = [dataclasses.replace(base, combine=way) for way in COMBINE]
+    specs = [dataclasses.replace(base, combine=way) for way in AGGREGATORS]
     for together, spec in zip(train(*specs, pack_size=len(specs)), specs, strict=True):
         assert_same(together, train(spec)[0], rtol=1e-2, atol=1e-3)
 
@@ -374,7 +374,7 @@ def test_the_second_task_is_learnt() -> None:
     spec = spec_of(
         "attention_pooling", loss_weights={"liked": 1.0}, steps=80, batch=64, learning_rate=0.03
     )
-    [one] = fit([spec], [0], DATA, scripted(*range(100)), pack_size=1)
+    [one] = train_pack([spec], [0], DATA, scripted(*range(100)), pack_size=1)
     liked = logits_of(one, DATA, "liked")
     follows = (STAGE.held_out.item[:, None] + np.arange(2)) % len(STAGE.items)
     values = np.take_along_axis(liked.numpy(), follows, 1)
@@ -383,7 +383,7 @@ def test_the_second_task_is_learnt() -> None:
 
 def entropy_and_popularity(weights: Mapping[str, float], combine: str) -> tuple[float, float]:
     spec = spec_of("attention_pooling", loss_weights=weights, combine=combine, steps=60, batch=32)
-    [one] = fit([spec], [0], DATA, scripted(*range(100)), pack_size=1)
+    [one] = train_pack([spec], [0], DATA, scripted(*range(100)), pack_size=1)
     probs = torch.softmax(logits_of(one, DATA), -1)
     entropy = float(-(probs * probs.log()).sum(-1).mean())
     return entropy, float((probs @ DATA.facts.log_popularity).mean())
@@ -410,7 +410,7 @@ def test_early_stopping_keeps_the_best_and_stops() -> None:
         seen.append(torch.cat([scores for _, scores in relevance.parts()]))
         return (0.1, 0.5, 0.4, 0.5)[len(seen) - 1]
 
-    [kept] = fit([spec], [0], DATA, recording, pack_size=1)
+    [kept] = train_pack([spec], [0], DATA, recording, pack_size=1)
     assert kept.curve == ((5, 0.1), (10, 0.5), (15, 0.4), (20, 0.5))
     assert kept.best_step == 10
     torch.testing.assert_close(logits_of(kept, DATA), seen[1])
@@ -419,15 +419,15 @@ def test_early_stopping_keeps_the_best_and_stops() -> None:
 
 def test_the_first_and_the_last_look_can_be_the_best() -> None:
     spec = spec_of("attention_pooling", steps=40, patience=2)
-    [first] = fit([spec], [0], DATA, scripted(9.0, 1.0, 2.0), pack_size=1)
-    [last] = fit([spec], [0], DATA, scripted(*range(8)), pack_size=1)
+    [first] = train_pack([spec], [0], DATA, scripted(9.0, 1.0, 2.0), pack_size=1)
+    [last] = train_pack([spec], [0], DATA, scripted(*range(8)), pack_size=1)
     assert (first.best_step, last.best_step) == (5, 40)
     assert [len(first.curve), len(last.curve)] == [3, 8]
 
 
 def test_the_last_look_falls_on_the_last_step() -> None:
     spec = spec_of("attention_pooling", steps=12, check_every=5)
-    [one] = fit([spec], [0], DATA, scripted(0.1, 0.2, 0.3), pack_size=1)
+    [one] = train_pack([spec], [0], DATA, scripted(0.1, 0.2, 0.3), pack_size=1)
     assert [step for step, _ in one.curve] == [5, 10, 12]
 
 
@@ -441,10 +441,10 @@ def test_one_candidate_stops_while_another_goes_on() -> None:
         scores = torch.cat([scores for _, scores in relevance.parts()])
         return float(torch.log_softmax(scores, -1)[torch.arange(len(truth)), truth].mean())
 
-    still, moving = fit(specs, [0, 0], DATA, value, pack_size=2)
+    still, moving = train_pack(specs, [0, 0], DATA, value, pack_size=2)
     assert [step for step, _ in still.curve] == [5, 10]
     assert len(moving.curve) == 6
-    [alone] = fit([specs[0]], [0], DATA, value, pack_size=1)
+    [alone] = train_pack([specs[0]], [0], DATA, value, pack_size=1)
     assert_same(still, alone, rtol=1e-5, atol=1e-6)
 
 
@@ -480,7 +480,7 @@ def test_a_last_step_that_goes_astray_is_a_failure_too(model: str) -> None:
 def test_a_pack_that_has_failed_altogether_stops(drawn: list[batches.Batch]) -> None:
     """After the first look nothing is drawn for the other 99, and nobody is asked for a value."""
     spec = spec_of("attention_pooling", steps=500, temperature=1e-40)
-    fits = fit([spec, spec], [0, 1], DATA, scripted(), pack_size=2)
+    fits = train_pack([spec, spec], [0, 1], DATA, scripted(), pack_size=2)
     assert all(one.reason == "loss is not finite at step 0" for one in fits)
     assert len(drawn) == 2  # one per candidate
 
@@ -489,7 +489,7 @@ def test_nobody_with_two_rows_is_refused() -> None:
     rows = batches.Sequences(np.arange(3), np.ones(3, np.float32), np.arange(3), np.arange(3) + 1)
     data = dataclasses.replace(DATA, sequences=rows)
     with pytest.raises(ValueError, match="no user has two training rows"):
-        fit([spec_of("attention_pooling")], [0], data, MONITOR, pack_size=1)
+        train_pack([spec_of("attention_pooling")], [0], data, MONITOR, pack_size=1)
 
 
 # ---------------------------------------------------------------- threads

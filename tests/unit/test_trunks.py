@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn.functional import gelu
 
 from pareto_rec.bundle.mixed import mixed_shares
+from pareto_rec.core.threads import one_thread
 from pareto_rec.models.mixture import expert_states, gate_shares, task_state
 from pareto_rec.models.trunk import TRUNKS
-from pareto_rec.core.threads import one_thread
 
 WIDTH, TASKS = 4, ("relevance", "task:click", "task:conversion")
 MIXTURES = [name for name in TRUNKS if name != "shared_bottom"]

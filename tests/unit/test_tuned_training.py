@@ -14,12 +14,12 @@ from random_bert import random_bert
 from toy_learning import CPU, mean_reciprocal_rank, next_item_stage, train_data
 
 from pareto_rec.backbone.cached import Backbone
-from pareto_rec.data.schema import Stage
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.threads import one_thread
+from pareto_rec.data.schema import Stage
 from pareto_rec.training.data import Fit, Relevance, TrainData
 from pareto_rec.training.fit_store import FitStore
-from pareto_rec.training.fitting import fit
+from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.spec import TrainSpec, pack_key, train_spec
 from pareto_rec.training.tuned.source import TextSource
 
@@ -85,7 +85,7 @@ def fits(
 ) -> list[Fit]:
     specs = [train_spec({}, one) for one in changes]
     monitor = mean_reciprocal_rank(stage)
-    return fit(specs, seeds or [1] * len(specs), data, monitor, pack_size=pack_size)
+    return train_pack(specs, seeds or [1] * len(specs), data, monitor, pack_size=pack_size)
 
 
 def scores_of(one: Fit, data: TrainData) -> torch.Tensor:

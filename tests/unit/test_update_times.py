@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pareto_rec.core.errors import BadRequestError
 from pareto_rec.bundle.update.times import seconds_of
+from pareto_rec.core.errors import BadRequestError
 
 FILE = Path("new.csv")
 SECONDS = [1_700_000_000, 1_700_000_060, 1_700_003_600, 1_700_090_000]

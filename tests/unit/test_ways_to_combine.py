@@ -14,15 +14,15 @@ from torch import Tensor
 from torchjd.aggregation import MGDA, CAGrad, NashMTL, PCGrad, UPGrad
 from torchjd.linalg import QuadprogProjector
 
-from pareto_rec.losses import COMBINE
-from pareto_rec.losses.aggregation import Combine, Moment
-from pareto_rec.losses.aggregation.loss_aggregation import Descent
+from pareto_rec.losses import AGGREGATORS
+from pareto_rec.losses.aggregation import AggregationStep, Aggregator
 from pareto_rec.losses.aggregation.gradients import bargain, project_in_turn, unit_trace
+from pareto_rec.losses.aggregation.loss_aggregation import LossAggregation
 
 Floats = NDArray[np.float64]
 
-ON_GRADIENTS = [name for name, way in COMBINE.items() if way.needs_gramian]
-TO_PREFERENCE = [name for name, way in COMBINE.items() if way.lands == "preference"]
+ON_GRADIENTS = [name for name, way in AGGREGATORS.items() if way.needs_gramian]
+TO_PREFERENCE = [name for name, way in AGGREGATORS.items() if way.lands == "preference"]
 
 # ---------------------------------------------------------------- two parabolas
 # l_1 = |x - a|^2 and l_2 = |x - b|^2 in the plane: the Pareto set is the segment from a to b.
@@ -33,7 +33,7 @@ STARTS = [(0.3, 2.0), (-3.0, -1.0), (2.5, 0.4), (4.0, 0.0), (-0.2, -0.01), (1.0,
 
 
 def descend(
-    way: Combine,
+    way: Aggregator,
     start: tuple[float, float],
     preference: Floats,
     *,
@@ -47,17 +47,19 @@ def descend(
         away = np.stack([x - A, x - B])
         gradients = 2 * away
         losses = (away**2).sum(1) + raised
-        moment = Moment(losses, preference, np.zeros(2), gradients @ gradients.T, 0, step, 1)
+        moment = AggregationStep(
+            losses, preference, np.zeros(2), gradients @ gradients.T, 0, step, 1
+        )
         weights, state = way.weights(moment, state)
         move = weights @ gradients
         x = x - 0.15 * 0.01 ** (step / steps) * move / max(1.0, np.linalg.norm(move))
     return np.asarray(x)
 
 
-@pytest.mark.parametrize("name", list(COMBINE))
+@pytest.mark.parametrize("name", list(AGGREGATORS))
 def test_the_pareto_set_is_reached_from_anywhere(name: str) -> None:
     for start in STARTS:
-        x = descend(COMBINE[name], start, np.array([0.4, 0.6]))
+        x = descend(AGGREGATORS[name], start, np.array([0.4, 0.6]))
         on_segment = np.clip(x[0], -1, 1)
         assert math.hypot(x[0] - on_segment, x[1]) < 0.02, (start, x)
 
@@ -85,7 +87,7 @@ def along(name: str, p: float, q: float) -> float:
 def test_the_preference_decides_where(name: str, p: float) -> None:
     expected = A + np.array([along(name, p, 1 - p), 0.0])
     for start in STARTS[:2]:
-        found = descend(COMBINE[name], start, np.array([p, 1 - p]))
+        found = descend(AGGREGATORS[name], start, np.array([p, 1 - p]))
         np.testing.assert_allclose(found, expected, atol=0.03)
 
 
@@ -97,7 +99,7 @@ def test_uncertainty_minimises_the_mean_logarithm() -> None:
         return p * math.log(d**2 + 1) + q * math.log((LENGTH - d) ** 2 + 1)
 
     expected = minimize_scalar(logarithms, bounds=(0, LENGTH), method="bounded").x
-    way = COMBINE["uncertainty_weighting"]
+    way = AGGREGATORS["uncertainty_weighting"]
     found = descend(way, (0.3, 1.0), np.array([p, q]), raised=1.0, steps=3000)
     np.testing.assert_allclose(found, A + np.array([expected, 0]), atol=0.03)
 
@@ -106,8 +108,8 @@ def test_uncertainty_minimises_the_mean_logarithm() -> None:
 
 
 def first(name: str, losses: list[float], preference: list[float], **other: object) -> Floats:
-    way = COMBINE[name]
-    moment = Moment(
+    way = AGGREGATORS[name]
+    moment = AggregationStep(
         np.array(losses, dtype=float),
         np.array(preference, dtype=float),
         np.zeros(len(losses)),
@@ -124,8 +126,8 @@ def test_smooth_chebyshev_by_hand() -> None:
 
 def test_epsilon_constraint_by_hand() -> None:
     """Bounds 1 / (3 p): none on the first, which is primary, 4/3 and 2/3 on the others."""
-    way = COMBINE["epsilon_constraint"]
-    moment = Moment(np.array([9.0, 1.0, 1.0]), np.array([0.25, 0.25, 0.5]), np.zeros(3))
+    way = AGGREGATORS["epsilon_constraint"]
+    moment = AggregationStep(np.array([9.0, 1.0, 1.0]), np.array([0.25, 0.25, 0.5]), np.zeros(3))
     weights, state = way.weights(moment, way.start(3))
     # 2 (1 - 2/3) = 2/3; the multiplier becomes .1 (1/3)
     np.testing.assert_allclose(weights, [1, 0, 2 / 3])
@@ -135,11 +137,13 @@ def test_epsilon_constraint_by_hand() -> None:
 
 def test_dynamic_weight_averaging_by_hand() -> None:
     """Sums over ten steps of (10, 10), then (5, 10): rates 1/2 and 1 in the third window."""
-    way = COMBINE["dynamic_weight_averaging"]
+    way = AGGREGATORS["dynamic_weight_averaging"]
     preference, state, found = np.array([0.2, 0.8]), way.start(2), []
     for step in range(21):
         losses = np.array([1.0 if step < 10 else 0.5, 1.0])
-        weights, state = way.weights(Moment(losses, preference, np.zeros(2), step=step), state)
+        weights, state = way.weights(
+            AggregationStep(losses, preference, np.zeros(2), step=step), state
+        )
         found.append(weights)
     np.testing.assert_allclose(found[:20], np.tile(preference, (20, 1)))
     high, low = math.exp(1 / 2), math.exp(1 / 4)
@@ -149,8 +153,8 @@ def test_dynamic_weight_averaging_by_hand() -> None:
 
 def test_uncertainty_by_hand() -> None:
     """s begins at 0; its slopes are 1 - 4 (cut to -1), 1 - .5 and 1 - 1."""
-    way = COMBINE["uncertainty_weighting"]
-    moment = Moment(np.array([4.0, 0.5, 1.0]), np.array([0.5, 0.3, 0.2]), np.zeros(3))
+    way = AGGREGATORS["uncertainty_weighting"]
+    moment = AggregationStep(np.array([4.0, 0.5, 1.0]), np.array([0.5, 0.3, 0.2]), np.zeros(3))
     weights, state = way.weights(moment, way.start(3))
     np.testing.assert_allclose(weights, [0.5, 0.3, 0.2])
     np.testing.assert_allclose(state["s"], [0.05, -0.025, 0])
@@ -342,7 +346,7 @@ def test_bargaining_solves_its_equation(jacobian: Floats) -> None:
 def pack_problem() -> tuple[dict[str, Tensor], Callable[[dict[str, Tensor]], Tensor]]:
     """Three losses per candidate; the last parameter is in none, the second not in all."""
     source = torch.Generator().manual_seed(4)
-    count = len(COMBINE)
+    count = len(AGGREGATORS)
     params = {
         name: torch.randn(count, *shape, generator=source, dtype=torch.float64).requires_grad_()
         for name, shape in {"matrix": (3, 2), "vector": (3,), "unused": (2, 2)}.items()
@@ -365,11 +369,11 @@ def pack_problem() -> tuple[dict[str, Tensor], Callable[[dict[str, Tensor]], Ten
 def test_a_pack_of_all_ways_descends_as_each_alone() -> None:
     """Against gradients put together by hand from autograd, one candidate at a time."""
     params, losses = pack_problem()
-    count = len(COMBINE)
+    count = len(AGGREGATORS)
     preferences = np.random.default_rng(0).dirichlet(np.ones(3), count)
     ideal = np.zeros((count, 3))
-    ways = list(COMBINE.values())
-    together = Descent(ways, preferences, range(count), primary=1)
+    ways = list(AGGREGATORS.values())
+    together = LossAggregation(ways, preferences, range(count), primary=1)
     assert together.by_gradient
     for step in range(3):
         finite = together.backward(step, losses(params), ideal, params)
@@ -378,7 +382,7 @@ def test_a_pack_of_all_ways_descends_as_each_alone() -> None:
     for index, way in enumerate(ways):
         own = {name: value[index : index + 1].detach() for name, value in params.items()}
         own = {name: value.requires_grad_() for name, value in own.items()}
-        alone = Descent([way], preferences[[index]], [index], primary=1)
+        alone = LossAggregation([way], preferences[[index]], [index], primary=1)
         assert alone.by_gradient == way.needs_gramian
         for step in range(3):
             for value in own.values():
@@ -399,7 +403,7 @@ def test_a_pack_of_all_ways_descends_as_each_alone() -> None:
         jacobian = np.stack(rows)
         state = way.start(3)
         for step in range(3):
-            moment = Moment(
+            moment = AggregationStep(
                 losses(own).detach().numpy()[0],
                 preferences[index],
                 ideal[index],
@@ -422,7 +426,7 @@ def test_a_candidate_that_is_not_finite_is_told_and_harms_no_other(name: str) ->
     params = {key: value.detach()[:2].clone().requires_grad_() for key, value in params.items()}
     with torch.no_grad():
         params["vector"][0, 0] = math.nan
-    descent = Descent([COMBINE[name]] * 2, np.full((2, 3), 1 / 3), [0, 1])
+    descent = LossAggregation([AGGREGATORS[name]] * 2, np.full((2, 3), 1 / 3), [0, 1])
     finite = descent.backward(0, losses(params), np.zeros((2, 3)), params)
     assert finite.tolist() == [False, True]
     for key in ("matrix", "vector"):

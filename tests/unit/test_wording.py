@@ -10,15 +10,15 @@ import pytest
 from synthetic_run import write_run
 from tiny_experiment import CONFIG
 
-from pareto_rec.experiment.config import load_config
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.wording import isolated, kept_in_words, lacking_in_words
 from pareto_rec.data.inspect import as_text
 from pareto_rec.data.schema import Dataset, Interactions, Items, Users
 from pareto_rec.data.split import split
-from pareto_rec.core.errors import BadRequestError
+from pareto_rec.experiment.config import load_config
+from pareto_rec.report.answer import answer, caveat, given, notes, worthless
 from pareto_rec.runs.reader import read_run
 from pareto_rec.runs.view import RunView
-from pareto_rec.report.answer import answer, caveat, given, notes, worthless
-from pareto_rec.core.wording import isolated, kept_in_words, lacking_in_words
 
 
 @pytest.fixture

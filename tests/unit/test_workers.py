@@ -14,13 +14,13 @@ from test_identity import config
 
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.runs.record import Record
 from pareto_rec.execution.workers.evaluation import Workers
 from pareto_rec.execution.workers.packs import Pack, Trouble, evaluate_pack, halves
-from pareto_rec.execution.workers.pool import InProcess, Lost, Processes, Task
+from pareto_rec.execution.workers.pool import InProcess, Processes, Task, WorkerDied
+from pareto_rec.runs.record import Record
 
-DIED = Lost("its worker died (SIGKILL(-9))")
-SLOW = Lost("took more than 5 s", overtime=True)
+DIED = WorkerDied("its worker died (SIGKILL(-9))")
+SLOW = WorkerDied("took more than 5 s", overtime=True)
 
 
 class Scripted:

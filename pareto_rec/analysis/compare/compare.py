@@ -10,8 +10,8 @@ import numpy as np
 
 from pareto_rec.analysis.compare import indicators, significance
 from pareto_rec.analysis.compare.runs import Compared, read_runs
-from pareto_rec.search.pareto import hypervolume
 from pareto_rec.runs.convergence import Curve, convergence
+from pareto_rec.search.pareto import hypervolume
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the smallest budget, where hypervolumes are compared
 

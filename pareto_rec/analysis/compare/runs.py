@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.analysis.bootstrap import Floats
-from pareto_rec.experiment.config import load_config
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.experiment.config import load_config
 from pareto_rec.runs.files import check_file
 from pareto_rec.runs.reader import read_run
 from pareto_rec.runs.view import RunView

@@ -8,20 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pareto_rec.analysis.confirm import ledger, matched_baselines as rivals, tables
-from pareto_rec.analysis.confirm.reported_front import Claim, Point, read_claim
+from pareto_rec.analysis.confirm import ledger, tables
+from pareto_rec.analysis.confirm import matched_baselines as rivals
 from pareto_rec.analysis.confirm.content import report
-from pareto_rec.analysis.confirm.measure import (Question, Training, Values, measure, train,)
-from pareto_rec.analysis.confirm.matched_baselines import Rival
+from pareto_rec.analysis.confirm.matched_baselines import MatchedBaseline
+from pareto_rec.analysis.confirm.measure import (
+    Question,
+    Training,
+    Values,
+    measure,
+    train,
+)
+from pareto_rec.analysis.confirm.reported_front import Point, ReportedFront, read_claim
 from pareto_rec.core.errors import BadRequestError, RunFailedError
+from pareto_rec.core.seeds import child_seed
 from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.execution.search import Watch
+from pareto_rec.execution.workers.evaluation import Workers
 from pareto_rec.experiment.experiment import build_evaluator
 from pareto_rec.experiment.inputs import read_features, read_split
 from pareto_rec.runs.record_store import RECORDS, locked
-from pareto_rec.execution.search import Watch
-from pareto_rec.core.seeds import child_seed
 from pareto_rec.training.fit_store import EXPERTS_ALONE
-from pareto_rec.execution.workers.evaluation import Workers
 
 Answers = dict[tuple[int, int], Values | str]
 Fits = Mapping[tuple[str, int], str]  # (training variables, place of the seed) -> fit
@@ -38,7 +45,7 @@ class Opened:
         watch: Where progress is shown.
     """
 
-    claim: Claim
+    claim: ReportedFront
     pool: Workers
     seeds: tuple[int, ...]
     watch: Watch
@@ -68,7 +75,7 @@ def confirm_run(
         return _confirm(read_claim(run), seeds, cache, workers, watch or Watch())
 
 
-def _confirm(claim: Claim, seeds: int, cache: Path, workers: int, watch: Watch) -> Path:
+def _confirm(claim: ReportedFront, seeds: int, cache: Path, workers: int, watch: Watch) -> Path:
     began, run = time.perf_counter(), claim.view.path
     earlier = ledger.openings(run)
     evaluator, hashes = _prepare(claim, cache, watch)
@@ -92,7 +99,7 @@ def _confirm(claim: Claim, seeds: int, cache: Path, workers: int, watch: Watch) 
     return path
 
 
-def _prepare(claim: Claim, cache: Path, watch: Watch) -> tuple[Evaluator, dict[str, str]]:
+def _prepare(claim: ReportedFront, cache: Path, watch: Watch) -> tuple[Evaluator, dict[str, str]]:
     """The validation stage; of the test stage only the hash goes any further than this."""
     watch.stage("reading data")
     made = claim.made
@@ -116,7 +123,7 @@ def _prepare(claim: Claim, cache: Path, watch: Watch) -> tuple[Evaluator, dict[s
     return build_evaluator(made, split.validation, cache, features), hashes
 
 
-def _rivals(ready: Opened) -> tuple[list[Rival], list[Point]]:
+def _rivals(ready: Opened) -> tuple[list[MatchedBaseline], list[Point]]:
     """The baselines, and all points to confirm: the search's, then those of each baseline."""
     claim, pool = ready.claim, ready.pool
     made, goals = claim.made, claim.made.goals

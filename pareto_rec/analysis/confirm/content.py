@@ -6,20 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pareto_rec.analysis.bootstrap import DRAWS, LEVEL
-from pareto_rec.analysis.confirm import matched_baselines as rivals, statistics, tables
-from pareto_rec.analysis.confirm.reported_front import SEARCH, Claim, Point
+from pareto_rec.analysis.confirm import matched_baselines as rivals
+from pareto_rec.analysis.confirm import statistics, tables
+from pareto_rec.analysis.confirm.matched_baselines import MatchedBaseline
 from pareto_rec.analysis.confirm.measure import recorded
-from pareto_rec.analysis.confirm.matched_baselines import Rival
+from pareto_rec.analysis.confirm.reported_front import SEARCH, Point, ReportedFront
 from pareto_rec.analysis.confirm.statistics import Answers, StageFigures
 from pareto_rec.analysis.confirm.tables import ALL, Front
+from pareto_rec.core.seeds import child_seed
 from pareto_rec.experiment.experiment import Plan
 from pareto_rec.objectives import UserObjective
-from pareto_rec.core.seeds import child_seed
 
 
 def report(
-    claim: Claim,
-    against: Sequence[Rival],
+    claim: ReportedFront,
+    against: Sequence[MatchedBaseline],
     points: Sequence[Point],
     answers: Mapping[str, Answers],
     *,
@@ -108,8 +109,8 @@ def _best(fronts: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def _fronts(
-    claim: Claim,
-    against: Sequence[Rival],
+    claim: ReportedFront,
+    against: Sequence[MatchedBaseline],
     points: Sequence[Point],
     stages: Mapping[str, StageFigures],
 ) -> list[Front]:

@@ -16,21 +16,28 @@ from typing import Any
 
 import numpy as np
 
-from pareto_rec.search import pareto as front
-from pareto_rec.core.code_keys import code_key
-from pareto_rec.analysis.confirm.reported_front import Point
 from pareto_rec.analysis.confirm.measure import serving_of
+from pareto_rec.analysis.confirm.reported_front import Point
+from pareto_rec.core.code_keys import code_key
+from pareto_rec.core.sealed import read_json, write_json
+from pareto_rec.core.seeds import generator
 from pareto_rec.evaluation.baselines import DEPTHS, MEASURING, PENALTIES, TRADE_OFFS
 from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.execution.summary import SELECTED
 from pareto_rec.experiment.experiment import Plan
 from pareto_rec.ranking import NETWORK
-from pareto_rec.execution.summary import SELECTED
-from pareto_rec.core.sealed import read_json, write_json
 from pareto_rec.search import Goal
+from pareto_rec.search import pareto as front
 from pareto_rec.search.constraints import violation
+from pareto_rec.search.space import (
+    Integer,
+    Real,
+    SearchSpace,
+    Simplex,
+    Value,
+    Variable,
+)
 from pareto_rec.search.sweep import quasi_random
-from pareto_rec.core.seeds import generator
-from pareto_rec.search.space import (Integer, Real, SearchSpace, Simplex, Value, Variable,)
 
 FUSED, WITH_NETWORK = "fused_experts", "expert_and_network"
 _HEAD = (  # what a head has beside losses and backbone
@@ -48,7 +55,7 @@ Row = dict[str, Any]  # id, serving variables and objectives of one setting
 
 
 @dataclass(frozen=True)
-class Rival:
+class MatchedBaseline:
     """One baseline.
 
     Attributes:
@@ -82,16 +89,16 @@ class Sweep:
         serve: Their serving variables.
     """
 
-    rival: Rival
+    rival: MatchedBaseline
     fit: str
     ids: tuple[str, ...]
     serve: tuple[Mapping[str, Any], ...]
 
 
-def without_network(made: Plan) -> list[Rival]:
+def without_network(made: Plan) -> list[MatchedBaseline]:
     """Every baseline of the config alone, and experts fused with equal weights."""
     alone = [
-        Rival(name, "expert", f"the expert {name} alone", {name: 1.0})
+        MatchedBaseline(name, "expert", f"the expert {name} alone", {name: 1.0})
         for name in made.config.baselines
     ]
     fusion = made.space.serve.get("fusion")
@@ -100,10 +107,13 @@ def without_network(made: Plan) -> list[Rival]:
     if len(together) < 2:
         return alone
     says = f"the experts {', '.join(together)} fused with equal weights"
-    return [*alone, Rival(FUSED, "fusion", says, dict.fromkeys(together, 1.0 / len(together)))]
+    return [
+        *alone,
+        MatchedBaseline(FUSED, "fusion", says, dict.fromkeys(together, 1.0 / len(together))),
+    ]
 
 
-def with_network(expert: str, space: SearchSpace) -> Rival:
+def with_network(expert: str, space: SearchSpace) -> MatchedBaseline:
     """The best expert fused with one network that nobody searched for.
 
     What one would train without a search: every hyperparameter of the head in the middle of its
@@ -118,7 +128,7 @@ def with_network(expert: str, space: SearchSpace) -> Rival:
         f"{expert} and one network trained for accuracy alone, hyperparameters in the middle of "
         "their ranges, fused .3 and .7"
     )
-    return Rival(WITH_NETWORK, "network", says, {NETWORK: 0.7, expert: 0.3}, middle)
+    return MatchedBaseline(WITH_NETWORK, "network", says, {NETWORK: 0.7, expert: 0.3}, middle)
 
 
 def settings(space: SearchSpace, count: int) -> list[dict[str, Any]]:
@@ -152,7 +162,7 @@ def settings(space: SearchSpace, count: int) -> list[dict[str, Any]]:
     return [*grid, *more]
 
 
-def sweeps(rival: Rival, fit: str, swept: Sequence[Mapping[str, Any]]) -> Iterator[Sweep]:
+def sweeps(rival: MatchedBaseline, fit: str, swept: Sequence[Mapping[str, Any]]) -> Iterator[Sweep]:
     """A rival's settings in jobs of a size that bounds memory.
 
     Args:
@@ -200,7 +210,7 @@ def claimed(points: Sequence[Point], goals: Sequence[Goal]) -> float:
     return front.hypervolume(values[violation(values, goals) <= 0], reference=bound, maximise=up)
 
 
-def choose(rival: Rival, rows: Sequence[Row], goals: Sequence[Goal]) -> list[Point]:
+def choose(rival: MatchedBaseline, rows: Sequence[Row], goals: Sequence[Goal]) -> list[Point]:
     """The points of a rival that keep the most hypervolume, as many as a run's front selects."""
     train = rival.train if rival.trains else None
     points = [

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.experiment.config import Config
 from pareto_rec.data.schema import Split
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.evaluation.measurement import Measures
+from pareto_rec.evaluation.measurement import ObjectiveSet
+from pareto_rec.execution.workers.packs import Trouble, evaluate_pack
+from pareto_rec.experiment.config import Config
 from pareto_rec.experiment.experiment import build_evaluator, plan
 from pareto_rec.experiment.inputs import read_features, read_split
 from pareto_rec.objectives import Objective, UserObjective
-from pareto_rec.ranking import Serving
+from pareto_rec.ranking import ServingParams
 from pareto_rec.search import Trial
 from pareto_rec.search.space import Candidate, Value
-from pareto_rec.execution.workers.packs import Trouble, evaluate_pack
 
 Values = Mapping[str, NDArray[np.float64] | float]
 """Objective -> values ``[users]`` of a per-user objective, one number of a set objective."""
@@ -67,7 +67,7 @@ class Question:
     test: str | None = None
 
 
-def recorded(measures: Measures) -> list[Objective]:
+def recorded(measures: ObjectiveSet) -> list[Objective]:
     """The objectives that are written down, searched ones first."""
     reported = [one for one in measures.reported if one.recorded]
     found = {one.name: one for one in (*measures.searched, *reported)}
@@ -132,4 +132,4 @@ def _test_evaluator(config_json: str, cache: Path) -> Evaluator:
 
 def serving_of(fusion: Mapping[str, float], variables: Mapping[str, Any]) -> dict[str, Any]:
     """Every serving variable of a fixed fusion: what a baseline does not vary is off."""
-    return {**asdict(Serving(dict(fusion))), **variables}
+    return {**asdict(ServingParams(dict(fusion))), **variables}

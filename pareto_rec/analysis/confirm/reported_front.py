@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pareto_rec.experiment.config import load_config
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.experiment.config import load_config
 from pareto_rec.experiment.experiment import Plan, plan
-from pareto_rec.ranking import NETWORK, Serving
+from pareto_rec.ranking import NETWORK, ServingParams
+from pareto_rec.runs.lines import RECORDS, read_entries
 from pareto_rec.runs.reader import read_run
 from pareto_rec.runs.view import RunView
-from pareto_rec.runs.lines import RECORDS, read_entries
 from pareto_rec.search.space import Candidate, Simplex, Value
 
 SEARCH = "search"  # name of the run's own front
@@ -44,7 +44,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Claim:
+class ReportedFront:
     """A finished run, ready to be confirmed.
 
     Attributes:
@@ -63,7 +63,7 @@ class Claim:
         return len(self.view.records)
 
 
-def read_claim(run: Path) -> Claim:
+def read_claim(run: Path) -> ReportedFront:
     """Read the selected points of a run.
 
     Args:
@@ -96,11 +96,11 @@ def read_claim(run: Path) -> Claim:
         train = candidate.train if trains else None
         claimed = {name: float(row[name]) for name in names}
         points.append(Point(SEARCH, str(row["id"]), train, candidate.serve, claimed))
-    return Claim(view, made, tuple(points))
+    return ReportedFront(view, made, tuple(points))
 
 
 def _trains(made: Plan) -> bool:
     fusion = made.space.serve.get("fusion")
     if isinstance(fusion, Simplex):
         return NETWORK in fusion.names
-    return NETWORK in made.config.serving.get("fusion", Serving().fusion)
+    return NETWORK in made.config.serving.get("fusion", ServingParams().fusion)

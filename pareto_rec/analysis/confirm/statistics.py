@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pareto_rec.analysis import bootstrap
 from pareto_rec.analysis.bootstrap import Bools, Floats, Interval, Resample
-from pareto_rec.analysis.confirm.reported_front import Point
 from pareto_rec.analysis.confirm.measure import Values
+from pareto_rec.analysis.confirm.reported_front import Point
 from pareto_rec.search import Goal
 from pareto_rec.search.constraints import violation
 
@@ -182,7 +182,7 @@ def feasible(values: Floats, goals: Sequence[Goal]) -> Bools:
 
 
 @dataclass(frozen=True)
-class Standing:
+class DominanceProbabilities:
     """Where the points stand among each other on one stage, each ``[points]``.
 
     Attributes:
@@ -200,7 +200,9 @@ class Standing:
     feasible: Bools
 
 
-def standing(stage: StageFigures, points: Sequence[Point], goals: Sequence[Goal]) -> Standing:
+def standing(
+    stage: StageFigures, points: Sequence[Point], goals: Sequence[Goal]
+) -> DominanceProbabilities:
     """Compare all points with each other.
 
     Args:
@@ -214,7 +216,7 @@ def standing(stage: StageFigures, points: Sequence[Point], goals: Sequence[Goal]
         places = [place for place, point in enumerate(points) if point.front == name]
         own[places] = bootstrap.non_dominated_share(stage.draws[:, places], maximise=up)
         by_own[places] = bootstrap.dominated(stage.means[None, places], maximise=up)[0]
-    return Standing(
+    return DominanceProbabilities(
         own,
         bootstrap.non_dominated_share(stage.draws, maximise=up),
         by_own,

@@ -9,7 +9,13 @@ from typing import Any
 
 from pareto_rec.analysis.bootstrap import Interval
 from pareto_rec.analysis.confirm.reported_front import SEARCH, Point
-from pareto_rec.analysis.confirm.statistics import (FrontFigures, StageFigures, Standing, Summary, paired,)
+from pareto_rec.analysis.confirm.statistics import (
+    DominanceProbabilities,
+    FrontFigures,
+    StageFigures,
+    Summary,
+    paired,
+)
 from pareto_rec.core.wording import kept_in_words
 
 ALL = "all_baselines"
@@ -90,7 +96,7 @@ def point_rows(
     points: Sequence[Point],
     worked: Sequence[int],
     stages: Mapping[str, StageFigures],
-    where: Standing,
+    where: DominanceProbabilities,
 ) -> list[dict[str, Any]]:
     """One entry per point.
 

@@ -10,20 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from pareto_rec.bundle import Bundle, Parts, write_bundle
-from pareto_rec.bundle.folders import check_vacant, temporary_folder
+from pareto_rec.bundle import Bundle, BundleData, write_bundle
 from pareto_rec.bundle.collect import merged
 from pareto_rec.bundle.data import CONTEXT, TRAIN, VALIDATION
+from pareto_rec.bundle.folders import check_vacant, temporary_folder
 from pareto_rec.bundle.texts import Texts, with_new_items
-from pareto_rec.data.schema import Interactions
-from pareto_rec.core.errors import BadRequestError, RunFailedError, unknown
-from pareto_rec.core.seeds import generator
-from pareto_rec.tasks import BUILT_IN
-from pareto_rec.core.threads import one_thread
 from pareto_rec.bundle.update.drift import Drift, drift_of
 from pareto_rec.bundle.update.learn import learnt
-from pareto_rec.bundle.update.rows import (LEAST, NewRows, indexed, read_rows, with_people,)
+from pareto_rec.bundle.update.rows import (
+    LEAST,
+    NewRows,
+    indexed,
+    read_rows,
+    with_people,
+)
 from pareto_rec.bundle.update.stages import Values, evaluator_of, questions_of, values_of
+from pareto_rec.core.errors import BadRequestError, RunFailedError, unknown
+from pareto_rec.core.seeds import generator
+from pareto_rec.core.threads import one_thread
+from pareto_rec.data.schema import Interactions
+from pareto_rec.tasks import BUILT_IN
 
 TOLERANCE = 0.02  # of the value before, for objectives that are not given one
 
@@ -131,7 +137,7 @@ def update(
     return Update(drift, changes, len(learn), len(held), rows.unknown, took, refused)
 
 
-def _check(parts: Parts, tolerance: Mapping[str, float]) -> None:
+def _check(parts: BundleData, tolerance: Mapping[str, float]) -> None:
     searched = [one.name for one in parts.about.objectives if one.searched]
     for name, most in tolerance.items():
         if name not in searched:
@@ -161,7 +167,7 @@ def _cut(rows: NewRows, share: float, path: Path) -> np.ndarray[tuple[int], np.d
     return held
 
 
-def _extended(bundle: Bundle, rows: NewRows) -> Parts:
+def _extended(bundle: Bundle, rows: NewRows) -> BundleData:
     """The bundle's parts with the users and items of the new rows."""
     parts = bundle.parts
     met = [one for one in dict.fromkeys(rows.items) if one not in set(parts.items.ids)]
@@ -171,8 +177,8 @@ def _extended(bundle: Bundle, rows: NewRows) -> Parts:
 
 
 def _learn(
-    parts: Parts, learn: Interactions, held: Interactions, work: Path, seed: int
-) -> tuple[Parts, dict[str, tuple[Values, Values]]]:
+    parts: BundleData, learn: Interactions, held: Interactions, work: Path, seed: int
+) -> tuple[BundleData, dict[str, tuple[Values, Values]]]:
     """The updated parts, and values before and after by set of rows."""
     asked = questions_of(parts, learn, held)
     config = work / "config.toml"
@@ -188,7 +194,7 @@ def _learn(
 
 
 def _changes(
-    parts: Parts, values: Mapping[str, tuple[Values, Values]], tolerance: Mapping[str, float]
+    parts: BundleData, values: Mapping[str, tuple[Values, Values]], tolerance: Mapping[str, float]
 ) -> tuple[Change, ...]:
     found = []
     for rows, (before, after) in values.items():
@@ -214,8 +220,8 @@ def _refused(changes: Sequence[Change], default: str) -> str:
 
 
 def _finished(
-    parts: Parts, learn: Interactions, held: Interactions, values: Values, version: str
-) -> Parts:
+    parts: BundleData, learn: Interactions, held: Interactions, values: Values, version: str
+) -> BundleData:
     """What is written: rows with what became of them, and what was measured."""
     part = parts.part.astype(np.int64)
     part[part == VALIDATION] = CONTEXT  # known by now, and still not learnt from

@@ -8,19 +8,19 @@ from dataclasses import replace
 
 import torch
 
-from pareto_rec.bundle import Parts
-from pareto_rec.data.schema import Stage
+from pareto_rec.baselines import BASELINES
+from pareto_rec.bundle import BundleData
 from pareto_rec.core.errors import RunFailedError
+from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.baselines import EXPERTS
 from pareto_rec.training.data import Fit
-from pareto_rec.training.fitting import fit
+from pareto_rec.training.fitting import train_pack
 
 SHARE = 0.4  # of the steps that the head was trained for at first
 RATE = 0.4  # of the learning rate that it was trained with
 
 
-def learnt(parts: Parts, stage: Stage, evaluator: Evaluator, seed: int) -> Parts:
+def learnt(parts: BundleData, stage: Stage, evaluator: Evaluator, seed: int) -> BundleData:
     """Heads that went on learning and experts fitted anew.
 
     A head goes on from where it is, on all rows, for `SHARE` of its steps at `RATE` of its learning
@@ -35,7 +35,7 @@ def learnt(parts: Parts, stage: Stage, evaluator: Evaluator, seed: int) -> Parts
     Raises:
         RunFailedError: If a fit fails.
     """
-    experts = {name: EXPERTS[name].fit(stage.train, stage.shape) for name in parts.experts}
+    experts = {name: BASELINES[name].fit(stage.train, stage.shape) for name in parts.experts}
     fits, names = {}, {}
     for fit_id, one in parts.fits.items():
         made = _on(one, parts, fit_id, evaluator, seed)
@@ -55,7 +55,7 @@ def learnt(parts: Parts, stage: Stage, evaluator: Evaluator, seed: int) -> Parts
     return replace(parts, about=about, experts=experts, fits=fits)
 
 
-def _on(one: Fit, parts: Parts, fit_id: str, evaluator: Evaluator, seed: int) -> Fit:
+def _on(one: Fit, parts: BundleData, fit_id: str, evaluator: Evaluator, seed: int) -> Fit:
     looks = max(1, round(SHARE * one.best_step / one.spec.check_every))
     spec = replace(
         one.spec,
@@ -64,7 +64,7 @@ def _on(one: Fit, parts: Parts, fit_id: str, evaluator: Evaluator, seed: int) ->
         learning_rate=RATE * one.spec.learning_rate,
     )
     data = replace(evaluator.data, features=torch.from_numpy(parts.vectors_of(fit_id).copy()))
-    found = fit([spec], [seed], data, _to_the_end(), pack_size=1, starts=[one.params])[0]
+    found = train_pack([spec], [seed], data, _to_the_end(), pack_size=1, starts=[one.params])[0]
     if found.reason is not None:
         raise RunFailedError(f"learning from the new rows failed: {found.reason}")
     return replace(found, spec=one.spec, best_step=one.best_step, difference=one.difference)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.bundle import NewItem, Parts
-from pareto_rec.data.schema import Interactions, Users
-from pareto_rec.core.errors import BadRequestError
+from pareto_rec.bundle import BundleData, NewItem
 from pareto_rec.bundle.update.times import seconds_of
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.schema import Interactions, Users
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ class NewRows:
         return NewRows(*taken, self.told, self.unknown, self.known_before)
 
 
-def read_rows(path: Path, parts: Parts) -> NewRows:
+def read_rows(path: Path, parts: BundleData) -> NewRows:
     """Read a CSV or Parquet file with the columns user, item, timestamp and the bundle's signals.
 
     The signal that counts as relevant may be missing: then every row is. Columns ``title``,
@@ -129,7 +129,7 @@ def _told(frame: pd.DataFrame) -> dict[str, NewItem]:
     return found
 
 
-def _usable(path: Path, rows: NewRows, parts: Parts) -> NewRows:
+def _usable(path: Path, rows: NewRows, parts: BundleData) -> NewRows:
     """Without rows of unknown items, and without those that the bundle has."""
     known = {*parts.items.ids, *rows.told}
     described = np.array([item in known for item in rows.items], dtype=bool)
@@ -151,7 +151,7 @@ def _usable(path: Path, rows: NewRows, parts: Parts) -> NewRows:
     )
 
 
-def with_people(parts: Parts, ids: Sequence[str]) -> Users:
+def with_people(parts: BundleData, ids: Sequence[str]) -> Users:
     """The bundle's users, then those of new rows, in the order of their first row."""
     known = set(parts.users.ids)
     added = [one for one in dict.fromkeys(ids) if one not in known]

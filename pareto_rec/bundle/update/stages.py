@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pareto_rec.bundle import Parts
-from pareto_rec.bundle.backends import Known, TorchForm
+from pareto_rec.baselines.base import ItemModel
+from pareto_rec.bundle import BundleData
+from pareto_rec.bundle.backends import TorchBackend, UserHistory
 from pareto_rec.bundle.collect import merged
 from pareto_rec.bundle.data import CONTEXT, TRAIN, VALIDATION
 from pareto_rec.bundle.scoring import Engine
-from pareto_rec.experiment.config import load_config
 from pareto_rec.data.schema import Interactions, Stage, Users
 from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.experiment.config import load_config
 from pareto_rec.experiment.experiment import plan
-from pareto_rec.baselines.base import ItemModel
 from pareto_rec.training.fit_store import FitStore
 
 Values = Mapping[str, Mapping[str, float]]
@@ -42,7 +42,7 @@ class Questions:
     new: Stage
 
 
-def questions_of(parts: Parts, learn: Interactions, held: Interactions) -> Questions:
+def questions_of(parts: BundleData, learn: Interactions, held: Interactions) -> Questions:
     """Stages out of a bundle's rows and new ones.
 
     Args:
@@ -106,7 +106,9 @@ def _of_those_asked(stage: Stage) -> Stage:
     )  # fmt: skip
 
 
-def evaluator_of(parts: Parts, stage: Stage, config: Path, work: Path, learn: Stage) -> Evaluator:
+def evaluator_of(
+    parts: BundleData, stage: Stage, config: Path, work: Path, learn: Stage
+) -> Evaluator:
     """The evaluator of a stage, with the config of the run that the bundle came from.
 
     Args:
@@ -151,12 +153,12 @@ def _scores(model: ItemModel, stage: Stage) -> NDArray[np.float32]:
     return np.pad(scores, ((0, 0), (0, len(stage.items) - known)))
 
 
-def values_of(parts: Parts, evaluator: Evaluator) -> Values:
+def values_of(parts: BundleData, evaluator: Evaluator) -> Values:
     """Point -> objective -> value of the bundle's lists for the users of an evaluator."""
-    engine = Engine(parts, TorchForm(parts))
+    engine = Engine(parts, TorchBackend(parts))
     rows = evaluator.stage
     ends = rows.history_indptr[1:-1]
-    people = [Known(items) for items in np.split(rows.history.item, ends)]
+    people = [UserHistory(items) for items in np.split(rows.history.item, ends)]
     found = {}
     for point in parts.about.points:
         serving, fit_ids = parts.serving(point.id), parts.networks(point.id)

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import Dataset, FloatArray, IntArray, Interactions, Items, Users
-from pareto_rec.data.table import clean, entity_attributes as facts
-from pareto_rec.data.table.row_audit import Account
+from pareto_rec.data.table import clean
+from pareto_rec.data.table import entity_attributes as facts
 from pareto_rec.data.table.columns import resolve
+from pareto_rec.data.table.entity_files import log_alone, read_side
 from pareto_rec.data.table.files import find
 from pareto_rec.data.table.ids import warn_of_ids
 from pareto_rec.data.table.options import Bins, TableOptions
-from pareto_rec.data.table.read import Facts, Log, read_log
-from pareto_rec.data.table.entity_files import log_alone, read_side
-from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.table.read import EntityAttributes, Log, read_log
+from pareto_rec.data.table.row_audit import RowAudit
 
 
 def read_table(options: TableOptions, name: str, skipped: Path | None = None) -> Dataset:
@@ -35,7 +36,7 @@ def read_table(options: TableOptions, name: str, skipped: Path | None = None) ->
         BadRequestError: If a file cannot be read, a column is not there, a row is bad and bad rows
             are not to be skipped, or nothing is left.
     """
-    account = Account(skipped=skipped)
+    account = RowAudit(skipped=skipped)
     files = find(options.files)
     account.notes["files"] = ", ".join(file.path.name for file in files)
     log = read_log(options, files, resolve(options, files, account), account)
@@ -62,7 +63,7 @@ def read_table(options: TableOptions, name: str, skipped: Path | None = None) ->
     )
 
 
-def _check(account: Account, origin: IntArray) -> None:
+def _check(account: RowAudit, origin: IntArray) -> None:
     """Hold the rows that are left, counted apart, against the account of every file.
 
     Raises:
@@ -74,7 +75,7 @@ def _check(account: Account, origin: IntArray) -> None:
             raise RuntimeError(f"{name}: {left} rows are left, and {file.used} are accounted for")
 
 
-def _catalogue(options: TableOptions, log: Log, account: Account) -> tuple[Items, Interactions]:
+def _catalogue(options: TableOptions, log: Log, account: RowAudit) -> tuple[Items, Interactions]:
     """All items, one for each text if so asked; and the rows, with items numbered like them."""
     asked = options.items
     if asked.files:
@@ -104,7 +105,7 @@ def _catalogue(options: TableOptions, log: Log, account: Account) -> tuple[Items
 
 
 def _texts(
-    options: TableOptions, about: Facts, ids: tuple[str, ...], account: Account
+    options: TableOptions, about: EntityAttributes, ids: tuple[str, ...], account: RowAudit
 ) -> tuple[str, ...]:
     template = options.items.text or options.items.title
     if template is None:
@@ -121,7 +122,7 @@ def _texts(
 
 
 def _categories(
-    options: TableOptions, about: Facts, texts: tuple[str, ...]
+    options: TableOptions, about: EntityAttributes, texts: tuple[str, ...]
 ) -> tuple[FloatArray, tuple[str, ...]]:
     asked = options.items
     if asked.categories is None:
@@ -133,7 +134,11 @@ def _categories(
 
 
 def _attributes(
-    names: list[str], bins: Mapping[str, Bins], about: Facts, count: int, account: Account
+    names: list[str],
+    bins: Mapping[str, Bins],
+    about: EntityAttributes,
+    count: int,
+    account: RowAudit,
 ) -> dict[str, tuple[str, ...]]:
     found = {}
     for name in names:
@@ -144,7 +149,7 @@ def _attributes(
 
 
 def _people(
-    options: TableOptions, log: Log, rows: Interactions, account: Account
+    options: TableOptions, log: Log, rows: Interactions, account: RowAudit
 ) -> tuple[Users, Interactions]:
     """All people, and the rows, with users numbered like them."""
     asked = options.users

@@ -11,16 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import IntArray
 from pareto_rec.data.table import columnar, jsonl
-from pareto_rec.data.table.row_audit import BadRow
 from pareto_rec.data.table.decode import MARK, Decoded, restored
 from pareto_rec.data.table.dialect import PARTS
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.options import TableOptions
+from pareto_rec.data.table.row_audit import BadRow
 from pareto_rec.data.table.sniff import Form, form_of
 from pareto_rec.data.table.textrows import Piece, pieces
-from pareto_rec.core.errors import BadRequestError
 
 BLOCK_BYTES = 1 << 24  # of a text file read at once; no row may be longer
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from pareto_rec.data.schema import FloatArray, IntArray, Interactions
-from pareto_rec.data.table.row_audit import Account
 from pareto_rec.data.table.options import Core, Duplicates
+from pareto_rec.data.table.row_audit import RowAudit
 from pareto_rec.data.table.values import Mask
 
 
@@ -28,7 +28,7 @@ def without_duplicates(
     origin: IntArray,
     policy: Duplicates,
     against: tuple[str, ...],
-    account: Account,
+    account: RowAudit,
 ) -> tuple[Interactions, IntArray]:
     """Rows by one of the policies, sorted by user, item and time.
 
@@ -103,7 +103,7 @@ def _summed(rows: Interactions, first: Mask) -> Interactions:
 
 
 def k_core(
-    rows: Interactions, origin: IntArray, against: tuple[str, ...], core: Core, account: Account
+    rows: Interactions, origin: IntArray, against: tuple[str, ...], core: Core, account: RowAudit
 ) -> Mask:
     """Rows ``[rows]`` of users and items that have enough interactions among the rows kept.
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc, parquet
 
-from pareto_rec.data.table.files import File
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.unpacking import most_bytes, too_large
+from pareto_rec.data.table.files import File
 
 BATCH_ROWS = 1 << 18
 BATCH_BYTES = 1 << 26  # that a batch may take, as far as can be told before it is read

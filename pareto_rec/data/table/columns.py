@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from string import Formatter
 
-from pareto_rec.data.table.row_audit import Account
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.table.chunks import chunks, header, shown
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.guess import Guess
 from pareto_rec.data.table.options import Columns, Rule, TableOptions
-from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.table.row_audit import RowAudit
 
 
 def fields_of(template: str | None) -> list[str]:
@@ -36,7 +36,7 @@ def item_columns(options: TableOptions) -> list[str]:
     return list(dict.fromkeys([name for part in parts for name in part] + items.attributes))
 
 
-def resolve(options: TableOptions, files: Sequence[File], account: Account) -> Columns:
+def resolve(options: TableOptions, files: Sequence[File], account: RowAudit) -> Columns:
     """The columns of a log, as the config names them or else as their names suggest.
 
     Raises:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import IntArray
 from pareto_rec.data.table.lists import parse_list
 from pareto_rec.data.table.times import PATTERNS, Clock
 from pareto_rec.data.table.values import coded, indices, numbers
-from pareto_rec.core.errors import BadRequestError
 
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 SURE = 0.95  # share of the values that must fit a kind

@@ -11,14 +11,14 @@ from string import Formatter
 import numpy as np
 import pyarrow as pa
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import FloatArray
-from pareto_rec.data.table.row_audit import Account
 from pareto_rec.data.table.lists import parse_list
 from pareto_rec.data.table.options import Bins
-from pareto_rec.data.table.read import Facts
+from pareto_rec.data.table.read import EntityAttributes
+from pareto_rec.data.table.row_audit import RowAudit
 from pareto_rec.data.table.stopwords import STOP_WORDS
 from pareto_rec.data.table.values import numbers
-from pareto_rec.core.errors import BadRequestError
 
 MOST_CATEGORIES = 5_000
 MOST_COMMON = 0.5  # share of the texts beyond which a word tells no kinds apart
@@ -28,7 +28,7 @@ Texts = tuple[str, ...]
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
-def commonest(facts: Facts, column: str, count: int) -> Texts:
+def commonest(facts: EntityAttributes, column: str, count: int) -> Texts:
     """The text that stands most often in the rows of each ``[count]``; "" where none ever does.
 
     Of equally frequent ones the first in the alphabet.
@@ -48,7 +48,7 @@ def commonest(facts: Facts, column: str, count: int) -> Texts:
     return tuple(found)
 
 
-def differing(facts: Facts, column: str) -> int:
+def differing(facts: EntityAttributes, column: str) -> int:
     """How many have rows with different texts in a column."""
     codes, texts = facts.texts[column]
     known = (codes >= 0) & (facts.code >= 0)
@@ -57,7 +57,7 @@ def differing(facts: Facts, column: str) -> int:
     return int((count > 1).sum())
 
 
-def filled(template: str, facts: Facts, count: int) -> Texts:
+def filled(template: str, facts: EntityAttributes, count: int) -> Texts:
     """A template filled in for each ``[count]``; a plain name is its column.
 
     Where a column says nothing, the text of the template before it is left out as well.
@@ -82,7 +82,7 @@ def _fill(parts: Sequence[tuple[str, str | None]], values: Mapping[str, str]) ->
     return said.strip(" ,;:-/|")
 
 
-def median_price(facts: Facts, count: int) -> FloatArray:
+def median_price(facts: EntityAttributes, count: int) -> FloatArray:
     """Median of the prices in the rows of each ``[count]``, NaN where none is known."""
     assert facts.price is not None
     known = ~np.isnan(facts.price) & (facts.code >= 0)
@@ -111,7 +111,7 @@ def bands(prices: FloatArray, count: int) -> Texts:
     return tuple(names[place] if price else "" for place, price in zip(places, known, strict=True))
 
 
-def binned(texts: Texts, bins: Bins, name: str, account: Account) -> Texts:
+def binned(texts: Texts, bins: Bins, name: str, account: RowAudit) -> Texts:
     """Numbers as the bins that they lie in; "" stays, and what is not a number becomes it.
 
     Raises:

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import FloatArray, IntArray
-from pareto_rec.data.table.row_audit import Account, BadRow
 from pareto_rec.data.table.chunks import Chunk, chunks, header
 from pareto_rec.data.table.columns import item_columns
 from pareto_rec.data.table.files import File, find
@@ -23,13 +23,13 @@ from pareto_rec.data.table.ids import (
     warn_of_strangers,
     written_alike,
 )
-from pareto_rec.data.table.row_filter import Judged
 from pareto_rec.data.table.numerals import Decimal
 from pareto_rec.data.table.options import ItemOptions, TableOptions, UserOptions, of_side
-from pareto_rec.data.table.read import Facts
+from pareto_rec.data.table.read import EntityAttributes
+from pareto_rec.data.table.row_audit import BadRow, RowAudit
+from pareto_rec.data.table.row_filter import RowFilter
 from pareto_rec.data.table.rules import Reader
 from pareto_rec.data.table.values import coded, together
-from pareto_rec.core.errors import BadRequestError
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Joined:
 
     ids: Ids
     of_log: IntArray
-    facts: Facts
+    facts: EntityAttributes
 
 
 def read_side(
     options: TableOptions,
     asked: ItemOptions | UserOptions,
     ids: Ids,
-    account: Account,
+    account: RowAudit,
     *,
     more: bool,
 ) -> Joined:
@@ -67,7 +67,7 @@ def read_side(
     role = "item" if isinstance(asked, ItemOptions) else "user"
     files, written = find(asked.files, f"data.{role}s.files"), of_side(options, asked)
     name = asked.id or _guess_id(header(files[0], written), role, files[0], account)
-    own = Account(skipped=account.skipped)
+    own = RowAudit(skipped=account.skipped)
     account.beside[f"{role}s"] = own
     price = asked.price if isinstance(asked, ItemOptions) else None
     wanted = item_columns(options) if role == "item" else list(asked.attributes)
@@ -79,7 +79,7 @@ def read_side(
     return _joined(role, ids, read, account, more=more)
 
 
-def _joined(role: str, ids: Ids, read: _Read, account: Account, *, more: bool) -> Joined:
+def _joined(role: str, ids: Ids, read: _Read, account: RowAudit, *, more: bool) -> Joined:
     """The ids of a log and those of the files beside it in one form and one order."""
     own = read.account
     codes, known = together(read.ids)
@@ -98,7 +98,7 @@ def _joined(role: str, ids: Ids, read: _Read, account: Account, *, more: bool) -
     warn_of_strangers(role, alike, said, account)
     texts = {column: together(parts) for column, parts in read.texts.items()}
     prices = np.concatenate(read.prices) if read.prices else None
-    facts = Facts(code[codes] if len(code) else codes, texts, prices)
+    facts = EntityAttributes(code[codes] if len(code) else codes, texts, prices)
     number = {id_: n for n, id_ in enumerate(everything)}
     return Joined(everything, np.array([number[id_] for id_ in alike], dtype=np.int64), facts)
 
@@ -112,7 +112,7 @@ class _Read:
         name: str,
         columns: Sequence[str],
         price: str | None,
-        account: Account,
+        account: RowAudit,
     ) -> None:
         self.options, self.name, self.price, self.account = options, name, price, account
         self.told: dict[str, Decimal] = {}
@@ -133,7 +133,7 @@ class _Read:
         file.blank += chunk.blank
         account.note_of(chunk.file, chunk.notes, chunk.long)
         self._skip(list(chunk.bad))
-        judged = Judged(chunk, table.num_rows)
+        judged = RowFilter(chunk, table.num_rows)
         ids = coded(table.column(self.name), missing)
         nothing = pc.is_null(ids).to_numpy(zero_copy_only=False)
         judged.refuse(nothing, self.name, "no id")
@@ -157,15 +157,15 @@ class _Read:
         self.account.skip(rows, refuse=self.options.on_bad_rows == "error")
 
 
-def log_alone(ids: Ids, facts: Facts) -> Joined:
+def log_alone(ids: Ids, facts: EntityAttributes) -> Joined:
     """A log's users or items where no files beside it say anything of them."""
     (alike,) = written_alike(ids)
     of_log, everything = merged(alike)
     code = np.append(of_log, -1)[facts.code]
-    return Joined(everything, of_log, Facts(code, facts.texts, facts.price))
+    return Joined(everything, of_log, EntityAttributes(code, facts.texts, facts.price))
 
 
-def _guess_id(names: Sequence[str], role: str, file: File, account: Account) -> str:
+def _guess_id(names: Sequence[str], role: str, file: File, account: RowAudit) -> str:
     found = getattr(Guess.of(names), role)
     if found is None:
         raise BadRequestError(

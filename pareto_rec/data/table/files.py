@@ -16,6 +16,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, cast
 
+from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.paths import CACHE_VARIABLE, cache_dir
+from pareto_rec.core.unpacking import (
+    BROKEN,
+    UNPACK,
+    Bounded,
+    most_bytes,
+    too_large,
+)
 from pareto_rec.data.table.magic import (
     HEAD_BYTES,
     READ,
@@ -24,9 +33,6 @@ from pareto_rec.data.table.magic import (
     named,
     packing_of,
 )
-from pareto_rec.core.errors import BadRequestError
-from pareto_rec.core.paths import CACHE_VARIABLE, cache_dir
-from pareto_rec.core.unpacking import (BROKEN, UNPACK, Bounded, most_bytes, too_large,)
 
 DATA_VARIABLE = "PARETO_REC_DATA"
 MOST_MEMBERS = 5_000  # of an archive

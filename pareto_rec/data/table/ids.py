@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pareto_rec.data.schema import IntArray
-from pareto_rec.data.table.row_audit import Account
 from pareto_rec.data.table.numerals import UNKNOWN
+from pareto_rec.data.table.row_audit import RowAudit
 from pareto_rec.data.table.values import Mask
 
 Ids = tuple[str, ...]
@@ -56,7 +56,7 @@ def merged(names: Ids) -> tuple[IntArray, Ids]:
     return np.array([place[name] for name in names], dtype=np.int64), different
 
 
-def warn_of_ids(role: str, ids: Ids, code: IntArray, account: Account) -> None:
+def warn_of_ids(role: str, ids: Ids, code: IntArray, account: RowAudit) -> None:
     """Warnings of ids that may stand for nothing, or were rounded before they were written."""
     rows = np.bincount(code[code >= 0], minlength=len(ids))
     for number, name in enumerate(ids):
@@ -83,7 +83,7 @@ _RULES: tuple[tuple[str, Callable[[str], str]], ...] = (
 )
 
 
-def warn_of_strangers(role: str, log: Ids, beside: Sequence[str], account: Account) -> None:
+def warn_of_strangers(role: str, log: Ids, beside: Sequence[str], account: RowAudit) -> None:
     """A warning where many ids of a log are not in the files beside it, with a rule that helps."""
     known = set(beside)
     strange = [one for one in log if one not in known]

@@ -17,13 +17,13 @@ from typing import IO, Any, cast
 import numpy as np
 import pyarrow as pa
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import IntArray
-from pareto_rec.data.table.row_audit import BadRow
 from pareto_rec.data.table.decode import MARK, Decoded
 from pareto_rec.data.table.dialect import PLAIN
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.magic import HEAD_BYTES, mark_of
-from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.table.row_audit import BadRow
 
 LOOK_BYTES = 4 << 20  # that are looked at for names of columns
 BLOCK_BYTES = 1 << 22  # read at once

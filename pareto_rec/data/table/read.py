@@ -10,23 +10,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import FloatArray, IntArray, Interactions
-from pareto_rec.data.table.row_audit import Account, BadRow
 from pareto_rec.data.table.chunks import Chunk, chunks
 from pareto_rec.data.table.columns import fields_of, item_columns, rules_of
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.ids import MERGED, merging
-from pareto_rec.data.table.row_filter import Judged
 from pareto_rec.data.table.numerals import Decimal
 from pareto_rec.data.table.options import Columns, TableOptions
+from pareto_rec.data.table.row_audit import BadRow, RowAudit
+from pareto_rec.data.table.row_filter import RowFilter
 from pareto_rec.data.table.rules import Reader, columns_of
 from pareto_rec.data.table.times import Clock
 from pareto_rec.data.table.values import together
-from pareto_rec.core.errors import BadRequestError
 
 
 @dataclass(frozen=True)
-class Facts:
+class EntityAttributes:
     """What rows say about items or users, all arrays ``[rows]``.
 
     Attributes:
@@ -57,8 +57,8 @@ class Log:
     rows: Interactions
     users: tuple[str, ...]
     items: tuple[str, ...]
-    of_items: Facts
-    of_users: Facts
+    of_items: EntityAttributes
+    of_users: EntityAttributes
     timed: bool
     origin: IntArray
 
@@ -78,7 +78,7 @@ class _Parts:
 class LogReader:
     """Reads the chunks of a log; keeps compact columns of the rows that are used."""
 
-    def __init__(self, options: TableOptions, columns: Columns, account: Account) -> None:
+    def __init__(self, options: TableOptions, columns: Columns, account: RowAudit) -> None:
         self.options, self.columns, self.account = options, columns, account
         self.clock = Clock(options.time_format or "", options.time_zone, options.missing)
         self.item_texts = [] if options.items.files else item_columns(options)
@@ -109,7 +109,7 @@ class LogReader:
         self._skip(list(chunk.bad))
         if not size:
             return
-        judged = Judged(chunk, size)
+        judged = RowFilter(chunk, size)
         options = self.options
         reader = Reader(
             chunk.table, options.missing, options.decimal, self.columns.event, self.told
@@ -123,7 +123,7 @@ class LogReader:
     def _skip(self, rows: list[BadRow]) -> None:
         self.account.skip(rows, refuse=self.options.on_bad_rows == "error")
 
-    def _drop(self, judged: Judged, reader: Reader) -> None:
+    def _drop(self, judged: RowFilter, reader: Reader) -> None:
         account, file = self.account, judged.chunk.file
         if self.options.event:
             events = reader.texts(reader.event_column())
@@ -136,7 +136,7 @@ class LogReader:
                 judged.lose(bad, ~reader.unknown(rule.column), rule.column)
             account.drop(rule.said(), judged.drop(passed), file)
 
-    def _read(self, judged: Judged, reader: Reader) -> dict[str, NDArray[np.generic]]:
+    def _read(self, judged: RowFilter, reader: Reader) -> dict[str, NDArray[np.generic]]:
         """Everything but texts; a row is refused for the first thing that is wrong with it."""
         columns = self.columns
         found: dict[str, NDArray[np.generic]] = {}
@@ -168,7 +168,9 @@ class LogReader:
                 found[role] = np.where(bad, np.nan, values).astype(np.float32)
         return found
 
-    def _keep(self, judged: Judged, reader: Reader, found: dict[str, NDArray[np.generic]]) -> None:
+    def _keep(
+        self, judged: RowFilter, reader: Reader, found: dict[str, NDArray[np.generic]]
+    ) -> None:
         used, parts = judged.used, self.parts
         mask = pa.array(used)
         place = list(self.account.files).index(judged.chunk.file)
@@ -209,8 +211,10 @@ class LogReader:
             None if position is None else np.nan_to_num(position).astype(np.int64),
             values.get("propensity"),
         )
-        of_items = Facts(item, {n: texts[n] for n in self.item_texts}, values.get("price"))
-        of_users = Facts(user, {n: texts[n] for n in self.user_texts})
+        of_items = EntityAttributes(
+            item, {n: texts[n] for n in self.item_texts}, values.get("price")
+        )
+        of_users = EntityAttributes(user, {n: texts[n] for n in self.user_texts})
         for name, mark in self.told.items():
             if mark == ",":
                 self.account.notes[f"decimal mark of {name}, as its values tell"] = mark
@@ -221,7 +225,7 @@ class LogReader:
 
 
 def read_log(
-    options: TableOptions, files: Sequence[File], columns: Columns, account: Account
+    options: TableOptions, files: Sequence[File], columns: Columns, account: RowAudit
 ) -> Log:
     """Read the log of a table.
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pareto_rec.data.schema import IntArray
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.schema import IntArray
 
 SHOWN = 3
 _FILES_SHOWN = 20
@@ -67,7 +67,7 @@ class Cells:
 
 
 @dataclass
-class Account:
+class RowAudit:
     """Counts of rows while a table is read; rows in = rows used + rows dropped + rows bad.
 
     Attributes:
@@ -90,7 +90,7 @@ class Account:
     cells: dict[str, Cells] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     notes: dict[str, object] = field(default_factory=dict)
-    beside: dict[str, Account] = field(default_factory=dict)
+    beside: dict[str, RowAudit] = field(default_factory=dict)
     skipped: Path | None = None
     long_rows: int = 0
 

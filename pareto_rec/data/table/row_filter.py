@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from pareto_rec.data.schema import IntArray
-from pareto_rec.data.table.row_audit import Account, BadRow
 from pareto_rec.data.table.chunks import Chunk, shown
+from pareto_rec.data.table.row_audit import BadRow, RowAudit
 from pareto_rec.data.table.values import Mask
 
 EXAMPLES = 20  # unreadable values of a piece that are looked at for different ones
 
 
-class Judged:
+class RowFilter:
     """Which rows of a chunk are still used, and what is wrong with the others."""
 
     def __init__(self, chunk: Chunk, size: int) -> None:
@@ -65,7 +65,7 @@ class Judged:
         rows = [row for where, said in self._bad for row in self.chunk.rows(where, said)]
         return sorted(rows, key=lambda row: row.line)
 
-    def tell_losses(self, account: Account) -> None:
+    def tell_losses(self, account: RowAudit) -> None:
         """Values that the rows still used go without."""
         for column, (unreadable, filled) in self._lost.items():
             where = np.flatnonzero(unreadable & self.used)

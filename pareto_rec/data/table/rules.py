@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.table.numerals import UNKNOWN, Decimal
 from pareto_rec.data.table.options import NUMBERS, Rule
 from pareto_rec.data.table.values import Mask, Numbers, coded, number_format, numbers, plain
-from pareto_rec.core.errors import BadRequestError
 
 _TELLING_ROWS = 50_000  # of a piece whose numbers tell the decimal mark
 

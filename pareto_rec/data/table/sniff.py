@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.table.dialect import (
     Dialect,
     Record,
@@ -22,7 +23,6 @@ from pareto_rec.data.table.dialect import (
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.guess import Guess
 from pareto_rec.data.table.written import Written
-from pareto_rec.core.errors import BadRequestError
 
 HEAD_BYTES = 1 << 18
 _MARKS = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.profile import Profile
 from pareto_rec.data.table.roles import Roles, log_roles, named_key, usable
-from pareto_rec.core.errors import BadRequestError
 
 MOST_SHOWN = 12  # columns that a question shows
 

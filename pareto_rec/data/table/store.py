@@ -15,12 +15,12 @@ from pyarrow import parquet
 
 from pareto_rec.core.checksums import sha256_of
 from pareto_rec.core.code_keys import code_key
+from pareto_rec.core.paths import file_sha256, make_folder, written_whole
+from pareto_rec.core.sealed import damaged, read_json, write_json
 from pareto_rec.data.schema import Dataset, FloatArray, Interactions, Items, Users
 from pareto_rec.data.table.build import read_table
 from pareto_rec.data.table.files import find
 from pareto_rec.data.table.options import TableOptions, given
-from pareto_rec.core.paths import file_sha256, make_folder, written_whole
-from pareto_rec.core.sealed import damaged, read_json, write_json
 
 _NAMES = ("rows.parquet", "items.parquet", "users.parquet")
 NOTE = "account.json"

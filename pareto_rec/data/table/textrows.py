@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pyarrow import csv
 
 from pareto_rec.data.schema import IntArray
-from pareto_rec.data.table.row_audit import BadRow
 from pareto_rec.data.table.decode import Decoded, restored
 from pareto_rec.data.table.dialect import PARTS, swallowed, typed_columns
+from pareto_rec.data.table.row_audit import BadRow
 from pareto_rec.data.table.sniff import Form
 
 LONG_ROW = 50  # lines; a row of more is named in the account

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from pyarrow import parquet
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import Dataset, Stage
 from pareto_rec.data.split import split
 from pareto_rec.data.table.build import read_table
 from pareto_rec.data.table.options import Duplicates, TableOptions
 from pareto_rec.data.table.profile import Profile
 from pareto_rec.data.table.sources import Sources
-from pareto_rec.core.errors import BadRequestError
 
 ENOUGH = 1_000  # users with something to predict, beyond which no other split is looked for
 FEWEST = 20  # such users that the best sign of interest needs to count as relevant

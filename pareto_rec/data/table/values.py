@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.table.numerals import UNKNOWN, Decimal, parsed
 from pareto_rec.data.table.numerals import NumberFormat as NumberFormat
 from pareto_rec.data.table.numerals import number_format as number_format
-from pareto_rec.core.errors import BadRequestError
 
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.float64]

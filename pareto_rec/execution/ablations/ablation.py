@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pareto_rec.core.checksums import signed
-from pareto_rec.experiment.config import Config
-from pareto_rec.execution.ablations.kinds import Control, applicable, derive
 from pareto_rec.core.paths import written_whole
+from pareto_rec.execution.ablations.kinds import Control, applicable, derive
 from pareto_rec.execution.search import Watch
+from pareto_rec.experiment.config import Config
 
 FILE = "controls.json"
 

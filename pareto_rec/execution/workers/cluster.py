@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from pareto_rec.core.errors import BadRequestError, RunFailedError
-from pareto_rec.execution.workers.pool import Call, Lost, Task
+from pareto_rec.execution.workers.pool import Call, Task, WorkerDied
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -53,7 +53,7 @@ class Cluster:
         return sum(self._client.nthreads().values())
 
     def run(self, queue: deque[Task], limit: float | None) -> Iterator[tuple[Task, Any]]:
-        """Each task with its result or `Lost`, as they finish.
+        """Each task with its result or `WorkerDied`, as they finish.
 
         Raises:
             RunFailedError: If the scheduler is gone, or has had no worker for a minute.
@@ -105,7 +105,7 @@ class Cluster:
         try:
             return future.result()
         except KilledWorker:
-            return Lost("its worker died, and so did those that took over")
+            return WorkerDied("its worker died, and so did those that took over")
 
     def _gone(self) -> RunFailedError:
         return RunFailedError(

@@ -14,16 +14,23 @@ from typing import Any, Self
 
 import torch
 
-from pareto_rec.experiment.config import Config
 from pareto_rec.core.errors import RunFailedError
-from pareto_rec.evaluation.evaluator import Evaluator, failed
-from pareto_rec.experiment.experiment import worker_evaluator
-from pareto_rec.runs.record import Record
 from pareto_rec.core.threads import one_thread
+from pareto_rec.evaluation.evaluator import Evaluator, failed
 from pareto_rec.execution.workers.cluster import Cluster
 from pareto_rec.execution.workers.packs import Pack, Trouble, evaluate_pack, halves
-from pareto_rec.execution.workers.pool import (InProcess, Lost, Pool, Processes, Task, pinned,)
+from pareto_rec.execution.workers.pool import (
+    InProcess,
+    Pool,
+    Processes,
+    Task,
+    WorkerDied,
+    pinned,
+)
 from pareto_rec.execution.workers.remote import on_cluster, shared_folder
+from pareto_rec.experiment.config import Config
+from pareto_rec.experiment.experiment import worker_evaluator
+from pareto_rec.runs.record import Record
 
 Job = Callable[[Evaluator, Any, Path], Any]  # what it takes and gives is the caller's affair
 
@@ -139,19 +146,19 @@ class Workers:
 
     def _again(self, task: Task, found: object) -> list[Task]:
         """What is left to try after a result of a pack."""
-        if isinstance(found, Lost):
+        if isinstance(found, WorkerDied):
             if found.overtime:
                 return []
             if task.tries < self._config.search.retries:
                 return [replace(task, tries=task.tries + 1)]
-        if isinstance(found, Lost | Trouble) and len(task.argument) > 1:
+        if isinstance(found, WorkerDied | Trouble) and len(task.argument) > 1:
             return [replace(task, argument=half) for half in halves(task.argument)]
         return []
 
-    def _outcome(self, task: Task, found: list[Any] | Lost | Trouble) -> list[Any] | str:
+    def _outcome(self, task: Task, found: list[Any] | WorkerDied | Trouble) -> list[Any] | str:
         if isinstance(found, list):
             return found
-        if task.tries and isinstance(found, Lost):
+        if task.tries and isinstance(found, WorkerDied):
             return f"{found.reason}, {task.tries + 1} times"
         return found.reason
 
@@ -163,7 +170,7 @@ class Workers:
         """
         queue = deque(Task(job, argument) for argument in arguments)
         for task, found in self._pool.run(queue, None):
-            if not isinstance(found, Lost):
+            if not isinstance(found, WorkerDied):
                 yield found
             elif task.tries < self._config.search.retries:
                 self.retried += 1

@@ -11,9 +11,9 @@ import torch
 from safetensors import SafetensorError
 
 from pareto_rec.core.errors import RunFailedError
-from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.evaluation.rung_packs import Climb, Partial, finish_climb, measure_rung
 from pareto_rec.core.paths import CACHE_VARIABLE
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.evaluation.rung_packs import Partial, RungHistory, finish_climb, measure_rung
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Trial
 
@@ -50,12 +50,14 @@ def evaluate_pack(evaluator: Evaluator, pack: Pack, _: Path) -> list[Record] | T
     """
     return attempt(
         lambda: (
-            finish_climb(evaluator, pack) if isinstance(pack, Climb) else evaluator.evaluate(pack)
+            finish_climb(evaluator, pack)
+            if isinstance(pack, RungHistory)
+            else evaluator.evaluate(pack)
         )
     )
 
 
-def measure_pack(evaluator: Evaluator, climb: Climb, _: Path) -> list[Partial] | Trouble:
+def measure_pack(evaluator: Evaluator, climb: RungHistory, _: Path) -> list[Partial] | Trouble:
     """What the next rung shows of a pack, or why an exception left it without.
 
     Raises:

@@ -48,7 +48,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Lost:
+class WorkerDied:
     """In place of a result: the process died, or was ended because it took too long."""
 
     reason: str
@@ -59,7 +59,7 @@ class Pool(Protocol):
     """Runs tasks."""
 
     def run(self, queue: deque[Task], limit: float | None) -> Iterator[tuple[Task, Any]]:
-        """Each task with its result or `Lost`, as they finish; an exception ends it all.
+        """Each task with its result or `WorkerDied`, as they finish; an exception ends it all.
 
         Args:
             queue: Emptied; tasks that are added meanwhile are run, too.
@@ -110,7 +110,7 @@ class Processes:
         self._slots = [_Slot(call, prepare, one) for one in environments]
 
     def run(self, queue: deque[Task], limit: float | None) -> Iterator[tuple[Task, Any]]:
-        """Each task with its result or `Lost`, as they finish."""
+        """Each task with its result or `WorkerDied`, as they finish."""
         while queue or any(slot.task for slot in self._slots):
             for slot in self._slots:
                 if queue and slot.task is None:
@@ -156,16 +156,16 @@ class _Slot:
             self._start()
 
     def collect(self) -> tuple[Task, Any] | None:
-        """The task and its result or `Lost` once it has ended; None while it goes on."""
+        """The task and its result or `WorkerDied` once it has ended; None while it goes on."""
         if not self.future.done():
             if self.ends is None or time.monotonic() < self.ends:
                 return None
-            return self._lose(Lost(f"took more than {self._limit:g} s", overtime=True))
+            return self._lose(WorkerDied(f"took more than {self._limit:g} s", overtime=True))
         try:
             result = self.future.result()
         except BrokenProcessPool as error:
             if self._ready:
-                return self._lose(Lost(f"its worker died ({_exit_codes(error)})"))
+                return self._lose(WorkerDied(f"its worker died ({_exit_codes(error)})"))
             self._start()
             return None
         if not self._ready:
@@ -188,7 +188,7 @@ class _Slot:
                 "go on with --resume and fewer --workers"
             )
         self._starts += 1
-        with _deaf():  # the executor, too: its semaphores start a tracker
+        with _signals_blocked():  # the executor, too: its semaphores start a tracker
             self._executor = ProcessPoolExecutor(
                 1, env=self._environment, initializer=_end_with, initargs=(os.getpid(),)
             )
@@ -198,7 +198,7 @@ class _Slot:
         assert self._executor is not None
         assert self.task is not None
         try:
-            with _deaf():  # loky may replace a process that has grown too large
+            with _signals_blocked():  # loky may replace a process that has grown too large
                 self.future = self._executor.submit(self._call, self.task.job, self.task.argument)
         except BrokenProcessPool:  # it died while it was idle
             self._ready = False
@@ -206,7 +206,7 @@ class _Slot:
             return
         self.ends = None if self._limit is None else time.monotonic() + self._limit
 
-    def _lose(self, lost: Lost) -> tuple[Task, Lost]:
+    def _lose(self, lost: WorkerDied) -> tuple[Task, WorkerDied]:
         self.stop()
         task, _ = self._free(None)
         return task, lost
@@ -257,7 +257,7 @@ def _start_trackers() -> None:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def _signals_blocked() -> Iterator[None]:
     """Start processes that never hear of Ctrl-C: it reaches the whole group, and is the parent's.
 
     Blocked signals are inherited, so that there is no moment in which a process is not yet deaf.

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from pareto_rec.core.errors import RunFailedError
-from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.experiment.experiment import worker_evaluator
-from pareto_rec.experiment.identity import code_hash
 from pareto_rec.core.paths import CACHE_VARIABLE, written_whole
 from pareto_rec.core.threads import one_thread
-from pareto_rec.execution.workers.timeout import OvertimeError, within
-from pareto_rec.execution.workers.pool import Lost
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.execution.workers.pool import WorkerDied
+from pareto_rec.execution.workers.timeout import OvertimeError, run_with_timeout
+from pareto_rec.experiment.experiment import worker_evaluator
+from pareto_rec.experiment.identity import code_hash
 
 Job = Callable[[Evaluator, Any, Path], Any]
 
@@ -58,7 +58,7 @@ def on_cluster(
     """Run a job in a worker of a cluster; data and features are read once in each.
 
     Returns:
-        What the job returns, or `Lost` if it took more than `limit` seconds.
+        What the job returns, or `WorkerDied` if it took more than `limit` seconds.
 
     Raises:
         RunFailedError: If the worker runs other code, or does not see the cache.
@@ -83,6 +83,6 @@ def on_cluster(
     if limit is None:
         return work()
     try:
-        return within(limit, work)
+        return run_with_timeout(limit, work)
     except OvertimeError as error:
-        return Lost(str(error), overtime=True)
+        return WorkerDied(str(error), overtime=True)

@@ -14,7 +14,7 @@ class OvertimeError(Exception):
     """The call took too long."""
 
 
-def within(seconds: float, call: Callable[[], T]) -> T:
+def run_with_timeout(seconds: float, call: Callable[[], T]) -> T:
     """Result of a call, made in a thread of its own.
 
     A call that takes longer is told to stop: between two steps of Python, so that one that hangs

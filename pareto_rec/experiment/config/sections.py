@@ -16,9 +16,16 @@ from pydantic import (
     model_validator,
 )
 
-from pareto_rec.data.table.options import TableOptions, given
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.search.space import (Choice, Integer, Real, SearchSpace, Simplex, Variable,)
+from pareto_rec.data.table.options import TableOptions, given
+from pareto_rec.search.space import (
+    Choice,
+    Integer,
+    Real,
+    SearchSpace,
+    Simplex,
+    Variable,
+)
 from pareto_rec.tasks import Task
 
 MOST_CANDIDATES = 10_000  # at once; every one of them is trained and measured

@@ -17,11 +17,26 @@ from pydantic import (
     model_serializer,
 )
 
-from pareto_rec.experiment.config.sections import (MOST_NAME, AdaptConfig, BackboneConfig, DataConfig, EvaluateConfig, LatencyConfig, ObjectiveConfig, SampleConfig, SearchConfig, Section, SpaceConfig, SplitConfig, TaskConfig, TrainConfig,)
+from pareto_rec.core.errors import BadRequestError, shown
+from pareto_rec.data.table.files import beside
+from pareto_rec.experiment.config.sections import (
+    MOST_NAME,
+    AdaptConfig,
+    BackboneConfig,
+    DataConfig,
+    EvaluateConfig,
+    LatencyConfig,
+    ObjectiveConfig,
+    SampleConfig,
+    SearchConfig,
+    Section,
+    SpaceConfig,
+    SplitConfig,
+    TaskConfig,
+    TrainConfig,
+)
 from pareto_rec.experiment.config.smoke import bounded
 from pareto_rec.experiment.config.words import first_error
-from pareto_rec.data.table.files import beside
-from pareto_rec.core.errors import BadRequestError, shown
 from pareto_rec.tasks import Task, built_in
 
 MOST_BYTES = 1 << 20  # of a config

@@ -14,7 +14,14 @@ from pareto_rec.experiment.limits.kinds import Limit, Number, Numbers, Weights
 from pareto_rec.experiment.limits.tables import SERVE, TRAIN
 from pareto_rec.losses import LOSSES
 from pareto_rec.models.attention_pooling import AttentionPooling
-from pareto_rec.search.space import (Choice, Integer, Real, SearchSpace, Simplex, Variable,)
+from pareto_rec.search.space import (
+    Choice,
+    Integer,
+    Real,
+    SearchSpace,
+    Simplex,
+    Variable,
+)
 from pareto_rec.tasks import Task, exponent_names
 from pareto_rec.training.spec import TrainSpec
 

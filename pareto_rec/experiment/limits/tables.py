@@ -6,10 +6,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from pareto_rec.backbone.views import PRECISIONS
+from pareto_rec.baselines import BASELINES
 from pareto_rec.evaluation.training_data import MOST_HISTORY
-from pareto_rec.baselines import EXPERTS
-from pareto_rec.experiment.limits.kinds import (Limit, Name, Number, Numbers, Weights, Word,)
-from pareto_rec.losses import COMBINE, LOSSES
+from pareto_rec.experiment.limits.kinds import (
+    Limit,
+    Name,
+    Number,
+    Numbers,
+    Weights,
+    Word,
+)
+from pareto_rec.losses import AGGREGATORS, LOSSES
 from pareto_rec.models import MODELS
 from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.ranking import NETWORK
@@ -47,7 +54,7 @@ TRAIN: Mapping[str, Limit] = MappingProxyType(
         "dropout": _SHARE,
         "item_dropout": _SHARE,
         "temperature": _SCALE,
-        "combine": Name("way to combine losses", COMBINE),
+        "combine": Name("way to combine losses", AGGREGATORS),
         "loss_weights": Weights("loss", LOSSES),
         "check_every": _STEPS,
         "patience": _STEPS,
@@ -81,7 +88,7 @@ TRAIN: Mapping[str, Limit] = MappingProxyType(
 
 SERVE: Mapping[str, Limit] = MappingProxyType(
     {
-        "fusion": Weights("expert", (NETWORK, *EXPERTS)),
+        "fusion": Weights("expert", (NETWORK, *BASELINES)),
         "popularity_penalty": _POWER,
         "mmr": Number(low=0, high=1),
         "depth": _DEPTH,

@@ -1,10 +1,23 @@
 """Ways to combine several losses into the one direction that is stepped along."""
 
-from pareto_rec.losses.aggregation.base import Combine, Moment, State
-from pareto_rec.losses.aggregation.gradients import (MGDA, CAGrad, NashMTL, PCGrad, UPGrad,)
-from pareto_rec.losses.aggregation.values import (DynamicWeightAveraging, EpsilonConstraint, SmoothChebyshev, UncertaintyWeighting, WeightedChebyshev, WeightedSum,)
+from pareto_rec.losses.aggregation.base import AggregationStep, Aggregator, State
+from pareto_rec.losses.aggregation.gradients import (
+    MGDA,
+    CAGrad,
+    NashMTL,
+    PCGrad,
+    UPGrad,
+)
+from pareto_rec.losses.aggregation.values import (
+    DynamicWeightAveraging,
+    EpsilonConstraint,
+    SmoothChebyshev,
+    UncertaintyWeighting,
+    WeightedChebyshev,
+    WeightedSum,
+)
 
-COMBINE: dict[str, Combine] = {
+AGGREGATORS: dict[str, Aggregator] = {
     way.name: way
     for way in (
         WeightedSum(),
@@ -21,4 +34,4 @@ COMBINE: dict[str, Combine] = {
     )
 }
 
-__all__ = ["COMBINE", "Combine", "Moment", "State"]
+__all__ = ["AGGREGATORS", "AggregationStep", "Aggregator", "State"]

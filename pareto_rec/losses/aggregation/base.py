@@ -15,7 +15,7 @@ State = Mapping[str, Vector]
 
 
 @dataclass(frozen=True)
-class Moment:
+class AggregationStep:
     """One training step of one candidate with ``M`` losses, in float64.
 
     Attributes:
@@ -45,7 +45,7 @@ class Moment:
         return np.maximum(self.losses - self.ideal, 0.0)
 
 
-class Combine(ABC):
+class Aggregator(ABC):
     """Turns several losses into one direction: the step's gradient is ``sum_m w_m grad l_m``.
 
     A function of the moment and of the state alone; a loss of preference 0 gets weight 0.
@@ -66,5 +66,5 @@ class Combine(ABC):
         return {}
 
     @abstractmethod
-    def weights(self, moment: Moment, state: State, /) -> tuple[Vector, State]:
+    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
         """Weights ``[M]`` of the gradients, none below 0, and the state of the next step."""

@@ -23,17 +23,17 @@ from torch import Tensor
 from torchjd.aggregation import MGDAWeighting, UPGradWeighting
 from torchjd.linalg import DualConeProjector, PSDMatrix
 
-from pareto_rec.losses.aggregation.base import Combine, Moment, State, Vector
 from pareto_rec.core.seeds import generator
+from pareto_rec.losses.aggregation.base import AggregationStep, Aggregator, State, Vector
 
 _RIDGE = 1e-8  # of the Gramian's trace: solvers need it positive definite
 
 
-class _OnGramian(Combine):
+class _OnGramian(Aggregator):
     needs_gramian = True
     lands = "start"
 
-    def weights(self, moment: Moment, state: State, /) -> tuple[Vector, State]:
+    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
         """Weights of the losses that have a preference, from their Gramian of trace 1."""
         if moment.gramian is None:
             raise ValueError(f'"{self.name}" needs the Gramian of the gradients')
@@ -48,7 +48,7 @@ class _OnGramian(Combine):
         return weights, state
 
     @abstractmethod
-    def solve(self, gramian: Vector, preference: Vector, moment: Moment, /) -> Vector:
+    def solve(self, gramian: Vector, preference: Vector, moment: AggregationStep, /) -> Vector:
         """Weights of losses whose preference is above 0, from a Gramian of trace 1."""
 
 
@@ -84,7 +84,7 @@ class MGDA(_OnGramian):
 
     name = "mgda"
 
-    def solve(self, gramian: Vector, _preference: Vector, _moment: Moment, /) -> Vector:
+    def solve(self, gramian: Vector, _preference: Vector, _moment: AggregationStep, /) -> Vector:
         """Weights on the simplex."""
         found: Tensor = MGDAWeighting()(torch.from_numpy(gramian))
         return found.numpy()
@@ -108,7 +108,7 @@ class PCGrad(_OnGramian):
 
     name = "pcgrad"
 
-    def solve(self, gramian: Vector, preference: Vector, moment: Moment, /) -> Vector:
+    def solve(self, gramian: Vector, preference: Vector, moment: AggregationStep, /) -> Vector:
         """Sum of the projected gradients' coefficients."""
         rng = generator(moment.seed, "combine", moment.step)
         orders = [rng.permutation(len(preference)) for _ in preference]
@@ -147,7 +147,7 @@ class CAGrad(_OnGramian):
     lands = "preference"
     radius = 0.5
 
-    def solve(self, gramian: Vector, preference: Vector, _moment: Moment, /) -> Vector:
+    def solve(self, gramian: Vector, preference: Vector, _moment: AggregationStep, /) -> Vector:
         """Preference plus a share of the worst-off losses."""
         slope = gramian @ preference
         size = self.radius * float(np.sqrt(max(float(preference @ slope), 0.0)))
@@ -191,7 +191,7 @@ class NashMTL(_OnGramian):
 
     name = "nash_mtl"
 
-    def solve(self, gramian: Vector, preference: Vector, _moment: Moment, /) -> Vector:
+    def solve(self, gramian: Vector, preference: Vector, _moment: AggregationStep, /) -> Vector:
         """Weights on the simplex."""
         return bargain(gramian, preference)
 
@@ -239,7 +239,7 @@ class UPGrad(_OnGramian):
 
     name = "upgrad"
 
-    def solve(self, gramian: Vector, preference: Vector, _moment: Moment, /) -> Vector:
+    def solve(self, gramian: Vector, preference: Vector, _moment: AggregationStep, /) -> Vector:
         """Sum of the projected gradients' coefficients."""
         weighting = UPGradWeighting(torch.from_numpy(preference), Projector())
         found: Tensor = weighting(torch.from_numpy(gramian))

@@ -9,15 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.losses.aggregation.base import Combine, Moment, State, Vector
+from pareto_rec.losses.aggregation.base import AggregationStep, Aggregator, State, Vector
 
 
-class Descent:
+class LossAggregation:
     """The ways to combine of a pack's candidates and what they remember."""
 
     def __init__(
         self,
-        ways: Sequence[Combine],
+        ways: Sequence[Aggregator],
         preferences: Vector,
         seeds: Sequence[int],
         *,
@@ -63,7 +63,7 @@ class Descent:
             finite &= np.isfinite(gramians).all(axis=(1, 2))
         weights = self.preferences.copy()
         for index in np.flatnonzero(finite).tolist():
-            moment = Moment(
+            moment = AggregationStep(
                 values[index],
                 self.preferences[index],
                 ideal[index],

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import softmax
 
-from pareto_rec.losses.aggregation.base import Combine, Moment, State, Vector
+from pareto_rec.losses.aggregation.base import AggregationStep, Aggregator, State, Vector
 
 
-class WeightedSum(Combine):
+class WeightedSum(Aggregator):
     """Minimises ``sum_m p_m l_m``: the weights are the preference.
 
     Source: Zadeh, IEEE Transactions on Automatic Control 1963.
@@ -19,12 +19,12 @@ class WeightedSum(Combine):
 
     name = "weighted_sum"
 
-    def weights(self, moment: Moment, state: State, /) -> tuple[Vector, State]:
+    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
         """The preference."""
         return moment.preference.copy(), state
 
 
-class WeightedChebyshev(Combine):
+class WeightedChebyshev(Aggregator):
     """Minimises ``max_m p_m (l_m - z_m)``, z the smallest possible losses.
 
     All weight is on the largest term (shared where several are equal), so the end has equal terms:
@@ -40,14 +40,14 @@ class WeightedChebyshev(Combine):
 
     name = "weighted_chebyshev"
 
-    def weights(self, moment: Moment, state: State, /) -> tuple[Vector, State]:
+    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
         """The preference at the largest term, else 0."""
         terms = moment.preference * moment.gap
         largest = (terms >= terms.max()) & (moment.preference > 0)
         return moment.preference * largest / largest.sum(), state
 
 
-class SmoothChebyshev(Combine):
+class SmoothChebyshev(Aggregator):
     """Minimises ``mu log sum_m exp(p_m (l_m - z_m) / mu)``, mu = .1: a Chebyshev without corners.
 
     The weights are ``p_m softmax_m(p (l - z) / mu)``. At most ``mu log M`` above the maximum, and
@@ -64,13 +64,13 @@ class SmoothChebyshev(Combine):
     name = "smooth_chebyshev"
     mu = 0.1
 
-    def weights(self, moment: Moment, state: State, /) -> tuple[Vector, State]:
+    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
         """Preference times softmax of the terms."""
         terms = moment.preference * moment.gap / self.mu
         return moment.preference * softmax(np.where(moment.preference > 0, terms, -np.inf)), state
 
 
-class EpsilonConstraint(Combine):
+class EpsilonConstraint(Aggregator):
     """Minimises the accuracy loss with every other loss held below a bound set by its preference.
 
     The bound of loss m is ``e_m = z_m + 1 / (M p_m)``: at equal preferences as far above its ideal
@@ -95,7 +95,7 @@ class EpsilonConstraint(Combine):
         """No multiplier yet."""
         return {"multipliers": np.zeros(losses)}
 
-    def weights(self, moment: Moment, state: State, /) -> tuple[Vector, State]:
+    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
         """One for accuracy, multiplier plus penalty for the others."""
         held = moment.preference > 0
         held[moment.primary] = False
@@ -107,7 +107,7 @@ class EpsilonConstraint(Combine):
         return weights, {"multipliers": np.maximum(multipliers + self.eta * excess, 0.0)}
 
 
-class DynamicWeightAveraging(Combine):
+class DynamicWeightAveraging(Aggregator):
     """Weights losses by how slowly they fall: ``p_m M softmax_m(r / T)``, T = 2.
 
     ``r_m`` is the mean of ``l_m - z_m`` over the last whole window of 10 steps, divided by that of
@@ -130,7 +130,7 @@ class DynamicWeightAveraging(Combine):
         """No window yet."""
         return {"sum": np.zeros(losses), "last": np.zeros(0), "rate": np.ones(losses)}
 
-    def weights(self, moment: Moment, state: State, /) -> tuple[Vector, State]:
+    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
         """Preference times softmax of the rates."""
         held = moment.preference > 0
         rate = np.where(held, state["rate"] / self.temperature, -np.inf)
@@ -144,7 +144,7 @@ class DynamicWeightAveraging(Combine):
         return weights, {"sum": np.zeros(len(total)), "last": total, "rate": rate}
 
 
-class UncertaintyWeighting(Combine):
+class UncertaintyWeighting(Aggregator):
     """Weights losses by the inverse of their size: ``p_m exp(-s_m)``, s learnt beside the rest.
 
     Minimises ``sum_m p_m (exp(-s_m) (l_m - z_m) + s_m)``; s begins at 0 and descends along its
@@ -168,7 +168,7 @@ class UncertaintyWeighting(Combine):
         """Variances of 1."""
         return {"s": np.zeros(losses)}
 
-    def weights(self, moment: Moment, state: State, /) -> tuple[Vector, State]:
+    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
         """Preference over variance."""
         precision = np.exp(-state["s"])
         slope = np.clip(1.0 - precision * moment.gap, -1.0, 1.0)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.search.pareto import non_dominated
 from pareto_rec.core.paths import swapped
 from pareto_rec.runs.confirmation import Confirmed
 from pareto_rec.runs.view import Axis, RunView
+from pareto_rec.search.pareto import non_dominated
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.data.schema import Interactions
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.schema import Interactions
 
 Ids = NDArray[np.int64]
 

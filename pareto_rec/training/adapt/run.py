@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pareto_rec.backbone.cached import Backbone
+from pareto_rec.core.errors import RunFailedError
+from pareto_rec.data.schema import Stage
 from pareto_rec.training.adapt.recipe import Recipe
 from pareto_rec.training.adapt.store import adapted_folder, is_whole, keep
-from pareto_rec.backbone.cached import Backbone
-from pareto_rec.data.schema import Stage
-from pareto_rec.core.errors import RunFailedError
 
 
 def adapted(
@@ -42,9 +42,9 @@ def adapted(
         return folder, True
     import numpy as np
 
+    from pareto_rec.backbone.views import device_of
     from pareto_rec.training.adapt.examples import Pairs
     from pareto_rec.training.adapt.training import adapt
-    from pareto_rec.backbone.views import device_of
 
     pairs = Pairs.of(stage.train, len(stage.items)) if recipe.pairs else None
     made = adapt(backbone, stage.items.texts, pairs, recipe, device_of(device), told)  # type: ignore[arg-type] # as documented

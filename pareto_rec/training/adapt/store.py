@@ -11,23 +11,27 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pareto_rec.training.adapt.recipe import Recipe
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.encoders import TOKENIZER_FILES
 from pareto_rec.backbone.features import digest
 from pareto_rec.backbone.views import quiet
 from pareto_rec.core.checksums import sha256_of
 from pareto_rec.core.code_keys import code_key
-from pareto_rec.data.schema import Stage
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.leftovers import spare_path
 from pareto_rec.core.paths import cannot_write, file_sha256, make_folder
 from pareto_rec.core.sealed import damaged, read_json, write_json
+from pareto_rec.data.schema import Stage
+from pareto_rec.training.adapt.recipe import Recipe
 
 if TYPE_CHECKING:
     from pareto_rec.training.adapt.training import Adapted
 
-DECIDING = ("pareto_rec.training.adapt.examples", "pareto_rec.training.adapt.training", "pareto_rec.data.split")
+DECIDING = (
+    "pareto_rec.training.adapt.examples",
+    "pareto_rec.training.adapt.training",
+    "pareto_rec.data.split",
+)
 FOLDER = "adapted"
 NOTE = "adapted.json"  # written last: a folder with it is whole
 

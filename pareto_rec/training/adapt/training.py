@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, gelu, layer_norm, linear, normalize
 
-from pareto_rec.training.adapt.examples import Ids, Pairs, masked
-from pareto_rec.training.adapt.recipe import Recipe
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.views import layers_of
 from pareto_rec.core.seeds import child_seed, generator
+from pareto_rec.training.adapt.examples import Ids, Pairs, masked
+from pareto_rec.training.adapt.recipe import Recipe
 from pareto_rec.training.optimizer import schedule
 
 Told = Callable[[int, int, float, float], None]

@@ -17,7 +17,13 @@ from pareto_rec.core.errors import BadRequestError
 from pareto_rec.training.item_features import Projection
 from pareto_rec.training.spec import TrainSpec, reads_as_given
 from pareto_rec.training.tuned.layers import Tuning, UpperLayers
-from pareto_rec.training.tuned.live import (LiveTable, Pace, Rates, Reduction, features_of,)
+from pareto_rec.training.tuned.live import (
+    LiveTable,
+    Pace,
+    Rates,
+    Reduction,
+    features_of,
+)
 from pareto_rec.training.tuned.tokens import TokenStates, token_states
 
 _KEPT = 3  # tables of tuned fits that are held in memory
