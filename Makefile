@@ -14,14 +14,14 @@ front: $(VENV)/.installed-all
 
 # All benchmarks in their quick sizes; appends to benchmarks/results.md.
 bench: $(VENV)/.installed-all
-	$(BIN)/pareto-rec bench --out benchmarks
+	$(BIN)/python -m benchmarks
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
 # Everything that README and results claim, in full: hours. ONLY=name runs one step; --list names them.
 evidence: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/evidence.py $(addprefix --only ,$(ONLY))
+	$(BIN)/python -m benchmarks.evidence $(addprefix --only ,$(ONLY))
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The command bench."""
+"""The benchmarks as a program: ``python -m benchmarks``, outside the wheel."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.suite.runner import BENCHMARKS, run
+from pareto_rec.cli.main import run_program
 from pareto_rec.cli.shared import Json, show
+from pareto_rec.core.errors import unknown
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
+@app.command()
 def bench(
     names: Annotated[
         list[str] | None, typer.Argument(help="Benchmarks; all of them if none is named.")
@@ -23,11 +29,8 @@ def bench(
 
     Each benchmark first checks that both sides give the same answer, then measures both in one run.
 
-    Example: pareto-rec bench start ranking --out benchmarks
+    Example: python -m benchmarks start ranking --out benchmarks
     """
-    from benchmarks.suite.runner import BENCHMARKS, run
-    from pareto_rec.core.errors import unknown
-
     size = 1 if full else 0
     if list_:
         content = {name: one.about for name, one in BENCHMARKS.items()}
@@ -48,3 +51,7 @@ def bench(
             typer.echo(section)
     if json_:
         show(found, [], as_json=True)
+
+
+if __name__ == "__main__":
+    run_program(app, "python -m benchmarks")

@@ -171,13 +171,12 @@ def steps() -> Iterator[Step]:
             controls_figure,
         )
     yield from _in_full()
-    if (ROOT / "pareto_rec" / "commands" / "bench.py").is_file():
-        yield Step(
-            "bench",
-            "What a fit, a step, a list and a start cost.",
-            lambda _: [[*PROGRAM, "bench", "--full"]],
-            last_line,
-        )
+    yield Step(
+        "bench",
+        "What a fit, a step, a list and a start cost.",
+        lambda _: [["-m", "benchmarks", "--full"]],
+        last_line,
+    )
 
 
 MAIN = "movielens_accuracy_diversity_fairness"

@@ -1,7 +1,7 @@
 """Runs in full what the README and the results claim, and writes a table of claim, command, figure.
 
-    python benchmarks/evidence.py --list
-    python benchmarks/evidence.py --only search-movielens_accuracy_diversity_fairness
+    python -m benchmarks.evidence --list
+    python -m benchmarks.evidence --only search-movielens_accuracy_diversity_fairness
 
 Every step keeps its log and its outcome in results/evidence/<step>/. A step that has finished is
 not run again: to measure it anew, move its folder away. One that was interrupted goes on where it
@@ -22,8 +22,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import claims
-from claims import EVIDENCE, PROGRAM, Step, last_line, read
+from benchmarks import claims
+from benchmarks.claims import EVIDENCE, PROGRAM, Step, last_line, read
 
 
 def run(step: Step) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Load on the HTTP service, on loopback: latency at a fixed rate, saturation, memory.
 
-python benchmarks/serve_load.py BUNDLE [--workers 1] [--rate 50] [--seconds 20] [--requests 20000]
+python -m benchmarks.serve_load BUNDLE [--workers 1] [--rate 50] [--seconds 20] [--requests 20000]
 
 The script starts the service itself, and stops it; every loop is bounded in count and time. Before
 anything is timed, answers over HTTP are compared with those of the bundle. `known` are users of the
@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from http_load import LONGEST, at_rate, connections, flat_out
 
+from benchmarks.http_load import LONGEST, at_rate, connections, flat_out
 from pareto_rec.bundle import Bundle
 from pareto_rec.bundle.scoring import known_people
 

@@ -1,0 +1,1 @@
+"""From fronts to evidence and choices: confirmation, comparison, picking."""

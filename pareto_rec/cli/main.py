@@ -11,7 +11,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from benchmarks.__main__ import bench
 from pareto_rec.cli.adapt import adapt
 from pareto_rec.cli.check import check
 from pareto_rec.cli.compare import compare
@@ -54,20 +53,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 for command in (
-    *(
-        search,
-        adapt,
-        confirm,
-        compare,
-        report,
-        check,
-        pick,
-        serve,
-        export,
-        recommend,
-        update,
-        bench,
-    ),
+    *(search, adapt, confirm, compare, report, check, pick, serve, export, recommend, update),
 ):
     app.command()(command)
 
@@ -104,9 +90,18 @@ def _fail(kind: str, message: object, code: int) -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Entry point: one line for whatever goes wrong, a traceback only with --debug.
+    """Entry point of `pareto-rec`; see :func:`run_program`."""
+    run_program(app, "pareto-rec", arguments)
+
+
+def run_program(
+    program: typer.Typer, name: str, arguments: Sequence[str] | None = None
+) -> NoReturn:
+    """Run a command line: one line for whatever goes wrong, a traceback only with --debug.
 
     Args:
+        program: Its commands.
+        name: What its usage line says.
         arguments: Those of the command line; None for ``sys.argv``.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -115,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if any("\x00" in argument for argument in given):
         _fail("error", "an argument holds a NUL; no name does", WRONG)
     try:
-        code = app(args=given, prog_name="pareto-rec", standalone_mode=False)
+        code = program(args=given, prog_name=name, standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as `head` does

@@ -1,0 +1,1 @@
+"""What every part may know: errors, seeds, files, provenance, threads."""

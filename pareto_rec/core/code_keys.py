@@ -22,16 +22,17 @@ INNOCENT: Mapping[str, str] = MappingProxyType(
     {
         "backbone.encoders": "finds files whose content enters keys",
         "core.code_keys": "makes these keys",
-        "experiment.config": "its values are compared or enter keys themselves",
         "core.errors": "wording of refusals",
         "core.fetch": "what it fetches is checked against checksums",
-        "experiment.identity": "refuses to go on; its own key is made here",
-        "experiment.limits": "refuses values and changes none",
         "core.paths": "where files lie and how they are replaced; their content enters keys",
         "core.provenance": "describes versions and hardware, which are compared by name",
-        "runs": "reads finished runs; the files that it reads from them are hashed",
-        "runs": "how records are stored, not what they say",
+        "core.registry": "looks names up; plugins enter keys with their whole source",
         "core.threads": "how many threads compute; results are the same for any number of workers",
+        "experiment.config": "its values are compared or enter keys themselves",
+        "experiment.identity": "refuses to go on; its own key is made here",
+        "experiment.limits": "refuses values and changes none",
+        "experiment.plugins": "imports plugins, which enter keys with their whole source",
+        "runs": "how records are stored and read; the files that runs hand on are hashed",
         "execution.workers.cluster": "where packs are evaluated, not what they give",
         "execution.workers.evaluation": "hands packs out, and halves them where one fails",
         "execution.workers.timeout": "stops what takes too long",
@@ -167,10 +168,10 @@ class Package:
 
 def _innocent(module: str) -> bool:
     own = module.removeprefix(f"{PACKAGE}.")
-    return own in INNOCENT or own.partition(".")[0] in INNOCENT
+    return any(f"{own}.".startswith(f"{name}.") for name in INNOCENT)
 
 
-INSTALLED = Package(Path(__file__).parent)
+INSTALLED = Package(Path(__file__).parents[1])
 
 
 @cache

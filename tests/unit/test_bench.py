@@ -15,6 +15,7 @@ import pytest
 import torch
 from toy_learning import next_item_stage
 
+from benchmarks.__main__ import app
 from benchmarks.suite import (
     encoders,
     fits,
@@ -31,7 +32,7 @@ from benchmarks.suite import (
 )
 from benchmarks.suite.runner import BENCHMARKS
 from pareto_rec.backbone.features import Features
-from pareto_rec.cli.main import main
+from pareto_rec.cli.main import run_program
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.threads import one_thread
 from pareto_rec.data.synth import Recipe
@@ -229,14 +230,14 @@ def test_results_are_appended_with_machine_and_versions(
 
 def test_an_unknown_benchmark_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["bench", "stepz"])
+        run_program(app, "python -m benchmarks", ["stepz"])
     assert stop.value.code == 2
     assert 'unknown benchmark "stepz" (did you mean "steps"?)' in capsys.readouterr().err
 
 
 def test_the_command_lists_benchmarks(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["bench", "--list", "--json"])
+        run_program(app, "python -m benchmarks", ["--list", "--json"])
     assert stop.value.code == 0
     assert json.loads(capsys.readouterr().out).keys() == BENCHMARKS.keys()
 

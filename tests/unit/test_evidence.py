@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -17,10 +15,8 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 @pytest.fixture
 def evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The runner, working in a folder of its own with one experiment and two quick steps."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("evidence", "claims"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    runner = importlib.import_module("evidence")
+    from benchmarks import evidence as runner
+
     monkeypatch.setattr(runner.claims, "ROOT", tmp_path)
     monkeypatch.setattr(runner.claims, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(runner.claims, "EXPERIMENTS", tmp_path / "experiments")
