@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from pareto_rec.core.errors import BadRequestError, RunFailedError
     from pareto_rec.data import load as load_data
     from pareto_rec.data.schema import Dataset
+    from pareto_rec.execution.callbacks import SearchCallback
     from pareto_rec.execution.search import search_experiment
     from pareto_rec.experiment.config import Config, load_config
+    from pareto_rec.experiment.plugins import register
     from pareto_rec.objectives import parse as parse_objective
     from pareto_rec.report.notebook import Run
     from pareto_rec.runs.reader import read_run
@@ -30,6 +32,7 @@ __all__ = [
     "Dataset",
     "Run",
     "RunFailedError",
+    "SearchCallback",
     "SearchSpace",
     "hypervolume",
     "load_config",
@@ -38,6 +41,7 @@ __all__ = [
     "parse_objective",
     "pick",
     "read_run",
+    "register",
     "search_experiment",
 ]
 
@@ -49,6 +53,7 @@ _PLACES = {  # public name -> module, and its name there
     "Dataset": ("data.schema", "Dataset"),
     "Run": ("report.notebook", "Run"),
     "RunFailedError": ("core.errors", "RunFailedError"),
+    "SearchCallback": ("execution.callbacks", "SearchCallback"),
     "SearchSpace": ("search.space", "SearchSpace"),
     "hypervolume": ("search.pareto", "hypervolume"),
     "load_config": ("experiment.config", "load_config"),
@@ -57,6 +62,7 @@ _PLACES = {  # public name -> module, and its name there
     "parse_objective": ("objectives", "parse"),
     "pick": ("analysis.picks", "pick"),
     "read_run": ("runs.reader", "read_run"),
+    "register": ("experiment.plugins", "register"),
     "search_experiment": ("execution.search", "search_experiment"),
 }
 

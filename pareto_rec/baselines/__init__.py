@@ -7,9 +7,8 @@ validation data of MovieLens 100K.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from types import MappingProxyType
 
 from pareto_rec.baselines import ease
 from pareto_rec.baselines.base import Baseline, ItemModel
@@ -24,6 +23,7 @@ from pareto_rec.baselines.ease import EASE
 from pareto_rec.baselines.knn import ItemKNN
 from pareto_rec.baselines.popularity import Popularity
 from pareto_rec.core.errors import unknown
+from pareto_rec.core.registry import Registry
 from pareto_rec.data.schema import Stage
 
 __all__ = [
@@ -40,7 +40,8 @@ __all__ = [
     "stand_ins",
 ]
 
-BASELINES: Mapping[str, Baseline] = MappingProxyType(
+BASELINES: Registry[Baseline] = Registry(
+    "baseline",
     {
         "popularity": Popularity(),
         "popularity_recency": Popularity(tau=0.5),
@@ -48,7 +49,7 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         "item_knn_recency": ItemKNN(neighbours=200, tau=2.0),
         "ease": EASE(l2=100.0),
         "ease_recency": EASE(l2=1000.0, tau=7.0),
-    }
+    },
 )
 """Name -> expert."""
 

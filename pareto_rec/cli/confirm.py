@@ -43,9 +43,13 @@ def confirm(
     sweep_below(cache_dir())
     sweep_below(run, 1)
     words = f"the same command goes on: no fit is trained twice (pareto-rec confirm {run})"
-    with stoppable(lambda: words), watching(load_config(run), quiet=json_) as watch:
+    with stoppable(lambda: words), watching(load_config(run), quiet=json_) as callback:
         found = confirm_run(
-            run, seeds=seeds, cache=cache_dir(), workers=workers or cores(), watch=watch
+            run,
+            seeds=seeds,
+            cache=cache_dir(),
+            workers=workers or cores(),
+            callbacks=[callback],
         )
     content = json.loads(found.read_text(encoding="utf-8"))
     view = read_run(run)

@@ -65,6 +65,14 @@ def start(
     debug: Annotated[  # noqa: ARG001  # taken out by `main`, wherever it stands; here for the help
         bool, typer.Option("--debug", help="Show a traceback when something goes wrong.")
     ] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin",
+            metavar="MODULE",
+            help="Import a plugin first, a module or a file.py; repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Search, inspect and ship Pareto fronts of recommenders.
 
@@ -72,6 +80,10 @@ def start(
 
     Example: pareto-rec search experiments/movielens_accuracy_diversity_fairness --smoke
     """
+    if plugin:
+        from pareto_rec.experiment.plugins import load_plugins
+
+        load_plugins(plugin)
     if version:
         from importlib.metadata import version as installed
 

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from pareto_rec.execution.search import Watch
+from pareto_rec.execution.callbacks import Counts, SearchCallback
 from pareto_rec.experiment.config import Config
+from pareto_rec.runs.record import Record
 from pareto_rec.search import Progress
 
 
-class _Line:
-    """What the line says; drawn anew at most ten times a second."""
+class _Line(SearchCallback):
+    """The live line of a terminal, drawn anew a few times a second."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, console: Console) -> None:
+        self.console = console
         self.generations = config.search.generations
         self.asked = config.search.fits
         self.began = self.search_began = time.monotonic()
         self.stage, self.detail = "starting", ""
-        self.fits = self.records = self.failed = self.pruned = self.retried = self.steps = 0
+        self.counts = Counts()
         self.known = 0  # fits that were there before the search
         self.last: Progress | None = None
 
@@ -42,45 +44,65 @@ class _Line:
     def searching(self, generation: int) -> Text:
         """The line of a generation, counted from 1."""
         spent = time.monotonic() - self.began
+        counts = self.counts
         parts = [
             f"[{spent:4.0f} s] generation {generation}/{self.generations}",
-            f"{self.fits} fits, {self.steps:,} steps, {self.records:,} records, "
-            f"{self.failed} failed"
-            + (f", {self.pruned:,} pruned" if self.pruned else "")
-            + (f", {self.retried} tried again" if self.retried else ""),
+            f"{counts.fits} fits, {counts.steps:,} steps, {counts.records:,} records, "
+            f"{counts.failed} failed"
+            + (f", {counts.pruned:,} pruned" if counts.pruned else "")
+            + (f", {counts.retried} tried again" if counts.retried else ""),
         ]
         if self.last is not None:
             volume = 1000 * self.last.hypervolume
             parts.append(f"front {self.last.front}, hypervolume x 1000 {volume:.3f}")
-        new = self.fits - self.known
+        new = self.counts.fits - self.known
         if new:
             each = (time.monotonic() - self.search_began) / new
-            left = max(0, self.asked - self.fits) * each
+            left = max(0, self.asked - self.counts.fits) * each
             parts.append(f"{each:.2f} s a fit, {left:.0f} s left")
         return Text(" | ".join(parts))
 
-    def set_stage(self, stage: str) -> None:
+    def on_stage(self, stage: str) -> None:
         self.stage, self.detail = stage, ""
         if stage == "searching":
             self.search_began = time.monotonic()
 
-    def set_encoded(self, done: int, total: int, per_second: float) -> None:
+    def on_encoded(self, done: int, total: int, per_second: float) -> None:
         self.detail = f"{done:,}/{total:,}, {per_second:.0f} texts a second"
 
-    def set_counts(
-        self, fits: int, records: int, failed: int, pruned: int, retried: int, steps: int
-    ) -> None:
+    def on_records(self, records: Sequence[Record], counts: Counts) -> None:  # noqa: ARG002
         if self.stage != "searching":
-            self.known = fits
-        self.fits, self.records, self.failed, self.pruned = fits, records, failed, pruned
-        self.retried, self.steps = retried, steps
+            self.known = counts.fits
+        self.counts = counts
 
-    def set_generation(self, progress: Progress) -> None:
+    def on_generation(self, progress: Progress, *, replayed: bool) -> None:  # noqa: ARG002
         self.last = progress
+
+    def on_note(self, note: str) -> None:
+        self.show(Text(note))
+
+    def show(self, text: Text) -> None:
+        """Print a line that stays."""
+        self.console.print(text, soft_wrap=True, highlight=False)
+
+
+class _LogLines(_Line):
+    """A line per stage and per generation, for logs."""
+
+    def on_stage(self, stage: str) -> None:
+        if self.detail:  # how far the stage before came
+            self.show(Text(f"{self.stage}: {self.detail}"))
+        super().on_stage(stage)
+        self.show(Text(stage))
+
+    def on_generation(self, progress: Progress, *, replayed: bool) -> None:
+        super().on_generation(progress, replayed=replayed)
+        if not replayed:
+            self.show(self.searching(self.done))
 
 
 @contextmanager
-def watching(config: Config, *, quiet: bool) -> Iterator[Watch]:
+def watching(config: Config, *, quiet: bool) -> Iterator[SearchCallback]:
     """Show a live line on a terminal, a line per generation elsewhere, nothing when quiet.
 
     Args:
@@ -88,19 +110,12 @@ def watching(config: Config, *, quiet: bool) -> Iterator[Watch]:
         quiet: Show nothing.
     """
     console = Console(stderr=True, quiet=quiet)
-    line = _Line(config)
     if console.is_terminal and not quiet:
+        line = _Line(config, console)
         with Live(line, console=console, refresh_per_second=8):
-            yield Watch(
-                line.set_encoded,
-                line.set_stage,
-                line.set_counts,
-                line.set_generation,
-                line.set_generation,
-                lambda note: console.print(Text(note), soft_wrap=True, highlight=False),
-            )
+            yield line
     else:
-        yield _lines(line, console)
+        yield _LogLines(config, console)
 
 
 @contextmanager
@@ -129,29 +144,3 @@ def counting(what: str, *, quiet: bool) -> Iterator[Callable[..., None]]:
                 console.print(text, soft_wrap=True, highlight=False)
 
         yield told
-
-
-def _lines(line: _Line, console: Console) -> Watch:
-    """A line per stage and per generation, for logs."""
-
-    def show(text: Text) -> None:
-        console.print(text, soft_wrap=True, highlight=False)
-
-    def stage(name: str) -> None:
-        if line.detail:  # how far the stage before came
-            show(Text(f"{line.stage}: {line.detail}"))
-        line.set_stage(name)
-        show(Text(name))
-
-    def generation(progress: Progress) -> None:
-        line.set_generation(progress)
-        show(line.searching(line.done))
-
-    return Watch(
-        line.set_encoded,
-        stage,
-        line.set_counts,
-        generation,
-        line.set_generation,
-        lambda note: show(Text(note)),
-    )

@@ -178,7 +178,7 @@ def _run(config: Config, target: Path, how: _How) -> None:
         return f"what was evaluated so far is in {target}; go on with: {how.going_on(target)}"
 
     with stoppable(last_words):
-        with shown(config) as watch:
-            search_one(config, target, watch=watch)
+        with shown(config) as callback:
+            search_one(config, target, callbacks=[callback])
         if how.controls:
             run_controls(config, target, search=search_one, watching=shown)

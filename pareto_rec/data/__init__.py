@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pareto_rec.core.errors import unknown
 from pareto_rec.core.fetch import Source, obtain
+from pareto_rec.core.registry import Registry
 from pareto_rec.data import movielens
 from pareto_rec.data.schema import Dataset
 
@@ -18,7 +19,7 @@ class Loader:
 
     Attributes:
         about: One line for a list.
-        sources: Where its files come from, best first.
+        sources: Where its files come from, best first; none where `read` needs no files.
         read: From the folder of the files to the data.
     """
 
@@ -27,13 +28,16 @@ class Loader:
     read: Callable[[Path], Dataset]
 
 
-DATASETS: Mapping[str, Loader] = {
-    movielens.NAME: Loader(
-        "100,000 ratings of 1,682 films by 943 people, 1997-98; signals watched, liked, rating",
-        movielens.SOURCES,
-        movielens.read,
-    ),
-}
+DATASETS: Registry[Loader] = Registry(
+    "data set",
+    {
+        movielens.NAME: Loader(
+            "100,000 ratings of 1,682 films by 943 people, 1997-98; signals watched, liked, rating",
+            movielens.SOURCES,
+            movielens.read,
+        ),
+    },
+)
 
 
 def fetch(name: str, cache: Path) -> Path:
@@ -50,7 +54,8 @@ def fetch(name: str, cache: Path) -> Path:
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS)
     folder = cache / "data" / name
-    obtain(name, folder, DATASETS[name].sources)
+    if DATASETS[name].sources:
+        obtain(name, folder, DATASETS[name].sources)
     return folder
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from pareto_rec.core.checksums import sha256_of
 from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.core.provenance import PeakMemory, provenance
+from pareto_rec.execution.callbacks import Counts
 from pareto_rec.execution.summary import baseline_rows, front_rows, hypervolume_of
 from pareto_rec.experiment.experiment import Plan
 from pareto_rec.runs.directory import CONFIG, INFO, RunDirectory
@@ -99,6 +100,14 @@ class RunWriter:
             steps = int(record.timing.get("train_steps", 0))
             self.steps[record.fit] = max(steps, self.steps.get(record.fit, 0))
 
+    @property
+    def counts(self) -> Counts:
+        """Totals so far."""
+        steps = sum(self.steps.values())
+        return Counts(
+            len(self.fits), len(self.records), self.failed, self.pruned, self.retried, steps
+        )
+
     def set_baselines(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take the baselines' sweeps."""
         self._baselines = baseline_rows(rows, self._made.goals)
@@ -179,12 +188,7 @@ class RunWriter:
             "files": checksums(self._run.path, [CONFIG]),
             "counts": {
                 "generations": len(self._history),
-                "fits": len(self.fits),
-                "records": len(self.records),
-                "failed": self.failed,
-                "pruned": self.pruned,
-                "steps": sum(self.steps.values()),
-                "retried": self.retried,
+                **asdict(self.counts),
             },
             "history": [asdict(progress) for progress in self._history],
             "seconds": {**self.seconds, "total": time.perf_counter() - self._began},

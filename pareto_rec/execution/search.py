@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from pareto_rec.evaluation.baselines import sweep_expert
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.execution import coverage as described
 from pareto_rec.execution import lists, per_user
+from pareto_rec.execution.callbacks import CallbackList, SearchCallback
 from pareto_rec.execution.resume import earlier_info, is_begun, merged_info
 from pareto_rec.execution.run_writer import RunWriter, first_info
 from pareto_rec.execution.stored_records import StoredRecords
@@ -37,34 +38,12 @@ from pareto_rec.experiment.experiment import (
     plan,
 )
 from pareto_rec.experiment.identity import code_hash
-from pareto_rec.experiment.inputs import EncodeProgress, read_features, read_split
+from pareto_rec.experiment.inputs import read_features, read_split
 from pareto_rec.runs.directory import RunDirectory
 from pareto_rec.runs.lines import is_signed
 from pareto_rec.runs.record import Record
 from pareto_rec.runs.record_store import RECORDS
 from pareto_rec.search import Progress, Searcher, run_search
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Where progress is shown; every part may be left out.
-
-    Attributes:
-        encoded: Told texts done, texts in all, texts per second.
-        stage: Told in a few words what is done now.
-        evaluated: Told fits, records, failed and pruned records, packs tried again and training
-            steps so far.
-        generation: Told when a generation has ended.
-        replayed: Told instead when it came out of the store alone.
-        note: Told what somebody should know, in one line.
-    """
-
-    encoded: EncodeProgress | None = None
-    stage: Callable[[str], None] = lambda _: None
-    evaluated: Callable[[int, int, int, int, int, int], None] = lambda *_: None
-    generation: Callable[[Progress], None] = lambda _: None
-    replayed: Callable[[Progress], None] = lambda _: None
-    note: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -82,7 +61,7 @@ def search_experiment(
     *,
     cache: Path,
     workers: int,
-    watch: Watch | None = None,
+    callbacks: Sequence[SearchCallback] = (),
     resume: bool = False,
     backend: str | None = None,
 ) -> Path:
@@ -94,7 +73,7 @@ def search_experiment(
         cache: Root of the cache.
         workers: Processes that evaluate packs; 1 evaluates in this process, unless packs have a
             time limit.
-        watch: Where progress is shown.
+        callbacks: Told what happens, while it happens.
         resume: Go on with the search that `out` holds, if it holds any: the records, the front and
             the hypervolumes end as if it had never been interrupted.
         backend: ``dask://HOST:PORT`` of a scheduler whose workers evaluate instead.
@@ -110,22 +89,23 @@ def search_experiment(
         KeyboardInterrupt: After everything recorded so far has been written.
     """
     began = time.perf_counter()
-    watch = watch or Watch()
+    callback = CallbackList(callbacks)
     made = plan(config)
     if backend is not None:
         check_address(backend)
     searcher = Searcher(made.space, made.goals, made.settings, seed=config.seed)
     with _opened(config, out, resume) as (run, before), run.living():
-        ready = _prepare(made, cache, watch)
+        ready = _prepare(made, cache, callback)
         with Workers(workers, config, cache, ready.evaluator, backend) as pool:
             info = merged_info(out, before, ready.info, run.stored.torn)
             journal = RunWriter(run, made, ready.evaluator.store, info, before, began)
             journal.seconds["encoding"] = ready.encoding_seconds
-            answers = _answers(made, pool, journal, run, watch)
+            answers = _answers(made, pool, journal, run, callback)
+            callback.on_start(config, out)
             with journal.closing():
                 journal.begin(tomli_w.dumps(config.model_dump(exclude_none=True)))
-                _search(searcher, config, pool, journal, answers, watch)
-                watch.stage("measuring the front per user")
+                _search(searcher, config, pool, journal, answers, callback)
+                callback.on_stage("measuring the front per user")
                 answers.restore({record.fit for record in journal.front})
                 run.write_bytes(per_user.FILE, _per_user(journal.front, pool))
                 run.write_bytes(per_user.PEOPLE, per_user.people_of(pool.evaluator.stage))
@@ -133,6 +113,7 @@ def search_experiment(
                 if ready.info["lacking"]:
                     found = _of_points(described.described_of, journal.front, pool)
                     journal.add_info(described={key: dict(counts) for key, counts in found})
+    callback.on_end(out)
     return out
 
 
@@ -157,45 +138,44 @@ def _opened(
 
 
 def _answers(
-    made: Plan, pool: Workers, journal: RunWriter, run: RunDirectory, watch: Watch
+    made: Plan, pool: Workers, journal: RunWriter, run: RunDirectory, callback: SearchCallback
 ) -> TrialRunner:
     """What answers the search, the stored records first."""
     stored, name = run.stored, run.path / RECORDS
     config, goals = made.config, made.goals
     replay = StoredRecords(stored.records, name)
 
-    def told() -> None:
-        counts = len(journal.fits), len(journal.records), journal.failed, journal.pruned
-        watch.evaluated(*counts, journal.retried, sum(journal.steps.values()))
+    def on_records(records: Sequence[Record]) -> None:
+        callback.on_records(records, journal.counts)
 
     if stored.torn:
-        watch.note(
+        callback.on_note(
             f"{name}: the last line was cut short ({stored.torn} bytes); it is cut off, and its "
             "record evaluated again"
         )
     if stored.records:
-        told()
-        watch.note(f"going on after {len(stored.records):,} records of {run.path}")
+        on_records(stored.records)
+        callback.on_note(f"going on after {len(stored.records):,} records of {run.path}")
 
     asked, halving = config.search.fidelity, None
     if asked is not None:
         fidelity = Fidelity(tuple(asked.rungs), asked.keep, asked.margin, goals)
         halving = SuccessiveHalving(fidelity, pool)
-    return TrialRunner(replay, pool, journal, config.train.pack_size, told, halving)
+    return TrialRunner(replay, pool, journal, config.train.pack_size, on_records, halving)
 
 
-def _prepare(made: Plan, cache: Path, watch: Watch) -> _Ready:
+def _prepare(made: Plan, cache: Path, callback: SearchCallback) -> _Ready:
     """Data, features and experts; only validation data goes any further than this."""
     began = time.perf_counter()
-    watch.stage("reading data")
+    callback.on_stage("reading data")
     split = read_split(made.config, cache)
     stage = split.validation
     check_objectives(made, stage)
     check_truth(stage, made.config.data.relevance)
-    watch.stage("encoding texts")
-    features = read_features(made.config, stage.items.texts, cache, watch.encoded)
+    callback.on_stage("encoding texts")
+    features = read_features(made.config, stage.items.texts, cache, callback.on_encoded)
     seconds = time.perf_counter() - began
-    watch.stage("preparing experts")
+    callback.on_stage("preparing experts")
     evaluator = build_evaluator(made, stage, cache, features)
     hashes = {"stage": stage.content_hash, "features": features.key, "code": code_hash()}
     if made.config.references:
@@ -205,17 +185,17 @@ def _prepare(made: Plan, cache: Path, watch: Watch) -> _Ready:
     info["cold_start"] = cold_start(stage)
     info["truth"] = {stage.name: stage.truth_account}
     if words := repeats_in_words(stage.truth_account, stage.name):
-        watch.note(words)
+        callback.on_note(words)
     info["lacking"] = described.lacking(made.measures, evaluator.measuring.catalogue)
     for name, entry in info["lacking"].items():
-        watch.note(lacking_in_words(name, entry))
+        callback.on_note(lacking_in_words(name, entry))
     info |= {"data": dict(split.account)} if split.account else {}
     for warning in warnings_of(split.account or {}):
-        watch.note(f"data: {warning}")
+        callback.on_note(f"data: {warning}")
     if limits := limited_by_size(made, stage, evaluator):
         info["limits"] = limits
         for what, words in limits.items():
-            watch.stage(f"{what}: {words}")
+            callback.on_stage(f"{what}: {words}")
     return _Ready(evaluator, info, seconds)
 
 
@@ -225,23 +205,23 @@ def _search(
     pool: Workers,
     journal: RunWriter,
     answers: TrialRunner,
-    watch: Watch,
+    callback: SearchCallback,
 ) -> None:
     """Sweep the baselines, then search, and journal everything the moment it exists."""
     began = time.perf_counter()
-    watch.stage("sweeping baselines")
+    callback.on_stage("sweeping baselines")
     swept = pool.map(sweep_expert, config.baselines)
     journal.set_baselines([row for rows in swept for row in rows])
     journal.seconds["baselines"] = time.perf_counter() - began
-    watch.stage("searching")
+    callback.on_stage("searching")
 
     def on_generation(progress: Progress) -> None:
         journal.end_generation(progress, replayed=answers.replayed)
-        (watch.replayed if answers.replayed else watch.generation)(progress)
+        callback.on_generation(progress, replayed=answers.replayed)
 
     run_search(searcher, answers, config.search.generations, on_generation=on_generation)
     if answers.differing:
-        watch.note(
+        callback.on_note(
             f"{answers.differing:,} records that had been stored came out differently this time; "
             "what was stored has been kept"
         )

@@ -31,7 +31,7 @@ class TrialRunner:
         pool: Workers,
         journal: RunWriter,
         pack_size: int,
-        told: Callable[[], None],
+        on_records: Callable[[Sequence[Record]], None],
         halving: SuccessiveHalving | None = None,
     ) -> None:
         """Take the parts.
@@ -41,11 +41,11 @@ class TrialRunner:
             pool: Evaluates packs.
             journal: Writes down new records.
             pack_size: Most trials of a pack.
-            told: Called after records have been written down.
+            on_records: Called with new records once they are written down.
             halving: Stops some fits of a generation early; None trains all to the end.
         """
         self._replay, self._pool, self._journal = replay, pool, journal
-        self._pack_size, self._told, self._halving = pack_size, told, halving
+        self._pack_size, self._on_records, self._halving = pack_size, on_records, halving
         self._retried = journal.retried
         self._packs: dict[str, Pack] = {}  # by fit, of those that were only replayed
         self.replayed = False
@@ -82,7 +82,7 @@ class TrialRunner:
         self._compare([record for record in records if record.id in stored], stored)
         self._journal.retried = self._retried + self._pool.retried
         self._journal.add(new)
-        self._told()
+        self._on_records(new)
         yield from _results(new)
 
     def _compare(self, again: Iterable[Record], stored: dict[str, Record]) -> None:

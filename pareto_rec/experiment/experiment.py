@@ -33,6 +33,7 @@ from pareto_rec.evaluation.task_predictions import predicted_by
 from pareto_rec.experiment.config import Config
 from pareto_rec.experiment.inputs import open_backbone, read_features, read_split
 from pareto_rec.experiment.limits import check_rungs, check_variables
+from pareto_rec.experiment.plugins import load_plugins
 from pareto_rec.experiment.references import read_references
 from pareto_rec.objectives import GroupObjective, parse
 from pareto_rec.objectives.catalogue import OF_ITEMS
@@ -91,8 +92,10 @@ def plan(config: Config) -> Plan:
     """Resolve every name in a config.
 
     Raises:
-        BadRequestError: If an objective, expert, variable, model, loss or algorithm is not known.
+        BadRequestError: If an objective, expert, variable, model, loss or algorithm is not known,
+            or a plugin cannot be used.
     """
+    load_plugins(config.plugins)
     split_kind(config.split.kind)
     check_tasks(config.tasks)
     space = config.space.build()

@@ -1,5 +1,6 @@
 """Losses and the ways to combine them."""
 
+from pareto_rec.core.registry import Registry
 from pareto_rec.losses.accuracy import BPR, SampledSoftmax, Softmax
 from pareto_rec.losses.aggregation import AGGREGATORS
 from pareto_rec.losses.base import ItemFacts, Loss, LossInputs, TaskRows
@@ -7,20 +8,23 @@ from pareto_rec.losses.beyond_accuracy import Exposure, NegativeEntropy, Popular
 from pareto_rec.losses.regularizers import Calibration, GroupGap, ReferenceKL
 from pareto_rec.losses.tasks import TaskLoss
 
-LOSSES: dict[str, Loss] = {
-    loss.name: loss
-    for loss in (
-        Softmax(),
-        SampledSoftmax(),
-        BPR(),
-        NegativeEntropy(),
-        Similarity(),
-        Popularity(),
-        Exposure(),
-        GroupGap(),
-        Calibration(),
-        ReferenceKL(),
-    )
-}
+LOSSES: Registry[Loss] = Registry(
+    "loss",
+    {
+        loss.name: loss
+        for loss in (
+            Softmax(),
+            SampledSoftmax(),
+            BPR(),
+            NegativeEntropy(),
+            Similarity(),
+            Popularity(),
+            Exposure(),
+            GroupGap(),
+            Calibration(),
+            ReferenceKL(),
+        )
+    },
+)
 
 __all__ = ["AGGREGATORS", "LOSSES", "ItemFacts", "Loss", "LossInputs", "TaskLoss", "TaskRows"]

@@ -183,7 +183,7 @@ class Loss(ABC):
         """One value per candidate ``[P]``."""
 
 
-def resolve(names: Sequence[str], known: dict[str, Loss]) -> list[Loss]:
+def resolve(names: Sequence[str], known: Mapping[str, Loss]) -> list[Loss]:
     """Losses by name.
 
     Raises:

@@ -8,10 +8,9 @@ A name is ``family@k`` (``ndcg@10``), ``family@k[signal]`` (``ndcg@10[liked]``),
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
 
 from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.core.registry import Registry
 from pareto_rec.objectives.auc import AUC
 from pareto_rec.objectives.base import Objective, SetObjective, UserObjective
 from pareto_rec.objectives.calibration import Calibration, Personalization
@@ -97,10 +96,12 @@ _FAMILIES: tuple[type[Objective], ...] = (
 )
 _GROUPS: tuple[type[GroupObjective], ...] = (WorstGroup, Gap, Ratio, GroupMean)
 
-FAMILIES: Mapping[str, type[Objective]] = MappingProxyType({c.family: c for c in _FAMILIES})
+FAMILIES: Registry[type[Objective]] = Registry("objective", {c.family: c for c in _FAMILIES})
 """Family -> objective made from ``(k, signal)``."""
 
-GROUPS: Mapping[str, type[GroupObjective]] = MappingProxyType({c.family: c for c in _GROUPS})
+GROUPS: Registry[type[GroupObjective]] = Registry(
+    "objective over groups", {c.family: c for c in _GROUPS}
+)
 """Family -> objective made from ``(per-user objective, attribute)``."""
 
 _PLAIN = re.compile(

@@ -6,14 +6,14 @@ With ``decide.py`` the only module that imports pymoo, and only when a search st
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pareto_rec.core.registry import Registry
 from pareto_rec.core.seeds import child_seed, generator
 from pareto_rec.search import sweep
 from pareto_rec.search.variables import Floats
@@ -192,7 +192,8 @@ def _tournament(_: Task) -> Any:
     return TournamentSelection(func_comp=cv_and_dom_tournament)
 
 
-ALGORITHMS: Mapping[str, Callable[[Task], Algorithm]] = MappingProxyType(
+ALGORITHMS: Registry[Callable[[Task], Algorithm]] = Registry(
+    "algorithm",
     {
         "nsga2": _pymoo("pymoo.algorithms.moo.nsga2", "NSGA2"),
         "nsga3": _pymoo(
@@ -201,5 +202,5 @@ ALGORITHMS: Mapping[str, Callable[[Task], Algorithm]] = MappingProxyType(
         "sms_emoa": _pymoo("pymoo.algorithms.moo.sms", "SMSEMOA"),
         "random": RandomSearch,
         "quasi_random": QuasiRandom,
-    }
+    },
 )

@@ -33,7 +33,7 @@ ALLOWED: dict[str, str] = {
     "baselines": "core data",
     "objectives": "core data",
     "losses": "core kernels tasks",
-    "models": "kernels tasks",
+    "models": "core kernels tasks",
     "training": "backbone core data kernels losses models objectives tasks",
     "training.adapt": "backbone core data training",
     # a run directory, written and read; it does not know what it is a run of
@@ -46,7 +46,7 @@ ALLOWED: dict[str, str] = {
     "experiment.limits": "backbone baselines core evaluation losses models ranking search tasks "
     "training",
     "experiment": "backbone baselines core data evaluation experiment.config experiment.limits "
-    "objectives runs search tasks training training.adapt",
+    "losses models objectives runs search tasks training training.adapt",
     # from a config to a run directory
     "execution.workers": "core evaluation experiment experiment.config runs search",
     "execution": "core data evaluation execution.workers experiment experiment.config ranking "

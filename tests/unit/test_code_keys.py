@@ -31,7 +31,7 @@ from pareto_rec.training import fit_store as fitstore
 from pareto_rec.training.adapt import store as adapted
 
 ENTRIES: dict[str, tuple[str, ...]] = {
-    "runs": identity.DECIDING,
+    "records": identity.DECIDING,
     "fits": fitstore.DECIDING,
     "baselines": (baselines.__name__, *baselines.MEASURING),
     "latencies": ("pareto_rec.evaluation.latency",),
@@ -79,16 +79,19 @@ def test_a_change_of_any_module_that_decides_changes_the_key(copy: Package, what
     [
         (
             "fits",
-            "evaluation.monitor objectives.ranking evaluation.reference_policies evaluation.training_data",
+            "evaluation.monitor objectives.ranking evaluation.reference_policies "
+            "evaluation.training_data",
         ),
         ("fits", "objectives.catalogue training.item_features backbone.cached backbone.views"),
         (
             "fits",
-            "losses.aggregation.gradients kernels.adamw models.trunk.ple data.cuts tasks core.seeds",
+            "losses.aggregation.gradients kernels.adamw models.trunk.ple data.cuts "
+            "tasks core.seeds",
         ),
         (
-            "runs",
-            "search.halving execution.successive_halving evaluation.rung_packs execution.workers.packs experiment.experiment experiment.inputs",
+            "records",
+            "search.halving execution.successive_halving evaluation.rung_packs "
+            "execution.workers.packs experiment.experiment experiment.inputs",
         ),
         ("baselines", "baselines.ease ranking.mmr objectives.fairness data.cuts"),
         ("features", "backbone.views training.tuned.tokens"),

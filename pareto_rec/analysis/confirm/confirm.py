@@ -23,7 +23,7 @@ from pareto_rec.analysis.confirm.reported_front import Point, ReportedFront, rea
 from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.core.seeds import child_seed
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.execution.search import Watch
+from pareto_rec.execution.callbacks import CallbackList, SearchCallback
 from pareto_rec.execution.workers.evaluation import Workers
 from pareto_rec.experiment.experiment import build_evaluator
 from pareto_rec.experiment.inputs import read_features, read_split
@@ -42,17 +42,17 @@ class Opened:
         claim: What is confirmed.
         pool: Where work is done.
         seeds: Of the fresh fits.
-        watch: Where progress is shown.
+        callback: Where progress is shown.
     """
 
     claim: ReportedFront
     pool: Workers
     seeds: tuple[int, ...]
-    watch: Watch
+    callback: SearchCallback
 
 
 def confirm_run(
-    run: Path, *, seeds: int, cache: Path, workers: int, watch: Watch | None = None
+    run: Path, *, seeds: int, cache: Path, workers: int, callbacks: Sequence[SearchCallback] = ()
 ) -> Path:
     """Train the selected points anew, then open test data for them and for the baselines.
 
@@ -61,7 +61,7 @@ def confirm_run(
         seeds: Number of fresh seeds.
         cache: Root of the cache; no fit in it is trained again.
         workers: Processes; 1 works in this process.
-        watch: Where progress is shown; only its stage is told.
+        callbacks: Told the stages, and how far texts are encoded.
 
     Returns:
         ``confirm.json``.
@@ -72,25 +72,27 @@ def confirm_run(
         RunFailedError: If every fresh fit failed, a worker died, or a file cannot be written.
     """
     with locked(run / RECORDS):  # two confirmations at once would both open test data
-        return _confirm(read_claim(run), seeds, cache, workers, watch or Watch())
+        return _confirm(read_claim(run), seeds, cache, workers, CallbackList(callbacks))
 
 
-def _confirm(claim: ReportedFront, seeds: int, cache: Path, workers: int, watch: Watch) -> Path:
+def _confirm(
+    claim: ReportedFront, seeds: int, cache: Path, workers: int, callback: SearchCallback
+) -> Path:
     began, run = time.perf_counter(), claim.view.path
     earlier = ledger.openings(run)
-    evaluator, hashes = _prepare(claim, cache, watch)
+    evaluator, hashes = _prepare(claim, cache, callback)
     fresh = tuple(child_seed(claim.made.config.seed, "confirm", place) for place in range(seeds))
     with Workers(workers, claim.made.config, cache, evaluator) as pool:
-        ready = Opened(claim, pool, fresh, watch)
+        ready = Opened(claim, pool, fresh, callback)
         against, points = _rivals(ready)
         fits, failed = _train(ready, points)
         answers = {"validation": _measure(ready, points, fits, None)}
         spent = {"validation": time.perf_counter() - began}
-        watch.stage("opening test data")
+        callback.on_stage("opening test data")
         ledger.note_opening(run, seeds)
         answers["test"] = _measure(ready, points, fits, claim.made.config.model_dump_json())
     spent["test"] = time.perf_counter() - began - spent["validation"]
-    watch.stage("resampling users and seeds")
+    callback.on_stage("resampling users and seeds")
     content = report(claim, against, points, answers, earlier=earlier, seeds=fresh, hashes=hashes)
     spent["total"] = time.perf_counter() - began
     spent["statistics"] = spent["total"] - spent["test"] - spent["validation"]
@@ -99,12 +101,14 @@ def _confirm(claim: ReportedFront, seeds: int, cache: Path, workers: int, watch:
     return path
 
 
-def _prepare(claim: ReportedFront, cache: Path, watch: Watch) -> tuple[Evaluator, dict[str, str]]:
+def _prepare(
+    claim: ReportedFront, cache: Path, callback: SearchCallback
+) -> tuple[Evaluator, dict[str, str]]:
     """The validation stage; of the test stage only the hash goes any further than this."""
-    watch.stage("reading data")
+    callback.on_stage("reading data")
     made = claim.made
     split = read_split(made.config, cache)
-    features = read_features(made.config, split.validation.items.texts, cache, watch.encoded)
+    features = read_features(made.config, split.validation.items.texts, cache, callback.on_encoded)
     hashes = {
         "validation": split.validation.content_hash,
         "test": split.test.content_hash,
@@ -119,7 +123,7 @@ def _prepare(claim: ReportedFront, cache: Path, watch: Watch) -> tuple[Evaluator
                 f"({name} {hashes[key][:12]} instead of {str(stored.get(name))[:12]}): "
                 "bring the old ones back, or search again"
             )
-    watch.stage("preparing experts")
+    callback.on_stage("preparing experts")
     return build_evaluator(made, split.validation, cache, features), hashes
 
 
@@ -157,12 +161,12 @@ def _counted(
 ) -> Iterable[Any]:
     """Results as they come; how many there are is said at every quarter."""
     said, total = 0, len(arguments)
-    ready.watch.stage(f"{label}: {total} jobs")
+    ready.callback.on_stage(f"{label}: {total} jobs")
     for done, result in enumerate(ready.pool.unordered(job, arguments), start=1):
         yield result
         if total >= 4 and 4 * done // total > said:
             said = 4 * done // total
-            ready.watch.stage(f"{label}: {done} of {total}")
+            ready.callback.on_stage(f"{label}: {done} of {total}")
 
 
 def _train(ready: Opened, points: Sequence[Point]) -> tuple[Fits, list[dict[str, Any]]]:

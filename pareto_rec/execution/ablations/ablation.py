@@ -11,7 +11,7 @@ from typing import Any
 from pareto_rec.core.checksums import signed
 from pareto_rec.core.paths import written_whole
 from pareto_rec.execution.ablations.kinds import Control, applicable, derive
-from pareto_rec.execution.search import Watch
+from pareto_rec.execution.callbacks import SearchCallback
 from pareto_rec.experiment.config import Config
 
 FILE = "controls.json"
@@ -22,7 +22,7 @@ def run_controls(
     run: Path,
     *,
     search: Callable[..., Path],
-    watching: Callable[[Config], AbstractContextManager[Watch]],
+    watching: Callable[[Config], AbstractContextManager[SearchCallback]],
 ) -> Path:
     """Run every control that fits the config, and compare hypervolumes.
 
@@ -30,7 +30,7 @@ def run_controls(
         config: Of the finished search.
         run: Its run directory; controls are run directories below ``controls/`` in it.
         search: `search_experiment`, told how and where to work; it is given config, run directory
-            and `watch`.
+            and `callbacks`.
         watching: From a control's config to where its progress is shown.
 
     Returns:
@@ -44,9 +44,9 @@ def run_controls(
     path = run / FILE
     for control in applicable(config):
         out, table = run / "controls" / control.name, derive(config, control)
-        with watching(table) as watch:
-            watch.stage(f"control: {control.instead}")
-            search(table, out, watch=watch)
+        with watching(table) as callback:
+            callback.on_stage(f"control: {control.instead}")
+            search(table, out, callbacks=[callback])
         info = json.loads((out / "run.json").read_text(encoding="utf-8"))
         found["controls"].append(_row(control, info, float(main["hypervolume"]["front"])))
         with written_whole(path) as spare:

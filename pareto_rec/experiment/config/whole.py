@@ -70,6 +70,7 @@ class Config(Section):
         baselines: Experts whose sweeps are drawn beside the front.
         references: Name -> run directory whose most accurate fit the training variable
             ``reference`` may name (the loss ``reference_kl``).
+        plugins: Modules, or files beside the config, that register more to choose from.
         task: What is predicted of shown rows besides relevance, each a ``[[task]]``.
     """
 
@@ -87,6 +88,7 @@ class Config(Section):
     reported: list[Annotated[str, Field(max_length=MOST_NAME)]] = Field(default_factory=list)
     baselines: list[str] = Field(default_factory=list)
     references: dict[str, str] = Field(default_factory=dict)
+    plugins: list[str] = Field(default_factory=list)
     search: SearchConfig = SearchConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -108,9 +110,10 @@ class Config(Section):
         return tuple(fixed if searched is None else searched.names or ())
 
     @model_serializer(mode="wrap")
-    def _without_no_task(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A config without tasks has no list of them."""
-        return {name: value for name, value in handler(self).items() if name != "task" or value}
+    def _without_empty_lists(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A config without tasks or plugins has no list of them."""
+        left_out = {name for name in ("task", "plugins") if not getattr(self, name)}
+        return {name: value for name, value in handler(self).items() if name not in left_out}
 
 
 def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> Config:
@@ -139,6 +142,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = Fals
         _set(chosen, key, value, f"--set {_cut(override)}")
     beside(chosen.get("data"), path.parent)
     _whole_paths(chosen.get("references"))
+    _plugin_paths(chosen.get("plugins"), path.parent)
     source = " ".join([str(path), *(f"--set {_cut(override)}" for override in overrides)])
     return parse_config(chosen, source)
 
@@ -177,6 +181,14 @@ def _whole_paths(references: TomlValue | None) -> None:
         for name, folder in references.items():
             if isinstance(folder, str):
                 references[name] = str(Path(folder).absolute())
+
+
+def _plugin_paths(plugins: TomlValue | None, folder: Path) -> None:
+    """Plugins that are files start at the config's folder, and are found from any other."""
+    if isinstance(plugins, list):
+        for index, name in enumerate(plugins):
+            if isinstance(name, str) and name.endswith(".py"):
+                plugins[index] = str(folder.resolve() / name)
 
 
 def _smoke_table(table: Mapping[str, TomlValue], path: Path) -> Mapping[str, TomlValue]:

@@ -70,10 +70,11 @@ class Name:
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of names out of a registry, none below zero and not all zero."""
+    """Weights of names out of a registry and `also`, none below zero and not all zero."""
 
     kind: str
     known: Iterable[str]
+    also: tuple[str, ...] = ()
 
     def check(self, value: Any) -> None:
         """Refuse unknown names and impossible weights.
@@ -86,7 +87,7 @@ class Weights:
                 f"{shown(value)} must be a table of weights, one for each {self.kind}"
             )
         for name, weight in value.items():
-            Name(self.kind, self.known).check(name)
+            Name(self.kind, (*self.also, *self.known)).check(name)
             try:
                 Number(low=0, high=MOST).check(weight)
             except BadRequestError as error:

@@ -88,7 +88,7 @@ TRAIN: Mapping[str, Limit] = MappingProxyType(
 
 SERVE: Mapping[str, Limit] = MappingProxyType(
     {
-        "fusion": Weights("expert", (NETWORK, *BASELINES)),
+        "fusion": Weights("expert", BASELINES, also=(NETWORK,)),
         "popularity_penalty": _POWER,
         "mmr": Number(low=0, high=1),
         "depth": _DEPTH,

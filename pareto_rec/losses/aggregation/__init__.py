@@ -1,5 +1,6 @@
 """Ways to combine several losses into the one direction that is stepped along."""
 
+from pareto_rec.core.registry import Registry
 from pareto_rec.losses.aggregation.base import AggregationStep, Aggregator, State
 from pareto_rec.losses.aggregation.gradients import (
     MGDA,
@@ -17,21 +18,24 @@ from pareto_rec.losses.aggregation.values import (
     WeightedSum,
 )
 
-AGGREGATORS: dict[str, Aggregator] = {
-    way.name: way
-    for way in (
-        WeightedSum(),
-        WeightedChebyshev(),
-        SmoothChebyshev(),
-        EpsilonConstraint(),
-        DynamicWeightAveraging(),
-        UncertaintyWeighting(),
-        MGDA(),
-        PCGrad(),
-        CAGrad(),
-        NashMTL(),
-        UPGrad(),
-    )
-}
+AGGREGATORS: Registry[Aggregator] = Registry(
+    "way to combine losses",
+    {
+        way.name: way
+        for way in (
+            WeightedSum(),
+            WeightedChebyshev(),
+            SmoothChebyshev(),
+            EpsilonConstraint(),
+            DynamicWeightAveraging(),
+            UncertaintyWeighting(),
+            MGDA(),
+            PCGrad(),
+            CAGrad(),
+            NashMTL(),
+            UPGrad(),
+        )
+    },
+)
 
 __all__ = ["AGGREGATORS", "AggregationStep", "Aggregator", "State"]

@@ -1,0 +1,72 @@
+"""Registries: what a name in a config stands for, built in or added by a plugin."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pareto_rec.core.errors import BadRequestError
+
+T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Names -> entries, read like a mapping; built-in entries first, in the order given.
+
+    Entries are added and never replaced, so that a name means one thing for the life of a process.
+    """
+
+    def __init__(self, kind: str, entries: Mapping[str, T]) -> None:
+        """Begin with the built-in entries.
+
+        Args:
+            kind: What an entry is, for messages ("loss", "user encoder").
+            entries: Name -> entry.
+        """
+        self.kind = kind
+        self._entries = dict(entries)
+
+    def __getitem__(self, name: str) -> T:
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"Registry({self.kind!r}, {list(self._entries)})"
+
+    def register(self, name: str, entry: T) -> None:
+        """Add an entry.
+
+        Raises:
+            BadRequestError: If the name is taken, or is not a plain name.
+        """
+        if not _NAME.fullmatch(name):
+            raise BadRequestError(
+                f'"{name}" is not a name for a {self.kind}: use letters, digits, _ and -, '
+                "a letter first"
+            )
+        if name in self._entries:
+            raise BadRequestError(f'there is a {self.kind} "{name}" already: choose another name')
+        self._entries[name] = entry
+
+
+_plugin_sources: dict[str, str] = {}
+
+
+def add_plugin_source(path: Path) -> None:
+    """Make a file of a plugin part of every key that depends on code."""
+    _plugin_sources[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def plugin_key() -> str:
+    """What identifies the code of all plugins of this process; "" without any."""
+    content = sorted(_plugin_sources.items())
+    return hashlib.sha256(repr(content).encode()).hexdigest() if content else ""
