@@ -16,6 +16,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
 
+from pareto_rec.core.registry import plugin_key
+
 PACKAGE = "pareto_rec"
 
 INNOCENT: Mapping[str, str] = MappingProxyType(
@@ -158,9 +160,13 @@ class Package:
 
     def _passed_on(self, module: str) -> Iterator[tuple[str, str]]:
         """Names that the ``__init__`` of a folder takes from its modules -> their full names."""
-        if self.modules[module].name != "__init__.py":
+        if module == PACKAGE:  # the public names, which only plugins import from here
+            tree = ast.parse((self.root / "__init__.py").read_bytes())
+        elif self.modules[module].name == "__init__.py":
+            tree = self._statements(module)
+        else:
             return
-        for node in ast.walk(self._statements(module)):
+        for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith(f"{module}."):
                 for alias in node.names:
                     yield alias.asname or alias.name, f"{node.module}.{alias.name}"
@@ -174,13 +180,18 @@ def _innocent(module: str) -> bool:
 INSTALLED = Package(Path(__file__).parents[1])
 
 
-@cache
 def code_key(*entries: str) -> str:
-    """Sixteen hex digits of the code that computes something.
+    """Sixteen hex digits of the code that computes something, plugins included.
 
     Args:
         entries: Full names of the modules that compute it, ``__name__`` among them; those of
             another package must be loaded, and count with their own file and what they import of
             this one.
     """
-    return INSTALLED.code_key(*entries)[:16]
+    own, plugins = _own_code_key(*entries), plugin_key()
+    return hashlib.sha256((own + plugins).encode()).hexdigest()[:16] if plugins else own[:16]
+
+
+@cache
+def _own_code_key(*entries: str) -> str:
+    return INSTALLED.code_key(*entries)

