@@ -28,12 +28,12 @@ ALLOWED: dict[str, str] = {
     # from files to arrays
     "backbone": "core",
     "data": "core",
-    # lists from scores; what is learnt and what is measured: none of it knows a search or a run
-    "ranking": "core kernels",
+    # what is learnt, what is measured, and lists from scores: none of it knows a search or a run
     "baselines": "core data",
     "objectives": "core data",
     "losses": "core kernels tasks",
     "models": "core kernels tasks",
+    "ranking": "core kernels models",
     "training": "backbone core data kernels losses models objectives tasks",
     "training.adapt": "backbone core data training",
     # a run directory, written and read; it does not know what it is a run of
@@ -49,8 +49,8 @@ ALLOWED: dict[str, str] = {
     "losses models objectives runs search tasks training training.adapt",
     # from a config to a run directory
     "execution.workers": "core evaluation experiment experiment.config runs search",
-    "execution": "core data evaluation execution.workers experiment experiment.config ranking "
-    "runs search training",
+    "execution": "core data evaluation execution.workers experiment experiment.config objectives "
+    "ranking runs search training",
     # from a run directory to pictures
     "report.plots": "core runs search",
     "report": "core report.plots runs search",
@@ -65,7 +65,7 @@ ALLOWED: dict[str, str] = {
     # from a choice to what is served
     "bundle": "analysis backbone baselines core data evaluation experiment experiment.config "
     "models ranking runs tasks training",
-    "bundle.update": "baselines bundle core data evaluation experiment experiment.config ranking "
+    "bundle.update": "baselines bundle core data evaluation experiment experiment.config tasks "
     "training",
     "serve": "bundle core",
     # the commands

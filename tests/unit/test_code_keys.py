@@ -182,7 +182,7 @@ def test_the_parameters_of_an_expert_that_fits_are_kept_to_name_them(
 ) -> None:
     def key(*options: str) -> str:
         table = tomllib.loads(CONFIG)
-        table["search.space"]["training"]["reference"] = {
+        table["space"]["train"]["reference"] = {
             "kind": "choice",
             "options": list(options),
         }
