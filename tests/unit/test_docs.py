@@ -54,6 +54,15 @@ def test_every_entry_has_a_section_that_says_something(
         assert "``" not in section
 
 
+@pytest.mark.parametrize("page", ["variables.md", "config.md"])
+def test_every_key_is_explained(page: str) -> None:
+    rows = [line for line in GENERATE.PAGES[page]().splitlines() if line.startswith("| `")]
+    assert len(rows) > 40
+    unexplained = [row for row in rows if not row.rstrip(" |").split("|")[-1].strip(" `")]
+    assert not unexplained
+    assert not [row for row in rows if row.endswith("|  |")]
+
+
 def test_an_objective_says_when_it_misleads_and_where_it_comes_from() -> None:
     for section in GENERATE.PAGES["objectives.md"]().split("\n## ")[1:]:
         assert "**Misleads:**" in section

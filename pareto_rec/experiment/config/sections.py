@@ -45,7 +45,14 @@ class Section(BaseModel):
 
 
 class DataConfig(TableOptions):
-    """Which data, and which signals count; a table of one's own also says how it is read."""
+    """Which data, and which signals count; a table of one's own also says how it is read.
+
+    Attributes:
+        kind: ``"registered"`` for a named data set, ``"table"`` for files of your own.
+        name: Name of the data set; of a table, what plots and reports call it.
+        relevance: Signal that counts as relevant where an objective names none.
+        liked: Signal of the built-in task ``liked``; none without that task.
+    """
 
     kind: Literal["registered", "table"] = "registered"
     name: str
@@ -80,16 +87,31 @@ class DataConfig(TableOptions):
 
 
 class SplitConfig(Section):
-    """How rows are held out."""
+    """How rows are held out.
 
-    kind: str = "per_user"  # a name in pareto_rec.data.split.SPLITS
+    Attributes:
+        kind: A registered split.
+        validation: Share of the rows that a search measures on.
+        test: Share of the rows that ``confirm`` alone opens.
+        seed: Of ties and draws; apart from the root seed, so that searches of one split compare.
+    """
+
+    kind: str = "per_user"
     validation: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.1, gt=0, lt=1)
-    seed: int = Field(0, ge=0)  # apart from the root seed: several searches of one split compare
+    seed: int = Field(0, ge=0)
 
 
 class TaskConfig(Section):
-    """Something to predict besides relevance; see `pareto_rec.tasks.Task`."""
+    """Something to predict besides relevance; see `pareto_rec.tasks.Task`.
+
+    Attributes:
+        name: What objectives and exponents call it.
+        signal: Signal of the log that holds its labels.
+        loss: For outcomes, or for values.
+        condition: Task whose positive outcome it is conditional on.
+        weight: Its exponent in the ranking, unless a serving variable says otherwise.
+    """
 
     name: str
     signal: str
@@ -103,24 +125,42 @@ class TaskConfig(Section):
 
 
 class BackboneConfig(Section):
-    """The shared encoder."""
+    """The shared encoder.
+
+    Attributes:
+        name: Name on the hub, or a local folder.
+        max_length: Most tokens of a text.
+        cut: Layers that are run and cached; none: all.
+        components: Principal components of the features that models read; 0: all features.
+        text: False: models read no features at all, item embeddings alone.
+        adapted: Take the backbone that ``pareto-rec adapt`` made of it.
+    """
 
     name: str = "sentence-transformers/all-MiniLM-L6-v2"
     max_length: int = Field(64, ge=4, le=512)
     cut: int | None = Field(None, ge=1, le=1000)
-    components: int = Field(
-        64, ge=0, le=100_000
-    )  # principal components that models read; 0: all features
-    text: bool = True  # false: models read no features at all, item embeddings alone
-    adapted: bool = False  # the backbone that `pareto-rec adapt` made of it
+    components: int = Field(64, ge=0, le=100_000)
+    text: bool = True
+    adapted: bool = False
 
 
 class AdaptConfig(Section):
-    """How `pareto-rec adapt` continues the backbone's pre-training; see `adapt.training.Recipe`."""
+    """How `pareto-rec adapt` continues the backbone's pre-training; see `adapt.training.Recipe`.
+
+    Attributes:
+        steps: Training steps.
+        texts: Texts with masked tokens per step; 0: none.
+        pairs: Pairs of items of one history per step; 0: none.
+        mask: Share of the tokens that are masked.
+        window: Most places between the two items of a pair.
+        temperature: Of the softmax over the pairs of a step.
+        rate: Peak learning rate of the topmost layer.
+        decay: Every layer further down learns at this share of the rate of the one above it.
+    """
 
     steps: int = Field(150, ge=1, le=MOST_STEPS)
-    texts: int = Field(32, ge=0, le=MOST_AT_ONCE)  # texts with masked tokens per step; 0: none
-    pairs: int = Field(48, ge=0, le=MOST_AT_ONCE)  # pairs of items of one history per step; 0: none
+    texts: int = Field(32, ge=0, le=MOST_AT_ONCE)
+    pairs: int = Field(48, ge=0, le=MOST_AT_ONCE)
     mask: float = Field(0.15, gt=0, lt=1)
     window: int = Field(10, ge=1, le=MOST_AT_ONCE)
     temperature: float = Field(0.07, ge=1e-6, le=1e6)
@@ -129,7 +169,18 @@ class AdaptConfig(Section):
 
 
 class VariableConfig(Section):
-    """A decision variable; which keys it takes depends on its kind."""
+    """A decision variable; which keys it takes depends on its kind.
+
+    Attributes:
+        kind: Which values it has.
+        low: Smallest value, of kinds ``real`` and ``integer``.
+        high: Largest value.
+        log: Search evenly in the logarithm.
+        options: Values of the kind ``choice``.
+        names: What the weights of the kind ``simplex`` belong to.
+        floor: Smallest weight of some names.
+        when: Other variable -> values with which this one is searched; else it has its default.
+    """
 
     kind: Literal["real", "integer", "choice", "simplex"]
     low: float | int | None = None
@@ -191,7 +242,14 @@ class SpaceConfig(Section):
 
 
 class ObjectiveConfig(Section):
-    """An objective to search on."""
+    """An objective to search on.
+
+    Attributes:
+        name: As on the page of the objectives.
+        reference: Value from which on it counts; none: its default.
+        at_least: Constraint of the search.
+        at_most: Constraint of the search.
+    """
 
     name: str = Field(max_length=MOST_NAME)
     reference: float | None = Field(None, ge=-MOST_VALUE, le=MOST_VALUE)
@@ -200,11 +258,17 @@ class ObjectiveConfig(Section):
 
 
 class FidelityConfig(Section):
-    """Successive halving inside a generation: fits that fall behind stop early, and are pruned."""
+    """Successive halving inside a generation: fits that fall behind stop early, and are pruned.
 
-    rungs: Annotated[list[int], Field(min_length=1)] = [25]  # steps after which fits are compared
-    keep: float = Field(0.5, gt=0, le=1)  # share of the compared fits that go on at least
-    margin: float = Field(0.0, ge=0, lt=1)  # worth that another may lack of the last of these
+    Attributes:
+        rungs: Steps after which fits are compared, ascending.
+        keep: Share of the compared fits that go on at least.
+        margin: Worth that a fit may lack of the last of these and go on too.
+    """
+
+    rungs: Annotated[list[int], Field(min_length=1)] = [25]
+    keep: float = Field(0.5, gt=0, le=1)
+    margin: float = Field(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
@@ -214,28 +278,35 @@ class FidelityConfig(Section):
 
 
 class SearchConfig(Section):
-    """Algorithm and budget."""
+    """Algorithm and budget.
+
+    Attributes:
+        algorithm: A registered search algorithm.
+        population: Fits that the algorithm keeps.
+        generations: How often fits are proposed.
+        offspring: Fits per generation; none: as the population.
+        first: Fits of the first generation; none: as the others.
+        sweep: Serving settings that each fit is evaluated at besides its own.
+        start: How the first fits are drawn: a Latin hypercube, or at random.
+        corners: Begin with the corners of the simplexes.
+        surrogate: Model that chooses among proposals.
+        fidelity: Stop fits early; none: every fit is trained to its end.
+        timeout_s: Seconds for a pack; none: as long as it takes.
+        retries: Tries of a pack after the first, where a worker dies over it.
+    """
 
     algorithm: str = "nsga2"
     population: int = Field(24, ge=2, le=MOST_CANDIDATES)
     generations: int = Field(8, ge=1, le=1_000_000)
-    offspring: int | None = Field(
-        None, ge=1, le=MOST_CANDIDATES
-    )  # fits per generation; none: as the population
-    first: int | None = Field(
-        None, ge=1, le=MOST_CANDIDATES
-    )  # fits of the first generation; none: as the others
+    offspring: int | None = Field(None, ge=1, le=MOST_CANDIDATES)
+    first: int | None = Field(None, ge=1, le=MOST_CANDIDATES)
     sweep: int = Field(24, ge=1, le=MOST_CANDIDATES)
     start: Literal["lhs", "random"] = "lhs"
     corners: bool = True
     surrogate: Literal["none", "gaussian_process"] = "none"
-    fidelity: FidelityConfig | None = None  # none: every fit is trained to its end
-    timeout_s: float | None = Field(
-        None, gt=0, le=1e9
-    )  # seconds for a pack; none: as long as it takes
-    retries: int = Field(
-        2, ge=0, le=1000
-    )  # tries of a pack after the first, where a worker dies over it
+    fidelity: FidelityConfig | None = None
+    timeout_s: float | None = Field(None, gt=0, le=1e9)
+    retries: int = Field(2, ge=0, le=1000)
 
     @property
     def fits(self) -> int:
@@ -245,7 +316,12 @@ class SearchConfig(Section):
 
 
 class TrainConfig(Section):
-    """How fits are computed; none of it changes what a fit is."""
+    """How fits are computed; none of it changes what a fit is.
+
+    Attributes:
+        pack_size: Most fits that are trained together.
+        device: Of torch; ``"auto"``: a GPU where there is one.
+    """
 
     pack_size: int = Field(4, ge=1, le=MOST_CANDIDATES)
     device: str = "auto"
@@ -259,21 +335,32 @@ class TrainConfig(Section):
 
 
 class SampleConfig(Section):
-    """A part of the data for a try: whole users, and what they met; 0: all."""
+    """A part of the data for a try: whole users, and what they met; 0: all.
+
+    Attributes:
+        users: Users, drawn with a seed.
+        items: Items among what they met; a user whose items would be too many is passed over.
+    """
 
     users: int = Field(0, ge=0)
     items: int = Field(0, ge=0)
 
 
 class EvaluateConfig(Section):
-    """Whom lists are made for and measured on; what is learnt from does not change."""
+    """Whom lists are made for and measured on; what is learnt from does not change.
 
-    users: int = Field(
-        0, ge=0, le=MOST_ROWS
-    )  # a seeded sample; 0: all, or 10^8 / items if these are more
+    Attributes:
+        users: Users of a seeded sample; 0: all, or 10^8 / items if these are more.
+    """
+
+    users: int = Field(0, ge=0, le=MOST_ROWS)
 
 
 class LatencyConfig(Section):
-    """What the path of a request holds, where its cost is an objective."""
+    """What the path of a request holds, where its cost is an objective.
 
-    encode_text: bool = False  # a text is encoded while the request waits
+    Attributes:
+        encode_text: A text is encoded while the request waits.
+    """
+
+    encode_text: bool = False

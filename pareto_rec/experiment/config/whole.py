@@ -71,6 +71,7 @@ class Config(Section):
         references: Name -> run directory whose most accurate fit the training variable
             ``reference`` may name (the loss ``reference_kl``).
         plugins: Modules, or files beside the config, that register more to choose from.
+        smoke: Dotted keys and what they are with ``--smoke``.
         task: What is predicted of shown rows besides relevance, each a ``[[task]]``.
     """
 
