@@ -46,7 +46,7 @@ def read_fit(path: Path, shown: Path, n_items: int, feature_dim: int) -> Fit:
     """
     opened(path, shown)
     try:
-        stored = read_tensors(path)
+        stored = read_tensors(path, shown.name)
     except (ValueError, TypeError, RecursionError, RuntimeError) as error:
         raise _wrong(shown, _short(error)) from None
     if stored is None:

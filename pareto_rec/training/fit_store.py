@@ -139,7 +139,7 @@ def save_tensors(
         spare.unlink(missing_ok=True)
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+def read_tensors(path: Path, name: str = "") -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """What :func:`write_tensors` wrote; None where there is none or the file is damaged."""
     with suppress(OSError, SafetensorError, ValueError, TypeError):
         if not path.exists():
@@ -149,7 +149,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
             checksum, _, text = (stored.metadata() or {}).get("fit", "").partition(" ")
         if _checksum(text, tensors) == checksum:
             content = json.loads(text)
-            if content.pop(_FILE, path.name) == path.name:  # else it lies in another's place
+            if content.pop(_FILE, None) in (None, name or path.name):  # else it lies in another's place
                 return content, tensors
     damaged(path)
     return None
