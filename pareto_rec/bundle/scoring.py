@@ -50,7 +50,7 @@ class Engine:
         return self.builder.build(
             seen_by(inside, self.n_items),
             {name: torch.from_numpy(found[name]) for name in names},
-            {name: torch.tensor(self._unread(lowest, name)) for name in names},
+            {name: np.array(self._unread(lowest, name)) for name in names},
             {fit_id: self.form.network(fit_id, people, tasks) for fit_id, tasks in fits.items()},
         )
 

@@ -81,7 +81,7 @@ class OneRequest:
                 name: torch.from_numpy(model.score(starts, items)).to(self.device)
                 for name, model in self.models.items()
             }
-            unread = torch.tensor([len(items) == 0], device=self.device)
+            unread = np.array([len(items) == 0])
             said = {}
             if self.head is not None:
                 histories = right_aligned([items], self.head.shape.history)

@@ -84,7 +84,8 @@ class UserScorers:
             name: torch.from_numpy(np.array(one[rows])).to(self.device)
             for name, one in self.experts.items()
         }
-        return self.builder.build(seen, scores, dict.fromkeys(scores, ~seen.any(dim=1)))
+        unread = (~seen.any(dim=1)).cpu().numpy()
+        return self.builder.build(seen, scores, dict.fromkeys(scores, unread))
 
     def all(self) -> Scorers | BlockwiseScorers:
         """Scorers of all users, without a network."""

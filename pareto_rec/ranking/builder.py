@@ -52,7 +52,7 @@ class ScorerBuilder:
         self,
         seen: Tensor,
         baselines: Mapping[str, Tensor],
-        unread: Mapping[str, Tensor],
+        unread: Mapping[str, NDArray[np.bool_]],
         networks: Mapping[str, NetworkScores] | None = None,
     ) -> Scorers:
         """What is fused for some users.
@@ -85,11 +85,12 @@ class ScorerBuilder:
         scores = standardise(torch.stack(list(baselines.values())), seen, count)
         return dict(zip(baselines, scores.unbind(), strict=True))
 
-    def _or_popularity(self, scores: Tensor, unread: Tensor) -> Tensor:
+    def _or_popularity(self, scores: Tensor, unread: NDArray[np.bool_]) -> Tensor:
         """Standardised scores ``[users, N]``; popularity where a baseline has nothing to say."""
-        if not bool(unread.any()):
+        if not unread.any():
             return scores
-        silent = unread[:, None] & (scores == 0).all(dim=1, keepdim=True)
+        of_whom = torch.from_numpy(unread).to(scores.device)
+        silent = of_whom[:, None] & (scores == 0).all(dim=1, keepdim=True)
         return torch.where(silent, self.popularity, scores)
 
 

@@ -87,7 +87,7 @@ class Network:
         count = unseen_count(seen)
         relevance = centre(said.relevance, seen, count)
         tasks = {name: centre(values, seen, count) for name, values in said.tasks.items()}
-        every = torch.stack([relevance, *tasks.values()], 1)
+        every = torch.stack([relevance, *tasks.values()], 1) if tasks else relevance.unsqueeze(1)
         products = torch.bmm(every, every.transpose(1, 2)) / count.view(-1, 1, 1)
         return cls(relevance, tasks, products)
 

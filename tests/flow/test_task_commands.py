@@ -165,7 +165,7 @@ def test_a_bundle_explains_scores_by_all_tasks(bundle: Bundle) -> None:
             for fit_id in fits:
                 assert set(said.tasks) == {"relevance", "click", "conversion", "amount"}
                 assert 0 < said.tasks["conversion"] < 1
-                assert 1 < said.tasks["amount"] < 8  # in the unit of the signal
+                assert 1 < said.tasks["amount"] < 10  # in the unit of the signal, from 1 to 6.75
                 explained.add(bundle.parts.fits[fit_id].shape.trunk)
     assert explained, "no point of the front has a network"
     assert bundle.folder is not None

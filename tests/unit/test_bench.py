@@ -135,7 +135,7 @@ def test_the_loop_with_the_backbone_is_a_softmax_over_the_batch(given: task.Prob
     _, start = fits._initial(given, spec, 0)
     model = plain.Plain(start, evaluator.data, spec).eval()
     rng, chance = np.random.default_rng(0), plain.chances(evaluator.data.sequences)
-    examples = plain.examples_of(evaluator.data.sequences, spec, rng, chance)
+    examples = plain.examples_of(evaluator.data, spec, rng, chance)
     assert len(torch.unique(examples[0])) == 25  # every item, and the padding
     looped = in_loop.step_loss(model, evaluator.data.features.__getitem__, examples)
     whole = model.losses(examples)["softmax"]

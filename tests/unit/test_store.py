@@ -68,6 +68,8 @@ def test_a_record_survives_its_line(record: Record) -> None:
         ({"train": []}, "train is not a table"),
         ({"serve": {"mmr": None}}, "serve holds None"),
         ({"serve": {"mmr": [0.1, "x"]}}, "serve holds 'x'"),
+        ({"members": ["f"]}, "members is not a table"),
+        ({"members": {"f": "1"}}, "members holds '1'"),
         ({"objectives": {"ndcg@10": True}}, "objectives holds True"),
         ({"objectives": {"ndcg@10": math.nan}}, "NaN is not a number"),
         ({"objectives": {"ndcg@10": math.inf}}, "Infinity is not a number"),
