@@ -160,8 +160,8 @@ def test_a_manifest_that_is_none(folder: Path, text: str) -> None:
 
 
 def test_a_later_format(folder: Path) -> None:
-    put_manifest(folder, manifest(folder) | {"format": 2})
-    refused(folder, "format 2 is not the 1 that this version reads")
+    put_manifest(folder, manifest(folder) | {"format": 3})
+    refused(folder, "format 3 is not the 2 that this version reads")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,8 @@ def test_a_later_format(folder: Path) -> None:
     [
         ("bundle.json", lambda c: c.pop("points")),
         ("bundle.json", lambda c: c.update(default="nobody")),
-        ("bundle.json", lambda c: c["points"][0].update(fit="other")),
+        ("bundle.json", lambda c: c["points"][0]["members"].update(other=1.0)),
+        ("bundle.json", lambda c: c["points"][0]["members"].clear()),
         ("bundle.json", lambda c: c["experts"].update(ease=None)),
         ("catalogue.json", lambda c: c["items"].pop("ids")),
         ("catalogue.json", lambda c: c["items"]["titles"].pop()),

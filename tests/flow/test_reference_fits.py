@@ -56,7 +56,7 @@ def test_fits_are_kept_to_the_most_accurate_fit(
     torch.testing.assert_close(policy.exp().sum(1), torch.ones(len(policy)))
     scorers = evaluator.with_fit(one)
     unseen = ~scorers.seen[0]
-    own, kept = scorers.relevance[0][unseen], policy[0][unseen]
+    own, kept = scorers.networks["network"].relevance[0][unseen], policy[0][unseen]
     torch.testing.assert_close(own - own.mean(), kept - kept.mean(), atol=1e-4, rtol=0)
     # another reference gives other fits
     other = tmp_path / "other"
