@@ -149,7 +149,8 @@ def read_tensors(path: Path, name: str = "") -> tuple[dict[str, Any], dict[str, 
             checksum, _, text = (stored.metadata() or {}).get("fit", "").partition(" ")
         if _checksum(text, tensors) == checksum:
             content = json.loads(text)
-            if content.pop(_FILE, None) in (None, name or path.name):  # else it lies in another's place
+            kept_as = content.pop(_FILE, None)
+            if kept_as in (None, name or path.name):  # else it lies in the place of another
                 return content, tensors
     damaged(path)
     return None
