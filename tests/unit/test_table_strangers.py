@@ -227,12 +227,6 @@ def test_separators_within_quotes_stay(tmp_path: Path) -> None:
     assert set(data.items.texts) == {"a b"}
 
 
-def test_json_lines_are_not_read_as_csv(tmp_path: Path) -> None:
-    path = log_of(tmp_path, ['{"user": 1, "item": 2}'] * 5)
-    with pytest.raises(BadRequestError, match="holds JSON lines, not CSV"):
-        read(path)
-
-
 # Ids
 
 
