@@ -27,6 +27,7 @@ from pareto_rec.data.schema import Stage
 from pareto_rec.data.split import split_kind
 from pareto_rec.evaluation.costs import COSTS, Encoders
 from pareto_rec.evaluation.evaluator import Evaluator, resolve_device
+from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
 from pareto_rec.evaluation.measurement import ObjectiveSet
 from pareto_rec.evaluation.outcome_inputs import needs_of
 from pareto_rec.evaluation.task_predictions import predicted_by
@@ -179,23 +180,22 @@ def build_evaluator(made: Plan, stage: Stage, cache: Path, features: Features) -
     stored = stage.shape[0] * stage.shape[1] <= MOST_STORED
     scores = expert_scores if stored else scores_on_demand
     evaluator = Evaluator(
-        stage,
-        features.states if config.backbone.text else np.zeros((len(stage.items), 1)),
-        scores(made.experts, stage, cache, learn=learn),
-        made.space,
-        config.fixed,
+        EvaluationData(
+            stage,
+            features.states if config.backbone.text else np.zeros((len(stage.items), 1)),
+            scores(made.experts, stage, cache, learn=learn),
+            config.data.relevance,
+            learn=learn,
+            components=config.backbone.components,
+            texts=text_source(made, stage.items.texts, cache),
+            references={name: one.fit for name, one in references.items()},
+            encoders=_waiting_encoders(config, cache) if needs_of(objectives) & COSTS else None,
+        ),
+        CandidateVariables(made.space, config.fixed, config.serving, config.tasks),
         made.measures,
-        relevance=config.data.relevance,
         train=config.train,
         store=FitStore(cache / "fits", key),
         seed=child_seed(config.seed, "fit"),
-        components=config.backbone.components,
-        serving_fixed=config.serving,
-        encoders=_waiting_encoders(config, cache) if needs_of(objectives) & COSTS else None,
-        learn=learn,
-        texts=text_source(made, stage.items.texts, cache),
-        references={name: one.fit for name, one in references.items()},
-        tasks=config.tasks,
     )
     labels = evaluator.data.labels
     for task in trained(config.tasks, config.losses):

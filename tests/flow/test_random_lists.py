@@ -40,7 +40,7 @@ def evaluator(request: pytest.FixtureRequest, sources: Path) -> Evaluator:
     features = read_features(config, stage.items.texts, sources)
     found = build_evaluator(made, stage, sources, features)
     measures = replace(found.measuring.measures, reported=())
-    found.measuring = replace(found.measuring, measures=measures)
+    found = found.with_(objectives=measures)
     for objective, goal in zip(measures.searched, made.goals, strict=True):
         objective.reference = goal.reference  # the config's, which belong to its data
     return found

@@ -21,6 +21,7 @@ from pareto_rec.data.schema import Stage, Users
 from pareto_rec.data.synth import Recipe, World, write
 from pareto_rec.evaluation import scorers as sources
 from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
 from pareto_rec.evaluation.measurement import ObjectiveSet
 from pareto_rec.execution.per_user import values_of
 from pareto_rec.experiment.experiment import limited_by_size
@@ -66,17 +67,18 @@ def evaluator(folder: Path, stage: Stage = STAGE, **other: Any) -> Evaluator:
         **other,
     }
     return Evaluator(
-        stage,
-        rng.normal(size=(len(stage.items), 12)).astype(np.float16),
-        measures=ObjectiveSet(
-            tuple(parse(name) for name in NAMES[:3]), tuple(map(parse, NAMES[3:]))
+        EvaluationData(
+            stage,
+            rng.normal(size=(len(stage.items), 12)).astype(np.float16),
+            parts["experts"],
+            "watched",
+            learn=parts.get("learn"),
         ),
-        relevance="watched",
-        tasks=built_in("liked", ()),
+        CandidateVariables(parts["space"], parts["fixed"], tasks=built_in("liked", ())),
+        ObjectiveSet(tuple(parse(name) for name in NAMES[:3]), tuple(map(parse, NAMES[3:]))),
         train=SimpleNamespace(pack_size=4, device="cpu"),
         store=FitStore(folder / "fits", "toy"),
         seed=1,
-        **parts,
     )
 
 

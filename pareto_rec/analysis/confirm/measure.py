@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -76,8 +75,7 @@ def recorded(measures: ObjectiveSet) -> list[Objective]:
 
 def train(evaluator: Evaluator, job: Training, cache: Path) -> tuple[Training, Made]:
     """Make a fit, validation data being the tuning signal, or find it stored."""
-    seeded = copy.copy(evaluator)
-    seeded.seed = job.seed
+    seeded = evaluator.with_(seed=job.seed)
     trial = Trial(0, 0, 0, (Candidate(job.train, {}),))
     found = evaluate_pack(seeded, [trial], cache)
     if isinstance(found, Trouble):
@@ -89,12 +87,11 @@ def train(evaluator: Evaluator, job: Training, cache: Path) -> tuple[Training, M
 def measure(evaluator: Evaluator, job: Question, cache: Path) -> tuple[object, list[Values | str]]:
     """Values of every setting, or the reason why it could not be measured."""
     if job.test is not None:
-        on_test = copy.copy(_test_evaluator(job.test, cache))
-        on_test.store = evaluator.store  # fits are those of the validation stage
-        # what an architecture costs was measured once, on an idle machine; it is no matter of data
-        supplies = replace(on_test.measuring.supplies, costs=evaluator.measuring.supplies.costs)
-        on_test.measuring = replace(on_test.measuring, supplies=supplies)
-        evaluator = on_test
+        # Fits are those of the validation stage. What an architecture costs was measured once, on
+        # an idle machine; it does not depend on the stage.
+        evaluator = _test_evaluator(job.test, cache).with_(
+            store=evaluator.store, costs=evaluator.measuring.supplies.costs
+        )
     return job.key, _values(evaluator, job.fit, job.serve)
 
 

@@ -6,10 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pareto_rec.baselines.base import ItemModel
@@ -20,7 +18,9 @@ from pareto_rec.bundle.data import CONTEXT, TRAIN, VALIDATION
 from pareto_rec.bundle.scoring import Engine
 from pareto_rec.data.schema import Interactions, Stage, Users
 from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
 from pareto_rec.experiment.config import load_config
+from pareto_rec.experiment.config.sections import TrainConfig
 from pareto_rec.experiment.experiment import plan
 from pareto_rec.training.fit_store import FitStore
 
@@ -120,27 +120,19 @@ def evaluator_of(
     """
     made = plan(load_config(config))
     scores = {name: _scores(model, stage) for name, model in parts.experts.items()}
-    evaluator = Evaluator(
-        stage,
-        parts.features,
-        scores,
-        made.space,
-        made.config.fixed,
+    # networks read what they read before: components are not found anew with every item
+    data = EvaluationData(
+        stage, parts.features, scores, parts.about.relevance, learn=learn, vectors=parts.vectors
+    )
+    tasks = tuple(task for task in made.config.tasks if task.of_interactions)
+    return Evaluator(
+        data,
+        CandidateVariables(made.space, made.config.fixed, made.config.serving, tasks),
         made.measures,
-        relevance=parts.about.relevance,
-        train=SimpleNamespace(pack_size=1, device="cpu"),
+        train=TrainConfig(pack_size=1, device="cpu"),
         store=FitStore(work / "fits", stage.content_hash),
         seed=0,
-        components=made.config.backbone.components,
-        serving_fixed=made.config.serving,
-        learn=learn,
-        tasks=[one for one in made.config.tasks if one.of_interactions],
     )
-    # networks read what they read before: components are not found anew with every item
-    evaluator.data = replace(evaluator.data, features=torch.from_numpy(parts.vectors.copy()))
-    supplies = replace(evaluator.measuring.supplies, data=evaluator.data)
-    evaluator.measuring = replace(evaluator.measuring, supplies=supplies)
-    return evaluator
 
 
 def _scores(model: ItemModel, stage: Stage) -> NDArray[np.float32]:
