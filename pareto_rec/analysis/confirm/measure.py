@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.data.schema import Split
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.evaluation.measurement import ObjectiveSet
 from pareto_rec.execution.workers.packs import Trouble, evaluate_pack
-from pareto_rec.experiment.config import Config
-from pareto_rec.experiment.experiment import build_evaluator, plan
-from pareto_rec.experiment.inputs import read_features, read_split
+from pareto_rec.experiment.experiment import Experiment
+from pareto_rec.experiment.openings import OpeningLedger
 from pareto_rec.objectives import Objective, UserObjective
 from pareto_rec.ranking import ServingParams
 from pareto_rec.search import Trial
@@ -49,6 +47,19 @@ class Made:
 
 
 @dataclass(frozen=True)
+class OpenedTest:
+    """The test stage of an experiment, opened.
+
+    Attributes:
+        config: Of the experiment, as JSON.
+        ledger: Where the opening is written down.
+    """
+
+    config: str
+    ledger: OpeningLedger
+
+
+@dataclass(frozen=True)
 class Question:
     """Serving settings to measure on one fit.
 
@@ -56,14 +67,13 @@ class Question:
         key: Named by the answer.
         fit: Id of the fit; ``"experts"`` for none.
         serve: Serving variables of each setting.
-        test: Where to measure: None for validation, or the config (as JSON) whose test stage is
-            opened.
+        test: The test stage to measure on; None for validation data.
     """
 
     key: object
     fit: str
     serve: Sequence[Mapping[str, Any]]  # values, or weights by name for a fusion
-    test: str | None = None
+    test: OpenedTest | None = None
 
 
 def recorded(measures: ObjectiveSet) -> list[Objective]:
@@ -119,12 +129,10 @@ def _values(
 
 
 @lru_cache(maxsize=1)
-def _test_evaluator(config_json: str, cache: Path) -> Evaluator:
+def _test_evaluator(test: OpenedTest, cache: Path) -> Evaluator:
     """The evaluator of the test stage: histories are training and validation rows."""
-    made = plan(Config.model_validate_json(config_json))
-    split: Split = read_split(made.config, cache)
-    features = read_features(made.config, split.test.items.texts, cache)
-    return build_evaluator(made, split.test, cache, features)
+    experiment = Experiment.for_worker(test.config, cache)
+    return experiment.evaluator(experiment.open_test(test.ledger))
 
 
 def serving_of(fusion: Mapping[str, float], variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from pareto_rec.bundle.data import CONTEXT, TRAIN, VALIDATION
 from pareto_rec.bundle.scoring import Engine
 from pareto_rec.data.schema import Interactions, Stage, Users
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
+from pareto_rec.evaluation.inputs import EvaluationData
 from pareto_rec.experiment.config import load_config
 from pareto_rec.experiment.config.sections import TrainConfig
-from pareto_rec.experiment.experiment import plan
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.training.fit_store import FitStore
 
 Values = Mapping[str, Mapping[str, float]]
@@ -118,17 +118,17 @@ def evaluator_of(
         work: Folder for what is computed on the way.
         learn: Everybody's rows, which popularity is counted on.
     """
-    made = plan(load_config(config))
+    experiment = Experiment.of(load_config(config), work)
     scores = {name: _scores(model, stage) for name, model in parts.experts.items()}
     # networks read what they read before: components are not found anew with every item
     data = EvaluationData(
         stage, parts.features, scores, parts.about.relevance, learn=learn, vectors=parts.vectors
     )
-    tasks = tuple(task for task in made.config.tasks if task.of_interactions)
+    tasks = tuple(task for task in experiment.config.tasks if task.of_interactions)
     return Evaluator(
         data,
-        CandidateVariables(made.space, made.config.fixed, made.config.serving, tasks),
-        made.measures,
+        replace(experiment.variables, tasks=tasks),
+        experiment.objectives,
         train=TrainConfig(pack_size=1, device="cpu"),
         store=FitStore(work / "fits", stage.content_hash),
         seed=0,
