@@ -17,8 +17,8 @@ from pareto_rec.bundle.data import TRAIN, VALIDATION, ObjectiveAbout
 from pareto_rec.core.threads import one_thread
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
 from pareto_rec.experiment.config import load_config
-from pareto_rec.experiment.experiment import build_evaluator, plan
-from pareto_rec.experiment.inputs import read_features
+from pareto_rec.experiment.experiment import Experiment
+from pareto_rec.experiment.inputs import encode_texts
 from pareto_rec.ranking import ServingParams
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Trial
@@ -114,9 +114,10 @@ def learnt_parts(folder: Path) -> BundleData:
     rows = log()
     held = np.arange(len(rows)) % ROWS >= ROWS - 3
     stage = stage_of(rows, held)
-    made, cache = plan(load_config(folder / "config.toml")), folder / "cache"
-    features = read_features(made.config, stage.items.texts, cache)
-    evaluator = build_evaluator(made, stage, cache, features)
+    cache = folder / "cache"
+    experiment = Experiment.of(load_config(folder / "config.toml"), cache)
+    features = encode_texts(experiment.config, experiment.backbone, stage.items.texts, cache)
+    evaluator = experiment.evaluator(stage, features)
     train = {"loss_weights": (0.9, 0.1)}
     candidates = [
         Candidate(train, {"fusion": (share, 1 - share), "mmr": mmr, "depth": 20})

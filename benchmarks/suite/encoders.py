@@ -38,7 +38,7 @@ def run(*, quick: bool, given: Problem | None = None, steps: int = 0) -> Result:
     changes = {"steps": steps} if steps else {}
     specs = {
         name: TrainSpec(
-            **{**given.made.config.fixed, **COMMON, **own, "model": name, **changes},
+            **{**given.experiment.config.fixed, **COMMON, **own, "model": name, **changes},
             loss_weights={"softmax": 1.0},
         )
         for name, own in SPECS.items()

@@ -18,7 +18,6 @@ from benchmarks.suite.task import Problem, problem
 from pareto_rec.core.paths import cache_dir
 from pareto_rec.core.seeds import child_seed, generator
 from pareto_rec.core.threads import one_thread
-from pareto_rec.experiment.inputs import read_features
 from pareto_rec.losses import LossInputs
 from pareto_rec.models.base import Shape, item_table
 from pareto_rec.models.scoring import relevance_states, user_states
@@ -137,7 +136,9 @@ def _difference(ours: _Side, rival: _Side) -> str:
 
 def _generation(given: Problem, count: int, number: int) -> Sequence[Trial]:
     """The first generation of a search."""
-    searcher = Searcher(given.made.space, given.goals, given.made.settings, seed=1 + number)
+    searcher = Searcher(
+        given.experiment.space, given.goals, given.experiment.settings, seed=1 + number
+    )
     return searcher.ask()[:count]
 
 
@@ -174,7 +175,7 @@ def _trained(given: Problem, trials: Sequence[Trial]) -> list[Fit]:
     """Fits of some trials, each with a seed of its own."""
     evaluator = given.evaluator
     specs, seeds = [evaluator.spec(one) for one in trials], [_seed(one) for one in trials]
-    size = given.made.config.train.pack_size
+    size = given.experiment.config.train.pack_size
     return train_pack(specs, seeds, evaluator.data, evaluator.monitor(), pack_size=size)
 
 
@@ -214,7 +215,7 @@ def _plain(given: Problem, trials: Sequence[Trial]) -> tuple[list[list[Record]],
 def _in_loop(given: Problem, trials: Sequence[Trial], cache: Path, steps: int) -> tuple[float, str]:
     """Seconds per fit, extrapolated, and what was found equal first."""
     texts = given.evaluator.stage.items.texts
-    features = read_features(given.made.config, texts, cache)
+    features = given.experiment.features
     encoder = in_loop.Encoder(given, texts, features, cache)
     some = torch.arange(0, len(texts), max(1, len(texts) // 32))
     off = float((encoder(some) - given.evaluator.data.features[some]).abs().max())

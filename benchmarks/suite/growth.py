@@ -28,7 +28,7 @@ from pareto_rec.data.schema import Dataset, Interactions, Items, Users
 from pareto_rec.data.split import split_per_user
 from pareto_rec.data.synth import CATEGORIES, WORDS, Recipe, write
 from pareto_rec.experiment.config import parse_config
-from pareto_rec.experiment.experiment import build_evaluator, plan
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.search import Trial
 from pareto_rec.search.space import Candidate
 from pareto_rec.training.fitting import train_pack
@@ -166,9 +166,8 @@ def _measure(recipe: Recipe, folder: Path) -> dict[str, Any]:
             del dataset
         with _clock(seconds, "prepare"):
             features = _features(stage.items.texts, folder)
-            evaluator = build_evaluator(
-                plan(parse_config(CONFIG, "growth")), stage, folder, features
-            )
+            experiment = Experiment.of(parse_config(CONFIG, "growth"), folder)
+            evaluator = experiment.evaluator(stage, features)
         trial = _trial()
         with _clock(seconds, "fit"):
             spec, data = evaluator.spec(trial), evaluator.data

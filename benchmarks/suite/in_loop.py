@@ -27,7 +27,7 @@ class Encoder:
         self, given: Problem, texts: Sequence[str], features: Features, cache: Path
     ) -> None:
         """Load the backbone and tokenise; what is cached is used for nothing but the projection."""
-        chosen = given.made.config.backbone
+        chosen = given.experiment.config.backbone
         backbone = Backbone.load(chosen.name, cache)
         self.model, self.pad = backbone.model, int(backbone.tokenizer.pad_token_id or 0)
         tokens = backbone.tokenizer(list(texts), truncation=True, max_length=chosen.max_length)

@@ -64,7 +64,7 @@ def import_optuna() -> Any:
 
 def _distributions(given: Problem, optuna: Any) -> dict[str, Any]:
     """The coordinates of the unit cube; options stay options."""
-    space, kinds = given.made.space, dict(given.made.space.discrete)
+    space, kinds = given.experiment.space, dict(given.experiment.space.discrete)
     found: dict[str, Any] = {}
     for axis in range(space.dimension):
         kind = kinds.get(axis)
@@ -78,7 +78,7 @@ def _distributions(given: Problem, optuna: Any) -> dict[str, Any]:
 
 def cube_of(given: Problem, params: Mapping[str, float]) -> NDArray[np.float64]:
     """The point ``[dimension]`` of the unit cube that Optuna's parameters stand for."""
-    kinds = dict(given.made.space.discrete)
+    kinds = dict(given.experiment.space.discrete)
     cube = np.array([params[name] for name in sorted(params)], dtype=np.float64)
     for axis, kind in kinds.items():
         if isinstance(kind, Choice):
@@ -102,7 +102,7 @@ def _with_sweep(
     index: int,
 ) -> tuple[list[Candidate], list[NDArray[np.float64]]]:
     """The candidate and its sweep, proposed as this search proposes them."""
-    space, settings = given.made.space, given.made.settings
+    space, settings = given.experiment.space, given.experiment.settings
     head, own = np.split(cube, [space.train_dimension])
     pool = np.array([one[space.train_dimension :] for one, _ in known]).reshape(-1, len(own))
     rng, more = generator(seed, "sweep", index), settings.sweep - 1

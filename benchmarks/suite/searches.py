@@ -35,12 +35,12 @@ OURS, RIVAL = "this search", "Optuna NSGA-II"
 
 def this_search(given: Problem, fits: int, seed: int) -> Iterator[list[Record]]:
     """Generations of packs, as `pareto-rec search` makes them; records of each pack."""
-    searcher = Searcher(given.made.space, given.goals, given.made.settings, seed=seed)
+    searcher = Searcher(given.experiment.space, given.goals, given.experiment.settings, seed=seed)
     done = 0
     while done < fits:
         results: dict[str, SearchResult] = {}
         trials = searcher.ask()[: fits - done]
-        for pack in packs_of(trials, given.evaluator, given.made.config.train.pack_size):
+        for pack in packs_of(trials, given.evaluator, given.experiment.config.train.pack_size):
             records = given.evaluator.evaluate(pack)
             results.update((record.id, result_of(record)) for record in records)
             yield records
@@ -70,8 +70,7 @@ def traced(given: Problem, method: Method, fits: int, seed: int) -> Trace:
     curve: Trace = []
     everything: list[Record] = []
     with tempfile.TemporaryDirectory() as folder, one_thread():
-        given.fresh(Path(folder))
-        steps = method(given, fits, seed)
+        steps = method(given.fresh(Path(folder)), fits, seed)
         spent, began = 0.0, time.process_time()  # of one thread: other processes have no say
         for records in steps:
             spent += time.process_time() - began
@@ -103,9 +102,9 @@ def run(*, quick: bool, given: Problem | None = None, fits: int = 0, seeds: int 
         curves[name].append(curve)
     rows = [_row(name, curves) for name in METHODS]
     notes = [
-        f"{seeds} seeds of {fits} fits, {own.made.settings.sweep} serving settings each; each "
-        "search in one thread, its processor time, no fit remembered. Hypervolume x 1000, median "
-        "(quartiles).",
+        f"{seeds} seeds of {fits} fits, {own.experiment.settings.sweep} serving settings each; "
+        "each search in one thread, its processor time, no fit remembered. Hypervolume x 1000, "
+        "median (quartiles).",
         "All methods share evaluator and sweep: Optuna's samplers are told the candidate that they "
         "asked for, and the sweep around it counts for the hypervolume as it does here.",
         "This search begins with 6 fits, the corners and the middle of the space, then trains 2 at "
@@ -130,7 +129,7 @@ def _check(given: Problem) -> str:
     Raises:
         AssertionError: If they do not.
     """
-    space, kinds = given.made.space, dict(given.made.space.discrete)
+    space, kinds = given.experiment.space, dict(given.experiment.space.discrete)
     point = generator(0, "check").random(space.dimension)
     params = {
         f"{axis:03d}": kind.options.index(kind.from_cube(point[axis : axis + 1]))

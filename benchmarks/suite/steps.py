@@ -52,7 +52,7 @@ def run(*, quick: bool, given: Problem | None = None, steps: int = 0) -> Result:
 
 
 def _spec(given: Problem, model: str, steps: int) -> TrainSpec:
-    fixed = {**given.made.config.fixed, "model": model, "steps": steps, "check_every": steps}
+    fixed = {**given.experiment.config.fixed, "model": model, "steps": steps, "check_every": steps}
     return replace(TrainSpec(**fixed), loss_weights=LOSSES, horizon=10)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,8 +12,7 @@ import numpy as np
 
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.experiment.config import Config, parse_config
-from pareto_rec.experiment.experiment import Plan, build_evaluator, plan
-from pareto_rec.experiment.inputs import read_features, read_split
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Goal
 from pareto_rec.search import pareto as front
@@ -72,22 +71,22 @@ class Problem:
     """The experiment, ready to be evaluated.
 
     Attributes:
-        made: The config, resolved.
+        experiment: The experiment.
         evaluator: Of the validation stage.
     """
 
-    made: Plan
+    experiment: Experiment
     evaluator: Evaluator
 
     @property
     def goals(self) -> tuple[Goal, ...]:
         """What is searched on."""
-        return self.made.goals
+        return self.experiment.goals
 
-    def fresh(self, folder: Path) -> Evaluator:
-        """The evaluator with an empty store of fits, so that nothing is remembered."""
-        self.evaluator.store = FitStore(folder, self.evaluator.store.data_key)
-        return self.evaluator
+    def fresh(self, folder: Path) -> Problem:
+        """The same with an empty store of fits, so that nothing is remembered."""
+        store = FitStore(folder, self.evaluator.store.data_key)
+        return replace(self, evaluator=self.evaluator.with_(store=store))
 
     def hypervolume(self, records: Iterable[Record]) -> float:
         """Hypervolume x 1000 of the feasible records."""
@@ -129,7 +128,5 @@ def problem(
         fixed: Fixed training variables to set otherwise.
         search: Settings of the search to set otherwise.
     """
-    made = plan(config(fixed, search))
-    stage = read_split(made.config, cache).validation
-    features = read_features(made.config, stage.items.texts, cache)
-    return Problem(made, build_evaluator(made, stage, cache, features))
+    experiment = Experiment.of(config(fixed, search), cache)
+    return Problem(experiment, experiment.evaluator())

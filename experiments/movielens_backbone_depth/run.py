@@ -32,21 +32,17 @@ NAMES = ("ndcg@10", "cold_ndcg@10", "mean(ndcg@10 by history_length=short)")
 
 def arms(seconds: float) -> None:
     """For every arm, fits of drawn rates until its seconds are spent; the best by validation."""
-    from pareto_rec.core.paths import cache_dir
     from pareto_rec.core.threads import one_thread
     from pareto_rec.experiment.config import load_config
-    from pareto_rec.experiment.experiment import build_evaluator, plan
-    from pareto_rec.experiment.inputs import read_features, read_split
+    from pareto_rec.experiment.experiment import Experiment
 
-    cache, rows = cache_dir(), []
+    rows = []
     for split in SPLITS:
-        made = plan(load_config(HERE, [f"split.kind={split}"]))
-        stage = read_split(made.config, cache).validation
-        features = read_features(made.config, stage.items.texts, cache)
-        evaluator = build_evaluator(made, stage, cache, features)
+        experiment = Experiment.of(load_config(HERE, [f"split.kind={split}"]))
+        evaluator = experiment.evaluator()
         with one_thread():
             for name, values in ARMS.items():
-                fixed = dict(made.config.fixed)
+                fixed = dict(experiment.config.fixed)
                 rows.append(run_arm(evaluator, fixed, split, name, values, seconds))
                 print(json.dumps(rows[-1]), flush=True)
     target = Path("results") / "movielens_backbone_depth" / "arms.json"
@@ -79,7 +75,7 @@ def run_arm(evaluator, fixed, split, name, values, seconds):
     scorers, setting = evaluator.with_fit(best), ServingParams({NETWORK: 1.0})
     row = {"split": split, "arm": name, "fits": len(found)}
     row["seconds_per_fit"] = round(float(np.mean([spent for _, spent in found])), 2)
-    measured = evaluator.measure(scorers, [setting], 0.0, best)[0].objectives
+    measured = evaluator.measuring.values(scorers, [setting], best)[0].objectives
     return row | {name: round(measured[name], 4) for name in NAMES if name in measured}
 
 

@@ -13,8 +13,7 @@ from pareto_rec.analysis.bootstrap import Resample, draw_means
 from pareto_rec.core.seeds import child_seed
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.experiment.config import Config
-from pareto_rec.experiment.experiment import Plan, build_evaluator, plan
-from pareto_rec.experiment.inputs import read_features, read_split
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.objectives.ranking import NDCG
 from pareto_rec.ranking import NETWORK, ServingParams, recommend
 from pareto_rec.search.variables import named_values
@@ -80,14 +79,13 @@ def _values(
 ) -> dict[str, list[NDArray[np.float64]]]:
     """Kind -> per seed NDCG@10 of every user ``[users]``."""
     chosen = config.backbone.model_copy(update={"adapted": adapted, "text": True})
-    made = plan(config.model_copy(update={"backbone": chosen, "baselines": [EXPERT]}))
-    stage = read_split(made.config, cache).validation
-    features = read_features(made.config, stage.items.texts, cache)
-    evaluator = build_evaluator(made, stage, cache, features)
+    other = config.model_copy(update={"backbone": chosen, "baselines": [EXPERT]})
+    experiment = Experiment.of(other, cache)
+    evaluator = experiment.evaluator()
     found: dict[str, list[NDArray[np.float64]]] = {}
     for seed in range(seeds):
         for inputs, kind in (("text", "text alone"), ("both", "text and embeddings")):
-            spec = train_spec(_middle(made), {"item_inputs": inputs})
+            spec = train_spec(_middle(experiment), {"item_inputs": inputs})
             alone = ServingParams({NETWORK: 1.0})
             settings = {kind: alone}
             if inputs == "both":
@@ -102,10 +100,11 @@ def _values(
     return found
 
 
-def _middle(made: Plan) -> dict[str, object]:
+def _middle(experiment: Experiment) -> dict[str, object]:
     """Fixed training variables, and searched ones in the middle; no layer is tuned."""
-    middle = made.space.decode(np.full(made.space.dimension, 0.5)).train
-    values = {**made.config.fixed, **named_values(made.space.train, middle)}
+    space = experiment.space
+    middle = space.decode(np.full(space.dimension, 0.5)).train
+    values = {**experiment.config.fixed, **named_values(space.train, middle)}
     return values | {"tuned_layers": 0}
 
 

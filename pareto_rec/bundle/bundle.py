@@ -335,7 +335,7 @@ class Bundle:
         about = parts.about.model_copy(update={"forms": ["fp32"]})
         changed = Bundle(replace(parts, about=about), room=self.prepared.room)
         changed.folder = self.folder
-        changed.__dict__["texts"] = self.texts
+        changed.texts = self.texts  # the same encoder, loaded or not
         return changed
 
     def top(self, k: int, point: str | None = None) -> NDArray[np.int64]:

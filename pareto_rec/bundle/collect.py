@@ -23,7 +23,6 @@ from pareto_rec.bundle.points import neighbours_of
 from pareto_rec.bundle.source import Run
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.data.schema import Interactions, Stage
-from pareto_rec.experiment.inputs import open_backbone
 
 if TYPE_CHECKING:
     from pareto_rec.evaluation.evaluator import Evaluator
@@ -35,7 +34,7 @@ KEPT = ("confirm.csv", "picks.json")
 def gathered(run: Run, points: list[PointAbout], default: str) -> BundleData:
     """The parts of a bundle of some points, as the run left them."""
     names = _experts_of(points)
-    stage = run.split.validation
+    stage = run.experiment.split.validation
     models = {name: BASELINES[name].fit(stage.train, stage.shape) for name in names}
     fits = run.fits([one for point in points for one in point.members if one not in BASELINES])
     rows, part = log_of(stage)
@@ -51,12 +50,12 @@ def _parts(
     models: Mapping[str, Any],
     fits: Mapping[str, Fit],
 ) -> BundleData:
-    vectors = run.evaluator.data.features.cpu().numpy()
-    reads = run.config.backbone.text
-    features = np.asarray(run.features.states, dtype=np.float32)
+    vectors = run.experiment.evaluator().data.features.cpu().numpy()
+    reads = run.experiment.config.backbone.text
+    features = np.asarray(run.experiment.features.states, dtype=np.float32)
     features = features if reads else np.zeros((len(stage.items), 1), dtype=np.float32)
     mean, loadings = reading(features, vectors)
-    backbone = open_backbone(run.config, run.cache)
+    backbone = run.experiment.backbone
     extra = {n: (run.path / n).read_bytes() for n in KEPT if (run.path / n).is_file()}
     return BundleData(
         about=about,
@@ -72,7 +71,7 @@ def _parts(
         experts=models,
         fits=fits,
         backbone=backbone.folder,
-        own_vectors=own_vectors(run.evaluator, vectors, fits),
+        own_vectors=own_vectors(run.experiment.evaluator(), vectors, fits),
         extra=extra,
     )
 
@@ -98,14 +97,14 @@ def _experts_of(points: Sequence[PointAbout]) -> list[str]:
 def _about(
     run: Run, points: list[PointAbout], default: str, experts: dict[str, float | None]
 ) -> BundleManifest:
-    view, config = run.view, run.config
+    view, config = run.view, run.experiment.config
     axes = [(axis, True) for axis in view.axes] + [(axis, False) for axis in view.reported]
     leak = view.info.get("leak") or {}
     return BundleManifest(
         experiment=config.name,
         question=config.question,
         seed=config.seed,
-        k=run.evaluator.measuring.measures.k,
+        k=run.experiment.evaluator().measuring.measures.k,
         learned_from="train",
         relevance=config.data.relevance,
         liked=config.data.liked,

@@ -125,7 +125,7 @@ def _checked(
     """Write a bundle of what the run found, and measure all of its forms."""
     told("writing")
     bundle = _written(folder, parts, wanted)
-    about, evaluator = parts.about, run.evaluator
+    about, evaluator = parts.about, run.experiment.evaluator()
     told("comparing lists with the run's")
     agreed = verify_lists(bundle, evaluator, about.k)
     told("measuring fp32")
@@ -138,7 +138,7 @@ def _checked(
         served = Bundle.load(folder, form=name)
         forms[name], agreed = measure_form(served.engine, evaluator, about.k, about.points)
         agreement[name] = _said(agreed) | latencies(served)
-        if run.config.backbone.text and parts.fits:
+        if run.experiment.config.backbone.text and parts.fits:
             assert isinstance(served.engine.form, OnnxBackend)
             engine, cosine = read_anew(bundle.parts, served.engine.form)
             forms[f"{name}, text"], _ = measure_form(engine, evaluator, about.k, about.points)

@@ -31,7 +31,7 @@ def points_of(run: Run, rows: Sequence[Mapping[str, Any]]) -> list[PointAbout]:
                 seed=key[2],
                 train=record["train"],
                 serve=record["serve"],
-                serving=asdict(run.evaluator.serving(_typed(record["serve"]))),
+                serving=asdict(run.experiment.evaluator().serving(_typed(record["serve"]))),
                 objectives=record["objectives"],
                 test={name: span[0] for name, span in measured.items()},
                 intervals={name: span[1:] for name, span in measured.items()},

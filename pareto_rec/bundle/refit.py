@@ -15,33 +15,34 @@ from pareto_rec.bundle.source import Run
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.experiment.experiment import build_evaluator
+from pareto_rec.experiment.experiment import Experiment
+from pareto_rec.experiment.openings import OpeningLedger
 from pareto_rec.training.data import Fit
 from pareto_rec.training.fitting import train_pack
 
 
-def whole_stage(run: Run) -> tuple[Stage, str]:
+def whole_stage(experiment: Experiment, ledger: OpeningLedger) -> tuple[Stage, str]:
     """A stage that learns from everything that may be looked at, and what that is.
 
     Test rows are among it only where ``confirm`` has opened them: else they stay unseen, so that
     the run can still be confirmed.
     """
-    validation, test = run.split.validation, run.split.test
-    logs = [test.history, test.held_out] if run.test_opened else [test.history]
-    said = "train + validation" + (" + test" if run.test_opened else "")
+    validation = experiment.split.validation
+    test = experiment.open_test(ledger) if ledger.opened else None
+    logs = [test.history, test.held_out] if test else [experiment.rows_before_test()]
+    said = "train + validation" + (" + test" if test else "")
     rows, _ = merged([(log, np.zeros(len(log), dtype=np.int64)) for log in logs])
     empty = rows.take(np.zeros(0, dtype=np.int64))
     digest = hashlib.sha256(f"{validation.content_hash} refit {said}".encode()).hexdigest()
     stage = Stage("refit", rows, rows, empty, validation.items, validation.users, digest)
-    shown = _shown(run)
+    shown = _shown(validation, test)
     return replace(stage, shown=shown, held_out_shown=None if shown is None else empty), said
 
 
-def _shown(run: Run) -> Interactions | None:
+def _shown(validation: Stage, test: Stage | None) -> Interactions | None:
     """Impressions beside those rows; None where every row is an interaction."""
-    validation, test = run.split.validation, run.split.test
     parts = [(validation.shown, validation.train), (validation.held_out_shown, validation.held_out)]
-    parts += [(test.held_out_shown, test.held_out)] if run.test_opened else []
+    parts += [(test.held_out_shown, test.held_out)] if test else []
     if all(shown is None for shown, _ in parts):
         return None
     logs = [plain if shown is None else shown for shown, plain in parts]
@@ -60,8 +61,8 @@ def refit(run: Run, parts: BundleData) -> tuple[BundleData, Evaluator]:
     Raises:
         RunFailedError: If a fit fails.
     """
-    stage, said = whole_stage(run)
-    evaluator = build_evaluator(run.made, stage, run.cache, run.features)
+    stage, said = whole_stage(run.experiment, OpeningLedger(run.path))
+    evaluator = run.experiment.evaluator(stage)
     fits = {
         fit_id: _again(one, _seed_of(parts, fit_id), evaluator)
         for fit_id, one in parts.fits.items()

@@ -4,89 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pareto_rec.analysis.picks import read_picks
-from pareto_rec.backbone.features import Features
 from pareto_rec.core.errors import BadRequestError, unknown
-from pareto_rec.data.schema import Split
-from pareto_rec.experiment.config import Config, load_config
-from pareto_rec.experiment.experiment import Plan, build_evaluator, plan
-from pareto_rec.experiment.inputs import read_features, read_split
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.lines import RECORDS, read_entries
 from pareto_rec.runs.reader import read_run
 from pareto_rec.runs.view import RunView
 from pareto_rec.training.fit_store import FitStore
 
 if TYPE_CHECKING:
-    from pareto_rec.evaluation.evaluator import Evaluator
     from pareto_rec.training.data import Fit
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory with what it was computed from, read again.
+    """A run directory with its experiment.
 
     Attributes:
         view: Its files.
-        config: Its config as resolved.
-        made: The experiment.
-        cache: Root of the cache.
+        experiment: What it was searched on; read when asked for.
     """
 
     view: RunView
-    config: Config
-    made: Plan
-    cache: Path
+    experiment: Experiment
 
     @classmethod
     def read(cls, path: Path, cache: Path) -> Run:
         """Read a run directory; the data are not touched yet.
 
         Raises:
-            BadRequestError: If it is no run directory, or it is damaged.
+            BadRequestError: If it is not a run directory, or it is damaged.
         """
-        view = read_run(path)
-        config = load_config(path)
-        return cls(view, config, plan(config), cache)
+        return cls(read_run(path), Experiment.from_run(path, cache))
 
     @property
     def path(self) -> Path:
         """The run directory."""
         return self.view.path
-
-    @cached_property
-    def split(self) -> Split:
-        """Both stages."""
-        return read_split(self.config, self.cache)
-
-    @cached_property
-    def features(self) -> Features:
-        """States of the backbone."""
-        return read_features(self.config, self.split.validation.items.texts, self.cache)
-
-    @cached_property
-    def evaluator(self) -> Evaluator:
-        """The evaluator of the stage that the run was searched on.
-
-        Raises:
-            BadRequestError: If data or features are not those of the run.
-        """
-        found = {"stage": self.split.validation.content_hash, "features": self.features.key}
-        for name, hash_ in (self.view.info.get("hashes") or {}).items():
-            if name in found and found[name] != hash_:
-                raise BadRequestError(
-                    f"{self.path} was computed from another {name} than is here now; "
-                    "search again with the present data and code, or export where it was searched"
-                )
-        return build_evaluator(self.made, self.split.validation, self.cache, self.features)
-
-    @cached_property
-    def test_opened(self) -> bool:
-        """Whether ``confirm`` has looked at the test data, or begun to."""
-        return any((self.path / name).is_file() for name in ("confirm.json", "confirm.csv"))
 
     def records(self) -> Mapping[tuple[str, str, int], Mapping[str, Any]]:
         """Successful records by id, fit and seed."""

@@ -40,14 +40,13 @@ def adapt(
     from pareto_rec.core.leftovers import sweep_below
     from pareto_rec.core.paths import cache_dir
     from pareto_rec.experiment.config import load_config
-    from pareto_rec.experiment.experiment import plan
-    from pareto_rec.experiment.inputs import adapt_recipe, read_split
+    from pareto_rec.experiment.experiment import Experiment
+    from pareto_rec.experiment.inputs import adapt_recipe
     from pareto_rec.training.adapt.run import adapted
 
     resolved, cache = load_config(config, set_ or []), cache_dir()
     sweep_below(cache)
-    plan(resolved)
-    stage = read_split(resolved, cache).validation
+    stage = Experiment.of(resolved, cache).split.validation
     backbone = Backbone.load(resolved.backbone.name, cache)
     with counting("adapting", quiet=json_) as told:
         folder, kept = adapted(

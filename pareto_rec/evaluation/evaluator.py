@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
-from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.core.errors import BadRequestError, construct
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import Stage
 from pareto_rec.data.ties import tie_ranks
-from pareto_rec.evaluation.costs import Encoders
+from pareto_rec.evaluation.costs import Costs
+from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
 from pareto_rec.evaluation.measurement import ObjectiveEvaluator, ObjectiveSet, ObjectiveValues
 from pareto_rec.evaluation.monitor import ValidationMonitor
 from pareto_rec.evaluation.outcome_inputs import OutcomeInputs, met_before
 from pareto_rec.evaluation.reference_policies import check as check_held
 from pareto_rec.evaluation.reference_policies import of_experts, with_fits
-from pareto_rec.evaluation.scorers import ExpertScores, UserScorers
+from pareto_rec.evaluation.scorers import UserScorers
 from pareto_rec.evaluation.training_data import training_data
 from pareto_rec.objectives import Catalogue, HeldOut
 from pareto_rec.ranking import NETWORK, BlockwiseScorers, Scorers, ServingParams
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Trial
-from pareto_rec.search.space import SearchSpace, Simplex, Value
-from pareto_rec.search.variables import named_values
-from pareto_rec.tasks import Task, chain_of, product_name, with_exponents
+from pareto_rec.search.space import SearchSpace, Value
+from pareto_rec.tasks import chain_of, product_name
 from pareto_rec.training.data import Fit, Monitor
 from pareto_rec.training.fit_store import EXPERTS_ALONE, FitStore
 from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.item_features import item_facts
-from pareto_rec.training.spec import TrainSpec, pack_key, train_spec
-from pareto_rec.training.tuned.source import TextSource
+from pareto_rec.training.spec import TrainSpec, pack_key
 
 
 class TrainSettings(Protocol):
@@ -73,99 +69,114 @@ class Evaluator:
 
     def __init__(
         self,
-        stage: Stage,
-        features: NDArray[np.floating[Any]],
-        experts: Mapping[str, ExpertScores],
-        space: SearchSpace,
-        fixed: Mapping[str, Any],
-        measures: ObjectiveSet,
+        data: EvaluationData,
+        variables: CandidateVariables,
+        objectives: ObjectiveSet,
         *,
-        relevance: str,
         train: TrainSettings,
         store: FitStore,
         seed: int,
-        components: int = 0,
-        serving_fixed: Mapping[str, Any] = MappingProxyType({}),
-        encoders: Encoders | None = None,
-        learn: Stage | None = None,
-        texts: TextSource | None = None,
-        references: Mapping[str, Fit] = MappingProxyType({}),
-        tasks: Sequence[Task] = (),
     ) -> None:
         """Prepare one stage.
 
         Args:
-            stage: What is predicted for whom, and learnt from unless `learn` is given.
-            features: Backbone features of the items ``[N, F]``.
-            experts: Expert name -> scores ``[users, N]``, or what makes rows of them.
-            space: Names of simplexes.
-            fixed: Training variables that are not searched.
-            measures: Objectives.
-            relevance: Signal that counts as relevant.
+            data: The stage, and what is computed from.
+            variables: What the values of candidates mean.
+            objectives: Objectives.
             train: How fits are computed.
             store: Where fits are kept.
             seed: Seed of the fits.
-            components: Principal components of the features that models read; 0 for all.
-            serving_fixed: Serving variables that are not searched.
-            encoders: The backbone, where texts are encoded while a request waits; else None.
-            learn: The stage with everybody's rows, where `stage` has only a sample of its users.
-            texts: Features of other depths and of tuned layers; None where no text is read.
-            references: Fits that others may be kept to, by name.
-            tasks: Tasks of the config.
         """
-        learn = learn or stage
-        self.stage, self.space = stage, space
+        stage, learn, features = data.stage, data.learnt_from, data.features
+        self.stage, self.variables = stage, variables
         self.train_settings, self.store, self.seed = train, store, seed
         self.device = resolve_device(train.device)
-        self.fixed, self.serving_fixed, self.tasks = fixed, serving_fixed, tuple(tasks)
         met = met_before(stage)
         catalogue = Catalogue(stage.items, stage.users, learn.popularity, met, features, learn.rate)
         facts = item_facts(catalogue)
         ties = tie_ranks(learn.items, learn.train)
-        self.users = UserScorers(met, experts, facts, ties, self.device)
+        self.users = UserScorers(met, data.experts, facts, ties, self.device)
         self.scorers = self.users.all()
-        kept_to = self._kept_to({*experts, *references}, learn)
-        data = training_data(
+        kept_to = self._kept_to({*data.experts, *data.references}, learn)
+        without = training_data(
             stage,
             learn,
-            features,
+            data.read_by_models,
             facts,
-            components=components,
-            tasks=tasks,
-            texts=texts,
+            tasks=variables.tasks,
+            texts=data.texts,
             device=self.device,
         )
-        data = replace(data, references=of_experts(kept_to, experts, self.device))
-        self.data = with_fits(kept_to, references, data)
+        without = replace(without, references=of_experts(kept_to, data.experts, self.device))
+        self.data = with_fits(kept_to, data.references, without)
         supplies = OutcomeInputs.of(
-            measures.all,
+            objectives.all,
             stage,
             self.data,
             self.users.builder,
             learn=learn,
-            k=measures.k,
+            k=objectives.k,
             folder=store.folder.parent / "latency",
-            encoders=encoders,
-            tasks=tasks,
+            encoders=data.encoders,
+            tasks=variables.tasks,
         )
         held_out = {
-            name: HeldOut(stage.relevance(name)) for name in self._signals(measures, relevance)
+            name: HeldOut(stage.relevance(name))
+            for name in self._signals(objectives, data.relevance)
         }
         self.measuring = ObjectiveEvaluator(
-            measures, catalogue, held_out, relevance, stage.held_out_shown, supplies
+            objectives, catalogue, held_out, data.relevance, stage.held_out_shown, supplies
         )
 
+    def with_(
+        self,
+        *,
+        store: FitStore | None = None,
+        seed: int | None = None,
+        objectives: ObjectiveSet | None = None,
+        costs: Costs | None = None,
+    ) -> Self:
+        """An evaluator that differs in what is given and shares everything else with this one.
+
+        Args:
+            store: Where fits are kept.
+            seed: Seed of the fits.
+            objectives: Objectives, which need nothing that this evaluator does not have.
+            costs: Costs of serving, as another evaluator measures them.
+        """
+        changed, measuring = copy.copy(self), self.measuring
+        if objectives is not None:
+            measuring = replace(measuring, measures=objectives)
+        if costs is not None:
+            measuring = replace(measuring, supplies=replace(measuring.supplies, costs=costs))
+        changed.measuring = measuring
+        changed.store = self.store if store is None else store
+        changed.seed = self.seed if seed is None else seed
+        return changed
+
+    @property
+    def space(self) -> SearchSpace:
+        """Variables that are searched."""
+        return self.variables.space
+
+    @property
+    def trains(self) -> bool:
+        """Whether a network has any say."""
+        return self.variables.trains
+
     def _signals(self, measures: ObjectiveSet, relevance: str) -> list[str]:
-        """Signals that something is measured on; what is predicted and is no signal is none."""
-        chains = {product_name(chain_of(self.tasks, one.name)) for one in self.tasks}
-        outputs = {one.output for one in self.tasks} | chains
+        """Signals that the objectives need, without names of tasks that are not in the log."""
+        tasks = self.variables.tasks
+        chains = {product_name(chain_of(tasks, task.name)) for task in tasks}
+        outputs = {task.output for task in tasks} | chains
         wanted = {relevance, *(one.signal for one in measures.all if one.signal)}
         return sorted(wanted - (outputs - self.stage.held_out.signals.keys()))
 
     def _kept_to(self, known: Collection[str], learn: Stage) -> set[str]:
         """Which of the known policies the training variable ``reference`` may take."""
         variable = self.space.train.get("reference")
-        named = {self.fixed.get("reference"), *getattr(variable, "options", ())} & set(known)
+        fixed = self.variables.fixed.get("reference")
+        named = {fixed, *getattr(variable, "options", ())} & set(known)
         whole = learn is self.stage and isinstance(self.scorers, Scorers)
         check_held(named, users=len(learn.users), items=len(learn.items), whole=whole)
         return named
@@ -176,7 +187,7 @@ class Evaluator:
         Raises:
             BadRequestError: If a variable, or the model, loss or way to combine, is not known.
         """
-        return train_spec(self.fixed, named_values(self.space.train, trial.train))
+        return self.variables.spec(trial.train)
 
     def pack_key(self, trial: Trial) -> tuple[object, ...]:
         """Trials of equal keys can share a pack."""
@@ -186,21 +197,13 @@ class Evaluator:
         """Id of the fit that a trial asks for; the same for all where experts serve alone."""
         return self.store.id(self.spec(trial), self.seed) if self.trains else EXPERTS_ALONE
 
-    @cached_property
-    def trains(self) -> bool:
-        """Whether a network has any say; without one there is nothing to fit."""
-        fusion = self.space.serve.get("fusion")
-        names = fusion.names if isinstance(fusion, Simplex) else self.serving({}).fusion
-        return NETWORK in names
-
     def serving(self, values: Mapping[str, Value]) -> ServingParams:
         """All serving variables, those of a candidate over the fixed ones.
 
         Raises:
             BadRequestError: If a variable is not known.
         """
-        values = {**self.serving_fixed, **named_values(self.space.serve, values)}
-        return construct("serving variable", ServingParams, with_exponents(values, self.tasks))
+        return self.variables.serving(values)
 
     def members(self, values: Mapping[str, Value], fit_id: str) -> dict[str, float]:
         """What a candidate's lists fuse, and with which weight: a fit, and experts."""

@@ -15,7 +15,7 @@ from pareto_rec.losses.base import ItemFacts
 from pareto_rec.tasks import Task
 from pareto_rec.training.batches import People, Sequences, last_items
 from pareto_rec.training.data import TrainData
-from pareto_rec.training.item_features import Facts, principal_components
+from pareto_rec.training.item_features import Facts
 from pareto_rec.training.pack_tasks import TaskLabels
 from pareto_rec.training.tuned.source import TextSource
 
@@ -25,10 +25,9 @@ MOST_HISTORY = 200  # longest history that a model may read
 def training_data(
     stage: Stage,
     learn: Stage,
-    features: NDArray[np.floating[Any]],
+    vectors: NDArray[np.floating[Any]],
     facts: Facts,
     *,
-    components: int,
     tasks: Sequence[Task],
     texts: TextSource | None,
     device: torch.device,
@@ -38,9 +37,8 @@ def training_data(
     Args:
         stage: Whose histories validation scores.
         learn: Whose training rows are learnt from.
-        features: Backbone features of the items ``[N, F]``.
+        vectors: What models read of the items ``[N, D]``.
         facts: Facts about items.
-        components: Principal components of the features that models read; 0 for all.
         tasks: Tasks of the config.
         texts: Features of other depths and of tuned layers; None where no text is read.
         device: Where tensors live.
@@ -51,7 +49,7 @@ def training_data(
 
     return TrainData(
         Sequences.of(learn.train),
-        tensor(principal_components(features, components)),
+        tensor(vectors),
         ItemFacts(*(tensor(part) for part in facts)),
         tensor(last_items(stage, MOST_HISTORY)),
         device,

@@ -28,17 +28,10 @@ from pareto_rec.execution.successive_halving import Fidelity, SuccessiveHalving
 from pareto_rec.execution.trial_runner import TrialRunner
 from pareto_rec.execution.workers.cluster import check_address
 from pareto_rec.execution.workers.evaluation import Job, Workers
+from pareto_rec.experiment.checks import check_objectives
 from pareto_rec.experiment.config import Config
-from pareto_rec.experiment.experiment import (
-    Plan,
-    build_evaluator,
-    check_objectives,
-    limited_by_size,
-    measured_groups,
-    plan,
-)
-from pareto_rec.experiment.identity import code_hash
-from pareto_rec.experiment.inputs import read_features, read_split
+from pareto_rec.experiment.experiment import Experiment
+from pareto_rec.experiment.extent import limited_by_size, measured_groups
 from pareto_rec.runs.directory import RunDirectory
 from pareto_rec.runs.lines import is_signed
 from pareto_rec.runs.record import Record
@@ -90,17 +83,17 @@ def search_experiment(
     """
     began = time.perf_counter()
     callback = CallbackList(callbacks)
-    made = plan(config)
+    experiment = Experiment.of(config, cache, on_encoded=callback.on_encoded)
     if backend is not None:
         check_address(backend)
-    searcher = Searcher(made.space, made.goals, made.settings, seed=config.seed)
+    searcher = Searcher(experiment.space, experiment.goals, experiment.settings, seed=config.seed)
     with _opened(config, out, resume) as (run, before), run.living():
-        ready = _prepare(made, cache, callback)
+        ready = _prepare(experiment, callback)
         with Workers(workers, config, cache, ready.evaluator, backend) as pool:
             info = merged_info(out, before, ready.info, run.stored.torn)
-            journal = RunWriter(run, made, ready.evaluator.store, info, before, began)
+            journal = RunWriter(run, experiment, ready.evaluator.store, info, before, began)
             journal.seconds["encoding"] = ready.encoding_seconds
-            answers = _answers(made, pool, journal, run, callback)
+            answers = _answers(experiment, pool, journal, run, callback)
             callback.on_start(config, out)
             with journal.closing():
                 journal.begin(tomli_w.dumps(config.model_dump(exclude_none=True)))
@@ -138,11 +131,15 @@ def _opened(
 
 
 def _answers(
-    made: Plan, pool: Workers, journal: RunWriter, run: RunDirectory, callback: SearchCallback
+    experiment: Experiment,
+    pool: Workers,
+    journal: RunWriter,
+    run: RunDirectory,
+    callback: SearchCallback,
 ) -> TrialRunner:
     """What answers the search, the stored records first."""
     stored, name = run.stored, run.path / RECORDS
-    config, goals = made.config, made.goals
+    config, goals = experiment.config, experiment.goals
     replay = StoredRecords(stored.records, name)
 
     def on_records(records: Sequence[Record]) -> None:
@@ -164,35 +161,34 @@ def _answers(
     return TrialRunner(replay, pool, journal, config.train.pack_size, on_records, halving)
 
 
-def _prepare(made: Plan, cache: Path, callback: SearchCallback) -> _Ready:
+def _prepare(experiment: Experiment, callback: SearchCallback) -> _Ready:
     """Data, features and experts; only validation data goes any further than this."""
     began = time.perf_counter()
     callback.on_stage("reading data")
-    split = read_split(made.config, cache)
+    config, split = experiment.config, experiment.split
     stage = split.validation
-    check_objectives(made, stage)
-    check_truth(stage, made.config.data.relevance)
+    check_objectives(config, experiment.objectives, stage)
+    check_truth(stage, config.data.relevance)
     callback.on_stage("encoding texts")
-    features = read_features(made.config, stage.items.texts, cache, callback.on_encoded)
+    hashes = experiment.hashes  # encodes the texts
     seconds = time.perf_counter() - began
     callback.on_stage("preparing experts")
-    evaluator = build_evaluator(made, stage, cache, features)
-    hashes = {"stage": stage.content_hash, "features": features.key, "code": code_hash()}
-    if made.config.references:
+    evaluator = experiment.evaluator()
+    if config.references:
         hashes["references"] = evaluator.store.data_key
-    info = first_info(made, split.late_train_share, hashes, str(evaluator.device))
-    info["groups"] = measured_groups(made, evaluator)
+    info = first_info(experiment, split.late_train_share, hashes, str(evaluator.device))
+    info["groups"] = measured_groups(experiment, evaluator)
     info["cold_start"] = cold_start(stage)
     info["truth"] = {stage.name: stage.truth_account}
     if words := repeats_in_words(stage.truth_account, stage.name):
         callback.on_note(words)
-    info["lacking"] = described.lacking(made.measures, evaluator.measuring.catalogue)
+    info["lacking"] = described.lacking(experiment.objectives, evaluator.measuring.catalogue)
     for name, entry in info["lacking"].items():
         callback.on_note(lacking_in_words(name, entry))
     info |= {"data": dict(split.account)} if split.account else {}
     for warning in warnings_of(split.account or {}):
         callback.on_note(f"data: {warning}")
-    if limits := limited_by_size(made, stage, evaluator):
+    if limits := limited_by_size(experiment, stage, evaluator):
         info["limits"] = limits
         for what, words in limits.items():
             callback.on_stage(f"{what}: {words}")

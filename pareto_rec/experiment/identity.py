@@ -59,18 +59,14 @@ def info_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
     for table, names in (
         ("versions", VERSIONS),
         ("hardware", ("device",)),
-        ("hashes", ("stage", "features", "experiment.references", "code")),
+        ("hashes", ("stage", "features", "references", "code")),
     ):
         old, new = before.get(table, {}), now.get(table, {})
         kept = [name for name in names if name in new]
         found += _differences(
             {name: old.get(name) for name in kept}, {name: new[name] for name in kept}
         )
-    words = {
-        "stage": "data",
-        "features": "features",
-        "experiment.references": "experiment.references",
-    }
+    words = {"stage": "data", "features": "features", "references": "references"}
     words |= {"code": "code of pareto_rec"}
     return [
         _of_hash(words[key], before, now) if key in words else line

@@ -1,4 +1,4 @@
-"""What a config names: data, its parts, backbone and features."""
+"""Data, split, backbone and features that a config names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.core.seeds import child_seed
 from pareto_rec.data import load
 from pareto_rec.data.sample import sample_dataset
-from pareto_rec.data.schema import Dataset, Split
+from pareto_rec.data.schema import Dataset, Split, Stage
 from pareto_rec.data.split import split
 from pareto_rec.data.table import load_table
 from pareto_rec.experiment.config import Config
@@ -59,8 +59,13 @@ def split_dataset(config: Config, dataset: Dataset) -> Split:
     )
 
 
-def open_backbone(config: Config, cache: Path) -> Backbone:
+def open_backbone(config: Config, cache: Path, validation: Callable[[], Stage]) -> Backbone:
     """The backbone of a config, or what `pareto-rec adapt` made of it.
+
+    Args:
+        config: The config.
+        cache: Root of the cache.
+        validation: The validation stage, asked for an adapted backbone only.
 
     Raises:
         BadRequestError: If there is no such backbone, or none was adapted yet.
@@ -68,7 +73,7 @@ def open_backbone(config: Config, cache: Path) -> Backbone:
     backbone = Backbone.load(config.backbone.name, cache)
     if not config.backbone.adapted:
         return backbone
-    return find(backbone, read_split(config, cache).validation, adapt_recipe(config), cache)
+    return find(backbone, validation(), adapt_recipe(config), cache)
 
 
 def adapt_recipe(config: Config) -> Recipe:
@@ -80,15 +85,18 @@ def adapt_recipe(config: Config) -> Recipe:
     )
 
 
-def read_features(
-    config: Config, texts: tuple[str, ...], cache: Path, progress: EncodeProgress | None = None
+def encode_texts(
+    config: Config,
+    backbone: Backbone,
+    texts: tuple[str, ...],
+    cache: Path,
+    progress: EncodeProgress | None = None,
 ) -> Features:
     """Backbone features of the item texts, computed once.
 
     Raises:
         BadRequestError: If the backbone has fewer layers than a candidate may run.
     """
-    backbone = open_backbone(config, cache)
     _check_depths(config, backbone)
     return backbone.encode(
         texts,

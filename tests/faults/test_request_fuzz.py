@@ -248,7 +248,7 @@ def test_mutated_configs_are_planned_or_refused(
     outcome: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Up to the point at which data would be read."""
-    monkeypatch.setattr("pareto_rec.execution.search.read_split", reached)
+    monkeypatch.setattr("pareto_rec.experiment.experiment.read_split", reached)
     draw = random.Random(20260)
 
     def cases() -> Iterator[tuple[str, list[str]]]:
@@ -291,7 +291,7 @@ def test_every_value_is_taken_or_refused_at_its_extremes(
     outcome: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each key of a config with each extreme value, a share of the pairs at a time."""
-    monkeypatch.setattr("pareto_rec.execution.search.read_split", reached)
+    monkeypatch.setattr("pareto_rec.experiment.experiment.read_split", reached)
     base = tomllib.loads(TABLE)
     pairs = [(place, value) for place in paths_of(base) for value in EXTREMES]
     chosen = random.Random(3).sample(pairs, min(260 * TIMES, len(pairs)))
@@ -310,7 +310,7 @@ def test_every_value_is_taken_or_refused_at_its_extremes(
 def test_odd_overrides_are_taken_or_refused(
     outcome: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pareto_rec.execution.search.read_split", reached)
+    monkeypatch.setattr("pareto_rec.experiment.experiment.read_split", reached)
     base = tomllib.loads(TABLE)
     path = written(tmp_path, base)
     keys = [".".join(map(str, place)) for place in paths_of(base)] + KEYS * 10
@@ -376,8 +376,8 @@ def test_odd_command_lines_are_refused(
     for file in ("run.json", "records.jsonl", "config.toml", "bundle.json", "manifest.json"):
         (tmp_path / "run" / file).write_text("[" * 2_000)
     (tmp_path / "file.txt").write_text("root:x:0:0:secret\n")
-    for late in ("search.search_experiment", "search.read_split"):
-        monkeypatch.setattr(f"pareto_rec.execution.{late}", reached)
+    for late in ("execution.search.search_experiment", "experiment.experiment.read_split"):
+        monkeypatch.setattr(f"pareto_rec.{late}", reached)
     monkeypatch.setattr("pareto_rec.data.fetch", reached)
     monkeypatch.setattr("pareto_rec.data.synth.write", reached)
     draw, command = random.Random(" ".join(name)), commands()[name]

@@ -15,13 +15,14 @@ import pytest
 from tiny_experiment import files, pareto_rec, write_config
 
 from pareto_rec.analysis.confirm import confirm_run
-from pareto_rec.analysis.confirm.measure import Question, measure, serving_of
+from pareto_rec.analysis.confirm.measure import OpenedTest, Question, measure, serving_of
 from pareto_rec.core.checksums import signed
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.seeds import child_seed
 from pareto_rec.experiment.config import load_config
-from pareto_rec.experiment.experiment import build_evaluator, plan
-from pareto_rec.experiment.inputs import read_features, read_split
+from pareto_rec.experiment.experiment import Experiment
+from pareto_rec.experiment.inputs import read_split
+from pareto_rec.experiment.openings import OpeningLedger
 from pareto_rec.runs.confirmation import read_confirmed
 from pareto_rec.runs.reader import read_run
 
@@ -93,10 +94,10 @@ def test_test_values_are_those_of_an_independent_calculation(confirmed: Confirme
     """Popularity without re-ranking, by NumPy alone: its lists on test data and their NDCG@10."""
     config = load_config(confirmed.run)
     split = read_split(config, confirmed.cache)
-    features = read_features(config, split.test.items.texts, confirmed.cache)
-    evaluator = build_evaluator(plan(config), split.validation, confirmed.cache, features)
+    evaluator = Experiment.of(config, confirmed.cache).evaluator()
     plain = serving_of({"popularity": 1.0}, {})
-    job = Question("plain", "experts", [plain], config.model_dump_json())
+    opened = OpenedTest(config.model_dump_json(), OpeningLedger(confirmed.run))
+    job = Question("plain", "experts", [plain], opened)
     _, (values,) = measure(evaluator, job, confirmed.cache)
     assert not isinstance(values, str)
     stage = split.test

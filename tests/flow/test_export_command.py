@@ -72,7 +72,7 @@ def test_a_copy_in_a_fresh_process_gives_the_lists_of_the_run(
     about = json.loads((front / "bundle.json").read_text())
     point = next(one for one in about["points"] if one["id"] == about["default"])
     searched = Run.read(run, tiny_cache)
-    evaluator = searched.evaluator
+    evaluator = searched.experiment.evaluator()
     serve = {n: tuple(v) if isinstance(v, list) else v for n, v in point["serve"].items()}
     scorers = evaluator.with_fit(searched.fits([point["fit"]])[point["fit"]])
     lists, _ = recommend(scorers, [evaluator.serving(serve)], k=10)

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from pareto_rec.evaluation.baselines import grid
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.experiment.config import load_config
-from pareto_rec.experiment.experiment import build_evaluator, plan
-from pareto_rec.experiment.inputs import read_features, read_split
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.ranking import recommend
 from pareto_rec.search import pareto as front
 
@@ -35,13 +34,11 @@ def evaluator(request: pytest.FixtureRequest, sources: Path) -> Evaluator:
         pytest.skip("PARETO_REC_DATA names no folder with the data of this experiment")
     if (prepare := EXPERIMENTS / request.param / "prepare.py").is_file():
         subprocess.run([sys.executable, str(prepare)], check=True, stdout=subprocess.DEVNULL)
-    made = plan(config)
-    stage = read_split(config, sources).validation
-    features = read_features(config, stage.items.texts, sources)
-    found = build_evaluator(made, stage, sources, features)
+    experiment = Experiment.of(config, sources)
+    found = experiment.evaluator()
     measures = replace(found.measuring.measures, reported=())
-    found.measuring = replace(found.measuring, measures=measures)
-    for objective, goal in zip(measures.searched, made.goals, strict=True):
+    found = found.with_(objectives=measures)
+    for objective, goal in zip(measures.searched, experiment.goals, strict=True):
         objective.reference = goal.reference  # the config's, which belong to its data
     return found
 

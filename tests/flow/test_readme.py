@@ -13,7 +13,7 @@ import pytest
 from pareto_rec.cli.main import main
 from pareto_rec.data import DATASETS
 from pareto_rec.experiment.config import load_config
-from pareto_rec.experiment.experiment import plan
+from pareto_rec.experiment.experiment import Experiment
 
 ROOT = Path(__file__).parents[2]
 MAIN = ROOT / "experiments" / "movielens_accuracy_diversity_fairness"
@@ -49,7 +49,7 @@ def test_a_command_is_one_that_there_is(command: str, capsys: pytest.CaptureFixt
     assert caught.value.code == 0, capsys.readouterr().err
     if arguments[0] == "search":
         settings = [after for word, after in pairwise(arguments) if word == "--set"]
-        plan(load_config(ROOT / arguments[1], settings, smoke="--smoke" in arguments))
+        Experiment.of(load_config(ROOT / arguments[1], settings, smoke="--smoke" in arguments))
     if arguments[:2] == ["data", "inspect"]:
         assert arguments[2] in DATASETS or (ROOT / arguments[2]).is_dir()
 
@@ -87,7 +87,7 @@ def test_the_config_of_the_readme_works(tmp_path: Path) -> None:
     (excerpt,) = blocks(ROOT / "README.md", "toml")
     whole = merged(tomllib.loads((MAIN / "config.toml").read_text()), tomllib.loads(excerpt))
     (tmp_path / "config.toml").write_text(tomli_w.dumps(whole))
-    made = plan(load_config(tmp_path))
+    made = Experiment.of(load_config(tmp_path))
     assert [goal.name for goal in made.goals] == ["ndcg@10", "ild@10"]
     assert made.goals[0].at_least == 0.10
 

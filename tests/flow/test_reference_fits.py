@@ -12,8 +12,7 @@ from tiny_experiment import CONFIG, pareto_rec, records, write_config
 
 from pareto_rec.core.checksums import signed
 from pareto_rec.experiment.config import load_config
-from pareto_rec.experiment.experiment import build_evaluator, plan
-from pareto_rec.experiment.inputs import read_features, read_split
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.reader import read_run
 
 KEPT = CONFIG.replace(
@@ -41,10 +40,8 @@ def test_fits_are_kept_to_the_most_accurate_fit(
     found = pareto_rec("search", path, "--out", out, "--smoke", "--workers", "2", cache=tiny_cache)
     assert found.returncode == 0, found.stderr
     assert {one["status"] for one in records(out)} == {"ok"}
-    made = plan(load_config(path))
-    stage = read_split(made.config, tiny_cache).validation
-    features = read_features(made.config, stage.items.texts, tiny_cache)
-    evaluator = build_evaluator(made, stage, tiny_cache, features)
+    experiment = Experiment.of(load_config(path), tiny_cache)
+    stage, evaluator = experiment.split.validation, experiment.evaluator()
     info = json.loads((out / "run.json").read_text())
     assert info["hashes"]["references"] == evaluator.store.data_key
     # what the losses get is what the fit says of everybody, as a distribution
@@ -64,8 +61,8 @@ def test_fits_are_kept_to_the_most_accurate_fit(
     file = other / "fits" / f"{front['fit'].iloc[0]}.safetensors"
     second = next(p for p in sorted((other / "fits").glob("*.safetensors")) if p != file)
     shutil.copyfile(second, file)
-    changed = plan(load_config(config_on(other, tmp_path / "second")))
-    moved = build_evaluator(changed, stage, tiny_cache, features)
+    changed = Experiment.of(load_config(config_on(other, tmp_path / "second")), tiny_cache)
+    moved = changed.evaluator()
     assert moved.store.data_key != evaluator.store.data_key
 
 

@@ -58,13 +58,13 @@ ALLOWED: dict[str, str] = {
     "analysis.bootstrap": "core",
     "analysis.decide": "core",
     "analysis.compare": "analysis.bootstrap core experiment.config report.plots runs search",
-    "analysis.confirm": "analysis.bootstrap core data evaluation execution execution.workers "
-    "experiment experiment.config objectives ranking runs search training",
+    "analysis.confirm": "analysis.bootstrap core evaluation execution execution.workers "
+    "experiment objectives ranking runs search training",
     "analysis": "analysis.bootstrap analysis.decide core evaluation experiment experiment.config "
     "objectives ranking runs search training",
     # from a choice to what is served
-    "bundle": "analysis backbone baselines core data evaluation experiment experiment.config "
-    "models ranking runs tasks training",
+    "bundle": "analysis backbone baselines core data evaluation experiment models ranking runs "
+    "tasks training",
     "bundle.update": "baselines bundle core data evaluation experiment experiment.config tasks "
     "training",
     "serve": "bundle core",

@@ -37,7 +37,7 @@ from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.threads import one_thread
 from pareto_rec.data.synth import Recipe
 from pareto_rec.experiment.config import parse_config
-from pareto_rec.experiment.experiment import build_evaluator, plan
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.search import Searcher
 
 
@@ -55,11 +55,11 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> task.Problem:
     table["objective"][0] = {"name": "ndcg@10", "reference": 0.0, "at_least": 0.01}
     table["objective"][1] = {"name": "ild@10", "reference": 0.0}
     table |= {"search": {"population": 3, "sweep": 4}}
-    made = plan(parse_config(table, "toy"))
+    cache = tmp_path_factory.mktemp("cache")
+    experiment = Experiment.of(parse_config(table, "toy"), cache)
     stage = next_item_stage()
     states = np.random.default_rng(0).normal(size=(len(stage.items), 12)).astype(np.float32)
-    cache = tmp_path_factory.mktemp("cache")
-    return task.Problem(made, build_evaluator(made, stage, cache, Features(states, "toy", False)))
+    return task.Problem(experiment, experiment.evaluator(stage, Features(states, "toy", False)))
 
 
 def test_every_benchmark_is_a_module_with_a_run_of_its_own() -> None:
@@ -102,7 +102,9 @@ def test_products_are_counted_with_their_backward_passes() -> None:
 
 def test_the_plain_trainer_has_the_same_losses_and_learns(given: task.Problem) -> None:
     evaluator = given.evaluator
-    [trial] = Searcher(given.made.space, given.goals, given.made.settings, seed=1).ask()[:1]
+    [trial] = Searcher(
+        given.experiment.space, given.goals, given.experiment.settings, seed=1
+    ).ask()[:1]
     spec = evaluator.spec(trial)
     assert fits._check_losses(given, spec).startswith("losses of equal parameters")
     spec = dataclasses.replace(spec, steps=60, check_every=20, learning_rate=0.03, dropout=0.0)
@@ -122,7 +124,9 @@ def test_the_plain_trainer_has_the_same_losses_and_learns(given: task.Problem) -
 def test_a_wrong_loss_is_noticed(given: task.Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     right = plain.Plain.tower
     monkeypatch.setattr(plain.Plain, "tower", lambda *a: 1.1 * right(*a))
-    [trial] = Searcher(given.made.space, given.goals, given.made.settings, seed=1).ask()[:1]
+    [trial] = Searcher(
+        given.experiment.space, given.goals, given.experiment.settings, seed=1
+    ).ask()[:1]
     with pytest.raises(AssertionError, match="losses differ"):
         fits._check_losses(given, given.evaluator.spec(trial))
 
@@ -130,7 +134,9 @@ def test_a_wrong_loss_is_noticed(given: task.Problem, monkeypatch: pytest.Monkey
 def test_the_loop_with_the_backbone_is_a_softmax_over_the_batch(given: task.Problem) -> None:
     """With the cached features in place of the encoder, and all items in the batch."""
     evaluator = given.evaluator
-    [trial] = Searcher(given.made.space, given.goals, given.made.settings, seed=1).ask()[:1]
+    [trial] = Searcher(
+        given.experiment.space, given.goals, given.experiment.settings, seed=1
+    ).ask()[:1]
     spec = dataclasses.replace(evaluator.spec(trial), batch=200)
     _, start = fits._initial(given, spec, 0)
     model = plain.Plain(start, evaluator.data, spec).eval()

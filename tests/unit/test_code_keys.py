@@ -26,7 +26,7 @@ from pareto_rec.core.code_keys import (
 from pareto_rec.evaluation import baselines
 from pareto_rec.experiment import identity
 from pareto_rec.experiment.config import parse_config
-from pareto_rec.experiment.experiment import data_key, plan
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.training import fit_store as fitstore
 from pareto_rec.training.adapt import store as adapted
 
@@ -186,7 +186,7 @@ def test_the_parameters_of_an_expert_that_fits_are_kept_to_name_them(
             "kind": "choice",
             "options": list(options),
         }
-        return data_key(plan(parse_config(table, "test")), "stage", "features", {})
+        return Experiment.of(parse_config(table, "test")).data_key("stage", "features", {})
 
     before = key("popularity", "ease"), key("popularity", "item_knn")
     assert len(set(before)) == 2

@@ -45,11 +45,11 @@ def written(folder: Path, table: dict[str, Any]) -> Path:
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.parent.name)
 @pytest.mark.parametrize("smoke", [False, True])
 def test_experiments_of_the_repository_are_valid(path: Path, smoke: bool) -> None:
-    from pareto_rec.experiment.experiment import plan
+    from pareto_rec.experiment.experiment import Experiment
 
     config = load_config(path.parent, smoke=smoke)
     assert config.name == path.parent.name
-    plan(config)
+    Experiment.of(config)
 
 
 def test_an_experiment_is_a_file_or_its_folder(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from pareto_rec.execution.ablations.ablation import sentence
 from pareto_rec.execution.ablations.kinds import CONTROLS, applicable, derive
 from pareto_rec.experiment.config import Config, load_config, parse_config
-from pareto_rec.experiment.experiment import plan
+from pareto_rec.experiment.experiment import Experiment
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 KEPT = ("name", "seed", "data", "split", "objective", "train")
@@ -26,14 +26,16 @@ def test_a_control_keeps_the_question_and_the_budget(config: Config, name: str) 
     for key in KEPT:
         assert getattr(derived, key) == getattr(config, key)
     assert derived.search.generations == config.search.generations
-    made = plan(derived)  # every name still resolves
+    made = Experiment.of(derived)  # every name still resolves
     assert made.config.baselines == []
     records = {"no_serving": 1}.get(name, config.search.sweep) * config.search.fits
     assert derived.search.fits * derived.search.sweep == pytest.approx(records, rel=0.02)
 
 
 def test_each_control_takes_away_its_part(config: Config) -> None:
-    spaces = {name: plan(derive(config, control)).space for name, control in CONTROLS.items()}
+    spaces = {
+        name: Experiment.of(derive(config, control)).space for name, control in CONTROLS.items()
+    }
     whole = config.space.build()
     assert list(spaces["weight_sweep"].train) == ["loss_weights"]
     assert set(whole.train) - set(spaces["equal_weights"].train) == {"loss_weights"}

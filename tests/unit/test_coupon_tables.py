@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.experiment.checks import check_objectives
 from pareto_rec.experiment.config import load_config
-from pareto_rec.experiment.experiment import check_objectives, plan
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.inputs import read_split
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -157,7 +158,7 @@ def test_the_config_reads_it_and_cuts_between_campaigns(prepare: ModuleType, dat
     prepare.prepare()
     config = load_config(EXPERIMENTS / "coupon_ctr_cvr")
     found = read_split(config, data.parents[1] / "cache")
-    check_objectives(plan(config), found.validation)
+    check_objectives(config, Experiment.of(config).objectives, found.validation)
     assert found.validation.held_out_shown is not None
     assert len(found.validation.held_out_shown) > len(found.validation.held_out)
     assert found.validation.held_out.time.min() > found.validation.train.time.max()
@@ -201,7 +202,7 @@ def test_drivers_and_situations_of_the_survey(
     monkeypatch.setenv("PARETO_REC_DATA", str(tmp_path))
     found = read_split(config, tmp_path / "cache").validation
     assert found.shape == (6, 10)  # two drivers of one profile are one
-    check_objectives(plan(config), found)
+    check_objectives(config, Experiment.of(config).objectives, found)
     assert found.shown is not None
     assert set(found.shown.signals["accepted"].tolist()) == {0.0, 1.0}
     assert "driver with passenger: passanger0" in found.items.texts[0]

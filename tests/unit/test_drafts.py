@@ -27,8 +27,9 @@ from pareto_rec.data.table.options import TableOptions
 from pareto_rec.data.table.profile import profiles
 from pareto_rec.data.table.sources import sources_of
 from pareto_rec.execution.search import search_experiment
+from pareto_rec.experiment.checks import check_objectives
 from pareto_rec.experiment.config import Config, load_config, load_data_config
-from pareto_rec.experiment.experiment import check_objectives, plan
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.inputs import read_dataset, read_split
 
 LOADED, SEARCHED = map(int, os.environ.get("PARETO_REC_DRAFTS", "12:3").split(":"))
@@ -68,7 +69,9 @@ def loads(path: Path, cache: Path) -> Config:
     """A draft is a config whose data is read, split and fit for its objectives, tried or whole."""
     for smoke in (True, False):
         config = load_config(path, smoke=smoke)
-        check_objectives(plan(config), read_split(config, cache).validation)
+        check_objectives(
+            config, Experiment.of(config).objectives, read_split(config, cache).validation
+        )
     return config
 
 

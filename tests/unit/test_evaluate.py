@@ -18,6 +18,7 @@ from pareto_rec.core.threads import one_thread
 from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation import evaluator as evaluate
 from pareto_rec.evaluation.evaluator import Evaluator, ObjectiveSet, failed, resolve_device
+from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
 from pareto_rec.execution.workers.packs import Trouble, evaluate_pack
 from pareto_rec.objectives import parse
 from pareto_rec.ranking import NETWORK, Scorers, ServingParams
@@ -75,10 +76,11 @@ def evaluator(folder: Path, seed: int = 1, **other: Any) -> Evaluator:
         ),
         **other,
     }
+    known = {one.name for one in dataclasses.fields(EvaluationData)}
     return Evaluator(
-        **parts,
-        relevance="watched",
-        tasks=built_in("liked", ()),
+        EvaluationData(relevance="watched", **{n: v for n, v in parts.items() if n in known}),
+        CandidateVariables(parts["space"], parts["fixed"], tasks=built_in("liked", ())),
+        parts["measures"],
         train=SimpleNamespace(pack_size=4, device="cpu"),
         store=FitStore(folder, STAGE.content_hash),
         seed=seed,
@@ -167,7 +169,7 @@ def test_nothing_is_trained_twice(
     def forbidden(*_: object, **__: object) -> list[Fit]:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(evaluate, "fit", forbidden)
+    monkeypatch.setattr(evaluate, "train_pack", forbidden)
     again = subject.evaluate([trial(0), trial(1, rate=0.01)])
     assert untimed(again) == untimed(first)
     elsewhere = evaluator(tmp_path / "fits")
@@ -223,7 +225,7 @@ def test_whatever_goes_wrong_is_told_as_trouble(
     def broken(*_: object, **__: object) -> list[Fit]:
         raise RuntimeError("broken\nand a long trace")
 
-    monkeypatch.setattr(evaluate, "fit", broken)
+    monkeypatch.setattr(evaluate, "train_pack", broken)
     pack = [trial(0), trial(1, rate=0.01)]
     assert evaluate_pack(subject, pack, tmp_path) == Trouble("RuntimeError: broken")
     records = failed(subject, pack[0], "broken")

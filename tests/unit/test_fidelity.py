@@ -137,7 +137,7 @@ def test_a_generation_goes_on_from_any_record(
     tmp_path: Path, packs: list[list[Trial]], kept: int, cached: bool
 ) -> None:
     plan = Fidelity((20, 40), 0.5, 0.0, GOALS)
-    fixed = {**evaluator(tmp_path).fixed, "steps": 60}
+    fixed = {**evaluator(tmp_path).variables.fixed, "steps": 60}
 
     def subject(name: str) -> Evaluator:
         return evaluator(tmp_path / name, fixed=fixed)
@@ -221,7 +221,12 @@ def test_a_pack_that_does_not_fit_is_halved_on_its_way(tmp_path: Path) -> None:
 
 def test_who_has_ended_by_itself_is_not_stopped(tmp_path: Path) -> None:
     """Without a rate nothing improves, and patience ends the fits at their second look."""
-    fixed = {**evaluator(tmp_path).fixed, "steps": 200, "patience": 1, "weight_decay": 0.0}
+    fixed = {
+        **evaluator(tmp_path).variables.fixed,
+        "steps": 200,
+        "patience": 1,
+        "weight_decay": 0.0,
+    }
     trials = [trial(n, rate=0.0, accuracy=0.8 - 0.1 * n) for n in range(2)]
     plan = Fidelity((100,), 0.5, 0.0, GOALS)
     records = generation(evaluator(tmp_path, fixed=fixed), singly(trials), plan=plan)

@@ -69,7 +69,7 @@ def test_budget_and_words_may_change(changes: dict[str, Any]) -> None:
 BEFORE = {
     "versions": {"python": "3.11.1", "torch": "2.13.0", "pandas": "3.0.0"},
     "hardware": {"device": "cpu", "cpus": 2},
-    "hashes": {"stage": "s", "features": "f", "code": "c"},
+    "hashes": {"stage": "s", "features": "f", "references": "r", "code": "c"},
     "git_commit": "abc",
 }
 
@@ -82,6 +82,7 @@ BEFORE = {
         ("hardware", {"device": "cuda", "cpus": 64}, ["device: 'cpu' -> 'cuda'"]),
         ("hashes", {"stage": "other"}, ["data has changed"]),
         ("hashes", {"features": "other"}, ["features has changed"]),
+        ("hashes", {"references": "other"}, ["references has changed"]),
         ("hashes", {"code": "other"}, ["code of pareto_rec has changed: commit abc -> def"]),
     ],
 )

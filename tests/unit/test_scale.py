@@ -21,9 +21,10 @@ from pareto_rec.data.schema import Stage, Users
 from pareto_rec.data.synth import Recipe, World, write
 from pareto_rec.evaluation import scorers as sources
 from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
 from pareto_rec.evaluation.measurement import ObjectiveSet
 from pareto_rec.execution.per_user import values_of
-from pareto_rec.experiment.experiment import limited_by_size
+from pareto_rec.experiment.extent import limited_by_size
 from pareto_rec.objectives import parse
 from pareto_rec.ranking import BlockwiseScorers, Scorers
 from pareto_rec.ranking import lists as policy
@@ -66,17 +67,18 @@ def evaluator(folder: Path, stage: Stage = STAGE, **other: Any) -> Evaluator:
         **other,
     }
     return Evaluator(
-        stage,
-        rng.normal(size=(len(stage.items), 12)).astype(np.float16),
-        measures=ObjectiveSet(
-            tuple(parse(name) for name in NAMES[:3]), tuple(map(parse, NAMES[3:]))
+        EvaluationData(
+            stage,
+            rng.normal(size=(len(stage.items), 12)).astype(np.float16),
+            parts["experts"],
+            "watched",
+            learn=parts.get("learn"),
         ),
-        relevance="watched",
-        tasks=built_in("liked", ()),
+        CandidateVariables(parts["space"], parts["fixed"], tasks=built_in("liked", ())),
+        ObjectiveSet(tuple(parse(name) for name in NAMES[:3]), tuple(map(parse, NAMES[3:]))),
         train=SimpleNamespace(pack_size=4, device="cpu"),
         store=FitStore(folder / "fits", "toy"),
         seed=1,
-        **parts,
     )
 
 
@@ -222,7 +224,10 @@ def test_a_sampled_evaluator_learns_from_everybody(tmp_path: Path) -> None:
 
 
 def test_what_is_limited_by_size_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: Any = SimpleNamespace(experts=("ease_recency", "item_knn"))
+    made: Any = SimpleNamespace(
+        experts=("ease_recency", "item_knn"),
+        config=SimpleNamespace(sample=SimpleNamespace(users=0, items=0)),
+    )
     ready: Any = SimpleNamespace(stage=sample_users(STAGE, 10, seed=0))
     assert limited_by_size(made, STAGE, ready) == {
         "evaluated users": "a seeded sample of 10 out of 48"

@@ -25,6 +25,7 @@ from pareto_rec.data.schema import Dataset, Interactions, Items, Stage, Users
 from pareto_rec.data.split import SPLITS, split
 from pareto_rec.evaluation import costs, latency
 from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
 from pareto_rec.evaluation.measurement import ObjectiveSet
 from pareto_rec.evaluation.task_predictions import predicted_by
 from pareto_rec.models import MODELS
@@ -85,15 +86,12 @@ def fit_of(shape: Shape = SHAPE, **spec: Any) -> Fit:
 
 def evaluator(of: Stage, folder: Path, names: tuple[str, ...] = NAMES) -> Evaluator:
     searched = parse("ndcg@10")
+    experts = {n: BASELINES[n].scores(of) for n in ("ease_recency", "item_knn", "popularity")}
+    features = np.random.default_rng(1).normal(size=(ITEMS, FEATURES))
     return Evaluator(
-        of,
-        np.random.default_rng(1).normal(size=(ITEMS, FEATURES)),
-        {name: BASELINES[name].scores(of) for name in ("ease_recency", "item_knn", "popularity")},
-        SearchSpace({}, {}),
-        {},
+        EvaluationData(of, features, experts, "watched"),
+        CandidateVariables(SearchSpace({}, {}), tasks=built_in("liked", ("rating",))),
         ObjectiveSet((searched,), tuple(parse(name) for name in names)),
-        relevance="watched",
-        tasks=built_in("liked", ("rating",)),
         train=SimpleNamespace(pack_size=1, device="cpu"),
         store=FitStore(folder / "fits", "key"),
         seed=0,
@@ -253,11 +251,9 @@ def test_text_in_the_path_is_counted_and_measured(
     encoder = costs.Encoder(encoded.append, 1000, 5000, "an encoder")
     assert made.measuring.supplies.costs is not None
     assert made.measuring.supplies.costs.latencies is not None
-    supplies = dataclasses.replace(
-        made.measuring.supplies,
-        costs=dataclasses.replace(made.measuring.supplies.costs, encoders=Same(encoder)),
+    made = made.with_(
+        costs=dataclasses.replace(made.measuring.supplies.costs, encoders=Same(encoder))
     )
-    made.measuring = dataclasses.replace(made.measuring, supplies=supplies)
     alone = ServingParams({"network": 0.0, "popularity": 1.0})  # reads no text
     assert made.measuring.values(scorers, [alone], fit)[0].objectives["parameters"] == ITEMS
     assert made.measuring.values(made.scorers, [alone])[0].objectives["parameters"] == ITEMS

@@ -12,8 +12,9 @@ from tables import LOG
 
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.paths import cache_dir
+from pareto_rec.experiment.checks import check_objectives
 from pareto_rec.experiment.config import Config, load_config, parse_config
-from pareto_rec.experiment.experiment import check_objectives, plan
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.inputs import read_dataset, read_split
 
 TABLE: dict[str, Any] = {
@@ -109,10 +110,10 @@ def test_objectives_on_prices_need_prices(tmp_path: Path) -> None:
     made = config(data, objective=[{"name": "ndcg@10"}, {"name": "revenue@10"}])
     stage = read_split(made, tmp_path / "cache").validation
     with pytest.raises(BadRequestError, match=r"revenue@10 needs prices.*data\.items\.price"):
-        check_objectives(plan(made), stage)
+        check_objectives(made, Experiment.of(made).objectives, stage)
     made = config(data, objective=[{"name": "ndcg@10"}, {"name": "worst(ndcg@10 by item.brand)"}])
     with pytest.raises(BadRequestError, match=r'unknown attribute .*"item.brand"'):
-        check_objectives(plan(made), stage)
+        check_objectives(made, Experiment.of(made).objectives, stage)
 
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -141,7 +142,7 @@ def test_configs_of_the_experiments_are_short_and_sound(name: str) -> None:
     path = EXPERIMENTS / name / "config.toml"
     assert len(path.read_text().splitlines()) <= 40
     for smoke in (False, True):
-        plan(load_config(path, smoke=smoke))
+        Experiment.of(load_config(path, smoke=smoke))
 
 
 def test_every_row_of_online_retail_is_accounted_for() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.evaluation.task_predictions import predicted_by
 from pareto_rec.experiment.config import load_config, parse_config
-from pareto_rec.experiment.experiment import plan
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.limits import check_variables
 from pareto_rec.ranking import ServingParams
 from pareto_rec.search.space import Real, SearchSpace
@@ -47,7 +47,7 @@ def planned(folder: Path, *changes: tuple[str, str]) -> Any:
         assert old in text
         text = text.replace(old, new)
     (folder / "config.toml").write_text(text)
-    return plan(load_config(folder))
+    return Experiment.of(load_config(folder))
 
 
 def test_chains_and_what_is_predicted() -> None:

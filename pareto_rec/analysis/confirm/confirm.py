@@ -13,6 +13,7 @@ from pareto_rec.analysis.confirm import matched_baselines as rivals
 from pareto_rec.analysis.confirm.content import report
 from pareto_rec.analysis.confirm.matched_baselines import MatchedBaseline
 from pareto_rec.analysis.confirm.measure import (
+    OpenedTest,
     Question,
     Training,
     Values,
@@ -20,13 +21,12 @@ from pareto_rec.analysis.confirm.measure import (
     train,
 )
 from pareto_rec.analysis.confirm.reported_front import Point, ReportedFront, read_claim
-from pareto_rec.core.errors import BadRequestError, RunFailedError
+from pareto_rec.core.errors import RunFailedError
 from pareto_rec.core.seeds import child_seed
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.execution.callbacks import CallbackList, SearchCallback
 from pareto_rec.execution.workers.evaluation import Workers
-from pareto_rec.experiment.experiment import build_evaluator
-from pareto_rec.experiment.inputs import read_features, read_split
+from pareto_rec.experiment.openings import OpeningLedger
 from pareto_rec.runs.record_store import RECORDS, locked
 from pareto_rec.training.fit_store import EXPERTS_ALONE
 
@@ -72,17 +72,20 @@ def confirm_run(
         RunFailedError: If every fresh fit failed, a worker died, or a file cannot be written.
     """
     with locked(run / RECORDS):  # two confirmations at once would both open test data
-        return _confirm(read_claim(run), seeds, cache, workers, CallbackList(callbacks))
+        callback = CallbackList(callbacks)
+        claim = read_claim(run, cache, callback.on_encoded)
+        return _confirm(claim, seeds, cache, workers, callback)
 
 
 def _confirm(
     claim: ReportedFront, seeds: int, cache: Path, workers: int, callback: SearchCallback
 ) -> Path:
     began, run = time.perf_counter(), claim.view.path
+    config = claim.experiment.config
     earlier = ledger.openings(run)
-    evaluator, hashes = _prepare(claim, cache, callback)
-    fresh = tuple(child_seed(claim.made.config.seed, "confirm", place) for place in range(seeds))
-    with Workers(workers, claim.made.config, cache, evaluator) as pool:
+    evaluator, hashes = _prepare(claim, callback)
+    fresh = tuple(child_seed(config.seed, "confirm", place) for place in range(seeds))
+    with Workers(workers, config, cache, evaluator) as pool:
         ready = Opened(claim, pool, fresh, callback)
         against, points = _rivals(ready)
         fits, failed = _train(ready, points)
@@ -90,7 +93,8 @@ def _confirm(
         spent = {"validation": time.perf_counter() - began}
         callback.on_stage("opening test data")
         ledger.note_opening(run, seeds)
-        answers["test"] = _measure(ready, points, fits, claim.made.config.model_dump_json())
+        test = OpenedTest(config.model_dump_json(), OpeningLedger(run))
+        answers["test"] = _measure(ready, points, fits, test)
     spent["test"] = time.perf_counter() - began - spent["validation"]
     callback.on_stage("resampling users and seeds")
     content = report(claim, against, points, answers, earlier=earlier, seeds=fresh, hashes=hashes)
@@ -101,45 +105,33 @@ def _confirm(
     return path
 
 
-def _prepare(
-    claim: ReportedFront, cache: Path, callback: SearchCallback
-) -> tuple[Evaluator, dict[str, str]]:
+def _prepare(claim: ReportedFront, callback: SearchCallback) -> tuple[Evaluator, dict[str, str]]:
     """The validation stage; of the test stage only the hash goes any further than this."""
     callback.on_stage("reading data")
-    made = claim.made
-    split = read_split(made.config, cache)
-    features = read_features(made.config, split.validation.items.texts, cache, callback.on_encoded)
+    experiment = claim.experiment
     hashes = {
-        "validation": split.validation.content_hash,
-        "test": split.test.content_hash,
-        "features": features.key,
+        "validation": experiment.split.validation.content_hash,
+        "test": experiment.split.test_hash,
+        "features": experiment.features.key,
     }
-    stored = claim.view.info.get("hashes", {})
-    for name, key in (("stage", "validation"), ("features", "features")):
-        if stored.get(name) != hashes[key]:
-            what = "data or split" if name == "stage" else "features of the item texts"
-            raise BadRequestError(
-                f"{claim.view.path}: the {what} differ from those that it was searched on "
-                f"({name} {hashes[key][:12]} instead of {str(stored.get(name))[:12]}): "
-                "bring the old ones back, or search again"
-            )
+    experiment.check_unchanged()
     callback.on_stage("preparing experts")
-    return build_evaluator(made, split.validation, cache, features), hashes
+    return experiment.evaluator(), hashes
 
 
 def _rivals(ready: Opened) -> tuple[list[MatchedBaseline], list[Point]]:
     """The baselines, and all points to confirm: the search's, then those of each baseline."""
     claim, pool = ready.claim, ready.pool
-    made, goals = claim.made, claim.made.goals
-    swept = rivals.settings(made.space, claim.records)
-    simple = rivals.without_network(made)
+    space, goals = claim.experiment.space, claim.experiment.goals
+    swept = rivals.settings(space, claim.records)
+    simple = rivals.without_network(claim.experiment)
     jobs = [one for rival in simple for one in rivals.sweeps(rival, EXPERTS_ALONE, swept)]
     rows = _swept(ready, jobs, "sweeping baselines")
     chosen = {one.name: rivals.choose(one, rows.get(one.name, []), goals) for one in simple}
     alone = [one for one in simple if one.kind == "expert"]
     if alone and pool.evaluator.trains:
         best = max(alone, key=lambda one: rivals.claimed(chosen[one.name], goals))
-        rival = rivals.with_network(best.name, made.space)
+        rival = rivals.with_network(best.name, space)
         job = Training(rival.train, pool.evaluator.seed)
         _, fit = train(pool.evaluator, job, pool.cache)
         if fit.reason is None:
@@ -198,7 +190,9 @@ def _train_id(job: Training) -> str | None:
     return Point("", "", job.train, {}, {}).train_id
 
 
-def _measure(ready: Opened, points: Sequence[Point], fits: Fits, test: str | None) -> Answers:
+def _measure(
+    ready: Opened, points: Sequence[Point], fits: Fits, test: OpenedTest | None
+) -> Answers:
     """Values of every point under every seed; those without a fit count as the first seed."""
     together: dict[tuple[str, int], list[int]] = {}
     for index, point in enumerate(points):

@@ -14,7 +14,7 @@ from pareto_rec.analysis.confirm.reported_front import SEARCH, Point, ReportedFr
 from pareto_rec.analysis.confirm.statistics import Answers, StageFigures
 from pareto_rec.analysis.confirm.tables import ALL, Front
 from pareto_rec.core.seeds import child_seed
-from pareto_rec.experiment.experiment import Plan
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.objectives import UserObjective
 
 
@@ -39,19 +39,19 @@ def report(
         hashes: Of both stages and the features.
         earlier: When test data had been opened before.
     """
-    made = claim.made
+    experiment = claim.experiment
     stages = {
-        stage: _figures(made, answers[stage], len(points), len(seeds), stage)
+        stage: _figures(experiment, answers[stage], len(points), len(seeds), stage)
         for stage in tables.STAGES
     }
     fronts = tables.front_rows(_fronts(claim, against, points, stages), points)
-    where = statistics.standing(stages["test"], points, made.goals)
+    where = statistics.standing(stages["test"], points, experiment.goals)
     worked = [_worked(answers["test"], place) for place in range(len(points))]
     rows = tables.point_rows(points, worked, stages, where)
-    described = _objectives(made, stages["test"])
+    described = _objectives(experiment, stages["test"])
     best = _best(fronts)
     return {
-        "experiment": made.config.name,
+        "experiment": experiment.config.name,
         "hashes": dict(hashes),
         "seeds": list(seeds),
         "level": LEVEL,
@@ -70,20 +70,22 @@ def _worked(answers: Answers, place: int) -> int:
     return sum(at[0] == place and not isinstance(one, str) for at, one in answers.items())
 
 
-def _figures(made: Plan, answers: Answers, points: int, seeds: int, stage: str) -> StageFigures:
+def _figures(
+    experiment: Experiment, answers: Answers, points: int, seeds: int, stage: str
+) -> StageFigures:
     return statistics.figures(
         answers,
         points,
         seeds,
-        names=[one.name for one in recorded(made.measures)],
-        goals=made.goals,
+        names=[one.name for one in recorded(experiment.objectives)],
+        goals=experiment.goals,
         draws=DRAWS,
-        seed=child_seed(made.config.seed, "resample", stage),
+        seed=child_seed(experiment.config.seed, "resample", stage),
     )
 
 
-def _objectives(made: Plan, stage: StageFigures) -> list[dict[str, Any]]:
-    goals = {goal.name: goal for goal in made.goals}
+def _objectives(experiment: Experiment, stage: StageFigures) -> list[dict[str, Any]]:
+    goals = {goal.name: goal for goal in experiment.goals}
     return [
         {
             "name": one.name,
@@ -97,7 +99,7 @@ def _objectives(made: Plan, stage: StageFigures) -> list[dict[str, Any]]:
             key: getattr(goals.get(one.name), key, None)
             for key in ("reference", "at_least", "at_most")
         }
-        for one in recorded(made.measures)
+        for one in recorded(experiment.objectives)
     ]
 
 
@@ -115,7 +117,7 @@ def _fronts(
     stages: Mapping[str, StageFigures],
 ) -> list[Front]:
     """The search's front, each baseline's, and the best of all baselines' points together."""
-    goals, count = claim.made.goals, claim.records
+    goals, count = claim.experiment.goals, claim.records
     heads = [(SEARCH, "search", "the selected points of the search", count)]
     heads += [(one.name, one.kind, one.says, count) for one in against]
     members = {name: [point for point in points if point.front == name] for name, *_ in heads}

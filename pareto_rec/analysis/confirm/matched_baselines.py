@@ -24,7 +24,7 @@ from pareto_rec.core.seeds import generator
 from pareto_rec.evaluation.baselines import DEPTHS, MEASURING, PENALTIES, TRADE_OFFS
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.execution.summary import SELECTED
-from pareto_rec.experiment.experiment import Plan
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.ranking import NETWORK
 from pareto_rec.search import Goal
 from pareto_rec.search import pareto as front
@@ -95,15 +95,15 @@ class Sweep:
     serve: tuple[Mapping[str, Any], ...]
 
 
-def without_network(made: Plan) -> list[MatchedBaseline]:
+def without_network(experiment: Experiment) -> list[MatchedBaseline]:
     """Every baseline of the config alone, and experts fused with equal weights."""
     alone = [
         MatchedBaseline(name, "expert", f"the expert {name} alone", {name: 1.0})
-        for name in made.config.baselines
+        for name in experiment.config.baselines
     ]
-    fusion = made.space.serve.get("fusion")
+    fusion = experiment.space.serve.get("fusion")
     named = [one for one in fusion.names if one != NETWORK] if isinstance(fusion, Simplex) else []
-    together = named if len(named) > 1 else list(made.config.baselines)
+    together = named if len(named) > 1 else list(experiment.config.baselines)
     if len(together) < 2:
         return alone
     says = f"the experts {', '.join(together)} fused with equal weights"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.data.schema import Split
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.evaluation.measurement import ObjectiveSet
 from pareto_rec.execution.workers.packs import Trouble, evaluate_pack
-from pareto_rec.experiment.config import Config
-from pareto_rec.experiment.experiment import build_evaluator, plan
-from pareto_rec.experiment.inputs import read_features, read_split
+from pareto_rec.experiment.experiment import Experiment
+from pareto_rec.experiment.openings import OpeningLedger
 from pareto_rec.objectives import Objective, UserObjective
 from pareto_rec.ranking import ServingParams
 from pareto_rec.search import Trial
@@ -50,6 +47,19 @@ class Made:
 
 
 @dataclass(frozen=True)
+class OpenedTest:
+    """The test stage of an experiment, opened.
+
+    Attributes:
+        config: Of the experiment, as JSON.
+        ledger: Where the opening is written down.
+    """
+
+    config: str
+    ledger: OpeningLedger
+
+
+@dataclass(frozen=True)
 class Question:
     """Serving settings to measure on one fit.
 
@@ -57,14 +67,13 @@ class Question:
         key: Named by the answer.
         fit: Id of the fit; ``"experts"`` for none.
         serve: Serving variables of each setting.
-        test: Where to measure: None for validation, or the config (as JSON) whose test stage is
-            opened.
+        test: The test stage to measure on; None for validation data.
     """
 
     key: object
     fit: str
     serve: Sequence[Mapping[str, Any]]  # values, or weights by name for a fusion
-    test: str | None = None
+    test: OpenedTest | None = None
 
 
 def recorded(measures: ObjectiveSet) -> list[Objective]:
@@ -76,8 +85,7 @@ def recorded(measures: ObjectiveSet) -> list[Objective]:
 
 def train(evaluator: Evaluator, job: Training, cache: Path) -> tuple[Training, Made]:
     """Make a fit, validation data being the tuning signal, or find it stored."""
-    seeded = copy.copy(evaluator)
-    seeded.seed = job.seed
+    seeded = evaluator.with_(seed=job.seed)
     trial = Trial(0, 0, 0, (Candidate(job.train, {}),))
     found = evaluate_pack(seeded, [trial], cache)
     if isinstance(found, Trouble):
@@ -89,12 +97,11 @@ def train(evaluator: Evaluator, job: Training, cache: Path) -> tuple[Training, M
 def measure(evaluator: Evaluator, job: Question, cache: Path) -> tuple[object, list[Values | str]]:
     """Values of every setting, or the reason why it could not be measured."""
     if job.test is not None:
-        on_test = copy.copy(_test_evaluator(job.test, cache))
-        on_test.store = evaluator.store  # fits are those of the validation stage
-        # what an architecture costs was measured once, on an idle machine; it is no matter of data
-        supplies = replace(on_test.measuring.supplies, costs=evaluator.measuring.supplies.costs)
-        on_test.measuring = replace(on_test.measuring, supplies=supplies)
-        evaluator = on_test
+        # Fits are those of the validation stage. What an architecture costs was measured once, on
+        # an idle machine; it does not depend on the stage.
+        evaluator = _test_evaluator(job.test, cache).with_(
+            store=evaluator.store, costs=evaluator.measuring.supplies.costs
+        )
     return job.key, _values(evaluator, job.fit, job.serve)
 
 
@@ -122,12 +129,10 @@ def _values(
 
 
 @lru_cache(maxsize=1)
-def _test_evaluator(config_json: str, cache: Path) -> Evaluator:
+def _test_evaluator(test: OpenedTest, cache: Path) -> Evaluator:
     """The evaluator of the test stage: histories are training and validation rows."""
-    made = plan(Config.model_validate_json(config_json))
-    split: Split = read_split(made.config, cache)
-    features = read_features(made.config, split.test.items.texts, cache)
-    return build_evaluator(made, split.test, cache, features)
+    experiment = Experiment.for_worker(test.config, cache)
+    return experiment.evaluator(experiment.open_test(test.ledger))
 
 
 def serving_of(fusion: Mapping[str, float], variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.experiment.config import load_config
-from pareto_rec.experiment.experiment import Plan, plan
-from pareto_rec.ranking import NETWORK, ServingParams
+from pareto_rec.experiment.experiment import Experiment
+from pareto_rec.experiment.inputs import EncodeProgress
 from pareto_rec.runs.lines import RECORDS, read_entries
 from pareto_rec.runs.reader import read_run
 from pareto_rec.runs.view import RunView
-from pareto_rec.search.space import Candidate, Simplex, Value
+from pareto_rec.search.space import Candidate, Value
 
 SEARCH = "search"  # name of the run's own front
 
@@ -49,12 +48,12 @@ class ReportedFront:
 
     Attributes:
         view: What its files say.
-        made: Its experiment.
+        experiment: Its experiment.
         points: The selected points of its front.
     """
 
     view: RunView
-    made: Plan
+    experiment: Experiment
     points: tuple[Point, ...]
 
     @property
@@ -63,11 +62,15 @@ class ReportedFront:
         return len(self.view.records)
 
 
-def read_claim(run: Path) -> ReportedFront:
+def read_claim(
+    run: Path, cache: Path | None = None, on_encoded: EncodeProgress | None = None
+) -> ReportedFront:
     """Read the selected points of a run.
 
     Args:
         run: The run directory.
+        cache: Root of the cache; None for the user's.
+        on_encoded: Told how far the encoding of texts is.
 
     Raises:
         BadRequestError: If the run is damaged or has not finished, or no point is selected.
@@ -79,7 +82,7 @@ def read_claim(run: Path) -> ReportedFront:
             f"{run} has not finished (status: {status}); test data is opened once, for the front "
             "as the search leaves it: let the search end first"
         )
-    made = plan(load_config(run))
+    experiment = Experiment.from_run(run, cache, on_encoded=on_encoded)
     chosen = view.front[view.front["selected"]]
     if chosen.empty:
         raise BadRequestError(
@@ -88,7 +91,7 @@ def read_claim(run: Path) -> ReportedFront:
         )
     names = [one for one in (*view.names, *(axis.name for axis in view.reported)) if one in chosen]
     stored = {str(one["id"]): one for one in read_entries(run / RECORDS, view.info)}
-    trains = _trains(made)
+    trains = experiment.variables.trains
     points = []
     for row in chosen.to_dict("records"):
         record = stored[str(row["id"])]
@@ -96,11 +99,4 @@ def read_claim(run: Path) -> ReportedFront:
         train = candidate.train if trains else None
         claimed = {name: float(row[name]) for name in names}
         points.append(Point(SEARCH, str(row["id"]), train, candidate.serve, claimed))
-    return ReportedFront(view, made, tuple(points))
-
-
-def _trains(made: Plan) -> bool:
-    fusion = made.space.serve.get("fusion")
-    if isinstance(fusion, Simplex):
-        return NETWORK in fusion.names
-    return NETWORK in made.config.serving.get("fusion", ServingParams().fusion)
+    return ReportedFront(view, experiment, tuple(points))

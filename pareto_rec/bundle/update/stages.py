@@ -6,10 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pareto_rec.baselines.base import ItemModel
@@ -20,8 +18,10 @@ from pareto_rec.bundle.data import CONTEXT, TRAIN, VALIDATION
 from pareto_rec.bundle.scoring import Engine
 from pareto_rec.data.schema import Interactions, Stage, Users
 from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.evaluation.inputs import EvaluationData
 from pareto_rec.experiment.config import load_config
-from pareto_rec.experiment.experiment import plan
+from pareto_rec.experiment.config.sections import TrainConfig
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.training.fit_store import FitStore
 
 Values = Mapping[str, Mapping[str, float]]
@@ -118,29 +118,21 @@ def evaluator_of(
         work: Folder for what is computed on the way.
         learn: Everybody's rows, which popularity is counted on.
     """
-    made = plan(load_config(config))
+    experiment = Experiment.of(load_config(config), work)
     scores = {name: _scores(model, stage) for name, model in parts.experts.items()}
-    evaluator = Evaluator(
-        stage,
-        parts.features,
-        scores,
-        made.space,
-        made.config.fixed,
-        made.measures,
-        relevance=parts.about.relevance,
-        train=SimpleNamespace(pack_size=1, device="cpu"),
+    # networks read what they read before: components are not found anew with every item
+    data = EvaluationData(
+        stage, parts.features, scores, parts.about.relevance, learn=learn, vectors=parts.vectors
+    )
+    tasks = tuple(task for task in experiment.config.tasks if task.of_interactions)
+    return Evaluator(
+        data,
+        replace(experiment.variables, tasks=tasks),
+        experiment.objectives,
+        train=TrainConfig(pack_size=1, device="cpu"),
         store=FitStore(work / "fits", stage.content_hash),
         seed=0,
-        components=made.config.backbone.components,
-        serving_fixed=made.config.serving,
-        learn=learn,
-        tasks=[one for one in made.config.tasks if one.of_interactions],
     )
-    # networks read what they read before: components are not found anew with every item
-    evaluator.data = replace(evaluator.data, features=torch.from_numpy(parts.vectors.copy()))
-    supplies = replace(evaluator.measuring.supplies, data=evaluator.data)
-    evaluator.measuring = replace(evaluator.measuring, supplies=supplies)
-    return evaluator
 
 
 def _scores(model: ItemModel, stage: Stage) -> NDArray[np.float32]:

@@ -29,18 +29,18 @@ from pareto_rec.execution.workers.pool import (
 )
 from pareto_rec.execution.workers.remote import on_cluster, shared_folder
 from pareto_rec.experiment.config import Config
-from pareto_rec.experiment.experiment import worker_evaluator
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.record import Record
 
 Job = Callable[[Evaluator, Any, Path], Any]  # what it takes and gives is the caller's affair
 
 
 def _in_worker(config_json: str, cache: Path, job: Job, argument: object) -> Any:
-    return job(worker_evaluator(config_json, cache), argument, cache)
+    return job(Experiment.for_worker(config_json, cache).evaluator(), argument, cache)
 
 
 def _prepare(config_json: str, cache: Path) -> None:
-    worker_evaluator(config_json, cache)
+    Experiment.for_worker(config_json, cache).evaluator()
 
 
 def _visible_gpus(config: Config, device: torch.device) -> list[str]:

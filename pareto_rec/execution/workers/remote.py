@@ -17,7 +17,7 @@ from pareto_rec.core.threads import one_thread
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.execution.workers.pool import WorkerDied
 from pareto_rec.execution.workers.timeout import OvertimeError, run_with_timeout
-from pareto_rec.experiment.experiment import worker_evaluator
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.identity import code_hash
 
 Job = Callable[[Evaluator, Any, Path], Any]
@@ -74,7 +74,7 @@ def on_cluster(
             "that all machines share under one name"
         )
     with _ONE_AT_A_TIME:
-        evaluator = worker_evaluator(config_json, shared.cache)
+        evaluator = Experiment.for_worker(config_json, shared.cache).evaluator()
 
     def work() -> Any:
         with one_thread():
