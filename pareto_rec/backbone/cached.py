@@ -126,12 +126,12 @@ class Backbone:
         return self._hash_of_weights(self.cache / "checksums")
 
     def _hash_of_weights(self, memo: Path | None) -> str:
-        said = {k: v for k, v in self.config.items() if k not in _IRRELEVANT}
+        network = {k: v for k, v in self.config.items() if k not in _IRRELEVANT}
         files = [
             f"{path.name} {file_sha256(path, memo)}"
             for path in sorted(self.folder.glob("*.safetensors"))
         ]
-        return digest(json.dumps(said, sort_keys=True), *files)
+        return digest(json.dumps(network, sort_keys=True), *files)
 
     @cached_property
     def tokenizer_hash(self) -> str:
@@ -262,19 +262,19 @@ class Backbone:
             self.check(texts, reading, cut, dtype)
         folder = (cache or self.cache) / "features"
         recipes = {cut: self.recipe(texts, reading, cut, dtype) for cut in sorted(set(cuts))}
-        found = {cut: find(folder, recipe) for cut, recipe in recipes.items()}
-        lacking = [cut for cut, states in found.items() if states is None]
+        features = {cut: find(folder, recipe) for cut, recipe in recipes.items()}
+        lacking = [cut for cut, states in features.items() if states is None]
         if lacking:
             batches = (
                 (rows, [states[cut].float().mean(dim=1).cpu().numpy() for cut in lacking])
                 for rows, states in self.token_states(texts, lacking, reading, progress)
             )
             note = {"backbone": self.name, "device": reading.device}
-            made = keep_all(folder, [recipes[cut] for cut in lacking], batches, note)
-            found |= dict(zip(lacking, made, strict=True))
+            computed = keep_all(folder, [recipes[cut] for cut in lacking], batches, note)
+            features |= dict(zip(lacking, computed, strict=True))
         return {
             cut: Features(states, recipes[cut].key, cached=cut not in lacking)
-            for cut, states in found.items()
+            for cut, states in features.items()
             if states is not None
         }
 
@@ -327,14 +327,14 @@ class Backbone:
         """Token ids of texts, special ones included, cut off where they are too long."""
 
         def tokenise(part: list[str]) -> list[list[int]]:
-            found = self.tokenizer(
+            encoding = self.tokenizer(
                 part,
                 truncation=True,
                 max_length=reading.max_length,
                 return_attention_mask=False,
                 return_token_type_ids=False,
             )
-            ids: list[list[int]] = found["input_ids"]
+            ids: list[list[int]] = encoding["input_ids"]
             return ids
 
         return token_ids(texts, tokenise)
@@ -354,13 +354,13 @@ class Backbone:
         import torch
 
         tokens = self.tokens(texts, reading)
-        encoder, place = placed(
+        encoder, torch_device = placed(
             at_precision(self.below(max(cuts)), reading.precision), reading.device
         )
         done, start = 0, time.perf_counter()
         size = 1 if reading.precision == "int8" else reading.batch_size
         for rows in equal_lengths(tokens.lengths, size):
-            batch = torch.from_numpy(tokens.batch(rows)).to(place)
+            batch = torch.from_numpy(tokens.batch(rows)).to(torch_device)
             with torch.inference_mode():
                 if len(cuts) == 1:
                     states = {cuts[0]: encoder(input_ids=batch).last_hidden_state}

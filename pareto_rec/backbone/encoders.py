@@ -96,9 +96,9 @@ def _from_hub(name: str) -> Path:
 
     wanted = ["config.json", "*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES]
     try:
-        kept = Path(hub.snapshot_download(name, allow_patterns=wanted, local_files_only=True))
-        if not _missing(kept):
-            return kept
+        folder = Path(hub.snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+        if not _missing(folder):
+            return folder
     except Exception:  # not there; the hub's client has no common base for its errors
         pass
     if hub.constants.HF_HUB_OFFLINE or not reachable(hub.constants.ENDPOINT):

@@ -71,10 +71,10 @@ class Recipe:
     @property
     def key(self) -> str:
         """32 hexadecimal digits; the usual precision leaves no trace in it."""
-        said = dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
         if self.precision == "float32":
-            del said["precision"]
-        return digest(json.dumps(said, sort_keys=True))[:32]
+            del fields["precision"]
+        return digest(json.dumps(fields, sort_keys=True))[:32]
 
     def path(self, folder: Path) -> Path:
         """Where the vectors are kept; a JSON file of the same stem says what they are.
@@ -86,12 +86,12 @@ class Recipe:
 
 def digest(*parts: str) -> str:
     """SHA-256 over texts; ``("ab", "c")`` and ``("a", "bc")`` differ."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for part in parts:
         raw = part.encode()
-        found.update(len(raw).to_bytes(8, "big"))
-        found.update(raw)
-    return found.hexdigest()
+        sha256.update(len(raw).to_bytes(8, "big"))
+        sha256.update(raw)
+    return sha256.hexdigest()
 
 
 def find(folder: Path, recipe: Recipe) -> StateArray | None:
@@ -106,7 +106,7 @@ def keep(
     note: Mapping[str, object],
 ) -> StateArray:
     """:func:`keep_all` of one recipe."""
-    return keep_all(folder, [recipe], ((rows, [one]) for rows, one in batches), note)[0]
+    return keep_all(folder, [recipe], ((rows, [vectors]) for rows, vectors in batches), note)[0]
 
 
 def keep_all(
@@ -131,34 +131,38 @@ def keep_all(
         RunFailedError: If a number is not finite (in the type in which it is kept).
     """
     with ExitStack() as stack:
-        spares = [stack.enter_context(written_whole(one.path(folder))) for one in recipes]
-        states = [_reserve(spare, one) for spare, one in zip(spares, recipes, strict=True)]
+        temporaries = [stack.enter_context(written_whole(each.path(folder))) for each in recipes]
+        states = [
+            _reserve(temporary, each) for temporary, each in zip(temporaries, recipes, strict=True)
+        ]
         for rows, parts in batches:
-            for kept, recipe, vectors in zip(states, recipes, parts, strict=True):
-                _write(kept, recipe, rows, vectors)
-        for kept in states:
-            kept.flush()
-        del states, kept
-        for spare, recipe in zip(spares, recipes, strict=True):
-            seal(spare, recipe.path(folder).name)
-    found = []
+            for file_states, recipe, vectors in zip(states, recipes, parts, strict=True):
+                _write(file_states, recipe, rows, vectors)
+        for file_states in states:
+            file_states.flush()
+        del states, file_states
+        for temporary, recipe in zip(temporaries, recipes, strict=True):
+            seal(temporary, recipe.path(folder).name)
+    result = []
     for recipe in recipes:
         path = recipe.path(folder)
-        with written_whole(path.with_suffix(".json")) as spare:
-            spare.write_text(json.dumps({**dataclasses.asdict(recipe), **note}, indent=1) + "\n")
+        with written_whole(path.with_suffix(".json")) as temporary:
+            temporary.write_text(
+                json.dumps({**dataclasses.asdict(recipe), **note}, indent=1) + "\n"
+            )
         mapped = find(folder, recipe)
         if mapped is None:
             raise RunFailedError(f"{path} was written and cannot be read back; check the disk")
-        found.append(mapped)
-    return found
+        result.append(mapped)
+    return result
 
 
 def _write(
-    kept: np.memmap[Any, Any], recipe: Recipe, rows: RowArray, vectors: NDArray[np.float32]
+    states: np.memmap[Any, Any], recipe: Recipe, rows: RowArray, vectors: NDArray[np.float32]
 ) -> None:
     with np.errstate(over="ignore"):  # shows as an infinity, which is refused
-        kept[rows] = vectors
-    if not np.isfinite(kept[rows]).all():
+        states[rows] = vectors
+    if not np.isfinite(states[rows]).all():
         raise RunFailedError(
             f"the encoder's states at cut {recipe.cut} overflow {recipe.dtype} or are not numbers; "
             "use float32, or another backbone"
@@ -184,8 +188,8 @@ class TokenIds:
 
     def batch(self, rows: RowArray) -> RowArray:
         """Ids of texts of one length ``[rows, length]``."""
-        places = self.starts[rows][:, None] + np.arange(self.lengths[rows[0]])
-        return self.ids[places].astype(np.int64)
+        positions = self.starts[rows][:, None] + np.arange(self.lengths[rows[0]])
+        return self.ids[positions].astype(np.int64)
 
 
 def token_ids(
@@ -199,11 +203,11 @@ def token_ids(
     """
     lengths, parts = [np.zeros(1, dtype=np.int64)], [np.empty(0, dtype=np.uint16)]
     for begin in range(0, len(texts), TOKENISED):
-        found = tokenise(list(texts[begin : begin + TOKENISED]))
-        flat = np.fromiter((one for ids in found for one in ids), dtype=np.int64)
+        encoded = tokenise(list(texts[begin : begin + TOKENISED]))
+        flat = np.fromiter((token for ids in encoded for token in ids), dtype=np.int64)
         narrow = flat.max(initial=0) <= np.iinfo(np.uint16).max
         parts.append(flat.astype(np.uint16 if narrow else np.uint32))
-        lengths.append(np.array([len(ids) for ids in found], dtype=np.int64))
+        lengths.append(np.array([len(ids) for ids in encoded], dtype=np.int64))
     return TokenIds(np.concatenate(parts), np.cumsum(np.concatenate(lengths)))
 
 

@@ -26,8 +26,8 @@ def device_of(name: str) -> torch.device:
     import torch
 
     if name == "auto":
-        found = "mps" if torch.backends.mps.is_available() else "cpu"
-        name = "cuda" if torch.cuda.is_available() else found
+        fallback = "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else fallback
     try:
         return torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
@@ -40,17 +40,17 @@ def placed(encoder: PreTrainedModel, device: str) -> tuple[PreTrainedModel, torc
     Raises:
         BadRequestError: If there is no such device.
     """
-    place = device_of(device)
+    target = device_of(device)
     try:
-        return (encoder if place.type == "cpu" else _moved(encoder, place)), place
+        return (encoder if target.type == "cpu" else _moved(encoder, target)), target
     except RuntimeError as error:
         raise BadRequestError(f'cannot use device "{device}": {one_line(error)}') from error
 
 
-def _moved(encoder: PreTrainedModel, place: torch.device) -> PreTrainedModel:
+def _moved(encoder: PreTrainedModel, device: torch.device) -> PreTrainedModel:
     copied = copy.deepcopy(encoder)
     module: torch.nn.Module = copied
-    module.to(place)
+    module.to(device)
     return copied
 
 

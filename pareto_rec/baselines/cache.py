@@ -100,7 +100,7 @@ def cached_scores(
     Raises:
         BadRequestError: If the cache cannot be written, or an expert refuses the data.
     """
-    found: dict[str, Mapped] = {}
+    scores: dict[str, Mapped] = {}
     for name in names:
         path = score_file(experts[name], stage, cache, learn)
         mapped = read_array(path, stage.shape, np.float32)
@@ -109,8 +109,8 @@ def cached_scores(
             mapped = read_array(path, stage.shape, np.float32)
         if mapped is None:
             raise OSError(f"{path} cannot be read back after writing")
-        found[name] = mapped
-    return found
+        scores[name] = mapped
+    return scores
 
 
 def _write_scores(path: Path, expert: Baseline, stage: Stage, learn: Stage | None) -> None:
@@ -123,13 +123,13 @@ def _write_scores(path: Path, expert: Baseline, stage: Stage, learn: Stage | Non
     model = expert.fit(rows.train, rows.shape)
     wanted = ScoresOnDemand(model, stage.history_indptr, stage.history.item)
     step = max(1, PART_SCORES // n_items)
-    with written_whole(path) as spare:
-        with spare.open("wb") as stream:
+    with written_whole(path) as temporary:
+        with temporary.open("wb") as stream:
             header = {"descr": "<f4", "fortran_order": False, "shape": stage.shape}
             np.lib.format.write_array_header_1_0(stream, header)
             for begin in range(0, users, step):
                 stream.write(wanted[begin : begin + step].tobytes())
-        seal(spare, path.name)
+        seal(temporary, path.name)
 
 
 def cached_model(expert: Baseline, learn: Stage, cache: Path) -> ItemModel:

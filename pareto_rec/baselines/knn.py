@@ -71,8 +71,8 @@ class ItemKNN(Baseline):
         row = np.repeat(np.arange(similar.shape[0]), np.diff(starts))
         keep[columns == row + start] = False
         rank[~keep] = -1
-        for one in many.tolist():
-            begin, end = starts[one], starts[one + 1]
+        for index in many.tolist():
+            begin, end = starts[index], starts[index + 1]
             keep[begin:end] &= _largest(rank[begin:end], ties[columns[begin:end]], self.neighbours)
         return sparse.csr_array((values[keep], (row[keep], columns[keep])), shape=similar.shape)
 
@@ -98,13 +98,13 @@ def _blocks(met: sparse.csr_array, transposed: sparse.csr_array) -> list[tuple[i
     lengths = np.diff(met.indptr).astype(np.int64)
     per_row = np.concatenate([[0], np.cumsum(lengths[transposed.indices])])
     pairs = per_row[transposed.indptr[1:]]
-    found, begin, n_items = [], 0, len(pairs)
+    blocks, begin, n_items = [], 0, len(pairs)
     while begin < n_items:
         before = pairs[begin - 1] if begin else 0
         end = max(begin + 1, int(np.searchsorted(pairs, before + BLOCK_PAIRS, "right")))
-        found.append((begin, end))
+        blocks.append((begin, end))
         begin = end
-    return found
+    return blocks
 
 
 def _largest(rank: NDArray[np.int64], ties: NDArray[np.int64], count: int) -> NDArray[np.bool_]:

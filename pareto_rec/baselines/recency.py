@@ -56,10 +56,10 @@ def age_weights(
         weights = np.ones(ages.nnz, dtype=dtype)
         return sparse.csr_array((weights, ages.indices, ages.indptr), shape=ages.shape)
     weights = np.exp(-ages.data / tau)
-    kept = weights >= NEGLIGIBLE
-    pointers = np.concatenate([[0], np.cumsum(kept)])[ages.indptr]
-    weights = weights[kept].astype(dtype)
-    return sparse.csr_array((weights, ages.indices[kept], pointers), shape=ages.shape)
+    mask = weights >= NEGLIGIBLE
+    pointers = np.concatenate([[0], np.cumsum(mask)])[ages.indptr]
+    weights = weights[mask].astype(dtype)
+    return sparse.csr_array((weights, ages.indices[mask], pointers), shape=ages.shape)
 
 
 def history_matrix(

@@ -39,7 +39,7 @@ class Log:
     test: float
 
     @property
-    def kept(self) -> float:
+    def train_share(self) -> float:
         """Share that is left for training."""
         return 1 - self.validation - self.test
 
@@ -82,11 +82,11 @@ def per_user(log: Log) -> Parts:
     models, RecSys 2020 (temporal user split).
     """
     counts, left = log.counts()
-    kept = np.maximum(_floor(counts * log.kept), np.minimum(counts, 1))
-    known = np.maximum(_floor(counts * (1 - log.test)), kept)
+    n_train = np.maximum(_floor(counts * log.train_share), np.minimum(counts, 1))
+    n_known = np.maximum(_floor(counts * (1 - log.test)), n_train)
     user = log.rows.user
-    in_test = left < (counts - known)[user]
-    in_validation = ~in_test & (left < (counts - kept)[user])
+    in_test = left < (counts - n_known)[user]
+    in_validation = ~in_test & (left < (counts - n_train)[user])
     return Parts(~(in_test | in_validation), in_validation, in_test)
 
 
@@ -125,7 +125,7 @@ def global_time(log: Log) -> Parts:
         return _nobody(rows)
     first, second = (
         ordered[starts[np.abs(starts - np.rint(share * rows)).argmin()]]
-        for share in (log.kept, 1 - log.test)
+        for share in (log.train_share, 1 - log.test)
     )
     return Parts(time < first, (first <= time) & (time < second), time >= second)
 
@@ -144,7 +144,7 @@ def random_rows(log: Log) -> Parts:
     drawn = pair_hash(log.user_hash[log.rows.user], log.item_hash[log.rows.item])
     ordered = np.sort(drawn)
     n_test = int(_floor(np.array([len(drawn) * log.test]))[0])
-    n_held = int(_floor(np.array([len(drawn) * (1 - log.kept)]))[0])
+    n_held = int(_floor(np.array([len(drawn) * (1 - log.train_share)]))[0])
     if not n_test:
         return _nobody(len(drawn))
     in_test = drawn < ordered[n_test]

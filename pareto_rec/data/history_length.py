@@ -31,7 +31,7 @@ def with_history_length(users: Users, history: Interactions) -> Users:
         (int(known[-(-len(known) * part // 3) - 1]) for part in (1, 2)) if len(known) else (0, 0)
     )
     group = (counts > 0).astype(int) + (counts > third) + (counts > two_thirds)
-    values = tuple(NAMES[one] for one in group.tolist())
+    values = tuple(NAMES[index] for index in group.tolist())
     return replace(users, attributes={**users.attributes, HISTORY_LENGTH: values})
 
 

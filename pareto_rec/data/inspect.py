@@ -84,21 +84,23 @@ def describe(dataset: Dataset, split: Split | None = None) -> Summary:
 
 def _of_a_table(dataset: Dataset) -> Summary:
     """What only some data have: prices, groups of items, rows that are no interactions."""
-    rows, items, found = dataset.interactions, dataset.items, Summary()
+    rows, items, summary = dataset.interactions, dataset.items, Summary()
     silent = int((~rows.positive(dataset.against)).sum())
     if silent:
-        found["rows_that_are_no_interactions"] = silent
+        summary["rows_that_are_no_interactions"] = silent
     if items.prices is not None and not np.isnan(items.prices).all():
-        low, middle, high = (f"{one:.6g}" for one in np.nanquantile(items.prices, (0, 0.5, 1)))
-        found["prices"] = {"least": low, "median": middle, "most": high}
-        found["items_without_price"] = int(np.isnan(items.prices).sum())
+        low, middle, high = (
+            f"{quantile:.6g}" for quantile in np.nanquantile(items.prices, (0, 0.5, 1))
+        )
+        summary["prices"] = {"least": low, "median": middle, "most": high}
+        summary["items_without_price"] = int(np.isnan(items.prices).sum())
     if items.attributes:
-        found["item_attributes"] = {
+        summary["item_attributes"] = {
             name: dict(Counter(values).most_common())
             for name, values in sorted(items.attributes.items())
         }
     if dataset.users.min_group > 1:
-        found["groups_too_small"] = {
+        summary["groups_too_small"] = {
             name: {
                 value: users
                 for value, users in Counter(values).items()
@@ -106,7 +108,7 @@ def _of_a_table(dataset: Dataset) -> Summary:
             }
             for name, values in sorted(dataset.users.attributes.items())
         }
-    return found
+    return summary
 
 
 def as_text(summary: Mapping[str, object]) -> str:

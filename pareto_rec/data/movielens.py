@@ -184,14 +184,14 @@ def _items(table: Table, layout: _Layout) -> tuple[Items, IntArray]:
     order = np.argsort(ids)
     titles, texts = [], []
     categories: FloatArray = np.zeros((len(ids), len(GENRES)), dtype=np.float32)
-    for place, number in enumerate(order.tolist()):
+    for index, number in enumerate(order.tolist()):
         name, genres = layout.name_and_genres(table, number)
         title, year = _title_and_year(name)
         known = [genre for genre in genres if genre in GENRES]
         dated = f"{title} ({year})" if year else title
         titles.append(dated)
         texts.append(f"{dated}: {', '.join(known)}" if known else dated)
-        categories[place, [GENRES.index(genre) for genre in known]] = 1.0
+        categories[index, [GENRES.index(genre) for genre in known]] = 1.0
     categories.flags.writeable = False
     names = tuple(str(value) for value in ids[order])
     return Items(names, tuple(titles), tuple(texts), categories, GENRES), ids[order]

@@ -53,20 +53,21 @@ def sample_users(stage: Stage, count: int, *, seed: int) -> Stage:
     if count >= len(stage.users):
         return stage
     keys = _hashes(stage.users.ids, seed)
-    asked = np.zeros(len(stage.users), dtype=bool)
-    asked[stage.truth.user] = True
-    drawn = np.sort(np.lexsort((keys, ~asked))[:count])
-    place = np.full(len(stage.users), -1, dtype=np.int64)
-    place[drawn] = np.arange(count)
+    has_truth = np.zeros(len(stage.users), dtype=bool)
+    has_truth[stage.truth.user] = True
+    drawn = np.sort(np.lexsort((keys, ~has_truth))[:count])
+    numbers = np.full(len(stage.users), -1, dtype=np.int64)
+    numbers[drawn] = np.arange(count)
     attributes = {
-        name: tuple(values[one] for one in drawn) for name, values in stage.users.attributes.items()
+        name: tuple(values[user] for user in drawn)
+        for name, values in stage.users.attributes.items()
     }
     people = replace(
-        stage.users, ids=tuple(stage.users.ids[one] for one in drawn), attributes=attributes
+        stage.users, ids=tuple(stage.users.ids[user] for user in drawn), attributes=attributes
     )
     parts = {part.name: getattr(stage, part.name) for part in fields(stage)}
     rows = {name: value for name, value in parts.items() if isinstance(value, Interactions)}
-    once = {id(value): _of(value, place) for value in rows.values()}  # train may be history too
+    once = {id(value): _of(value, numbers) for value in rows.values()}  # train may be history too
     label = f"{stage.content_hash} users {count} {seed}"
     changed: dict[str, Any] = {name: once[id(value)] for name, value in rows.items()}
     changed["content_hash"] = hashlib.sha256(label.encode()).hexdigest()
@@ -99,14 +100,14 @@ def sample_dataset(
     keys = _hashes(dataset.users.ids, seed)
     order = np.lexsort((keys, -np.minimum(wanted, _MANY)))
     which = _chosen_rows(rows, order, users or people, items or catalogue)
-    kept, goods, who = compact(rows.take(which), dataset.items, dataset.users, keep=False)
-    said = f"{len(who):,} of {people:,} users with {len(goods):,} of {catalogue:,} items"
+    sampled, goods, who = compact(rows.take(which), dataset.items, dataset.users, keep=False)
+    message = f"{len(who):,} of {people:,} users with {len(goods):,} of {catalogue:,} items"
     account = dict(dataset.account or {})
     if isinstance(notes := account.get("notes"), Mapping):
-        account["notes"] = {**notes, "of what is used, a sample is taken": said}
+        account["notes"] = {**notes, "of what is used, a sample is taken": message}
     return replace(
         dataset,
-        interactions=kept.read_only(),
+        interactions=sampled.read_only(),
         items=goods,
         users=who,
         account=account or None,
@@ -131,18 +132,18 @@ def _chosen_rows(rows: Interactions, order: IntArray, users: int, items: int) ->
     if not chosen:  # everybody has too many: the first items of one
         own = np.arange(starts[order[0]], starts[order[0] + 1])
         _, first = np.unique(rows.item[own], return_index=True)
-        kept = rows.item[own[np.sort(first)[:items]]]
-        chosen = [own[np.isin(rows.item[own], kept)]]
+        first_items = rows.item[own[np.sort(first)[:items]]]
+        chosen = [own[np.isin(rows.item[own], first_items)]]
     return np.sort(np.concatenate(chosen))
 
 
-def _of(rows: Interactions, place: IntArray) -> Interactions:
+def _of(rows: Interactions, numbers: IntArray) -> Interactions:
     """Rows of the drawn users, ``place [users]`` being their new numbers (-1: not drawn)."""
-    kept = rows.take(place[rows.user] >= 0)
-    return replace(kept, user=place[kept.user])
+    drawn = rows.take(numbers[rows.user] >= 0)
+    return replace(drawn, user=numbers[drawn.user])
 
 
 def _hashes(ids: tuple[str, ...], seed: int) -> IntArray:
     key = seed.to_bytes(16, "big", signed=True)
-    raw = b"".join(hashlib.blake2b(one.encode(), digest_size=8, key=key).digest() for one in ids)
+    raw = b"".join(hashlib.blake2b(id_.encode(), digest_size=8, key=key).digest() for id_ in ids)
     return np.frombuffer(raw, dtype=">i8").astype(np.int64)

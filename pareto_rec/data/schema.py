@@ -111,11 +111,11 @@ class Interactions:
 
     def positive(self, against: Collection[str] = ()) -> NDArray[np.bool_]:
         """Rows ``[rows]`` in which any signal is above 0, other than those that speak against."""
-        found = np.zeros(len(self), dtype=bool)
+        mask = np.zeros(len(self), dtype=bool)
         for name, values in self.signals.items():
             if name not in against:
-                found |= values > 0
-        return found
+                mask |= values > 0
+        return mask
 
     def read_only(self) -> Interactions:
         """The same rows; no array can be written to any more."""
@@ -244,12 +244,12 @@ class Stage:
         Lists repeat no item of a history, so nobody can be right about these rows.
         """
         width = len(self.items)
-        known, asked = (rows.user * width + rows.item for rows in (self.history, self.held_out))
+        known, wanted = (rows.user * width + rows.item for rows in (self.history, self.held_out))
         known = np.sort(known)  # np.isin takes ten times as long
-        place = np.minimum(np.searchsorted(known, asked), max(len(known) - 1, 0))
-        found = known[place] == asked if len(known) else np.zeros(len(asked), dtype=bool)
-        found.flags.writeable = False
-        return np.asarray(found)
+        index = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
+        repeated = known[index] == wanted if len(known) else np.zeros(len(wanted), dtype=bool)
+        repeated.flags.writeable = False
+        return np.asarray(repeated)
 
     @cached_property
     def truth(self) -> Interactions:
@@ -292,9 +292,9 @@ class Stage:
         values, items = rows.signals[signal], len(self.items)
         known = ~np.isnan(values)
         count = np.bincount(rows.item[known], minlength=items)
-        found = np.bincount(rows.item[values > 0], minlength=items)
-        overall = found.sum() / max(count.sum(), 1)
-        return np.asarray((found + RATE_ROWS * overall) / (count + RATE_ROWS), dtype=np.float64)
+        positives = np.bincount(rows.item[values > 0], minlength=items)
+        overall = positives.sum() / max(count.sum(), 1)
+        return np.asarray((positives + RATE_ROWS * overall) / (count + RATE_ROWS), dtype=np.float64)
 
     def relevance(self, signal: str) -> sparse.csr_array:
         """Values of a signal in the `truth` as a sparse matrix ``[users, items]``."""

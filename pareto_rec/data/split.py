@@ -90,7 +90,7 @@ def split(dataset: Dataset, kind: str, *, validation: float, test: float, seed: 
     """
     chosen = split_kind(kind)
     if chosen.timed and not dataset.timed:
-        untimed = ", ".join(f'"{one.name}"' for one in _KINDS if not one.timed)
+        untimed = ", ".join(f'"{other.name}"' for other in _KINDS if not other.timed)
         raise BadRequestError(
             f'split "{kind}" needs to know when rows happened and {dataset.name} has no times: '
             f"name its column of times, or set split.kind to one of {untimed}"
@@ -170,21 +170,21 @@ def _leak(validation: Stage, test: Stage, late: float) -> str:
     first = np.full(test.shape[0], np.iinfo(np.int64).max)
     np.minimum.at(first, last.user, last.time)
     own = train.time > first[train.user]
-    said = [f"{late:.0%} of the training rows are later than the median test row"]
+    lines = [f"{late:.0%} of the training rows are later than the median test row"]
     if own.any():
-        said.append(f"{own.mean():.0%} are later than a test row of their own user")
+        lines.append(f"{own.mean():.0%} are later than a test row of their own user")
     for share, what in ((users, "users"), (items, "items")):
         if share:
-            said.append(f"{share:.1%} of the test rows are of {what} without training rows")
-    return "; ".join(said)
+            lines.append(f"{share:.1%} of the test rows are of {what} without training rows")
+    return "; ".join(lines)
 
 
 def _empty(data: str, kind: Kind, part: str, log: Log) -> BadRequestError:
     most = int(log.counts()[0].max(initial=0))
-    asked = f" for validation = {log.validation:g} and test = {log.test:g}" if kind.shares else ""
+    request = f" for validation = {log.validation:g} and test = {log.test:g}" if kind.shares else ""
     return BadRequestError(
         f"the {part} part of {data} is empty: its {len(log.rows)} rows (at most {most} of one "
-        f'user) do not suffice for the split "{kind.name}"{asked}; {_advice(kind, most)}'
+        f'user) do not suffice for the split "{kind.name}"{request}; {_advice(kind, most)}'
     )
 
 

@@ -131,19 +131,19 @@ class World:
         """Users and items, no pair twice; the items of a user in the order of the draws."""
         n_items = self.recipe.items
         wanted = self.lengths[begin:end]
-        kept = np.zeros(0, dtype=np.int64)
+        pairs = np.zeros(0, dtype=np.int64)
         attempt, missing = 0, wanted
         while missing.any():
             user = np.repeat(np.arange(begin, end), missing)
             drawn = self._draw(user, rng) if attempt < 4 else rng.integers(0, n_items, len(user))
-            kept = np.concatenate([kept, user * n_items + drawn])
-            _, first = np.unique(kept, return_index=True)
-            kept = kept[np.sort(first)]
-            missing = wanted - np.bincount(kept // n_items - begin, minlength=end - begin)
+            pairs = np.concatenate([pairs, user * n_items + drawn])
+            _, first = np.unique(pairs, return_index=True)
+            pairs = pairs[np.sort(first)]
+            missing = wanted - np.bincount(pairs // n_items - begin, minlength=end - begin)
             attempt += 1
-        user = kept // n_items
+        user = pairs // n_items
         order = np.argsort(user, kind="stable")
-        return user[order], (kept % n_items)[order]
+        return user[order], (pairs % n_items)[order]
 
     def _draw(self, user: Ints, rng: np.random.Generator) -> Ints:
         """An item per row: of a category of the user's taste, or of any, by popularity."""
@@ -152,8 +152,8 @@ class World:
         low = np.where(own, self.edges[category], 0.0)
         high = np.where(own, self.edges[category + 1], self.weight[-1])
         point = low + rng.random(len(user)) * (high - low)
-        place = np.searchsorted(self.weight, point, "right") - 1
-        return np.asarray(self.order[np.clip(place, 0, self.recipe.items - 1)])
+        index = np.searchsorted(self.weight, point, "right") - 1
+        return np.asarray(self.order[np.clip(index, 0, self.recipe.items - 1)])
 
     def items(self) -> Iterator[Columns]:
         """The catalogue: id, title, categories joined by ``|``, a description."""
@@ -165,7 +165,7 @@ class World:
             both = np.char.add(np.char.add(first, "|"), second)
             chosen = words[rng.integers(0, len(words), (len(ids), 6))]
             titles = [
-                f"{a} {b} {one}".title() for a, b, one in zip(*chosen.T[:2], ids, strict=True)
+                f"{a} {b} {number}".title() for a, b, number in zip(*chosen.T[:2], ids, strict=True)
             ]
             texts = [
                 f"a {kind} about the {a} {b} and a {c} {d}"
@@ -189,13 +189,13 @@ def _lengths(recipe: Recipe, rng: np.random.Generator) -> Ints:
     most = int(recipe.items * MOST_SHARE)
     raw = rng.lognormal(0.0, recipe.spread, recipe.users)
     free = recipe.interactions - FEWEST_ROWS * recipe.users
-    found = FEWEST_ROWS + np.floor(raw * (free / raw.sum())).astype(np.int64)
-    found = np.minimum(found, most)
-    while left := recipe.interactions - int(found.sum()):
-        room = np.flatnonzero(found < most)
+    lengths = FEWEST_ROWS + np.floor(raw * (free / raw.sum())).astype(np.int64)
+    lengths = np.minimum(lengths, most)
+    while left := recipe.interactions - int(lengths.sum()):
+        room = np.flatnonzero(lengths < most)
         more = np.bincount(rng.choice(room, left), minlength=recipe.users)
-        found = np.minimum(found + more, most)
-    return np.asarray(found)
+        lengths = np.minimum(lengths + more, most)
+    return np.asarray(lengths)
 
 
 def write(recipe: Recipe, folder: Path, form: str = "parquet") -> dict[str, Path]:
@@ -215,19 +215,19 @@ def write(recipe: Recipe, folder: Path, form: str = "parquet") -> dict[str, Path
     if form not in FORMATS:
         raise BadRequestError(f'--format "{form}" is not known: write {" or ".join(FORMATS)}')
     world = World(recipe)
-    made: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     tables: dict[str, Callable[[], Iterator[Columns]]] = {
         "items": world.items,
         "users": world.users,
         "interactions": world.rows,
     }
     for name, parts in tables.items():
-        made[name] = folder / f"{name}.{form}"
-        with written_whole(made[name]) as spare:
-            _write_parts(spare, parts(), form)
-    with written_whole(folder / "recipe.json") as spare:
-        spare.write_text(json.dumps(asdict(recipe), indent=1) + "\n")
-    return made
+        files[name] = folder / f"{name}.{form}"
+        with written_whole(files[name]) as temporary:
+            _write_parts(temporary, parts(), form)
+    with written_whole(folder / "recipe.json") as temporary:
+        temporary.write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+    return files
 
 
 def _write_parts(path: Path, parts: Iterator[Columns], form: str) -> None:

@@ -72,26 +72,26 @@ def _gathered(values: HashArray, whose: IntArray, count: int) -> HashArray:
 
 
 def _rows(rows: Interactions) -> HashArray:
-    found: HashArray = rows.time.astype(np.int64).view(np.uint64) + _START
+    hashes: HashArray = rows.time.astype(np.int64).view(np.uint64) + _START
     for name in sorted(rows.signals):
         values = rows.signals[name].astype(np.float32) + np.float32(0)  # -0 is 0
         bits = np.where(np.isnan(values), np.float32(np.nan), values).view(np.uint32)
-        found = pair_hash(found, bits.astype(np.uint64) + _START)
-    return found
+        hashes = pair_hash(hashes, bits.astype(np.uint64) + _START)
+    return hashes
 
 
 def _contents(items: Items) -> HashArray:
     """Hash of what is known of every item itself ``[items]``."""
     texts = ["" if text == id_ else text for id_, text in zip(items.ids, items.texts, strict=True)]
-    found = _hashes(texts)
+    hashes = _hashes(texts)
     tables: list[NDArray[np.float32]] = [items.categories]
     tables += [] if items.prices is None else [items.prices[:, None]]
     for table in tables:
         rows = np.ascontiguousarray(np.nan_to_num(table, nan=-1.0), dtype=np.float32)
-        found = pair_hash(found, _digests([row.tobytes() for row in rows]))
+        hashes = pair_hash(hashes, _digests([row.tobytes() for row in rows]))
     for name in sorted(items.attributes):
-        found = pair_hash(found, _hashes(items.attributes[name]))
-    return found
+        hashes = pair_hash(hashes, _hashes(items.attributes[name]))
+    return hashes
 
 
 def _hashes(texts: list[str] | tuple[str, ...]) -> HashArray:

@@ -23,14 +23,14 @@ def through_tanh(own: Tensor, query: Tensor, keys: Tensor) -> Tensor:
     Returns:
         ``[P, N, D]``.
     """
-    found = torch.empty_like(keys)
+    gradient = torch.empty_like(keys)
     queries = query.detach().transpose(1, 2).contiguous()
-    _through_tanh(own.contiguous().numpy(), queries.numpy(), keys.numpy(), found.numpy())
-    return found
+    _through_tanh(own.contiguous().numpy(), queries.numpy(), keys.numpy(), gradient.numpy())
+    return gradient
 
 
 @compiled
-def _through_tanh(own: Floats, queries: Floats, keys: Floats, found: Floats) -> None:
+def _through_tanh(own: Floats, queries: Floats, keys: Floats, gradient: Floats) -> None:
     pack, n_items, width = keys.shape
     row = np.empty(width, np.float32)
     for c in range(pack):
@@ -41,4 +41,4 @@ def _through_tanh(own: Floats, queries: Floats, keys: Floats, found: Floats) -> 
                 for d in range(width):
                     row[d] += weight * queries[c, h, d]
             for d in range(width):
-                found[c, n, d] = row[d] * (np.float32(1) - keys[c, n, d] * keys[c, n, d])
+                gradient[c, n, d] = row[d] * (np.float32(1) - keys[c, n, d] * keys[c, n, d])

@@ -57,13 +57,16 @@ class CheckedFiles(IndexDataCacheFile):
         """A kernel that was kept; None where there is none, it is out of date, or damaged."""
         path = self._path(key)
         try:
-            whole = path.read_bytes()
+            raw = path.read_bytes()
         except OSError:
             return None
         head = len(_MARK)
-        checksum, stamp = whole[head : head + _DIGEST], whole[head + _DIGEST : head + 2 * _DIGEST]
-        content = whole[head + 2 * _DIGEST :]
-        known = whole[:head] == _MARK
+        checksum, stamp = (
+            raw[head : head + _DIGEST],
+            raw[head + _DIGEST : head + 2 * _DIGEST],
+        )
+        content = raw[head + 2 * _DIGEST :]
+        known = raw[:head] == _MARK
         if not known or checksum != self._checksum(stamp, key, content):
             return self.drop(key)
         if stamp != self._stamp():
@@ -90,8 +93,8 @@ class CheckedFiles(IndexDataCacheFile):
 
     def _stamp(self) -> bytes:
         """What else a kernel is compiled from: the source file and numba."""
-        said = f"{numba.__version__} {self._source_stamp!r}"
-        return hashlib.sha256(said.encode()).digest()
+        origin = f"{numba.__version__} {self._source_stamp!r}"
+        return hashlib.sha256(origin.encode()).digest()
 
     def _sweep(self) -> None:
         """Remove what a process that was killed left half-written."""

@@ -35,11 +35,11 @@ def compiled_exactly(kernel: Kernel) -> Kernel:
 
 def _compiled(kernel: Kernel, mathematics: set[str]) -> Kernel:
     try:
-        made = numba.njit(kernel, cache=True, fastmath=mathematics)
+        dispatcher = numba.njit(kernel, cache=True, fastmath=mathematics)
     except RuntimeError:  # no folder that can be written
         return cast(Kernel, numba.njit(kernel, fastmath=mathematics))
-    _check_what_is_kept(made._cache)  # numba has no other way to be told
-    return cast(Kernel, made)
+    _check_what_is_kept(dispatcher._cache)  # numba has no other way to be told
+    return cast(Kernel, dispatcher)
 
 
 def _check_what_is_kept(cache: Any) -> None:  # Any: numba has no types
@@ -65,4 +65,4 @@ def _check_what_is_kept(cache: Any) -> None:  # Any: numba has no types
 
 def is_cpu_float32(*tensors: Tensor) -> bool:
     """Whether kernels can read them."""
-    return all(one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors)
+    return all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)

@@ -23,9 +23,9 @@ def gather_dot(table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
     Returns:
         ``[bags, L]``.
     """
-    found = table.new_empty(rows.shape)
-    _products(table.detach().numpy(), rows.numpy(), own.detach().numpy(), found.numpy())
-    return found
+    products = table.new_empty(rows.shape)
+    _products(table.detach().numpy(), rows.numpy(), own.detach().numpy(), products.numpy())
+    return products
 
 
 def scatter_add(count: int, rows: Tensor, weights: Tensor, own: Tensor) -> Tensor:
@@ -40,25 +40,25 @@ def scatter_add(count: int, rows: Tensor, weights: Tensor, own: Tensor) -> Tenso
     Returns:
         ``[count, D]``.
     """
-    found = torch.zeros(count, own.shape[1])
-    _spread(rows.numpy(), weights.detach().numpy(), own.detach().numpy(), found.numpy())
-    return found
+    table = torch.zeros(count, own.shape[1])
+    _spread(rows.numpy(), weights.detach().numpy(), own.detach().numpy(), table.numpy())
+    return table
 
 
 @compiled
-def _products(table: Floats, rows: NDArray[np.int64], own: Floats, found: Floats) -> None:
+def _products(table: Floats, rows: NDArray[np.int64], own: Floats, products: Floats) -> None:
     for bag in range(len(rows)):
-        for place in range(rows.shape[1]):
-            row, total = rows[bag, place], np.float32(0)
+        for index in range(rows.shape[1]):
+            row, total = rows[bag, index], np.float32(0)
             for d in range(own.shape[1]):
                 total += table[row, d] * own[bag, d]
-            found[bag, place] = total
+            products[bag, index] = total
 
 
 @compiled
-def _spread(rows: NDArray[np.int64], weights: Floats, own: Floats, found: Floats) -> None:
+def _spread(rows: NDArray[np.int64], weights: Floats, own: Floats, table: Floats) -> None:
     for bag in range(len(rows)):
-        for place in range(rows.shape[1]):
-            row, weight = rows[bag, place], weights[bag, place]
+        for index in range(rows.shape[1]):
+            row, weight = rows[bag, index], weights[bag, index]
             for d in range(own.shape[1]):
-                found[row, d] += weight * own[bag, d]
+                table[row, d] += weight * own[bag, d]

@@ -39,15 +39,15 @@ def largest(
     values = np.empty((len(rows), count), dtype=np.float32)
     places = np.empty(values.shape, dtype=np.int64)
     step = max(1, CHUNK_ELEMENTS // max(1, size))
-    spare = np.empty((min(step, len(rows)), size), dtype=np.int64)
+    buffer = np.empty((min(step, len(rows)), size), dtype=np.int64)
     for begin in range(0, len(rows), step):
         part = slice(begin, begin + step)
-        keys = spare[: len(rows[part])]
+        keys = buffer[: len(rows[part])]
         _to_keys(rows[part], ranks, keys)
         if count < size:
             keys.partition(size - count, axis=-1)
-        kept = np.sort(keys[:, size - count :], axis=-1)
-        _from_keys(kept, order, values[part], places[part])
+        top = np.sort(keys[:, size - count :], axis=-1)
+        _from_keys(top, order, values[part], places[part])
     shape = (*scores.shape[:-1], count)
     return values.reshape(shape), places.reshape(shape)
 
@@ -78,11 +78,11 @@ def marginal(
     Returns:
         ``[users, S, count]``; where fewer may be chosen, those that stand next follow.
     """
-    found = np.empty((*scores.shape[:2], count), dtype=np.int64)
-    lowest, narrowest = (np.float32(one) for one in least)
+    lists = np.empty((*scores.shape[:2], count), dtype=np.int64)
+    lowest, narrowest = (np.float32(limit) for limit in least)
     top = np.ascontiguousarray(scores)
-    _marginal(top, kinds, similarity, weights, depths, lowest, narrowest, found)
-    return found
+    _marginal(top, kinds, similarity, weights, depths, lowest, narrowest, lists)
+    return lists
 
 
 def best(
@@ -135,7 +135,7 @@ def _marginal(
     depths: Integers,
     lowest: np.float32,
     narrowest: np.float32,
-    found: Integers,
+    lists: Integers,
 ) -> None:
     users, sets, depth = scores.shape
     left, closest = np.empty(depth, np.float32), np.empty(depth, np.float32)
@@ -150,16 +150,16 @@ def _marginal(
             for i in range(inside):
                 left[i] = (np.float32(1) - weight) * ((top[i] - last) / scale)
                 closest[i] = np.float32(0)
-            for place in range(found.shape[2]):
-                if place >= inside:
-                    found[user, s, place] = place
+            for position in range(lists.shape[2]):
+                if position >= inside:
+                    lists[user, s, position] = position
                     continue
                 chosen, highest = 0, np.float32(-np.inf)
                 for i in range(inside):
                     worth = left[i] - weight * closest[i]
                     if worth > highest:
                         chosen, highest = i, worth
-                found[user, s, place] = chosen
+                lists[user, s, position] = chosen
                 left[chosen] = np.float32(-np.inf)
                 row = similarity[kind[chosen]]
                 for i in range(inside):
@@ -176,16 +176,16 @@ def _best(
 ) -> None:
     count = places.shape[1]
     for r in range(len(scores)):
-        place, value = places[r], values[r]
+        position, value = places[r], values[r]
         for i in range(scores.shape[1]):
             score, at = scores[r, i], count
             if score >= value[count - 1] and not hidden[r, i]:
                 while at > 0 and (
                     score > value[at - 1]
-                    or (score == value[at - 1] and ranks[i] < ranks[place[at - 1]])
+                    or (score == value[at - 1] and ranks[i] < ranks[position[at - 1]])
                 ):
                     if at < count:
-                        place[at], value[at] = place[at - 1], value[at - 1]
+                        position[at], value[at] = position[at - 1], value[at - 1]
                     at -= 1
             if at < count:
-                place[at], value[at] = i, score
+                position[at], value[at] = i, score

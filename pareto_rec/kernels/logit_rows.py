@@ -41,19 +41,19 @@ def _write(row: Floats, shift: int, bits: Bits) -> None:
 
 
 @compiled
-def _highest(row: Floats, spare: NDArray[np.int32]) -> np.float32:
+def _highest(row: Floats, buffer: NDArray[np.int32]) -> np.float32:
     """Largest number of a row, by its bits: comparing floats would not be done in lanes."""
     bits = row.view(np.int32)
     highest = np.int32(-(2**31))
     for i in range(len(bits)):
         highest = max(highest, bits[i] ^ ((bits[i] >> np.int32(31)) & np.int32(0x7FFFFFFF)))
-    spare[0] = highest ^ ((highest >> np.int32(31)) & np.int32(0x7FFFFFFF))
-    highest_float: np.float32 = spare.view(np.float32)[0]
+    buffer[0] = highest ^ ((highest >> np.int32(31)) & np.int32(0x7FFFFFFF))
+    highest_float: np.float32 = buffer.view(np.float32)[0]
     return highest_float
 
 
 @compiled
-def _exponentials(row: Floats, found: Floats, spare: NDArray[np.int32]) -> None:
+def _exponentials(row: Floats, exponentials: Floats, buffer: NDArray[np.int32]) -> None:
     """``exp`` of numbers up to about 80, to the last digit but one; below -87 it is that of -87.
 
     ``2^n e^r`` with ``|r| <= log(2) / 2`` and a polynomial for ``e^r``, as Cephes has it (Moshier,
@@ -68,23 +68,23 @@ def _exponentials(row: Floats, found: Floats, spare: NDArray[np.int32]) -> None:
         y = y * r + np.float32(4.1665795894e-2)
         y = y * r + np.float32(1.6666665459e-1)
         y = y * r + np.float32(5.0000001201e-1)
-        found[i] = y * r * r + r + np.float32(1.0)
-        spare[i] = (np.int32(n) + np.int32(127)) << np.int32(23)
-    powers = spare.view(np.float32)
+        exponentials[i] = y * r * r + r + np.float32(1.0)
+        buffer[i] = (np.int32(n) + np.int32(127)) << np.int32(23)
+    powers = buffer.view(np.float32)
     for i in range(len(row)):
-        found[i] *= powers[i]
+        exponentials[i] *= powers[i]
 
 
 @compiled
 def _masses(
-    bits: Bits, shift: int, bias: Floats, row: Floats, mass: Floats, spare: NDArray[np.int32]
+    bits: Bits, shift: int, bias: Floats, row: Floats, mass: Floats, buffer: NDArray[np.int32]
 ) -> np.float32:
     """Logits below the highest of a row, which is returned, and their exponentials."""
     _read(bits, shift, bias, row)
-    highest = _highest(row, spare)
+    highest = _highest(row, buffer)
     for i in range(len(row)):
         row[i] -= highest
-    _exponentials(row, mass, spare)
+    _exponentials(row, mass, buffer)
     return highest
 
 
@@ -108,15 +108,15 @@ def describe_rows(
     share: Floats,
     squares: Floats,
     masses: Floats,
-    found: Floats,
+    statistics: Floats,
     inverse: Floats,
 ) -> None:
     """What some rows are like: normaliser, cross-entropy, negative entropy, same; masses apart."""
     n_items = logits.shape[1]
-    row, spare = np.empty(n_items, np.float32), np.empty(n_items, np.int32)
+    row, buffer = np.empty(n_items, np.float32), np.empty(n_items, np.int32)
     for r in range(len(logits)):
         mass = masses[r]
-        highest = _masses(logits[r], shift, bias[(first + r) // rows], row, mass, spare)
+        highest = _masses(logits[r], shift, bias[(first + r) // rows], row, mass, buffer)
         total, weighted, same = np.float32(0), np.float32(0), np.float32(0)
         for i in range(n_items):
             total += mass[i]
@@ -125,10 +125,10 @@ def describe_rows(
         wanted = _shared(row, targets[r], share[r])
         level = np.log(total)
         inverse[r] = np.float32(1) / total
-        found[0, r] = highest + level
-        found[1, r] = level - wanted
-        found[2, r] = weighted / total - level
-        found[3, r] = same / (total * total)
+        statistics[0, r] = highest + level
+        statistics[1, r] = level - wanted
+        statistics[2, r] = weighted / total - level
+        statistics[3, r] = same / (total * total)
 
 
 @compiled
@@ -144,28 +144,28 @@ def pull_rows(
     linear: Floats,
     terms: Floats,
     squares: Floats,
-    found: Bits,
-    of_bias: Floats,
+    gradients: Bits,
+    bias_gradient: Floats,
 ) -> None:
     """What pulls on some rows, and its sum on the bias."""
     n_items = logits.shape[1]
     row, probs = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
-    spare = np.empty(n_items, np.int32)
+    buffer = np.empty(n_items, np.int32)
     for r in range(len(logits)):
         _read(logits[r], shift, bias[(first + r) // rows], row)
         for i in range(n_items):
             row[i] -= normaliser[r]
-        _exponentials(row, probs, spare)
+        _exponentials(row, probs, buffer)
         level, entropy, doubled, accuracy = terms[r]
         for i in range(n_items):
             slope = linear[r, i] - level + entropy * row[i] - doubled * probs[i] * squares[i]
             row[i] = probs[i] * slope
         for h in range(targets.shape[1]):
             row[targets[r, h]] -= accuracy * share[r, h]
-        own = of_bias[(first + r) // rows]
+        own = bias_gradient[(first + r) // rows]
         for i in range(n_items):
             own[i] += row[i]
-        _write(row, shift, found[r])
+        _write(row, shift, gradients[r])
 
 
 @compiled
@@ -176,20 +176,20 @@ def cross_entropy_rows(
     rows: int,
     targets: NDArray[np.int64],
     share: Floats,
-    found: Floats,
+    statistics: Floats,
 ) -> None:
     """Make ``m (p - q)`` of rows; cross-entropy and m."""
     n_items = logits.shape[1]
     row, mass = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
-    spare = np.empty(n_items, np.int32)
+    buffer = np.empty(n_items, np.int32)
     for r in range(len(logits)):
-        _masses(logits[r], shift, bias[r // rows], row, mass, spare)
+        _masses(logits[r], shift, bias[r // rows], row, mass, buffer)
         total = np.float32(0)
         for i in range(n_items):
             total += mass[i]
         wanted = _shared(row, targets[r], share[r])
         for h in range(targets.shape[1]):
             mass[targets[r, h]] -= total * share[r, h]
-        found[0, r] = np.log(total) - wanted
-        found[1, r] = total
+        statistics[0, r] = np.log(total) - wanted
+        statistics[1, r] = total
         _write(mass, shift, logits[r])

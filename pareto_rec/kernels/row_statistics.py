@@ -48,31 +48,31 @@ def row_statistics(
         squares: ``[N]``.
     """
     (pack, rows, n_items), kinds = logits.shape, facts.shape[1]
-    found, inverse = bias.new_empty(4, pack * rows), bias.new_empty(pack * rows)
+    statistics, inverse = bias.new_empty(4, pack * rows), bias.new_empty(pack * rows)
     means = bias.new_empty(pack * rows, kinds)
     masses = bias.new_empty(_chunk(n_items), n_items)
-    bits, places, biases = _bits(logits), _places(logits), _array(bias)
+    bits, shift, biases = _bits(logits), _places(logits), _array(bias)
     wanted, shares = _rows(targets), _rows(share)
-    weights, spare = _array(squares), _array(masses)
-    own, divided = _array(found), _array(inverse)
+    weights, mass_buffer = _array(squares), _array(masses)
+    statistic_rows, inverse_rows = _array(statistics), _array(inverse)
     for begin, end in _chunks(pack * rows, n_items):
         part = slice(begin, end)
         describe_rows(
             bits[part],
-            places,
+            shift,
             biases,
             begin,
             rows,
             wanted[part],
             shares[part],
             weights,
-            spare,
-            own[:, part],
-            divided[part],
+            mass_buffer,
+            statistic_rows[:, part],
+            inverse_rows[part],
         )
         torch.mm(masses[: end - begin], facts, out=means[part])
     means.mul_(inverse.unsqueeze(1))
-    normaliser, entropy_of_targets, negative_entropy, same = found.view(4, pack, rows)
+    normaliser, entropy_of_targets, negative_entropy, same = statistics.view(4, pack, rows)
     return Rows(
         normaliser, entropy_of_targets, negative_entropy, same, means.view(pack, rows, kinds)
     )
@@ -104,31 +104,41 @@ def logit_gradient(
         squares: s ``[N]``.
     """
     (pack, rows, n_items), (weights, facts) = logits.shape, slopes
-    found, of_bias = torch.empty_like(logits), bias.new_zeros(bias.shape)
+    gradient, bias_gradient = torch.empty_like(logits), bias.new_zeros(bias.shape)
     weights = weights.reshape(pack * rows, -1)
     linear = bias.new_empty(_chunk(n_items), n_items)
-    bits, places, biases, pulls = _bits(logits), _places(logits), _array(bias), _bits(found)
+    bits, shift, biases, gradient_bits = (
+        _bits(logits),
+        _places(logits),
+        _array(bias),
+        _bits(gradient),
+    )
     levels, wanted, shares = _array(normaliser.reshape(-1)), _rows(targets), _rows(share)
-    of_rows, of_items, spare, sums = _rows(terms), _array(squares), _array(linear), _array(of_bias)
+    of_rows, of_items, linear_buffer, sums = (
+        _rows(terms),
+        _array(squares),
+        _array(linear),
+        _array(bias_gradient),
+    )
     for begin, end in _chunks(pack * rows, n_items):
         part = slice(begin, end)
         torch.mm(weights[part], facts.T, out=linear[: end - begin])
         pull_rows(
             bits[part],
-            places,
+            shift,
             biases,
             begin,
             rows,
             levels[part],
             wanted[part],
             shares[part],
-            spare,
+            linear_buffer,
             of_rows[part],
             of_items,
-            pulls[part],
+            gradient_bits[part],
             sums,
         )
-    return found, of_bias
+    return gradient, bias_gradient
 
 
 def cross_entropy(
@@ -146,7 +156,7 @@ def cross_entropy(
         Cross-entropy and m, ``[P, R]`` each.
     """
     pack, rows, _ = logits.shape
-    found = bias.new_empty(2, pack * rows)
+    statistics = bias.new_empty(2, pack * rows)
     cross_entropy_rows(
         _bits(logits),
         _places(logits),
@@ -154,9 +164,9 @@ def cross_entropy(
         rows,
         _rows(targets),
         _rows(share),
-        _array(found),
+        _array(statistics),
     )
-    values, masses = found.view(2, pack, rows)
+    values, masses = statistics.view(2, pack, rows)
     return values, masses
 
 

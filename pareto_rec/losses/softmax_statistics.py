@@ -108,31 +108,49 @@ class _Figures(torch.autograd.Function):
         rows = describe(logits, bias, targets, share, facts, squares)
         similarity = rows.means[..., :-1].square().sum(-1) - rows.same
         popularity = rows.means[..., -1].clone()
-        found = rows.cross_entropy, rows.negative_entropy, similarity, popularity
+        statistics = rows.cross_entropy, rows.negative_entropy, similarity, popularity
         saved = *low, bias, targets, share, facts, squares, logits, rows.normaliser, rows.means
-        ctx.save_for_backward(*saved, torch.stack(found))
-        return found
+        ctx.save_for_backward(*saved, torch.stack(statistics))
+        return statistics
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        states, table, bias, targets, share, facts, squares, logits, normaliser, means, found = (
-            ctx.saved_tensors
-        )
+        (
+            states,
+            table,
+            bias,
+            targets,
+            share,
+            facts,
+            squares,
+            logits,
+            normaliser,
+            means,
+            statistics,
+        ) = ctx.saved_tensors
         own = torch.stack(
-            [torch.zeros_like(f) if g is None else g for g, f in zip(gradients, found, strict=True)]
+            [
+                torch.zeros_like(f) if g is None else g
+                for g, f in zip(gradients, statistics, strict=True)
+            ]
         )
         accuracy, entropy, similarity, popularity = own
         doubled = 2 * similarity
         weights = torch.cat([doubled.unsqueeze(-1) * means[..., :-1], popularity.unsqueeze(-1)], -1)
-        level = entropy * found[1] + doubled * found[2] + popularity * found[3] - accuracy
+        level = (
+            entropy * statistics[1]
+            + doubled * statistics[2]
+            + popularity * statistics[3]
+            - accuracy
+        )
         terms = torch.stack([level, entropy, doubled, accuracy], -1)
         pull = distributions.logit_gradient if is_cpu_float32(bias) else _pull
         pulls, of_bias = pull(
             logits, bias, normaliser, targets, share, (weights, facts), terms, squares
         )
         return (
-            torch.bmm(pulls, table).to(found.dtype),
-            torch.bmm(pulls.transpose(1, 2), states).to(found.dtype),
+            torch.bmm(pulls, table).to(statistics.dtype),
+            torch.bmm(pulls.transpose(1, 2), states).to(statistics.dtype),
             of_bias,
             *(None,) * 4,
         )

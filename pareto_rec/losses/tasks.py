@@ -58,15 +58,15 @@ class TaskLoss(Loss):
         if rows is None:
             raise ValueError(f"loss inputs have no rows for {self.name}")
         values, usable = self._entire(rows) if self.entire else self._own(rows)
-        kept = torch.where(usable, values, 0.0)
-        return kept.sum(-1) / usable.sum(-1).clamp(min=1)
+        usable_values = torch.where(usable, values, 0.0)
+        return usable_values.sum(-1) / usable.sum(-1).clamp(min=1)
 
     def _own(self, rows: TaskRows) -> tuple[Tensor, Tensor]:
         """Values ``[P, S]`` of rows in which every condition is met, and which rows those are."""
         logits, labels = rows.logits[self.task.name], rows.labels[self.task.name]
         usable = ~labels.isnan()
-        for one in self.chain[:-1]:
-            usable = usable & (rows.labels[one.name] > 0)
+        for condition in self.chain[:-1]:
+            usable = usable & (rows.labels[condition.name] > 0)
         labels = torch.where(usable, labels, 0.0)
         if self.task.loss != BINARY:
             return (logits - labels).square(), usable
@@ -75,7 +75,7 @@ class TaskLoss(Loss):
 
     def _entire(self, rows: TaskRows) -> tuple[Tensor, Tensor]:
         """Cross-entropy ``[P, S]`` of the whole chain's outcome with the product of chances."""
-        names = [one.name for one in self.chain]
+        names = [task.name for task in self.chain]
         true, usable = chain_labels([rows.labels[name] for name in names])
         log_chance, log_rest = log_product([rows.logits[name] for name in names])
         return -torch.where(true, log_chance, log_rest), usable
@@ -100,7 +100,7 @@ def log_product(logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """
     so_far = torch.zeros_like(logits[0])
     terms = []
-    for one in logits:
-        terms.append(so_far + logsigmoid(-one))
-        so_far = so_far + logsigmoid(one)
+    for logit in logits:
+        terms.append(so_far + logsigmoid(-logit))
+        so_far = so_far + logsigmoid(logit)
     return so_far, torch.logsumexp(torch.stack(terms), dim=0)

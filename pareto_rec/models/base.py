@@ -72,7 +72,9 @@ class Noise:
             shape: Shape of one candidate's mask.
             drop: ``[P]`` probabilities below 1.
         """
-        draws = torch.stack([torch.rand(shape, generator=one) for one in self.generators])
+        draws = torch.stack(
+            [torch.rand(shape, generator=generator) for generator in self.generators]
+        )
         drop = drop.view(-1, *[1] * len(shape))
         return (draws.to(self.device) >= drop) / (1 - drop)
 
@@ -157,8 +159,8 @@ def item_table(params: Params, features: Tensor, dropout: Dropout | None) -> Ten
     embed = params["item.embed"]
     if dropout is not None:
         drop = dropout.item_embedding
-        kept = dropout.noise.keep((embed.shape[1], 1), drop) * (1 - drop).view(-1, 1, 1)
-        embed = embed * kept
+        mask = dropout.noise.keep((embed.shape[1], 1), drop) * (1 - drop).view(-1, 1, 1)
+        embed = embed * mask
     projected = features.expand(len(embed), -1, -1)
     return torch.baddbmm(embed, projected, params["item.project"])
 

@@ -86,26 +86,26 @@ class ScoringHead:
         Returns:
             Vectors ``[1, R, D]``, one row at least, and places ``[1, users, L]``.
         """
-        named, places = _distinct(histories.ravel())
-        start, table = int(len(named) > 0 and named[0] < 0), self.table
+        items, indices = _distinct(histories.ravel())
+        start, table = int(len(items) > 0 and items[0] < 0), self.table
         if more is not None:
             read = more.to(table.device) @ self.params["item.project"][0]
             table = torch.cat([table, read.unsqueeze(0)], 1)
-        rows = table.index_select(1, torch.from_numpy(named[start:]).to(table.device))
+        rows = table.index_select(1, torch.from_numpy(items[start:]).to(table.device))
         if not rows.shape[1]:  # nobody has a history
             rows = table.new_zeros(1, 1, table.shape[2])
-        found = torch.from_numpy(places.reshape(1, *histories.shape) - start).to(table.device)
-        return rows, found
+        positions = torch.from_numpy(indices.reshape(1, *histories.shape) - start).to(table.device)
+        return rows, positions
 
     @torch.no_grad()
     def states(self, histories: Ints, more: Tensor | None = None) -> Tensor:
         """States ``[1, users, D]`` after whole histories, arguments as `rows` has them."""
-        found = []
+        parts = []
         for begin in range(0, max(1, len(histories)), STATE_USERS):
-            rows, places = self.rows(histories[begin : begin + STATE_USERS], more)
-            last = torch.full((*places.shape[:2], 1), places.shape[2] - 1, device=rows.device)
-            found.append(user_states(self.params, self.shape, rows, places, last))
-        return found[0] if len(found) == 1 else torch.cat(found, dim=1)
+            rows, positions = self.rows(histories[begin : begin + STATE_USERS], more)
+            last = torch.full((*positions.shape[:2], 1), positions.shape[2] - 1, device=rows.device)
+            parts.append(user_states(self.params, self.shape, rows, positions, last))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def scaled(self, key: str, states: Tensor) -> Tensor:
         """What is multiplied with item vectors to give a tower's logits ``[1, users, D]``."""
@@ -118,9 +118,11 @@ class ScoringHead:
     def logits(self, keys: Sequence[str], states: Tensor) -> dict[str, Tensor]:
         """Logits ``[users, N]`` of some towers, by one product: item vectors are read once."""
         scaled = torch.cat([self.scaled(key, states) for key in keys], 1)
-        found = torch.bmm(scaled, self.table.transpose(1, 2)).view(len(keys), states.shape[1], -1)
+        products = torch.bmm(scaled, self.table.transpose(1, 2)).view(
+            len(keys), states.shape[1], -1
+        )
         bias = [self.params[f"{key}.item_bias"] for key in keys]
-        return {key: one + own for key, one, own in zip(keys, found, bias, strict=True)}
+        return {key: product + own for key, product, own in zip(keys, products, bias, strict=True)}
 
     def scores(self, states: Tensor, tasks: Sequence[str] | None = None) -> NetworkScores:
         """What a ranking is made from.
@@ -148,13 +150,13 @@ class ScoringHead:
             items: ``[pairs]``.
         """
         scaled, bias = self.scaled(key, states)[0], self.params[f"{key}.item_bias"][0]
-        found = np.empty(len(users), dtype=np.float32)
+        values = np.empty(len(users), dtype=np.float32)
         for begin in range(0, len(users), PAIRS):
             part = slice(begin, begin + PAIRS)
             own, item = (torch.from_numpy(ids[part]).to(bias.device) for ids in (users, items))
             logits = (scaled[own] * self.table[0, item]).sum(-1) + bias[item]
-            found[part] = self.predicted(key, logits).cpu().numpy()
-        return found
+            values[part] = self.predicted(key, logits).cpu().numpy()
+        return values
 
 
 def network_scores(
@@ -189,6 +191,6 @@ def _distinct(values: Ints) -> tuple[Ints, Ints]:
     ordered = values[order]
     new = np.ones(len(values), dtype=bool)
     new[1:] = ordered[1:] != ordered[:-1]
-    places = np.empty_like(order)
-    places[order] = np.cumsum(new) - 1
-    return ordered[new], places
+    positions = np.empty_like(order)
+    positions[order] = np.cumsum(new) - 1
+    return ordered[new], positions

@@ -39,7 +39,7 @@ def task_state(params: Mapping[str, Tensor], task: str, states: Tensor) -> Tenso
     """
     if f"{task}.gate" not in params:
         return states
-    owners = [one for one in (task, SHARED) if f"{one}.experts_in" in params]
-    experts = torch.cat([expert_states(params, one, states) for one in owners], dim=2)
+    owners = [owner for owner in (task, SHARED) if f"{owner}.experts_in" in params]
+    experts = torch.cat([expert_states(params, owner, states) for owner in owners], dim=2)
     shares = gate_shares(params, task, states)
     return torch.einsum("prk,prkd->prd", shares, experts)

@@ -116,12 +116,12 @@ def last_states(params: Params, shape: Shape, table: Tensor, histories: Tensor) 
         ``[P, users, D]``.
     """
     pack, last = len(table), histories.shape[1] - 1
-    found = []
+    parts = []
     for begin in range(0, max(1, len(histories)), STATE_USERS):
         part = histories[begin : begin + STATE_USERS].unsqueeze(0).expand(pack, -1, -1)
         at = torch.full((pack, part.shape[1], 1), last, device=table.device)
-        found.append(user_states(params, shape, table, part, at))
-    return torch.cat(found, dim=1)
+        parts.append(user_states(params, shape, table, part, at))
+    return torch.cat(parts, dim=1)
 
 
 def relevance_scores(params: Params, states: Tensor, table: Tensor, temperature: Tensor) -> Tensor:

@@ -41,9 +41,9 @@ class SelfAttention(Model):
             "final.shift": torch.zeros(width),
         }
         for block in range(shape.layers):
-            asked = init_linear(width, 2 * width, generator)
+            query_key = init_linear(width, 2 * width, generator)
             params |= {
-                f"{block}.qkv": torch.cat([asked, torch.eye(width)], dim=1),
+                f"{block}.qkv": torch.cat([query_key, torch.eye(width)], dim=1),
                 f"{block}.mix": torch.eye(width) * MIXED,
                 f"{block}.up": init_linear(width, 2 * width, generator),
                 f"{block}.up_bias": torch.zeros(2 * width),
@@ -80,8 +80,8 @@ class SelfAttention(Model):
     def _bias(self, params: Params, mask: Tensor) -> Tensor:
         """Bias on attention logits ``[P * B, heads, L, L]``: distance, and no look ahead."""
         pack, batch, length = mask.shape
-        places = torch.arange(length, device=mask.device)
-        distance = places.unsqueeze(1) - places
+        positions = torch.arange(length, device=mask.device)
+        distance = positions.unsqueeze(1) - positions
         bias = params["distance"][:, distance.clamp(min=0)].permute(0, 3, 1, 2).unsqueeze(1)
         here = torch.eye(length, dtype=torch.bool, device=mask.device)
         allowed = ((distance >= 0) & mask.unsqueeze(2)) | here

@@ -46,12 +46,12 @@ class AUC(UserObjective):
         step = max(1, CHUNK_ELEMENTS // max(n_items, 1))
         for begin in range(0, users, step):
             scores = outcome.all_scores(slice(begin, begin + step))
-            places = np.sort(scores, axis=1)  # NaN, what was seen, goes last
+            ranked = np.sort(scores, axis=1)  # NaN, what was seen, goes last
             unseen = n_items - np.isnan(scores).sum(axis=1)
-            for row, (sorted_, count) in enumerate(zip(places, unseen.tolist(), strict=True)):
+            for row, (sorted_, count) in enumerate(zip(ranked, unseen.tolist(), strict=True)):
                 start, end = matrix.indptr[begin + row : begin + row + 2]
-                found = scores[row, matrix.indices[start:end]]
-                values[begin + row] = area(sorted_[:count], found[~np.isnan(found)])
+                relevant = scores[row, matrix.indices[start:end]]
+                values[begin + row] = area(sorted_[:count], relevant[~np.isnan(relevant)])
         return values
 
 

@@ -140,8 +140,8 @@ class UserObjective(Objective):
     def value(self, outcome: Outcome, /) -> float:
         """Mean over the users that are not left out."""
         values = self.per_user(outcome)
-        kept = values[~np.isnan(values)]
-        return float(kept.mean()) if len(kept) else float("nan")
+        measured = values[~np.isnan(values)]
+        return float(measured.mean()) if len(measured) else float("nan")
 
 
 class SetObjective(Objective):

@@ -58,13 +58,13 @@ class ColdNDCG(UserObjective):
 
     def _value(self, scores: NDArray[np.float32], relevant: NDArray[np.integer]) -> float:
         """One user's NDCG from the scores of all cold items, NaN for those of the history."""
-        found = scores[relevant]
-        found = found[~np.isnan(found)]
+        relevant_scores = scores[relevant]
+        relevant_scores = relevant_scores[~np.isnan(relevant_scores)]
         ordered = np.sort(-scores[~np.isnan(scores)])
-        first = np.searchsorted(ordered, -found, side="left")
-        last = np.searchsorted(ordered, -found, side="right")
+        first = np.searchsorted(ordered, -relevant_scores, side="left")
+        last = np.searchsorted(ordered, -relevant_scores, side="right")
         worth = np.concatenate([[0.0], np.cumsum(discounts(self.k))])
         shared = (worth[np.minimum(last, self.k)] - worth[np.minimum(first, self.k)]) / np.maximum(
             last - first, 1
         )
-        return float(shared.sum() / ideal_dcg(np.array([len(found)]), self.k)[0])
+        return float(shared.sum() / ideal_dcg(np.array([len(relevant_scores)]), self.k)[0])

@@ -79,9 +79,9 @@ class GroupObjective(SetObjective):
             BadRequestError: If users have no such attribute.
         """
         names, codes = catalogue.groups(self.attribute)
-        kept = (codes >= 0) & ~np.isnan(values)
-        count = np.bincount(codes[kept], minlength=len(names))
-        total = np.bincount(codes[kept], weights=values[kept], minlength=len(names))
+        mask = (codes >= 0) & ~np.isnan(values)
+        count = np.bincount(codes[mask], minlength=len(names))
+        total = np.bincount(codes[mask], weights=values[mask], minlength=len(names))
         return {
             name: float(total[group] / count[group])
             for group, name in enumerate(names)
@@ -92,14 +92,14 @@ class GroupObjective(SetObjective):
         """The same for groups of items: each with its own held-out items as the only truth."""
         names, codes = outcome.catalogue.item_groups(self.attribute.removeprefix(OF_ITEMS))
         signal = self.base.signal or outcome.relevance
-        truth, found = outcome.truth(signal), {}
+        truth, means = outcome.truth(signal), {}
         for group, name in enumerate(names):
             held_out = {**outcome.held_out, signal: truth.within(codes == group)}
             values = self.base.per_user(replace(outcome, held_out=held_out))
-            kept = values[~np.isnan(values)]
-            if len(kept) >= max(outcome.catalogue.users.min_group, 1):
-                found[name] = float(kept.mean())
-        return found
+            measured = values[~np.isnan(values)]
+            if len(measured) >= max(outcome.catalogue.users.min_group, 1):
+                means[name] = float(measured.mean())
+        return means
 
     def means(self, outcome: Outcome) -> dict[str, float]:
         """Mean of the base objective in each group of enough measured users."""
@@ -126,8 +126,8 @@ class GroupObjective(SetObjective):
                 for group, name in enumerate(names)
             }
         names, codes = catalogue.groups(self.attribute)
-        asked = truth.counts > 0 if self.base.takes_signal else np.ones(len(codes), dtype=bool)
-        count = np.bincount(codes[asked & (codes >= 0)], minlength=len(names))
+        measurable = truth.counts > 0 if self.base.takes_signal else np.ones(len(codes), dtype=bool)
+        count = np.bincount(codes[measurable & (codes >= 0)], minlength=len(names))
         return dict(zip(names, count.tolist(), strict=True))
 
 

@@ -26,13 +26,13 @@ class _OnChances(OnPredictions, SetObjective):
 
     def value(self, outcome: Outcome, /) -> float:
         """One number for all rows; NaN where the signal is not predicted or nothing is held out."""
-        found = self.predicted(outcome)
-        if found is None or not len(found.true):
+        predictions = self.predicted(outcome)
+        if predictions is None or not len(predictions.true):
             return float("nan")
-        if self.family not in found.measured:  # it is the same for all serving settings
-            chance = found.predicted.astype(np.float64)
-            found.measured[self.family] = self.measure(chance, found.true > 0)
-        return found.measured[self.family]
+        if self.family not in predictions.measured:  # it is the same for all serving settings
+            chance = predictions.predicted.astype(np.float64)
+            predictions.measured[self.family] = self.measure(chance, predictions.true > 0)
+        return predictions.measured[self.family]
 
     def measure(self, chance: NDArray[np.float64], true: NDArray[np.bool_], /) -> float:
         """One number from probabilities and answers ``[rows]``, at least one row."""
@@ -169,9 +169,11 @@ def _areas(
         user, score, yes = user[order], score[order], yes[order]
     ends = np.searchsorted(user, np.arange(users + 1))
     known = np.bincount(user[~np.isnan(score)], minlength=users)
-    found = np.full(users, np.nan)
-    for one in np.unique(user[yes]).tolist():
-        rows = slice(ends[one], ends[one + 1])
+    areas = np.full(users, np.nan)
+    for index in np.unique(user[yes]).tolist():
+        rows = slice(ends[index], ends[index + 1])
         mine, positive = score[rows], score[rows][yes[rows]]
-        found[one] = area(np.sort(mine)[: known[one]], positive[~np.isnan(positive)])  # NaN is last
-    return found
+        areas[index] = area(
+            np.sort(mine)[: known[index]], positive[~np.isnan(positive)]
+        )  # NaN is last
+    return areas

@@ -53,14 +53,14 @@ class HeldOut:
         if not len(self._keys):
             return hits.astype(np.float64)
         users = np.arange(len(lists), dtype=np.int64)[:, None]
-        place = np.searchsorted(self._keys, users * self.matrix.shape[1] + lists)
-        return np.where(hits, self._values[np.minimum(place, len(self._keys) - 1)], 0.0)
+        index = np.searchsorted(self._keys, users * self.matrix.shape[1] + lists)
+        return np.where(hits, self._values[np.minimum(index, len(self._keys) - 1)], 0.0)
 
     def within(self, items: NDArray[np.bool_]) -> HeldOut:
         """The same for some of the items alone, a mask ``[items]``."""
-        kept = self.matrix.multiply(items.astype(self.matrix.dtype)).tocsr()
-        kept.eliminate_zeros()
-        return HeldOut(sparse.csr_array(kept))
+        selected = self.matrix.multiply(items.astype(self.matrix.dtype)).tocsr()
+        selected.eliminate_zeros()
+        return HeldOut(sparse.csr_array(selected))
 
     def hits(self, lists: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Which places of the lists ``[users, k]`` hold a relevant item (-1 never does)."""
@@ -68,8 +68,8 @@ class HeldOut:
         wanted = users * self.matrix.shape[1] + lists
         if not len(self._keys):
             return np.zeros(lists.shape, dtype=bool)
-        place = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
-        return np.asarray((self._keys[place] == wanted) & (lists >= 0))
+        index = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        return np.asarray((self._keys[index] == wanted) & (lists >= 0))
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ class Outcome:
         """Which places of `lists` ``[users, k]`` hold a relevant item; looked up once."""
         name = signal or self.relevance
         if name not in self._hits:
-            found = self.truth(name).hits(self.lists)
-            found.flags.writeable = False
-            self._hits[name] = found
+            hits = self.truth(name).hits(self.lists)
+            hits.flags.writeable = False
+            self._hits[name] = hits
         return self._hits[name]
 
 
@@ -161,6 +161,6 @@ def sum_over_places(table: NDArray[np.float64], lists: NDArray[np.int64]) -> NDA
         Sums ``[users, columns]``.
     """
     total = np.zeros((len(lists), table.shape[1]))
-    for place in lists.T:
-        total += np.where((place >= 0)[:, None], table[np.maximum(place, 0)], 0.0)
+    for items in lists.T:
+        total += np.where((items >= 0)[:, None], table[np.maximum(items, 0)], 0.0)
     return total

@@ -91,12 +91,12 @@ class MSE(OnPredictions, UserObjective):
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Values ``[users]``; all NaN where the signal is not predicted."""
-        found, users = self.predicted(outcome), len(outcome.lists)
-        if found is None:
+        predictions, users = self.predicted(outcome), len(outcome.lists)
+        if predictions is None:
             return np.full(users, np.nan)
-        squared = np.square(found.predicted.astype(np.float64) - found.true)
-        count = np.bincount(found.user, minlength=users)
-        total = np.bincount(found.user, weights=squared, minlength=users)
+        squared = np.square(predictions.predicted.astype(np.float64) - predictions.true)
+        count = np.bincount(predictions.user, minlength=users)
+        total = np.bincount(predictions.user, weights=squared, minlength=users)
         return np.asarray(total / np.where(count > 0, count, np.nan))
 
 
@@ -118,7 +118,9 @@ class RMSE(OnPredictions, SetObjective):
 
     def value(self, outcome: Outcome, /) -> float:
         """One number for all rows; NaN where the signal is not predicted or nothing is held out."""
-        found = self.predicted(outcome)
-        if found is None or not len(found.true):
+        predictions = self.predicted(outcome)
+        if predictions is None or not len(predictions.true):
             return float("nan")
-        return math.sqrt(np.square(found.predicted.astype(np.float64) - found.true).mean())
+        return math.sqrt(
+            np.square(predictions.predicted.astype(np.float64) - predictions.true).mean()
+        )

@@ -114,8 +114,8 @@ class Recall(UserObjective):
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Values ``[users]``."""
         relevant = outcome.truth(self.signal).counts
-        found = self.top_hits(outcome).sum(axis=1)
-        return np.asarray(found / np.where(relevant > 0, relevant, np.nan))
+        hits = self.top_hits(outcome).sum(axis=1)
+        return np.asarray(hits / np.where(relevant > 0, relevant, np.nan))
 
 
 class Precision(UserObjective):
@@ -182,8 +182,8 @@ class Hit(UserObjective):
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Values ``[users]``."""
-        found = self.top_hits(outcome).any(axis=1).astype(np.float64)
-        return np.where(outcome.truth(self.signal).counts > 0, found, np.nan)
+        hit = self.top_hits(outcome).any(axis=1).astype(np.float64)
+        return np.where(outcome.truth(self.signal).counts > 0, hit, np.nan)
 
 
 class MRR(UserObjective):

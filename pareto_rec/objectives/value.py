@@ -37,9 +37,9 @@ def ideal_value_dcg(
     worth = matrix.data.astype(np.float64) if prices is None else prices[matrix.indices]
     user = np.repeat(np.arange(matrix.shape[0]), truth.counts)
     order = np.lexsort((-worth, user))
-    place = np.arange(len(user)) - matrix.indptr[:-1][user]
-    first = place < k
-    gain = worth[order][first] * discounts(k)[place[first]]
+    position = np.arange(len(user)) - matrix.indptr[:-1][user]
+    first = position < k
+    gain = worth[order][first] * discounts(k)[position[first]]
     total = np.bincount(user[first], weights=gain, minlength=matrix.shape[0])
     return np.where(total > 0, total, np.nan)
 

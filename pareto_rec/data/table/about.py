@@ -108,14 +108,14 @@ def _texts(profile: Profile, key: str, columns: Sequence[Column]) -> list[str]:
     if named:
         return named[:3]
     several = profile.column(key).distinct > 2
-    found = [
+    chosen = [
         c.name
         for c in wordy
         if several and c.wordiness >= 1.5 and c.distinct > min(MOST_GROUPS, 0.3 * profile.rows)
     ]
-    if not found:
-        found = [c.name for c in wordy if c.distinct > MOST_GROUPS and _has_letters(c)]
-    return found[:3]
+    if not chosen:
+        chosen = [c.name for c in wordy if c.distinct > MOST_GROUPS and _has_letters(c)]
+    return chosen[:3]
 
 
 def _has_letters(column: Column) -> bool:
@@ -159,8 +159,11 @@ def _delimiter(column: Column) -> str:
     mark = max(counts, key=lambda mark: counts[mark])
     if not counts[mark]:
         return ""
-    whole, parted = len(sample), len({part.strip() for text in sample for part in text.split(mark)})
-    return mark if parted < whole or mark == "|" else ""
+    distinct, parted = (
+        len(sample),
+        len({part.strip() for text in sample for part in text.split(mark)}),
+    )
+    return mark if parted < distinct or mark == "|" else ""
 
 
 def _template(names: Sequence[str]) -> str:

@@ -56,7 +56,9 @@ class Chunk:
             for row in range(len(where))
         ]
         lines = self.line[where].tolist()
-        return [BadRow(self.file, *one) for one in zip(lines, reasons, texts, strict=True)]
+        return [
+            BadRow(self.file, *row_parts) for row_parts in zip(lines, reasons, texts, strict=True)
+        ]
 
 
 def shown(column: pa.ChunkedArray) -> list[str]:
@@ -175,14 +177,14 @@ def _checked(file: File, form: Form, piece: Piece, wanted: Sequence[str], encodi
     ):
         where = np.flatnonzero(which & piece.good)
         bad += part.rows(where, [reason] * len(where))
-    kept = ~blank & ~broken & ~surplus & piece.good
+    mask = ~blank & ~broken & ~surplus & piece.good
     stands_for = restored(form.separator)
     if stands_for is not None:
         text = _replaced(text, PARTS, stands_for)
     return Chunk(
         file.name,
-        text.filter(pa.array(kept)),
-        piece.line[kept],
+        text.filter(pa.array(mask)),
+        piece.line[mask],
         tuple(sorted(bad, key=lambda row: row.line)),
         int((blank & piece.good).sum()),
         piece.long,
@@ -191,12 +193,12 @@ def _checked(file: File, form: Form, piece: Piece, wanted: Sequence[str], encodi
 
 def _empty(table: pa.Table) -> NDArray[np.bool_]:
     """Rows ``[rows]`` of which every field is empty."""
-    found = np.ones(table.num_rows, dtype=bool)
+    mask = np.ones(table.num_rows, dtype=bool)
     for column in table.columns:
-        found &= pc.equal(pc.binary_length(column), 0).to_numpy()
-        if not found.any():
+        mask &= pc.equal(pc.binary_length(column), 0).to_numpy()
+        if not mask.any():
             break
-    return found
+    return mask
 
 
 def _replaced(table: pa.Table, what: str, by: str) -> pa.Table:

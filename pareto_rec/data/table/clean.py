@@ -20,7 +20,7 @@ def same_text(texts: tuple[str, ...], ids: tuple[str, ...]) -> IntArray:
     first: dict[str, int] = {}
     plain = (" ".join(text.lower().split()) for text in texts)
     keys = (text or f"\0{id_}" for text, id_ in zip(plain, ids, strict=True))
-    return np.array([first.setdefault(key, place) for place, key in enumerate(keys)], np.int64)
+    return np.array([first.setdefault(key, index) for index, key in enumerate(keys)], np.int64)
 
 
 def without_duplicates(
@@ -75,20 +75,20 @@ def _order(rows: Interactions, against: tuple[str, ...]) -> IntArray:
 
 
 def _shown(rows: Interactions) -> list[IntArray | FloatArray]:
-    return [one for one in (rows.position, rows.propensity) if one is not None]
+    return [column for column in (rows.position, rows.propensity) if column is not None]
 
 
 def _starts(*columns: np.ndarray[tuple[int], np.dtype[np.generic]]) -> Mask:
     """Rows ``[rows]`` that differ from the row before in any column; NaN equals NaN."""
-    found = np.zeros(len(columns[0]), dtype=bool)
-    found[:1] = True
+    mask = np.zeros(len(columns[0]), dtype=bool)
+    mask[:1] = True
     for column in columns:
         here, before = column[1:], column[:-1]
         differs = here != before
         if np.issubdtype(column.dtype, np.floating):
             differs &= ~((here != here) & (before != before))
-        found[1:] |= differs
-    return found
+        mask[1:] |= differs
+    return mask
 
 
 def _summed(rows: Interactions, first: Mask) -> Interactions:
@@ -110,19 +110,19 @@ def k_core(
     Users and items with too few are left out in turn until nothing changes. Rows that are no
     interactions stay with their user and item and count for neither.
     """
-    kept = np.ones(len(rows), dtype=bool)
+    mask = np.ones(len(rows), dtype=bool)
     if core.user == core.item == 1:
-        return kept
+        return mask
     kind, rounds = rows.positive(against), 0
     while True:
-        before = int(kept.sum())
+        before = int(mask.sum())
         for code, fewest in ((rows.user, core.user), (rows.item, core.item)):
-            count = np.bincount(code[kept & kind], minlength=int(code.max(initial=0)) + 1)
-            kept &= count[code] >= fewest
+            count = np.bincount(code[mask & kind], minlength=int(code.max(initial=0)) + 1)
+            mask &= count[code] >= fewest
         rounds += 1
-        if int(kept.sum()) == before:
+        if int(mask.sum()) == before:
             break
-    said = f"of a user with fewer than {core.user} or an item with fewer than {core.item} rows"
-    account.drop_of(f"{said} that speak for an item", origin[~kept])
+    message = f"of a user with fewer than {core.user} or an item with fewer than {core.item} rows"
+    account.drop_of(f"{message} that speak for an item", origin[~mask])
     account.notes["rounds until every user and item had enough rows"] = rounds
-    return kept
+    return mask

@@ -32,7 +32,7 @@ def fields_of(template: str | None) -> list[str]:
 def item_columns(options: TableOptions) -> list[str]:
     """Text columns that items are described by."""
     items = options.items
-    parts = [fields_of(one) for one in (items.text, items.title, items.categories)]
+    parts = [fields_of(template) for template in (items.text, items.title, items.categories)]
     return list(dict.fromkeys([name for part in parts for name in part] + items.attributes))
 
 
@@ -44,22 +44,22 @@ def resolve(options: TableOptions, files: Sequence[File], account: RowAudit) -> 
     """
     names = header(files[0], options)
     guess = Guess.of(names)
-    found: dict[str, str | None] = {}
+    resolved: dict[str, str | None] = {}
     for role in ("user", "item", "time"):
-        said = getattr(options.columns, role)
-        found[role] = said if said is not None else getattr(guess, role)
-        if said is None and found[role]:
-            account.notes[f"column of {role}s, guessed from its name"] = found[role]
-        if role != "time" and not found[role]:
+        named = getattr(options.columns, role)
+        resolved[role] = named if named is not None else getattr(guess, role)
+        if named is None and resolved[role]:
+            account.notes[f"column of {role}s, guessed from its name"] = resolved[role]
+        if role != "time" and not resolved[role]:
             raise BadRequestError(
                 f"{files[0].name}: which column names the {role}? Set data.columns.{role} to one "
                 f"of {', '.join(with_values(files[0], options, names))}"
             )
     wants_events = bool(options.event) or any(r.event is not None for r in rules_of(options))
     if wants_events and options.columns.event is None:
-        found["event"] = guess.event
+        resolved["event"] = guess.event
         account.notes["column of events, guessed from its name"] = guess.event
-    return options.columns.model_copy(update=found)
+    return options.columns.model_copy(update=resolved)
 
 
 def with_values(file: File, options: TableOptions, names: Sequence[str]) -> list[str]:

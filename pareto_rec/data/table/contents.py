@@ -48,7 +48,7 @@ class Column:
         frequent: The most frequent texts, at most eight.
         low: Smallest number; None where fewer than nine tenths are numbers.
         high: Largest number.
-        whole: Whether all numbers are whole.
+        integral: Whether all numbers are whole.
         time: How its times are written; None where it holds none.
         listed: Whether the texts are lists as Python or JSON write them.
     """
@@ -60,7 +60,7 @@ class Column:
     frequent: tuple[str, ...]
     low: float | None
     high: float | None
-    whole: bool
+    integral: bool
     time: TimeForm | None
     listed: bool
 
@@ -77,13 +77,13 @@ class Column:
         best = np.argsort(-counts[used], kind="stable")[:_FREQUENT]
         kind = column.type
         typed = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
-        low, high, whole = (None, None, False) if typed else _numbers(texts)
+        low, high, integral = (None, None, False) if typed else _numbers(texts)
         time = TimeForm("typed") if typed else _time_form(texts, numeric=low is not None)
         listed = low is None and time is None and _are_lists(texts)
         share = float((codes < 0).mean()) if len(codes) else 0.0
-        frequent = tuple(texts[place] for place in best.tolist())
+        frequent = tuple(texts[index] for index in best.tolist())
         ranked = rank[codes]
-        return cls(name, share, ranked, texts, frequent, low, high, whole, time, listed)
+        return cls(name, share, ranked, texts, frequent, low, high, integral, time, listed)
 
     @property
     def distinct(self) -> int:

@@ -73,13 +73,13 @@ def one_character(text: str, separator: str) -> str:
 
 def records(text: str, dialect: Dialect, most: int | None = None) -> list[Record]:
     """The rows of a text; blank lines, and what the reader of them refuses, are left out."""
-    found: list[Record] = []
+    rows: list[Record] = []
     for record in _records(text, dialect):
         if _is_said(record):
-            found.append(record)
-        if len(found) == most:
+            rows.append(record)
+        if len(rows) == most:
             break
-    return found
+    return rows
 
 
 def heading(text: str, dialect: Dialect) -> tuple[int, int]:
@@ -110,7 +110,7 @@ def _records(text: str, dialect: Dialect) -> Iterator[Record]:
     try:
         for fields in reader:
             if separator == PARTS:
-                fields = [one.replace(PARTS, dialect.separator) for one in fields]
+                fields = [field.replace(PARTS, dialect.separator) for field in fields]
             yield Record(fields, reader.line_num - before)
             before = reader.line_num
     except csv.Error:  # a field beyond its limit: a quote that is never closed
@@ -119,13 +119,13 @@ def _records(text: str, dialect: Dialect) -> Iterator[Record]:
 
 def typed_columns(rows: Sequence[Sequence[str]]) -> tuple[int, ...]:
     """Columns of rows of one width that hold numbers or times, nearly all of them."""
-    found = []
+    typed = []
     for number, column in enumerate(zip(*rows, strict=True)):
         known = [value.strip() for value in column if value.strip()]
         like = sum(is_typed(value) for value in known)
         if known and like >= 0.9 * len(known):
-            found.append(number)
-    return tuple(found)
+            typed.append(number)
+    return tuple(typed)
 
 
 def is_typed(text: str) -> bool:
@@ -148,8 +148,8 @@ def swallowed(text: str, separator: str, width: int, typed: Sequence[int]) -> bo
     parts = [_parted(line, separator, width) for line in lines]
     inner = parts[1:-1]
     if len(inner) >= ROWS_WITHIN:
-        return sum(len(one) == width for one in inner) >= 0.9 * len(inner)
-    return bool(typed) and all(_is_row(one, width, typed) for one in parts)
+        return sum(len(fields) == width for fields in inner) >= 0.9 * len(inner)
+    return bool(typed) and all(_is_row(fields, width, typed) for fields in parts)
 
 
 def _parted(line: str, separator: str, width: int) -> list[str]:
@@ -157,15 +157,15 @@ def _parted(line: str, separator: str, width: int) -> list[str]:
     plain = line.split(separator)
     if len(plain) == width or '"' not in line:
         return plain
-    found = records(line, Dialect(separator, '"', ""), 1)
-    return found[0].fields if found else plain
+    rows = records(line, Dialect(separator, '"', ""), 1)
+    return rows[0].fields if rows else plain
 
 
 def _is_row(fields: Sequence[str], width: int, typed: Sequence[int]) -> bool:
     if len(fields) != width:
         return False
     known = [fields[c].strip("\"' ") for c in typed]
-    return any(known) and all(is_typed(one) for one in known if one)
+    return any(known) and all(is_typed(value) for value in known if value)
 
 
 def dialect_of(text: str, written: Written) -> Dialect:
@@ -179,7 +179,7 @@ def dialect_of(text: str, written: Written) -> Dialect:
     separators: tuple[str, ...] = (written.separator,) if written.separator else SEPARATORS
     separators = tuple(s for s in separators if s == WHITESPACE or s in first) or separators[:1]
     tried = [d for s in separators for d in _tried(first, s, written)]
-    scores = [_Trial(first, one, written).score for one in tried]
+    scores = [_Trial(first, dialect, written).score for dialect in tried]
     best = max(scores)
     chosen = tried[scores.index(best)]
     if best < _LIKELY:  # no way makes rows: the one that parts the first line into most fields
@@ -190,10 +190,12 @@ def dialect_of(text: str, written: Written) -> Dialect:
 
 def _quoted(text: str, separator: str, written: Written) -> Dialect:
     """Quotes and escapes of a file: quotes are only done without where that saves many rows."""
-    trials = [_Trial(text, one, written) for one in _tried(text, separator, written)]
-    with_quotes = [one for one in trials if one.dialect.quote == '"' or one.wrapped] or trials
-    usual = max(with_quotes, key=lambda one: one.alone)
-    plain = max((one for one in trials if one not in with_quotes), default=usual, key=_score)
+    trials = [_Trial(text, dialect, written) for dialect in _tried(text, separator, written)]
+    with_quotes = [
+        trial for trial in trials if trial.dialect.quote == '"' or trial.wrapped
+    ] or trials
+    usual = max(with_quotes, key=lambda trial: trial.alone)
+    plain = max((trial for trial in trials if trial not in with_quotes), default=usual, key=_score)
     saved = plain.good - usual.good
     return plain.dialect if saved > 0 and saved >= plain.marked else usual.dialect
 
@@ -227,35 +229,40 @@ class _Trial:
         self.dialect, self.good, self.marked = dialect, 0, 0
         self.score = self.alone = 0.0
         self.wrapped = bool(written.quoting) or _is_wrapped(text, dialect)
-        found = records(text, dialect)
-        width = width_of(found[1:] or found)
+        parsed = records(text, dialect)
+        width = width_of(parsed[1:] or parsed)
         if width < 2:
             return
-        rows = [one.fields for one in found[1:] if one.lines == 1 and len(one.fields) == width]
+        rows = [
+            record.fields
+            for record in parsed[1:]
+            if record.lines == 1 and len(record.fields) == width
+        ]
         typed, separator = typed_columns(rows[:_FIRST_LINES]), dialect.separator
-        heading = len(found[0].fields)
-        self.good = found[0].lines * (heading >= 2)
+        heading = len(parsed[0].fields)
+        self.good = parsed[0].lines * (heading >= 2)
         self.good += sum(
-            one.lines
-            for one in found[1:]
-            if len(one.fields) == width
+            record.lines
+            for record in parsed[1:]
+            if len(record.fields) == width
             and not (
-                one.lines > 1 and swallowed(one.text(dialect), dialect.separator, width, typed)
+                record.lines > 1
+                and swallowed(record.text(dialect), dialect.separator, width, typed)
             )
         )
-        cells = [cell for one in found for cell in one.fields]
+        cells = [cell for record in parsed for cell in record.fields]
         self.marked = sum(cell[:1] in _MARKS or cell[-1:] in _MARKS for cell in cells if cell)
-        cells = [cell for one in found[:_FIRST_LINES] for cell in one.fields]
-        told = {0: 1.0, 1: 0.9}.get(abs(heading - width), 0.5) if heading >= 2 else 0.5
+        cells = [cell for record in parsed[:_FIRST_LINES] for cell in record.fields]
+        certainty = {0: 1.0, 1: 0.9}.get(abs(heading - width), 0.5) if heading >= 2 else 0.5
         if written.names:
-            told = 1.0 if 0 <= width - len(written.names) <= 1 else 0.25
+            certainty = 1.0 if 0 <= width - len(written.names) <= 1 else 0.25
         elif written.header is False:
-            told = 1.0
+            certainty = 1.0
         foreign = sum(bool(_foreign(separator).search(cell)) for cell in cells) / len(cells)
         left = sum(_has_marks(cell) for cell in cells) / len(cells)
-        lines = sum(one.lines for one in found)
-        told *= 0.85 if separator == WHITESPACE else 1.0  # it parts empty fields from nothing
-        held = told * (1.0 - foreign / 2) * (1.0 - left)
+        lines = sum(record.lines for record in parsed)
+        certainty *= 0.85 if separator == WHITESPACE else 1.0  # it parts empty fields from nothing
+        held = certainty * (1.0 - foreign / 2) * (1.0 - left)
         self.score, self.alone = self.good / lines * held, len(rows) / lines * held
         if separator == " " and text.count("  ") * 2 > lines:
             self.score /= 2  # columns that blanks align
@@ -265,7 +272,7 @@ def _is_wrapped(text: str, dialect: Dialect) -> bool:
     """Whether a column stands in quotes all the way down, as no column of prose does."""
     bare = records(text, Dialect(dialect.separator, "", ""), _FIRST_LINES)[1:]
     width, quote = width_of(bare), dialect.quote
-    rows = [one.fields for one in bare if len(one.fields) == width]
+    rows = [record.fields for record in bare if len(record.fields) == width]
     return bool(quote) and any(
         all(len(cell) > 1 and cell[0] == cell[-1] == quote for cell in column)
         for column in zip(*rows, strict=True)
@@ -290,7 +297,7 @@ def _has_marks(cell: str) -> bool:
     return len(cell) > 1 and ((cell[0] == cell[-1] and cell[0] in "\"'") or '\\"' in cell)
 
 
-def width_of(found: Sequence[Record]) -> int:
+def width_of(rows: Sequence[Record]) -> int:
     """The most frequent width of rows; 0 without any."""
-    widths = Counter(len(one.fields) for one in found)
+    widths = Counter(len(row.fields) for row in rows)
     return widths.most_common(1)[0][0] if widths else 0

@@ -119,10 +119,10 @@ def _signals(signals: Signals, trial: Trial | None) -> list[str]:
 
 def _columns(findings: Findings) -> str:
     roles = findings.sources.roles
-    found = {"user": roles.user, "item": roles.item, "time": roles.time or ""}
-    found |= {"event": roles.event if findings.events else None}
-    found |= {"position": roles.position, "propensity": roles.propensity}
-    return toml.inline({r: toml.text(name) for r, name in found.items() if name is not None})
+    columns = {"user": roles.user, "item": roles.item, "time": roles.time or ""}
+    columns |= {"event": roles.event if findings.events else None}
+    columns |= {"position": roles.position, "propensity": roles.propensity}
+    return toml.inline({r: toml.text(name) for r, name in columns.items() if name is not None})
 
 
 def _named(files: Sequence[File]) -> str:
@@ -131,8 +131,8 @@ def _named(files: Sequence[File]) -> str:
     for path in dict.fromkeys(file.path for file in files):
         own = [file for file in files if file.path == path]
         full = str(Path(path).resolve())
-        whole = own[0].member == "" or set(own) == set(find([full]))
-        names += [full] if whole else [f"{full}/{file.member}" for file in own]
+        complete = own[0].member == "" or set(own) == set(find([full]))
+        names += [full] if complete else [f"{full}/{file.member}" for file in own]
     return toml.text(names[0]) if len(names) == 1 else toml.array(names)
 
 

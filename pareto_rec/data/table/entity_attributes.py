@@ -41,11 +41,11 @@ def commonest(facts: EntityAttributes, column: str, count: int) -> Texts:
     whose, which = np.divmod(pairs, len(texts))
     order = np.lexsort((which, -rows, whose))
     first = np.flatnonzero(np.diff(whose[order], prepend=-1))
-    found = [""] * count
+    commonest_texts = [""] * count
     best = order[first]
     for owner, text in zip(whose[best].tolist(), which[best].tolist(), strict=True):
-        found[owner] = texts[text]
-    return tuple(found)
+        commonest_texts[owner] = texts[text]
+    return tuple(commonest_texts)
 
 
 def differing(facts: EntityAttributes, column: str) -> int:
@@ -66,20 +66,20 @@ def filled(template: str, facts: EntityAttributes, count: int) -> Texts:
         return commonest(facts, template, count)
     parts = [(literal, name) for literal, name, _, _ in Formatter().parse(template)]
     columns = {name: commonest(facts, name, count) for _, name in parts if name}
-    return tuple(_fill(parts, {n: c[place] for n, c in columns.items()}) for place in range(count))
+    return tuple(_fill(parts, {n: c[index] for n, c in columns.items()}) for index in range(count))
 
 
 def _fill(parts: Sequence[tuple[str, str | None]], values: Mapping[str, str]) -> str:
-    said, known = "", False
+    text, known = "", False
     for literal, name in parts:
         value = values[name] if name else ""
         if name is None:
-            said += literal if known else ""
+            text += literal if known else ""
         elif value:
-            said, known = said + literal + value, True
+            text, known = text + literal + value, True
         else:
             known = False
-    return said.strip(" ,;:-/|")
+    return text.strip(" ,;:-/|")
 
 
 def median_price(facts: EntityAttributes, count: int) -> FloatArray:
@@ -93,9 +93,9 @@ def median_price(facts: EntityAttributes, count: int) -> FloatArray:
     start = np.cumsum(rows) - rows
     some = rows > 0
     low, high = start[some] + (rows[some] - 1) // 2, start[some] + rows[some] // 2
-    found = np.full(count, np.nan, dtype=np.float32)
-    found[some] = (price[low] + price[high]) / 2
-    return found
+    medians = np.full(count, np.nan, dtype=np.float32)
+    medians[some] = (price[low] + price[high]) / 2
+    return medians
 
 
 def bands(prices: FloatArray, count: int) -> Texts:
@@ -105,10 +105,10 @@ def bands(prices: FloatArray, count: int) -> Texts:
     """
     known = ~np.isnan(prices)
     edges = np.quantile(prices[known], np.arange(1, count) / count) if known.any() else np.zeros(0)
-    places = np.searchsorted(edges, prices, side="left")
+    band = np.searchsorted(edges, prices, side="left")
     names = [f"{n} of {count}, up to {edge:g}" for n, edge in enumerate(edges, 1)]
     names.append(f"{count} of {count}")
-    return tuple(names[place] if price else "" for place, price in zip(places, known, strict=True))
+    return tuple(names[number] if price else "" for number, price in zip(band, known, strict=True))
 
 
 def binned(texts: Texts, bins: Bins, name: str, account: RowAudit) -> Texts:
@@ -129,12 +129,14 @@ def binned(texts: Texts, bins: Bins, name: str, account: RowAudit) -> Texts:
         )
     which = np.searchsorted(edges, values, side="right").tolist()
     unknown = np.isnan(values).tolist()
-    place = {text: "" if u else labels[n] for text, n, u in zip(known, which, unknown, strict=True)}
-    lost = [text for text, one in zip(known, bad.tolist(), strict=True) if one]
+    bin_of = {
+        text: "" if u else labels[n] for text, n, u in zip(known, which, unknown, strict=True)
+    }
+    lost = [text for text, unreadable in zip(known, bad.tolist(), strict=True) if unreadable]
     if lost:
         count = sum(text in set(lost) for text in texts)
         account.lose(f"{name} (in bins)", lost, count, sum(bool(text) for text in texts))
-    return tuple(place.get(text, "") for text in texts)
+    return tuple(bin_of.get(text, "") for text in texts)
 
 
 def frequent_words(texts: Texts, count: int) -> tuple[FloatArray, Texts]:
@@ -173,14 +175,14 @@ def listed_categories(texts: Texts) -> tuple[FloatArray, Texts]:
 
 
 def _matrix(sets: Sequence[Sequence[str]]) -> tuple[FloatArray, Texts]:
-    names = tuple(sorted({name for one in sets for name in one}))
+    names = tuple(sorted({name for members in sets for name in members}))
     if len(names) > MOST_CATEGORIES:
         raise BadRequestError(
             f"{len(names):,} different categories, more than {MOST_CATEGORIES:,}: name a column of "
             "kinds of items, or check data.items.delimiter"
         )
-    place = {name: number for number, name in enumerate(names)}
+    columns = {name: number for number, name in enumerate(names)}
     matrix = np.zeros((len(sets), len(names)), dtype=np.float32)
-    for row, one in enumerate(sets):
-        matrix[row, [place[name] for name in one]] = 1.0
+    for row, members in enumerate(sets):
+        matrix[row, [columns[name] for name in members]] = 1.0
     return matrix, names

@@ -49,7 +49,7 @@ class Joined:
 
 def read_side(
     options: TableOptions,
-    asked: ItemOptions | UserOptions,
+    entity: ItemOptions | UserOptions,
     ids: Ids,
     account: RowAudit,
     *,
@@ -59,18 +59,18 @@ def read_side(
 
     Args:
         options: How they are read; wrong rows are refused or skipped as those of the log.
-        asked: Which part of the options.
+        entity: Which part of the options.
         ids: Ids that the log knows.
         account: Gets an account of the files' own rows.
         more: Whether ids that the log does not know are kept.
     """
-    role = "item" if isinstance(asked, ItemOptions) else "user"
-    files, written = find(asked.files, f"data.{role}s.files"), of_side(options, asked)
-    name = asked.id or _guess_id(header(files[0], written), role, files[0], account)
+    role = "item" if isinstance(entity, ItemOptions) else "user"
+    files, written = find(entity.files, f"data.{role}s.files"), of_side(options, entity)
+    name = entity.id or _guess_id(header(files[0], written), role, files[0], account)
     own = RowAudit(skipped=account.skipped)
     account.beside[f"{role}s"] = own
-    price = asked.price if isinstance(asked, ItemOptions) else None
-    wanted = item_columns(options) if role == "item" else list(asked.attributes)
+    price = entity.price if isinstance(entity, ItemOptions) else None
+    wanted = item_columns(options) if role == "item" else list(entity.attributes)
     read = _Read(written, name, list(dict.fromkeys(wanted)), price, own)
     for file in files:
         own.of(file.name)
@@ -83,19 +83,21 @@ def _joined(role: str, ids: Ids, read: _Read, account: RowAudit, *, more: bool) 
     """The ids of a log and those of the files beside it in one form and one order."""
     own = read.account
     codes, known = together(read.ids)
-    alike, said = written_alike(ids, known)
-    everything = tuple(sorted({*alike, *said} if more else {*alike}))
-    place = pc.index_in(pa.array(said, pa.string()), value_set=pa.array(everything, pa.string()))
-    code = place.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    unknown = set(said) - set(alike)
+    alike, beside = written_alike(ids, known)
+    everything = tuple(sorted({*alike, *beside} if more else {*alike}))
+    positions = pc.index_in(
+        pa.array(beside, pa.string()), value_set=pa.array(everything, pa.string())
+    )
+    code = positions.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    unknown = set(beside) - set(alike)
     account.notes[f"{role}s in their own files"] = (
         f"{own.rows:,} rows, {own.bad.total():,} of them could not be read; "
-        f"{len(set(said)):,} ids, {len(unknown):,} of them in no row of the log"
+        f"{len(set(beside)):,} ids, {len(unknown):,} of them in no row of the log"
         f"{' and left out' if not more else ''}; "
-        f"{len(set(alike) - set(said)):,} ids of the log are not there"
+        f"{len(set(alike) - set(beside)):,} ids of the log are not there"
     )
     own.warn_of_losses()
-    warn_of_strangers(role, alike, said, account)
+    warn_of_strangers(role, alike, beside, account)
     texts = {column: together(parts) for column, parts in read.texts.items()}
     prices = np.concatenate(read.prices) if read.prices else None
     facts = EntityAttributes(code[codes] if len(code) else codes, texts, prices)
@@ -115,7 +117,7 @@ class _Read:
         account: RowAudit,
     ) -> None:
         self.options, self.name, self.price, self.account = options, name, price, account
-        self.told: dict[str, Decimal] = {}
+        self.decimal_marks: dict[str, Decimal] = {}
         self.ids: list[pa.DictionaryArray] = []
         self.texts: dict[str, list[pa.DictionaryArray]] = {column: [] for column in columns}
         self.prices: list[FloatArray] = []
@@ -133,22 +135,22 @@ class _Read:
         file.blank += chunk.blank
         account.note_of(chunk.file, chunk.notes, chunk.long)
         self._skip(list(chunk.bad))
-        judged = RowFilter(chunk, table.num_rows)
+        rows = RowFilter(chunk, table.num_rows)
         ids = coded(table.column(self.name), missing)
         nothing = pc.is_null(ids).to_numpy(zero_copy_only=False)
-        judged.refuse(nothing, self.name, "no id")
-        judged.refuse_value(merging(table.column(self.name)), self.name, MERGED)
-        self._skip(judged.bad_rows())
-        used = pa.array(judged.used)
+        rows.refuse(nothing, self.name, "no id")
+        rows.refuse_value(merging(table.column(self.name)), self.name, MERGED)
+        self._skip(rows.bad_rows())
+        used = pa.array(rows.used)
         if self.price:
-            reader = Reader(table, missing, self.options.decimal, told=self.told)
+            reader = Reader(table, missing, self.options.decimal, decimal_marks=self.decimal_marks)
             values, bad = reader.numbers(self.price)
             filled = bad | ~np.isnan(values)
             bad |= (values < 0) | (values > 1e30)
-            judged.lose(bad, filled, self.price)
-            prices = np.where(bad, np.nan, values)[judged.used]
+            rows.lose(bad, filled, self.price)
+            prices = np.where(bad, np.nan, values)[rows.used]
             self.prices.append(prices.astype(np.float32))
-        judged.tell_losses(account)
+        rows.tell_losses(account)
         self.ids.append(ids.filter(used))
         for column, parts in self.texts.items():
             parts.append(coded(table.column(column).filter(used), missing))
@@ -166,11 +168,11 @@ def log_alone(ids: Ids, facts: EntityAttributes) -> Joined:
 
 
 def _guess_id(names: Sequence[str], role: str, file: File, account: RowAudit) -> str:
-    found = getattr(Guess.of(names), role)
-    if found is None:
+    column = getattr(Guess.of(names), role)
+    if column is None:
         raise BadRequestError(
             f"{file.name}: which column holds the ids? Set data.{role}s.id to one of "
             f"{', '.join(names)}"
         )
-    account.notes[f"column of ids in the files of {role}s, guessed"] = found
-    return str(found)
+    account.notes[f"column of ids in the files of {role}s, guessed"] = column
+    return str(column)

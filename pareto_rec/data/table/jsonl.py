@@ -71,9 +71,9 @@ def pieces(file: File, encoding: str | None, wanted: Sequence[str]) -> Iterator[
     Raises:
         BadRequestError: If a line is longer than `MOST_LINE`, or a column is in no line.
     """
-    truth, whole = _look(file, encoding)
+    truth, complete = _look(file, encoding)
     never = set(wanted) - set(truth)
-    if whole:
+    if complete:
         _check(file, never, truth)
     number = 0
     for lines in _lines(file, encoding):
@@ -104,26 +104,26 @@ def _check(file: File, never: Iterable[str], known: Iterable[str]) -> None:
 
 def _look(file: File, encoding: str | None) -> tuple[dict[str, bool], bool]:
     """Columns of the first lines -> whether they hold truth values alone; whether that is all."""
-    found: dict[str, set[type]] = {}
-    seen, whole = 0, True
+    kinds_of: dict[str, set[type]] = {}
+    seen, complete = 0, True
     for lines in _lines(file, encoding):
         for line in lines:
             row = _row(line) if line.strip() else ""
             for name, value in row.items() if isinstance(row, Mapping) else ():
-                found.setdefault(name, set()).add(type(value))
-        if len(found) > MOST_NAMES:
+                kinds_of.setdefault(name, set()).add(type(value))
+        if len(kinds_of) > MOST_NAMES:
             raise BadRequestError(
                 f"{file.name} has more than {MOST_NAMES:,} different keys: write ids as values, "
                 "not as keys, one object for each row"
             )
         seen += sum(map(len, lines))
         if seen > LOOK_BYTES:
-            whole = False
+            complete = False
             break
-    if not found:
+    if not kinds_of:
         what = "none of its first lines is a JSON object" if seen else "it is empty"
         raise BadRequestError(f"{file.name} is not a table of JSON lines: {what}")
-    return {name: kinds - {type(None)} == {bool} for name, kinds in found.items()}, whole
+    return {name: kinds - {type(None)} == {bool} for name, kinds in kinds_of.items()}, complete
 
 
 def _lines(file: File, encoding: str | None) -> Iterator[list[bytes]]:
@@ -198,7 +198,7 @@ def _flat(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     while left:
         name, value = left.pop()
         if isinstance(value, dict):
-            left += [(f"{name}.{key}", one) for key, one in reversed(value.items())]
+            left += [(f"{name}.{key}", entry) for key, entry in reversed(value.items())]
         else:
             yield name, value
 
@@ -237,6 +237,6 @@ def _text(value: Any) -> str | None:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, list) and not any(isinstance(one, list | dict) for one in value):
-        return "|".join(text for one in value if (text := _text(one)) is not None)
+    if isinstance(value, list) and not any(isinstance(entry, list | dict) for entry in value):
+        return "|".join(text for entry in value if (text := _text(entry)) is not None)
     return json.dumps(value, ensure_ascii=False)

@@ -114,8 +114,8 @@ def form_of_contents(name: str, head: bytes) -> TableForm:
     for magic, form in _BINARY:
         if head.startswith(magic):
             return form
-    for place, magic, what, remedy in _FOREIGN:
-        if head.startswith(magic, place):
+    for offset, magic, what, remedy in _FOREIGN:
+        if head.startswith(magic, offset):
             raise BadRequestError(f"{name} is {what}, which is not read: {remedy}")
     if promised in ("parquet", "arrow"):
         kind = "Parquet" if promised == "parquet" else "Feather"

@@ -282,19 +282,19 @@ class TableOptions(Written):
         return self
 
 
-def of_side(options: TableOptions, asked: _Side) -> TableOptions:
+def of_side(options: TableOptions, entity: _Side) -> TableOptions:
     """The options of a table with how the files of its items or users are written."""
-    said = {name: getattr(asked, name) for name in Written.model_fields}
-    changed = {n: v for n, v in said.items() if n in OF_A_FILE or v is not None}
+    written = {name: getattr(entity, name) for name in Written.model_fields}
+    changed = {n: v for n, v in written.items() if n in OF_A_FILE or v is not None}
     return options.model_copy(update=changed)
 
 
 def given(options: TableOptions) -> Mapping[str, Any]:
     """What identifies how a table is read, ready for JSON."""
-    said = {name: getattr(options, name) for name in TableOptions.model_fields}
+    values = {name: getattr(options, name) for name in TableOptions.model_fields}
     changed = {
         name: value
-        for name, value in said.items()
+        for name, value in values.items()
         if value != TableOptions.model_fields[name].get_default(call_default_factory=True)
     }
     return TableOptions.model_construct(**changed).model_dump(

@@ -29,7 +29,7 @@ class Profile:
         columns: Their columns.
         bad: Rows without the form of the file.
         table: The rows that were looked at, as texts and typed times.
-        whole: Whether every row was looked at.
+        complete: Whether every row was looked at.
     """
 
     files: tuple[File, ...]
@@ -37,7 +37,7 @@ class Profile:
     columns: tuple[Column, ...]
     bad: int
     table: pa.Table = field(repr=False, compare=False)
-    whole: bool
+    complete: bool
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ def profiles(files: Sequence[File], options: TableOptions) -> tuple[Profile, ...
 
 def _profile(names: tuple[str, ...], files: tuple[File, ...], options: TableOptions) -> Profile:
     parts: list[pa.Table] = []
-    bad, whole = 0, True
+    bad, complete = 0, True
     share = max(MOST_ROWS // len(files), FEWEST_ROWS)
     for file in files:
         rows = 0
@@ -106,11 +106,11 @@ def _profile(names: tuple[str, ...], files: tuple[File, ...], options: TableOpti
             parts.append(chunk.table.slice(0, share - rows))
             bad, rows = bad + len(chunk.bad), rows + chunk.table.num_rows
             if rows >= share:
-                whole = whole and rows == share
+                complete = complete and rows == share
                 break
     table = _together(parts, names, options.missing)
     columns = tuple(Column.of(name, table.column(name), options.missing) for name in names)
-    return Profile(files, table.num_rows, columns, bad, table, whole)
+    return Profile(files, table.num_rows, columns, bad, table, complete)
 
 
 def _together(parts: Sequence[pa.Table], names: Sequence[str], missing: Sequence[str]) -> pa.Table:

@@ -23,7 +23,7 @@ def _tables(findings: Findings) -> list[tuple[Profile, str]]:
 
 
 def _table(profile: Profile, what: str) -> list[str]:
-    rows = f"{'all' if profile.whole else 'the first'} {profile.rows:,} rows were looked at"
+    rows = f"{'all' if profile.complete else 'the first'} {profile.rows:,} rows were looked at"
     bad = f", {profile.bad:,} of a wrong form" if profile.bad else ""
     columns = [f"{column.name}: {column.summary()}" for column in profile.columns]
     first = toml.comment(f"{what}: {profile.label}, {rows}{bad}")

@@ -104,7 +104,7 @@ def log_roles(
 
 
 def _fractions(column: Column) -> bool:
-    return column.numeric and not column.whole
+    return column.numeric and not column.integral
 
 
 def _free(profile: Profile, roles: Roles) -> list[str]:
@@ -140,8 +140,8 @@ def _likely(profile: Profile, user: str, item: str, keys: Collection[frozenset[s
     score = log(max(who.distinct, 1)) + log(max(what.distinct, 1))
     score += 2.0 * (_like(who, _USER_LIKE) - _like(who, _ITEM_LIKE))
     score += 2.0 * (_like(what, _ITEM_LIKE) - _like(what, _USER_LIKE))
-    places = profile.names.index(user), profile.names.index(item)
-    score += (0.5 if places[0] < places[1] else 0.0) - 0.3 * sum(places)
+    positions = profile.names.index(user), profile.names.index(item)
+    score += (0.5 if positions[0] < positions[1] else 0.0) - 0.3 * sum(positions)
     score -= sum(1.5 for column in (who, what) if column.numeric and (column.high or 0) <= 10)
     score += 1.0 if _runs(who) > _runs(what) else 0.0
     score -= 0.5 * max(what.wordiness - 1, 0) + 0.5 * max(who.wordiness - 1, 0)
@@ -221,7 +221,7 @@ def _numbers_of(profile: Profile, roles: Roles, role: str) -> str | None:
         low, high = column.low, column.high
         if low is None or high is None or high <= 0:
             continue
-        if role == "position" and (low < 1 or not column.whole):
+        if role == "position" and (low < 1 or not column.integral):
             continue
         if role == "propensity" and (high > 1 or low <= 0):
             continue

@@ -97,12 +97,12 @@ class RowAudit:
     @property
     def rows(self) -> int:
         """Rows in the files."""
-        return sum(one.rows for one in self.files.values())
+        return sum(file.rows for file in self.files.values())
 
     @property
     def used(self) -> int:
         """Rows that are neither dropped nor bad."""
-        return sum(one.used for one in self.files.values())
+        return sum(file.used for file in self.files.values())
 
     def of(self, file: str) -> FileRows:
         """The rows of a file."""
@@ -111,8 +111,8 @@ class RowAudit:
     def note_of(self, file: str, notes: Sequence[str], long: Sequence[tuple[int, int]]) -> None:
         """What was told from a file, and rows of it that span many lines."""
         for note in notes:
-            said = self.notes.get(note)
-            self.notes[note] = f"{said}, {Path(file).name}" if said else Path(file).name
+            files = self.notes.get(note)
+            self.notes[note] = f"{files}, {Path(file).name}" if files else Path(file).name
         for first, last in long:
             self.long_rows += 1
             if self.long_rows <= SHOWN:
@@ -198,14 +198,14 @@ class RowAudit:
 
     def summary(self) -> dict[str, object]:
         """Ready for JSON."""
-        found: dict[str, object] = {
+        summary: dict[str, object] = {
             "rows": self.rows,
             "used": self.used,
             "dropped": dict(self.dropped),
             "bad": dict(self.bad),
             "first_bad_rows": [row.said() for row in self.examples],
-            "blank_lines": sum(one.blank for one in self.files.values()),
-            "files": {name: one.summary() for name, one in self.files.items()},
+            "blank_lines": sum(part.blank for part in self.files.values()),
+            "files": {name: part.summary() for name, part in self.files.items()},
             "unreadable_values": {
                 column: {"count": cells.count, "examples": list(cells.examples)}
                 for column, cells in self.cells.items()
@@ -215,8 +215,8 @@ class RowAudit:
             "notes": dict(self.notes),
         }
         if self.beside:
-            found["beside"] = {name: one.summary() for name, one in self.beside.items()}
-        return found
+            summary["beside"] = {name: part.summary() for name, part in self.beside.items()}
+        return summary
 
 
 def _kind(reason: str) -> str:
@@ -233,8 +233,8 @@ def as_lines(account: Mapping[str, object]) -> list[str]:
     beside = account.get("beside") or {}
     assert isinstance(beside, Mapping)
     lines = _rows_as_lines(account)
-    for name, one in beside.items():
-        head, *rest = _rows_as_lines(one)
+    for name, part in beside.items():
+        head, *rest = _rows_as_lines(part)
         lines += [f"files of {name}: {head}", *rest]
     if account.get("skipped_rows_file"):
         lines.append(f"all rows that could not be read: {account['skipped_rows_file']}")
@@ -250,7 +250,7 @@ def warnings_of(account: Mapping[str, object]) -> list[str]:
     """What a person has to look at, of the log and of the files beside it."""
     beside = account.get("beside") or {}
     assert isinstance(beside, Mapping)
-    return [text for one in (account, *beside.values()) for text in one.get("warnings") or ()]
+    return [text for part in (account, *beside.values()) for text in part.get("warnings") or ()]
 
 
 def _rows_as_lines(account: Mapping[str, object]) -> list[str]:
@@ -265,20 +265,20 @@ def _rows_as_lines(account: Mapping[str, object]) -> list[str]:
     files = account.get("files") or {}
     assert isinstance(files, Mapping)
     if len(files) > 1:
-        ordered = sorted(files.items(), key=lambda one: -one[1]["bad"])
+        ordered = sorted(files.items(), key=lambda entry: -entry[1]["bad"])
         lines += [
-            f"  {Path(name).name}: {one['rows']:,} rows = {one['used']:,} used + "
-            f"{one['dropped']:,} dropped + {one['bad']:,} that could not be read"
-            for name, one in ordered[:_FILES_SHOWN]
+            f"  {Path(name).name}: {entry['rows']:,} rows = {entry['used']:,} used + "
+            f"{entry['dropped']:,} dropped + {entry['bad']:,} that could not be read"
+            for name, entry in ordered[:_FILES_SHOWN]
         ]
         if len(files) > _FILES_SHOWN:
             lines.append(f"  and {len(files) - _FILES_SHOWN:,} more files (data inspect --json)")
     cells = account.get("unreadable_values") or {}
     assert isinstance(cells, Mapping)
     lines += [
-        f"  {one['count']:>9,} values of {column} could not be read and are unknown, such as "
-        f"{_quoted(one['examples'])}"
-        for column, one in cells.items()
+        f"  {entry['count']:>9,} values of {column} could not be read and are unknown, such as "
+        f"{_quoted(entry['examples'])}"
+        for column, entry in cells.items()
     ]
     shown = account["first_bad_rows"]
     if isinstance(shown, list) and shown:

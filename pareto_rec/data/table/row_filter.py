@@ -37,13 +37,14 @@ class RowFilter:
     def refuse_value(self, which: Mask, column: str, what: str) -> None:
         """Leave rows out as bad ones for what stands in a column; it is shown."""
         self._refuse(
-            which, lambda where: [f"{column} {what}: {one!r}" for one in self._texts(column, where)]
+            which,
+            lambda where: [f"{column} {what}: {text!r}" for text in self._texts(column, where)],
         )
 
-    def _refuse(self, which: Mask, said: Callable[[IntArray], list[str]]) -> None:
+    def _refuse(self, which: Mask, messages: Callable[[IntArray], list[str]]) -> None:
         where = np.flatnonzero(self.used & which)
         if len(where):
-            self._bad.append((where, said(where)))
+            self._bad.append((where, messages(where)))
             self.used = self.used & ~which
 
     def _texts(self, column: str, where: IntArray) -> list[str]:
@@ -62,7 +63,7 @@ class RowFilter:
 
     def bad_rows(self) -> list[BadRow]:
         """The bad rows in the order of their lines."""
-        rows = [row for where, said in self._bad for row in self.chunk.rows(where, said)]
+        rows = [row for where, messages in self._bad for row in self.chunk.rows(where, messages)]
         return sorted(rows, key=lambda row: row.line)
 
     def tell_losses(self, account: RowAudit) -> None:

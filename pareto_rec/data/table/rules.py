@@ -27,7 +27,7 @@ class Reader:
         missing: Texts that stand for nothing.
         decimal: Between whole and fraction; None: as the values of a column tell.
         event: Column of events; None without one.
-        told: Column -> decimal mark that values of it told so far; a table has one for all pieces.
+        decimal_marks: Column -> decimal mark told from its values so far, one for all pieces.
         known: Columns and templates whose texts were asked for before.
     """
 
@@ -35,7 +35,7 @@ class Reader:
     missing: Sequence[str]
     decimal: Decimal | None = None
     event: str | None = None
-    told: dict[str, Decimal] = field(default_factory=dict)
+    decimal_marks: dict[str, Decimal] = field(default_factory=dict)
     known: dict[str, pa.DictionaryArray] = field(default_factory=dict)
 
     def texts(self, column: str) -> pa.Array:
@@ -51,12 +51,16 @@ class Reader:
     def numbers(self, column: str) -> tuple[Numbers, Mask]:
         """Numbers of a column, NaN where nothing stands there; which rows hold no number."""
         values = self.table.column(column)
-        if self.decimal is None and column not in self.told and pa.types.is_string(values.type):
+        if (
+            self.decimal is None
+            and column not in self.decimal_marks
+            and pa.types.is_string(values.type)
+        ):
             once = coded(values.slice(0, _TELLING_ROWS), self.missing)
-            told = number_format(once.dictionary)
-            if told.certain:
-                self.told[column] = told.decimal
-        return numbers(values, self.missing, self.decimal, self.told.get(column))
+            number_form = number_format(once.dictionary)
+            if number_form.certain:
+                self.decimal_marks[column] = number_form.decimal
+        return numbers(values, self.missing, self.decimal, self.decimal_marks.get(column))
 
     def unknown(self, column: str) -> Mask:
         """Rows ``[rows]`` in which nothing stands, or what stands for no number."""

@@ -39,9 +39,9 @@ def load_table(options: TableOptions, name: str, cache: Path) -> Dataset:
             be written.
     """
     folder = cache / "tables" / _key(options, cache)
-    found = _open(folder, options, name)
-    if found is not None:
-        return found
+    stored = _open(folder, options, name)
+    if stored is not None:
+        return stored
     make_folder(folder)
     skipped = folder / "skipped.csv"
     skipped.unlink(missing_ok=True)
@@ -77,8 +77,8 @@ def _keep(folder: Path, dataset: Dataset, account: Mapping[str, object]) -> None
         catalogue["price"] = items.prices
     people = {"id": users.ids} | {f"attribute {n}": v for n, v in users.attributes.items()}
     for name, table in zip(_NAMES, (columns, catalogue, people), strict=True):
-        with written_whole(folder / name) as spare:
-            parquet.write_table(pa.table(table), spare)
+        with written_whole(folder / name) as temporary:
+            parquet.write_table(pa.table(table), temporary)
     note = {
         "account": account,
         "categories": items.category_names,
@@ -90,7 +90,7 @@ def _keep(folder: Path, dataset: Dataset, account: Mapping[str, object]) -> None
 
 def _files(folder: Path, account: Mapping[str, object]) -> list[Path]:
     skipped = ["skipped.csv"] if "skipped_rows_file" in account else []
-    return [folder / one for one in (*_NAMES, *skipped)]
+    return [folder / file_name for file_name in (*_NAMES, *skipped)]
 
 
 def _open(folder: Path, options: TableOptions, name: str) -> Dataset | None:
@@ -102,7 +102,7 @@ def _open(folder: Path, options: TableOptions, name: str) -> Dataset | None:
         for path in _files(folder, note["account"]):
             if sha256_of(path) != note["files"][path.name]:
                 raise ValueError("damaged")
-        rows, items, users = (parquet.read_table(folder / one) for one in _NAMES)
+        rows, items, users = (parquet.read_table(folder / file_name) for file_name in _NAMES)
         people = Users(_texts(users, "id"), _attributes(users), options.min_group)
         return Dataset(
             name,
@@ -133,8 +133,8 @@ def _rows(table: pa.Table) -> Interactions:
 
 def _items(table: pa.Table, names: tuple[str, ...]) -> Items:
     matrix: FloatArray = np.zeros((table.num_rows, len(names)), dtype=np.float32)
-    for row, places in enumerate(table.column("categories").to_pylist()):
-        matrix[row, places] = 1.0
+    for row, columns in enumerate(table.column("categories").to_pylist()):
+        matrix[row, columns] = 1.0
     matrix.flags.writeable = False
     priced = "price" in table.column_names
     ids, titles, texts = (_texts(table, name) for name in ("id", "title", "text"))

@@ -84,7 +84,7 @@ def pieces(stream: Decoded, name: str, form: Form, block: int) -> Iterator[Piece
         yield _piece(stream, name, form, lines, table, misshapen, last=following is None)
         batch = following
     if lines.seen < len(misshapen) or not lines.pieces:  # none of the last rows has the form
-        empty = pa.table({one: pa.array([], pa.string()) for one in names})
+        empty = pa.table({column: pa.array([], pa.string()) for column in names})
         yield _piece(stream, name, form, lines, empty, misshapen, last=True)
     if lines.next - 1 != stream.lines:
         raise RuntimeError(f"{name}: {stream.lines} lines, of which {lines.next - 1} were read")
@@ -136,12 +136,12 @@ class _Lines:
 
     def met(self, rows: int, misshapen: Sequence[_Misshapen], *, last: bool) -> list[_Misshapen]:
         """Misshapen rows before the end of a piece; the reader may know later ones already."""
-        found: list[_Misshapen] = []
-        for one in misshapen[self.seen :]:
-            if not last and one.number > self.row + rows + len(found):
+        met_rows: list[_Misshapen] = []
+        for row in misshapen[self.seen :]:
+            if not last and row.number > self.row + rows + len(met_rows):
                 break
-            found.append(one)
-        return found
+            met_rows.append(row)
+        return met_rows
 
     def of(self, span: IntArray, misshapen: Sequence[_Misshapen]) -> tuple[IntArray, list[int]]:
         """Lines at which rows begin ``[rows]``, and those at which misshapen rows do.
@@ -150,14 +150,14 @@ class _Lines:
             span: Line breaks within each row ``[rows]``.
             misshapen: Those among them.
         """
-        numbers = np.array([one.number for one in misshapen], dtype=np.int64)
+        numbers = np.array([row.number for row in misshapen], dtype=np.int64)
         total = len(span) + len(numbers)
         length = np.ones(total, dtype=np.int64)
-        places = numbers - self.row
+        positions = numbers - self.row
         is_bad = np.zeros(total, dtype=bool)
-        is_bad[places] = True
-        breaks = [len(_lines_of(one.text)) - 1 for one in misshapen]
-        length[places] += np.array(breaks, dtype=np.int64)
+        is_bad[positions] = True
+        breaks = [len(_lines_of(row.text)) - 1 for row in misshapen]
+        length[positions] += np.array(breaks, dtype=np.int64)
         length[~is_bad] += span
         begins = self.next + np.cumsum(length) - length
         self.next += int(length.sum())
@@ -193,12 +193,12 @@ def _piece(
     begins, where = lines.of(span, fresh)
     bad: list[BadRow] = []
     width = table.num_columns
-    for n, (line, one) in enumerate(zip(where, fresh, strict=True)):
-        text = _readable(one.text, form)
-        if n == open_bad or swallowed(one.text, _written(form), width, typed):
+    for n, (line, bad_row) in enumerate(zip(where, fresh, strict=True)):
+        text = _readable(bad_row.text, form)
+        if n == open_bad or swallowed(bad_row.text, _written(form), width, typed):
             bad += _each(name, line, text, _OPEN if n == open_bad else _SWALLOWED)
         else:
-            bad.append(BadRow(name, line, one.reason, text))
+            bad.append(BadRow(name, line, bad_row.reason, text))
     for row in np.flatnonzero(gone).tolist():
         cells = [str(column[row]) for column in table.columns]
         text = _readable(form.separator.join(cells), form).rstrip("\r\n")
@@ -215,8 +215,8 @@ def _last(table: pa.Table) -> str:
 
 def _each(name: str, line: int, text: str, reason: str) -> list[BadRow]:
     """Every line of a row as a bad one: each may be a row that a quote swallowed."""
-    said = f"{reason}: opened in line {line}"
-    return [BadRow(name, line + n, said, part) for n, part in enumerate(_lines_of(text))]
+    message = f"{reason}: opened in line {line}"
+    return [BadRow(name, line + n, message, part) for n, part in enumerate(_lines_of(text))]
 
 
 def _lines_of(text: str) -> list[str]:
@@ -237,12 +237,12 @@ def _swallowed(
     table: pa.Table, span: IntArray, form: Form, typed: Sequence[int]
 ) -> NDArray[np.bool_]:
     """Rows ``[rows]`` that hold lines which are rows themselves."""
-    found = np.zeros(len(span), dtype=bool)
+    mask = np.zeros(len(span), dtype=bool)
     part = _written(form)
     for row in np.flatnonzero(span > 0).tolist():
         text = part.join(str(column[row]) for column in table.columns)
-        found[row] = swallowed(text, part, len(table.columns), typed)
-    return found
+        mask[row] = swallowed(text, part, len(table.columns), typed)
+    return mask
 
 
 def _typed(table: pa.Table, span: IntArray) -> tuple[int, ...]:

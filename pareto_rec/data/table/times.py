@@ -107,18 +107,19 @@ class Clock:
             return "iso"
         good = {form: float((~_parse(texts, form, "UTC")[1]).mean()) for form in PATTERNS}
         best = max(good.values())
-        found = [form for form, share in good.items() if share == best]
+        forms = [form for form, share in good.items() if share == best]
         if best < 0.5:
             raise BadRequestError(
                 f'times such as "{texts[0].as_py()}" have no form that can be told; set '
                 'data.time_format, for example "%d/%m/%Y %H:%M"'
             )
-        if len(found) > 1:
-            said = " or ".join(f'"{form}"' for form in found)
+        if len(forms) > 1:
+            alternatives = " or ".join(f'"{form}"' for form in forms)
             raise BadRequestError(
-                f'times such as "{texts[0].as_py()}" may be read as {said}; set data.time_format'
+                f'times such as "{texts[0].as_py()}" may be read as {alternatives}; set '
+                "data.time_format"
             )
-        return found[0]
+        return forms[0]
 
 
 def unit_of(values: NDArray[np.float64]) -> str:
@@ -151,8 +152,8 @@ def other_unit(values: NDArray[np.float64], unit: str) -> NDArray[np.bool_]:
     for other in UNITS:
         elsewhere |= _is_date(values, other)
     year, month, day = values // 10_000, values // 100 % 100, values % 100
-    whole = (values == np.floor(values)) & (year >= 1900) & (year <= 2100)
-    elsewhere |= whole & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)  # as 20240131
+    integral = (values == np.floor(values)) & (year >= 1900) & (year <= 2100)
+    elsewhere |= integral & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)  # as 20240131
     return elsewhere & ~_is_date(values, unit)
 
 
@@ -170,16 +171,16 @@ def _parse(texts: pa.Array, form: str, zone: str) -> tuple[IntArray, NDArray[np.
     # A date alone ends like an offset does: 2024-01-31 has none.
     clock = pc.match_substring(texts, pattern=":").to_numpy(zero_copy_only=False)
     series = pd.Series(texts.to_pylist(), dtype=object)
-    said = "ISO8601" if form == "iso" else form
+    pandas_format = "ISO8601" if form == "iso" else form
     try:
-        found = pd.to_datetime(series, format=said, errors="coerce", utc=True)
+        times = pd.to_datetime(series, format=pandas_format, errors="coerce", utc=True)
     except (ValueError, TypeError, OverflowError) as error:
         raise BadRequestError(f'data.time_format = "{form}": {error}') from None
-    values, bad = _seconds(found)
+    values, bad = _seconds(times)
     values, bad = values.copy(), bad.copy()
     if zone != "UTC":
         here = ~(offset & clock) & ~bad
-        local = _local(found[here].dt.tz_localize(None), zone)
+        local = _local(times[here].dt.tz_localize(None), zone)
         values[here], bad[here] = _seconds(local)
     return _within(values.astype(np.float64), bad)
 

@@ -37,14 +37,14 @@ class _OnGramian(Aggregator):
         """Weights of the losses that have a preference, from their Gramian of trace 1."""
         if moment.gramian is None:
             raise ValueError(f'"{self.name}" needs the Gramian of the gradients')
-        kept = np.flatnonzero(moment.preference > 0)
+        active = np.flatnonzero(moment.preference > 0)
         weights = np.zeros(len(moment.preference))
-        preference = moment.preference[kept]
-        gramian = unit_trace(moment.gramian[np.ix_(kept, kept)])
-        if len(kept) == 1 or not gramian.any():
-            weights[kept] = preference
+        preference = moment.preference[active]
+        gramian = unit_trace(moment.gramian[np.ix_(active, active)])
+        if len(active) == 1 or not gramian.any():
+            weights[active] = preference
         else:
-            weights[kept] = self.solve(gramian, preference, moment)
+            weights[active] = self.solve(gramian, preference, moment)
         return weights, state
 
     @abstractmethod
@@ -86,8 +86,8 @@ class MGDA(_OnGramian):
 
     def solve(self, gramian: Vector, _preference: Vector, _moment: AggregationStep, /) -> Vector:
         """Weights on the simplex."""
-        found: Tensor = MGDAWeighting()(torch.from_numpy(gramian))
-        return found.numpy()
+        weights: Tensor = MGDAWeighting()(torch.from_numpy(gramian))
+        return weights.numpy()
 
 
 class PCGrad(_OnGramian):
@@ -159,7 +159,7 @@ class CAGrad(_OnGramian):
             return float(u @ slope + size * norm), slope + size * pulled / norm
 
         count = len(preference)
-        found = minimize(
+        result = minimize(
             dual,
             np.full(count, 1.0 / count),
             jac=True,
@@ -168,7 +168,7 @@ class CAGrad(_OnGramian):
             constraints=LinearConstraint(np.ones(count), 1.0, 1.0),
             options={"ftol": 1e-10, "maxiter": 100},
         )
-        u = np.clip(found.x, 0.0, None)
+        u = np.clip(result.x, 0.0, None)
         u = u / u.sum()
         share: Vector = u * (size / np.sqrt(u @ ridged @ u))
         return preference + share
@@ -242,8 +242,8 @@ class UPGrad(_OnGramian):
     def solve(self, gramian: Vector, preference: Vector, _moment: AggregationStep, /) -> Vector:
         """Sum of the projected gradients' coefficients."""
         weighting = UPGradWeighting(torch.from_numpy(preference), Projector())
-        found: Tensor = weighting(torch.from_numpy(gramian))
-        return found.numpy()
+        weights: Tensor = weighting(torch.from_numpy(gramian))
+        return weights.numpy()
 
 
 class Projector(DualConeProjector):
@@ -256,5 +256,5 @@ class Projector(DualConeProjector):
         """Coefficients of the projections of ``U [..., m]``."""
         root = factor(G.numpy())
         rows = U.reshape(-1, U.shape[-1]).numpy()
-        found = np.stack([row + nnls(root, -root @ row)[0] for row in rows])
-        return torch.from_numpy(found).view_as(U)
+        projections = np.stack([row + nnls(root, -root @ row)[0] for row in rows])
+        return torch.from_numpy(projections).view_as(U)

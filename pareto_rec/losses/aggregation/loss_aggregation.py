@@ -88,9 +88,9 @@ def _gradients(losses: Tensor, params: Sequence[Tensor]) -> list[tuple[Tensor | 
     count = losses.shape[1]
     return [
         torch.autograd.grad(
-            losses[:, place].sum(), params, retain_graph=place + 1 < count, allow_unused=True
+            losses[:, index].sum(), params, retain_graph=index + 1 < count, allow_unused=True
         )
-        for place in range(count)
+        for index in range(count)
     ]
 
 
@@ -98,13 +98,13 @@ def _gramians(gradients: Sequence[Sequence[Tensor | None]], pack: int) -> Tensor
     """``[P, M, M]`` inner products over all parameters, added up in float64."""
     count = len(gradients)
     total = torch.zeros(pack, count, count, dtype=torch.float64)
-    for of_one_parameter in zip(*gradients, strict=True):
-        places = [m for m, gradient in enumerate(of_one_parameter) if gradient is not None]
-        if not places:
+    for of_parameter in zip(*gradients, strict=True):
+        positions = [m for m, gradient in enumerate(of_parameter) if gradient is not None]
+        if not positions:
             continue
-        rows = torch.stack([g.flatten(1) for g in of_one_parameter if g is not None], dim=1)
+        rows = torch.stack([g.flatten(1) for g in of_parameter if g is not None], dim=1)
         products = torch.bmm(rows, rows.transpose(1, 2)).double().cpu()
-        total[:, torch.tensor(places)[:, None], torch.tensor(places)] += products
+        total[:, torch.tensor(positions)[:, None], torch.tensor(positions)] += products
     return total
 
 
@@ -112,11 +112,11 @@ def _compose(
     gradients: Sequence[Sequence[Tensor | None]], weights: Tensor, params: Mapping[str, Tensor]
 ) -> None:
     """``.grad = sum_m w_m g_m`` for every parameter."""
-    for place, param in enumerate(params.values()):
+    for index, param in enumerate(params.values()):
         view = (-1, *[1] * (param.dim() - 1))
         parts = [
             weights[:, m].view(view) * gradient
-            for m, of_one_loss in enumerate(gradients)
-            if (gradient := of_one_loss[place]) is not None
+            for m, of_loss in enumerate(gradients)
+            if (gradient := of_loss[index]) is not None
         ]
         param.grad = torch.stack(parts).sum(0) if parts else None
