@@ -55,7 +55,7 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass(frozen=True)
 class Reading:
-    """How texts are read.
+    """Settings for encoding texts.
 
     Attributes:
         max_length: Tokens per text, special ones included.
@@ -117,7 +117,7 @@ class Backbone:
             if isinstance(self.config.get(key), int):
                 return int(self.config[key])
         raise BadRequestError(
-            f"{self.folder / 'config.json'} has no {keys[0]}: it is no BERT-like encoder"
+            f"{self.folder / 'config.json'} has no {keys[0]}: it is not a BERT-like encoder"
         )
 
     @cached_property
@@ -169,7 +169,7 @@ class Backbone:
         if self.weights_hash != self._hash_of_weights(None):
             raise BadRequestError(
                 f"the weights in {self.folder} have changed since their checksum was taken: the "
-                f"disk may be failing; fetch them anew, and remove {self.cache / 'checksums'}"
+                f"disk may be failing; fetch them again, and remove {self.cache / 'checksums'}"
             )
 
     @cached_property
@@ -190,7 +190,7 @@ class Backbone:
             raise unreadable(self.folder, error) from error
 
     def state_hash(self) -> str:
-        """SHA-256 over names, types, shapes and bytes of the weights in memory, read anew."""
+        """Compute the SHA-256 of names, types, shapes and bytes of the weights in memory."""
         import torch
 
         digest = hashlib.sha256()
@@ -201,7 +201,7 @@ class Backbone:
         return digest.hexdigest()
 
     def below(self, cut: int) -> PreTrainedModel:
-        """A view that runs the first `cut` layers; it shares the weights of the encoder."""
+        """Return a view that runs the first `cut` layers; it shares the weights of the encoder."""
         if cut == self.n_layers:
             return self.model
         return truncated(self.model, self.n_layers, cut, self.folder)
@@ -219,7 +219,7 @@ class Backbone:
         progress: Progress | None = None,
         precision: str = "float32",
     ) -> Features:
-        """Vectors of texts: the mean over all tokens of the states after the first `cut` layers.
+        """Return vectors of texts: the mean over all tokens of the states at the cut.
 
         Computed once, in batches of texts of equal length (so without padding), and kept on disk;
         the second call maps the file and needs neither torch nor the weights.
@@ -232,7 +232,7 @@ class Backbone:
             cache: Root of the cache; None for the one of :meth:`load`.
             batch_size: Texts per batch; of no effect on the vectors beyond rounding.
             device: ``"auto"`` (a GPU where there is one) or a name that torch knows.
-            progress: Told how far it is after every batch.
+            progress: Called after every batch.
             precision: Numbers that the encoder computes with (`backbone.views.PRECISIONS`).
 
         Raises:
@@ -252,7 +252,7 @@ class Backbone:
         cache: Path | None = None,
         progress: Progress | None = None,
     ) -> dict[int, Features]:
-        """:meth:`encode` at several cuts; those that are not on disk come from one pass.
+        """Run :meth:`encode` at several cuts; those that are not on disk come from one pass.
 
         Raises:
             BadRequestError: If an argument is out of range or the cache cannot be written.
@@ -287,7 +287,7 @@ class Backbone:
         rows: int | None = None,
         pooling: str = "mean",
     ) -> Recipe:
-        """What states of texts depend on; `rows` of them, one per text unless given."""
+        """Return what states of texts depend on; `rows` of them, one per text unless given."""
         return Recipe(
             self.weights_hash,
             self.tokenizer_hash,
@@ -324,7 +324,7 @@ class Backbone:
             raise unknown("precision", reading.precision, PRECISIONS)
 
     def tokens(self, texts: Sequence[str], reading: Reading) -> TokenIds:
-        """Token ids of texts, special ones included, cut off where they are too long."""
+        """Tokenise texts, special tokens included, cut off where they are too long."""
 
         def tokenise(part: list[str]) -> list[list[int]]:
             encoding = self.tokenizer(
@@ -346,7 +346,7 @@ class Backbone:
         reading: Reading,
         progress: Progress | None = None,
     ) -> Iterator[tuple[RowArray, dict[int, torch.Tensor]]]:
-        """States of all tokens in batches of texts of one length, so without padding.
+        """Yield states of all tokens in batches of texts of one length, so without padding.
 
         Yields:
             Row numbers of the texts ``[B]``, and by cut their states ``[B, length, width]``.

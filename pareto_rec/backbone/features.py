@@ -1,4 +1,4 @@
-"""Vectors of texts on disk: what identifies them, how they are kept and how texts are batched."""
+"""Vectors of texts on disk: what identifies them, how they are stored and how texts are batched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pareto_rec.core.sealed import read_array, seal
 DECIDING = ("pareto_rec.backbone.cached", "pareto_rec.training.tuned.tokens")  # what states are
 StateArray = NDArray[np.floating[Any]]
 RowArray = NDArray[np.int64]
-TOKENISED = 4096  # texts at a time: what a tokenizer says of one takes some hundred times its ids
+TOKENISED = 4096  # texts at a time: a tokenizer's output takes some hundred times its ids
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that the vectors depend on.
+    """Inputs that determine the vectors.
 
     Attributes:
         weights: Hash of the weights.
@@ -77,7 +77,7 @@ class Recipe:
         return digest(json.dumps(fields, sort_keys=True))[:32]
 
     def path(self, folder: Path) -> Path:
-        """Where the vectors are kept; a JSON file of the same stem says what they are.
+        """Return the file of the vectors; a JSON file of the same stem says what they are.
 
         Computed by other code they lie in another file, under the same key.
         """
@@ -85,7 +85,7 @@ class Recipe:
 
 
 def digest(*parts: str) -> str:
-    """SHA-256 over texts; ``("ab", "c")`` and ``("a", "bc")`` differ."""
+    """Compute the SHA-256 of texts; ``("ab", "c")`` and ``("a", "bc")`` differ."""
     sha256 = hashlib.sha256()
     for part in parts:
         raw = part.encode()
@@ -95,7 +95,7 @@ def digest(*parts: str) -> str:
 
 
 def find(folder: Path, recipe: Recipe) -> StateArray | None:
-    """Map the vectors of a recipe read-only, or None where there are none that are whole."""
+    """Map the vectors of a recipe read-only, or return None if no complete file exists."""
     return read_array(recipe.path(folder), recipe.shape, recipe.dtype)
 
 
@@ -105,7 +105,7 @@ def keep(
     batches: Iterable[tuple[RowArray, NDArray[np.float32]]],
     note: Mapping[str, object],
 ) -> StateArray:
-    """:func:`keep_all` of one recipe."""
+    """Run :func:`keep_all` for one recipe."""
     return keep_all(folder, [recipe], ((rows, [vectors]) for rows, vectors in batches), note)[0]
 
 
@@ -115,7 +115,7 @@ def keep_all(
     batches: Iterable[tuple[RowArray, Sequence[NDArray[np.float32]]]],
     note: Mapping[str, object],
 ) -> list[StateArray]:
-    """Write vectors batch by batch and map them; nothing is left behind if it breaks off.
+    """Write vectors batch by batch and map them; a failure leaves no file behind.
 
     Args:
         folder: Where to keep them.
@@ -187,7 +187,7 @@ class TokenIds:
         return np.diff(self.starts)
 
     def batch(self, rows: RowArray) -> RowArray:
-        """Ids of texts of one length ``[rows, length]``."""
+        """Return ids of texts of one length ``[rows, length]``."""
         positions = self.starts[rows][:, None] + np.arange(self.lengths[rows[0]])
         return self.ids[positions].astype(np.int64)
 
@@ -199,7 +199,7 @@ def token_ids(
 
     Args:
         texts: Any number.
-        tokenise: Texts -> ids of each, whatever the others are.
+        tokenise: Texts -> ids of each, independent of the others.
     """
     lengths, parts = [np.zeros(1, dtype=np.int64)], [np.empty(0, dtype=np.uint16)]
     for begin in range(0, len(texts), TOKENISED):
@@ -212,7 +212,7 @@ def token_ids(
 
 
 def equal_lengths(lengths: Sequence[int] | RowArray, batch_size: int) -> Iterator[RowArray]:
-    """Row numbers in batches of texts of one length, longest first: no token of padding.
+    """Yield row numbers in batches of texts of one length, longest first: no token of padding.
 
     The longest come first so that a shortage of memory shows at once and not at the end.
     """
@@ -225,7 +225,7 @@ def equal_lengths(lengths: Sequence[int] | RowArray, batch_size: int) -> Iterato
 
 
 def _reserve(path: Path, recipe: Recipe) -> np.memmap[Any, Any]:
-    """An NPY file whose room is taken: writing to a mapped hole on a full disk is a SIGBUS."""
+    """Create an NPY file at its full size: writing to a mapped hole on a full disk is a SIGBUS."""
     dtype = np.dtype(recipe.dtype)
     size = recipe.shape[0] * recipe.shape[1] * dtype.itemsize
     header = {"descr": dtype.str, "fortran_order": False, "shape": recipe.shape}

@@ -1,4 +1,4 @@
-"""What is in a data set: the figures that a person wants to see before trusting it."""
+"""Summary of a data set, for a look before it is used."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SHARES = {"density", "positive_share", "late_train_share"}  # shown in per cent
 
 
 def describe(dataset: Dataset, split: Split | None = None) -> Summary:
-    """Figures of a data set, ready for JSON.
+    """Summarise a data set, ready for JSON.
 
     Args:
         dataset: What to look at.
-        split: Its split, to see the sizes of the parts and what they leak; None to leave that out.
+        split: Its split, for the sizes of the parts and their leaks; None to leave that out.
     """
     rows, n_users, n_items = dataset.interactions, len(dataset.users), len(dataset.items)
     per_user = np.bincount(rows.user, minlength=n_users)
@@ -83,7 +83,7 @@ def describe(dataset: Dataset, split: Split | None = None) -> Summary:
 
 
 def _of_a_table(dataset: Dataset) -> Summary:
-    """What only some data have: prices, groups of items, rows that are no interactions."""
+    """Summarise what only some data have: prices, groups of items, rows without interaction."""
     rows, items, summary = dataset.interactions, dataset.items, Summary()
     silent = int((~rows.positive(dataset.against)).sum())
     if silent:
@@ -112,7 +112,7 @@ def _of_a_table(dataset: Dataset) -> Summary:
 
 
 def as_text(summary: Mapping[str, object]) -> str:
-    """A summary as aligned lines."""
+    """Format a summary as aligned lines."""
     rows = [(name.replace("_", " "), _value(name, value)) for name, value in summary.items()]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

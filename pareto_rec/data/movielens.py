@@ -71,7 +71,7 @@ _NAME = re.compile(r"(?P<title>.*?)\s*\((?P<year>\d{4})\)(?:\s*\(V\))?")
 
 @dataclass(frozen=True)
 class _Layout:
-    """How one source writes interactions, items and users (in this order)."""
+    """Layout of one source: interactions, items and users (in this order)."""
 
     files: tuple[str, str, str]
     forms: tuple[Form, Form, Form]
@@ -95,7 +95,7 @@ def _recbole_item(table: Table, number: int) -> tuple[str, list[str]]:
 
 
 def _recbole_name(title: str, year: str) -> str:
-    """The name as in ``u.item``: what the wheel cut at the last bracket, put back together."""
+    """Rebuild the name as in ``u.item``, which the wheel cut at the last bracket."""
     if title == "unkonwn":  # so spelt there, for the one item without a name
         return "unknown"
     return f"{title} ({year})"
@@ -157,7 +157,7 @@ def read(path: Path) -> Dataset:
 
 
 def _open(path: Path) -> tuple[_Layout, list[Table]]:
-    """The layout that a path holds, and its interactions, items and users."""
+    """Read the layout that a path holds, and its interactions, items and users."""
     archive = path if path.is_file() else path / "ml-100k.zip"
     if archive.is_file():
         layout = _OFFICIAL

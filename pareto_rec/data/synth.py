@@ -1,4 +1,4 @@
-"""Made-up logs of any size: power-law people and items, tastes, texts, times; written in parts.
+"""Synthetic logs of any size: power-law users and items, tastes, texts, times; written in parts.
 
 Nothing of it is held whole but one number per user and a few per item, so that 10^7 rows and 10^6
 items need some hundred MB.
@@ -46,7 +46,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to make up.
+    """Parameters of a synthetic log.
 
     Attributes:
         users: People.
@@ -67,7 +67,7 @@ class Recipe:
     taste: float = 0.7
 
     def check(self) -> None:
-        """Refuse what cannot be made.
+        """Refuse a recipe that cannot be made.
 
         Raises:
             BadRequestError: If a number is out of range, or the rows do not fit.
@@ -87,7 +87,7 @@ class Recipe:
 
 
 class World:
-    """The people and the catalogue that rows are drawn from."""
+    """The users and the catalogue that rows are drawn from."""
 
     def __init__(self, recipe: Recipe) -> None:
         recipe.check()
@@ -106,7 +106,7 @@ class World:
         self.edges = self.weight[edges]
 
     def rows(self) -> Iterator[Columns]:
-        """Rows of whole users, sorted by user and time."""
+        """Yield rows of complete users, sorted by user and time."""
         ends = np.cumsum(self.lengths)
         begin = part = 0
         while begin < len(ends):
@@ -128,7 +128,7 @@ class World:
         return {"user_id": user, "item_id": item, "timestamp": time, "rating": rating}
 
     def _pairs(self, begin: int, end: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-        """Users and items, no pair twice; the items of a user in the order of the draws."""
+        """Draw users and items, no pair twice; the items of a user in the order of the draws."""
         n_items = self.recipe.items
         wanted = self.lengths[begin:end]
         pairs = np.zeros(0, dtype=np.int64)
@@ -146,7 +146,7 @@ class World:
         return user[order], (pairs % n_items)[order]
 
     def _draw(self, user: Ints, rng: np.random.Generator) -> Ints:
-        """An item per row: of a category of the user's taste, or of any, by popularity."""
+        """Draw an item per row: of a category of the user's taste, or of any, by popularity."""
         own = rng.random(len(user)) < self.recipe.taste
         category = self.tastes[user, rng.integers(0, 3, len(user))]
         low = np.where(own, self.edges[category], 0.0)
@@ -156,7 +156,7 @@ class World:
         return np.asarray(self.order[np.clip(index, 0, self.recipe.items - 1)])
 
     def items(self) -> Iterator[Columns]:
-        """The catalogue: id, title, categories joined by ``|``, a description."""
+        """Yield the catalogue: id, title, categories joined by ``|``, a description."""
         names, words = np.array(CATEGORIES), np.array(WORDS)
         for part, begin in enumerate(range(0, self.recipe.items, PARTS["items"])):
             ids = np.arange(begin, min(begin + PARTS["items"], self.recipe.items))
@@ -175,7 +175,7 @@ class World:
             yield {"item_id": ids, "title": titles, "categories": categories, "description": texts}
 
     def users(self) -> Iterator[Columns]:
-        """The people: id and region."""
+        """Yield the users: id and region."""
         for part, begin in enumerate(range(0, self.recipe.users, PARTS["users"])):
             ids = np.arange(begin, min(begin + PARTS["users"], self.recipe.users))
             rng = generator(self.recipe.seed, "users", part)
@@ -185,7 +185,7 @@ class World:
 
 
 def _lengths(recipe: Recipe, rng: np.random.Generator) -> Ints:
-    """Rows per user ``[users]``: log-normal, of the sum that is asked for."""
+    """Draw rows per user ``[users]``: log-normal, of the requested sum."""
     most = int(recipe.items * MOST_SHARE)
     raw = rng.lognormal(0.0, recipe.spread, recipe.users)
     free = recipe.interactions - FEWEST_ROWS * recipe.users
@@ -199,7 +199,7 @@ def _lengths(recipe: Recipe, rng: np.random.Generator) -> Ints:
 
 
 def write(recipe: Recipe, folder: Path, form: str = "parquet") -> dict[str, Path]:
-    """Write interactions, items and users, and what they were made from.
+    """Write interactions, items and users, and their recipe.
 
     Args:
         recipe: What to make up; equal recipes make equal files.

@@ -1,4 +1,4 @@
-"""AdamW's update, every number read and written once."""
+"""AdamW's update, with every number read and written once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def update(
 
 
 def _flat(values: Tensor, rate: Tensor) -> Floats:
-    """``[P, S]``, the same memory."""
+    """Return ``[P, S]``, the same memory."""
     flat: Floats = values.detach().view(len(rate), -1).numpy()
     return flat
 

@@ -1,4 +1,4 @@
-"""The way back through the logits of additive attention."""
+"""Backward pass of additive-attention logits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Floats = NDArray[np.float32]
 
 
 def through_tanh(own: Tensor, query: Tensor, keys: Tensor) -> Tensor:
-    """Gradient over x of ``sum_h own_h (tanh(x) . query_h)``: ``(own query^T) (1 - tanh(x)^2)``.
+    """Compute the gradient over x of ``sum_h own_h (tanh(x) . query_h)``.
 
     Args:
         own: ``[P, H, N]``.

@@ -1,4 +1,4 @@
-"""Gradients of sums of table rows, and of products with them, never holding the rows themselves."""
+"""Gradients of sums of table rows, and of products with them, without gathering the rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Floats = NDArray[np.float32]
 
 
 def gather_dot(table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
-    """Product of each row of a bag with what the bag has.
+    """Multiply each row of a bag with the bag's own vector.
 
     Args:
         table: ``[N, D]``.
@@ -29,7 +29,7 @@ def gather_dot(table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
 
 
 def scatter_add(count: int, rows: Tensor, weights: Tensor, own: Tensor) -> Tensor:
-    """What the rows of a table get where each row of a bag gets what the bag has, weighted.
+    """Add the bag's own vector, weighted, to each of the table rows in the bag.
 
     Args:
         count: Rows of the table.

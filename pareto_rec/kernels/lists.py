@@ -1,4 +1,4 @@
-"""Loops over rows of scores: the largest of them, and what re-ranking puts into a list."""
+"""Loops over rows of scores: top k selection and re-ranking by maximal marginal relevance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOW = 32  # bits of a key that say where its score stands
 def largest(
     scores: Floats, count: int, order: Integers, ranks: Integers
 ) -> tuple[Floats, Integers]:
-    """The largest scores of each row and their places, best first, equals in a given order.
+    """Return the largest scores of each row and their positions, best first, ties in a given order.
 
     A score and its rank among equals make one integer, whose order is that of the scores: NumPy
     selects and sorts integers in lanes.
@@ -61,7 +61,7 @@ def marginal(
     count: int,
     least: tuple[float, float],
 ) -> Integers:
-    """Places in the top that maximal marginal relevance puts into lists.
+    """Select positions of the top for lists by maximal marginal relevance.
 
     ``argmax (1 - m) s_i - m max_j cos(c_i, c_j)`` over the chosen j, with s scaled to [0, 1] within
     what may be chosen; the first of equals.
@@ -88,7 +88,7 @@ def marginal(
 def best(
     scores: Floats, hidden: NDArray[np.bool_], count: int, ranks: Integers
 ) -> tuple[Integers, Floats]:
-    """Places of the largest scores that are not hidden, and these scores, ``[rows, count]`` each.
+    """Return positions and values of the largest visible scores, ``[rows, count]`` each.
 
     Best first, of equals that of the lower rank; -1 and minus infinity where fewer are left.
 

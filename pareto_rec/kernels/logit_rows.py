@@ -1,4 +1,4 @@
-"""Loops over rows of logits; `distributions` says what they are for.
+"""Loops over rows of logits, called by :mod:`pareto_rec.kernels.row_statistics`.
 
 bfloat16, which numba does not know, is seen by its bits: unsigned integers that are the upper part
 of a float32's, all of them or 16.
@@ -19,7 +19,7 @@ Bits = NDArray[np.unsignedinteger[Any]]
 
 @compiled
 def _read(bits: Bits, shift: int, bias: Floats, row: Floats) -> None:
-    """A row of logits with their biases."""
+    """Read a row of logits, with their biases added."""
     wide = row.view(np.uint32)
     for i in range(len(row)):
         wide[i] = np.uint32(bits[i]) << np.uint32(shift)
@@ -29,7 +29,7 @@ def _read(bits: Bits, shift: int, bias: Floats, row: Floats) -> None:
 
 @compiled
 def _write(row: Floats, shift: int, bits: Bits) -> None:
-    """A row in the numbers of logits, rounded to the nearest, halves to even."""
+    """Write a row in the dtype of the logits, rounded to the nearest, halves to even."""
     wide = row.view(np.uint32)
     if shift == 0:
         for i in range(len(row)):
@@ -42,7 +42,7 @@ def _write(row: Floats, shift: int, bits: Bits) -> None:
 
 @compiled
 def _highest(row: Floats, buffer: NDArray[np.int32]) -> np.float32:
-    """Largest number of a row, by its bits: comparing floats would not be done in lanes."""
+    """Find the largest number of a row by its bits: float comparisons are not vectorised."""
     bits = row.view(np.int32)
     highest = np.int32(-(2**31))
     for i in range(len(bits)):
@@ -54,7 +54,7 @@ def _highest(row: Floats, buffer: NDArray[np.int32]) -> np.float32:
 
 @compiled
 def _exponentials(row: Floats, exponentials: Floats, buffer: NDArray[np.int32]) -> None:
-    """``exp`` of numbers up to about 80, to the last digit but one; below -87 it is that of -87.
+    """Compute ``exp`` of numbers up to about 80, to the last digit but one; at least that of -87.
 
     ``2^n e^r`` with ``|r| <= log(2) / 2`` and a polynomial for ``e^r``, as Cephes has it (Moshier,
     Methods and programs for mathematical functions, 1989: expf).
@@ -79,7 +79,7 @@ def _exponentials(row: Floats, exponentials: Floats, buffer: NDArray[np.int32]) 
 def _masses(
     bits: Bits, shift: int, bias: Floats, row: Floats, mass: Floats, buffer: NDArray[np.int32]
 ) -> np.float32:
-    """Logits below the highest of a row, which is returned, and their exponentials."""
+    """Compute the logits less the highest of a row, which is returned, and their exponentials."""
     _read(bits, shift, bias, row)
     highest = _highest(row, buffer)
     for i in range(len(row)):
@@ -90,7 +90,7 @@ def _masses(
 
 @compiled
 def _shared(row: Floats, targets: NDArray[np.int64], share: Floats) -> np.float32:
-    """What a row has at its targets, each counted for its share."""
+    """Sum a row over its targets, each weighted by its share."""
     total = np.float32(0)
     for h in range(len(targets)):
         total += share[h] * row[targets[h]]
@@ -111,7 +111,7 @@ def describe_rows(
     statistics: Floats,
     inverse: Floats,
 ) -> None:
-    """What some rows are like: normaliser, cross-entropy, negative entropy, same; masses apart."""
+    """Compute normaliser, cross-entropy, negative entropy and self-similarity of rows."""
     n_items = logits.shape[1]
     row, buffer = np.empty(n_items, np.float32), np.empty(n_items, np.int32)
     for r in range(len(logits)):
@@ -147,7 +147,7 @@ def pull_rows(
     gradients: Bits,
     bias_gradient: Floats,
 ) -> None:
-    """What pulls on some rows, and its sum on the bias."""
+    """Compute the gradient of some rows of logits, and add its sum to that of the bias."""
     n_items = logits.shape[1]
     row, probs = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
     buffer = np.empty(n_items, np.int32)
@@ -178,7 +178,7 @@ def cross_entropy_rows(
     share: Floats,
     statistics: Floats,
 ) -> None:
-    """Make ``m (p - q)`` of rows; cross-entropy and m."""
+    """Compute ``m (p - q)`` of rows in place; cross-entropy and m."""
     n_items = logits.shape[1]
     row, mass = np.empty(n_items, np.float32), np.empty(n_items, np.float32)
     buffer = np.empty(n_items, np.int32)

@@ -1,4 +1,4 @@
-"""Rows of logits as distributions over the catalogue: what they are like, and what pulls on them.
+"""Per-row statistics of ``softmax(logits + bias)`` and their gradient with respect to the logits.
 
 Logits are ``[P, R, N]``, contiguous, in float32 or bfloat16.
 """
@@ -17,7 +17,7 @@ CHUNK_ELEMENTS = 320_000  # probabilities at once: they stay in a processor core
 
 
 class Rows(NamedTuple):
-    """What the distribution p of each row is like.
+    """Statistics of the distribution p of each row.
 
     Attributes:
         normaliser: ``log sum_i exp(logit_i)``, ``[P, R]``.
@@ -37,7 +37,7 @@ class Rows(NamedTuple):
 def row_statistics(
     logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor, facts: Tensor, squares: Tensor
 ) -> Rows:
-    """What the distributions ``softmax(logits + bias)`` are like.
+    """Compute the statistics of the distributions ``softmax(logits + bias)``.
 
     Args:
         logits: ``[P, R, N]``; left as they are.
@@ -88,17 +88,17 @@ def logit_gradient(
     terms: Tensor,
     squares: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """What pulls on the logits ``[P, R, N]``, in their numbers, and on the bias ``[P, N]``.
+    """Compute the gradient over the logits ``[P, R, N]``, in their dtype, and the bias ``[P, N]``.
 
     ``p_i (w . f_i - level + entropy log p_i - doubled p_i s_i) - accuracy q_i``, with q a row's
     targets and what each counts for.
 
     Args:
-        logits: As in `describe`.
-        bias: As in `describe`.
-        normaliser: As `describe` has it.
-        targets: As in `describe`.
-        share: As in `describe`.
+        logits: As in `row_statistics`.
+        bias: As in `row_statistics`.
+        normaliser: As `row_statistics` has it.
+        targets: As in `row_statistics`.
+        share: As in `row_statistics`.
         slopes: w ``[P, R, C]`` and f ``[N, C]``.
         terms: level, entropy, doubled and accuracy of each row ``[P, R, 4]``.
         squares: s ``[N]``.
@@ -144,13 +144,13 @@ def logit_gradient(
 def cross_entropy(
     logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Make ``m (p - q)`` of logits, with m the row's mass below its highest logit.
+    """Replace logits by ``m (p - q)``, with m the row's mass relative to its highest logit.
 
     Args:
-        logits: As in `describe`, but changed.
-        bias: As in `describe`.
-        targets: As in `describe`.
-        share: As in `describe`.
+        logits: As in `row_statistics`, but changed.
+        bias: As in `row_statistics`.
+        targets: As in `row_statistics`.
+        share: As in `row_statistics`.
 
     Returns:
         Cross-entropy and m, ``[P, R]`` each.
@@ -171,14 +171,14 @@ def cross_entropy(
 
 
 def _bits(logits: Tensor) -> Bits:
-    """``[P * R, N]``, the same memory."""
+    """View logits as unsigned integers ``[P * R, N]``, the same memory."""
     kind = torch.uint16 if logits.dtype == torch.bfloat16 else torch.uint32
     bits: Bits = logits.view(kind).view(-1, logits.shape[2]).numpy()
     return bits
 
 
 def _places(logits: Tensor) -> int:
-    """By how many places bits are shifted to be those of a float32."""
+    """Return by how many bits the integers are shifted to be those of a float32."""
     return 32 - 8 * logits.itemsize
 
 
@@ -188,7 +188,7 @@ def _array(values: Tensor) -> NDArray[Any]:
 
 
 def _rows(values: Tensor) -> NDArray[Any]:
-    """``[P * R, ...]``."""
+    """Flatten to ``[P * R, ...]``."""
     return _array(values.reshape(-1, values.shape[-1]))
 
 

@@ -1,9 +1,9 @@
-"""Figures of the predicted distributions of a step, with their gradient in closed form.
+"""Statistics of the predicted distributions of a step, with their gradient in closed form.
 
-A step is bound by passes over ``[P, R, N]``, not by arithmetic. The figures that several losses are
-made of are computed together and share their products with the item vectors, forward and back; on a
-processor, in float32, compiled loops read every row once. In bfloat16 the products and what is kept
-between the two ways take it, everything else stays in float32.
+A step is bound by passes over ``[P, R, N]``, not by arithmetic. The statistics that several losses
+read are computed together and share their products with the item vectors, forward and back; on a
+processor, in float32, compiled loops read every row once. In bfloat16 the products and the tensors
+saved for the backward pass take it, everything else stays in float32.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pareto_rec.kernels.row_statistics import Rows
 
 
 class RowStatistics(NamedTuple):
-    """What the predicted distribution p of each row is like, ``[P, R]`` each.
+    """Statistics of the predicted distribution p of each row, ``[P, R]`` each.
 
     Attributes:
         cross_entropy: Mean over the row's targets of ``-log p``, in nats.
@@ -37,8 +37,9 @@ class RowStatistics(NamedTuple):
 class _CrossEntropy(torch.autograd.Function):
     """The gradient over logits is ``p - q`` (q: even over a row's targets), held as ``m (p - q)``.
 
-    Forward this makes one product and one pass; back it makes two products and no pass at all,
-    since a row's factor, and its mass m, can go to the small side of each product.
+    The forward pass makes one product and one pass over the logits; the backward pass makes two
+    products and no pass at all, since a row's factor, and its mass m, can go to the small side of
+    each product.
     """
 
     @staticmethod
@@ -73,7 +74,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _pulled(logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """`distributions.cross_entropy` on any device."""
+    """Run `distributions.cross_entropy` on any device."""
     own = logits.to(bias.dtype) + bias[:, None]
     wanted = (torch.gather(own, 2, targets) * share).sum(-1)
     highest = own.amax(-1, keepdim=True)
@@ -159,7 +160,7 @@ class _Figures(torch.autograd.Function):
 def _describe(
     logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor, facts: Tensor, squares: Tensor
 ) -> Rows:
-    """`distributions.row_statistics` on any device."""
+    """Run `distributions.row_statistics` on any device."""
     own = logits.to(bias.dtype) + bias[:, None]
     normaliser = torch.logsumexp(own, -1)
     logs = own.sub_(normaliser.unsqueeze(-1))
@@ -183,7 +184,7 @@ def _pull(
     terms: Tensor,
     squares: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """`distributions.logit_gradient` on any device."""
+    """Run `distributions.logit_gradient` on any device."""
     logs = logits.to(bias.dtype) + bias[:, None]
     logs.sub_(normaliser.unsqueeze(-1))
     probs = logs.exp()
@@ -195,7 +196,7 @@ def _pull(
 
 
 def _share(mask: Tensor, like: Tensor) -> Tensor:
-    """What each target of a row counts for."""
+    """Return the weight of each target of a row."""
     return mask.to(like.dtype) / mask.sum(-1, keepdim=True)
 
 
@@ -207,7 +208,7 @@ def row_cross_entropy(
     mask: Tensor,
     products: torch.dtype | None = None,
 ) -> Tensor:
-    """Mean over a row's targets of ``-log softmax(states table^T + bias)[target]``.
+    """Average ``-log softmax(states table^T + bias)[target]`` over a row's targets.
 
     Args:
         states: ``[P, R, D]``.
@@ -215,7 +216,7 @@ def row_cross_entropy(
         bias: ``[P, N]``.
         targets: Items ``[P, R, H]``.
         mask: ``[P, R, H]``, True where there is a target; every row has one at least.
-        products: Numbers that products with the item vectors compute in; None for those given.
+        products: dtype of the products with the item vectors; None for that of the states.
 
     Returns:
         ``[P, R]``, in nats.
@@ -234,7 +235,7 @@ def row_figures(
     items: tuple[Tensor, Tensor],
     products: torch.dtype | None = None,
 ) -> RowStatistics:
-    """All figures of the distributions ``softmax(states table^T + bias)``.
+    """Compute all statistics of the distributions ``softmax(states table^T + bias)``.
 
     Args:
         states: As `row_cross_entropy` has it.

@@ -45,7 +45,7 @@ class ModuleModel(Model):
             return self._build(shape).eval()
 
     def init(self, shape: Shape, generator: torch.Generator) -> dict[str, Tensor]:
-        """Parameters of the module for one candidate, as it initialises them."""
+        """Return the module's parameters for one candidate, as it initialises them."""
         seed = int(torch.randint(2**31, (1,), generator=generator))
         module = self._made(shape, seed)
         return {
@@ -61,7 +61,7 @@ class ModuleModel(Model):
         at: Tensor,
         dropout: Dropout | None,
     ) -> Tensor:
-        """User states ``[P, B, Q, D]`` after the given places; zeros where no item stands yet."""
+        """Compute user states ``[P, B, Q, D]`` at positions; zeros before the first item."""
         pack, batch, length = histories.shape
         mask = histories >= 0
         vectors = gather_items(table, histories.clamp(min=0)) * mask.unsqueeze(-1)

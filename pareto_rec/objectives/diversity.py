@@ -10,11 +10,11 @@ from pareto_rec.objectives.outcome import Outcome, sum_over_places
 
 
 def mean_distance(unit: NDArray[np.float64], lists: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean cosine distance over the pairs of a list; 0 for a pair that lacks a vector.
+    """Average the cosine distance over the pairs of a list; 0 for a pair that lacks a vector.
 
     Args:
         unit: Vectors of length one ``[items, width]``; a zero row has none.
-        lists: Item indices ``[users, k]``; -1 is nobody's.
+        lists: Item indices ``[users, k]``; -1 marks no item.
 
     Returns:
         ``[users]``; NaN for lists of fewer than two items, and for all where no item has a vector.
@@ -54,7 +54,7 @@ class IntraListDistance(UserObjective):
     reference = 0.65  # the lists of all experts on MovieLens 100K lie at .67 to .76
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
+        """Compute the values ``[users]``."""
         distance = mean_distance(outcome.catalogue.unit_categories, self.top(outcome))
         return np.asarray(np.clip(distance, 0.0, 1.0))  # rounding may leave -1e-16
 
@@ -84,7 +84,7 @@ class TextDistance(UserObjective):
     needs = frozenset({"text"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``; all NaN where items have no text vectors."""
+        """Compute the values ``[users]``; all NaN where items have no text vectors."""
         unit, lists = outcome.catalogue.unit_text, self.top(outcome)
         if unit is None:
             return np.full(len(lists), np.nan)

@@ -1,4 +1,4 @@
-"""From the log of a table to a data set: the catalogue, the people, and what is left out."""
+"""Data sets from the log of a table: the catalogue, the users, and what is left out."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def read_table(options: TableOptions, name: str, skipped: Path | None = None) ->
     rows = rows.take(np.lexsort((rows.item, rows.time, rows.user))).read_only()
     account.notes["users"], account.notes["items"] = len(people), len(catalogue)
     if not log.timed:
-        account.notes["times"] = "none, so only splits that need none can be had"
+        account.notes["times"] = "none, so only splits that need no times are available"
     return Dataset(
         name, rows, catalogue, people, tuple(options.against), log.timed, account.summary()
     )
 
 
 def _check(account: RowAudit, origin: IntArray) -> None:
-    """Hold the rows that are left, counted apart, against the account of every file.
+    """Compare the rows that are left with the account of every file.
 
     Raises:
         RuntimeError: If rows of a file went away without being counted.
@@ -76,7 +76,7 @@ def _check(account: RowAudit, origin: IntArray) -> None:
 
 
 def _catalogue(options: TableOptions, log: Log, account: RowAudit) -> tuple[Items, Interactions]:
-    """All items, one for each text if so asked; and the rows, with items numbered like them."""
+    """Build the items, one for each text if so configured, and the rows with matching numbers."""
     item_options = options.items
     if item_options.files:
         joined = read_side(
@@ -153,7 +153,7 @@ def _attributes(
 def _people(
     options: TableOptions, log: Log, rows: Interactions, account: RowAudit
 ) -> tuple[Users, Interactions]:
-    """All people, and the rows, with users numbered like them."""
+    """Build the users, and the rows with matching numbers."""
     user_options = options.users
     if user_options.files:
         joined = read_side(options, user_options, log.users, account, more=False)
@@ -170,7 +170,7 @@ def _people(
 def compact(
     rows: Interactions, items: Items, users: Users, *, keep: bool
 ) -> tuple[Interactions, Items, Users]:
-    """Only users who have rows, and items that have rows or are kept without any."""
+    """Keep only users with rows, and items with rows or kept without any."""
     who = np.unique(rows.user)
     what = np.arange(len(items)) if keep else np.unique(rows.item)
     rows = replace(

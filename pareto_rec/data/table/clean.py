@@ -1,4 +1,4 @@
-"""What is done to a log once it is read: items made one, duplicates, and the k-core."""
+"""Cleaning of a log once it is read: merged items, duplicates, and the k-core."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pareto_rec.data.table.values import Mask
 
 
 def same_text(texts: tuple[str, ...], ids: tuple[str, ...]) -> IntArray:
-    """For each item ``[items]`` the first item of the same text; those without text stay alone.
+    """Return for each item ``[items]`` the first item of the same text, itself without a text.
 
     Small and capital letters and blanks make no difference.
     """
@@ -30,17 +30,17 @@ def without_duplicates(
     against: tuple[str, ...],
     account: RowAudit,
 ) -> tuple[Interactions, IntArray]:
-    """Rows by one of the policies, sorted by user, item and time.
+    """Apply a policy of duplicates to rows, sorted by user, item and time.
 
-    Only interactions count as duplicates of each other (all but ``drop``): a cancellation is no
-    second purchase, nor is an impression that nobody answered.
+    Only interactions count as duplicates of each other (all but ``drop``): a cancellation is not
+    a second purchase, nor is an impression without an answer.
 
     Args:
         rows: All rows.
         origin: File of each of them ``[rows]``.
         policy: See `TableOptions`.
         against: Signals that speak against an item.
-        account: Is told how many rows were left out or found.
+        account: Counts the rows that were left out or found.
 
     Returns:
         The rows that are left, and their files.
@@ -68,7 +68,7 @@ def without_duplicates(
 
 
 def _order(rows: Interactions, against: tuple[str, ...]) -> IntArray:
-    """Rows by user, kind, item, time, and all else."""
+    """Sort rows by user, kind, item, time, and all else."""
     signals = [rows.signals[name] for name in sorted(rows.signals)]
     kind = rows.positive(against)
     return np.lexsort([*_shown(rows), *signals, rows.time, rows.item, kind, rows.user])
@@ -79,7 +79,7 @@ def _shown(rows: Interactions) -> list[IntArray | FloatArray]:
 
 
 def _starts(*columns: np.ndarray[tuple[int], np.dtype[np.generic]]) -> Mask:
-    """Rows ``[rows]`` that differ from the row before in any column; NaN equals NaN."""
+    """Mark rows ``[rows]`` that differ from the row before in any column; NaN equals NaN."""
     mask = np.zeros(len(columns[0]), dtype=bool)
     mask[:1] = True
     for column in columns:
@@ -92,7 +92,7 @@ def _starts(*columns: np.ndarray[tuple[int], np.dtype[np.generic]]) -> Mask:
 
 
 def _summed(rows: Interactions, first: Mask) -> Interactions:
-    """First rows, their signals the sums up to the next first one; NaN counts only among NaN."""
+    """Sum signals up to the next first row; NaN counts only among NaN."""
     starts = np.flatnonzero(first)
     signals = {}
     for name, values in rows.signals.items():
@@ -105,9 +105,9 @@ def _summed(rows: Interactions, first: Mask) -> Interactions:
 def k_core(
     rows: Interactions, origin: IntArray, against: tuple[str, ...], core: Core, account: RowAudit
 ) -> Mask:
-    """Rows ``[rows]`` of users and items that have enough interactions among the rows kept.
+    """Mark rows ``[rows]`` of users and items that have enough interactions among the rows kept.
 
-    Users and items with too few are left out in turn until nothing changes. Rows that are no
+    Users and items with too few are left out in turn until nothing changes. Rows that are not
     interactions stay with their user and item and count for neither.
     """
     mask = np.ones(len(rows), dtype=bool)

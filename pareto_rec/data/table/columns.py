@@ -1,4 +1,4 @@
-"""Which columns of a table are read: named in the config, or guessed from their names."""
+"""Columns of a table: named in the config, or guessed from their names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pareto_rec.data.table.row_audit import RowAudit
 
 
 def fields_of(template: str | None) -> list[str]:
-    """Columns of a template, or the one column that it names.
+    """Parse the columns of a template, or return the one column that it names.
 
     Raises:
         BadRequestError: If braces are left open.
@@ -30,14 +30,14 @@ def fields_of(template: str | None) -> list[str]:
 
 
 def item_columns(options: TableOptions) -> list[str]:
-    """Text columns that items are described by."""
+    """List the text columns that describe items."""
     items = options.items
     parts = [fields_of(template) for template in (items.text, items.title, items.categories)]
     return list(dict.fromkeys([name for part in parts for name in part] + items.attributes))
 
 
 def resolve(options: TableOptions, files: Sequence[File], account: RowAudit) -> Columns:
-    """The columns of a log, as the config names them or else as their names suggest.
+    """Return the columns of a log, as the config names them or as their names suggest.
 
     Raises:
         BadRequestError: If no column of users or of items can be told.
@@ -63,7 +63,7 @@ def resolve(options: TableOptions, files: Sequence[File], account: RowAudit) -> 
 
 
 def with_values(file: File, options: TableOptions, names: Sequence[str]) -> list[str]:
-    """Names of columns, each with what stands in the first row."""
+    """List the names of columns, each with its value in the first row."""
     for chunk in chunks(file, options, names):
         if chunk.table.num_rows:
             first = chunk.table.slice(0, 1)
@@ -72,5 +72,5 @@ def with_values(file: File, options: TableOptions, names: Sequence[str]) -> list
 
 
 def rules_of(options: TableOptions) -> list[Rule]:
-    """Every rule that looks at rows."""
+    """List every rule that looks at rows."""
     return [*options.drop, *options.signals.values()]

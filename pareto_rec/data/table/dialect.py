@@ -1,4 +1,4 @@
-"""Separator, quotes and escapes of a text file, told from its first lines."""
+"""Separator, quotes and escapes of a text file, detected from its first lines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROWS_WITHIN = 3  # so many lines of a field that look like rows are rows that a 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How fields are parted.
+    """Separator, quote and escape of a text file.
 
     Attributes:
         separator: Between fields.
@@ -59,12 +59,12 @@ class Record:
     lines: int
 
     def text(self, dialect: Dialect) -> str:
-        """The row without its quotes."""
+        """Join the row without its quotes."""
         return dialect.separator.join(self.fields)
 
 
 def one_character(text: str, separator: str) -> str:
-    """Lines whose separator is one character."""
+    """Replace separators of several characters by one character."""
     if separator == WHITESPACE:
         text = re.sub(r"[ \t]+", PARTS, text)
         return re.sub(rf"(?m)^{PARTS}|{PARTS}(?=\r?$)", "", text)
@@ -72,7 +72,7 @@ def one_character(text: str, separator: str) -> str:
 
 
 def records(text: str, dialect: Dialect, most: int | None = None) -> list[Record]:
-    """The rows of a text; blank lines, and what the reader of them refuses, are left out."""
+    """Parse the rows of a text, without blank lines and rows that the parser refuses."""
     rows: list[Record] = []
     for record in _records(text, dialect):
         if _is_said(record):
@@ -83,7 +83,7 @@ def records(text: str, dialect: Dialect, most: int | None = None) -> list[Record
 
 
 def heading(text: str, dialect: Dialect) -> tuple[int, int]:
-    """Rows and lines up to the end of the first row that is not blank."""
+    """Count rows and lines up to the end of the first row that is not blank."""
     rows = lines = 0
     for record in _records(text, dialect):
         rows, lines = rows + 1, lines + record.lines
@@ -118,7 +118,7 @@ def _records(text: str, dialect: Dialect) -> Iterator[Record]:
 
 
 def typed_columns(rows: Sequence[Sequence[str]]) -> tuple[int, ...]:
-    """Columns of rows of one width that hold numbers or times, nearly all of them."""
+    """Find columns of rows of one width that hold numbers or times, nearly all of them."""
     typed = []
     for number, column in enumerate(zip(*rows, strict=True)):
         known = [value.strip() for value in column if value.strip()]
@@ -129,12 +129,12 @@ def typed_columns(rows: Sequence[Sequence[str]]) -> tuple[int, ...]:
 
 
 def is_typed(text: str) -> bool:
-    """Whether a field is a number or a time, as names and prose are not."""
+    """Return whether a field is a number or a time, as names and prose are not."""
     return bool(_TYPED.fullmatch(text))
 
 
 def swallowed(text: str, separator: str, width: int, typed: Sequence[int]) -> bool:
-    """Whether the lines of a row are rows themselves, which a quote made one.
+    """Return whether the lines of a row are rows themselves, merged by a quote.
 
     Args:
         text: The row, of several lines.
@@ -153,7 +153,7 @@ def swallowed(text: str, separator: str, width: int, typed: Sequence[int]) -> bo
 
 
 def _parted(line: str, separator: str, width: int) -> list[str]:
-    """A line as fields: without quotes, or else with them, whichever makes a row."""
+    """Split a line into fields: without quotes, or else with them if that makes a row."""
     plain = line.split(separator)
     if len(plain) == width or '"' not in line:
         return plain
@@ -169,7 +169,7 @@ def _is_row(fields: Sequence[str], width: int, typed: Sequence[int]) -> bool:
 
 
 def dialect_of(text: str, written: Written) -> Dialect:
-    """The way to part fields that makes the most rows of one width, of fields that are whole.
+    """Detect the dialect that makes the most rows of one width from complete fields.
 
     Args:
         text: The first lines of a file, each whole.
@@ -189,7 +189,7 @@ def dialect_of(text: str, written: Written) -> Dialect:
 
 
 def _quoted(text: str, separator: str, written: Written) -> Dialect:
-    """Quotes and escapes of a file: quotes are only done without where that saves many rows."""
+    """Detect quotes and escapes: quotes are only ignored if that saves many rows."""
     trials = [_Trial(text, dialect, written) for dialect in _tried(text, separator, written)]
     with_quotes = [
         trial for trial in trials if trial.dialect.quote == '"' or trial.wrapped
@@ -201,7 +201,7 @@ def _quoted(text: str, separator: str, written: Written) -> Dialect:
 
 
 def _tried(text: str, separator: str, written: Written) -> list[Dialect]:
-    """Quotes and escapes that may be meant, the usual ones first."""
+    """List the dialects to try, the usual ones first."""
     quotes = [QUOTES[written.quoting]] if written.quoting else ['"']
     if not written.quoting:
         single = text.count('"') == 0 and "'" in text
@@ -214,7 +214,7 @@ def _tried(text: str, separator: str, written: Written) -> list[Dialect]:
 
 
 class _Trial:
-    """What a dialect makes of a text.
+    """Parse of a text by one dialect, with its score.
 
     Attributes:
         dialect: The dialect.
@@ -269,7 +269,7 @@ class _Trial:
 
 
 def _is_wrapped(text: str, dialect: Dialect) -> bool:
-    """Whether a column stands in quotes all the way down, as no column of prose does."""
+    """Return whether every value of some column is quoted, as no column of prose is."""
     bare = records(text, Dialect(dialect.separator, "", ""), _FIRST_LINES)[1:]
     width, quote = width_of(bare), dialect.quote
     rows = [record.fields for record in bare if len(record.fields) == width]
@@ -285,7 +285,7 @@ def _score(trial: _Trial) -> float:
 
 @cache
 def _foreign(separator: str) -> re.Pattern[str]:
-    """Other separators, which fields hold where this one is not meant."""
+    """Compile a pattern of other separators, which fields hold if this one is wrong."""
     blank = separator == WHITESPACE
     return re.compile(
         "|".join(r for s, r in _FOREIGN.items() if s != separator and not (blank and s == "\t"))
@@ -293,11 +293,11 @@ def _foreign(separator: str) -> re.Pattern[str]:
 
 
 def _has_marks(cell: str) -> bool:
-    """Whether quotes or escapes are left over in a field."""
+    """Return whether quotes or escapes are left over in a field."""
     return len(cell) > 1 and ((cell[0] == cell[-1] and cell[0] in "\"'") or '\\"' in cell)
 
 
 def width_of(rows: Sequence[Record]) -> int:
-    """The most frequent width of rows; 0 without any."""
+    """Return the most frequent width of rows; 0 without any."""
     widths = Counter(len(row.fields) for row in rows)
     return widths.most_common(1)[0][0] if widths else 0

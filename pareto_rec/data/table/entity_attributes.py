@@ -1,4 +1,4 @@
-"""What many rows say about one item or user, made one: texts, prices, groups."""
+"""Attributes of one item or user, aggregated over many rows: texts, prices, groups."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 def commonest(facts: EntityAttributes, column: str, count: int) -> Texts:
-    """The text that stands most often in the rows of each ``[count]``; "" where none ever does.
+    """Return the most frequent text in the rows of each ``[count]``; "" without any.
 
     Of equally frequent ones the first in the alphabet.
     """
@@ -49,7 +49,7 @@ def commonest(facts: EntityAttributes, column: str, count: int) -> Texts:
 
 
 def differing(facts: EntityAttributes, column: str) -> int:
-    """How many have rows with different texts in a column."""
+    """Count those that have rows with different texts in a column."""
     codes, texts = facts.texts[column]
     known = (codes >= 0) & (facts.code >= 0)
     pairs = np.unique(facts.code[known] * max(len(texts), 1) + codes[known])
@@ -58,7 +58,7 @@ def differing(facts: EntityAttributes, column: str) -> int:
 
 
 def filled(template: str, facts: EntityAttributes, count: int) -> Texts:
-    """A template filled in for each ``[count]``; a plain name is its column.
+    """Fill in a template for each ``[count]``; a plain name is its column.
 
     Where a column says nothing, the text of the template before it is left out as well.
     """
@@ -83,7 +83,7 @@ def _fill(parts: Sequence[tuple[str, str | None]], values: Mapping[str, str]) ->
 
 
 def median_price(facts: EntityAttributes, count: int) -> FloatArray:
-    """Median of the prices in the rows of each ``[count]``, NaN where none is known."""
+    """Compute the median price in the rows of each ``[count]``, NaN where none is known."""
     assert facts.price is not None
     known = ~np.isnan(facts.price) & (facts.code >= 0)
     code, price = facts.code[known], facts.price[known]
@@ -99,7 +99,7 @@ def median_price(facts: EntityAttributes, count: int) -> FloatArray:
 
 
 def bands(prices: FloatArray, count: int) -> Texts:
-    """Each item's band ``[items]``, the cheapest first, of about equally many; "" without a price.
+    """Assign each item a price band ``[items]`` of about equally many; "" without a price.
 
     Equal prices are in one band.
     """
@@ -112,7 +112,7 @@ def bands(prices: FloatArray, count: int) -> Texts:
 
 
 def binned(texts: Texts, bins: Bins, name: str, account: RowAudit) -> Texts:
-    """Numbers as the bins that they lie in; "" stays, and what is not a number becomes it.
+    """Sort numbers into bins; "" stays, and what is not a number becomes it.
 
     Raises:
         BadRequestError: If not one text is a number.
@@ -140,7 +140,7 @@ def binned(texts: Texts, bins: Bins, name: str, account: RowAudit) -> Texts:
 
 
 def frequent_words(texts: Texts, count: int) -> tuple[FloatArray, Texts]:
-    """Which of the most frequent words stand in each text: 0/1 ``[items, words]`` and the words.
+    """Mark the most frequent words in each text: 0/1 ``[items, words]`` and the words.
 
     Words of three letters or more, each counted once a text; of equally frequent ones the first in
     the alphabet. A word that stands in one text alone, in more than half of them, or that links
@@ -155,7 +155,7 @@ def frequent_words(texts: Texts, count: int) -> tuple[FloatArray, Texts]:
 
 
 def categories(texts: Texts, delimiter: str) -> tuple[FloatArray, Texts]:
-    """Texts parted at a delimiter as a 0/1 matrix ``[items, categories]`` and its names.
+    """Split texts at a delimiter into a 0/1 matrix ``[items, categories]`` and its names.
 
     Raises:
         BadRequestError: If there are too many for categories.
@@ -164,7 +164,7 @@ def categories(texts: Texts, delimiter: str) -> tuple[FloatArray, Texts]:
 
 
 def listed_categories(texts: Texts) -> tuple[FloatArray, Texts]:
-    """The same of texts that are lists (``['a', 'b']``); what is not a list is one category.
+    """Do the same for texts that are lists (``['a', 'b']``); another text is one category.
 
     Raises:
         BadRequestError: If there are too many for categories.

@@ -1,4 +1,4 @@
-"""Files beside the log: what they say about its items or users."""
+"""Entity files beside the log: what they say about its items or users."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def read_side(
     *,
     more: bool,
 ) -> Joined:
-    """What the files of items or of users say.
+    """Read the files of items or of users.
 
     Args:
         options: How they are read; wrong rows are refused or skipped as those of the log.
@@ -80,7 +80,7 @@ def read_side(
 
 
 def _joined(role: str, ids: Ids, read: _Read, account: RowAudit, *, more: bool) -> Joined:
-    """The ids of a log and those of the files beside it in one form and one order."""
+    """Join the ids of a log and those of the files beside it in one form and one order."""
     own = read.account
     codes, known = together(read.ids)
     alike, beside = written_alike(ids, known)
@@ -128,7 +128,7 @@ class _Read:
         return list(dict.fromkeys([self.name, *self.texts, *([self.price] if self.price else [])]))
 
     def take(self, chunk: Chunk) -> None:
-        """Keep what a chunk says, and account for its rows."""
+        """Store what a chunk says, and account for its rows."""
         account, table, missing = self.account, chunk.table, self.options.missing
         file = account.of(chunk.file)
         file.rows += table.num_rows + len(chunk.bad)
@@ -160,7 +160,7 @@ class _Read:
 
 
 def log_alone(ids: Ids, facts: EntityAttributes) -> Joined:
-    """A log's users or items where no files beside it say anything of them."""
+    """Return a log's users or items without files of their own."""
     (alike,) = written_alike(ids)
     of_log, everything = merged(alike)
     code = np.append(of_log, -1)[facts.code]

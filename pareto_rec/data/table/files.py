@@ -1,4 +1,4 @@
-"""From what a config names (paths, patterns, folders, variables) to files that can be opened."""
+"""Files of a table, from what a config names (paths, patterns, folders, variables)."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class File:
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """Its bytes, unpacked while they are read.
+        """Open its bytes, unpacked while they are read.
 
         Raises:
             BadRequestError: If it cannot be read, the packing is damaged or cut off, or more comes
@@ -104,15 +104,15 @@ class File:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Whatever goes wrong with the file inside the block is said in one line."""
+        """Turn any failure to read the file inside the block into one line."""
         try:
             yield
         except (*BROKEN, zipfile.BadZipFile):
             raise BadRequestError(
-                f"{self.name} cannot be read: it is damaged or cut off; bring it anew"
+                f"{self.name} cannot be read: it is damaged or cut off; copy it again"
             ) from None
         except OSError as error:
-            reason = error.strerror or "it is damaged or cut off; bring it anew"
+            reason = error.strerror or "it is damaged or cut off; copy it again"
             raise BadRequestError(f"{self.name} cannot be read: {reason}") from None
         except (RuntimeError, NotImplementedError) as error:  # zip: encrypted, or packed strangely
             reason = "it is encrypted" if "encrypted" in str(error) else "packed in an unknown way"
@@ -120,7 +120,7 @@ class File:
 
 
 def _archive(path: Path) -> zipfile.ZipFile:
-    """An archive; it stays open, since reading its list of members for each of them takes long."""
+    """Open an archive and keep it open: reading its list of members for each of them takes long."""
     state = path.stat()
     return _opened_archive(path, state.st_size, state.st_mtime_ns, os.getpid())
 
@@ -131,7 +131,7 @@ def _opened_archive(path: Path, *_: int) -> zipfile.ZipFile:
 
 
 def expand(text: str) -> str:
-    """A path with its ``${VARIABLE}`` filled in; the cache has a place even where none is set.
+    """Fill in ``${VARIABLE}`` in a path; the cache has a default where none is set.
 
     Raises:
         BadRequestError: If a variable is not set.
@@ -152,7 +152,7 @@ def expand(text: str) -> str:
 
 
 def _as_named(path: str, text: str) -> str:
-    """A path with its variables by their names: their values may be secret."""
+    """Put the names of variables back into a path: their values may be secret."""
     last = max((match.end() for match in _VARIABLE.finditer(text)), default=0)
     if not last:
         return path
@@ -187,7 +187,7 @@ def _from(name: str, folder: Path) -> str:
 
 
 def find(names: Sequence[str], what: str = "data.files") -> tuple[File, ...]:
-    """Every table behind paths, patterns and folders, in the order of their names.
+    """Find every table behind paths, patterns and folders, in the order of their names.
 
     Args:
         names: As in the config.
@@ -224,7 +224,7 @@ def find(names: Sequence[str], what: str = "data.files") -> tuple[File, ...]:
 
 
 def _within_archive(path: Path) -> list[File]:
-    """Tables within an archive that a path or pattern such as ``data.zip/log.csv`` names."""
+    """Find tables in an archive named by a path or pattern such as ``data.zip/log.csv``."""
     archive = next((above for above in path.parents if above.is_file()), None)
     if archive is None:
         return []
@@ -240,7 +240,7 @@ def _is_table(name: str) -> bool:
 
 
 def _files(path: Path, shown: str) -> list[File]:
-    """The tables in a file: itself, or the members of an archive."""
+    """List the tables in a file: itself, or the members of an archive."""
     file = File(path, "csv", shown=shown)
     with file.reading():
         with path.open("rb") as stream:
@@ -251,7 +251,7 @@ def _files(path: Path, shown: str) -> list[File]:
 
 
 def _members(file: File) -> list[File]:
-    """The tables in an archive.
+    """List the tables in an archive.
 
     Raises:
         BadRequestError: If there is none, or more than can be meant.
@@ -280,7 +280,7 @@ def _members(file: File) -> list[File]:
 
 
 def _recognised(file: File) -> File:
-    """A file with its packing and its form, as its contents say.
+    """Detect packing and form of a file from its contents.
 
     Raises:
         BadRequestError: If its name promises a packing that it has not, if it is packed too often,
@@ -303,14 +303,14 @@ def _recognised(file: File) -> File:
     packed = file.packing[1:] if file.member else file.packing
     if (promised and not packed) or form == "zip":
         raise BadRequestError(
-            f"{file.name} is not a {promised or 'zip'} file, as its name says: bring it whole, or "
+            f"{file.name} is not a {promised or 'zip'} file, as its name says: copy it again, or "
             "rename it"
         )
     return replace(file, form=form_of_contents(file.name, head))
 
 
 def _head(stream: IO[bytes]) -> bytes:
-    """The first `HEAD_BYTES` bytes of a stream, less only where it ends before."""
+    """Read the first `HEAD_BYTES` bytes of a stream, fewer only at its end."""
     parts, left = [], HEAD_BYTES
     while left and (part := stream.read(left)):
         parts.append(part)

@@ -1,4 +1,4 @@
-"""Ids of users and items: written alike in the log and beside it, and never merged unseen."""
+"""Ids of users and items: in the same form in the log and beside it, never merged silently."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MANY = 0.1  # share of the ids of a log that are not beside it
 
 
 def merging(column: pa.ChunkedArray) -> Mask:
-    """Rows ``[rows]`` of a column of floats so large that neighbouring whole numbers are equal."""
+    """Mark rows ``[rows]`` of floats so large that neighbouring whole numbers are equal."""
     kind = column.type
     if not pa.types.is_floating(kind):
         return np.zeros(len(column), dtype=bool)
@@ -34,7 +34,7 @@ def merging(column: pa.ChunkedArray) -> Mask:
 
 
 def written_alike(*several: Ids) -> tuple[Ids, ...]:
-    """Ids of several sources in one form: 123.0 is 123 if all ids of all sources are whole numbers.
+    """Put ids of several sources in one form: 123.0 is 123 if all ids are whole numbers.
 
     A float column writes 123.0 where an integer column has 123. Versions such as 1.0 and 1.1 stay.
     """
@@ -53,14 +53,14 @@ def written_alike(*several: Ids) -> tuple[Ids, ...]:
 
 
 def merged(names: Ids) -> tuple[IntArray, Ids]:
-    """For each name its place among the different names in rising order, and these."""
+    """Return for each name its index among the different names in rising order, and these."""
     different = tuple(sorted(set(names)))
     positions = {name: number for number, name in enumerate(different)}
     return np.array([positions[name] for name in names], dtype=np.int64), different
 
 
 def warn_of_ids(role: str, ids: Ids, code: IntArray, account: RowAudit) -> None:
-    """Warnings of ids that may stand for nothing, or were rounded before they were written."""
+    """Warn of ids that may stand for a missing value, or were rounded before they were written."""
     rows = np.bincount(code[code >= 0], minlength=len(ids))
     for number, name in enumerate(ids):
         if name in UNKNOWN:
@@ -87,7 +87,7 @@ _RULES: tuple[tuple[str, Callable[[str], str]], ...] = (
 
 
 def warn_of_strangers(role: str, log: Ids, beside: Sequence[str], account: RowAudit) -> None:
-    """A warning where many ids of a log are not in the files beside it, with a rule that helps."""
+    """Warn if many ids of a log are not in the files beside it, with a rule that helps."""
     known = set(beside)
     strange = [id_ for id_ in log if id_ not in known]
     if len(strange) <= _MANY * len(log):

@@ -1,4 +1,4 @@
-"""JSON lines as columns of text: one object a line, a key per column, each bad line by its number.
+"""JSON lines as columns of text: one object a line, a key per column, bad lines by number.
 
 Values are kept as they are written: 007 in quotes, 9007199254740993 and 1.50 lose nothing. Keys of
 an object within an object are put together with dots; lists of values are parted by bars. A column
@@ -52,7 +52,7 @@ class Piece:
 
 
 def names_of(file: File, encoding: str | None) -> tuple[str, ...]:
-    """Names of the columns: the keys of the first lines, in the order in which they appear.
+    """Read the names of the columns: the keys of the first lines, in order of appearance.
 
     Raises:
         BadRequestError: If none of them is an object, or there are too many keys.
@@ -61,7 +61,7 @@ def names_of(file: File, encoding: str | None) -> tuple[str, ...]:
 
 
 def pieces(file: File, encoding: str | None, wanted: Sequence[str]) -> Iterator[Piece]:
-    """The rows of a file, piece by piece.
+    """Yield the rows of a file, piece by piece.
 
     Args:
         file: What to read.
@@ -103,7 +103,7 @@ def _check(file: File, never: Iterable[str], known: Iterable[str]) -> None:
 
 
 def _look(file: File, encoding: str | None) -> tuple[dict[str, bool], bool]:
-    """Columns of the first lines -> whether they hold truth values alone; whether that is all."""
+    """Read columns of the first lines -> whether they are truth values; whether that is all."""
     kinds_of: dict[str, set[type]] = {}
     seen, complete = 0, True
     for lines in _lines(file, encoding):
@@ -127,7 +127,7 @@ def _look(file: File, encoding: str | None) -> tuple[dict[str, bool], bool]:
 
 
 def _lines(file: File, encoding: str | None) -> Iterator[list[bytes]]:
-    """Lines in UTF-8, some at a time; `MARK` stands for what is not of the encoding."""
+    """Yield lines in UTF-8, some at a time; `MARK` stands for undecodable bytes."""
     with file.open() as raw:
         head = raw.read(HEAD_BYTES)
         chosen = _known(file, encoding) if encoding else mark_of(head)
@@ -174,7 +174,7 @@ def _known(file: File, encoding: str) -> str:
 
 
 def _row(line: bytes) -> dict[str, Any] | str:
-    """A line as a row, or what is wrong with it."""
+    """Parse a line as a row, or say what is wrong with it."""
     if _MARK in line:
         return "text that is not of its encoding"
     try:
@@ -212,7 +212,7 @@ def _is_text(row: Mapping[str, Any]) -> bool:
 
 
 def _unlike(row: Mapping[str, Any], truth: Mapping[str, bool], wanted: Iterable[str]) -> str:
-    """What does not fit where only truth values stood in the first lines; "" where all does."""
+    """Say which value is not a truth value where the first lines had no others; "" if all fit."""
     for name in wanted:
         if truth.get(name) and not isinstance(row.get(name), bool | None):
             return f"{name} is neither true nor false"

@@ -1,4 +1,4 @@
-"""What stands in files: a look at their first rows, for a config to start from."""
+"""Profiles of files: a look at their first rows, for a config to start from."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Profile:
         return ", ".join(names[:3]) + more
 
     def column(self, name: str) -> Column:
-        """A column by its name."""
+        """Look up a column by its name."""
         return next(column for column in self.columns if column.name == name)
 
     def agreement(self, key: str, name: str) -> float | None:
-        """How far a key says what stands in another column.
+        """Measure how well a key determines another column.
 
         Returns:
             Share of the rows of keys with two rows or more that hold the most frequent text of
@@ -72,7 +72,7 @@ class Profile:
         return float(most[several].sum() / total[several].sum()) if several.any() else None
 
     def fixed_by(self, key: str, name: str) -> bool:
-        """Whether nearly everybody of a key column has one value alone in another column."""
+        """Return whether nearly every value of a key column has one value in another column."""
         pairs = np.unique(self._pairs(key, name), axis=0)
         if not len(pairs):
             return False
@@ -85,7 +85,7 @@ class Profile:
 
 
 def profiles(files: Sequence[File], options: TableOptions) -> tuple[Profile, ...]:
-    """A look at the first rows of files; files of the same columns are looked at as one.
+    """Profile the first rows of files; files of the same columns are one profile.
 
     Raises:
         BadRequestError: If a file cannot be read.
@@ -114,7 +114,7 @@ def _profile(names: tuple[str, ...], files: tuple[File, ...], options: TableOpti
 
 
 def _together(parts: Sequence[pa.Table], names: Sequence[str], missing: Sequence[str]) -> pa.Table:
-    """Rows of several files as one table; a column whose type differs among them becomes text."""
+    """Join rows of several files; a column with differing types becomes text."""
     if not parts:
         return pa.table({name: pa.array([], pa.string()) for name in names})
     columns = {}

@@ -1,4 +1,4 @@
-"""The log of a table: from files to arrays, with every row accounted for."""
+"""Log reader of a table: from files to arrays, with every row accounted for."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from pareto_rec.data.table.values import together
 
 @dataclass(frozen=True)
 class EntityAttributes:
-    """What rows say about items or users, all arrays ``[rows]``.
+    """Attributes of items or users by row, all arrays ``[rows]``.
 
     Attributes:
-        code: Whose row it is; -1 for nobody known.
+        code: Owner of each row; -1 if unknown.
         texts: Column -> codes, -1 where nothing stands, and the texts in rising order.
         price: Prices, NaN where unknown; None without a column of prices.
     """
@@ -65,7 +65,7 @@ class Log:
 
 @dataclass
 class _Parts:
-    """What is kept of the chunks so far."""
+    """Columns stored from the chunks so far."""
 
     user: list[pa.DictionaryArray] = field(default_factory=list)
     item: list[pa.DictionaryArray] = field(default_factory=list)
@@ -102,7 +102,7 @@ class LogReader:
         )
 
     def take(self, chunk: Chunk) -> None:
-        """Keep what is to be used of a chunk, and account for the rest."""
+        """Store the usable rows of a chunk, and account for the rest."""
         account, size = self.account, chunk.table.num_rows
         file = account.of(chunk.file)
         file.rows += size + len(chunk.bad)
@@ -139,11 +139,11 @@ class LogReader:
             account.drop(rule.said(), rows.drop(passed), file)
 
     def _read(self, rows: RowFilter, reader: Reader) -> dict[str, NDArray[np.generic]]:
-        """Everything but texts; a row is refused for the first thing that is wrong with it."""
+        """Read all but texts; a row is refused for the first thing that is wrong with it."""
         columns = self.columns
         arrays: dict[str, NDArray[np.generic]] = {}
         for role, name in (("user", columns.user), ("item", columns.item)):
-            assert name is not None  # `resolve` sees to it
+            assert name is not None  # `resolve` ensures it
             nothing = pc.is_null(reader.ids(name))
             rows.refuse(nothing.to_numpy(zero_copy_only=False), name, f"no {role}")
             for column in fields_of(name):
@@ -187,7 +187,7 @@ class LogReader:
             parts.texts.setdefault(name, []).append(reader.coded(name).filter(mask))
 
     def log(self) -> Log:
-        """What was kept.
+        """Return the stored rows as a log.
 
         Raises:
             BadRequestError: If no row is left.
@@ -237,7 +237,7 @@ def read_log(
         options: How.
         files: Where.
         columns: Who, what and when (:func:`pareto_rec.data.table.columns.resolve`).
-        account: Is told of every row.
+        account: Counts every row.
 
     Raises:
         BadRequestError: If a file cannot be read or lacks a column, a row is bad and bad rows are

@@ -1,4 +1,4 @@
-"""What a person should know of a draft, as comments above it."""
+"""Remarks on a draft, as comments above it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pareto_rec.data.table.trial import Trial
 
 
 def remarks(findings: Findings, trial: Trial) -> list[str]:
-    """Comments: what stands in the files, what was told how, what is left out and why."""
+    """Write comments: contents of the files, guesses, and what is left out and why."""
     lines = [line for profile, what in _tables(findings) for line in _table(profile, what)]
     lines += map(toml.comment, [*_files(findings), *_guesses(findings), *_choices(findings, trial)])
     return lines

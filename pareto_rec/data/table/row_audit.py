@@ -1,4 +1,4 @@
-"""Where every row went: what was read, used, dropped for a reason, or could not be read."""
+"""Row audit: which rows were read, used, dropped for a reason, or could not be read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class BadRow:
     text: str
 
     def said(self) -> str:
-        """One line for people."""
+        """Describe the row in one line."""
         return f"{self.file}, line {self.line}: {self.reason}"
 
 
@@ -53,7 +53,7 @@ class FileRows:
         return self.rows - self.dropped - self.bad
 
     def summary(self) -> dict[str, int]:
-        """Ready for JSON."""
+        """Return the counts, ready for JSON."""
         return {"rows": self.rows, "used": self.used, "dropped": self.dropped, "bad": self.bad}
 
 
@@ -105,11 +105,11 @@ class RowAudit:
         return sum(file.used for file in self.files.values())
 
     def of(self, file: str) -> FileRows:
-        """The rows of a file."""
+        """Return the rows of a file."""
         return self.files.setdefault(file, FileRows())
 
     def note_of(self, file: str, notes: Sequence[str], long: Sequence[tuple[int, int]]) -> None:
-        """What was told from a file, and rows of it that span many lines."""
+        """Add notes on a file, and rows of it that span many lines."""
         for note in notes:
             files = self.notes.get(note)
             self.notes[note] = f"{files}, {Path(file).name}" if files else Path(file).name
@@ -122,12 +122,12 @@ class RowAudit:
                 )
 
     def drop(self, reason: str, rows: int, file: str) -> None:
-        """Rows of a file that are left out for a reason; one that met no row is kept as 0."""
+        """Count rows of a file that are left out for a reason; a reason without rows stays as 0."""
         self.dropped[reason] += int(rows)
         self.of(file).dropped += int(rows)
 
     def drop_of(self, reason: str, origin: IntArray) -> None:
-        """Rows of several files that are left out for a reason.
+        """Count rows of several files that are left out for a reason.
 
         Args:
             reason: Why.
@@ -140,7 +140,7 @@ class RowAudit:
             file.dropped += int(rows)
 
     def lose(self, column: str, texts: Sequence[str], count: int, filled: int) -> None:
-        """Values of a column that could not be read.
+        """Count values of a column that could not be read.
 
         Args:
             column: What messages call it.
@@ -156,7 +156,7 @@ class RowAudit:
             cells.examples[text[:40]] = None
 
     def skip(self, rows: list[BadRow], *, refuse: bool) -> None:
-        """Rows that could not be read.
+        """Count rows that could not be read, and write them out.
 
         Raises:
             BadRequestError: If they are refused; the first of them are shown.
@@ -180,7 +180,7 @@ class RowAudit:
                 writer.writerows([row.file, row.line, row.reason, row.text] for row in rows)
 
     def warn_of_losses(self) -> None:
-        """Warnings of files and columns that lost most of what they hold."""
+        """Warn of files and columns that lost most of their values."""
         if self.long_rows > SHOWN:
             self.warnings.append(f"{self.long_rows - SHOWN:,} more rows span as many lines")
         for name, file in self.files.items():
@@ -197,7 +197,7 @@ class RowAudit:
                 )
 
     def summary(self) -> dict[str, object]:
-        """Ready for JSON."""
+        """Return the audit, ready for JSON."""
         summary: dict[str, object] = {
             "rows": self.rows,
             "used": self.used,
@@ -220,7 +220,7 @@ class RowAudit:
 
 
 def _kind(reason: str) -> str:
-    """A reason without the value that it names."""
+    """Strip the value that a reason names."""
     return reason.partition(": ")[0]
 
 
@@ -229,7 +229,7 @@ def _quoted(texts: Mapping[str, object] | Sequence[str]) -> str:
 
 
 def as_lines(account: Mapping[str, object]) -> list[str]:
-    """An account in words, one line each."""
+    """Describe an audit in words, one line each."""
     beside = account.get("beside") or {}
     assert isinstance(beside, Mapping)
     lines = _rows_as_lines(account)
@@ -247,7 +247,7 @@ def as_lines(account: Mapping[str, object]) -> list[str]:
 
 
 def warnings_of(account: Mapping[str, object]) -> list[str]:
-    """What a person has to look at, of the log and of the files beside it."""
+    """List the warnings for the user, of the log and of the files beside it."""
     beside = account.get("beside") or {}
     assert isinstance(beside, Mapping)
     return [text for part in (account, *beside.values()) for text in part.get("warnings") or ()]
@@ -261,7 +261,7 @@ def _rows_as_lines(account: Mapping[str, object]) -> list[str]:
     lines += [f"  {count:>9,} dropped: {reason}" for reason, count in dropped.items()]
     lines += [f"  {count:>9,} could not be read: {reason}" for reason, count in bad.items()]
     if account["blank_lines"]:
-        lines.append(f"  {account['blank_lines']:,} blank lines, which are no rows")
+        lines.append(f"  {account['blank_lines']:,} blank lines, which are not rows")
     files = account.get("files") or {}
     assert isinstance(files, Mapping)
     if len(files) > 1:

@@ -1,4 +1,4 @@
-"""How a text file is written: its encoding, its separator, its quotes and its header."""
+"""Form of a text file: its encoding, its separator, its quotes and its header."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SHOWN_LINES = 1_000  # of the first rows that tell whether there is a header
 
 @dataclass(frozen=True)
 class Form:
-    """How a text file is written.
+    """Form of a text file.
 
     Attributes:
         encoding: Name of its encoding; texts in ``utf-8`` are checked row by row.
@@ -66,7 +66,7 @@ class Form:
 
 
 def form_of(file: File, written: Written) -> Form:
-    """Look at the beginning of a file.
+    """Detect the form of a file from its beginning.
 
     Args:
         file: The file.
@@ -104,7 +104,7 @@ def form_of(file: File, written: Written) -> Form:
 
 
 def _head(file: File, written: Written) -> tuple[str, str, bool]:
-    """Encoding of a file, its first lines, and whether they are all of it."""
+    """Read the encoding of a file, its first lines, and whether they are all of it."""
     with file.open() as stream:
         head = stream.read(HEAD_BYTES)
     chosen = _encoding(file, head, written.encoding)
@@ -147,7 +147,7 @@ def _is_json(text: str) -> bool:
 
 
 def _headed(rows: Sequence[Record], written: Written) -> tuple[bool, str]:
-    """Whether the first row names the columns; what is to be said where that was told from it."""
+    """Return whether the first row names the columns, and a note if that was guessed."""
     first = [field.strip() for field in rows[0].fields]
     if written.header is not None:
         return written.header, ""
@@ -163,7 +163,7 @@ def _headed(rows: Sequence[Record], written: Written) -> tuple[bool, str]:
 
 
 def _is_row(first: Sequence[str], others: Sequence[Record]) -> bool:
-    """Whether a first row looks like those below it and not like names."""
+    """Return whether a first row looks like those below it and not like names."""
     rows = [
         [f.strip() for f in record.fields] for record in others if len(record.fields) == len(first)
     ]
@@ -179,13 +179,13 @@ def _is_row(first: Sequence[str], others: Sequence[Record]) -> bool:
 
 
 def _counts_up(rows: Sequence[Record], width: int) -> bool:
-    """Whether the first fields of all rows of the usual width are 0, 1, 2 ... or 1, 2, 3 ..."""
+    """Return whether the first fields of all rows of the usual width count up from 0 or 1."""
     first = [row.fields[0].strip() for row in rows if len(row.fields) == width]
     return len(first) > 1 and any(first == [str(n + b) for n in range(len(first))] for b in (0, 1))
 
 
 def _end_empty(rows: Sequence[Record], width: int) -> bool:
-    """Whether nothing stands in the last field of nearly all rows of the usual width."""
+    """Return whether the last field of nearly all rows of the usual width is empty."""
     last = [row.fields[-1].strip() for row in rows if len(row.fields) == width]
     return last.count("") >= 0.9 * len(last)
 
@@ -215,7 +215,7 @@ def _names(
 
 
 def _unusual(dialect: Dialect, written: Written) -> tuple[str, ...]:
-    """What of a dialect is unusual and was told from the file alone."""
+    """Describe what is unusual in a dialect and was detected from the file alone."""
     notes: tuple[str, ...] = ()
     if written.quoting is None and dialect.quote != '"':
         quoting = "as texts in single quotes" if dialect.quote else "without quoting"
@@ -226,7 +226,7 @@ def _unusual(dialect: Dialect, written: Written) -> tuple[str, ...]:
 
 
 def _without_gaps(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of which none is empty: a column without a name gets its number."""
+    """Fill in empty names: a column without a name gets its number."""
     taken = set(names)
     complete = []
     for number, name in enumerate(names, 1):

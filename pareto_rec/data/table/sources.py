@@ -1,4 +1,4 @@
-"""Which of several files are the log, which say something of its items or users, and why not."""
+"""Sources of a draft: which files are the log, which describe items or users, and why not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Sources:
-    """What the files are.
+    """Files by their part: log, items or users.
 
     Attributes:
         log: The log whose columns are drafted.
@@ -53,7 +53,7 @@ def sources_of(profiles: Sequence[Profile], given: Roles | None = None) -> Sourc
 
     Args:
         profiles: What stands in the files.
-        given: Columns of the log that somebody named.
+        given: Columns of the log that the user named.
 
     Raises:
         BadRequestError: If no file can be told to be a log.
@@ -125,7 +125,7 @@ def _log(profiles: Sequence[Profile], given: Roles) -> tuple[Profile, Roles]:
 
 
 def _one_row_each(profile: Profile) -> bool:
-    """Whether a table has one row for each of its items or users, as no log has."""
+    """Return whether a table has one row for each of its items or users, as no log has."""
     key = named_key(profile, "item")
     column = profile.column(key) if key else None
     return column is not None and profile.rows > 20 and column.distinct == profile.rows
@@ -153,7 +153,7 @@ def _unique_ids(profile: Profile) -> list[tuple[Profile, frozenset[str]]]:
 
 
 def _side(profile: Profile, sources: Sources) -> tuple[str, Side]:
-    """Whether a table says something of items or users: the role, and how it is joined."""
+    """Return whether a table describes items or users: the role, and how it is joined."""
     best: tuple[str, Side] = ("", Side(profile, "", 0.0))
     if {sources.roles.user, sources.roles.item} <= {*profile.names}:
         return best

@@ -1,4 +1,4 @@
-"""Tables that were read before, as Parquet in the cache."""
+"""Store of tables that were read before, as Parquet in the cache."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOTE = "account.json"
 
 
 def load_table(options: TableOptions, name: str, cache: Path) -> Dataset:
-    """A table as a data set: read and cleaned once for the same files and options.
+    """Load a table as a data set: read and cleaned once for the same files and options.
 
     Args:
         options: How it is read.
@@ -54,7 +54,7 @@ def load_table(options: TableOptions, name: str, cache: Path) -> Dataset:
 
 
 def _key(options: TableOptions, cache: Path) -> str:
-    """Names what is read and how: contents of all files, options, and the code that reads."""
+    """Identify what is read and how: contents of all files, options, and the code that reads."""
     parts: list[object] = [given(options), code_key(__name__)]
     for named in (options.files, options.items.files, options.users.files):
         files = find(named) if named else ()
@@ -94,7 +94,7 @@ def _files(folder: Path, account: Mapping[str, object]) -> list[Path]:
 
 
 def _open(folder: Path, options: TableOptions, name: str) -> Dataset | None:
-    """What was kept; None where there is nothing whole."""
+    """Load a stored table; None if there is no complete one."""
     note = read_json(folder / NOTE)
     if note is None:
         return None

@@ -1,4 +1,4 @@
-"""Rows of text files: which lines they take, and those that a quote swallowed."""
+"""Rows of text files: the lines they take, and rows that a quote merged."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class _Misshapen:
 
 
 def pieces(stream: Decoded, name: str, form: Form, block: int) -> Iterator[Piece]:
-    """All rows of a text file, piece by piece.
+    """Yield all rows of a text file, piece by piece.
 
     Args:
         stream: Its text.
@@ -118,7 +118,7 @@ def _reader(
             invalid_row_handler=note,
         ),
         convert_options=csv.ConvertOptions(
-            check_utf8=False,  # `Decoded` sees to it
+            check_utf8=False,  # `Decoded` checks it
             strings_can_be_null=False,
             column_types=dict.fromkeys(names, pa.string()),
         ),
@@ -135,7 +135,7 @@ class _Lines:
         self.pieces = 0
 
     def met(self, rows: int, misshapen: Sequence[_Misshapen], *, last: bool) -> list[_Misshapen]:
-        """Misshapen rows before the end of a piece; the reader may know later ones already."""
+        """Return misshapen rows before the end of a piece; the reader may know later ones."""
         met_rows: list[_Misshapen] = []
         for row in misshapen[self.seen :]:
             if not last and row.number > self.row + rows + len(met_rows):
@@ -144,7 +144,7 @@ class _Lines:
         return met_rows
 
     def of(self, span: IntArray, misshapen: Sequence[_Misshapen]) -> tuple[IntArray, list[int]]:
-        """Lines at which rows begin ``[rows]``, and those at which misshapen rows do.
+        """Return lines at which rows begin ``[rows]``, and those at which misshapen rows do.
 
         Args:
             span: Line breaks within each row ``[rows]``.
@@ -209,12 +209,12 @@ def _piece(
 
 
 def _last(table: pa.Table) -> str:
-    """The last field of the last row."""
+    """Return the last field of the last row."""
     return str(table.columns[-1][-1])
 
 
 def _each(name: str, line: int, text: str, reason: str) -> list[BadRow]:
-    """Every line of a row as a bad one: each may be a row that a quote swallowed."""
+    """Turn every line of a row into a bad row: each may be a row that a quote merged."""
     message = f"{reason}: opened in line {line}"
     return [BadRow(name, line + n, message, part) for n, part in enumerate(_lines_of(text))]
 
@@ -224,7 +224,7 @@ def _lines_of(text: str) -> list[str]:
 
 
 def _written(form: Form) -> str:
-    """The separator as it stands in the rows."""
+    """Return the separator as it stands in the rows."""
     return PARTS if len(form.separator) > 1 else form.separator
 
 
@@ -236,7 +236,7 @@ def _readable(text: str, form: Form) -> str:
 def _swallowed(
     table: pa.Table, span: IntArray, form: Form, typed: Sequence[int]
 ) -> NDArray[np.bool_]:
-    """Rows ``[rows]`` that hold lines which are rows themselves."""
+    """Mark rows ``[rows]`` that hold lines which are rows themselves."""
     mask = np.zeros(len(span), dtype=bool)
     part = _written(form)
     for row in np.flatnonzero(span > 0).tolist():
@@ -246,13 +246,13 @@ def _swallowed(
 
 
 def _typed(table: pa.Table, span: IntArray) -> tuple[int, ...]:
-    """Columns of numbers or times, as rows of one line tell."""
+    """Find columns of numbers or times, by the rows of one line."""
     few = table.take(pa.array(np.flatnonzero(span == 0)[:_TELLING_ROWS]))
     return typed_columns(list(zip(*(c.to_pylist() for c in few.columns), strict=True)))
 
 
 def _breaks(table: pa.Table) -> IntArray:
-    """Line breaks within the values of each row ``[rows]``: LF, CR, or both as one."""
+    """Count line breaks within the values of each row ``[rows]``: LF, CR, or both as one."""
     count = np.zeros(table.num_rows, dtype=np.int64)
     for column in table.columns:
         values = b"".join(p.buffers()[2].to_pybytes() for p in column.chunks if p.buffers()[2])

@@ -22,7 +22,7 @@ _DAYS = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%d %b %Y",
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
 PATTERNS = tuple(day + clock for day in _DAYS for clock in _CLOCKS)
 _SAMPLE = 500
-_FROM, _TO = -5_000_000_000, 100_000_000_000  # 1811 to 5138: beyond it nobody keeps a log
+_FROM, _TO = -5_000_000_000, 100_000_000_000  # 1811 to 5138: no log lies beyond
 _OFFSET = r"(Z|z|[+-]\d\d:?\d\d)$"
 
 
@@ -53,7 +53,7 @@ class Clock:
             raise BadRequestError(f'data.time_zone: there is no time zone "{self.zone}"') from None
 
     def read(self, column: pa.ChunkedArray) -> tuple[IntArray, NDArray[np.bool_]]:
-        """Seconds ``[rows]``, 0 where nothing stands there; which rows hold nothing or no time.
+        """Read seconds ``[rows]``, 0 for missing values; mark rows without a time.
 
         Raises:
             BadRequestError: If the form cannot be told from the first rows.
@@ -110,7 +110,7 @@ class Clock:
         forms = [form for form, share in good.items() if share == best]
         if best < 0.5:
             raise BadRequestError(
-                f'times such as "{texts[0].as_py()}" have no form that can be told; set '
+                f'times such as "{texts[0].as_py()}" have a form that is not recognised; set '
                 'data.time_format, for example "%d/%m/%Y %H:%M"'
             )
         if len(forms) > 1:
@@ -123,7 +123,7 @@ class Clock:
 
 
 def unit_of(values: NDArray[np.float64]) -> str:
-    """What numbers count: days written as 20240131, or seconds and parts of them by size.
+    """Detect what numbers count: days written as 20240131, or seconds and parts of them by size.
 
     Args:
         values: Finite numbers ``[n]``, at least one; the size of their median tells.
@@ -140,7 +140,7 @@ def unit_of(values: NDArray[np.float64]) -> str:
 
 
 def other_unit(values: NDArray[np.float64], unit: str) -> NDArray[np.bool_]:
-    """Which numbers ``[n]`` are dates of our time only in another unit than the one given.
+    """Mark numbers ``[n]`` that are dates of our time only in another unit than the one given.
 
     A table with both has mixed units: read in one, the rest would lie in 1970 or beyond 5000.
 
@@ -158,13 +158,13 @@ def other_unit(values: NDArray[np.float64], unit: str) -> NDArray[np.bool_]:
 
 
 def _is_date(values: NDArray[np.float64], unit: str) -> NDArray[np.bool_]:
-    """Which numbers ``[n]`` lie between 1973 and 2103: no number does so in two units."""
+    """Mark numbers ``[n]`` that lie between 1973 and 2103: no number does so in two units."""
     seconds = values / UNITS[unit]
     return np.asarray((seconds >= 1e8) & (seconds <= 4.2e9))
 
 
 def _parse(texts: pa.Array, form: str, zone: str) -> tuple[IntArray, NDArray[np.bool_]]:
-    """Texts, none of them null, as seconds; which of them are no times of that form."""
+    """Parse texts, none of them null, as seconds; mark those that are not times of that form."""
     import pandas as pd
 
     offset = pc.match_substring_regex(texts, pattern=_OFFSET).to_numpy(zero_copy_only=False)
@@ -186,7 +186,7 @@ def _parse(texts: pa.Array, form: str, zone: str) -> tuple[IntArray, NDArray[np.
 
 
 def _local(times: Any, zone: str) -> Any:
-    """Clock times of a zone; an hour that comes twice is taken as its second."""
+    """Localise clock times of a zone; an hour that comes twice is taken as its second."""
     ambiguous = np.zeros(len(times), dtype=bool)
     return times.dt.tz_localize(zone, ambiguous=ambiguous, nonexistent="shift_forward")
 

@@ -1,4 +1,4 @@
-"""From the losses of a pack to the gradients of its parameters, by each candidate's way."""
+"""Gradients of a pack's parameters from its losses, by each candidate's aggregator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pareto_rec.losses.aggregation.base import AggregationStep, Aggregator, Stat
 
 
 class LossAggregation:
-    """The ways to combine of a pack's candidates and what they remember."""
+    """The aggregators of a pack's candidates and their states."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class LossAggregation:
         *,
         primary: int = 0,
     ) -> None:
-        """Before the first step.
+        """Set up the state of each aggregator.
 
         Args:
             ways: One per candidate ``P``.
@@ -63,7 +63,7 @@ class LossAggregation:
             finite &= np.isfinite(gramians).all(axis=(1, 2))
         weights = self.preferences.copy()
         for index in np.flatnonzero(finite).tolist():
-            moment = AggregationStep(
+            inputs = AggregationStep(
                 values[index],
                 self.preferences[index],
                 ideal[index],
@@ -73,7 +73,7 @@ class LossAggregation:
                 self.seeds[index],
             )
             weights[index], self.states[index] = self.ways[index].weights(
-                moment, self.states[index]
+                inputs, self.states[index]
             )
         column = torch.from_numpy(weights).to(losses)
         if self.by_gradient:
@@ -84,7 +84,7 @@ class LossAggregation:
 
 
 def _gradients(losses: Tensor, params: Sequence[Tensor]) -> list[tuple[Tensor | None, ...]]:
-    """Gradients of each loss; candidates share no parameter, so that their sum is enough."""
+    """Compute gradients of each loss; candidates share no parameter, so their sum is enough."""
     count = losses.shape[1]
     return [
         torch.autograd.grad(
@@ -95,7 +95,7 @@ def _gradients(losses: Tensor, params: Sequence[Tensor]) -> list[tuple[Tensor | 
 
 
 def _gramians(gradients: Sequence[Sequence[Tensor | None]], pack: int) -> Tensor:
-    """``[P, M, M]`` inner products over all parameters, added up in float64."""
+    """Compute ``[P, M, M]`` inner products over all parameters, added up in float64."""
     count = len(gradients)
     total = torch.zeros(pack, count, count, dtype=torch.float64)
     for of_parameter in zip(*gradients, strict=True):
@@ -111,7 +111,7 @@ def _gramians(gradients: Sequence[Sequence[Tensor | None]], pack: int) -> Tensor
 def _compose(
     gradients: Sequence[Sequence[Tensor | None]], weights: Tensor, params: Mapping[str, Tensor]
 ) -> None:
-    """``.grad = sum_m w_m g_m`` for every parameter."""
+    """Set ``.grad = sum_m w_m g_m`` of every parameter."""
     for index, param in enumerate(params.values()):
         view = (-1, *[1] * (param.dim() - 1))
         parts = [
