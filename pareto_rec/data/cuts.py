@@ -91,7 +91,7 @@ def per_user(log: Log) -> Parts:
 
 
 def leave_last_out(log: Log) -> Parts:
-    """Hold out each user's last row for the test, the one before for validation; no shares.
+    """Hold out each user's last row for the test, the one before for validation.
 
     Users with fewer than three rows are for training alone.
 
@@ -107,7 +107,7 @@ def leave_last_out(log: Log) -> Parts:
 
 
 def global_time(log: Log) -> Parts:
-    """Cut all users at two moments: rows before the first train, from the second on they test.
+    """Cut all users at two moments: training rows before the first, test rows from the second on.
 
     The moments are those whose shares of rows come nearest to the wanted ones (of two equally near
     the earlier); rows of one moment stay together.

@@ -65,6 +65,7 @@ def _update(
     for c in range(len(param)):
         for i in range(param.shape[1]):
             g = gradient[c, i]
+            # first moment in the form of torch.optim.AdamW: a step from m towards g
             m = first[c, i] + (np.float32(1) - beta1) * (g - first[c, i])
             v = beta2 * second[c, i] + (np.float32(1) - beta2) * g * g
             first[c, i], second[c, i] = m, v

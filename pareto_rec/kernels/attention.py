@@ -32,7 +32,7 @@ def through_tanh(own: Tensor, query: Tensor, keys: Tensor) -> Tensor:
 @compiled
 def _through_tanh(own: Floats, queries: Floats, keys: Floats, gradient: Floats) -> None:
     pack, n_items, width = keys.shape
-    row = np.empty(width, np.float32)
+    row = np.empty(width, np.float32)  # own query^T of one item, never held for all of them
     for c in range(pack):
         for n in range(n_items):
             row[:] = np.float32(0)

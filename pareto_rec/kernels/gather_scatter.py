@@ -57,6 +57,7 @@ def _products(table: Floats, rows: NDArray[np.int64], own: Floats, products: Flo
 
 @compiled
 def _spread(rows: NDArray[np.int64], weights: Floats, own: Floats, table: Floats) -> None:
+    # bags in turn on one core: rows repeat among bags, so that parallel additions would collide
     for bag in range(len(rows)):
         for index in range(rows.shape[1]):
             row, weight = rows[bag, index], weights[bag, index]

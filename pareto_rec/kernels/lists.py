@@ -108,6 +108,8 @@ def best(
 def _to_keys(scores: Floats, ranks: Integers, keys: Integers) -> None:
     size = scores.shape[1]
     for r in range(len(scores)):
+        # the flip makes integers of the floats' order (negative floats have it reversed); the lower
+        # half holds the rank, reversed, so that the first of equals is the largest key
         bits = scores[r].view(np.int32)
         for i in range(size):
             ordered = bits[i] ^ ((bits[i] >> np.int32(31)) & np.int32(0x7FFFFFFF))
@@ -142,7 +144,7 @@ def _marginal(
     for user in range(users):
         for s in range(sets):
             top, kind, weight = scores[user, s], kinds[user, s], weights[s]
-            inside = 0
+            inside = 0  # scores are in falling order, so what may be chosen is the beginning
             while inside < min(depths[s], depth) and top[inside] > lowest:
                 inside += 1
             last = top[max(inside, 1) - 1]
@@ -162,7 +164,7 @@ def _marginal(
                 lists[user, s, position] = chosen
                 left[chosen] = np.float32(-np.inf)
                 row = similarity[kind[chosen]]
-                for i in range(inside):
+                for i in range(inside):  # only the item just chosen can raise a maximum
                     closest[i] = max(closest[i], row[kind[i]])
 
 
@@ -179,6 +181,7 @@ def _best(
         position, value = places[r], values[r]
         for i in range(scores.shape[1]):
             score, at = scores[r, i], count
+            # insertion into a short sorted list: nearly all scores fail this one comparison
             if score >= value[count - 1] and not hidden[r, i]:
                 while at > 0 and (
                     score > value[at - 1]

@@ -70,7 +70,7 @@ def row_statistics(
             statistic_rows[:, part],
             inverse_rows[part],
         )
-        torch.mm(masses[: end - begin], facts, out=means[part])
+        torch.mm(masses[: end - begin], facts, out=means[part])  # while masses are in the cache
     means.mul_(inverse.unsqueeze(1))
     normaliser, entropy_of_targets, negative_entropy, same = statistics.view(4, pack, rows)
     return Rows(

@@ -62,6 +62,8 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         states, table, pull, masses = ctx.saved_tensors
+        # pull is m (p - q): a row's factor 1 / m goes to the states [R, D], not to the logits
+        # [R, N]; the extra column of states sums the pull over rows: the gradient over the bias
         own = (gradients[0] / masses).unsqueeze(-1)
         scaled = torch.cat([states * own, own], -1).to(pull.dtype)
         of_items = torch.bmm(pull.transpose(1, 2), scaled).to(states.dtype)
@@ -77,8 +79,9 @@ def _pulled(logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor) -> tup
     """Run `distributions.cross_entropy` on any device."""
     own = logits.to(bias.dtype) + bias[:, None]
     wanted = (torch.gather(own, 2, targets) * share).sum(-1)
-    highest = own.amax(-1, keepdim=True)
+    highest = own.amax(-1, keepdim=True)  # subtracted, so that no exponential overflows
     mass = own.sub_(highest).exp_().sum(-1, keepdim=True)
+    # in place: what the backward pass needs takes the memory of the logits
     logits.copy_(own.scatter_add_(2, targets, -mass * share))
     return (highest + mass.log()).squeeze(-1) - wanted, mass.squeeze(-1)
 
@@ -107,6 +110,7 @@ class _Figures(torch.autograd.Function):
         squares = facts[:, :-1].square().sum(-1)
         describe = distributions.row_statistics if is_cpu_float32(bias) else _describe
         rows = describe(logits, bias, targets, share, facts, squares)
+        # |sum_i p_i c_i|^2 holds all pairs; those of an item with itself are taken out
         similarity = rows.means[..., :-1].square().sum(-1) - rows.same
         popularity = rows.means[..., -1].clone()
         statistics = rows.cross_entropy, rows.negative_entropy, similarity, popularity
@@ -135,6 +139,8 @@ class _Figures(torch.autograd.Function):
                 for g, f in zip(gradients, statistics, strict=True)
             ]
         )
+        # p (g - p.g) for the sum of all statistics, weighted by their gradients: w.f, the part of
+        # g that is linear in the facts, is one product of [R, C] and [C, N]; `level` collects p.g
         accuracy, entropy, similarity, popularity = own
         doubled = 2 * similarity
         weights = torch.cat([doubled.unsqueeze(-1) * means[..., :-1], popularity.unsqueeze(-1)], -1)
