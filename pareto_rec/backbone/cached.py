@@ -74,7 +74,7 @@ class Backbone:
     """A BERT-like encoder in a folder of files; torch and the weights are loaded at first use.
 
     Attributes:
-        name: As asked for.
+        name: Requested name or folder.
         folder: Where its files are.
         cache: Root of the cache.
     """

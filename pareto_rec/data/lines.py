@@ -78,14 +78,14 @@ class Table:
             self.fail(int(again), f"{what} {values[again]} occurs a second time")
         return values
 
-    def places(self, column: int, what: str, known: IntArray, file: str) -> IntArray:
+    def positions(self, column: int, what: str, known: IntArray, file: str) -> IntArray:
         """Look up one column of ids as positions in `known`: ascending, at least one."""
         values = self.numbers(column, what, 0, LARGEST)
-        places = np.minimum(np.searchsorted(known, values), len(known) - 1)
-        strange = np.flatnonzero(known[places] != values)
+        positions = np.minimum(np.searchsorted(known, values), len(known) - 1)
+        strange = np.flatnonzero(known[positions] != values)
         if len(strange):
             self.fail(int(strange[0]), f"{what} {values[strange[0]]} is not in {file}")
-        return places
+        return positions
 
 
 def from_file(path: Path) -> tuple[str, bytes]:

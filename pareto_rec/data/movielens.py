@@ -137,8 +137,8 @@ def read(path: Path) -> Dataset:
     rows, films, people = tables
     items, item_ids = _items(films, layout)
     users, user_ids = _users(people)
-    user = rows.places(0, "user id", user_ids, layout.files[2])
-    item = rows.places(1, "item id", item_ids, layout.files[1])
+    user = rows.positions(0, "user id", user_ids, layout.files[2])
+    item = rows.positions(1, "item id", item_ids, layout.files[1])
     rating = rows.numbers(2, "rating", 1, 5).astype(np.float32)
     time = rows.numbers(3, "timestamp", 0, LARGEST)
     order = np.lexsort((rating, item, time, user))

@@ -207,7 +207,7 @@ class Stage:
         train: Rows to learn from, sorted by user, then time (ties as the split ordered them).
         history: Rows known when the lists are made, sorted in the same way; recommended lists never
             repeat an item of the user's history.
-        held_out: Rows to predict; what lists can be asked for is their `truth`.
+        held_out: Rows to predict; lists are measured by their `truth`.
         items: The catalogue.
         users: The users.
         content_hash: Identifies data, split and stage.

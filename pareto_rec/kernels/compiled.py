@@ -38,29 +38,29 @@ def _compiled(kernel: Kernel, mathematics: set[str]) -> Kernel:
         dispatcher = numba.njit(kernel, cache=True, fastmath=mathematics)
     except RuntimeError:  # no folder that can be written
         return cast(Kernel, numba.njit(kernel, fastmath=mathematics))
-    _check_what_is_kept(dispatcher._cache)  # numba has no option for it
+    _use_checked_files(dispatcher._cache)  # numba has no option for it
     return cast(Kernel, dispatcher)
 
 
-def _check_what_is_kept(cache: Any) -> None:  # Any: numba has no types
+def _use_checked_files(cache: Any) -> None:  # Any: numba has no types
     """Make a kernel survive a damaged cache file and a full disk."""
     impl = cache._impl
     stamp = impl.locator.get_source_stamp()
     cache._cache_file = CheckedFiles(cache.cache_path, impl.filename_base, stamp)
-    keep, find = cache.save_overload, cache.load_overload
+    save, load = cache.save_overload, cache.load_overload
 
-    def keep_if_possible(*compiled: object) -> None:
+    def save_if_possible(*compiled: object) -> None:
         with suppress(OSError):
-            keep(*compiled)
+            save(*compiled)
 
-    def find_if_whole(types: object, target: Any) -> Any:
+    def load_if_complete(types: object, target: Any) -> Any:
         try:
-            return find(types, target)
+            return load(types, target)
         except Exception:  # numba has no common error for unreadable files
             cache._cache_file.drop(cache._index_key(types, target.codegen()))
             return None
 
-    cache.save_overload, cache.load_overload = keep_if_possible, find_if_whole
+    cache.save_overload, cache.load_overload = save_if_possible, load_if_complete
 
 
 def is_cpu_float32(*tensors: Tensor) -> bool:

@@ -37,7 +37,7 @@ def largest(
     rows = np.ascontiguousarray(scores).reshape(-1, scores.shape[-1])
     size = rows.shape[1]
     values = np.empty((len(rows), count), dtype=np.float32)
-    places = np.empty(values.shape, dtype=np.int64)
+    positions = np.empty(values.shape, dtype=np.int64)
     step = max(1, CHUNK_ELEMENTS // max(1, size))
     buffer = np.empty((min(step, len(rows)), size), dtype=np.int64)
     for begin in range(0, len(rows), step):
@@ -47,9 +47,9 @@ def largest(
         if count < size:
             keys.partition(size - count, axis=-1)
         top = np.sort(keys[:, size - count :], axis=-1)
-        _from_keys(top, order, values[part], places[part])
+        _from_keys(top, order, values[part], positions[part])
     shape = (*scores.shape[:-1], count)
-    return values.reshape(shape), places.reshape(shape)
+    return values.reshape(shape), positions.reshape(shape)
 
 
 def marginal(
@@ -96,12 +96,12 @@ def best(
         scores: ``[rows, N]``.
         hidden: ``[rows, N]``.
         count: How many are wanted.
-        ranks: Of the places among equals ``[N]``, all different.
+        ranks: Of the positions among equals ``[N]``, all different.
     """
-    places = np.full((len(scores), count), -1, dtype=np.int64)
-    values = np.full(places.shape, -np.inf, dtype=np.float32)
-    _best(scores, hidden, ranks, places, values)
-    return places, values
+    positions = np.full((len(scores), count), -1, dtype=np.int64)
+    values = np.full(positions.shape, -np.inf, dtype=np.float32)
+    _best(scores, hidden, ranks, positions, values)
+    return positions, values
 
 
 @compiled_exactly
@@ -117,7 +117,7 @@ def _to_keys(scores: Floats, ranks: Integers, keys: Integers) -> None:
 
 
 @compiled_exactly
-def _from_keys(keys: Integers, order: Integers, values: Floats, places: Integers) -> None:
+def _from_keys(keys: Integers, order: Integers, values: Floats, positions: Integers) -> None:
     last, size = keys.shape[1] - 1, len(order)
     for r in range(len(keys)):
         bits = values[r].view(np.int32)
@@ -125,7 +125,7 @@ def _from_keys(keys: Integers, order: Integers, values: Floats, places: Integers
             key = keys[r, last - i]
             ordered = np.int32(key >> LOW)
             bits[i] = ordered ^ ((ordered >> np.int32(31)) & np.int32(0x7FFFFFFF))
-            places[r, i] = order[size - 1 - (key & ((1 << LOW) - 1))]
+            positions[r, i] = order[size - 1 - (key & ((1 << LOW) - 1))]
 
 
 @compiled_exactly
@@ -173,12 +173,12 @@ def _best(
     scores: Floats,
     hidden: NDArray[np.bool_],
     ranks: Integers,
-    places: Integers,
+    positions: Integers,
     values: NDArray[Any],
 ) -> None:
-    count = places.shape[1]
+    count = positions.shape[1]
     for r in range(len(scores)):
-        position, value = places[r], values[r]
+        position, value = positions[r], values[r]
         for i in range(scores.shape[1]):
             score, at = scores[r, i], count
             # insertion into a short sorted list: nearly all scores fail this one comparison

@@ -105,7 +105,7 @@ def _shared(row: Floats, targets: NDArray[np.int64], share: Floats) -> np.float3
 
 
 @compiled
-def describe_rows(
+def statistics_rows(
     logits: Bits,
     shift: int,
     bias: Floats,
@@ -140,7 +140,7 @@ def describe_rows(
 
 
 @compiled
-def pull_rows(
+def gradient_rows(
     logits: Bits,
     shift: int,
     bias: Floats,

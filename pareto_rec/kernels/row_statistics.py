@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.kernels.logit_rows import Bits, cross_entropy_rows, describe_rows, pull_rows
+from pareto_rec.kernels.logit_rows import Bits, cross_entropy_rows, gradient_rows, statistics_rows
 
 CHUNK_ELEMENTS = 320_000  # probabilities at once: they stay in a processor core's own cache
 
@@ -51,13 +51,13 @@ def row_statistics(
     statistics, inverse = bias.new_empty(4, pack * rows), bias.new_empty(pack * rows)
     means = bias.new_empty(pack * rows, kinds)
     masses = bias.new_empty(_chunk(n_items), n_items)
-    bits, shift, biases = _bits(logits), _places(logits), _array(bias)
+    bits, shift, biases = _bits(logits), _shift(logits), _array(bias)
     wanted, shares = _rows(targets), _rows(share)
     weights, mass_buffer = _array(squares), _array(masses)
     statistic_rows, inverse_rows = _array(statistics), _array(inverse)
     for begin, end in _chunks(pack * rows, n_items):
         part = slice(begin, end)
-        describe_rows(
+        statistics_rows(
             bits[part],
             shift,
             biases,
@@ -109,7 +109,7 @@ def logit_gradient(
     linear = bias.new_empty(_chunk(n_items), n_items)
     bits, shift, biases, gradient_bits = (
         _bits(logits),
-        _places(logits),
+        _shift(logits),
         _array(bias),
         _bits(gradient),
     )
@@ -123,7 +123,7 @@ def logit_gradient(
     for begin, end in _chunks(pack * rows, n_items):
         part = slice(begin, end)
         torch.mm(weights[part], facts.T, out=linear[: end - begin])
-        pull_rows(
+        gradient_rows(
             bits[part],
             shift,
             biases,
@@ -159,7 +159,7 @@ def cross_entropy(
     statistics = bias.new_empty(2, pack * rows)
     cross_entropy_rows(
         _bits(logits),
-        _places(logits),
+        _shift(logits),
         _array(bias),
         rows,
         _rows(targets),
@@ -177,7 +177,7 @@ def _bits(logits: Tensor) -> Bits:
     return bits
 
 
-def _places(logits: Tensor) -> int:
+def _shift(logits: Tensor) -> int:
     """Return by how many bits the integers are shifted to be those of a float32."""
     return 32 - 8 * logits.itemsize
 

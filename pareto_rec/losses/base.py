@@ -12,7 +12,11 @@ import torch
 from torch import Tensor
 
 from pareto_rec.core.errors import unknown
-from pareto_rec.losses.softmax_statistics import RowStatistics, row_cross_entropy, row_figures
+from pareto_rec.losses.softmax_statistics import (
+    RowStatistics,
+    predicted_statistics,
+    row_cross_entropy,
+)
 
 _PER_ROW = (*("states", "targets", "mask", "group", "taste", "reference"),)
 
@@ -58,7 +62,7 @@ class LossInputs:
         mask: ``[P, R, H]``, True where there is a target; every row has one at least.
         negatives: Items drawn from the smoothed popularity ``[P, S]``.
         items: Facts about the catalogue.
-        beyond: Whether a loss asks for `figures` other than the cross-entropy, which alone is
+        beyond: Whether a loss needs `figures` other than the cross-entropy, which alone is
             cheaper.
         products: dtype of the products with all item vectors; None for that of the states.
 
@@ -104,7 +108,7 @@ class LossInputs:
         """Statistics of the predicted distribution of each row."""
         own = self.states, self.table, self.bias, self.targets, self.mask
         items = self.items.categories, self.items.log_popularity
-        return row_figures(*own, items, self.products)
+        return predicted_statistics(*own, items, self.products)
 
     @cached_property
     def row_losses(self) -> Tensor:
@@ -148,7 +152,7 @@ class Loss(ABC):
     Attributes:
         name: Registered name.
         lower_bound: Smallest possible value as a function of the catalogue's size, subtracted where
-            a way to combine compares losses with their ideal.
+            an aggregator compares losses with their ideal.
         accuracy: Whether its weight keeps a floor.
         distribution: Whether it looks at the whole predicted distribution of every row, which is
             what a step spends most on; it may be estimated on some of the rows.

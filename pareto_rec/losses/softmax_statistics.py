@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pareto_rec.kernels import row_statistics as distributions
+from pareto_rec.kernels import row_statistics as kernels
 from pareto_rec.kernels.compiled import is_cpu_float32
 from pareto_rec.kernels.row_statistics import Rows
 
@@ -54,8 +54,8 @@ class _CrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         low = states.to(kind), table.to(kind)
         logits = torch.bmm(low[0], low[1].transpose(1, 2))
-        pulled = distributions.cross_entropy if is_cpu_float32(bias) else _pulled
-        values, masses = pulled(logits, bias, targets, share)
+        cross_entropy = kernels.cross_entropy if is_cpu_float32(bias) else _torch_cross_entropy
+        values, masses = cross_entropy(logits, bias, targets, share)
         ctx.save_for_backward(states, low[1], logits, masses)
         return values
 
@@ -75,8 +75,10 @@ class _CrossEntropy(torch.autograd.Function):
         )
 
 
-def _pulled(logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """Run `distributions.cross_entropy` on any device."""
+def _torch_cross_entropy(
+    logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Run `kernels.cross_entropy` on any device."""
     own = logits.to(bias.dtype) + bias[:, None]
     wanted = (torch.gather(own, 2, targets) * share).sum(-1)
     highest = own.amax(-1, keepdim=True)  # subtracted, so that no exponential overflows
@@ -86,8 +88,8 @@ def _pulled(logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor) -> tup
     return (highest + mass.log()).squeeze(-1) - wanted, mass.squeeze(-1)
 
 
-class _Figures(torch.autograd.Function):
-    """Of a figure ``f(p)`` with slopes ``g = df/dp`` the gradient over logits is ``p (g - p.g)``.
+class _SoftmaxStatistics(torch.autograd.Function):
+    """The gradient over logits of ``f(p)`` with slopes ``g = df/dp`` is ``p (g - p.g)``.
 
     Slopes are ``log p`` for the negative entropy, ``2 C s - 2 p |c|^2`` with ``s = C^T p`` for the
     similarity, and b for the popularity.
@@ -108,7 +110,7 @@ class _Figures(torch.autograd.Function):
         low = states.to(kind), table.to(kind)
         logits = torch.bmm(low[0], low[1].transpose(1, 2))
         squares = facts[:, :-1].square().sum(-1)
-        describe = distributions.row_statistics if is_cpu_float32(bias) else _describe
+        describe = kernels.row_statistics if is_cpu_float32(bias) else _torch_row_statistics
         rows = describe(logits, bias, targets, share, facts, squares)
         # |sum_i p_i c_i|^2 holds all pairs; those of an item with itself are taken out
         similarity = rows.means[..., :-1].square().sum(-1) - rows.same
@@ -151,7 +153,7 @@ class _Figures(torch.autograd.Function):
             - accuracy
         )
         terms = torch.stack([level, entropy, doubled, accuracy], -1)
-        pull = distributions.logit_gradient if is_cpu_float32(bias) else _pull
+        pull = kernels.logit_gradient if is_cpu_float32(bias) else _torch_logit_gradient
         pulls, of_bias = pull(
             logits, bias, normaliser, targets, share, (weights, facts), terms, squares
         )
@@ -163,10 +165,10 @@ class _Figures(torch.autograd.Function):
         )
 
 
-def _describe(
+def _torch_row_statistics(
     logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor, facts: Tensor, squares: Tensor
 ) -> Rows:
-    """Run `distributions.row_statistics` on any device."""
+    """Run `kernels.row_statistics` on any device."""
     own = logits.to(bias.dtype) + bias[:, None]
     normaliser = torch.logsumexp(own, -1)
     logs = own.sub_(normaliser.unsqueeze(-1))
@@ -180,7 +182,7 @@ def _describe(
     )
 
 
-def _pull(
+def _torch_logit_gradient(
     logits: Tensor,
     bias: Tensor,
     normaliser: Tensor,
@@ -190,7 +192,7 @@ def _pull(
     terms: Tensor,
     squares: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Run `distributions.logit_gradient` on any device."""
+    """Run `kernels.logit_gradient` on any device."""
     logs = logits.to(bias.dtype) + bias[:, None]
     logs.sub_(normaliser.unsqueeze(-1))
     probs = logs.exp()
@@ -232,7 +234,7 @@ def row_cross_entropy(
     return values
 
 
-def row_figures(
+def predicted_statistics(
     states: Tensor,
     table: Tensor,
     bias: Tensor,
@@ -254,7 +256,7 @@ def row_figures(
     """
     facts = torch.cat([items[0], items[1].unsqueeze(1)], 1)
     kind = products or states.dtype
-    own: tuple[Tensor, ...] = _Figures.apply(  # type: ignore[no-untyped-call] # torch's own
+    own: tuple[Tensor, ...] = _SoftmaxStatistics.apply(  # type: ignore[no-untyped-call] # torch's own
         states, table, bias, targets, _share(mask, states), facts, kind
     )
     return RowStatistics(*own)

@@ -27,7 +27,7 @@ class NetworkScores:
 
     Attributes:
         relevance: Logits, temperature applied; zeros for a fit on tasks of which no loss ranks.
-        tasks: Task -> log of what it predicts, those that were asked for.
+        tasks: Requested task -> log of its prediction.
     """
 
     relevance: Tensor

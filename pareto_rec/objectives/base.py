@@ -84,7 +84,7 @@ class Objective(ABC):
             BadRequestError: If the objective names a signal or an attribute that is not there, or
                 measures the prediction of a signal that nothing predicts.
         """
-        del attributes, predicted  # only objectives over groups, and those on predictions, ask
+        del attributes, predicted  # used by objectives over groups and on predictions
         if self.signal is not None and self.signal not in signals:
             raise unknown(f"signal in objective {self.name}:", self.signal, signals)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import SetObjective, UserObjective
-from pareto_rec.objectives.outcome import Outcome, sum_over_places
+from pareto_rec.objectives.outcome import Outcome, sum_over_positions
 
 ALPHA = 0.01  # share of the history mixed into the list's distribution, as in the paper
 
@@ -42,7 +42,7 @@ class Calibration(UserObjective):
         wanted, lists = outcome.catalogue.tastes, self.top(outcome)
         if wanted is None:
             return np.full(len(lists), np.nan)
-        weight, shown = sum_over_places(outcome.catalogue.category_shares, lists), lists >= 0
+        weight, shown = sum_over_positions(outcome.catalogue.category_shares, lists), lists >= 0
         count = shown.sum(axis=1, keepdims=True)
         given = (1 - ALPHA) * weight / np.where(count > 0, count, np.nan) + ALPHA * wanted
         ratio = np.where(wanted > 0, wanted / np.where(given > 0, given, 1.0), 1.0)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import SetObjective, UserObjective
-from pareto_rec.objectives.outcome import Outcome, sum_over_places
+from pareto_rec.objectives.outcome import Outcome, sum_over_positions
 from pareto_rec.objectives.ranking import discounts
 
 
@@ -47,7 +47,7 @@ class CategoryEntropy(UserObjective):
         lists = self.top(outcome)
         if not outcome.catalogue.known("categories").any():
             return np.full(len(lists), np.nan)
-        weight = sum_over_places(outcome.catalogue.category_shares, lists)
+        weight = sum_over_positions(outcome.catalogue.category_shares, lists)
         total, shown = weight.sum(axis=1, keepdims=True), (lists >= 0).sum(axis=1)
         share = weight / np.where(total > 0, total, 1.0)
         terms = share * np.log(np.where(share > 0, share, 1.0))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import UserObjective
-from pareto_rec.objectives.outcome import Outcome, sum_over_places
+from pareto_rec.objectives.outcome import Outcome, sum_over_positions
 
 
 def mean_distance(unit: NDArray[np.float64], lists: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -24,7 +24,7 @@ def mean_distance(unit: NDArray[np.float64], lists: NDArray[np.int64]) -> NDArra
         return np.full(len(lists), np.nan)
     shown = (lists >= 0).sum(axis=1)
     described = ((lists >= 0) & has_any[lists]).sum(axis=1)
-    total = sum_over_places(unit, lists)
+    total = sum_over_positions(unit, lists)
     # |sum of unit vectors|^2 = items + 2 * (sum of cosines over pairs)
     cosines = (np.einsum("uc,uc->u", total, total) - described) / 2
     distances = described * (described - 1) / 2 - cosines

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import UserObjective
-from pareto_rec.objectives.outcome import Outcome, sum_over_places
+from pareto_rec.objectives.outcome import Outcome, sum_over_positions
 from pareto_rec.objectives.ranking import discounts, ideal_dcg
 
 
@@ -64,7 +64,7 @@ class Novelty(UserObjective):
         """Compute the values ``[users]``."""
         lists = self.top(outcome)
         shown = (lists >= 0).sum(axis=1)
-        bits = sum_over_places(outcome.catalogue.self_information[:, None], lists)[:, 0]
+        bits = sum_over_positions(outcome.catalogue.self_information[:, None], lists)[:, 0]
         return np.asarray(bits / np.where(shown > 0, shown, np.nan))
 
 
@@ -98,6 +98,6 @@ class ProfileDistance(UserObjective):
         has_any: NDArray[np.bool_] = (unit != 0).any(axis=1)
         shown = (lists >= 0).sum(axis=1)
         described = ((lists >= 0) & has_any[lists]).sum(axis=1)
-        cosines = np.einsum("uc,uc->u", sum_over_places(unit, lists), centre)
+        cosines = np.einsum("uc,uc->u", sum_over_positions(unit, lists), centre)
         distance = (described - cosines) / np.where(shown > 0, shown, np.nan)
         return np.asarray(np.clip(distance, 0.0, 1.0))  # rounding may leave -1e-16

@@ -150,7 +150,7 @@ class Outcome:
         return self._hits[name]
 
 
-def sum_over_places(table: NDArray[np.float64], lists: NDArray[np.int64]) -> NDArray[np.float64]:
+def sum_over_positions(table: NDArray[np.float64], lists: NDArray[np.int64]) -> NDArray[np.float64]:
     """Sum the rows of a table over the positions of each list, without a copy per position.
 
     Args:

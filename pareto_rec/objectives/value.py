@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import UserObjective
-from pareto_rec.objectives.outcome import HeldOut, Outcome, sum_over_places
+from pareto_rec.objectives.outcome import HeldOut, Outcome, sum_over_positions
 from pareto_rec.objectives.ranking import discounts
 
 
-def _unless_nothing(values: NDArray[np.float64], truth: HeldOut) -> NDArray[np.float64]:
+def _nan_without_relevant(values: NDArray[np.float64], truth: HeldOut) -> NDArray[np.float64]:
     """Return values ``[users]``, NaN for users without a relevant held-out item."""
     return np.where(truth.counts > 0, values, np.nan)
 
@@ -74,7 +74,7 @@ class Revenue(UserObjective):
         if prices is None:
             return np.full(len(lists), np.nan)
         earned = (self.top_hits(outcome) * prices[lists]).sum(axis=1)
-        return _unless_nothing(earned, outcome.truth(self.signal))
+        return _nan_without_relevant(earned, outcome.truth(self.signal))
 
 
 class PriceNDCG(UserObjective):
@@ -135,7 +135,7 @@ class Value(UserObjective):
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Compute the values ``[users]``."""
         truth = outcome.truth(self.signal)
-        return _unless_nothing(truth.gains(self.top(outcome)).sum(axis=1), truth)
+        return _nan_without_relevant(truth.gains(self.top(outcome)).sum(axis=1), truth)
 
 
 class ValueNDCG(UserObjective):
@@ -192,5 +192,5 @@ class Risk(UserObjective):
         if outcome.catalogue.rate is None:
             return np.full(len(lists), np.nan)
         shown = (lists >= 0).sum(axis=1)
-        total = sum_over_places(outcome.catalogue.rate(name)[:, None], lists)[:, 0]
+        total = sum_over_positions(outcome.catalogue.rate(name)[:, None], lists)[:, 0]
         return np.asarray(total / np.where(shown > 0, shown, np.nan))

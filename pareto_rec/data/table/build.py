@@ -13,7 +13,7 @@ from pareto_rec.data.schema import Dataset, FloatArray, IntArray, Interactions, 
 from pareto_rec.data.table import clean
 from pareto_rec.data.table import entity_attributes as facts
 from pareto_rec.data.table.columns import resolve
-from pareto_rec.data.table.entity_files import log_alone, read_side
+from pareto_rec.data.table.entity_files import log_alone, read_entities
 from pareto_rec.data.table.files import find
 from pareto_rec.data.table.ids import warn_of_ids
 from pareto_rec.data.table.options import Bins, TableOptions
@@ -79,7 +79,7 @@ def _catalogue(options: TableOptions, log: Log, account: RowAudit) -> tuple[Item
     """Build the items, one for each text if so configured, and the rows with matching numbers."""
     item_options = options.items
     if item_options.files:
-        joined = read_side(
+        joined = read_entities(
             options, item_options, log.items, account, more=item_options.without_rows
         )
     else:
@@ -156,7 +156,7 @@ def _people(
     """Build the users, and the rows with matching numbers."""
     user_options = options.users
     if user_options.files:
-        joined = read_side(options, user_options, log.users, account, more=False)
+        joined = read_entities(options, user_options, log.users, account, more=False)
     else:
         joined = log_alone(log.users, log.of_users)
     user = joined.of_log[rows.user]

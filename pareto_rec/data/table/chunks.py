@@ -36,7 +36,7 @@ class Chunk:
         bad: Rows that have not the form of the file.
         blank: Lines without content.
         long: First and last line of rows that span many.
-        notes: What was told from the file; in its first chunk alone.
+        notes: Remarks on the file; in its first chunk alone.
     """
 
     file: str

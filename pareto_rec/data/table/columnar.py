@@ -14,7 +14,7 @@ from pareto_rec.core.unpacking import most_bytes, too_large
 from pareto_rec.data.table.files import File
 
 BATCH_ROWS = 1 << 18
-BATCH_BYTES = 1 << 26  # that a batch may take, as far as can be told before it is read
+BATCH_BYTES = 1 << 26  # that a batch may take, as estimated before it is read
 MOST_ROW = 1 << 24  # bytes of one row
 
 

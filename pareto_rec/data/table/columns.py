@@ -40,7 +40,7 @@ def resolve(options: TableOptions, files: Sequence[File], account: RowAudit) -> 
     """Return the columns of a log, as the config names them or as their names suggest.
 
     Raises:
-        BadRequestError: If no column of users or of items can be told.
+        BadRequestError: If no column of users or of items is recognised.
     """
     names = header(files[0], options)
     guess = Guess.of(names)

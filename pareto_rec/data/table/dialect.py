@@ -75,7 +75,7 @@ def records(text: str, dialect: Dialect, most: int | None = None) -> list[Record
     """Parse the rows of a text, without blank lines and rows that the parser refuses."""
     rows: list[Record] = []
     for record in _records(text, dialect):
-        if _is_said(record):
+        if _has_content(record):
             rows.append(record)
         if len(rows) == most:
             break
@@ -87,12 +87,12 @@ def heading(text: str, dialect: Dialect) -> tuple[int, int]:
     rows = lines = 0
     for record in _records(text, dialect):
         rows, lines = rows + 1, lines + record.lines
-        if _is_said(record):
+        if _has_content(record):
             break
     return rows, lines
 
 
-def _is_said(record: Record) -> bool:
+def _has_content(record: Record) -> bool:
     return any(field.strip() for field in record.fields)
 
 

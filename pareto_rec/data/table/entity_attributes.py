@@ -21,7 +21,7 @@ from pareto_rec.data.table.stopwords import STOP_WORDS
 from pareto_rec.data.table.values import numbers
 
 MOST_CATEGORIES = 5_000
-MOST_COMMON = 0.5  # share of the texts beyond which a word tells no kinds apart
+MOST_COMMON = 0.5  # share of the texts beyond which a word separates no categories
 
 Texts = tuple[str, ...]
 

@@ -20,11 +20,11 @@ from pareto_rec.data.table.ids import (
     Ids,
     merged,
     merging,
-    warn_of_strangers,
+    warn_of_unknown_ids,
     written_alike,
 )
 from pareto_rec.data.table.numerals import Decimal
-from pareto_rec.data.table.options import ItemOptions, TableOptions, UserOptions, of_side
+from pareto_rec.data.table.options import ItemOptions, TableOptions, UserOptions, entity_options
 from pareto_rec.data.table.read import EntityAttributes
 from pareto_rec.data.table.row_audit import BadRow, RowAudit
 from pareto_rec.data.table.row_filter import RowFilter
@@ -47,7 +47,7 @@ class Joined:
     facts: EntityAttributes
 
 
-def read_side(
+def read_entities(
     options: TableOptions,
     entity: ItemOptions | UserOptions,
     ids: Ids,
@@ -65,7 +65,7 @@ def read_side(
         more: Whether ids that the log does not know are kept.
     """
     role = "item" if isinstance(entity, ItemOptions) else "user"
-    files, written = find(entity.files, f"data.{role}s.files"), of_side(options, entity)
+    files, written = find(entity.files, f"data.{role}s.files"), entity_options(options, entity)
     name = entity.id or _guess_id(header(files[0], written), role, files[0], account)
     own = RowAudit(skipped=account.skipped)
     account.beside[f"{role}s"] = own
@@ -97,7 +97,7 @@ def _joined(role: str, ids: Ids, read: _Read, account: RowAudit, *, more: bool) 
         f"{len(set(alike) - set(beside)):,} ids of the log are not there"
     )
     own.warn_of_losses()
-    warn_of_strangers(role, alike, beside, account)
+    warn_of_unknown_ids(role, alike, beside, account)
     texts = {column: together(parts) for column, parts in read.texts.items()}
     prices = np.concatenate(read.prices) if read.prices else None
     facts = EntityAttributes(code[codes] if len(code) else codes, texts, prices)
@@ -150,7 +150,7 @@ class _Read:
             rows.lose(bad, filled, self.price)
             prices = np.where(bad, np.nan, values)[rows.used]
             self.prices.append(prices.astype(np.float32))
-        rows.tell_losses(account)
+        rows.report_losses(account)
         self.ids.append(ids.filter(used))
         for column, parts in self.texts.items():
             parts.append(coded(table.column(column).filter(used), missing))

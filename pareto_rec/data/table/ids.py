@@ -86,7 +86,7 @@ _RULES: tuple[tuple[str, Callable[[str], str]], ...] = (
 )
 
 
-def warn_of_strangers(role: str, log: Ids, beside: Sequence[str], account: RowAudit) -> None:
+def warn_of_unknown_ids(role: str, log: Ids, beside: Sequence[str], account: RowAudit) -> None:
     """Warn if many ids of a log are not in the files beside it, with a rule that helps."""
     known = set(beside)
     strange = [id_ for id_ in log if id_ not in known]

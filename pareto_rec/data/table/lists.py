@@ -11,7 +11,7 @@ _LONGEST = 100_000  # characters of a cell that are tried as a list
 def parse_list(text: str) -> list[str] | None:
     """Parse a list such as ``['a', 'b']``, ``["a", "b"]`` or ``[a, b]``.
 
-    Of an entry that is a table, its name stands for it.
+    An entry that is a table is represented by its name.
 
     Returns:
         The entries; None where the text is not a list.

@@ -33,7 +33,7 @@ class NumberFormat:
 
     Attributes:
         decimal: Between whole and fraction.
-        certain: Whether some text tells; else nothing speaks against a point.
+        certain: Whether some text is unambiguous; else a point is assumed.
         readable: Share of the texts that are numbers so written.
     """
 
@@ -46,7 +46,7 @@ def number_format(texts: Sequence[str] | pa.Array) -> NumberFormat:
     """Detect how the numbers of a column are written from its texts.
 
     ``12,50`` and ``1.001,00`` speak for a comma, ``12.5`` and ``1,001.00`` for a point; ``1.500``
-    and ``1,500`` for neither. Texts that stand for nothing do not count.
+    and ``1,500`` for neither. Missing values do not count.
     """
     values = texts if isinstance(texts, pa.Array) else pa.array(list(texts), pa.string())
     values = pc.utf8_trim_whitespace(values.drop_null())
@@ -65,8 +65,8 @@ def parsed(
 
     Args:
         texts: ``[n]``, without blanks around them.
-        decimal: Between whole and fraction; None: as each text tells.
-        usual: What is meant where a text does not tell; None: as most of the texts tell.
+        decimal: Between whole and fraction; None: detected for each text.
+        usual: Mark of ambiguous texts; None: that of most of the texts.
 
     Returns:
         Values ``[n]``, NaN where there is none; which texts are not finite numbers.

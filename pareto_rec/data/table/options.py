@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pareto_rec.data.table.written import OF_A_FILE, Section, Written
 
-# NA may be Namibia and null a person: in ids and texts only unambiguous marks stand for nothing.
+# NA may be Namibia and null a person: in ids and texts only unambiguous marks are missing values.
 MISSING = ("", r"\N")
 
 Duplicates = Literal["keep", "drop", "first", "last", "sum"]
@@ -88,7 +88,7 @@ class Rule(Section):
         names = ("event", "equals", "one_of", "matches", "missing", *NUMBERS)
         return any(getattr(self, name) is not None for name in names)
 
-    def said(self) -> str:
+    def description(self) -> str:
         """Describe the rule in words, for reports."""
         if self.why:
             return self.why
@@ -240,7 +240,7 @@ class TableOptions(Written):
         drop: Rows for which any of these holds are dropped, and counted.
         items: Options of the items.
         users: Options of the users.
-        missing: Texts that stand for nothing in any column; columns of numbers know more of them.
+        missing: Texts of missing values in any column; columns of numbers know more of them.
         time_format: ``s``, ``ms``, ``us``, ``ns``, ``iso``, or a pattern as ``%d/%m/%Y %H:%M``;
             guessed where it is left out.
         time_zone: Of times that name none.
@@ -282,7 +282,7 @@ class TableOptions(Written):
         return self
 
 
-def of_side(options: TableOptions, entity: _Side) -> TableOptions:
+def entity_options(options: TableOptions, entity: _Side) -> TableOptions:
     """Return the options of a table for the files of its items or users."""
     written = {name: getattr(entity, name) for name in Written.model_fields}
     changed = {n: v for n, v in written.items() if n in OF_A_FILE or v is not None}

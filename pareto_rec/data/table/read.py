@@ -119,7 +119,7 @@ class LogReader:
         self._drop(rows, reader)
         arrays = self._read(rows, reader)
         self._skip(rows.bad_rows())
-        rows.tell_losses(account)
+        rows.report_losses(account)
         self._keep(rows, reader, arrays)
 
     def _skip(self, rows: list[BadRow]) -> None:
@@ -136,7 +136,7 @@ class LogReader:
             passed, bad = reader.test(rule)
             if bad.any():
                 rows.lose(bad, ~reader.unknown(rule.column), rule.column)
-            account.drop(rule.said(), rows.drop(passed), file)
+            account.drop(rule.description(), rows.drop(passed), file)
 
     def _read(self, rows: RowFilter, reader: Reader) -> dict[str, NDArray[np.generic]]:
         """Read all but texts; a row is refused for the first thing that is wrong with it."""

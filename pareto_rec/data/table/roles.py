@@ -171,7 +171,7 @@ def _runs(column: Column) -> float:
 
 
 def _time(profile: Profile, roles: Roles) -> tuple[str | None, bool]:
-    """Choose the column of times, and tell whether its name does not suggest it."""
+    """Choose the column of times, and whether it was chosen by contents alone."""
     free = _free(profile, roles)
     named = fitting(free, "time")
     sure = [name for name in free if profile.column(name).sure_time]

@@ -33,7 +33,7 @@ class BadRow:
     reason: str
     text: str
 
-    def said(self) -> str:
+    def message(self) -> str:
         """Describe the row in one line."""
         return f"{self.file}, line {self.line}: {self.reason}"
 
@@ -163,7 +163,7 @@ class RowAudit:
         """
         self.examples += rows[: max(SHOWN - len(self.examples), 0)]
         if rows and refuse:
-            shown = "; ".join(row.said() for row in rows[:SHOWN])
+            shown = "; ".join(row.message() for row in rows[:SHOWN])
             more = f" (and {len(rows) - SHOWN} more near them)" if len(rows) > SHOWN else ""
             raise BadRequestError(
                 f'{shown}{more}; correct the file, or set data.on_bad_rows = "skip" to leave such '
@@ -203,7 +203,7 @@ class RowAudit:
             "used": self.used,
             "dropped": dict(self.dropped),
             "bad": dict(self.bad),
-            "first_bad_rows": [row.said() for row in self.examples],
+            "first_bad_rows": [row.message() for row in self.examples],
             "blank_lines": sum(part.blank for part in self.files.values()),
             "files": {name: part.summary() for name, part in self.files.items()},
             "unreadable_values": {

@@ -66,7 +66,7 @@ class RowFilter:
         rows = [row for where, messages in self._bad for row in self.chunk.rows(where, messages)]
         return sorted(rows, key=lambda row: row.line)
 
-    def tell_losses(self, account: RowAudit) -> None:
+    def report_losses(self, account: RowAudit) -> None:
         """Report the values that the used rows go without."""
         for column, (unreadable, filled) in self._lost.items():
             where = np.flatnonzero(unreadable & self.used)

@@ -15,7 +15,7 @@ from pareto_rec.data.table.numerals import UNKNOWN, Decimal
 from pareto_rec.data.table.options import NUMBERS, Rule
 from pareto_rec.data.table.values import Mask, Numbers, coded, number_format, numbers, plain
 
-_TELLING_ROWS = 50_000  # of a piece whose numbers tell the decimal mark
+_TELLING_ROWS = 50_000  # of a piece, from which the decimal mark is detected
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Reader:
 
     Attributes:
         table: The columns.
-        missing: Texts that stand for nothing.
-        decimal: Between whole and fraction; None: as the values of a column tell.
+        missing: Texts of missing values.
+        decimal: Between whole and fraction; None: detected from the values of a column.
         event: Column of events; None without one.
-        decimal_marks: Column -> decimal mark told from its values so far, one for all pieces.
+        decimal_marks: Column -> decimal mark detected from its values, one for all pieces.
         known: Columns and templates whose texts were read before.
     """
 

@@ -47,7 +47,7 @@ class Form:
         header_lines: Lines that they take.
         trailing: Whether every row ends in a separator that the header has not.
         empty: Whether it has no rows.
-        notes: What was told from the file that a person may want to know.
+        notes: Remarks for the user on what was detected from the file.
     """
 
     encoding: str
@@ -70,7 +70,7 @@ def form_of(file: File, written: Written) -> Form:
 
     Args:
         file: The file.
-        written: What the config says; the rest is told from the file.
+        written: Form given by the config; the rest is detected from the file.
 
     Raises:
         BadRequestError: If the file is empty, is not in its encoding or not a table, or two columns

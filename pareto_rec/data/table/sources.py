@@ -56,7 +56,7 @@ def sources_of(profiles: Sequence[Profile], given: Roles | None = None) -> Sourc
         given: Columns of the log that the user named.
 
     Raises:
-        BadRequestError: If no file can be told to be a log.
+        BadRequestError: If no file is recognised as a log.
     """
     log, roles = _log(profiles, given or Roles())
     sources = Sources(log, roles)

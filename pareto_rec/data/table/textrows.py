@@ -20,7 +20,7 @@ from pareto_rec.data.table.sniff import Form
 
 LONG_ROW = 50  # lines; a row of more is named in the account
 
-_TELLING_ROWS = 200  # whose fields tell which columns hold numbers or times
+_TELLING_ROWS = 200  # from which columns of numbers or times are detected
 _SWALLOWED = "in a quote that spans lines which look like rows (data.quoting?)"
 _OPEN = "in a quote that is never closed (data.quoting?)"
 

@@ -33,7 +33,7 @@ class Clock:
     Attributes:
         form: ``s``, ``ms``, ``us``, ``ns``, ``iso`` or a pattern; "" until guessed.
         zone: Of times that name none.
-        missing: Texts that stand for nothing.
+        missing: Texts of missing values.
         guessed: Whether the form was guessed.
         dated: Whether any number so far was a date in its unit, not a mere count.
         other: Of the rows read last, those that count in another unit ``[rows]``.
@@ -56,7 +56,7 @@ class Clock:
         """Read seconds ``[rows]``, 0 for missing values; mark rows without a time.
 
         Raises:
-            BadRequestError: If the form cannot be told from the first rows.
+            BadRequestError: If the form cannot be detected from the first rows.
         """
         kind, self.other = column.type, np.zeros(len(column), dtype=bool)
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -126,7 +126,7 @@ def unit_of(values: NDArray[np.float64]) -> str:
     """Detect what numbers count: days written as 20240131, or seconds and parts of them by size.
 
     Args:
-        values: Finite numbers ``[n]``, at least one; the size of their median tells.
+        values: Finite numbers ``[n]``, at least one; the size of their median decides.
 
     Returns:
         A key of `UNITS`, or ``%Y%m%d``.

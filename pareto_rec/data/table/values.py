@@ -52,9 +52,9 @@ def numbers(
 
     Args:
         column: Of any type.
-        missing: Texts that stand for nothing, besides those that do in any column of numbers.
-        decimal: Between whole and fraction in texts; None: as each text tells.
-        usual: What is meant where a text does not tell; None: as most of the texts tell.
+        missing: Texts of missing values, besides the usual ones of columns of numbers.
+        decimal: Between whole and fraction in texts; None: detected for each text.
+        usual: Mark of ambiguous texts; None: that of most of the texts.
 
     Returns:
         Values ``[rows]``, NaN where nothing stands there; and which rows hold something that is not
