@@ -107,7 +107,7 @@ def test_a_broken_archive_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("u.data", "u.item"):
             archive.writestr(f"ml-100k/{name}", OFFICIAL[name] * 50)
-    assert f"{path} holds no ml-100k/u.user" in refusal(tmp_path)
+    assert f"{path} does not hold ml-100k/u.user" in refusal(tmp_path)
     whole = path.read_bytes()
     for broken in (whole[: len(whole) // 2], b"", whole[:40] + b"\x00" * 30 + whole[70:]):
         path.write_bytes(broken)

@@ -110,7 +110,7 @@ class Clock:
         forms = [form for form, share in good.items() if share == best]
         if best < 0.5:
             raise BadRequestError(
-                f'times such as "{texts[0].as_py()}" have a form that is not recognised; set '
+                f'times such as "{texts[0].as_py()}" have no form that is recognised; set '
                 'data.time_format, for example "%d/%m/%Y %H:%M"'
             )
         if len(forms) > 1:
