@@ -64,7 +64,7 @@ def _exponentials(row: Floats, exponentials: Floats, buffer: NDArray[np.int32]) 
     Methods and programs for mathematical functions, 1989: expf).
     """
     for i in range(len(row)):
-        # below -87 the exponent n + 127 would reach 0, whose bits are no power of two
+        # below -87 the exponent n + 127 would reach 0, whose bits are not a power of two
         x = np.float32(-87.0) if row[i] < np.float32(-87.0) else row[i]
         n = np.floor(x * np.float32(1.44269504) + np.float32(0.5))
         # log(2) in two parts, the first of few bits: n times it is exact, so r loses no digits
