@@ -55,7 +55,7 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass(frozen=True)
 class Reading:
-    """How texts are read.
+    """Settings for encoding texts.
 
     Attributes:
         max_length: Tokens per text, special ones included.
@@ -74,7 +74,7 @@ class Backbone:
     """A BERT-like encoder in a folder of files; torch and the weights are loaded at first use.
 
     Attributes:
-        name: As asked for.
+        name: Requested name or folder.
         folder: Where its files are.
         cache: Root of the cache.
     """
@@ -117,7 +117,7 @@ class Backbone:
             if isinstance(self.config.get(key), int):
                 return int(self.config[key])
         raise BadRequestError(
-            f"{self.folder / 'config.json'} has no {keys[0]}: it is no BERT-like encoder"
+            f"{self.folder / 'config.json'} has no {keys[0]}: it is not a BERT-like encoder"
         )
 
     @cached_property
@@ -126,12 +126,12 @@ class Backbone:
         return self._hash_of_weights(self.cache / "checksums")
 
     def _hash_of_weights(self, memo: Path | None) -> str:
-        said = {k: v for k, v in self.config.items() if k not in _IRRELEVANT}
+        network = {k: v for k, v in self.config.items() if k not in _IRRELEVANT}
         files = [
             f"{path.name} {file_sha256(path, memo)}"
             for path in sorted(self.folder.glob("*.safetensors"))
         ]
-        return digest(json.dumps(said, sort_keys=True), *files)
+        return digest(json.dumps(network, sort_keys=True), *files)
 
     @cached_property
     def tokenizer_hash(self) -> str:
@@ -169,7 +169,7 @@ class Backbone:
         if self.weights_hash != self._hash_of_weights(None):
             raise BadRequestError(
                 f"the weights in {self.folder} have changed since their checksum was taken: the "
-                f"disk may be failing; fetch them anew, and remove {self.cache / 'checksums'}"
+                f"disk may be failing; fetch them again, and remove {self.cache / 'checksums'}"
             )
 
     @cached_property
@@ -190,7 +190,7 @@ class Backbone:
             raise unreadable(self.folder, error) from error
 
     def state_hash(self) -> str:
-        """SHA-256 over names, types, shapes and bytes of the weights in memory, read anew."""
+        """Compute the SHA-256 of names, types, shapes and bytes of the weights in memory."""
         import torch
 
         digest = hashlib.sha256()
@@ -201,7 +201,7 @@ class Backbone:
         return digest.hexdigest()
 
     def below(self, cut: int) -> PreTrainedModel:
-        """A view that runs the first `cut` layers; it shares the weights of the encoder."""
+        """Return a view that runs the first `cut` layers; it shares the weights of the encoder."""
         if cut == self.n_layers:
             return self.model
         return truncated(self.model, self.n_layers, cut, self.folder)
@@ -219,7 +219,7 @@ class Backbone:
         progress: Progress | None = None,
         precision: str = "float32",
     ) -> Features:
-        """Vectors of texts: the mean over all tokens of the states after the first `cut` layers.
+        """Return vectors of texts: the mean over all tokens of the states at the cut.
 
         Computed once, in batches of texts of equal length (so without padding), and kept on disk;
         the second call maps the file and needs neither torch nor the weights.
@@ -232,7 +232,7 @@ class Backbone:
             cache: Root of the cache; None for the one of :meth:`load`.
             batch_size: Texts per batch; of no effect on the vectors beyond rounding.
             device: ``"auto"`` (a GPU where there is one) or a name that torch knows.
-            progress: Told how far it is after every batch.
+            progress: Called after every batch.
             precision: Numbers that the encoder computes with (`backbone.views.PRECISIONS`).
 
         Raises:
@@ -252,7 +252,7 @@ class Backbone:
         cache: Path | None = None,
         progress: Progress | None = None,
     ) -> dict[int, Features]:
-        """:meth:`encode` at several cuts; those that are not on disk come from one pass.
+        """Run :meth:`encode` at several cuts; those that are not on disk come from one pass.
 
         Raises:
             BadRequestError: If an argument is out of range or the cache cannot be written.
@@ -262,19 +262,19 @@ class Backbone:
             self.check(texts, reading, cut, dtype)
         folder = (cache or self.cache) / "features"
         recipes = {cut: self.recipe(texts, reading, cut, dtype) for cut in sorted(set(cuts))}
-        found = {cut: find(folder, recipe) for cut, recipe in recipes.items()}
-        lacking = [cut for cut, states in found.items() if states is None]
+        features = {cut: find(folder, recipe) for cut, recipe in recipes.items()}
+        lacking = [cut for cut, states in features.items() if states is None]
         if lacking:
             batches = (
                 (rows, [states[cut].float().mean(dim=1).cpu().numpy() for cut in lacking])
                 for rows, states in self.token_states(texts, lacking, reading, progress)
             )
             note = {"backbone": self.name, "device": reading.device}
-            made = keep_all(folder, [recipes[cut] for cut in lacking], batches, note)
-            found |= dict(zip(lacking, made, strict=True))
+            computed = keep_all(folder, [recipes[cut] for cut in lacking], batches, note)
+            features |= dict(zip(lacking, computed, strict=True))
         return {
             cut: Features(states, recipes[cut].key, cached=cut not in lacking)
-            for cut, states in found.items()
+            for cut, states in features.items()
             if states is not None
         }
 
@@ -287,7 +287,7 @@ class Backbone:
         rows: int | None = None,
         pooling: str = "mean",
     ) -> Recipe:
-        """What states of texts depend on; `rows` of them, one per text unless given."""
+        """Return what states of texts depend on; `rows` of them, one per text unless given."""
         return Recipe(
             self.weights_hash,
             self.tokenizer_hash,
@@ -324,17 +324,17 @@ class Backbone:
             raise unknown("precision", reading.precision, PRECISIONS)
 
     def tokens(self, texts: Sequence[str], reading: Reading) -> TokenIds:
-        """Token ids of texts, special ones included, cut off where they are too long."""
+        """Tokenise texts, special tokens included, cut off where they are too long."""
 
         def tokenise(part: list[str]) -> list[list[int]]:
-            found = self.tokenizer(
+            encoding = self.tokenizer(
                 part,
                 truncation=True,
                 max_length=reading.max_length,
                 return_attention_mask=False,
                 return_token_type_ids=False,
             )
-            ids: list[list[int]] = found["input_ids"]
+            ids: list[list[int]] = encoding["input_ids"]
             return ids
 
         return token_ids(texts, tokenise)
@@ -346,7 +346,7 @@ class Backbone:
         reading: Reading,
         progress: Progress | None = None,
     ) -> Iterator[tuple[RowArray, dict[int, torch.Tensor]]]:
-        """States of all tokens in batches of texts of one length, so without padding.
+        """Yield states of all tokens in batches of texts of one length, so without padding.
 
         Yields:
             Row numbers of the texts ``[B]``, and by cut their states ``[B, length, width]``.
@@ -354,13 +354,13 @@ class Backbone:
         import torch
 
         tokens = self.tokens(texts, reading)
-        encoder, place = placed(
+        encoder, torch_device = placed(
             at_precision(self.below(max(cuts)), reading.precision), reading.device
         )
         done, start = 0, time.perf_counter()
         size = 1 if reading.precision == "int8" else reading.batch_size
         for rows in equal_lengths(tokens.lengths, size):
-            batch = torch.from_numpy(tokens.batch(rows)).to(place)
+            batch = torch.from_numpy(tokens.batch(rows)).to(torch_device)
             with torch.inference_mode():
                 if len(cuts) == 1:
                     states = {cuts[0]: encoder(input_ids=batch).last_hidden_state}

@@ -1,4 +1,4 @@
-"""Where encoders come from: a local folder, a known name with checked sources, or the hub."""
+"""Sources of encoders: a local folder, a known name with checked sources, or the hub."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def find_encoder(name_or_folder: str | Path, cache: Path) -> Path:
-    """Folder of an encoder, fetched if need be.
+    """Return the folder of an encoder, fetched if need be.
 
     Args:
         name_or_folder: A folder in the format of transformers, or a name on huggingface.co.
@@ -90,15 +90,15 @@ def find_encoder(name_or_folder: str | Path, cache: Path) -> Path:
 
 
 def _from_hub(name: str) -> Path:
-    """Folder of a hub model, from the hub's cache if it is whole there."""
+    """Return the folder of a hub model, from the hub's cache if it is complete there."""
     import huggingface_hub as hub
     from huggingface_hub.errors import RepositoryNotFoundError
 
     wanted = ["config.json", "*.safetensors", "model.safetensors.index.json", *TOKENIZER_FILES]
     try:
-        kept = Path(hub.snapshot_download(name, allow_patterns=wanted, local_files_only=True))
-        if not _missing(kept):
-            return kept
+        folder = Path(hub.snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+        if not _missing(folder):
+            return folder
     except Exception:  # not there; the hub's client has no common base for its errors
         pass
     if hub.constants.HF_HUB_OFFLINE or not reachable(hub.constants.ENDPOINT):
@@ -116,7 +116,7 @@ def _from_hub(name: str) -> Path:
 
 
 def _missing(folder: Path) -> str:
-    """What a folder lacks to be an encoder, or nothing."""
+    """Name what a folder lacks to be an encoder, or nothing."""
     if not (folder / "config.json").is_file():
         return "config.json"
     index = folder / "model.safetensors.index.json"
@@ -133,7 +133,7 @@ def _missing(folder: Path) -> str:
 
 
 def read_config(folder: Path) -> Mapping[str, Any]:
-    """What ``config.json`` says.
+    """Read ``config.json``.
 
     Raises:
         BadRequestError: If it cannot be read.
@@ -143,18 +143,18 @@ def read_config(folder: Path) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise unreadable(folder, error) from error
     if not isinstance(config, dict):
-        raise BadRequestError(f"{folder / 'config.json'} is no JSON object")
+        raise BadRequestError(f"{folder / 'config.json'} is not a JSON object")
     return config
 
 
 def unreadable(folder: Path, error: Exception) -> BadRequestError:
-    """Error for files that are there and make no sense."""
+    """Make the error for files that exist but cannot be read as an encoder."""
     return BadRequestError(
         f"cannot read the backbone in {folder} ({type(error).__name__}: {one_line(error)}); "
-        "fetch its files anew"
+        "fetch its files again"
     )
 
 
 def one_line(error: Exception) -> str:
-    """An error's message, on one line and not too long."""
+    """Put an error's message on one line of at most 200 characters."""
     return " ".join(str(error).split())[:200]

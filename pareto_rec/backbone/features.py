@@ -1,4 +1,4 @@
-"""Vectors of texts on disk: what identifies them, how they are kept and how texts are batched."""
+"""Vectors of texts on disk: what identifies them, how they are stored and how texts are batched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pareto_rec.core.sealed import read_array, seal
 DECIDING = ("pareto_rec.backbone.cached", "pareto_rec.training.tuned.tokens")  # what states are
 StateArray = NDArray[np.floating[Any]]
 RowArray = NDArray[np.int64]
-TOKENISED = 4096  # texts at a time: what a tokenizer says of one takes some hundred times its ids
+TOKENISED = 4096  # texts at a time: a tokenizer's output takes some hundred times its ids
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that the vectors depend on.
+    """Inputs that determine the vectors.
 
     Attributes:
         weights: Hash of the weights.
@@ -71,13 +71,13 @@ class Recipe:
     @property
     def key(self) -> str:
         """32 hexadecimal digits; the usual precision leaves no trace in it."""
-        said = dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
         if self.precision == "float32":
-            del said["precision"]
-        return digest(json.dumps(said, sort_keys=True))[:32]
+            del fields["precision"]
+        return digest(json.dumps(fields, sort_keys=True))[:32]
 
     def path(self, folder: Path) -> Path:
-        """Where the vectors are kept; a JSON file of the same stem says what they are.
+        """Return the file of the vectors; a JSON file of the same stem says what they are.
 
         Computed by other code they lie in another file, under the same key.
         """
@@ -85,17 +85,17 @@ class Recipe:
 
 
 def digest(*parts: str) -> str:
-    """SHA-256 over texts; ``("ab", "c")`` and ``("a", "bc")`` differ."""
-    found = hashlib.sha256()
+    """Compute the SHA-256 of texts; ``("ab", "c")`` and ``("a", "bc")`` differ."""
+    sha256 = hashlib.sha256()
     for part in parts:
         raw = part.encode()
-        found.update(len(raw).to_bytes(8, "big"))
-        found.update(raw)
-    return found.hexdigest()
+        sha256.update(len(raw).to_bytes(8, "big"))
+        sha256.update(raw)
+    return sha256.hexdigest()
 
 
 def find(folder: Path, recipe: Recipe) -> StateArray | None:
-    """Map the vectors of a recipe read-only, or None where there are none that are whole."""
+    """Map the vectors of a recipe read-only, or return None if no complete file exists."""
     return read_array(recipe.path(folder), recipe.shape, recipe.dtype)
 
 
@@ -105,8 +105,8 @@ def keep(
     batches: Iterable[tuple[RowArray, NDArray[np.float32]]],
     note: Mapping[str, object],
 ) -> StateArray:
-    """:func:`keep_all` of one recipe."""
-    return keep_all(folder, [recipe], ((rows, [one]) for rows, one in batches), note)[0]
+    """Run :func:`keep_all` for one recipe."""
+    return keep_all(folder, [recipe], ((rows, [vectors]) for rows, vectors in batches), note)[0]
 
 
 def keep_all(
@@ -115,7 +115,7 @@ def keep_all(
     batches: Iterable[tuple[RowArray, Sequence[NDArray[np.float32]]]],
     note: Mapping[str, object],
 ) -> list[StateArray]:
-    """Write vectors batch by batch and map them; nothing is left behind if it breaks off.
+    """Write vectors batch by batch and map them; a failure leaves no file behind.
 
     Args:
         folder: Where to keep them.
@@ -131,34 +131,38 @@ def keep_all(
         RunFailedError: If a number is not finite (in the type in which it is kept).
     """
     with ExitStack() as stack:
-        spares = [stack.enter_context(written_whole(one.path(folder))) for one in recipes]
-        states = [_reserve(spare, one) for spare, one in zip(spares, recipes, strict=True)]
+        temporaries = [stack.enter_context(written_whole(each.path(folder))) for each in recipes]
+        states = [
+            _reserve(temporary, each) for temporary, each in zip(temporaries, recipes, strict=True)
+        ]
         for rows, parts in batches:
-            for kept, recipe, vectors in zip(states, recipes, parts, strict=True):
-                _write(kept, recipe, rows, vectors)
-        for kept in states:
-            kept.flush()
-        del states, kept
-        for spare, recipe in zip(spares, recipes, strict=True):
-            seal(spare, recipe.path(folder).name)
-    found = []
+            for file_states, recipe, vectors in zip(states, recipes, parts, strict=True):
+                _write(file_states, recipe, rows, vectors)
+        for file_states in states:
+            file_states.flush()
+        del states, file_states
+        for temporary, recipe in zip(temporaries, recipes, strict=True):
+            seal(temporary, recipe.path(folder).name)
+    result = []
     for recipe in recipes:
         path = recipe.path(folder)
-        with written_whole(path.with_suffix(".json")) as spare:
-            spare.write_text(json.dumps({**dataclasses.asdict(recipe), **note}, indent=1) + "\n")
+        with written_whole(path.with_suffix(".json")) as temporary:
+            temporary.write_text(
+                json.dumps({**dataclasses.asdict(recipe), **note}, indent=1) + "\n"
+            )
         mapped = find(folder, recipe)
         if mapped is None:
             raise RunFailedError(f"{path} was written and cannot be read back; check the disk")
-        found.append(mapped)
-    return found
+        result.append(mapped)
+    return result
 
 
 def _write(
-    kept: np.memmap[Any, Any], recipe: Recipe, rows: RowArray, vectors: NDArray[np.float32]
+    states: np.memmap[Any, Any], recipe: Recipe, rows: RowArray, vectors: NDArray[np.float32]
 ) -> None:
     with np.errstate(over="ignore"):  # shows as an infinity, which is refused
-        kept[rows] = vectors
-    if not np.isfinite(kept[rows]).all():
+        states[rows] = vectors
+    if not np.isfinite(states[rows]).all():
         raise RunFailedError(
             f"the encoder's states at cut {recipe.cut} overflow {recipe.dtype} or are not numbers; "
             "use float32, or another backbone"
@@ -183,9 +187,9 @@ class TokenIds:
         return np.diff(self.starts)
 
     def batch(self, rows: RowArray) -> RowArray:
-        """Ids of texts of one length ``[rows, length]``."""
-        places = self.starts[rows][:, None] + np.arange(self.lengths[rows[0]])
-        return self.ids[places].astype(np.int64)
+        """Return ids of texts of one length ``[rows, length]``."""
+        positions = self.starts[rows][:, None] + np.arange(self.lengths[rows[0]])
+        return self.ids[positions].astype(np.int64)
 
 
 def token_ids(
@@ -195,20 +199,20 @@ def token_ids(
 
     Args:
         texts: Any number.
-        tokenise: Texts -> ids of each, whatever the others are.
+        tokenise: Texts -> ids of each, independent of the others.
     """
     lengths, parts = [np.zeros(1, dtype=np.int64)], [np.empty(0, dtype=np.uint16)]
     for begin in range(0, len(texts), TOKENISED):
-        found = tokenise(list(texts[begin : begin + TOKENISED]))
-        flat = np.fromiter((one for ids in found for one in ids), dtype=np.int64)
+        encoded = tokenise(list(texts[begin : begin + TOKENISED]))
+        flat = np.fromiter((token for ids in encoded for token in ids), dtype=np.int64)
         narrow = flat.max(initial=0) <= np.iinfo(np.uint16).max
         parts.append(flat.astype(np.uint16 if narrow else np.uint32))
-        lengths.append(np.array([len(ids) for ids in found], dtype=np.int64))
+        lengths.append(np.array([len(ids) for ids in encoded], dtype=np.int64))
     return TokenIds(np.concatenate(parts), np.cumsum(np.concatenate(lengths)))
 
 
 def equal_lengths(lengths: Sequence[int] | RowArray, batch_size: int) -> Iterator[RowArray]:
-    """Row numbers in batches of texts of one length, longest first: no token of padding.
+    """Yield row numbers in batches of texts of one length, longest first: no token of padding.
 
     The longest come first so that a shortage of memory shows at once and not at the end.
     """
@@ -221,7 +225,7 @@ def equal_lengths(lengths: Sequence[int] | RowArray, batch_size: int) -> Iterato
 
 
 def _reserve(path: Path, recipe: Recipe) -> np.memmap[Any, Any]:
-    """An NPY file whose room is taken: writing to a mapped hole on a full disk is a SIGBUS."""
+    """Create an NPY file at its full size: writing to a mapped hole on a full disk is a SIGBUS."""
     dtype = np.dtype(recipe.dtype)
     size = recipe.shape[0] * recipe.shape[1] * dtype.itemsize
     header = {"descr": dtype.str, "fortran_order": False, "shape": recipe.shape}

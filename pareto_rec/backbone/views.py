@@ -1,4 +1,4 @@
-"""Parts of an encoder, elsewhere or without noise, while the encoder itself stays as it is."""
+"""Views of an encoder: truncated, on another device or in another precision; it stays as it is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def device_of(name: str) -> torch.device:
-    """The device of a name; ``"auto"`` takes CUDA, then MPS, then the CPU.
+    """Return the device of a name; ``"auto"`` takes CUDA, then MPS, then the CPU.
 
     Raises:
         BadRequestError: If there is no such device here.
@@ -26,8 +26,8 @@ def device_of(name: str) -> torch.device:
     import torch
 
     if name == "auto":
-        found = "mps" if torch.backends.mps.is_available() else "cpu"
-        name = "cuda" if torch.cuda.is_available() else found
+        fallback = "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else fallback
     try:
         return torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
@@ -35,22 +35,22 @@ def device_of(name: str) -> torch.device:
 
 
 def placed(encoder: PreTrainedModel, device: str) -> tuple[PreTrainedModel, torch.device]:
-    """The encoder on the device that was asked for: itself on the CPU, elsewhere a copy.
+    """Return the encoder on a device: itself on the CPU, elsewhere a copy.
 
     Raises:
         BadRequestError: If there is no such device.
     """
-    place = device_of(device)
+    target = device_of(device)
     try:
-        return (encoder if place.type == "cpu" else _moved(encoder, place)), place
+        return (encoder if target.type == "cpu" else _moved(encoder, target)), target
     except RuntimeError as error:
         raise BadRequestError(f'cannot use device "{device}": {one_line(error)}') from error
 
 
-def _moved(encoder: PreTrainedModel, place: torch.device) -> PreTrainedModel:
+def _moved(encoder: PreTrainedModel, device: torch.device) -> PreTrainedModel:
     copied = copy.deepcopy(encoder)
     module: torch.nn.Module = copied
-    module.to(place)
+    module.to(device)
     return copied
 
 
@@ -58,7 +58,7 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 def at_precision(encoder: PreTrainedModel, precision: str) -> PreTrainedModel:
-    """The encoder computing in another precision: itself in float32, else a copy.
+    """Return the encoder in another precision: itself in float32, else a copy.
 
     ``"int8"`` quantises the weights of linear layers once and activations as they come (dynamic
     quantisation; Jacob et al., CVPR 2018), on the CPU alone. One scale serves all activations of a
@@ -86,13 +86,13 @@ def at_precision(encoder: PreTrainedModel, precision: str) -> PreTrainedModel:
             )
         except (RuntimeError, AttributeError) as error:
             raise BadRequestError(
-                f"int8 is not to be had here: {one_line(error)}; use float32 or bfloat16"
+                f"int8 is not available on this machine: {one_line(error)}; use float32 or bfloat16"
             ) from error
     return quantised
 
 
 def truncated(model: PreTrainedModel, layers: int, cut: int, folder: Path) -> PreTrainedModel:
-    """A view that runs fewer layers: new containers along one path, the same tensors.
+    """Make a view that runs fewer layers: new containers along one path, the same tensors.
 
     Args:
         model: Any encoder that keeps its layers in one list; not altered.
@@ -118,12 +118,12 @@ def truncated(model: PreTrainedModel, layers: int, cut: int, folder: Path) -> Pr
 
 
 def layers_of(model: PreTrainedModel, layers: int, folder: Path) -> torch.nn.ModuleList:
-    """The list of an encoder's layers, which it is and no copy; arguments as `truncated`."""
+    """Return the encoder's own list of layers, not a copy; arguments as `truncated`."""
     return _stack(model, layers, folder)[1]
 
 
 def states_of(output: object) -> torch.Tensor:
-    """The states of a layer's output; some encoders return them as the first of several."""
+    """Return the states of a layer's output; some encoders return them as the first of several."""
     states: torch.Tensor = output[0] if isinstance(output, tuple) else output  # type: ignore[assignment] # a tensor
     return states
 
@@ -137,7 +137,9 @@ def _stack(model: PreTrainedModel, layers: int, folder: Path) -> tuple[str, torc
         if isinstance(module, torch.nn.ModuleList) and len(module) == layers
     }
     if not stacks:
-        raise BadRequestError(f"{folder} is no BERT-like encoder: no list of {layers} layers")
+        raise BadRequestError(
+            f"{folder} is not a BERT-like encoder: it has no list of {layers} layers"
+        )
     return next(iter(stacks.items()))
 
 
@@ -148,7 +150,7 @@ def _put(parent: torch.nn.Module, name: str, child: torch.nn.Module) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the library's progress bars and remarks, which are for interactive use."""
+    """Silence the library's progress bars and remarks, which are for interactive use."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

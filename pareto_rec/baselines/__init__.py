@@ -57,7 +57,7 @@ BASELINES: Registry[Baseline] = Registry(
 def expert_scores(
     names: Iterable[str], stage: Stage, cache: Path, *, learn: Stage | None = None
 ) -> dict[str, Mapped]:
-    """Scores of the named experts on a stage, computed once and then read from disk.
+    """Return scores of the named experts on a stage, computed once and then read from disk.
 
     Args:
         names: Names out of `BASELINES`.
@@ -78,7 +78,7 @@ def expert_scores(
 def scores_on_demand(
     names: Iterable[str], stage: Stage, cache: Path, *, learn: Stage | None = None
 ) -> dict[str, ScoresOnDemand]:
-    """The same scores, made only for the users that are asked for; experts are fitted once.
+    """Return the same scores, computed only for the requested users; experts are fitted once.
 
     Raises:
         BadRequestError: As :func:`expert_scores`.
@@ -93,7 +93,7 @@ def scores_on_demand(
 
 
 def stand_ins(names: Iterable[str], n_items: int) -> dict[str, str]:
-    """Experts that a catalogue of that size is too large for -> what stands in, for people."""
+    """Map experts that a catalogue of that size is too large for to their replacement, in words."""
     return {
         name: f"item-kNN of {ease.NEIGHBOURS} neighbours: {n_items:,} items are more than the "
         f"{ease.MAX_ITEMS:,} up to which ease inverts its matrix"

@@ -1,4 +1,4 @@
-"""What an expert is: fitted once on training rows, then it scores any histories."""
+"""Contract of an expert: fitted once on training rows, then it scores any histories."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Weights = NDArray[np.float32] | sparse.csr_array
 
 
 def row_starts(user: NDArray[np.int64], n_users: int) -> NDArray[np.int64]:
-    """``[n_users + 1]``: user u owns rows ``start[u]:start[u + 1]`` of a log sorted by user."""
+    """Return ``[n_users + 1]``: user u owns rows ``start[u]:start[u + 1]`` of a sorted log."""
     return np.concatenate([[0], np.cumsum(np.bincount(user, minlength=n_users))]).astype(np.int64)
 
 
@@ -25,12 +25,12 @@ def row_starts(user: NDArray[np.int64], n_users: int) -> NDArray[np.int64]:
 class ItemModel:
     """A fitted expert; scores are linear in the history: ``history @ weights + bias``.
 
-    It needs nothing else to score people it never saw.
+    It needs nothing else to score users that it was not fitted on.
 
     Attributes:
         weights: What an item in the history says about each item ``[items, items]``, dense or
             sparse float32; None where the history says nothing.
-        bias: Score of each item whatever the history ``[items]`` float32.
+        bias: Score of each item for any history ``[items]`` float32.
         tau: History weights are ``exp(-rank from the end / tau)``; None: all are 1.
     """
 
@@ -80,7 +80,7 @@ class Baseline(ABC):
         """
 
     def parameters(self) -> dict[str, float | int | None]:
-        """Its parameters by name."""
+        """Return its parameters by name."""
         return asdict(self)  # type: ignore[call-overload,no-any-return]  # a dataclass, see above
 
     def scores(self, stage: Stage, /) -> NDArray[np.float32]:
@@ -90,5 +90,5 @@ class Baseline(ABC):
 
 
 def presence(train: Interactions, shape: tuple[int, int]) -> sparse.csr_array:
-    """Who met what: 0/1 matrix ``[users, items]`` float64, whatever the signals and repeats."""
+    """Build the 0/1 matrix of interactions ``[users, items]`` float64, without signals."""
     return history_matrix(row_starts(train.user, shape[0]), train.item, shape[1], tau=None)

@@ -32,7 +32,7 @@ Mapped = np.memmap[Any, np.dtype[np.float32]]  # numpy leaves the shape of a mem
 
 @dataclass(frozen=True)
 class ScoresOnDemand:
-    """Scores of a fitted expert for the users that are asked for, as rows of ``[users, items]``.
+    """Scores of a fitted expert for requested users, as rows of ``[users, items]``.
 
     Attributes:
         model: The fitted expert.
@@ -45,7 +45,7 @@ class ScoresOnDemand:
     items: IntArray
 
     def __getitem__(self, users: slice | IntArray) -> NDArray[np.float32]:
-        """Scores of some users ``[len(users), items]``: a slice or row numbers."""
+        """Compute scores of some users ``[len(users), items]``: a slice or row numbers."""
         chosen = np.arange(len(self.starts) - 1)[users]
         lengths = self.starts[chosen + 1] - self.starts[chosen]
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -54,7 +54,7 @@ class ScoresOnDemand:
 
 
 def expert_key(expert: Baseline) -> str:
-    """Names an expert by everything that decides its scores besides the data.
+    """Identify an expert by everything that decides its scores besides the data.
 
     That is its method, its parameters and the code that fits it, applies it and splits the data.
     """
@@ -63,7 +63,7 @@ def expert_key(expert: Baseline) -> str:
 
 
 def _stem(expert: Baseline, stage: Stage, learn: Stage | None) -> str:
-    """Name of a file by method, parameters and data."""
+    """Return the name of a file by method, parameters and data."""
     content = {
         "expert": expert_key(expert),
         "stage": stage.content_hash,
@@ -75,7 +75,7 @@ def _stem(expert: Baseline, stage: Stage, learn: Stage | None) -> str:
 
 
 def score_file(expert: Baseline, stage: Stage, cache: Path, learn: Stage | None = None) -> Path:
-    """Where the scores of the expert on the stage lie: named by method, parameters and data."""
+    """Return the file of the expert's scores on the stage: named by method, parameters and data."""
     return cache / "experts" / f"{_stem(expert, stage, learn)}.npy"
 
 
@@ -86,9 +86,9 @@ def cached_scores(
     cache: Path,
     learn: Stage | None = None,
 ) -> dict[str, Mapped]:
-    """Scores of the named experts, read-only and memory-mapped, ``[users, items]`` float32.
+    """Return scores of the named experts, read-only and memory-mapped, ``[users, items]`` float32.
 
-    A file that is missing or damaged is computed anew and replaced in one step.
+    A file that is missing or damaged is computed again and replaced in one step.
 
     Args:
         experts: All of them.
@@ -100,7 +100,7 @@ def cached_scores(
     Raises:
         BadRequestError: If the cache cannot be written, or an expert refuses the data.
     """
-    found: dict[str, Mapped] = {}
+    scores: dict[str, Mapped] = {}
     for name in names:
         path = score_file(experts[name], stage, cache, learn)
         mapped = read_array(path, stage.shape, np.float32)
@@ -109,8 +109,8 @@ def cached_scores(
             mapped = read_array(path, stage.shape, np.float32)
         if mapped is None:
             raise OSError(f"{path} cannot be read back after writing")
-        found[name] = mapped
-    return found
+        scores[name] = mapped
+    return scores
 
 
 def _write_scores(path: Path, expert: Baseline, stage: Stage, learn: Stage | None) -> None:
@@ -123,17 +123,17 @@ def _write_scores(path: Path, expert: Baseline, stage: Stage, learn: Stage | Non
     model = expert.fit(rows.train, rows.shape)
     wanted = ScoresOnDemand(model, stage.history_indptr, stage.history.item)
     step = max(1, PART_SCORES // n_items)
-    with written_whole(path) as spare:
-        with spare.open("wb") as stream:
+    with written_whole(path) as temporary:
+        with temporary.open("wb") as stream:
             header = {"descr": "<f4", "fortran_order": False, "shape": stage.shape}
             np.lib.format.write_array_header_1_0(stream, header)
             for begin in range(0, users, step):
                 stream.write(wanted[begin : begin + step].tobytes())
-        seal(spare, path.name)
+        seal(temporary, path.name)
 
 
 def cached_model(expert: Baseline, learn: Stage, cache: Path) -> ItemModel:
-    """The expert fitted on a stage's training rows, its arrays memory-mapped.
+    """Return the expert fitted on a stage's training rows, its arrays memory-mapped.
 
     Raises:
         BadRequestError: If the cache cannot be written, or the expert refuses the data.
@@ -158,7 +158,7 @@ def cached_model(expert: Baseline, learn: Stage, cache: Path) -> ItemModel:
 
 
 def _parts(model: ItemModel) -> dict[str, NDArray[Any]]:
-    """The arrays of a fitted expert; those of a sparse matrix apart."""
+    """Return the arrays of a fitted expert; those of a sparse matrix separately."""
     weights = model.weights
     if weights is None:
         return {"bias": model.bias}

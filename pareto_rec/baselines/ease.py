@@ -54,7 +54,7 @@ class EASE(Baseline):
 
 
 def _inverse(gram: NDArray[np.float64], l2: float) -> NDArray[np.float64]:
-    """Inverse of the symmetric, positive definite ``gram + l2 I``; overwrites `gram`."""
+    """Invert the symmetric, positive definite ``gram + l2 I``; overwrites `gram`."""
     gram[np.diag_indices_from(gram)] += l2
     try:
         factor, _ = linalg.cho_factor(gram, overwrite_a=True, check_finite=False)

@@ -1,4 +1,4 @@
-"""Item-kNN: items that the same people met."""
+"""Item-kNN: items that the same users interacted with."""
 
 from __future__ import annotations
 
@@ -62,23 +62,23 @@ class ItemKNN(Baseline):
     def _nearest(
         self, similar: sparse.csr_array, start: int, ties: NDArray[np.int64]
     ) -> sparse.csr_array:
-        """The largest entries of each row but the one on the diagonal."""
+        """Select the largest entries of each row, without the one on the diagonal."""
         starts, columns, values = similar.indptr, similar.indices, similar.data
-        # rounded, so that equal cosines tie whatever the order of summation
+        # rounded, so that equal cosines tie in any order of summation
         rank = np.round(values * _DIGITS).astype(np.int64)
         many = np.flatnonzero(np.diff(starts) > self.neighbours)
         keep = np.ones(len(values), dtype=bool)
         row = np.repeat(np.arange(similar.shape[0]), np.diff(starts))
         keep[columns == row + start] = False
         rank[~keep] = -1
-        for one in many.tolist():
-            begin, end = starts[one], starts[one + 1]
+        for index in many.tolist():
+            begin, end = starts[index], starts[index + 1]
             keep[begin:end] &= _largest(rank[begin:end], ties[columns[begin:end]], self.neighbours)
         return sparse.csr_array((values[keep], (row[keep], columns[keep])), shape=similar.shape)
 
 
 def shortened(train: Interactions, n_users: int) -> Interactions:
-    """The rows, without the oldest of the longest histories where pairs would be too many."""
+    """Return the rows, without the oldest of the longest histories if pairs would be too many."""
     lengths = np.bincount(train.user, minlength=n_users)
     squares = np.square(lengths)
     if squares.sum() <= MAX_PAIRS:
@@ -94,21 +94,21 @@ def shortened(train: Interactions, n_users: int) -> Interactions:
 
 
 def _blocks(met: sparse.csr_array, transposed: sparse.csr_array) -> list[tuple[int, int]]:
-    """Items in runs that add up at most `BLOCK_PAIRS` pairs, one item at least."""
+    """Split items into runs that add up at most `BLOCK_PAIRS` pairs, one item at least."""
     lengths = np.diff(met.indptr).astype(np.int64)
     per_row = np.concatenate([[0], np.cumsum(lengths[transposed.indices])])
     pairs = per_row[transposed.indptr[1:]]
-    found, begin, n_items = [], 0, len(pairs)
+    blocks, begin, n_items = [], 0, len(pairs)
     while begin < n_items:
         before = pairs[begin - 1] if begin else 0
         end = max(begin + 1, int(np.searchsorted(pairs, before + BLOCK_PAIRS, "right")))
-        found.append((begin, end))
+        blocks.append((begin, end))
         begin = end
-    return found
+    return blocks
 
 
 def _largest(rank: NDArray[np.int64], ties: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
-    """Which entries are the `count` largest of a row, of equals those that come first in `ties`."""
+    """Mark the `count` largest entries of a row, of equals those that come first in `ties`."""
     border = np.partition(rank, len(rank) - count)[len(rank) - count]
     keep = rank > border
     tied = np.flatnonzero(rank == border)

@@ -1,4 +1,4 @@
-"""Popularity: the same scores for everybody."""
+"""Popularity: the same scores for all users."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Popularity(Baseline):
     method: ClassVar[str] = "popularity"
 
     def fit(self, train: Interactions, shape: tuple[int, int], /) -> ItemModel:
-        """Count. The history does not matter."""
+        """Count training rows per item. The history does not matter."""
         weight = None if self.tau is None else late_weights(train.time, tau=self.tau)
         counts = np.bincount(train.item, weights=weight, minlength=shape[1])
         return ItemModel(weights=None, bias=counts.astype(np.float32), tau=None)

@@ -1,4 +1,4 @@
-"""How much each row of a history counts."""
+"""Weights of the rows of a history, by their age."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NEGLIGIBLE = 1e-8  # beside the newest row's weight of 1; float32 rounds sums at
 def history_ages(
     starts: NDArray[np.int64], items: NDArray[np.int64], n_items: int
 ) -> sparse.csr_array:
-    """How many rows of a history came after the last one of each of its items.
+    """Count the rows of a history that came after the last one of each of its items.
 
     Args:
         starts: ``[users + 1]``; ``items[starts[u]:starts[u + 1]]`` is the history of user u.
@@ -40,7 +40,7 @@ def history_ages(
 def age_weights(
     ages: sparse.csr_array, tau: float | None, dtype: type[np.floating] = np.float64
 ) -> sparse.csr_array:
-    """How much each item of a history counts.
+    """Weigh each item of a history by its age.
 
     Args:
         ages: What `history_ages` returns.
@@ -56,10 +56,10 @@ def age_weights(
         weights = np.ones(ages.nnz, dtype=dtype)
         return sparse.csr_array((weights, ages.indices, ages.indptr), shape=ages.shape)
     weights = np.exp(-ages.data / tau)
-    kept = weights >= NEGLIGIBLE
-    pointers = np.concatenate([[0], np.cumsum(kept)])[ages.indptr]
-    weights = weights[kept].astype(dtype)
-    return sparse.csr_array((weights, ages.indices[kept], pointers), shape=ages.shape)
+    mask = weights >= NEGLIGIBLE
+    pointers = np.concatenate([[0], np.cumsum(mask)])[ages.indptr]
+    weights = weights[mask].astype(dtype)
+    return sparse.csr_array((weights, ages.indices[mask], pointers), shape=ages.shape)
 
 
 def history_matrix(
@@ -70,7 +70,7 @@ def history_matrix(
     tau: float | None,
     dtype: type[np.floating] = np.float64,
 ) -> sparse.csr_array:
-    """Histories as a sparse matrix of weights.
+    """Turn histories into a sparse matrix of weights.
 
     Args:
         starts: As `history_ages` has it.

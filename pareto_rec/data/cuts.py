@@ -1,4 +1,4 @@
-"""The ways to cut a log into train, validation and test; one function each.
+"""Splits of a log into train, validation and test; one function each.
 
 A function sees a :class:`Log` and says which rows belong to which part. Its docstring says how it
 cuts and, under ``Leaks:``, what a recommender may learn from it that it could not know in service.
@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Log:
-    """What a cut may look at.
+    """A log as a cut sees it.
 
     Attributes:
         rows: All rows by user, then time, ties by a seeded hash.
@@ -39,12 +39,12 @@ class Log:
     test: float
 
     @property
-    def kept(self) -> float:
+    def train_share(self) -> float:
         """Share that is left for training."""
         return 1 - self.validation - self.test
 
     def counts(self) -> tuple[IntArray, IntArray]:
-        """Rows per user ``[users]``; for each row, how many of its user's are still to come."""
+        """Count rows per user ``[users]``; for each row, the later rows of its user."""
         counts = np.bincount(self.rows.user, minlength=len(self.user_hash)).astype(np.int64)
         left = np.cumsum(counts)[self.rows.user] - np.arange(len(self.rows)) - 1
         return counts, left
@@ -52,7 +52,7 @@ class Log:
 
 @dataclass(frozen=True)
 class Parts:
-    """Which rows belong where, masks over the rows of a `Log`; no row is in two of these.
+    """Parts of a split: masks over the rows of a `Log`; no row is in two of these.
 
     Attributes:
         train: Learnt from, and history in both stages.
@@ -70,7 +70,7 @@ class Parts:
 
 
 def per_user(log: Log) -> Parts:
-    """Each user's last rows: the very last for the test, those before for validation.
+    """Hold out each user's last rows: the very last for the test, those before for validation.
 
     Of a user's n rows the first ``floor(n (1 - validation - test))``, one at least, are for
     training, those up to ``floor(n (1 - test))`` for validation and the rest for the test.
@@ -82,16 +82,16 @@ def per_user(log: Log) -> Parts:
     models, RecSys 2020 (temporal user split).
     """
     counts, left = log.counts()
-    kept = np.maximum(_floor(counts * log.kept), np.minimum(counts, 1))
-    known = np.maximum(_floor(counts * (1 - log.test)), kept)
+    n_train = np.maximum(_floor(counts * log.train_share), np.minimum(counts, 1))
+    n_known = np.maximum(_floor(counts * (1 - log.test)), n_train)
     user = log.rows.user
-    in_test = left < (counts - known)[user]
-    in_validation = ~in_test & (left < (counts - kept)[user])
+    in_test = left < (counts - n_known)[user]
+    in_validation = ~in_test & (left < (counts - n_train)[user])
     return Parts(~(in_test | in_validation), in_validation, in_test)
 
 
 def leave_last_out(log: Log) -> Parts:
-    """Each user's last row for the test, the one before for validation; shares do not matter.
+    """Hold out each user's last row for the test, the one before for validation.
 
     Users with fewer than three rows are for training alone.
 
@@ -107,7 +107,7 @@ def leave_last_out(log: Log) -> Parts:
 
 
 def global_time(log: Log) -> Parts:
-    """Two moments for everybody: rows before the first for training, from the second for the test.
+    """Cut all users at two moments: training rows before the first, test rows from the second on.
 
     The moments are those whose shares of rows come nearest to the wanted ones (of two equally near
     the earlier); rows of one moment stay together.
@@ -125,13 +125,13 @@ def global_time(log: Log) -> Parts:
         return _nobody(rows)
     first, second = (
         ordered[starts[np.abs(starts - np.rint(share * rows)).argmin()]]
-        for share in (log.kept, 1 - log.test)
+        for share in (log.train_share, 1 - log.test)
     )
     return Parts(time < first, (first <= time) & (time < second), time >= second)
 
 
 def random_rows(log: Log) -> Parts:
-    """Rows at random, whoever's and whenever; rows of one user and item stay together.
+    """Hold out rows at random, of any user and time; rows of one user and item stay together.
 
     Shares of all rows, drawn by a seeded hash of user and item.
 
@@ -144,7 +144,7 @@ def random_rows(log: Log) -> Parts:
     drawn = pair_hash(log.user_hash[log.rows.user], log.item_hash[log.rows.item])
     ordered = np.sort(drawn)
     n_test = int(_floor(np.array([len(drawn) * log.test]))[0])
-    n_held = int(_floor(np.array([len(drawn) * (1 - log.kept)]))[0])
+    n_held = int(_floor(np.array([len(drawn) * (1 - log.train_share)]))[0])
     if not n_test:
         return _nobody(len(drawn))
     in_test = drawn < ordered[n_test]
@@ -153,7 +153,7 @@ def random_rows(log: Log) -> Parts:
 
 
 def cold_items(log: Log) -> Parts:
-    """Items held out altogether: a seeded share of items for validation, others for the test.
+    """Hold out items: a seeded share of items for validation, others for the test.
 
     Shares are of the items that have rows. No row of a held-out item is in training; validation
     knows nothing of the test's items, and no history holds an item that is held out.
@@ -171,7 +171,7 @@ def cold_items(log: Log) -> Parts:
 
 
 def cold_users(log: Log) -> Parts:
-    """Users held out altogether: the first half of their rows is history, the rest is held out.
+    """Hold out users: the first half of their rows is history, the rest is held out.
 
     Shares are of the users with two rows or more; a user's history is ``floor(n / 2)`` rows. No row
     of a held-out user is in training; validation knows nothing of the test's users.
@@ -197,12 +197,12 @@ def cold_users(log: Log) -> Parts:
 
 
 def _nobody(rows: int) -> Parts:
-    """Nothing can be held out."""
+    """Put all rows into training."""
     return Parts(*(np.full(rows, part) for part in (True, False, False)))
 
 
 def _drawn(ids: HashArray, able: Mask, validation: float, test: float) -> tuple[Mask, Mask]:
-    """Two disjoint shares of those that are able, by their hashes."""
+    """Draw two disjoint shares of those that are eligible, by their hashes."""
     order = np.argsort(ids, kind="stable")
     order = order[able[order]]
     n_test, n_held = _floor(len(order) * np.array([test, validation + test])).tolist()

@@ -1,4 +1,4 @@
-"""How much is known of users and items when lists are made."""
+"""History length: how much is known of users and items when lists are made."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NAMES = ("none", "short", "medium", "long")
 
 
 def with_history_length(users: Users, history: Interactions) -> Users:
-    """Users with the attribute ``history_length``, unless they have one of that name.
+    """Add the attribute ``history_length`` to users, unless they have one of that name.
 
     ``none`` for users without rows; the others in thirds by their number of rows, ``short``,
     ``medium`` and ``long``, users of equally many rows together in the shorter group.
 
     Args:
-        users: The people; not altered.
+        users: The users; not altered.
         history: What is known of them when lists are made.
     """
     if HISTORY_LENGTH in users.attributes:
@@ -31,12 +31,12 @@ def with_history_length(users: Users, history: Interactions) -> Users:
         (int(known[-(-len(known) * part // 3) - 1]) for part in (1, 2)) if len(known) else (0, 0)
     )
     group = (counts > 0).astype(int) + (counts > third) + (counts > two_thirds)
-    values = tuple(NAMES[one] for one in group.tolist())
+    values = tuple(NAMES[index] for index in group.tolist())
     return replace(users, attributes={**users.attributes, HISTORY_LENGTH: values})
 
 
 def cold_start(stage: Stage) -> dict[str, int | list[str]]:
-    """Users and items of which nothing is known when lists are made, and what becomes of them.
+    """Count users and items of which nothing is known when lists are made, with notes on them.
 
     Returns:
         ``users`` without a history, ``items`` without a training row, and ``notes`` for people.
@@ -59,7 +59,7 @@ def cold_start(stage: Stage) -> dict[str, int | list[str]]:
 
 
 def check_truth(stage: Stage, signal: str) -> None:
-    """Refuse a stage that no list can be measured by.
+    """Refuse a stage without a relevant held-out row.
 
     Args:
         stage: What is predicted.

@@ -1,4 +1,4 @@
-"""What is in a data set: the figures that a person wants to see before trusting it."""
+"""Summary of a data set, for a look before it is used."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _SHARES = {"density", "positive_share", "late_train_share"}  # shown in per cent
 
 
 def describe(dataset: Dataset, split: Split | None = None) -> Summary:
-    """Figures of a data set, ready for JSON.
+    """Summarise a data set, ready for JSON.
 
     Args:
         dataset: What to look at.
-        split: Its split, to see the sizes of the parts and what they leak; None to leave that out.
+        split: Its split, for the sizes of the parts and their leaks; None to leave that out.
     """
     rows, n_users, n_items = dataset.interactions, len(dataset.users), len(dataset.items)
     per_user = np.bincount(rows.user, minlength=n_users)
@@ -83,22 +83,24 @@ def describe(dataset: Dataset, split: Split | None = None) -> Summary:
 
 
 def _of_a_table(dataset: Dataset) -> Summary:
-    """What only some data have: prices, groups of items, rows that are no interactions."""
-    rows, items, found = dataset.interactions, dataset.items, Summary()
+    """Summarise what only some data have: prices, groups of items, rows without interaction."""
+    rows, items, summary = dataset.interactions, dataset.items, Summary()
     silent = int((~rows.positive(dataset.against)).sum())
     if silent:
-        found["rows_that_are_no_interactions"] = silent
+        summary["rows_that_are_no_interactions"] = silent
     if items.prices is not None and not np.isnan(items.prices).all():
-        low, middle, high = (f"{one:.6g}" for one in np.nanquantile(items.prices, (0, 0.5, 1)))
-        found["prices"] = {"least": low, "median": middle, "most": high}
-        found["items_without_price"] = int(np.isnan(items.prices).sum())
+        low, middle, high = (
+            f"{quantile:.6g}" for quantile in np.nanquantile(items.prices, (0, 0.5, 1))
+        )
+        summary["prices"] = {"least": low, "median": middle, "most": high}
+        summary["items_without_price"] = int(np.isnan(items.prices).sum())
     if items.attributes:
-        found["item_attributes"] = {
+        summary["item_attributes"] = {
             name: dict(Counter(values).most_common())
             for name, values in sorted(items.attributes.items())
         }
     if dataset.users.min_group > 1:
-        found["groups_too_small"] = {
+        summary["groups_too_small"] = {
             name: {
                 value: users
                 for value, users in Counter(values).items()
@@ -106,11 +108,11 @@ def _of_a_table(dataset: Dataset) -> Summary:
             }
             for name, values in sorted(dataset.users.attributes.items())
         }
-    return found
+    return summary
 
 
 def as_text(summary: Mapping[str, object]) -> str:
-    """A summary as aligned lines."""
+    """Format a summary as aligned lines."""
     rows = [(name.replace("_", " "), _value(name, value)) for name, value in summary.items()]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)

@@ -19,7 +19,7 @@ LARGEST = 2**40
 
 @dataclass(frozen=True)
 class Form:
-    """How a text table is written.
+    """Layout of a text table.
 
     Attributes:
         columns: Fields per line.
@@ -57,7 +57,7 @@ class Table:
         raise BadRequestError(f"{self.where}, line {row + self.first_line}: {problem}")
 
     def numbers(self, column: int, what: str, low: int, high: int) -> IntArray:
-        """One column as whole numbers from `low` to `high`."""
+        """Parse one column as whole numbers from `low` to `high`."""
         values = np.empty(len(self.rows), dtype=np.int64)
         for number, row in enumerate(self.rows):
             try:
@@ -70,7 +70,7 @@ class Table:
         return values
 
     def ids(self, column: int, what: str) -> IntArray:
-        """One column as whole numbers of which none occurs twice."""
+        """Parse one column as whole numbers without repeats."""
         values = self.numbers(column, what, 0, LARGEST)
         _, first = np.unique(values, return_index=True)
         if len(first) < len(values):
@@ -78,18 +78,18 @@ class Table:
             self.fail(int(again), f"{what} {values[again]} occurs a second time")
         return values
 
-    def places(self, column: int, what: str, known: IntArray, file: str) -> IntArray:
-        """One column of ids as positions in `known`: ascending, at least one."""
+    def positions(self, column: int, what: str, known: IntArray, file: str) -> IntArray:
+        """Look up one column of ids as positions in `known`: ascending, at least one."""
         values = self.numbers(column, what, 0, LARGEST)
-        places = np.minimum(np.searchsorted(known, values), len(known) - 1)
-        strange = np.flatnonzero(known[places] != values)
+        positions = np.minimum(np.searchsorted(known, values), len(known) - 1)
+        strange = np.flatnonzero(known[positions] != values)
         if len(strange):
             self.fail(int(strange[0]), f"{what} {values[strange[0]]} is not in {file}")
-        return places
+        return positions
 
 
 def from_file(path: Path) -> tuple[str, bytes]:
-    """Name and content of a file.
+    """Read a file: its name and content.
 
     Raises:
         BadRequestError: If it is missing or cannot be read.
@@ -103,7 +103,7 @@ def from_file(path: Path) -> tuple[str, bytes]:
 
 
 def from_zip(archive: Path, member: str) -> tuple[str, bytes]:
-    """Name and content of a member of a zip archive.
+    """Read a member of a zip archive: its name and content.
 
     Raises:
         BadRequestError: If the archive is broken or has no such member.
@@ -115,9 +115,9 @@ def from_zip(archive: Path, member: str) -> tuple[str, bytes]:
                 raise too_large(f"{archive}/{member}", inside.compress_size)
             return f"{archive}/{member}", content.read(inside)
     except KeyError:
-        raise BadRequestError(f"{archive} holds no {member}; fetch it anew") from None
+        raise BadRequestError(f"{archive} does not hold {member}; fetch it again") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise BadRequestError(f"{archive} is no whole zip archive; fetch it anew") from error
+        raise BadRequestError(f"{archive} is not a complete zip archive; fetch it again") from error
 
 
 def parse(where: str, content: bytes, form: Form) -> Table:
@@ -133,7 +133,7 @@ def parse(where: str, content: bytes, form: Form) -> Table:
         raise BadRequestError(f"{where}, line {line}: not {form.encoding} text") from error
     if lines[-1]:
         raise BadRequestError(
-            f"{where}, line {len(lines)}: cut off (no end of line); fetch it anew"
+            f"{where}, line {len(lines)}: cut off (no end of line); fetch it again"
         )
     while lines and not lines[-1].strip():
         lines.pop()
@@ -149,5 +149,5 @@ def parse(where: str, content: bytes, form: Form) -> Table:
         if len(row) != form.columns:
             table.fail(number, f"wrong columns: {len(row)} instead of {form.columns}")
     if not rows:
-        raise BadRequestError(f"{where} has no rows; fetch it anew")
+        raise BadRequestError(f"{where} has no rows; fetch it again")
     return table

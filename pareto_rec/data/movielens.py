@@ -71,7 +71,7 @@ _NAME = re.compile(r"(?P<title>.*?)\s*\((?P<year>\d{4})\)(?:\s*\(V\))?")
 
 @dataclass(frozen=True)
 class _Layout:
-    """How one source writes interactions, items and users (in this order)."""
+    """Layout of one source: interactions, items and users (in this order)."""
 
     files: tuple[str, str, str]
     forms: tuple[Form, Form, Form]
@@ -95,7 +95,7 @@ def _recbole_item(table: Table, number: int) -> tuple[str, list[str]]:
 
 
 def _recbole_name(title: str, year: str) -> str:
-    """The name as in ``u.item``: what the wheel cut at the last bracket, put back together."""
+    """Rebuild the name as in ``u.item``, which the wheel cut at the last bracket."""
     if title == "unkonwn":  # so spelt there, for the one item without a name
         return "unknown"
     return f"{title} ({year})"
@@ -137,8 +137,8 @@ def read(path: Path) -> Dataset:
     rows, films, people = tables
     items, item_ids = _items(films, layout)
     users, user_ids = _users(people)
-    user = rows.places(0, "user id", user_ids, layout.files[2])
-    item = rows.places(1, "item id", item_ids, layout.files[1])
+    user = rows.positions(0, "user id", user_ids, layout.files[2])
+    item = rows.positions(1, "item id", item_ids, layout.files[1])
     rating = rows.numbers(2, "rating", 1, 5).astype(np.float32)
     time = rows.numbers(3, "timestamp", 0, LARGEST)
     order = np.lexsort((rating, item, time, user))
@@ -157,7 +157,7 @@ def read(path: Path) -> Dataset:
 
 
 def _open(path: Path) -> tuple[_Layout, list[Table]]:
-    """The layout that a path holds, and its interactions, items and users."""
+    """Read the layout that a path holds, and its interactions, items and users."""
     archive = path if path.is_file() else path / "ml-100k.zip"
     if archive.is_file():
         layout = _OFFICIAL
@@ -184,14 +184,14 @@ def _items(table: Table, layout: _Layout) -> tuple[Items, IntArray]:
     order = np.argsort(ids)
     titles, texts = [], []
     categories: FloatArray = np.zeros((len(ids), len(GENRES)), dtype=np.float32)
-    for place, number in enumerate(order.tolist()):
+    for index, number in enumerate(order.tolist()):
         name, genres = layout.name_and_genres(table, number)
         title, year = _title_and_year(name)
         known = [genre for genre in genres if genre in GENRES]
         dated = f"{title} ({year})" if year else title
         titles.append(dated)
         texts.append(f"{dated}: {', '.join(known)}" if known else dated)
-        categories[place, [GENRES.index(genre) for genre in known]] = 1.0
+        categories[index, [GENRES.index(genre) for genre in known]] = 1.0
     categories.flags.writeable = False
     names = tuple(str(value) for value in ids[order])
     return Items(names, tuple(titles), tuple(texts), categories, GENRES), ids[order]

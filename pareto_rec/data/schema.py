@@ -62,7 +62,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Users:
-    """The people: original ids and, per attribute, one value per user ('' where unknown).
+    """The users: original ids and, per attribute, one value per user ('' where unknown).
 
     Attributes:
         ids: Original ids, one per user.
@@ -102,7 +102,7 @@ class Interactions:
         return len(self.user)
 
     def take(self, rows: IntArray | NDArray[np.bool_]) -> Interactions:
-        """The given rows, in the given order (indices or a mask)."""
+        """Select rows, in the given order (indices or a mask)."""
         signals = {name: values[rows] for name, values in self.signals.items()}
         position = None if self.position is None else self.position[rows]
         propensity = None if self.propensity is None else self.propensity[rows]
@@ -110,15 +110,15 @@ class Interactions:
         return Interactions(*columns, signals, position, propensity)
 
     def positive(self, against: Collection[str] = ()) -> NDArray[np.bool_]:
-        """Rows ``[rows]`` in which any signal is above 0, other than those that speak against."""
-        found = np.zeros(len(self), dtype=bool)
+        """Mark rows ``[rows]`` in which any signal is above 0, other than those `against`."""
+        mask = np.zeros(len(self), dtype=bool)
         for name, values in self.signals.items():
             if name not in against:
-                found |= values > 0
-        return found
+                mask |= values > 0
+        return mask
 
     def read_only(self) -> Interactions:
-        """The same rows; no array can be written to any more."""
+        """Make all arrays read-only and return the same rows."""
         shown = (self.position, self.propensity)
         for array in (self.user, self.item, self.time, *self.signals.values(), *shown):
             if array is not None:
@@ -126,7 +126,7 @@ class Interactions:
         return self
 
     def matrix(self, signal: str, n_users: int, n_items: int) -> sparse.csr_array:
-        """Signal values above 0 as a matrix ``[users, items]`` (repeated pairs: the largest).
+        """Build a matrix ``[users, items]`` of signal values above 0 (repeated pairs: the largest).
 
         Raises:
             KeyError: If there is no such signal.
@@ -153,20 +153,20 @@ class Interactions:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A whole data set, before it is split.
+    """A complete data set, before it is split.
 
-    A row whose signals are all 0, or above 0 only in those that speak against the item, is no
-    interaction to learn from but an answer to an impression: it is split like any other row and
+    A row whose signals are all 0, or above 0 only in those that speak against the item, is not
+    an interaction to learn from but an answer to an impression: it is split like any other row and
     then kept apart (`Stage.shown`).
 
     Attributes:
-        name: What people call it.
-        interactions: All rows, those that are no interactions included.
+        name: Its name in reports.
+        interactions: All rows, including those that are not interactions.
         items: The catalogue.
-        users: The people.
+        users: The users.
         against: Signals that speak against an item (returned, cancelled, disliked).
-        timed: Whether the rows have times; without, only splits that need none can be had.
-        account: Where every row of the files went, ready for JSON; None where nobody kept account.
+        timed: Whether the rows have times; without, only splits that need no times are available.
+        account: Where every row of the files went, ready for JSON; None without an account.
     """
 
     name: str
@@ -199,17 +199,17 @@ class Stage:
     """One question put to a recommender: learn from `train`, read `history`, predict `held_out`.
 
     The validation stage has ``history = train`` (and, where users are held out altogether, their
-    first rows); the test stage adds the validation rows to the history. Whoever holds only the
-    validation stage cannot see test data.
+    first rows); the test stage adds the validation rows to the history. Code that holds only
+    the validation stage cannot see test data.
 
     Attributes:
         name: ``"validation"`` or ``"test"``.
         train: Rows to learn from, sorted by user, then time (ties as the split ordered them).
         history: Rows known when the lists are made, sorted in the same way; recommended lists never
             repeat an item of the user's history.
-        held_out: Rows to predict; what lists can be asked for is their `truth`.
+        held_out: Rows to predict; lists are measured by their `truth`.
         items: The catalogue.
-        users: The people.
+        users: The users.
         content_hash: Identifies data, split and stage.
         shown: All rows of the training part, impressions without an answer and rows that speak
             against an item among them; None where `train` holds them all.
@@ -241,15 +241,15 @@ class Stage:
     def repeats(self) -> NDArray[np.bool_]:
         """Held-out rows of items that their user's history holds ``[held-out rows]``.
 
-        Lists repeat no item of a history, so nobody can be right about these rows.
+        Lists repeat no item of a history, so these rows cannot be hits.
         """
         width = len(self.items)
-        known, asked = (rows.user * width + rows.item for rows in (self.history, self.held_out))
+        known, wanted = (rows.user * width + rows.item for rows in (self.history, self.held_out))
         known = np.sort(known)  # np.isin takes ten times as long
-        place = np.minimum(np.searchsorted(known, asked), max(len(known) - 1, 0))
-        found = known[place] == asked if len(known) else np.zeros(len(asked), dtype=bool)
-        found.flags.writeable = False
-        return np.asarray(found)
+        index = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
+        repeated = known[index] == wanted if len(known) else np.zeros(len(wanted), dtype=bool)
+        repeated.flags.writeable = False
+        return np.asarray(repeated)
 
     @cached_property
     def truth(self) -> Interactions:
@@ -260,7 +260,7 @@ class Stage:
 
     @property
     def truth_account(self) -> dict[str, int]:
-        """How many held-out rows are left out of the truth, and whom that leaves without any.
+        """Held-out rows that are left out of the truth, and the users that lose all of theirs.
 
         Returns:
             ``held_out`` rows, ``repeats`` among them, ``users`` with held-out rows, and
@@ -280,7 +280,7 @@ class Stage:
         return np.bincount(self.train.item, minlength=len(self.items)).astype(np.int64)
 
     def rate(self, signal: str) -> NDArray[np.float64]:
-        """``[items]``: how often a signal is positive in an item's training rows, answered or not.
+        """Compute how often a signal is positive in an item's training rows ``[items]``.
 
         Smoothed by ten rows at the rate of all items together, so that a single row of a rare item
         does not make a rate of 0 or 1. Rows in which the signal is not known do not count.
@@ -292,12 +292,12 @@ class Stage:
         values, items = rows.signals[signal], len(self.items)
         known = ~np.isnan(values)
         count = np.bincount(rows.item[known], minlength=items)
-        found = np.bincount(rows.item[values > 0], minlength=items)
-        overall = found.sum() / max(count.sum(), 1)
-        return np.asarray((found + RATE_ROWS * overall) / (count + RATE_ROWS), dtype=np.float64)
+        positives = np.bincount(rows.item[values > 0], minlength=items)
+        overall = positives.sum() / max(count.sum(), 1)
+        return np.asarray((positives + RATE_ROWS * overall) / (count + RATE_ROWS), dtype=np.float64)
 
     def relevance(self, signal: str) -> sparse.csr_array:
-        """Values of a signal in the `truth` as a sparse matrix ``[users, items]``."""
+        """Build a sparse matrix ``[users, items]`` of a signal's values in the `truth`."""
         return self.truth.matrix(signal, *self.shape)
 
 

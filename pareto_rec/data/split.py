@@ -1,4 +1,4 @@
-"""From a data set to what search and confirmation see: the registry of splits."""
+"""Registry of splits: from a data set to what search and confirmation see."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ SPLITS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _KIND
 
 
 def split_kind(name: str) -> Kind:
-    """A registered kind of split.
+    """Look up a registered kind of split.
 
     Raises:
         BadRequestError: If there is none of that name.
@@ -90,7 +90,7 @@ def split(dataset: Dataset, kind: str, *, validation: float, test: float, seed: 
     """
     chosen = split_kind(kind)
     if chosen.timed and not dataset.timed:
-        untimed = ", ".join(f'"{one.name}"' for one in _KINDS if not one.timed)
+        untimed = ", ".join(f'"{other.name}"' for other in _KINDS if not other.timed)
         raise BadRequestError(
             f'split "{kind}" needs to know when rows happened and {dataset.name} has no times: '
             f"name its column of times, or set split.kind to one of {untimed}"
@@ -114,7 +114,7 @@ def split(dataset: Dataset, kind: str, *, validation: float, test: float, seed: 
 
 
 def split_per_user(dataset: Dataset, *, validation: float, test: float, seed: int) -> Split:
-    """:func:`split` of the kind ``per_user``."""
+    """Run :func:`split` of the kind ``per_user``."""
     return split(dataset, "per_user", validation=validation, test=test, seed=seed)
 
 
@@ -161,7 +161,7 @@ def _with(mask: Mask, more: Mask | None) -> Mask:
 
 
 def _leak(validation: Stage, test: Stage, late: float) -> str:
-    """What a split leaks, and whom it asks about that training does not know, in one line."""
+    """Describe in one line what a split leaks, and the users and items unknown to training."""
     train, last = validation.train, test.held_out
     users, items = (
         float((~np.isin(getattr(last, name), getattr(train, name))).mean())
@@ -170,26 +170,26 @@ def _leak(validation: Stage, test: Stage, late: float) -> str:
     first = np.full(test.shape[0], np.iinfo(np.int64).max)
     np.minimum.at(first, last.user, last.time)
     own = train.time > first[train.user]
-    said = [f"{late:.0%} of the training rows are later than the median test row"]
+    lines = [f"{late:.0%} of the training rows are later than the median test row"]
     if own.any():
-        said.append(f"{own.mean():.0%} are later than a test row of their own user")
+        lines.append(f"{own.mean():.0%} are later than a test row of their own user")
     for share, what in ((users, "users"), (items, "items")):
         if share:
-            said.append(f"{share:.1%} of the test rows are of {what} without training rows")
-    return "; ".join(said)
+            lines.append(f"{share:.1%} of the test rows are of {what} without training rows")
+    return "; ".join(lines)
 
 
 def _empty(data: str, kind: Kind, part: str, log: Log) -> BadRequestError:
     most = int(log.counts()[0].max(initial=0))
-    asked = f" for validation = {log.validation:g} and test = {log.test:g}" if kind.shares else ""
+    request = f" for validation = {log.validation:g} and test = {log.test:g}" if kind.shares else ""
     return BadRequestError(
         f"the {part} part of {data} is empty: its {len(log.rows)} rows (at most {most} of one "
-        f'user) do not suffice for the split "{kind.name}"{asked}; {_advice(kind, most)}'
+        f'user) do not suffice for the split "{kind.name}"{request}; {_advice(kind, most)}'
     )
 
 
 def _advice(kind: Kind, most: int) -> str:
-    """What can help: no share does where nobody has rows enough to be cut."""
+    """Say what can help: no share does where users have too few rows to be cut."""
     if kind.name in OF_EACH_USER and most < 3:
         return (
             "no share helps where users have fewer than three rows each: set split.kind to "
@@ -210,7 +210,7 @@ def _check_shares(validation: float, test: float) -> None:
 
 
 def _ordered(rows: Interactions, user_hash: HashArray, item_hash: HashArray) -> Interactions:
-    """All rows by user, time and tie hash; rows alike in all three by their signals."""
+    """Sort rows by user, time and tie hash; rows alike in all three by their signals."""
     ties = pair_hash(user_hash[rows.user], item_hash[rows.item])
     keys: list[NDArray[np.generic]] = [ties, rows.time, rows.user]
     order = np.lexsort(keys)
@@ -223,12 +223,12 @@ def _ordered(rows: Interactions, user_hash: HashArray, item_hash: HashArray) -> 
 
 
 def _take(rows: Interactions, which: IntArray | Mask) -> Interactions:
-    """Rows as read-only arrays."""
+    """Select rows as read-only arrays."""
     return rows.take(which).read_only()
 
 
 def _id_hash(ids: Sequence[str], key: int) -> HashArray:
-    """Keyed 64-bit hash per id ``[ids]``."""
+    """Compute a keyed 64-bit hash per id ``[ids]``."""
     secret = key.to_bytes(8, "big")
     raw = b"".join(hashlib.blake2b(id_.encode(), digest_size=8, key=secret).digest() for id_ in ids)
     return np.frombuffer(raw, dtype=">u8").astype(np.uint64)

@@ -1,4 +1,4 @@
-"""Made-up logs of any size: power-law people and items, tastes, texts, times; written in parts.
+"""Synthetic logs of any size: power-law users and items, tastes, texts, times; written in parts.
 
 Nothing of it is held whole but one number per user and a few per item, so that 10^7 rows and 10^6
 items need some hundred MB.
@@ -46,7 +46,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to make up.
+    """Parameters of a synthetic log.
 
     Attributes:
         users: People.
@@ -67,7 +67,7 @@ class Recipe:
     taste: float = 0.7
 
     def check(self) -> None:
-        """Refuse what cannot be made.
+        """Refuse a recipe that cannot be made.
 
         Raises:
             BadRequestError: If a number is out of range, or the rows do not fit.
@@ -87,7 +87,7 @@ class Recipe:
 
 
 class World:
-    """The people and the catalogue that rows are drawn from."""
+    """The users and the catalogue that rows are drawn from."""
 
     def __init__(self, recipe: Recipe) -> None:
         recipe.check()
@@ -106,7 +106,7 @@ class World:
         self.edges = self.weight[edges]
 
     def rows(self) -> Iterator[Columns]:
-        """Rows of whole users, sorted by user and time."""
+        """Yield rows of complete users, sorted by user and time."""
         ends = np.cumsum(self.lengths)
         begin = part = 0
         while begin < len(ends):
@@ -128,35 +128,35 @@ class World:
         return {"user_id": user, "item_id": item, "timestamp": time, "rating": rating}
 
     def _pairs(self, begin: int, end: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-        """Users and items, no pair twice; the items of a user in the order of the draws."""
+        """Draw users and items, no pair twice; the items of a user in the order of the draws."""
         n_items = self.recipe.items
         wanted = self.lengths[begin:end]
-        kept = np.zeros(0, dtype=np.int64)
+        pairs = np.zeros(0, dtype=np.int64)
         attempt, missing = 0, wanted
         while missing.any():
             user = np.repeat(np.arange(begin, end), missing)
             drawn = self._draw(user, rng) if attempt < 4 else rng.integers(0, n_items, len(user))
-            kept = np.concatenate([kept, user * n_items + drawn])
-            _, first = np.unique(kept, return_index=True)
-            kept = kept[np.sort(first)]
-            missing = wanted - np.bincount(kept // n_items - begin, minlength=end - begin)
+            pairs = np.concatenate([pairs, user * n_items + drawn])
+            _, first = np.unique(pairs, return_index=True)
+            pairs = pairs[np.sort(first)]
+            missing = wanted - np.bincount(pairs // n_items - begin, minlength=end - begin)
             attempt += 1
-        user = kept // n_items
+        user = pairs // n_items
         order = np.argsort(user, kind="stable")
-        return user[order], (kept % n_items)[order]
+        return user[order], (pairs % n_items)[order]
 
     def _draw(self, user: Ints, rng: np.random.Generator) -> Ints:
-        """An item per row: of a category of the user's taste, or of any, by popularity."""
+        """Draw an item per row: of a category of the user's taste, or of any, by popularity."""
         own = rng.random(len(user)) < self.recipe.taste
         category = self.tastes[user, rng.integers(0, 3, len(user))]
         low = np.where(own, self.edges[category], 0.0)
         high = np.where(own, self.edges[category + 1], self.weight[-1])
         point = low + rng.random(len(user)) * (high - low)
-        place = np.searchsorted(self.weight, point, "right") - 1
-        return np.asarray(self.order[np.clip(place, 0, self.recipe.items - 1)])
+        index = np.searchsorted(self.weight, point, "right") - 1
+        return np.asarray(self.order[np.clip(index, 0, self.recipe.items - 1)])
 
     def items(self) -> Iterator[Columns]:
-        """The catalogue: id, title, categories joined by ``|``, a description."""
+        """Yield the catalogue: id, title, categories joined by ``|``, a description."""
         names, words = np.array(CATEGORIES), np.array(WORDS)
         for part, begin in enumerate(range(0, self.recipe.items, PARTS["items"])):
             ids = np.arange(begin, min(begin + PARTS["items"], self.recipe.items))
@@ -165,7 +165,7 @@ class World:
             both = np.char.add(np.char.add(first, "|"), second)
             chosen = words[rng.integers(0, len(words), (len(ids), 6))]
             titles = [
-                f"{a} {b} {one}".title() for a, b, one in zip(*chosen.T[:2], ids, strict=True)
+                f"{a} {b} {number}".title() for a, b, number in zip(*chosen.T[:2], ids, strict=True)
             ]
             texts = [
                 f"a {kind} about the {a} {b} and a {c} {d}"
@@ -175,7 +175,7 @@ class World:
             yield {"item_id": ids, "title": titles, "categories": categories, "description": texts}
 
     def users(self) -> Iterator[Columns]:
-        """The people: id and region."""
+        """Yield the users: id and region."""
         for part, begin in enumerate(range(0, self.recipe.users, PARTS["users"])):
             ids = np.arange(begin, min(begin + PARTS["users"], self.recipe.users))
             rng = generator(self.recipe.seed, "users", part)
@@ -185,21 +185,21 @@ class World:
 
 
 def _lengths(recipe: Recipe, rng: np.random.Generator) -> Ints:
-    """Rows per user ``[users]``: log-normal, of the sum that is asked for."""
+    """Draw rows per user ``[users]``: log-normal, of the requested sum."""
     most = int(recipe.items * MOST_SHARE)
     raw = rng.lognormal(0.0, recipe.spread, recipe.users)
     free = recipe.interactions - FEWEST_ROWS * recipe.users
-    found = FEWEST_ROWS + np.floor(raw * (free / raw.sum())).astype(np.int64)
-    found = np.minimum(found, most)
-    while left := recipe.interactions - int(found.sum()):
-        room = np.flatnonzero(found < most)
+    lengths = FEWEST_ROWS + np.floor(raw * (free / raw.sum())).astype(np.int64)
+    lengths = np.minimum(lengths, most)
+    while left := recipe.interactions - int(lengths.sum()):
+        room = np.flatnonzero(lengths < most)
         more = np.bincount(rng.choice(room, left), minlength=recipe.users)
-        found = np.minimum(found + more, most)
-    return np.asarray(found)
+        lengths = np.minimum(lengths + more, most)
+    return np.asarray(lengths)
 
 
 def write(recipe: Recipe, folder: Path, form: str = "parquet") -> dict[str, Path]:
-    """Write interactions, items and users, and what they were made from.
+    """Write interactions, items and users, and their recipe.
 
     Args:
         recipe: What to make up; equal recipes make equal files.
@@ -215,19 +215,19 @@ def write(recipe: Recipe, folder: Path, form: str = "parquet") -> dict[str, Path
     if form not in FORMATS:
         raise BadRequestError(f'--format "{form}" is not known: write {" or ".join(FORMATS)}')
     world = World(recipe)
-    made: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     tables: dict[str, Callable[[], Iterator[Columns]]] = {
         "items": world.items,
         "users": world.users,
         "interactions": world.rows,
     }
     for name, parts in tables.items():
-        made[name] = folder / f"{name}.{form}"
-        with written_whole(made[name]) as spare:
-            _write_parts(spare, parts(), form)
-    with written_whole(folder / "recipe.json") as spare:
-        spare.write_text(json.dumps(asdict(recipe), indent=1) + "\n")
-    return made
+        files[name] = folder / f"{name}.{form}"
+        with written_whole(files[name]) as temporary:
+            _write_parts(temporary, parts(), form)
+    with written_whole(folder / "recipe.json") as temporary:
+        temporary.write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+    return files
 
 
 def _write_parts(path: Path, parts: Iterator[Columns], form: str) -> None:

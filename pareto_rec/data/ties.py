@@ -1,8 +1,8 @@
-"""Which of two items of equal score stands first, whatever they are called.
+"""Order of items of equal score, independent of their ids.
 
-The catalogue is in the order of the items' ids, and ids often follow time, popularity or shelf. A
-list that left equal scores in that order would measure the ids. So equals are ordered by a hash of
-what is known of the items: their contents, and who met them when.
+The catalogue is in the order of the items' ids, and ids often follow time or popularity. A list
+that left equal scores in that order would measure the ids. So equals are ordered by a hash of what
+is known of the items: their contents, and the users and times of their rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _START = np.uint64(0x9E3779B97F4A7C15)
 
 
 def tie_ranks(items: Items, train: Interactions) -> IntArray:
-    """Place of every item among items of equal score ``[items]``, 0 first.
+    """Rank every item among items of equal score ``[items]``, 0 first.
 
     An item's hash takes in its text, categories, price and attributes, then the training rows'
     times and signals and the hashes of their users, which take in those of their other items, and
@@ -43,7 +43,7 @@ def tie_ranks(items: Items, train: Interactions) -> IntArray:
 
 
 def row_ranks(train: Interactions, n_items: int) -> IntArray:
-    """The same by rows alone ``[items]``; items that they do not tell apart stand by number."""
+    """Rank by rows alone ``[items]``; items that they do not tell apart stand by number."""
     return _ranks([_refined(np.full(n_items, _START), train)])
 
 
@@ -55,7 +55,7 @@ def _ranks(keys: list[HashArray]) -> IntArray:
 
 
 def _refined(of_item: HashArray, train: Interactions) -> HashArray:
-    """Hashes of items ``[items]`` with those of their rows and their users taken in."""
+    """Refine hashes of items ``[items]`` by those of their rows and their users."""
     of_row, n_users = _rows(train), int(train.user.max(initial=-1)) + 1
     for _ in range(ROUNDS):
         of_user = _gathered(pair_hash(of_row, of_item[train.item]), train.user, n_users)
@@ -65,33 +65,33 @@ def _refined(of_item: HashArray, train: Interactions) -> HashArray:
 
 
 def _gathered(values: HashArray, whose: IntArray, count: int) -> HashArray:
-    """Sum of the values of everybody's rows, in whatever order they stand ``[count]``."""
+    """Sum the values of each owner's rows, independent of their order ``[count]``."""
     total = np.full(count, _START)
     np.add.at(total, whose, values)
     return total
 
 
 def _rows(rows: Interactions) -> HashArray:
-    found: HashArray = rows.time.astype(np.int64).view(np.uint64) + _START
+    hashes: HashArray = rows.time.astype(np.int64).view(np.uint64) + _START
     for name in sorted(rows.signals):
         values = rows.signals[name].astype(np.float32) + np.float32(0)  # -0 is 0
         bits = np.where(np.isnan(values), np.float32(np.nan), values).view(np.uint32)
-        found = pair_hash(found, bits.astype(np.uint64) + _START)
-    return found
+        hashes = pair_hash(hashes, bits.astype(np.uint64) + _START)
+    return hashes
 
 
 def _contents(items: Items) -> HashArray:
-    """Hash of what is known of every item itself ``[items]``."""
+    """Hash what is known of every item itself ``[items]``."""
     texts = ["" if text == id_ else text for id_, text in zip(items.ids, items.texts, strict=True)]
-    found = _hashes(texts)
+    hashes = _hashes(texts)
     tables: list[NDArray[np.float32]] = [items.categories]
     tables += [] if items.prices is None else [items.prices[:, None]]
     for table in tables:
         rows = np.ascontiguousarray(np.nan_to_num(table, nan=-1.0), dtype=np.float32)
-        found = pair_hash(found, _digests([row.tobytes() for row in rows]))
+        hashes = pair_hash(hashes, _digests([row.tobytes() for row in rows]))
     for name in sorted(items.attributes):
-        found = pair_hash(found, _hashes(items.attributes[name]))
-    return found
+        hashes = pair_hash(hashes, _hashes(items.attributes[name]))
+    return hashes
 
 
 def _hashes(texts: list[str] | tuple[str, ...]) -> HashArray:

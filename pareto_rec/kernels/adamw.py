@@ -1,4 +1,4 @@
-"""AdamW's update, every number read and written once."""
+"""AdamW's update, with every number read and written once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def update(
 
 
 def _flat(values: Tensor, rate: Tensor) -> Floats:
-    """``[P, S]``, the same memory."""
+    """Return ``[P, S]``, the same memory."""
     flat: Floats = values.detach().view(len(rate), -1).numpy()
     return flat
 
@@ -65,6 +65,7 @@ def _update(
     for c in range(len(param)):
         for i in range(param.shape[1]):
             g = gradient[c, i]
+            # first moment in the form of torch.optim.AdamW: a step from m towards g
             m = first[c, i] + (np.float32(1) - beta1) * (g - first[c, i])
             v = beta2 * second[c, i] + (np.float32(1) - beta2) * g * g
             first[c, i], second[c, i] = m, v

@@ -1,4 +1,4 @@
-"""The way back through the logits of additive attention."""
+"""Backward pass of additive-attention logits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Floats = NDArray[np.float32]
 
 
 def through_tanh(own: Tensor, query: Tensor, keys: Tensor) -> Tensor:
-    """Gradient over x of ``sum_h own_h (tanh(x) . query_h)``: ``(own query^T) (1 - tanh(x)^2)``.
+    """Compute the gradient over x of ``sum_h own_h (tanh(x) . query_h)``.
 
     Args:
         own: ``[P, H, N]``.
@@ -23,16 +23,16 @@ def through_tanh(own: Tensor, query: Tensor, keys: Tensor) -> Tensor:
     Returns:
         ``[P, N, D]``.
     """
-    found = torch.empty_like(keys)
+    gradient = torch.empty_like(keys)
     queries = query.detach().transpose(1, 2).contiguous()
-    _through_tanh(own.contiguous().numpy(), queries.numpy(), keys.numpy(), found.numpy())
-    return found
+    _through_tanh(own.contiguous().numpy(), queries.numpy(), keys.numpy(), gradient.numpy())
+    return gradient
 
 
 @compiled
-def _through_tanh(own: Floats, queries: Floats, keys: Floats, found: Floats) -> None:
+def _through_tanh(own: Floats, queries: Floats, keys: Floats, gradient: Floats) -> None:
     pack, n_items, width = keys.shape
-    row = np.empty(width, np.float32)
+    row = np.empty(width, np.float32)  # own query^T of one item, never held for all of them
     for c in range(pack):
         for n in range(n_items):
             row[:] = np.float32(0)
@@ -41,4 +41,4 @@ def _through_tanh(own: Floats, queries: Floats, keys: Floats, found: Floats) -> 
                 for d in range(width):
                     row[d] += weight * queries[c, h, d]
             for d in range(width):
-                found[c, n, d] = row[d] * (np.float32(1) - keys[c, n, d] * keys[c, n, d])
+                gradient[c, n, d] = row[d] * (np.float32(1) - keys[c, n, d] * keys[c, n, d])

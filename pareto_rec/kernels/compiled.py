@@ -1,4 +1,4 @@
-"""How a kernel is compiled."""
+"""Compilation of kernels by numba, with a checked cache."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ MATHEMATICS = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def compiled(kernel: Kernel) -> Kernel:
-    """Compile at the first call, for the types of its arguments, and keep that for later processes.
+    """Compile at the first call, for the types of its arguments, and store that on disk.
 
-    What a kernel calls must lie in its own file: numba looks at no other when it asks whether what
-    it kept is out of date. Where nothing can be kept, or the disk is full, every process compiles
-    for itself; what is damaged is compiled anew.
+    A kernel's callees must lie in its own file: numba checks no other file to see whether a stored
+    kernel is out of date. If the cache cannot be written, or the disk is full, every process
+    compiles for itself; a damaged file is compiled again.
     """
     return _compiled(kernel, MATHEMATICS)
 
 
 def compiled_exactly(kernel: Kernel) -> Kernel:
-    """The same, with every operation rounded as it is written."""
+    """Compile likewise, with every operation rounded as it is written."""
     return _compiled(kernel, set())
 
 
 def _compiled(kernel: Kernel, mathematics: set[str]) -> Kernel:
     try:
-        made = numba.njit(kernel, cache=True, fastmath=mathematics)
+        dispatcher = numba.njit(kernel, cache=True, fastmath=mathematics)
     except RuntimeError:  # no folder that can be written
         return cast(Kernel, numba.njit(kernel, fastmath=mathematics))
-    _check_what_is_kept(made._cache)  # numba has no other way to be told
-    return cast(Kernel, made)
+    _use_checked_files(dispatcher._cache)  # numba has no option for it
+    return cast(Kernel, dispatcher)
 
 
-def _check_what_is_kept(cache: Any) -> None:  # Any: numba has no types
-    """Neither a damaged file nor a full disk stands in the way of a kernel."""
+def _use_checked_files(cache: Any) -> None:  # Any: numba has no types
+    """Make a kernel survive a damaged cache file and a full disk."""
     impl = cache._impl
     stamp = impl.locator.get_source_stamp()
     cache._cache_file = CheckedFiles(cache.cache_path, impl.filename_base, stamp)
-    keep, find = cache.save_overload, cache.load_overload
+    save, load = cache.save_overload, cache.load_overload
 
-    def keep_if_possible(*compiled: object) -> None:
+    def save_if_possible(*compiled: object) -> None:
         with suppress(OSError):
-            keep(*compiled)
+            save(*compiled)
 
-    def find_if_whole(types: object, target: Any) -> Any:
+    def load_if_complete(types: object, target: Any) -> Any:
         try:
-            return find(types, target)
-        except Exception:  # whatever numba says of what it cannot read
+            return load(types, target)
+        except Exception:  # numba has no common error for unreadable files
             cache._cache_file.drop(cache._index_key(types, target.codegen()))
             return None
 
-    cache.save_overload, cache.load_overload = keep_if_possible, find_if_whole
+    cache.save_overload, cache.load_overload = save_if_possible, load_if_complete
 
 
 def is_cpu_float32(*tensors: Tensor) -> bool:
-    """Whether kernels can read them."""
-    return all(one.device.type == "cpu" and one.dtype == torch.float32 for one in tensors)
+    """Return whether all tensors are float32 on the CPU, as kernels need them."""
+    return all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)

@@ -1,4 +1,4 @@
-"""Gradients of sums of table rows, and of products with them, never holding the rows themselves."""
+"""Gradients of sums of table rows, and of products with them, without gathering the rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Floats = NDArray[np.float32]
 
 
 def gather_dot(table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
-    """Product of each row of a bag with what the bag has.
+    """Multiply each row of a bag with the bag's own vector.
 
     Args:
         table: ``[N, D]``.
@@ -23,13 +23,13 @@ def gather_dot(table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
     Returns:
         ``[bags, L]``.
     """
-    found = table.new_empty(rows.shape)
-    _products(table.detach().numpy(), rows.numpy(), own.detach().numpy(), found.numpy())
-    return found
+    products = table.new_empty(rows.shape)
+    _products(table.detach().numpy(), rows.numpy(), own.detach().numpy(), products.numpy())
+    return products
 
 
 def scatter_add(count: int, rows: Tensor, weights: Tensor, own: Tensor) -> Tensor:
-    """What the rows of a table get where each row of a bag gets what the bag has, weighted.
+    """Add the bag's own vector, weighted, to each of the table rows in the bag.
 
     Args:
         count: Rows of the table.
@@ -40,25 +40,26 @@ def scatter_add(count: int, rows: Tensor, weights: Tensor, own: Tensor) -> Tenso
     Returns:
         ``[count, D]``.
     """
-    found = torch.zeros(count, own.shape[1])
-    _spread(rows.numpy(), weights.detach().numpy(), own.detach().numpy(), found.numpy())
-    return found
+    table = torch.zeros(count, own.shape[1])
+    _spread(rows.numpy(), weights.detach().numpy(), own.detach().numpy(), table.numpy())
+    return table
 
 
 @compiled
-def _products(table: Floats, rows: NDArray[np.int64], own: Floats, found: Floats) -> None:
+def _products(table: Floats, rows: NDArray[np.int64], own: Floats, products: Floats) -> None:
     for bag in range(len(rows)):
-        for place in range(rows.shape[1]):
-            row, total = rows[bag, place], np.float32(0)
+        for index in range(rows.shape[1]):
+            row, total = rows[bag, index], np.float32(0)
             for d in range(own.shape[1]):
                 total += table[row, d] * own[bag, d]
-            found[bag, place] = total
+            products[bag, index] = total
 
 
 @compiled
-def _spread(rows: NDArray[np.int64], weights: Floats, own: Floats, found: Floats) -> None:
+def _spread(rows: NDArray[np.int64], weights: Floats, own: Floats, table: Floats) -> None:
+    # bags in turn on one core: rows repeat among bags, so that parallel additions would collide
     for bag in range(len(rows)):
-        for place in range(rows.shape[1]):
-            row, weight = rows[bag, place], weights[bag, place]
+        for index in range(rows.shape[1]):
+            row, weight = rows[bag, index], weights[bag, index]
             for d in range(own.shape[1]):
-                found[row, d] += weight * own[bag, d]
+                table[row, d] += weight * own[bag, d]

@@ -1,4 +1,4 @@
-"""Loops over rows of scores: the largest of them, and what re-ranking puts into a list."""
+"""Loops over rows of scores: top k selection and re-ranking by maximal marginal relevance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOW = 32  # bits of a key that say where its score stands
 def largest(
     scores: Floats, count: int, order: Integers, ranks: Integers
 ) -> tuple[Floats, Integers]:
-    """The largest scores of each row and their places, best first, equals in a given order.
+    """Return the largest scores of each row and their positions, best first, ties in a given order.
 
     A score and its rank among equals make one integer, whose order is that of the scores: NumPy
     selects and sorts integers in lanes.
@@ -37,19 +37,19 @@ def largest(
     rows = np.ascontiguousarray(scores).reshape(-1, scores.shape[-1])
     size = rows.shape[1]
     values = np.empty((len(rows), count), dtype=np.float32)
-    places = np.empty(values.shape, dtype=np.int64)
+    positions = np.empty(values.shape, dtype=np.int64)
     step = max(1, CHUNK_ELEMENTS // max(1, size))
-    spare = np.empty((min(step, len(rows)), size), dtype=np.int64)
+    buffer = np.empty((min(step, len(rows)), size), dtype=np.int64)
     for begin in range(0, len(rows), step):
         part = slice(begin, begin + step)
-        keys = spare[: len(rows[part])]
+        keys = buffer[: len(rows[part])]
         _to_keys(rows[part], ranks, keys)
         if count < size:
             keys.partition(size - count, axis=-1)
-        kept = np.sort(keys[:, size - count :], axis=-1)
-        _from_keys(kept, order, values[part], places[part])
+        top = np.sort(keys[:, size - count :], axis=-1)
+        _from_keys(top, order, values[part], positions[part])
     shape = (*scores.shape[:-1], count)
-    return values.reshape(shape), places.reshape(shape)
+    return values.reshape(shape), positions.reshape(shape)
 
 
 def marginal(
@@ -61,7 +61,7 @@ def marginal(
     count: int,
     least: tuple[float, float],
 ) -> Integers:
-    """Places in the top that maximal marginal relevance puts into lists.
+    """Select positions of the top for lists by maximal marginal relevance.
 
     ``argmax (1 - m) s_i - m max_j cos(c_i, c_j)`` over the chosen j, with s scaled to [0, 1] within
     what may be chosen; the first of equals.
@@ -78,17 +78,17 @@ def marginal(
     Returns:
         ``[users, S, count]``; where fewer may be chosen, those that stand next follow.
     """
-    found = np.empty((*scores.shape[:2], count), dtype=np.int64)
-    lowest, narrowest = (np.float32(one) for one in least)
+    lists = np.empty((*scores.shape[:2], count), dtype=np.int64)
+    lowest, narrowest = (np.float32(limit) for limit in least)
     top = np.ascontiguousarray(scores)
-    _marginal(top, kinds, similarity, weights, depths, lowest, narrowest, found)
-    return found
+    _marginal(top, kinds, similarity, weights, depths, lowest, narrowest, lists)
+    return lists
 
 
 def best(
     scores: Floats, hidden: NDArray[np.bool_], count: int, ranks: Integers
 ) -> tuple[Integers, Floats]:
-    """Places of the largest scores that are not hidden, and these scores, ``[rows, count]`` each.
+    """Return positions and values of the largest visible scores, ``[rows, count]`` each.
 
     Best first, of equals that of the lower rank; -1 and minus infinity where fewer are left.
 
@@ -96,18 +96,20 @@ def best(
         scores: ``[rows, N]``.
         hidden: ``[rows, N]``.
         count: How many are wanted.
-        ranks: Of the places among equals ``[N]``, all different.
+        ranks: Of the positions among equals ``[N]``, all different.
     """
-    places = np.full((len(scores), count), -1, dtype=np.int64)
-    values = np.full(places.shape, -np.inf, dtype=np.float32)
-    _best(scores, hidden, ranks, places, values)
-    return places, values
+    positions = np.full((len(scores), count), -1, dtype=np.int64)
+    values = np.full(positions.shape, -np.inf, dtype=np.float32)
+    _best(scores, hidden, ranks, positions, values)
+    return positions, values
 
 
 @compiled_exactly
 def _to_keys(scores: Floats, ranks: Integers, keys: Integers) -> None:
     size = scores.shape[1]
     for r in range(len(scores)):
+        # the flip makes integers of the floats' order (negative floats have it reversed); the lower
+        # half holds the rank, reversed, so that the first of equals is the largest key
         bits = scores[r].view(np.int32)
         for i in range(size):
             ordered = bits[i] ^ ((bits[i] >> np.int32(31)) & np.int32(0x7FFFFFFF))
@@ -115,7 +117,7 @@ def _to_keys(scores: Floats, ranks: Integers, keys: Integers) -> None:
 
 
 @compiled_exactly
-def _from_keys(keys: Integers, order: Integers, values: Floats, places: Integers) -> None:
+def _from_keys(keys: Integers, order: Integers, values: Floats, positions: Integers) -> None:
     last, size = keys.shape[1] - 1, len(order)
     for r in range(len(keys)):
         bits = values[r].view(np.int32)
@@ -123,7 +125,7 @@ def _from_keys(keys: Integers, order: Integers, values: Floats, places: Integers
             key = keys[r, last - i]
             ordered = np.int32(key >> LOW)
             bits[i] = ordered ^ ((ordered >> np.int32(31)) & np.int32(0x7FFFFFFF))
-            places[r, i] = order[size - 1 - (key & ((1 << LOW) - 1))]
+            positions[r, i] = order[size - 1 - (key & ((1 << LOW) - 1))]
 
 
 @compiled_exactly
@@ -135,14 +137,14 @@ def _marginal(
     depths: Integers,
     lowest: np.float32,
     narrowest: np.float32,
-    found: Integers,
+    lists: Integers,
 ) -> None:
     users, sets, depth = scores.shape
     left, closest = np.empty(depth, np.float32), np.empty(depth, np.float32)
     for user in range(users):
         for s in range(sets):
             top, kind, weight = scores[user, s], kinds[user, s], weights[s]
-            inside = 0
+            inside = 0  # scores are in falling order, so what may be chosen is the beginning
             while inside < min(depths[s], depth) and top[inside] > lowest:
                 inside += 1
             last = top[max(inside, 1) - 1]
@@ -150,19 +152,19 @@ def _marginal(
             for i in range(inside):
                 left[i] = (np.float32(1) - weight) * ((top[i] - last) / scale)
                 closest[i] = np.float32(0)
-            for place in range(found.shape[2]):
-                if place >= inside:
-                    found[user, s, place] = place
+            for position in range(lists.shape[2]):
+                if position >= inside:
+                    lists[user, s, position] = position
                     continue
                 chosen, highest = 0, np.float32(-np.inf)
                 for i in range(inside):
                     worth = left[i] - weight * closest[i]
                     if worth > highest:
                         chosen, highest = i, worth
-                found[user, s, place] = chosen
+                lists[user, s, position] = chosen
                 left[chosen] = np.float32(-np.inf)
                 row = similarity[kind[chosen]]
-                for i in range(inside):
+                for i in range(inside):  # only the item just chosen can raise a maximum
                     closest[i] = max(closest[i], row[kind[i]])
 
 
@@ -171,21 +173,22 @@ def _best(
     scores: Floats,
     hidden: NDArray[np.bool_],
     ranks: Integers,
-    places: Integers,
+    positions: Integers,
     values: NDArray[Any],
 ) -> None:
-    count = places.shape[1]
+    count = positions.shape[1]
     for r in range(len(scores)):
-        place, value = places[r], values[r]
+        position, value = positions[r], values[r]
         for i in range(scores.shape[1]):
             score, at = scores[r, i], count
+            # insertion into a short sorted list: nearly all scores fail this one comparison
             if score >= value[count - 1] and not hidden[r, i]:
                 while at > 0 and (
                     score > value[at - 1]
-                    or (score == value[at - 1] and ranks[i] < ranks[place[at - 1]])
+                    or (score == value[at - 1] and ranks[i] < ranks[position[at - 1]])
                 ):
                     if at < count:
-                        place[at], value[at] = place[at - 1], value[at - 1]
+                        position[at], value[at] = position[at - 1], value[at - 1]
                     at -= 1
             if at < count:
-                place[at], value[at] = i, score
+                position[at], value[at] = i, score

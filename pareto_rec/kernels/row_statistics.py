@@ -1,4 +1,4 @@
-"""Rows of logits as distributions over the catalogue: what they are like, and what pulls on them.
+"""Per-row statistics of ``softmax(logits + bias)`` and their gradient with respect to the logits.
 
 Logits are ``[P, R, N]``, contiguous, in float32 or bfloat16.
 """
@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.kernels.logit_rows import Bits, cross_entropy_rows, describe_rows, pull_rows
+from pareto_rec.kernels.logit_rows import Bits, cross_entropy_rows, gradient_rows, statistics_rows
 
 CHUNK_ELEMENTS = 320_000  # probabilities at once: they stay in a processor core's own cache
 
 
 class Rows(NamedTuple):
-    """What the distribution p of each row is like.
+    """Statistics of the distribution p of each row.
 
     Attributes:
         normaliser: ``log sum_i exp(logit_i)``, ``[P, R]``.
@@ -37,7 +37,7 @@ class Rows(NamedTuple):
 def row_statistics(
     logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor, facts: Tensor, squares: Tensor
 ) -> Rows:
-    """What the distributions ``softmax(logits + bias)`` are like.
+    """Compute the statistics of the distributions ``softmax(logits + bias)``.
 
     Args:
         logits: ``[P, R, N]``; left as they are.
@@ -48,31 +48,31 @@ def row_statistics(
         squares: ``[N]``.
     """
     (pack, rows, n_items), kinds = logits.shape, facts.shape[1]
-    found, inverse = bias.new_empty(4, pack * rows), bias.new_empty(pack * rows)
+    statistics, inverse = bias.new_empty(4, pack * rows), bias.new_empty(pack * rows)
     means = bias.new_empty(pack * rows, kinds)
     masses = bias.new_empty(_chunk(n_items), n_items)
-    bits, places, biases = _bits(logits), _places(logits), _array(bias)
+    bits, shift, biases = _bits(logits), _shift(logits), _array(bias)
     wanted, shares = _rows(targets), _rows(share)
-    weights, spare = _array(squares), _array(masses)
-    own, divided = _array(found), _array(inverse)
+    weights, mass_buffer = _array(squares), _array(masses)
+    statistic_rows, inverse_rows = _array(statistics), _array(inverse)
     for begin, end in _chunks(pack * rows, n_items):
         part = slice(begin, end)
-        describe_rows(
+        statistics_rows(
             bits[part],
-            places,
+            shift,
             biases,
             begin,
             rows,
             wanted[part],
             shares[part],
             weights,
-            spare,
-            own[:, part],
-            divided[part],
+            mass_buffer,
+            statistic_rows[:, part],
+            inverse_rows[part],
         )
-        torch.mm(masses[: end - begin], facts, out=means[part])
+        torch.mm(masses[: end - begin], facts, out=means[part])  # while masses are in the cache
     means.mul_(inverse.unsqueeze(1))
-    normaliser, entropy_of_targets, negative_entropy, same = found.view(4, pack, rows)
+    normaliser, entropy_of_targets, negative_entropy, same = statistics.view(4, pack, rows)
     return Rows(
         normaliser, entropy_of_targets, negative_entropy, same, means.view(pack, rows, kinds)
     )
@@ -88,87 +88,97 @@ def logit_gradient(
     terms: Tensor,
     squares: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """What pulls on the logits ``[P, R, N]``, in their numbers, and on the bias ``[P, N]``.
+    """Compute the gradient over the logits ``[P, R, N]``, in their dtype, and the bias ``[P, N]``.
 
     ``p_i (w . f_i - level + entropy log p_i - doubled p_i s_i) - accuracy q_i``, with q a row's
     targets and what each counts for.
 
     Args:
-        logits: As in `describe`.
-        bias: As in `describe`.
-        normaliser: As `describe` has it.
-        targets: As in `describe`.
-        share: As in `describe`.
+        logits: As in `row_statistics`.
+        bias: As in `row_statistics`.
+        normaliser: As `row_statistics` has it.
+        targets: As in `row_statistics`.
+        share: As in `row_statistics`.
         slopes: w ``[P, R, C]`` and f ``[N, C]``.
         terms: level, entropy, doubled and accuracy of each row ``[P, R, 4]``.
         squares: s ``[N]``.
     """
     (pack, rows, n_items), (weights, facts) = logits.shape, slopes
-    found, of_bias = torch.empty_like(logits), bias.new_zeros(bias.shape)
+    gradient, bias_gradient = torch.empty_like(logits), bias.new_zeros(bias.shape)
     weights = weights.reshape(pack * rows, -1)
     linear = bias.new_empty(_chunk(n_items), n_items)
-    bits, places, biases, pulls = _bits(logits), _places(logits), _array(bias), _bits(found)
+    bits, shift, biases, gradient_bits = (
+        _bits(logits),
+        _shift(logits),
+        _array(bias),
+        _bits(gradient),
+    )
     levels, wanted, shares = _array(normaliser.reshape(-1)), _rows(targets), _rows(share)
-    of_rows, of_items, spare, sums = _rows(terms), _array(squares), _array(linear), _array(of_bias)
+    of_rows, of_items, linear_buffer, sums = (
+        _rows(terms),
+        _array(squares),
+        _array(linear),
+        _array(bias_gradient),
+    )
     for begin, end in _chunks(pack * rows, n_items):
         part = slice(begin, end)
         torch.mm(weights[part], facts.T, out=linear[: end - begin])
-        pull_rows(
+        gradient_rows(
             bits[part],
-            places,
+            shift,
             biases,
             begin,
             rows,
             levels[part],
             wanted[part],
             shares[part],
-            spare,
+            linear_buffer,
             of_rows[part],
             of_items,
-            pulls[part],
+            gradient_bits[part],
             sums,
         )
-    return found, of_bias
+    return gradient, bias_gradient
 
 
 def cross_entropy(
     logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Make ``m (p - q)`` of logits, with m the row's mass below its highest logit.
+    """Replace logits by ``m (p - q)``, with m the row's mass relative to its highest logit.
 
     Args:
-        logits: As in `describe`, but changed.
-        bias: As in `describe`.
-        targets: As in `describe`.
-        share: As in `describe`.
+        logits: As in `row_statistics`, but changed.
+        bias: As in `row_statistics`.
+        targets: As in `row_statistics`.
+        share: As in `row_statistics`.
 
     Returns:
         Cross-entropy and m, ``[P, R]`` each.
     """
     pack, rows, _ = logits.shape
-    found = bias.new_empty(2, pack * rows)
+    statistics = bias.new_empty(2, pack * rows)
     cross_entropy_rows(
         _bits(logits),
-        _places(logits),
+        _shift(logits),
         _array(bias),
         rows,
         _rows(targets),
         _rows(share),
-        _array(found),
+        _array(statistics),
     )
-    values, masses = found.view(2, pack, rows)
+    values, masses = statistics.view(2, pack, rows)
     return values, masses
 
 
 def _bits(logits: Tensor) -> Bits:
-    """``[P * R, N]``, the same memory."""
+    """View logits as unsigned integers ``[P * R, N]``, the same memory."""
     kind = torch.uint16 if logits.dtype == torch.bfloat16 else torch.uint32
     bits: Bits = logits.view(kind).view(-1, logits.shape[2]).numpy()
     return bits
 
 
-def _places(logits: Tensor) -> int:
-    """By how many places bits are shifted to be those of a float32."""
+def _shift(logits: Tensor) -> int:
+    """Return by how many bits the integers are shifted to be those of a float32."""
     return 32 - 8 * logits.itemsize
 
 
@@ -178,7 +188,7 @@ def _array(values: Tensor) -> NDArray[Any]:
 
 
 def _rows(values: Tensor) -> NDArray[Any]:
-    """``[P * R, ...]``."""
+    """Flatten to ``[P * R, ...]``."""
     return _array(values.reshape(-1, values.shape[-1]))
 
 

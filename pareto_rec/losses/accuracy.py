@@ -20,7 +20,7 @@ class Softmax(Loss):
     accuracy = True
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
-        """Value per candidate ``[P]``, in nats."""
+        """Compute the value per candidate ``[P]``, in nats."""
         return inputs.row_losses.mean(-1)
 
 
@@ -36,7 +36,7 @@ class SampledSoftmax(Loss):
     accuracy = True
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
-        """Value per candidate ``[P]``, in nats."""
+        """Compute the value per candidate ``[P]``, in nats."""
         positive, negative = _logits(inputs, inputs.bias - inputs.items.log_frequency)
         same = inputs.targets.unsqueeze(-1) == inputs.negatives[:, None, None]
         others = negative.unsqueeze(2).expand(-1, -1, positive.shape[2], -1)
@@ -58,7 +58,7 @@ class BPR(Loss):
     accuracy = True
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
-        """Value per candidate ``[P]``, in nats; 0 where every drawn item is the target."""
+        """Compute the value per candidate ``[P]``, in nats; 0 if all drawn items are targets."""
         positive, negative = _logits(inputs, inputs.bias)
         other = inputs.targets.unsqueeze(-1) != inputs.negatives[:, None, None]
         values = -logsigmoid(positive.unsqueeze(-1) - negative.unsqueeze(2)) * other
@@ -66,7 +66,7 @@ class BPR(Loss):
 
 
 def _logits(inputs: LossInputs, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits of targets ``[P, R, H]`` and negatives ``[P, R, S]`` with ``bias [P, N]`` added."""
+    """Compute logits of targets ``[P, R, H]`` and negatives ``[P, R, S]``, bias included."""
     pack, rows, width = inputs.states.shape
     flat = inputs.targets.reshape(pack, -1)
     target_vectors = torch.gather(inputs.table, 1, flat.unsqueeze(-1).expand(-1, -1, width))

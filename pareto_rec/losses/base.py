@@ -1,4 +1,4 @@
-"""What losses see, and the contract that they keep."""
+"""Losses: the contract, and their inputs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ import torch
 from torch import Tensor
 
 from pareto_rec.core.errors import unknown
-from pareto_rec.losses.softmax_statistics import RowStatistics, row_cross_entropy, row_figures
+from pareto_rec.losses.softmax_statistics import (
+    RowStatistics,
+    predicted_statistics,
+    row_cross_entropy,
+)
 
 _PER_ROW = (*("states", "targets", "mask", "group", "taste", "reference"),)
 
 
 @dataclass(frozen=True)
 class ItemFacts:
-    """What losses may know about the catalogue.
+    """Facts about the catalogue that losses may read.
 
     Attributes:
         categories: Category vectors of length one ``[N, C]``; zero where an item has none.
@@ -58,9 +62,9 @@ class LossInputs:
         mask: ``[P, R, H]``, True where there is a target; every row has one at least.
         negatives: Items drawn from the smoothed popularity ``[P, S]``.
         items: Facts about the catalogue.
-        beyond: Whether a loss asks for `figures` other than the cross-entropy, which alone is
+        beyond: Whether a loss needs `figures` other than the cross-entropy, which alone is
             cheaper.
-        products: Numbers that products with all item vectors compute in; None for the usual.
+        products: dtype of the products with all item vectors; None for that of the states.
 
     The rest is there only where a loss :attr:`Loss.needs` it:
 
@@ -101,10 +105,10 @@ class LossInputs:
 
     @cached_property
     def figures(self) -> RowStatistics:
-        """What the predicted distribution of each row is like."""
+        """Statistics of the predicted distribution of each row."""
         own = self.states, self.table, self.bias, self.targets, self.mask
         items = self.items.categories, self.items.log_popularity
-        return row_figures(*own, items, self.products)
+        return predicted_statistics(*own, items, self.products)
 
     @cached_property
     def row_losses(self) -> Tensor:
@@ -115,7 +119,7 @@ class LossInputs:
         return row_cross_entropy(*own, self.products)
 
     def first(self, rows: int) -> LossInputs:
-        """The same step with its first rows alone, which are a random sample of them."""
+        """Return the same step with its first rows alone, which are a random sample of them."""
         if rows >= self.states.shape[1]:
             return self
         own = {name: getattr(self, name) for name in _PER_ROW}
@@ -123,15 +127,15 @@ class LossInputs:
         return replace(self, beyond=True, **cut)
 
     def row_means(self, values: Tensor) -> Tensor:
-        """Mean of ``values [P, R, H]`` over the targets of a row: ``[P, R]``."""
+        """Average ``values [P, R, H]`` over the targets of a row: ``[P, R]``."""
         return (values * self.mask).sum(-1) / self.mask.sum(-1)
 
     def mean_over_targets(self, values: Tensor) -> Tensor:
-        """Mean of ``values [P, R, H]`` over the targets of a row, then over rows: ``[P]``."""
+        """Average ``values [P, R, H]`` over the targets of a row, then over rows: ``[P]``."""
         return self.row_means(values).mean(-1)
 
     def part(self, name: str) -> Tensor:
-        """An optional part that the caller's loss needs.
+        """Return an optional part that the caller's loss needs.
 
         Raises:
             ValueError: If it is absent.
@@ -148,7 +152,7 @@ class Loss(ABC):
     Attributes:
         name: Registered name.
         lower_bound: Smallest possible value as a function of the catalogue's size, subtracted where
-            a way to combine compares losses with their ideal.
+            an aggregator compares losses with their ideal.
         accuracy: Whether its weight keeps a floor.
         distribution: Whether it looks at the whole predicted distribution of every row, which is
             what a step spends most on; it may be estimated on some of the rows.
@@ -166,11 +170,11 @@ class Loss(ABC):
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def lower_bound(self, n_items: int) -> float:  # noqa: ARG002 - most bounds do not depend on it
-        """Smallest possible value for a catalogue of that size."""
+        """Return the smallest possible value for a catalogue of that size."""
         return 0.0
 
     def unit(self, n_items: int) -> float | None:  # noqa: ARG002 - few know their unit
-        """What values are divided by before they are weighted.
+        """Return what values are divided by before they are weighted.
 
         Returns:
             None for the size of the value at initialisation, which suits every loss that does not
@@ -180,11 +184,11 @@ class Loss(ABC):
 
     @abstractmethod
     def __call__(self, inputs: LossInputs, /) -> Tensor:
-        """One value per candidate ``[P]``."""
+        """Compute one value per candidate ``[P]``."""
 
 
 def resolve(names: Sequence[str], known: Mapping[str, Loss]) -> list[Loss]:
-    """Losses by name.
+    """Look up losses by name.
 
     Raises:
         BadRequestError: If a name is not registered.

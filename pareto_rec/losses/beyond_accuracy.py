@@ -20,11 +20,11 @@ class NegativeEntropy(Loss):
     figure = True
 
     def lower_bound(self, n_items: int) -> float:
-        """``-log N``: the uniform distribution."""
+        """Return ``-log N``: the uniform distribution."""
         return -math.log(n_items)
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
-        """Value per candidate ``[P]``, in nats."""
+        """Compute the value per candidate ``[P]``, in nats."""
         return inputs.figures.negative_entropy.mean(-1)
 
 
@@ -40,7 +40,7 @@ class Similarity(Loss):
     figure = True
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
-        """Value per candidate ``[P]``, a mean cosine."""
+        """Compute the value per candidate ``[P]``, a mean cosine."""
         return inputs.figures.similarity.mean(-1)
 
 
@@ -56,7 +56,7 @@ class Popularity(Loss):
     figure = True
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
-        """Value per candidate ``[P]``, in [0, 1]."""
+        """Compute the value per candidate ``[P]``, in [0, 1]."""
         return inputs.figures.popularity.mean(-1)
 
 
@@ -65,8 +65,8 @@ class Exposure(Loss):
 
     ``sum_i m_i^2`` with ``m_i`` the mean over rows of ``p_i``: the index of Herfindahl (1950) and
     Hirschman (1945), whose inverse is the number of items that would share the exposure equally
-    (Hill, Ecology 1973, order 2). Unlike the entropy of each row it asks for variety between
-    people: everybody may be sure, of different items. Estimated on a batch of R rows it is too
+    (Hill, Ecology 1973, order 2). Unlike the entropy of each row it asks for variety between users:
+    each prediction may be confident, of different items. Estimated on a batch of R rows it is too
     large by about ``(mean_r sum_i p_ri^2 - sum_i m_i^2) / R``.
     """
 
@@ -74,9 +74,9 @@ class Exposure(Loss):
     distribution = True
 
     def lower_bound(self, n_items: int) -> float:
-        """``1 / N``: every item gets the same."""
+        """Return ``1 / N``: every item gets the same exposure."""
         return 1.0 / n_items
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
-        """Value per candidate ``[P]``, in [1 / N, 1]."""
+        """Compute the value per candidate ``[P]``, in [1 / N, 1]."""
         return inputs.probs.mean(1).square().sum(-1)

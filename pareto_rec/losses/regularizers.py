@@ -1,4 +1,4 @@
-"""Losses that compare groups, or keep lists near a taste or a policy."""
+"""Regularisers: losses that compare groups, or keep lists near a taste or a policy."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class GroupGap(Loss):
     needs = frozenset({"group"})
 
     def unit(self, n_items: int) -> float:
-        """``log N``, the accuracy loss of who knows nothing: the gap itself starts near 0."""
+        """Return ``log N``, the cross-entropy of a uniform prediction: the gap starts near 0."""
         return math.log(n_items)
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
-        """Value per candidate ``[P]``, in nats; 0 with fewer than two groups."""
+        """Compute the value per candidate ``[P]``, in nats; 0 with fewer than two groups."""
         group = inputs.part("group")
         rows = inputs.row_losses
         count = group.sum(1)
@@ -61,7 +61,7 @@ class Calibration(Loss):
     alpha = 0.01
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
-        """Value per candidate ``[P]``, in nats."""
+        """Compute the value per candidate ``[P]``, in nats."""
         taste, unit = inputs.part("taste"), inputs.items.categories
         shares = unit / unit.sum(-1, keepdim=True).clamp(min=_TINY)
         given = torch.matmul(inputs.probs, shares)
@@ -89,7 +89,7 @@ class ReferenceKL(Loss):
     needs = frozenset({"reference"})
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
-        """Value per candidate ``[P]``, in nats."""
+        """Compute the value per candidate ``[P]``, in nats."""
         reference = inputs.reference
         if reference is None:
             reference = inputs.items.log_frequency

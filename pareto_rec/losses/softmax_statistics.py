@@ -1,9 +1,9 @@
-"""Figures of the predicted distributions of a step, with their gradient in closed form.
+"""Statistics of the predicted distributions of a step, with their gradient in closed form.
 
-A step is bound by passes over ``[P, R, N]``, not by arithmetic. The figures that several losses are
-made of are computed together and share their products with the item vectors, forward and back; on a
-processor, in float32, compiled loops read every row once. In bfloat16 the products and what is kept
-between the two ways take it, everything else stays in float32.
+A step is bound by passes over ``[P, R, N]``, not by arithmetic. The statistics that several losses
+read are computed together and share their products with the item vectors, forward and back; on a
+processor, in float32, compiled loops read every row once. In bfloat16 the products and the tensors
+saved for the backward pass take it, everything else stays in float32.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pareto_rec.kernels import row_statistics as distributions
+from pareto_rec.kernels import row_statistics as kernels
 from pareto_rec.kernels.compiled import is_cpu_float32
 from pareto_rec.kernels.row_statistics import Rows
 
 
 class RowStatistics(NamedTuple):
-    """What the predicted distribution p of each row is like, ``[P, R]`` each.
+    """Statistics of the predicted distribution p of each row, ``[P, R]`` each.
 
     Attributes:
         cross_entropy: Mean over the row's targets of ``-log p``, in nats.
@@ -37,8 +37,9 @@ class RowStatistics(NamedTuple):
 class _CrossEntropy(torch.autograd.Function):
     """The gradient over logits is ``p - q`` (q: even over a row's targets), held as ``m (p - q)``.
 
-    Forward this makes one product and one pass; back it makes two products and no pass at all,
-    since a row's factor, and its mass m, can go to the small side of each product.
+    The forward pass makes one product and one pass over the logits; the backward pass makes two
+    products and no pass at all, since a row's factor, and its mass m, can go to the small side of
+    each product.
     """
 
     @staticmethod
@@ -53,14 +54,16 @@ class _CrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         low = states.to(kind), table.to(kind)
         logits = torch.bmm(low[0], low[1].transpose(1, 2))
-        pulled = distributions.cross_entropy if is_cpu_float32(bias) else _pulled
-        values, masses = pulled(logits, bias, targets, share)
+        cross_entropy = kernels.cross_entropy if is_cpu_float32(bias) else _torch_cross_entropy
+        values, masses = cross_entropy(logits, bias, targets, share)
         ctx.save_for_backward(states, low[1], logits, masses)
         return values
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         states, table, pull, masses = ctx.saved_tensors
+        # pull is m (p - q): a row's factor 1 / m goes to the states [R, D], not to the logits
+        # [R, N]; the extra column of states sums the pull over rows: the gradient over the bias
         own = (gradients[0] / masses).unsqueeze(-1)
         scaled = torch.cat([states * own, own], -1).to(pull.dtype)
         of_items = torch.bmm(pull.transpose(1, 2), scaled).to(states.dtype)
@@ -72,18 +75,21 @@ class _CrossEntropy(torch.autograd.Function):
         )
 
 
-def _pulled(logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """`distributions.cross_entropy` on any device."""
+def _torch_cross_entropy(
+    logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Run `kernels.cross_entropy` on any device."""
     own = logits.to(bias.dtype) + bias[:, None]
     wanted = (torch.gather(own, 2, targets) * share).sum(-1)
-    highest = own.amax(-1, keepdim=True)
+    highest = own.amax(-1, keepdim=True)  # subtracted, so that no exponential overflows
     mass = own.sub_(highest).exp_().sum(-1, keepdim=True)
+    # in place: what the backward pass needs takes the memory of the logits
     logits.copy_(own.scatter_add_(2, targets, -mass * share))
     return (highest + mass.log()).squeeze(-1) - wanted, mass.squeeze(-1)
 
 
-class _Figures(torch.autograd.Function):
-    """Of a figure ``f(p)`` with slopes ``g = df/dp`` the gradient over logits is ``p (g - p.g)``.
+class _SoftmaxStatistics(torch.autograd.Function):
+    """The gradient over logits of ``f(p)`` with slopes ``g = df/dp`` is ``p (g - p.g)``.
 
     Slopes are ``log p`` for the negative entropy, ``2 C s - 2 p |c|^2`` with ``s = C^T p`` for the
     similarity, and b for the popularity.
@@ -104,44 +110,65 @@ class _Figures(torch.autograd.Function):
         low = states.to(kind), table.to(kind)
         logits = torch.bmm(low[0], low[1].transpose(1, 2))
         squares = facts[:, :-1].square().sum(-1)
-        describe = distributions.row_statistics if is_cpu_float32(bias) else _describe
+        describe = kernels.row_statistics if is_cpu_float32(bias) else _torch_row_statistics
         rows = describe(logits, bias, targets, share, facts, squares)
+        # |sum_i p_i c_i|^2 holds all pairs; those of an item with itself are taken out
         similarity = rows.means[..., :-1].square().sum(-1) - rows.same
         popularity = rows.means[..., -1].clone()
-        found = rows.cross_entropy, rows.negative_entropy, similarity, popularity
+        statistics = rows.cross_entropy, rows.negative_entropy, similarity, popularity
         saved = *low, bias, targets, share, facts, squares, logits, rows.normaliser, rows.means
-        ctx.save_for_backward(*saved, torch.stack(found))
-        return found
+        ctx.save_for_backward(*saved, torch.stack(statistics))
+        return statistics
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        states, table, bias, targets, share, facts, squares, logits, normaliser, means, found = (
-            ctx.saved_tensors
-        )
+        (
+            states,
+            table,
+            bias,
+            targets,
+            share,
+            facts,
+            squares,
+            logits,
+            normaliser,
+            means,
+            statistics,
+        ) = ctx.saved_tensors
         own = torch.stack(
-            [torch.zeros_like(f) if g is None else g for g, f in zip(gradients, found, strict=True)]
+            [
+                torch.zeros_like(f) if g is None else g
+                for g, f in zip(gradients, statistics, strict=True)
+            ]
         )
+        # p (g - p.g) for the sum of all statistics, weighted by their gradients: w.f, the part of
+        # g that is linear in the facts, is one product of [R, C] and [C, N]; `level` collects p.g
         accuracy, entropy, similarity, popularity = own
         doubled = 2 * similarity
         weights = torch.cat([doubled.unsqueeze(-1) * means[..., :-1], popularity.unsqueeze(-1)], -1)
-        level = entropy * found[1] + doubled * found[2] + popularity * found[3] - accuracy
+        level = (
+            entropy * statistics[1]
+            + doubled * statistics[2]
+            + popularity * statistics[3]
+            - accuracy
+        )
         terms = torch.stack([level, entropy, doubled, accuracy], -1)
-        pull = distributions.logit_gradient if is_cpu_float32(bias) else _pull
+        pull = kernels.logit_gradient if is_cpu_float32(bias) else _torch_logit_gradient
         pulls, of_bias = pull(
             logits, bias, normaliser, targets, share, (weights, facts), terms, squares
         )
         return (
-            torch.bmm(pulls, table).to(found.dtype),
-            torch.bmm(pulls.transpose(1, 2), states).to(found.dtype),
+            torch.bmm(pulls, table).to(statistics.dtype),
+            torch.bmm(pulls.transpose(1, 2), states).to(statistics.dtype),
             of_bias,
             *(None,) * 4,
         )
 
 
-def _describe(
+def _torch_row_statistics(
     logits: Tensor, bias: Tensor, targets: Tensor, share: Tensor, facts: Tensor, squares: Tensor
 ) -> Rows:
-    """`distributions.row_statistics` on any device."""
+    """Run `kernels.row_statistics` on any device."""
     own = logits.to(bias.dtype) + bias[:, None]
     normaliser = torch.logsumexp(own, -1)
     logs = own.sub_(normaliser.unsqueeze(-1))
@@ -155,7 +182,7 @@ def _describe(
     )
 
 
-def _pull(
+def _torch_logit_gradient(
     logits: Tensor,
     bias: Tensor,
     normaliser: Tensor,
@@ -165,7 +192,7 @@ def _pull(
     terms: Tensor,
     squares: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """`distributions.logit_gradient` on any device."""
+    """Run `kernels.logit_gradient` on any device."""
     logs = logits.to(bias.dtype) + bias[:, None]
     logs.sub_(normaliser.unsqueeze(-1))
     probs = logs.exp()
@@ -177,7 +204,7 @@ def _pull(
 
 
 def _share(mask: Tensor, like: Tensor) -> Tensor:
-    """What each target of a row counts for."""
+    """Return the weight of each target of a row."""
     return mask.to(like.dtype) / mask.sum(-1, keepdim=True)
 
 
@@ -189,7 +216,7 @@ def row_cross_entropy(
     mask: Tensor,
     products: torch.dtype | None = None,
 ) -> Tensor:
-    """Mean over a row's targets of ``-log softmax(states table^T + bias)[target]``.
+    """Average ``-log softmax(states table^T + bias)[target]`` over a row's targets.
 
     Args:
         states: ``[P, R, D]``.
@@ -197,7 +224,7 @@ def row_cross_entropy(
         bias: ``[P, N]``.
         targets: Items ``[P, R, H]``.
         mask: ``[P, R, H]``, True where there is a target; every row has one at least.
-        products: Numbers that products with the item vectors compute in; None for those given.
+        products: dtype of the products with the item vectors; None for that of the states.
 
     Returns:
         ``[P, R]``, in nats.
@@ -207,7 +234,7 @@ def row_cross_entropy(
     return values
 
 
-def row_figures(
+def predicted_statistics(
     states: Tensor,
     table: Tensor,
     bias: Tensor,
@@ -216,7 +243,7 @@ def row_figures(
     items: tuple[Tensor, Tensor],
     products: torch.dtype | None = None,
 ) -> RowStatistics:
-    """All figures of the distributions ``softmax(states table^T + bias)``.
+    """Compute all statistics of the distributions ``softmax(states table^T + bias)``.
 
     Args:
         states: As `row_cross_entropy` has it.
@@ -229,7 +256,7 @@ def row_figures(
     """
     facts = torch.cat([items[0], items[1].unsqueeze(1)], 1)
     kind = products or states.dtype
-    own: tuple[Tensor, ...] = _Figures.apply(  # type: ignore[no-untyped-call] # torch's own
+    own: tuple[Tensor, ...] = _SoftmaxStatistics.apply(  # type: ignore[no-untyped-call] # torch's own
         states, table, bias, targets, _share(mask, states), facts, kind
     )
     return RowStatistics(*own)

@@ -1,4 +1,4 @@
-"""Losses of tasks, on interactions or on rows that say what was shown and what came of it."""
+"""Losses of tasks, on interactions or on impressions with their outcome."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TaskLoss(Loss):
     catalogue = False
 
     def __init__(self, chain: Sequence[Task], *, entire_space: bool, unit: float) -> None:
-        """The loss of the last task of a chain.
+        """Make the loss of the last task of a chain.
 
         Args:
             chain: The task, after everything that it is conditional on.
@@ -48,25 +48,25 @@ class TaskLoss(Loss):
         self.entire = entire_space and len(self.chain) > 1 and self.task.loss == BINARY
 
     def unit(self, n_items: int) -> float:
-        """What always saying the base rate costs."""
+        """Return the loss of a constant prediction at the base rate."""
         del n_items
         return self.own_unit
 
     def __call__(self, inputs: LossInputs, /) -> Tensor:
-        """Value per candidate ``[P]``; 0 where no drawn row has a usable label."""
+        """Compute the value per candidate ``[P]``; 0 where no drawn row has a usable label."""
         rows = inputs.interactions if self.task.of_interactions else inputs.shown
         if rows is None:
             raise ValueError(f"loss inputs have no rows for {self.name}")
         values, usable = self._entire(rows) if self.entire else self._own(rows)
-        kept = torch.where(usable, values, 0.0)
-        return kept.sum(-1) / usable.sum(-1).clamp(min=1)
+        usable_values = torch.where(usable, values, 0.0)
+        return usable_values.sum(-1) / usable.sum(-1).clamp(min=1)
 
     def _own(self, rows: TaskRows) -> tuple[Tensor, Tensor]:
-        """Values ``[P, S]`` of rows in which every condition is met, and which rows those are."""
+        """Compute values ``[P, S]`` and mark the rows in which every condition is met."""
         logits, labels = rows.logits[self.task.name], rows.labels[self.task.name]
         usable = ~labels.isnan()
-        for one in self.chain[:-1]:
-            usable = usable & (rows.labels[one.name] > 0)
+        for condition in self.chain[:-1]:
+            usable = usable & (rows.labels[condition.name] > 0)
         labels = torch.where(usable, labels, 0.0)
         if self.task.loss != BINARY:
             return (logits - labels).square(), usable
@@ -74,19 +74,19 @@ class TaskLoss(Loss):
         return binary_cross_entropy_with_logits(logits, true, reduction="none"), usable
 
     def _entire(self, rows: TaskRows) -> tuple[Tensor, Tensor]:
-        """Cross-entropy ``[P, S]`` of the whole chain's outcome with the product of chances."""
-        names = [one.name for one in self.chain]
+        """Compute the cross-entropy ``[P, S]`` of the chain's outcome with the product."""
+        names = [task.name for task in self.chain]
         true, usable = chain_labels([rows.labels[name] for name in names])
         log_chance, log_rest = log_product([rows.logits[name] for name in names])
         return -torch.where(true, log_chance, log_rest), usable
 
 
 def chain_labels(labels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Whether all outcomes of a chain came about, and where that is known.
+    """Tell whether all outcomes of a chain occurred, and where that is known.
 
     Args:
         labels: Labels of a chain ``[...]`` each, NaN where they are not known. Where one of them is
-            known and not positive the chain did not come about, whatever the others say.
+            known and not positive the chain did not occur, independent of the others.
     """
     every = torch.stack(list(labels))
     true = (every > 0).all(0)
@@ -94,13 +94,13 @@ def chain_labels(labels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def log_product(logits: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Log of ``prod_i p_i`` and of ``1 - prod_i p_i`` from logits, without cancellation.
+    """Compute the log of ``prod_i p_i`` and of ``1 - prod_i p_i`` without cancellation.
 
     ``1 - prod_i p_i = sum_i (prod_{j < i} p_j) (1 - p_i)``, all terms positive.
     """
     so_far = torch.zeros_like(logits[0])
     terms = []
-    for one in logits:
-        terms.append(so_far + logsigmoid(-one))
-        so_far = so_far + logsigmoid(one)
+    for logit in logits:
+        terms.append(so_far + logsigmoid(-logit))
+        so_far = so_far + logsigmoid(logit)
     return so_far, torch.logsumexp(torch.stack(terms), dim=0)

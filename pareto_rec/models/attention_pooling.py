@@ -10,17 +10,17 @@ from pareto_rec.models.pooling import key_logits, weighted_sums
 
 
 class AttentionPooling(Model):
-    """Weighted mean of the last L item vectors, weights from learned queries and places.
+    """Weighted mean of the last L item vectors, weights from learned queries and positions.
 
     Additive attention in the form of Yang et al. (NAACL 2016, eqs. 5-7) with one query per head and
-    a learned bias for the place from the end: ``a = softmax(tanh(x W) q + p)``,
+    a learned bias for the position from the end: ``a = softmax(tanh(x W) q + p)``,
     ``u = concat_h(sum a_h x_h)``. The user vector is linear in the item vectors given the weights.
     """
 
     name = "attention_pooling"
 
     def init(self, shape: Shape, generator: torch.Generator) -> dict[str, Tensor]:
-        """Parameters for one candidate."""
+        """Initialise the parameters of one candidate."""
         recent = torch.arange(shape.history - 1, -1, -1, dtype=torch.float32)
         return {
             "pool.key": init_linear(shape.width, shape.width, generator),
@@ -37,7 +37,7 @@ class AttentionPooling(Model):
         at: Tensor,  # noqa: ARG002 - pooling sees the whole history
         dropout: Dropout | None,
     ) -> Tensor:
-        """User states ``[P, B, 1, D]``; `at` must be the last place of the history."""
+        """Compute user states ``[P, B, 1, D]``; `at` must be the last position of the history."""
         pack, batch, length = histories.shape
         width, heads = shape.width, shape.heads
         mask = (histories >= 0).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""What every recommender shares: stacked parameters, item table, task towers, noise.
+"""Parts that all recommenders share: stacked parameters, item table, task towers, noise.
 
 A pack of ``P`` candidates of equal shape is one set of tensors with a leading dimension ``P``, so
 that every product is a batched product. A pack of one is the ordinary case, not a special one.
@@ -23,7 +23,7 @@ Params = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Shape:
-    """What candidates must share to be trained in one pack.
+    """Shape that candidates must share to be trained in one pack.
 
     Attributes:
         model: Registered name of the user encoder.
@@ -58,7 +58,7 @@ class Shape:
 class Noise:
     """Random draws of a pack: one generator per candidate, so that packing changes no draw.
 
-    Draws are made on the CPU and moved, so that a device changes none either.
+    Sampled on the CPU so that results do not depend on the device.
     """
 
     def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
@@ -66,13 +66,15 @@ class Noise:
         self.device = device
 
     def keep(self, shape: tuple[int, ...], drop: Tensor) -> Tensor:
-        """Inverted-dropout mask ``[P, *shape]``: 0 with probability `drop`, else 1 / (1 - drop).
+        """Draw an inverted-dropout mask ``[P, *shape]``: 0 at the rate `drop`, else 1 / (1 - drop).
 
         Args:
             shape: Shape of one candidate's mask.
             drop: ``[P]`` probabilities below 1.
         """
-        draws = torch.stack([torch.rand(shape, generator=one) for one in self.generators])
+        draws = torch.stack(
+            [torch.rand(shape, generator=generator) for generator in self.generators]
+        )
         drop = drop.view(-1, *[1] * len(shape))
         return (draws.to(self.device) >= drop) / (1 - drop)
 
@@ -87,12 +89,12 @@ class Dropout:
 
 
 def init_linear(rows: int, columns: int, generator: torch.Generator) -> Tensor:
-    """Weights ``[rows, columns]`` with variance 1 / rows (Glorot & Bengio 2010, fan-in form)."""
+    """Draw weights ``[rows, columns]`` of variance 1 / rows (Glorot & Bengio 2010, fan-in form)."""
     return torch.randn(rows, columns, generator=generator) / math.sqrt(rows)
 
 
 def layer_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Layer normalisation of ``x [P, ..., D]`` with per-candidate ``scale, shift [P, D]``."""
+    """Normalise ``x [P, ..., D]`` over its last axis, with ``scale, shift [P, D]``."""
     x = torch.nn.functional.layer_norm(x, x.shape[-1:])
     view = (x.shape[0], *[1] * (x.dim() - 2), x.shape[-1])
     return x * scale.view(view) + shift.view(view)
@@ -105,7 +107,7 @@ class Model(ABC):
 
     @abstractmethod
     def init(self, shape: Shape, generator: torch.Generator) -> dict[str, Tensor]:
-        """Parameters of the encoder for one candidate (no leading dimension)."""
+        """Initialise the parameters of the encoder for one candidate (no leading dimension)."""
 
     @abstractmethod
     def encode(
@@ -117,7 +119,7 @@ class Model(ABC):
         at: Tensor,
         dropout: Dropout | None,
     ) -> Tensor:
-        """User states.
+        """Compute user states.
 
         Args:
             params: Stacked parameters.
@@ -125,7 +127,7 @@ class Model(ABC):
             table: Item vectors ``[P, N, D]``.
             histories: Item indices ``[P, B, L]``, oldest first, right-aligned, -1 where there is
                 none.
-            at: Places in the history ``[P, B, Q]`` after which the state is wanted.
+            at: Positions in the history ``[P, B, Q]`` after which the state is wanted.
             dropout: Rates and draws in training, else None.
 
         Returns:
@@ -134,7 +136,7 @@ class Model(ABC):
 
 
 def init_shared(shape: Shape, generator: torch.Generator) -> dict[str, Tensor]:
-    """Parameters of the item table and the task towers for one candidate."""
+    """Initialise the parameters of the item table and the task towers for one candidate."""
     width = shape.width
     params = {
         "item.project": init_linear(shape.feature_dim, width, generator),
@@ -149,7 +151,7 @@ def init_shared(shape: Shape, generator: torch.Generator) -> dict[str, Tensor]:
 
 
 def item_table(params: Params, features: Tensor, dropout: Dropout | None) -> Tensor:
-    """Item vectors ``[P, N, D]``: projection of the features ``[N, F]`` plus item embedding.
+    """Compute item vectors ``[P, N, D]``: projected features ``[N, F]`` plus item embedding.
 
     In training the embedding of an item is dropped at random, whole and without rescaling, so that
     an item without one (unseen in training) is scored from its text alone.
@@ -157,14 +159,14 @@ def item_table(params: Params, features: Tensor, dropout: Dropout | None) -> Ten
     embed = params["item.embed"]
     if dropout is not None:
         drop = dropout.item_embedding
-        kept = dropout.noise.keep((embed.shape[1], 1), drop) * (1 - drop).view(-1, 1, 1)
-        embed = embed * kept
+        mask = dropout.noise.keep((embed.shape[1], 1), drop) * (1 - drop).view(-1, 1, 1)
+        embed = embed * mask
     projected = features.expand(len(embed), -1, -1)
     return torch.baddbmm(embed, projected, params["item.project"])
 
 
 def tower(params: Params, task: str, states: Tensor) -> Tensor:
-    """Task tower on user states ``[P, R, D]``: a residual two-layer perceptron.
+    """Apply a task tower to user states ``[P, R, D]``: a residual two-layer perceptron.
 
     It reads what the trunk makes of the states for this task.
     """
@@ -174,12 +176,12 @@ def tower(params: Params, task: str, states: Tensor) -> Tensor:
 
 
 def gather_items(table: Tensor, ids: Tensor) -> Tensor:
-    """Rows of per-candidate tables: ``table [P, N, D]``, ``ids [P, ...]`` -> ``[P, ..., D]``."""
+    """Gather rows of per-candidate tables: ``[P, N, D]``, ``ids [P, ...]`` -> ``[P, ..., D]``."""
     flat = table.reshape(-1, table.shape[2])
     return torch.nn.functional.embedding(flat_rows(ids, table.shape[1]), flat)
 
 
 def flat_rows(ids: Tensor, n_items: int) -> Tensor:
-    """Rows ``ids [P, ...]`` of per-candidate tables ``[P, N, D]`` in ``[P * N, D]``."""
+    """Turn rows ``ids [P, ...]`` of tables ``[P, N, D]`` into rows of ``[P * N, D]``."""
     first = torch.arange(len(ids), device=ids.device) * n_items
     return ids + first.view(-1, *[1] * (ids.dim() - 1))

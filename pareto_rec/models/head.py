@@ -1,4 +1,4 @@
-"""A fit that scores: item vectors, user states, and what its towers say of items."""
+"""Scoring head of a fit: item vectors, user states, and its towers' predictions for items."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class NetworkScores:
-    """What a fit says of every item to some users, ``[users, N]`` each.
+    """Scores of a fit for every item and some users, ``[users, N]`` each.
 
     Attributes:
         relevance: Logits, temperature applied; zeros for a fit on tasks of which no loss ranks.
-        tasks: Task -> log of what it predicts, those that were asked for.
+        tasks: Requested task -> log of its prediction.
     """
 
     relevance: Tensor
@@ -75,7 +75,7 @@ class ScoringHead:
         return self.table.shape[1]
 
     def rows(self, histories: Ints, more: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The item vectors that histories name, and the histories as places among them.
+        """Return the item vectors that histories name, and the histories as indices into them.
 
         Only these rows enter the user encoder, not the whole catalogue.
 
@@ -84,31 +84,31 @@ class ScoringHead:
             more: Features ``[M, F]`` of the items beyond the end of the catalogue.
 
         Returns:
-            Vectors ``[1, R, D]``, one row at least, and places ``[1, users, L]``.
+            Vectors ``[1, R, D]``, one row at least, and indices ``[1, users, L]``.
         """
-        named, places = _distinct(histories.ravel())
-        start, table = int(len(named) > 0 and named[0] < 0), self.table
+        items, indices = _distinct(histories.ravel())
+        start, table = int(len(items) > 0 and items[0] < 0), self.table
         if more is not None:
             read = more.to(table.device) @ self.params["item.project"][0]
             table = torch.cat([table, read.unsqueeze(0)], 1)
-        rows = table.index_select(1, torch.from_numpy(named[start:]).to(table.device))
-        if not rows.shape[1]:  # nobody has a history
+        rows = table.index_select(1, torch.from_numpy(items[start:]).to(table.device))
+        if not rows.shape[1]:  # all histories are empty
             rows = table.new_zeros(1, 1, table.shape[2])
-        found = torch.from_numpy(places.reshape(1, *histories.shape) - start).to(table.device)
-        return rows, found
+        positions = torch.from_numpy(indices.reshape(1, *histories.shape) - start).to(table.device)
+        return rows, positions
 
     @torch.no_grad()
     def states(self, histories: Ints, more: Tensor | None = None) -> Tensor:
-        """States ``[1, users, D]`` after whole histories, arguments as `rows` has them."""
-        found = []
+        """Compute states ``[1, users, D]`` after complete histories, arguments as in `rows`."""
+        parts = []
         for begin in range(0, max(1, len(histories)), STATE_USERS):
-            rows, places = self.rows(histories[begin : begin + STATE_USERS], more)
-            last = torch.full((*places.shape[:2], 1), places.shape[2] - 1, device=rows.device)
-            found.append(user_states(self.params, self.shape, rows, places, last))
-        return found[0] if len(found) == 1 else torch.cat(found, dim=1)
+            rows, positions = self.rows(histories[begin : begin + STATE_USERS], more)
+            last = torch.full((*positions.shape[:2], 1), positions.shape[2] - 1, device=rows.device)
+            parts.append(user_states(self.params, self.shape, rows, positions, last))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def scaled(self, key: str, states: Tensor) -> Tensor:
-        """What is multiplied with item vectors to give a tower's logits ``[1, users, D]``."""
+        """Compute the factors of item vectors for a tower's logits ``[1, users, D]``."""
         if key == RELEVANCE:
             return relevance_states(self.params, states, self.temperature)
         wanted: Tensor = tower(self.params, key, states) * states.shape[-1] ** -0.5
@@ -116,14 +116,16 @@ class ScoringHead:
 
     @torch.no_grad()
     def logits(self, keys: Sequence[str], states: Tensor) -> dict[str, Tensor]:
-        """Logits ``[users, N]`` of some towers, by one product: item vectors are read once."""
+        """Compute logits ``[users, N]`` of some towers by one product with the item vectors."""
         scaled = torch.cat([self.scaled(key, states) for key in keys], 1)
-        found = torch.bmm(scaled, self.table.transpose(1, 2)).view(len(keys), states.shape[1], -1)
+        products = torch.bmm(scaled, self.table.transpose(1, 2)).view(
+            len(keys), states.shape[1], -1
+        )
         bias = [self.params[f"{key}.item_bias"] for key in keys]
-        return {key: one + own for key, one, own in zip(keys, found, bias, strict=True)}
+        return {key: product + own for key, product, own in zip(keys, products, bias, strict=True)}
 
     def scores(self, states: Tensor, tasks: Sequence[str] | None = None) -> NetworkScores:
-        """What a ranking is made from.
+        """Compute the scores that a ranking is made from.
 
         Args:
             states: User states ``[1, users, D]``.
@@ -134,12 +136,12 @@ class ScoringHead:
         return network_scores(self.params, self.logits(keys, states), names, ranks=self.ranks)
 
     def predicted(self, key: str, logits: Tensor) -> Tensor:
-        """What a task predicts, in the unit of its signal, from its logits ``[...]``."""
+        """Convert a task's logits ``[...]`` to predictions in the unit of its signal."""
         return natural(self.params, key, logits.unsqueeze(0))[0]
 
     @torch.no_grad()
     def pairs(self, key: str, states: Tensor, users: Ints, items: Ints) -> Floats:
-        """What a task predicts for pairs of a user and an item ``[pairs]``.
+        """Predict a task for pairs of a user and an item ``[pairs]``.
 
         Args:
             key: The task's tower.
@@ -148,19 +150,19 @@ class ScoringHead:
             items: ``[pairs]``.
         """
         scaled, bias = self.scaled(key, states)[0], self.params[f"{key}.item_bias"][0]
-        found = np.empty(len(users), dtype=np.float32)
+        values = np.empty(len(users), dtype=np.float32)
         for begin in range(0, len(users), PAIRS):
             part = slice(begin, begin + PAIRS)
             own, item = (torch.from_numpy(ids[part]).to(bias.device) for ids in (users, items))
             logits = (scaled[own] * self.table[0, item]).sum(-1) + bias[item]
-            found[part] = self.predicted(key, logits).cpu().numpy()
-        return found
+            values[part] = self.predicted(key, logits).cpu().numpy()
+        return values
 
 
 def network_scores(
     params: Params, logits: Mapping[str, Tensor], tasks: Sequence[str], *, ranks: bool
 ) -> NetworkScores:
-    """The scores that logits stand for.
+    """Convert logits to scores.
 
     Args:
         params: Parameters of a pack of one; only the scales of its tasks are read.
@@ -175,7 +177,7 @@ def network_scores(
 
 
 def right_aligned(histories: Sequence[Ints], length: int) -> Ints:
-    """The last `length` items of histories ``[users, length]``, -1 where there is none."""
+    """Return the last `length` items of histories ``[users, length]``, -1 where there is none."""
     padded = np.full((len(histories), length), -1, dtype=np.int64)
     for row, items in enumerate(histories):
         last = items[-length:]
@@ -184,11 +186,11 @@ def right_aligned(histories: Sequence[Ints], length: int) -> Ints:
 
 
 def _distinct(values: Ints) -> tuple[Ints, Ints]:
-    """Distinct values in order and the place of each value among them: a lean `np.unique`."""
+    """Return sorted distinct values and the index of each value among them: a lean `np.unique`."""
     order = values.argsort()
     ordered = values[order]
     new = np.ones(len(values), dtype=bool)
     new[1:] = ordered[1:] != ordered[:-1]
-    places = np.empty_like(order)
-    places[order] = np.cumsum(new) - 1
-    return ordered[new], places
+    positions = np.empty_like(order)
+    positions[order] = np.cumsum(new) - 1
+    return ordered[new], positions

@@ -1,4 +1,4 @@
-"""What a trunk makes of a user state for each task, read off the parameters that are there."""
+"""Mixture of experts: a trunk's states of a user for each task, read off its parameters."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SHARED = "trunk"  # before the parameters of experts that all tasks share
 
 
 def gate_shares(params: Mapping[str, Tensor], task: str, states: Tensor) -> Tensor:
-    """Weights of a task's experts ``[P, R, K]``, summing to one: ``softmax(x W_g)``."""
+    """Compute weights of a task's experts ``[P, R, K]``, summing to one: ``softmax(x W_g)``."""
     return torch.softmax(torch.bmm(states, params[f"{task}.gate"]), dim=-1)
 
 
 def expert_states(params: Mapping[str, Tensor], owner: str, states: Tensor) -> Tensor:
-    """States of some experts ``[P, R, K, D]``: residual two-layer perceptrons.
+    """Compute states of some experts ``[P, R, K, D]``: residual two-layer perceptrons.
 
     Args:
         params: Stacked parameters.
@@ -32,14 +32,14 @@ def expert_states(params: Mapping[str, Tensor], owner: str, states: Tensor) -> T
 
 
 def task_state(params: Mapping[str, Tensor], task: str, states: Tensor) -> Tensor:
-    """What the tower of a task reads ``[P, R, D]``.
+    """Compute what the tower of a task reads ``[P, R, D]``.
 
     The states themselves for a shared bottom; else the experts that the task's gate can see,
     weighted by it. Which of them there are, the parameters say.
     """
     if f"{task}.gate" not in params:
         return states
-    owners = [one for one in (task, SHARED) if f"{one}.experts_in" in params]
-    experts = torch.cat([expert_states(params, one, states) for one in owners], dim=2)
+    owners = [owner for owner in (task, SHARED) if f"{owner}.experts_in" in params]
+    experts = torch.cat([expert_states(params, owner, states) for owner in owners], dim=2)
     shares = gate_shares(params, task, states)
     return torch.einsum("prk,prkd->prd", shares, experts)

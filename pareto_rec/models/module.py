@@ -45,7 +45,7 @@ class ModuleModel(Model):
             return self._build(shape).eval()
 
     def init(self, shape: Shape, generator: torch.Generator) -> dict[str, Tensor]:
-        """Parameters of the module for one candidate, as it initialises them."""
+        """Return the module's parameters for one candidate, as it initialises them."""
         seed = int(torch.randint(2**31, (1,), generator=generator))
         module = self._made(shape, seed)
         return {
@@ -61,7 +61,7 @@ class ModuleModel(Model):
         at: Tensor,
         dropout: Dropout | None,
     ) -> Tensor:
-        """User states ``[P, B, Q, D]`` after the given places; zeros where no item stands yet."""
+        """Compute user states ``[P, B, Q, D]`` at positions; zeros before the first item."""
         pack, batch, length = histories.shape
         mask = histories >= 0
         vectors = gather_items(table, histories.clamp(min=0)) * mask.unsqueeze(-1)
@@ -69,10 +69,10 @@ class ModuleModel(Model):
             vectors = vectors * dropout.noise.keep((batch, length, 1), dropout.hidden)
         # left-aligned, so that a module never sees the padding before a history
         empty = (mask.cumsum(-1) == 0).sum(-1, keepdim=True)
-        places = torch.arange(length, device=histories.device) + empty
-        inside = places < length
+        positions = torch.arange(length, device=histories.device) + empty
+        inside = positions < length
         moved = torch.gather(
-            vectors, 2, places.clamp(max=length - 1).unsqueeze(-1).expand_as(vectors)
+            vectors, 2, positions.clamp(max=length - 1).unsqueeze(-1).expand_as(vectors)
         )
         moved = moved * inside.unsqueeze(-1)
         module = self._template(shape).to(table.device)
@@ -83,10 +83,10 @@ class ModuleModel(Model):
             ]
         )
         wanted = at - empty
-        found = torch.gather(
+        gathered = torch.gather(
             states, 2, wanted.clamp(min=0).unsqueeze(-1).expand(-1, -1, -1, shape.width)
         )
-        return found * (wanted >= 0).unsqueeze(-1)
+        return gathered * (wanted >= 0).unsqueeze(-1)
 
     def _of(self, params: Params, index: int) -> dict[str, Tensor]:
         return {

@@ -33,7 +33,7 @@ class _WeightedSums(torch.autograd.Function):
 
 
 class _RowProducts(torch.autograd.Function):
-    """The other way round: what was a gradient there is the value here."""
+    """The reverse of `_WeightedSums`: its gradient is the value here."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class _RowProducts(torch.autograd.Function):
 
 
 class _KeyLogits(torch.autograd.Function):
-    """What is kept between the two ways is the keys alone."""
+    """Logits of additive attention; only tanh(keys) is saved for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, query: Tensor) -> Tensor:
@@ -71,13 +71,13 @@ class _KeyLogits(torch.autograd.Function):
 
 
 def _in_closed_form(table: Tensor, other: Tensor) -> bool:
-    """Whether a gradient is wanted that is written here."""
+    """Return whether a gradient is needed that is written here."""
     learns = torch.is_grad_enabled() and (table.requires_grad or other.requires_grad)
     return learns and is_cpu_float32(table, other)
 
 
 def weighted_sums(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """Sums of table rows with a weight each, never holding the rows themselves.
+    """Sum table rows with a weight each, without gathering the rows.
 
     Args:
         table: ``[N, D]``.
@@ -94,7 +94,7 @@ def weighted_sums(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
 
 
 def row_products(table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
-    """Products of some table rows with a vector per bag, never holding the rows themselves.
+    """Multiply some table rows with a vector per bag, without gathering the rows.
 
     Args:
         table: ``[N, D]``.
@@ -111,7 +111,7 @@ def row_products(table: Tensor, rows: Tensor, own: Tensor) -> Tensor:
 
 
 def key_logits(hidden: Tensor, query: Tensor) -> Tensor:
-    """Logits of additive attention, ``tanh(hidden) . query``.
+    """Compute logits of additive attention, ``tanh(hidden) . query``.
 
     Args:
         hidden: ``[P, N, D]``.

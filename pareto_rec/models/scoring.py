@@ -1,4 +1,4 @@
-"""From parameters and histories to scores over the whole catalogue."""
+"""Scores over the catalogue, from parameters and histories."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def user_states(
     at: Tensor,
     dropout: Dropout | None = None,
 ) -> Tensor:
-    """States of the shared bottom.
+    """Compute states of the shared bottom.
 
     Args:
         params: Stacked parameters of a pack.
         shape: Shape of the pack.
         table: Item vectors ``[P, N, D]``.
         histories: Item indices ``[P, B, L]``, oldest first, right-aligned, -1 where there is none.
-        at: Places after which the state is wanted ``[P, B, Q]``.
+        at: Positions after which the state is wanted ``[P, B, Q]``.
         dropout: Rates and draws in training.
 
     Returns:
@@ -40,14 +40,14 @@ def user_states(
 
 
 def relevance_states(params: Params, states: Tensor, temperature: Tensor) -> Tensor:
-    """Relevance tower with the softmax temperature ``[P]`` applied: ``[P, R, D]``."""
+    """Apply the relevance tower, with the softmax temperature ``[P]``: ``[P, R, D]``."""
     scale = states.shape[-1] ** -0.5 / temperature
     scaled: Tensor = tower(params, "relevance", states) * scale.view(-1, 1, 1)
     return scaled
 
 
 def task_logits(params: Params, task: str, states: Tensor, table: Tensor, ids: Tensor) -> Tensor:
-    """Logits of a task at some items, without temperature.
+    """Compute logits of a task at some items, without temperature.
 
     Args:
         params: Stacked parameters of a pack.
@@ -69,14 +69,14 @@ def task_logits(params: Params, task: str, states: Tensor, table: Tensor, ids: T
 
 
 def whole_logits(params: Params, task: str, states: Tensor, table: Tensor) -> Tensor:
-    """Logits of a task, without temperature, at every item ``[P, R, N]``."""
+    """Compute logits of a task, without temperature, at every item ``[P, R, N]``."""
     scaled = tower(params, task, states) * states.shape[-1] ** -0.5
     bias = params[f"{task}.item_bias"][:, None]
     return torch.baddbmm(bias, scaled, table.transpose(1, 2))
 
 
 def natural(params: Params, task: str, logits: Tensor) -> Tensor:
-    """What a task predicts, in the unit of its signal: a chance, or a value.
+    """Convert logits to a task's prediction in the unit of its signal: a probability, or a value.
 
     Args:
         params: Stacked parameters; those of a value hold its training mean and deviation.
@@ -91,9 +91,9 @@ def natural(params: Params, task: str, logits: Tensor) -> Tensor:
 
 
 def log_natural(params: Params, task: str, logits: Tensor) -> Tensor:
-    """Log of what a task predicts, its factor in the ranking by a product of powers.
+    """Convert logits to the log of a task's prediction, its factor in the ranking.
 
-    A value may be predicted below zero, where a power is none: a hundredth of the deviation of its
+    A value may be predicted below zero, which has no power: a hundredth of the deviation of its
     training labels is the least that counts.
     """
     scale = params.get(f"{task}.stars")
@@ -104,7 +104,7 @@ def log_natural(params: Params, task: str, logits: Tensor) -> Tensor:
 
 
 def last_states(params: Params, shape: Shape, table: Tensor, histories: Tensor) -> Tensor:
-    """States after whole histories, a part of the users at a time.
+    """Compute states after complete histories, a part of the users at a time.
 
     Args:
         params: Stacked parameters of a pack.
@@ -116,16 +116,16 @@ def last_states(params: Params, shape: Shape, table: Tensor, histories: Tensor) 
         ``[P, users, D]``.
     """
     pack, last = len(table), histories.shape[1] - 1
-    found = []
+    parts = []
     for begin in range(0, max(1, len(histories)), STATE_USERS):
         part = histories[begin : begin + STATE_USERS].unsqueeze(0).expand(pack, -1, -1)
         at = torch.full((pack, part.shape[1], 1), last, device=table.device)
-        found.append(user_states(params, shape, table, part, at))
-    return torch.cat(found, dim=1)
+        parts.append(user_states(params, shape, table, part, at))
+    return torch.cat(parts, dim=1)
 
 
 def relevance_scores(params: Params, states: Tensor, table: Tensor, temperature: Tensor) -> Tensor:
-    """Relevance logits ``[P, R, N]`` of user states ``[P, R, D]`` for every item."""
+    """Compute relevance logits ``[P, R, N]`` of user states ``[P, R, D]`` for every item."""
     wanted = relevance_states(params, states, temperature)
     bias = params["relevance.item_bias"][:, None]
     return torch.baddbmm(bias, wanted, table.transpose(1, 2))

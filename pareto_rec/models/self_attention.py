@@ -20,19 +20,19 @@ MIXED = 4.0  # weight of what is attended to beside the last item's own vector, 
 
 
 class SelfAttention(Model):
-    """SASRec (Kang & McAuley, ICDM 2018) with pre-normalisation and learned relative places.
+    """SASRec (Kang & McAuley, ICDM 2018) with pre-normalisation and learned relative positions.
 
-    Places enter as one learned bias per head and distance on the attention logits (Raffel et al.,
-    JMLR 2020, section 2.1), which starts as a linear penalty on distance (Press et al., ICLR 2022).
-    Values and their mixing start as the identity and the feed-forward parts at nothing, so that the
-    model starts as a mean of the last item vectors, weighted by recency: a few hundred steps are
-    too few to find that from a random start.
+    Positions enter as one learned bias per head and distance on the attention logits (Raffel et
+    al., JMLR 2020, section 2.1), which starts as a linear penalty on distance (Press et al., ICLR
+    2022). Values and their mixing start as the identity and the feed-forward parts at nothing, so
+    that the model starts as a mean of the last item vectors, weighted by recency: a few hundred
+    steps are too few to find that from a random start.
     """
 
     name = "self_attention"
 
     def init(self, shape: Shape, generator: torch.Generator) -> dict[str, Tensor]:
-        """Parameters for one candidate."""
+        """Initialise the parameters of one candidate."""
         width = shape.width
         distance = torch.arange(shape.history, dtype=torch.float32).unsqueeze(1)
         params = {
@@ -41,9 +41,9 @@ class SelfAttention(Model):
             "final.shift": torch.zeros(width),
         }
         for block in range(shape.layers):
-            asked = init_linear(width, 2 * width, generator)
+            query_key = init_linear(width, 2 * width, generator)
             params |= {
-                f"{block}.qkv": torch.cat([asked, torch.eye(width)], dim=1),
+                f"{block}.qkv": torch.cat([query_key, torch.eye(width)], dim=1),
                 f"{block}.mix": torch.eye(width) * MIXED,
                 f"{block}.up": init_linear(width, 2 * width, generator),
                 f"{block}.up_bias": torch.zeros(2 * width),
@@ -64,7 +64,7 @@ class SelfAttention(Model):
         at: Tensor,
         dropout: Dropout | None,
     ) -> Tensor:
-        """User states ``[P, B, Q, D]`` after the given places."""
+        """Compute user states ``[P, B, Q, D]`` after the given positions."""
         _, batch, length = histories.shape
         mask = histories >= 0
         x = gather_items(table, histories.clamp(min=0)) * mask.unsqueeze(-1)
@@ -78,10 +78,10 @@ class SelfAttention(Model):
         return layer_norm(x, params["final.scale"], params["final.shift"])
 
     def _bias(self, params: Params, mask: Tensor) -> Tensor:
-        """Bias on attention logits ``[P * B, heads, L, L]``: distance, and no look ahead."""
+        """Compute the attention bias ``[P * B, heads, L, L]``: distance and causal mask."""
         pack, batch, length = mask.shape
-        places = torch.arange(length, device=mask.device)
-        distance = places.unsqueeze(1) - places
+        positions = torch.arange(length, device=mask.device)
+        distance = positions.unsqueeze(1) - positions
         bias = params["distance"][:, distance.clamp(min=0)].permute(0, 3, 1, 2).unsqueeze(1)
         here = torch.eye(length, dtype=torch.bool, device=mask.device)
         allowed = ((distance >= 0) & mask.unsqueeze(2)) | here

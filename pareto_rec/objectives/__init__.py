@@ -1,4 +1,4 @@
-"""What is measured: the registry of objectives, and how their names are read.
+"""Objectives: their registry, and how their names are parsed.
 
 A name is ``family@k`` (``ndcg@10``), ``family@k[signal]`` (``ndcg@10[liked]``), ``family`` or
 ``family[signal]`` for what looks at no list (``train_seconds``, ``mse[liked]``), or
@@ -111,7 +111,7 @@ _GROUP = re.compile(r"(?P<family>\w+)\(\s*(?P<base>.*\S)\s+by\s+(?P<attribute>[^
 
 
 def parse(name: str) -> Objective:
-    """The objective of a name, as written in a config.
+    """Return the objective of a name, as written in a config.
 
     Raises:
         BadRequestError: If the name cannot be read, no registry knows it, or its parts do not fit.

@@ -1,4 +1,4 @@
-"""Accuracy of the whole ranking, not of its first places."""
+"""Accuracy of the complete ranking, not only of its first positions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AUC(UserObjective):
     irrelevant items (the Mann-Whitney statistic). The scores are those that the lists are made
     from, before re-ranking (MMR changes it not). Users without a relevant item are left out (NaN).
 
-    Misleads: nearly all pairs lie far below the places that anybody sees, so popularity alone comes
+    Misleads: nearly all pairs lie far below the places that users see, so popularity alone comes
     close to 1 and a better AUC may mean worse lists; unknown counts as irrelevant; a row whose
     signal is missing counts as not relevant.
 
@@ -37,7 +37,7 @@ class AUC(UserObjective):
     needs = frozenset({"scores"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``; all NaN where the outcome holds no scores."""
+        """Compute the values ``[users]``; all NaN where the outcome holds no scores."""
         matrix = outcome.truth(self.signal).matrix
         users, n_items = matrix.shape
         values = np.full(users, np.nan)
@@ -46,17 +46,17 @@ class AUC(UserObjective):
         step = max(1, CHUNK_ELEMENTS // max(n_items, 1))
         for begin in range(0, users, step):
             scores = outcome.all_scores(slice(begin, begin + step))
-            places = np.sort(scores, axis=1)  # NaN, what was seen, goes last
+            ranked = np.sort(scores, axis=1)  # NaN, what was seen, goes last
             unseen = n_items - np.isnan(scores).sum(axis=1)
-            for row, (sorted_, count) in enumerate(zip(places, unseen.tolist(), strict=True)):
+            for row, (sorted_, count) in enumerate(zip(ranked, unseen.tolist(), strict=True)):
                 start, end = matrix.indptr[begin + row : begin + row + 2]
-                found = scores[row, matrix.indices[start:end]]
-                values[begin + row] = area(sorted_[:count], found[~np.isnan(found)])
+                relevant = scores[row, matrix.indices[start:end]]
+                values[begin + row] = area(sorted_[:count], relevant[~np.isnan(relevant)])
         return values
 
 
 def area(ordered: NDArray[np.floating[Any]], positive: NDArray[np.floating[Any]]) -> float:
-    """Area under the ROC curve, ties half.
+    """Compute the area under the ROC curve, ties half.
 
     Args:
         ordered: All scores, rising ``[rows]``.

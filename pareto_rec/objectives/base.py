@@ -1,4 +1,4 @@
-"""The two kinds of objective, and what each of them promises."""
+"""Objectives: the two kinds and their contracts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pareto_rec.objectives.outcome import Outcome
 
 
 class Objective(ABC):
-    """What is measured and searched on. Values are in natural units.
+    """An objective, measured and searched on. Values are in natural units.
 
     The docstring of a family says what it measures, then under ``Misleads:`` when not to trust it
     and under ``Source:`` where the definition comes from.
@@ -31,7 +31,7 @@ class Objective(ABC):
         takes_signal: Whether it looks at what is held out (``[signal]``).
         needs: What an outcome must hold besides lists and truth: ``"scores"``, ``"predictions"``,
             ``"chances"``, ``"shown"``, ``"text"``, ``"history"``, or a key of ``cost``. Given only
-            to those who ask.
+            to objectives that need it.
         reads: What it reads of the listed items and some may lack: ``"categories"``, ``"text"``,
             ``"price"``. No list gains by items that lack it.
         of_pairs: Whether it reads that of pairs of items.
@@ -84,12 +84,12 @@ class Objective(ABC):
             BadRequestError: If the objective names a signal or an attribute that is not there, or
                 measures the prediction of a signal that nothing predicts.
         """
-        del attributes, predicted  # only objectives over groups, and those on predictions, ask
+        del attributes, predicted  # used by objectives over groups and on predictions
         if self.signal is not None and self.signal not in signals:
             raise unknown(f"signal in objective {self.name}:", self.signal, signals)
 
     def top(self, outcome: Outcome) -> NDArray[np.int64]:
-        """The first k places of the lists ``[users, k]``.
+        """Return the first k positions of the lists ``[users, k]``.
 
         Raises:
             BadRequestError: If the lists are shorter than k.
@@ -103,7 +103,7 @@ class Objective(ABC):
         return outcome.lists[:, : self.k]
 
     def top_hits(self, outcome: Outcome) -> NDArray[np.bool_]:
-        """Which of the first k places hold a relevant item ``[users, k]``.
+        """Return which of the first k positions hold a relevant item ``[users, k]``.
 
         Raises:
             BadRequestError: If the lists are shorter than k, or the signal is not in the data.
@@ -111,7 +111,7 @@ class Objective(ABC):
         return outcome.hits(self.signal)[:, : self.top(outcome).shape[1]]
 
     def described(self, outcome: Outcome) -> tuple[int, int] | None:
-        """How many of the listed items, or of their pairs, have what it `reads`, and of how many.
+        """Count the listed items, or their pairs, that have what it `reads`, and all of them.
 
         Returns:
             None where it reads nothing that items may lack.
@@ -127,7 +127,7 @@ class Objective(ABC):
 
     @abstractmethod
     def value(self, outcome: Outcome, /) -> float:
-        """One number for the outcome; NaN where nothing could be measured."""
+        """Compute one number for the outcome; NaN where nothing could be measured."""
 
 
 class UserObjective(Objective):
@@ -135,13 +135,13 @@ class UserObjective(Objective):
 
     @abstractmethod
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``; NaN for users that are left out."""
+        """Compute values ``[users]``; NaN for users that are left out."""
 
     def value(self, outcome: Outcome, /) -> float:
-        """Mean over the users that are not left out."""
+        """Average over the users that are not left out."""
         values = self.per_user(outcome)
-        kept = values[~np.isnan(values)]
-        return float(kept.mean()) if len(kept) else float("nan")
+        measured = values[~np.isnan(values)]
+        return float(measured.mean()) if len(measured) else float("nan")
 
 
 class SetObjective(Objective):

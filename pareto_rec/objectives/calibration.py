@@ -1,4 +1,4 @@
-"""Lists beside what each user is used to, and beside what others get."""
+"""Calibration and personalisation: lists compared with a user's history and with others' lists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import SetObjective, UserObjective
-from pareto_rec.objectives.outcome import Outcome, sum_over_places
+from pareto_rec.objectives.outcome import Outcome, sum_over_positions
 
 ALPHA = 0.01  # share of the history mixed into the list's distribution, as in the paper
 
@@ -24,7 +24,7 @@ class Calibration(UserObjective):
 
     Misleads: it rewards giving people more of what they had, against novelty and diversity; ten
     items cannot mirror many categories, so 0 is out of reach; it sees no relevance; listed items
-    whose categories are missing raise it, whatever they are; those of a history are left out.
+    whose categories are missing raise it in any case; those of a history are left out.
 
     Source: Steck, Calibrated recommendations, RecSys 2018, equations 2 to 6 (all weights equal).
     """
@@ -38,11 +38,11 @@ class Calibration(UserObjective):
     reads = frozenset({"categories"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``; all NaN where histories are not known."""
+        """Compute the values ``[users]``; all NaN where histories are not known."""
         wanted, lists = outcome.catalogue.tastes, self.top(outcome)
         if wanted is None:
             return np.full(len(lists), np.nan)
-        weight, shown = sum_over_places(outcome.catalogue.category_shares, lists), lists >= 0
+        weight, shown = sum_over_positions(outcome.catalogue.category_shares, lists), lists >= 0
         count = shown.sum(axis=1, keepdims=True)
         given = (1 - ALPHA) * weight / np.where(count > 0, count, np.nan) + ALPHA * wanted
         ratio = np.where(wanted > 0, wanted / np.where(given > 0, given, 1.0), 1.0)
@@ -59,7 +59,7 @@ class Personalization(SetObjective):
     in n lists is shared by ``n (n - 1) / 2`` pairs. Users with empty lists are left out.
 
     Misleads: random lists are perfectly personal; people of one taste should share items; missing
-    places of short lists are shared with nobody.
+    places of short lists are shared with no list.
 
     Source: Zhou et al., Solving the apparent diversity-accuracy dilemma of recommender systems,
     PNAS 2010 (inter-list diversity).
@@ -70,7 +70,7 @@ class Personalization(SetObjective):
     reference = 0.6  # above what popularity reaches on MovieLens 100K (.56)
 
     def value(self, outcome: Outcome, /) -> float:
-        """One number for all lists; NaN for fewer than two users with items."""
+        """Compute one number for all lists; NaN for fewer than two users with items."""
         lists = self.top(outcome)
         users = int((lists >= 0).any(axis=1).sum())
         if users < 2:

@@ -1,4 +1,4 @@
-"""What objectives may know about items and users besides the lists."""
+"""Facts about items and users that objectives may read besides the lists."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ HEAD_SHARE = 0.5  # the head is the smallest set of most popular items holding t
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What objectives may know about items and users besides the lists.
+    """Facts about items and users besides the lists.
 
     Attributes:
         items: The catalogue.
-        users: The people.
+        users: The users.
         popularity: Training rows per item ``[items]``.
         history: What each user met before the lists were made, number of rows ``[users, items]``;
             None where it is not known.
@@ -59,10 +59,10 @@ class Catalogue:
         return {}
 
     def known(self, what: str) -> NDArray[np.bool_]:
-        """Items ``[items]`` of which something is known: ``categories``, ``price`` or ``text``.
+        """Return which items ``[items]`` have ``categories``, ``price`` or ``text``.
 
         An id that stands for a text that is missing is not a text; where ids stand for all texts,
-        nothing else is to be had and they are.
+        nothing else is available and they are.
         """
         if what not in self._known:
             self._known[what] = _known(self.items, what)
@@ -139,7 +139,7 @@ class Catalogue:
         return {}
 
     def groups(self, attribute: str) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-        """Users grouped by an attribute.
+        """Group users by an attribute.
 
         Returns:
             Sorted values of the attribute, and per user ``[users]`` the index of theirs (-1 where
@@ -155,7 +155,7 @@ class Catalogue:
         return self._groups[attribute]
 
     def item_groups(self, attribute: str) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-        """Items grouped by an attribute: as :meth:`groups`, with an index per item ``[items]``.
+        """Group items by an attribute: as :meth:`groups`, with an index per item ``[items]``.
 
         Raises:
             BadRequestError: If items have no such attribute.

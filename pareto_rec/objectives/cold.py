@@ -1,4 +1,4 @@
-"""Accuracy on items that nobody had met before: what only their texts can tell apart."""
+"""Accuracy on cold items: without a training row, only their texts can tell them apart."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class ColdNDCG(UserObjective):
     """NDCG among items without a training row, all others left out of ranking and truth alike.
 
     Items are ranked by the scores that the lists are made from, before re-ranking. Items of equal
-    score share the worth of their places, which is the mean over all orders of them: whoever knows
-    nothing of new items gets exactly what a random order gets. Users without a relevant held-out
-    item among them are left out (NaN).
+    score share the worth of their places, which is the mean over all orders of them: a model that
+    knows nothing of new items gets exactly what a random order gets. Users without a relevant
+    held-out item among them are left out (NaN).
 
     Misleads: lists show new items only where they also beat the known ones, which it does not see;
     on a split by time few items are cold and few users meet them, so it is noisy there: the split
@@ -38,7 +38,7 @@ class ColdNDCG(UserObjective):
     needs = frozenset({"scores"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``; all NaN where the outcome holds no scores or no item is cold."""
+        """Compute the values ``[users]``; all NaN without scores or without cold items."""
         self.top(outcome)  # lists of k are what it speaks of
         matrix = outcome.truth(self.signal).matrix
         values = np.full(matrix.shape[0], np.nan)
@@ -57,14 +57,14 @@ class ColdNDCG(UserObjective):
         return values
 
     def _value(self, scores: NDArray[np.float32], relevant: NDArray[np.integer]) -> float:
-        """One user's NDCG from the scores of all cold items, NaN for those of the history."""
-        found = scores[relevant]
-        found = found[~np.isnan(found)]
+        """Compute one user's NDCG from the scores of all cold items, NaN for the history."""
+        relevant_scores = scores[relevant]
+        relevant_scores = relevant_scores[~np.isnan(relevant_scores)]
         ordered = np.sort(-scores[~np.isnan(scores)])
-        first = np.searchsorted(ordered, -found, side="left")
-        last = np.searchsorted(ordered, -found, side="right")
+        first = np.searchsorted(ordered, -relevant_scores, side="left")
+        last = np.searchsorted(ordered, -relevant_scores, side="right")
         worth = np.concatenate([[0.0], np.cumsum(discounts(self.k))])
         shared = (worth[np.minimum(last, self.k)] - worth[np.minimum(first, self.k)]) / np.maximum(
             last - first, 1
         )
-        return float(shared.sum() / ideal_dcg(np.array([len(found)]), self.k)[0])
+        return float(shared.sum() / ideal_dcg(np.array([len(relevant_scores)]), self.k)[0])

@@ -1,4 +1,4 @@
-"""What a candidate costs: to train, to keep, and to serve.
+"""Cost of a candidate: to train, to store, and to serve.
 
 Values are read from `Outcome.cost`; `pareto_rec.evaluation.costs` and
 `pareto_rec.evaluation.latency` say how they are counted and measured.
@@ -20,7 +20,7 @@ class CostObjective(SetObjective):
     bounds = (0.0, float("inf"))
 
     def value(self, outcome: Outcome, /) -> float:
-        """The cost; NaN where it is not known."""
+        """Return the cost; NaN where it is not known."""
         return float(outcome.cost.get(self.family, float("nan")))
 
 

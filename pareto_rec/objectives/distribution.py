@@ -1,4 +1,4 @@
-"""How recommendations spread over categories, over the catalogue, and over groups of items.
+"""Spread of recommendations over categories, over the catalogue, and over groups of items.
 
 Random lists win coverage, Gini and tail exposure, so report or constrain those rather than search
 on them.
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import SetObjective, UserObjective
-from pareto_rec.objectives.outcome import Outcome, sum_over_places
+from pareto_rec.objectives.outcome import Outcome, sum_over_positions
 from pareto_rec.objectives.ranking import discounts
 
 
 def exposure(lists: NDArray[np.int64], n_items: int) -> NDArray[np.float64]:
-    """Exposure per item ``[items]``: the discounts of the places that it has in ``[users, k]``."""
+    """Compute exposure per item ``[items]``: the discounts of its positions in ``[users, k]``."""
     weight = np.broadcast_to(discounts(lists.shape[1]), lists.shape)[lists >= 0]
     return np.bincount(lists[lists >= 0], weights=weight, minlength=n_items).astype(np.float64)
 
@@ -27,9 +27,9 @@ class CategoryEntropy(UserObjective):
     that have any, times their share of the list, so that items without categories never raise it.
     Empty lists are left out (NaN). At most ``log(categories)``.
 
-    Misleads: it needs no relevance, so a list nobody wants may score high; it sees how many
+    Misleads: it needs no relevance, so an unwanted list may score high; it sees how many
     categories there are, not how far apart they are or whether the user cares for them; items whose
-    categories are missing lower it, whatever they are.
+    categories are missing lower it in any case.
 
     Source: Shannon, A mathematical theory of communication, 1948; as a diversity measure of lists
     Qin and Zhu, Promoting diversity in recommendation by entropy regularizer, IJCAI 2013.
@@ -43,11 +43,11 @@ class CategoryEntropy(UserObjective):
     bounds = (0.0, float("inf"))
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
+        """Compute the values ``[users]``."""
         lists = self.top(outcome)
         if not outcome.catalogue.known("categories").any():
             return np.full(len(lists), np.nan)
-        weight = sum_over_places(outcome.catalogue.category_shares, lists)
+        weight = sum_over_positions(outcome.catalogue.category_shares, lists)
         total, shown = weight.sum(axis=1, keepdims=True), (lists >= 0).sum(axis=1)
         share = weight / np.where(total > 0, total, 1.0)
         terms = share * np.log(np.where(share > 0, share, 1.0))
@@ -56,7 +56,7 @@ class CategoryEntropy(UserObjective):
 
 
 class Coverage(SetObjective):
-    """Share of the catalogue that is recommended to anybody.
+    """Share of the catalogue that is recommended to any user.
 
     Misleads: one list is enough to cover an item; random lists cover everything; it grows with the
     number of users, so compare it only between runs on the same users; nothing that may be missing
@@ -70,7 +70,7 @@ class Coverage(SetObjective):
     reference = 0.0
 
     def value(self, outcome: Outcome, /) -> float:
-        """One number for all lists; NaN without items."""
+        """Compute one number for all lists; NaN without items."""
         lists = self.top(outcome)
         size = len(outcome.catalogue.items)
         shown = np.bincount(lists[lists >= 0], minlength=size) > 0
@@ -83,7 +83,7 @@ class ExposureGini(SetObjective):
     A place gives exposure ``1 / log2(place + 1)``; items never shown count with 0.
 
     Misleads: equal exposure is not fair exposure, since it ignores what people want; random lists
-    score best; with few users many items must stay at 0 whatever one does; nothing that may be
+    score best; with few users many items must stay at 0 in any case; nothing that may be
     missing of an item is read.
 
     Source: Gini, Variabilità e mutabilità, 1912; exposure by place as in Singh and Joachims,
@@ -95,7 +95,7 @@ class ExposureGini(SetObjective):
     reference = 1.0
 
     def value(self, outcome: Outcome, /) -> float:
-        """One number for all lists; NaN where nothing is shown."""
+        """Compute one number for all lists; NaN where nothing is shown."""
         lists = self.top(outcome)
         size = len(outcome.catalogue.items)
         rising = np.sort(exposure(lists, size))
@@ -126,7 +126,7 @@ class TailExposure(UserObjective):
     reference = 0.0
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
+        """Compute the values ``[users]``."""
         lists = self.top(outcome)
         shown = lists >= 0
         total = shown @ discounts(self.k)
@@ -143,7 +143,7 @@ class CategoryExposure(SetObjective):
     is never in its place, so that the value is at least the share of rows of such items.
 
     Misleads: what was popular in training is not what is fair or wanted now; small categories count
-    for little; lists that are wrong for everybody may add up to the right shares; rows and exposure
+    for little; lists that are wrong for all users may add up to the right shares; rows and exposure
     of items whose categories are missing only raise it, so 0 is out of reach by the share of such
     rows.
 
@@ -157,7 +157,7 @@ class CategoryExposure(SetObjective):
     reference = 0.2  # on MovieLens 100K popularity .23, other experts .11 to .14, random lists .14
 
     def value(self, outcome: Outcome, /) -> float:
-        """One number for all lists; NaN where nothing is shown or no category was in training."""
+        """Compute one number for all lists; NaN if nothing is shown or training has no category."""
         catalogue, lists = outcome.catalogue, self.top(outcome)
         shown = exposure(lists, len(catalogue.items))
         merited = catalogue.popularity @ catalogue.category_shares

@@ -6,15 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import UserObjective
-from pareto_rec.objectives.outcome import Outcome, sum_over_places
+from pareto_rec.objectives.outcome import Outcome, sum_over_positions
 
 
 def mean_distance(unit: NDArray[np.float64], lists: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean cosine distance over the pairs of a list; 0 for a pair that lacks a vector.
+    """Average the cosine distance over the pairs of a list; 0 for a pair that lacks a vector.
 
     Args:
         unit: Vectors of length one ``[items, width]``; a zero row has none.
-        lists: Item indices ``[users, k]``; -1 is nobody's.
+        lists: Item indices ``[users, k]``; -1 marks no item.
 
     Returns:
         ``[users]``; NaN for lists of fewer than two items, and for all where no item has a vector.
@@ -24,7 +24,7 @@ def mean_distance(unit: NDArray[np.float64], lists: NDArray[np.int64]) -> NDArra
         return np.full(len(lists), np.nan)
     shown = (lists >= 0).sum(axis=1)
     described = ((lists >= 0) & has_any[lists]).sum(axis=1)
-    total = sum_over_places(unit, lists)
+    total = sum_over_positions(unit, lists)
     # |sum of unit vectors|^2 = items + 2 * (sum of cosines over pairs)
     cosines = (np.einsum("uc,uc->u", total, total) - described) / 2
     distances = described * (described - 1) / 2 - cosines
@@ -54,7 +54,7 @@ class IntraListDistance(UserObjective):
     reference = 0.65  # the lists of all experts on MovieLens 100K lie at .67 to .76
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
+        """Compute the values ``[users]``."""
         distance = mean_distance(outcome.catalogue.unit_categories, self.top(outcome))
         return np.asarray(np.clip(distance, 0.0, 1.0))  # rounding may leave -1e-16
 
@@ -84,7 +84,7 @@ class TextDistance(UserObjective):
     needs = frozenset({"text"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``; all NaN where items have no text vectors."""
+        """Compute the values ``[users]``; all NaN where items have no text vectors."""
         unit, lists = outcome.catalogue.unit_text, self.top(outcome)
         if unit is None:
             return np.full(len(lists), np.nan)

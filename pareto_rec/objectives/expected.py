@@ -1,4 +1,4 @@
-"""What lists are expected to earn, by the predictions of the network that made them."""
+"""Expected earnings of lists, by the predictions of the network that made them."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class ExpectedRevenue(OnPredictions, UserObjective):
     reads = frozenset({"price"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``; all NaN where probabilities or prices are not known."""
+        """Compute the values ``[users]``; all NaN where probabilities or prices are not known."""
         prices, lists = outcome.catalogue.prices, self.top(outcome)
         name = self.signal or outcome.relevance
         if outcome.chances and name not in outcome.chances:
-            outcome.truth(name)  # says which signals there are, where this is none of them
+            outcome.truth(name)  # refuses an unknown signal
         chances = outcome.chances.get(name)
         if prices is None or chances is None:
             return np.full(len(lists), np.nan)

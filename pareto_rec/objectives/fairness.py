@@ -25,7 +25,7 @@ _NOT_HELD_OUT = {"predictions", "chances", "shown", "rate"}  # they look at othe
 class GroupObjective(SetObjective):
     """One number from the means of a per-user objective within groups.
 
-    A group of users is everybody with the same value of an attribute. A group of items is measured
+    A group of users is all users with the same value of an attribute. A group of items is measured
     by counting its held-out items alone as relevant. Users and items whose attribute is unknown are
     left out, and so are groups with fewer measured users than the data says (`Users.min_group`;
     without a word one user is enough).
@@ -53,7 +53,7 @@ class GroupObjective(SetObjective):
 
     @abstractmethod
     def combine(self, means: NDArray[np.float64], /) -> float:
-        """One number from the means of the groups ``[groups]``, at least one, none of them NaN."""
+        """Compute one number from the groups' means ``[groups]``, one or more, none NaN."""
 
     def check(
         self,
@@ -73,15 +73,15 @@ class GroupObjective(SetObjective):
         return self.attribute.startswith(OF_ITEMS)
 
     def group_means(self, values: NDArray[np.float64], catalogue: Catalogue) -> dict[str, float]:
-        """Mean of the given per-user values ``[users]`` in each group of enough measured users.
+        """Average per-user values ``[users]`` in each group of enough measured users.
 
         Raises:
             BadRequestError: If users have no such attribute.
         """
         names, codes = catalogue.groups(self.attribute)
-        kept = (codes >= 0) & ~np.isnan(values)
-        count = np.bincount(codes[kept], minlength=len(names))
-        total = np.bincount(codes[kept], weights=values[kept], minlength=len(names))
+        mask = (codes >= 0) & ~np.isnan(values)
+        count = np.bincount(codes[mask], minlength=len(names))
+        total = np.bincount(codes[mask], weights=values[mask], minlength=len(names))
         return {
             name: float(total[group] / count[group])
             for group, name in enumerate(names)
@@ -89,31 +89,31 @@ class GroupObjective(SetObjective):
         }
 
     def _item_means(self, outcome: Outcome) -> dict[str, float]:
-        """The same for groups of items: each with its own held-out items as the only truth."""
+        """Average for groups of items: each with its own held-out items as the only truth."""
         names, codes = outcome.catalogue.item_groups(self.attribute.removeprefix(OF_ITEMS))
         signal = self.base.signal or outcome.relevance
-        truth, found = outcome.truth(signal), {}
+        truth, means = outcome.truth(signal), {}
         for group, name in enumerate(names):
             held_out = {**outcome.held_out, signal: truth.within(codes == group)}
             values = self.base.per_user(replace(outcome, held_out=held_out))
-            kept = values[~np.isnan(values)]
-            if len(kept) >= max(outcome.catalogue.users.min_group, 1):
-                found[name] = float(kept.mean())
-        return found
+            measured = values[~np.isnan(values)]
+            if len(measured) >= max(outcome.catalogue.users.min_group, 1):
+                means[name] = float(measured.mean())
+        return means
 
     def means(self, outcome: Outcome) -> dict[str, float]:
-        """Mean of the base objective in each group of enough measured users."""
+        """Average the base objective in each group of enough measured users."""
         if self.of_items:
             return self._item_means(outcome)
         return self.group_means(self.base.per_user(outcome), outcome.catalogue)
 
     def value(self, outcome: Outcome, /) -> float:
-        """One number for all groups; NaN where none could be measured."""
+        """Compute one number for all groups; NaN where none could be measured."""
         means = self.means(outcome)
         return self.combine(np.array(list(means.values()))) if means else float("nan")
 
     def sizes(self, catalogue: Catalogue, truth: HeldOut) -> Mapping[str, int]:
-        """Users of each group who can be measured, so that small groups can be told.
+        """Count the measurable users of each group, so that small groups can be seen.
 
         Args:
             catalogue: Users, items and their attributes.
@@ -126,8 +126,8 @@ class GroupObjective(SetObjective):
                 for group, name in enumerate(names)
             }
         names, codes = catalogue.groups(self.attribute)
-        asked = truth.counts > 0 if self.base.takes_signal else np.ones(len(codes), dtype=bool)
-        count = np.bincount(codes[asked & (codes >= 0)], minlength=len(names))
+        measurable = truth.counts > 0 if self.base.takes_signal else np.ones(len(codes), dtype=bool)
+        count = np.bincount(codes[measurable & (codes >= 0)], minlength=len(names))
         return dict(zip(names, count.tolist(), strict=True))
 
 
@@ -136,7 +136,7 @@ class WorstGroup(GroupObjective):
 
     Misleads: a group of few users is worst or best by chance, so look at group sizes first; the
     other groups may lose without its noticing; users and items whose attribute is missing are in no
-    group, and nobody sees how they fare.
+    group, and how they fare is not seen.
 
     Source: Rawls, A Theory of Justice, 1971 (the maximin rule); for learning, Sagawa et al.,
     Distributionally robust neural networks for group shifts, ICLR 2020.
@@ -152,7 +152,7 @@ class WorstGroup(GroupObjective):
         self.bounds = base.bounds
 
     def combine(self, means: NDArray[np.float64], /) -> float:
-        """The smallest mean, or the largest where less is better."""
+        """Return the smallest mean, or the largest where less is better."""
         return float(means.min() if self.maximise else means.max())
 
 
@@ -161,7 +161,7 @@ class Gap(GroupObjective):
 
     In the unit of the base objective. NaN where fewer than two groups could be measured.
 
-    Misleads: lists that are useless to everybody have no gap, so it needs the base objective beside
+    Misleads: lists that are useless to all users have no gap, so it needs the base objective beside
     it; the more groups and the smaller they are, the larger it is by chance alone; users and items
     whose attribute is missing are in no group.
 
@@ -181,7 +181,7 @@ class Gap(GroupObjective):
         self.reference = (high - low) / 10 if np.isfinite(high - low) else abs(base.reference)
 
     def combine(self, means: NDArray[np.float64], /) -> float:
-        """Largest less smallest mean."""
+        """Subtract the smallest mean from the largest."""
         return float(means.max() - means.min()) if len(means) > 1 else float("nan")
 
 
@@ -192,7 +192,7 @@ class Ratio(GroupObjective):
     two groups could be measured, or all means are 0.
 
     Misleads: it says nothing about the level, only about proportion; small means make it jump; the
-    four fifths that law takes as a yardstick are a convention, no test; users and items whose
+    four fifths that law takes as a yardstick are a convention, not a test; users and items whose
     attribute is missing are in no group.
 
     Source: Uniform Guidelines on Employee Selection Procedures, 29 CFR 1607.4 D, 1978; Feldman
@@ -214,7 +214,7 @@ class Ratio(GroupObjective):
         self.reference = 0.8  # the four-fifths rule
 
     def combine(self, means: NDArray[np.float64], /) -> float:
-        """Smallest over largest mean."""
+        """Divide the smallest mean by the largest."""
         if len(means) < 2 or means.max() <= 0:
             return float("nan")
         return float(means.min() / means.max())
@@ -224,7 +224,7 @@ class GroupMean(GroupObjective):
     """The mean of one group, ``mean(ndcg@10 by history_length=short)``, or of all groups alike.
 
     With ``attribute=value`` the mean over the users who have that value; with an attribute alone
-    the mean of the groups' means, each group counting once whatever its size. Direction, unit and
+    the mean of the groups' means, each group counting once. Direction, unit and
     reference of the base objective. NaN where the group could not be measured. `history_length` is
     there in all data: `none`, `short`, `medium` or `long` (no rows, then thirds of the users).
 
@@ -261,12 +261,12 @@ class GroupMean(GroupObjective):
                 raise unknown(f"{self.attribute} in objective {self.name}:", self.group, known)
 
     def value(self, outcome: Outcome, /) -> float:
-        """Mean of the group, or of all groups; NaN where none could be measured."""
+        """Return the mean of the group, or of all groups; NaN where none could be measured."""
         if not self.group:
             return super().value(outcome)
         means = self.means(outcome)
         return means.get(self.group, float("nan"))
 
     def combine(self, means: NDArray[np.float64], /) -> float:
-        """The mean of the groups' means."""
+        """Average the groups' means."""
         return float(means.mean())

@@ -1,4 +1,4 @@
-"""How well answers to impressions are predicted and ordered: clicked or not, bought or not.
+"""Prediction and ranking of the outcome of impressions: clicked or not, bought or not.
 
 Three of them look at predicted probabilities, all rows together; one at the order of the scores
 that lists are made from, within each user, so that experts and fusions can be measured too.
@@ -25,28 +25,28 @@ class _OnChances(OnPredictions, SetObjective):
     of_chances: ClassVar[bool] = True
 
     def value(self, outcome: Outcome, /) -> float:
-        """One number for all rows; NaN where the signal is not predicted or nothing is held out."""
-        found = self.predicted(outcome)
-        if found is None or not len(found.true):
+        """Compute one number for all rows; NaN without predictions or held-out rows."""
+        predictions = self.predicted(outcome)
+        if predictions is None or not len(predictions.true):
             return float("nan")
-        if self.family not in found.measured:  # it is the same for all serving settings
-            chance = found.predicted.astype(np.float64)
-            found.measured[self.family] = self.measure(chance, found.true > 0)
-        return found.measured[self.family]
+        if self.family not in predictions.measured:  # it is the same for all serving settings
+            chance = predictions.predicted.astype(np.float64)
+            predictions.measured[self.family] = self.measure(chance, predictions.true > 0)
+        return predictions.measured[self.family]
 
     def measure(self, chance: NDArray[np.float64], true: NDArray[np.bool_], /) -> float:
-        """One number from probabilities and answers ``[rows]``, at least one row."""
+        """Compute one number from probabilities and answers ``[rows]``, at least one row."""
         raise NotImplementedError
 
 
 class PooledAUC(_OnChances):
     """Probability that an answered impression is predicted above an unanswered one, ties half.
 
-    Over all pairs of held-out rows, whoever's: the area under the ROC curve of the predicted
+    Over all pairs of held-out rows of all users: the area under the ROC curve of the predicted
     probabilities, by the Mann-Whitney statistic. NaN where all rows are answered, or none is.
 
     Misleads: telling users who answer often from those who seldom do earns most of it, though that
-    orders nobody's list (``grouped_auc`` sees lists alone); it does not see wrong probabilities in
+    orders no list (``grouped_auc`` sees lists alone); it does not see wrong probabilities in
     the right order; rows whose signal is missing say nothing here.
 
     Source: Hanley and McNeil, The meaning and use of the area under a ROC curve, Radiology 1982; on
@@ -59,7 +59,7 @@ class PooledAUC(_OnChances):
     bounds = (0.0, 1.0)
 
     def measure(self, chance: NDArray[np.float64], true: NDArray[np.bool_], /) -> float:
-        """Area under the ROC curve."""
+        """Compute the area under the ROC curve."""
         return area(np.sort(chance), chance[true])
 
 
@@ -71,7 +71,7 @@ class LogLoss(_OnChances):
     share.
 
     Misleads: it has no common scale: where one row in a hundred is positive, a constant reaches
-    .056, so compare it with a constant on your data; rows that nobody was shown say nothing here;
+    .056, so compare it with a constant on your data; rows that were not shown say nothing here;
     rows whose signal is missing neither.
 
     Source: Good, Rational decisions, Journal of the Royal Statistical Society B 1952; for clicks He
@@ -83,7 +83,7 @@ class LogLoss(_OnChances):
     reference = math.log(2)  # always one half; give what a constant reaches on your data
 
     def measure(self, chance: NDArray[np.float64], true: NDArray[np.bool_], /) -> float:
-        """Mean over the rows."""
+        """Average over the rows."""
         given = np.where(true, chance, 1 - chance)
         return float(-np.log(np.clip(given, TINY, 1.0)).mean())
 
@@ -110,7 +110,7 @@ class CalibrationError(_OnChances):
     bounds = (0.0, 1.0)
 
     def measure(self, chance: NDArray[np.float64], true: NDArray[np.bool_], /) -> float:
-        """Weighted mean over the bins."""
+        """Average over the bins, weighted."""
         ordered = np.sort(chance)
         rank = np.searchsorted(ordered, chance, side="left")  # that of the first of its equals
         bins = rank * BINS // len(chance)
@@ -141,7 +141,7 @@ class GroupedAUC(UserObjective):
     needs = frozenset({"scores", "shown"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``; all NaN where scores are not known, or impressions without answer."""
+        """Compute the values ``[users]``; all NaN without scores, or impressions without answer."""
         n_items = outcome.truth(self.signal).matrix.shape[1]
         users = len(outcome.lists)
         values = np.full(users, np.nan)
@@ -163,15 +163,17 @@ class GroupedAUC(UserObjective):
 def _areas(
     user: NDArray[np.int64], score: NDArray[np.float32], yes: NDArray[np.bool_], users: int
 ) -> NDArray[np.float64]:
-    """Area of each user's rows ``[users]``; rows without a score do not count."""
+    """Compute the area of each user's rows ``[users]``; rows without a score do not count."""
     if (user[1:] < user[:-1]).any():
         order = np.argsort(user, kind="stable")
         user, score, yes = user[order], score[order], yes[order]
     ends = np.searchsorted(user, np.arange(users + 1))
     known = np.bincount(user[~np.isnan(score)], minlength=users)
-    found = np.full(users, np.nan)
-    for one in np.unique(user[yes]).tolist():
-        rows = slice(ends[one], ends[one + 1])
+    areas = np.full(users, np.nan)
+    for index in np.unique(user[yes]).tolist():
+        rows = slice(ends[index], ends[index + 1])
         mine, positive = score[rows], score[rows][yes[rows]]
-        found[one] = area(np.sort(mine)[: known[one]], positive[~np.isnan(positive)])  # NaN is last
-    return found
+        areas[index] = area(
+            np.sort(mine)[: known[index]], positive[~np.isnan(positive)]
+        )  # NaN is last
+    return areas

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import UserObjective
-from pareto_rec.objectives.outcome import Outcome, sum_over_places
+from pareto_rec.objectives.outcome import Outcome, sum_over_positions
 from pareto_rec.objectives.ranking import discounts, ideal_dcg
 
 
@@ -17,8 +17,8 @@ class EPC(UserObjective):
 
     ``sum over hits of novelty / log2(place + 1)``, divided by the ideal DCG of binary gains, where
     an item's novelty is ``1 - log1p(count) / log1p(largest count)`` over training rows. At most
-    NDCG, and equal to it only if nobody knows the hits. Users without a relevant held-out item are
-    left out (NaN).
+    NDCG, and equal to it only if the hits have no training row. Users without a relevant held-out
+    item are left out (NaN).
 
     Misleads: the logarithm makes most of the catalogue look novel on small data; a gain may come
     from better hits or from rarer ones, so read it beside NDCG; a row whose signal is missing
@@ -34,17 +34,17 @@ class EPC(UserObjective):
     takes_signal: ClassVar[bool] = True
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
+        """Compute the values ``[users]``."""
         novelty = outcome.catalogue.novelty[self.top(outcome)]
         gain = (self.top_hits(outcome) * novelty) @ discounts(self.k)
         return np.asarray(gain / ideal_dcg(outcome.truth(self.signal).counts, self.k))
 
 
 class Novelty(UserObjective):
-    """Mean self-information of the items of the list, in bits: how surprising they are to anybody.
+    """Mean self-information of the items of the list, in bits: how surprising they are to any user.
 
     ``mean of -log2 p(i)`` with ``p(i) = (count + 1) / (rows + items)`` over training rows; the one
-    that is added keeps items that nobody met finite. Empty lists are left out (NaN).
+    that is added keeps items without rows finite. Empty lists are left out (NaN).
 
     Misleads: it needs no relevance, and random lists win, so report or constrain it (EPC counts
     hits alone); rare is not the same as unknown to this user, nor as worth knowing; an item that is
@@ -61,10 +61,10 @@ class Novelty(UserObjective):
     bounds = (0.0, float("inf"))
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
+        """Compute the values ``[users]``."""
         lists = self.top(outcome)
         shown = (lists >= 0).sum(axis=1)
-        bits = sum_over_places(outcome.catalogue.self_information[:, None], lists)[:, 0]
+        bits = sum_over_positions(outcome.catalogue.self_information[:, None], lists)[:, 0]
         return np.asarray(bits / np.where(shown > 0, shown, np.nan))
 
 
@@ -90,7 +90,7 @@ class ProfileDistance(UserObjective):
     reads = frozenset({"categories"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``; all NaN where histories are not known."""
+        """Compute the values ``[users]``; all NaN where histories are not known."""
         lists, unit = self.top(outcome), outcome.catalogue.unit_categories
         centre = outcome.catalogue.profile
         if centre is None:
@@ -98,6 +98,6 @@ class ProfileDistance(UserObjective):
         has_any: NDArray[np.bool_] = (unit != 0).any(axis=1)
         shown = (lists >= 0).sum(axis=1)
         described = ((lists >= 0) & has_any[lists]).sum(axis=1)
-        cosines = np.einsum("uc,uc->u", sum_over_places(unit, lists), centre)
+        cosines = np.einsum("uc,uc->u", sum_over_positions(unit, lists), centre)
         distance = (described - cosines) / np.where(shown > 0, shown, np.nan)
         return np.asarray(np.clip(distance, 0.0, 1.0))  # rounding may leave -1e-16

@@ -1,4 +1,4 @@
-"""What objectives look at: lists, scores, predictions and cost, with the truth beside them."""
+"""Outcomes that objectives measure: lists, scores, predictions and cost, with the truth."""
 
 from __future__ import annotations
 
@@ -48,28 +48,28 @@ class HeldOut:
         return np.asarray(self.matrix.data[np.argsort(self._pairs)], dtype=np.float64)
 
     def gains(self, lists: NDArray[np.integer]) -> NDArray[np.float64]:
-        """Held-out values of the places of the lists ``[users, k]``, 0 where there is no hit."""
+        """Return held-out values of the positions of the lists ``[users, k]``, 0 without a hit."""
         hits = self.hits(lists)
         if not len(self._keys):
             return hits.astype(np.float64)
         users = np.arange(len(lists), dtype=np.int64)[:, None]
-        place = np.searchsorted(self._keys, users * self.matrix.shape[1] + lists)
-        return np.where(hits, self._values[np.minimum(place, len(self._keys) - 1)], 0.0)
+        index = np.searchsorted(self._keys, users * self.matrix.shape[1] + lists)
+        return np.where(hits, self._values[np.minimum(index, len(self._keys) - 1)], 0.0)
 
     def within(self, items: NDArray[np.bool_]) -> HeldOut:
-        """The same for some of the items alone, a mask ``[items]``."""
-        kept = self.matrix.multiply(items.astype(self.matrix.dtype)).tocsr()
-        kept.eliminate_zeros()
-        return HeldOut(sparse.csr_array(kept))
+        """Restrict to some of the items, a mask ``[items]``."""
+        selected = self.matrix.multiply(items.astype(self.matrix.dtype)).tocsr()
+        selected.eliminate_zeros()
+        return HeldOut(sparse.csr_array(selected))
 
     def hits(self, lists: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Which places of the lists ``[users, k]`` hold a relevant item (-1 never does)."""
+        """Return which positions of the lists ``[users, k]`` are hits (-1 never is)."""
         users = np.arange(len(lists), dtype=np.int64)[:, None]
         wanted = users * self.matrix.shape[1] + lists
         if not len(self._keys):
             return np.zeros(lists.shape, dtype=bool)
-        place = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
-        return np.asarray((self._keys[place] == wanted) & (lists >= 0))
+        index = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        return np.asarray((self._keys[index] == wanted) & (lists >= 0))
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ class Predicted:
     """Predicted and true values of one signal on held-out rows, all arrays ``[rows]``.
 
     Attributes:
-        user: Whose row it is.
+        user: User of each row.
         predicted: What was predicted, in the unit of the signal (a probability for a 0/1 signal).
         true: What was held out.
-        item: Which item it is about; None where nobody will ask.
+        item: Item of the row; None where it is not needed.
     """
 
     user: NDArray[np.int64]
@@ -90,13 +90,13 @@ class Predicted:
 
     @cached_property
     def measured(self) -> dict[str, float]:
-        """What has been measured of it, by family: sorting many rows once is enough."""
+        """Cache of measured values, by family: sorting many rows once is enough."""
         return {}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one candidate recommends, with the truth beside it.
+    """Recommendations of one candidate, with the truth beside them.
 
     Attributes:
         lists: Item indices ``[users, k]``, best first; -1 where a user had fewer than k items left.
@@ -126,7 +126,7 @@ class Outcome:
     chances: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
 
     def truth(self, signal: str | None) -> HeldOut:
-        """Held-out values of the signal, or of the default one.
+        """Return held-out values of the signal, or of the default one.
 
         Raises:
             BadRequestError: If the data has no such signal.
@@ -141,17 +141,17 @@ class Outcome:
         return {}
 
     def hits(self, signal: str | None) -> NDArray[np.bool_]:
-        """Which places of `lists` ``[users, k]`` hold a relevant item; looked up once."""
+        """Return which positions of `lists` ``[users, k]`` hold a relevant item; looked up once."""
         name = signal or self.relevance
         if name not in self._hits:
-            found = self.truth(name).hits(self.lists)
-            found.flags.writeable = False
-            self._hits[name] = found
+            hits = self.truth(name).hits(self.lists)
+            hits.flags.writeable = False
+            self._hits[name] = hits
         return self._hits[name]
 
 
-def sum_over_places(table: NDArray[np.float64], lists: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sum the rows of a table over the places of each list, without a copy per place and list.
+def sum_over_positions(table: NDArray[np.float64], lists: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sum the rows of a table over the positions of each list, without a copy per position.
 
     Args:
         table: One row per item ``[items, columns]``.
@@ -161,6 +161,6 @@ def sum_over_places(table: NDArray[np.float64], lists: NDArray[np.int64]) -> NDA
         Sums ``[users, columns]``.
     """
     total = np.zeros((len(lists), table.shape[1]))
-    for place in lists.T:
-        total += np.where((place >= 0)[:, None], table[np.maximum(place, 0)], 0.0)
+    for items in lists.T:
+        total += np.where((items >= 0)[:, None], table[np.maximum(items, 0)], 0.0)
     return total

@@ -59,21 +59,21 @@ class OnPredictions(Objective):
             )
 
     def predicted(self, outcome: Outcome) -> Predicted | None:
-        """Predicted values of the signal; None where it is not predicted.
+        """Return predicted values of the signal; None where it is not predicted.
 
         Raises:
             BadRequestError: If the data has no such signal.
         """
         name = self.signal or outcome.relevance
         if outcome.predictions and name not in outcome.predictions:
-            outcome.truth(name)  # says which signals there are, where this is none of them
+            outcome.truth(name)  # refuses an unknown signal
         return outcome.predictions.get(name)
 
 
 class MSE(OnPredictions, UserObjective):
     """Mean squared error of predicted values, over the held-out rows of one user.
 
-    ``mean of (predicted - true)^2``, then the mean over users, so that everybody counts alike. On a
+    ``mean of (predicted - true)^2``, then the mean over users, so that all users count alike. On a
     0/1 signal the prediction is a probability and this is the Brier score: at most 1, and 1/4 for
     always saying one half. Users without held-out rows are left out (NaN).
 
@@ -90,13 +90,13 @@ class MSE(OnPredictions, UserObjective):
     reference = 0.25  # a 0/1 signal always predicted as one half; give your own for ratings
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``; all NaN where the signal is not predicted."""
-        found, users = self.predicted(outcome), len(outcome.lists)
-        if found is None:
+        """Compute the values ``[users]``; all NaN where the signal is not predicted."""
+        predictions, users = self.predicted(outcome), len(outcome.lists)
+        if predictions is None:
             return np.full(users, np.nan)
-        squared = np.square(found.predicted.astype(np.float64) - found.true)
-        count = np.bincount(found.user, minlength=users)
-        total = np.bincount(found.user, weights=squared, minlength=users)
+        squared = np.square(predictions.predicted.astype(np.float64) - predictions.true)
+        count = np.bincount(predictions.user, minlength=users)
+        total = np.bincount(predictions.user, weights=squared, minlength=users)
         return np.asarray(total / np.where(count > 0, count, np.nan))
 
 
@@ -106,8 +106,8 @@ class RMSE(OnPredictions, SetObjective):
     ``sqrt(mean of (predicted - true)^2)``, in the unit of the signal, as rating predictors are
     compared; people with many held-out rows count for more, so it is not the root of ``mse``.
 
-    Misleads: as ``mse``; and a root has no per-user values, so neither bootstrap over users nor
-    groups can be had of it (take ``mse``); missing values as in ``mse``.
+    Misleads: as ``mse``; and a root has no per-user values, so bootstrap over users and
+    groups are not available (take ``mse``); missing values as in ``mse``.
 
     Source: Bennett and Lanning, The Netflix Prize, KDD Cup and Workshop 2007.
     """
@@ -117,8 +117,10 @@ class RMSE(OnPredictions, SetObjective):
     reference = 0.5  # a 0/1 signal always predicted as one half; give your own for ratings
 
     def value(self, outcome: Outcome, /) -> float:
-        """One number for all rows; NaN where the signal is not predicted or nothing is held out."""
-        found = self.predicted(outcome)
-        if found is None or not len(found.true):
+        """Compute one number for all rows; NaN without predictions or held-out rows."""
+        predictions = self.predicted(outcome)
+        if predictions is None or not len(predictions.true):
             return float("nan")
-        return math.sqrt(np.square(found.predicted.astype(np.float64) - found.true).mean())
+        return math.sqrt(
+            np.square(predictions.predicted.astype(np.float64) - predictions.true).mean()
+        )

@@ -18,7 +18,7 @@ from pareto_rec.objectives.outcome import Outcome
 
 @cache
 def discounts(k: int) -> NDArray[np.float64]:
-    """``[k]``: what a place is worth, ``1 / log2(place + 1)`` with places from 1."""
+    """Compute the weight of each position ``[k]``, ``1 / log2(position + 1)`` from 1."""
     values = 1.0 / np.log2(np.arange(2, k + 2, dtype=np.float64))
     values.flags.writeable = False
     return values
@@ -30,7 +30,7 @@ def _ideal_table(k: int) -> NDArray[np.float64]:
 
 
 def ideal_dcg(relevant: NDArray[np.int64], k: int) -> NDArray[np.float64]:
-    """Largest possible binary DCG within k places.
+    """Compute the largest possible binary DCG within k positions.
 
     Args:
         relevant: Number of relevant items per user ``[users]``.
@@ -61,7 +61,7 @@ class NDCG(UserObjective):
     takes_signal: ClassVar[bool] = True
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
+        """Compute the values ``[users]``."""
         gain = self.top_hits(outcome) @ discounts(self.k)
         return np.asarray(gain / ideal_dcg(outcome.truth(self.signal).counts, self.k))
 
@@ -70,9 +70,9 @@ class TailNDCG(UserObjective):
     """NDCG that counts only held-out items outside the head.
 
     The head is the smallest set of most popular items that holds half of the training rows,
-    together with those as popular as its last. Fairness to the items that popularity hides: whoever
-    recommends the head alone gets 0. Users without a relevant held-out item in the tail are left
-    out (NaN).
+    together with those as popular as its last. Fairness to the items that popularity hides: a list
+    of head items alone gets 0. Users without a relevant held-out item in the tail are left out
+    (NaN).
 
     Misleads: it says nothing about head items pushed out of the lists, so it needs an accuracy
     objective beside it; the edge between head and tail is sharp; a row whose signal is missing
@@ -88,7 +88,7 @@ class TailNDCG(UserObjective):
     takes_signal: ClassVar[bool] = True
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
+        """Compute the values ``[users]``."""
         head = outcome.catalogue.head
         # -1 looks up some item or other here, but is never a hit
         gain = (self.top_hits(outcome) & ~head[self.top(outcome)]) @ discounts(self.k)
@@ -112,10 +112,10 @@ class Recall(UserObjective):
     takes_signal: ClassVar[bool] = True
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
+        """Compute the values ``[users]``."""
         relevant = outcome.truth(self.signal).counts
-        found = self.top_hits(outcome).sum(axis=1)
-        return np.asarray(found / np.where(relevant > 0, relevant, np.nan))
+        hits = self.top_hits(outcome).sum(axis=1)
+        return np.asarray(hits / np.where(relevant > 0, relevant, np.nan))
 
 
 class Precision(UserObjective):
@@ -123,9 +123,9 @@ class Precision(UserObjective):
 
     ``hits / k``, also where a list is shorter than k.
 
-    Misleads: who has fewer than k relevant items cannot reach 1, so its mean says as much about how
-    many items are held out per user as about the lists; the order within the list does not count; a
-    row whose signal is missing counts as not relevant.
+    Misleads: users with fewer than k relevant items cannot reach 1, so its mean says as much about
+    how many items are held out per user as about the lists; the order within the list does not
+    count; a row whose signal is missing counts as not relevant.
 
     Source: Manning, Raghavan and Schütze, Introduction to Information Retrieval, 2008, chapter 8.
     """
@@ -136,7 +136,7 @@ class Precision(UserObjective):
     takes_signal: ClassVar[bool] = True
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
+        """Compute the values ``[users]``."""
         share = self.top_hits(outcome).sum(axis=1) / self.k
         return np.where(outcome.truth(self.signal).counts > 0, share, np.nan)
 
@@ -159,7 +159,7 @@ class F1(UserObjective):
     takes_signal: ClassVar[bool] = True
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
+        """Compute the values ``[users]``."""
         relevant = outcome.truth(self.signal).counts
         value = 2 * self.top_hits(outcome).sum(axis=1) / (self.k + relevant)
         return np.where(relevant > 0, value, np.nan)
@@ -181,9 +181,9 @@ class Hit(UserObjective):
     takes_signal: ClassVar[bool] = True
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
-        found = self.top_hits(outcome).any(axis=1).astype(np.float64)
-        return np.where(outcome.truth(self.signal).counts > 0, found, np.nan)
+        """Compute the values ``[users]``."""
+        hit = self.top_hits(outcome).any(axis=1).astype(np.float64)
+        return np.where(outcome.truth(self.signal).counts > 0, hit, np.nan)
 
 
 class MRR(UserObjective):
@@ -201,7 +201,7 @@ class MRR(UserObjective):
     takes_signal: ClassVar[bool] = True
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
+        """Compute the values ``[users]``."""
         hits = self.top_hits(outcome)
         rank = np.where(hits.any(axis=1), 1.0 / (hits.argmax(axis=1) + 1), 0.0)
         return np.where(outcome.truth(self.signal).counts > 0, rank, np.nan)

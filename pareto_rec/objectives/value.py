@@ -1,4 +1,4 @@
-"""What lists are worth: money, graded gains of any signal, and what may go wrong with a sale.
+"""Value of lists: money, graded gains of any signal, and the risk of a failed sale.
 
 All but `Risk` reward hits alone, so that random lists earn next to nothing.
 """
@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import UserObjective
-from pareto_rec.objectives.outcome import HeldOut, Outcome, sum_over_places
+from pareto_rec.objectives.outcome import HeldOut, Outcome, sum_over_positions
 from pareto_rec.objectives.ranking import discounts
 
 
-def _unless_nothing(values: NDArray[np.float64], truth: HeldOut) -> NDArray[np.float64]:
-    """Values ``[users]``, NaN for users without a relevant held-out item."""
+def _nan_without_relevant(values: NDArray[np.float64], truth: HeldOut) -> NDArray[np.float64]:
+    """Return values ``[users]``, NaN for users without a relevant held-out item."""
     return np.where(truth.counts > 0, values, np.nan)
 
 
 def ideal_value_dcg(
     truth: HeldOut, k: int, prices: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
-    """Largest possible DCG within k places ``[users]``: the most valuable items first.
+    """Compute the largest possible DCG within k positions ``[users]``: most valuable items first.
 
     Args:
         truth: What is held out.
@@ -37,9 +37,9 @@ def ideal_value_dcg(
     worth = matrix.data.astype(np.float64) if prices is None else prices[matrix.indices]
     user = np.repeat(np.arange(matrix.shape[0]), truth.counts)
     order = np.lexsort((-worth, user))
-    place = np.arange(len(user)) - matrix.indptr[:-1][user]
-    first = place < k
-    gain = worth[order][first] * discounts(k)[place[first]]
+    position = np.arange(len(user)) - matrix.indptr[:-1][user]
+    first = position < k
+    gain = worth[order][first] * discounts(k)[position[first]]
     total = np.bincount(user[first], weights=gain, minlength=matrix.shape[0])
     return np.where(total > 0, total, np.nan)
 
@@ -52,7 +52,7 @@ class Revenue(UserObjective):
     the expected revenue of one list. Users without a relevant held-out item are left out (NaN).
 
     Misleads: few expensive hits carry it, so its error is large; one of each item is counted,
-    whatever the quantity that was bought; what would have been bought anyway counts as won; a hit
+    for any quantity that was bought; what would have been bought anyway counts as won; a hit
     whose price is missing earns nothing.
 
     Source: Jannach and Adomavicius, Price and profit awareness in recommender systems, 2017
@@ -69,12 +69,12 @@ class Revenue(UserObjective):
     reads = frozenset({"price"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``; all NaN where prices are not known."""
+        """Compute the values ``[users]``; all NaN where prices are not known."""
         prices, lists = outcome.catalogue.prices, self.top(outcome)
         if prices is None:
             return np.full(len(lists), np.nan)
         earned = (self.top_hits(outcome) * prices[lists]).sum(axis=1)
-        return _unless_nothing(earned, outcome.truth(self.signal))
+        return _nan_without_relevant(earned, outcome.truth(self.signal))
 
 
 class PriceNDCG(UserObjective):
@@ -87,7 +87,7 @@ class PriceNDCG(UserObjective):
     Misleads: within one user alone does price count, so a list that serves big spenders badly and
     small ones well looks as good as the reverse (``revenue`` sees that); it rises by ranking dear
     items up even where the cheap ones are bought more surely; a relevant item whose price is
-    missing gains nothing and is asked of nobody.
+    missing gains nothing and is not asked for.
 
     Source: Järvelin and Kekäläinen, TOIS 2002 (graded gains), with prices as gains as in Louca
     et al., Joint optimization of profit and relevance for recommendation systems in e-commerce,
@@ -102,7 +102,7 @@ class PriceNDCG(UserObjective):
     reads = frozenset({"price"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``; all NaN where prices are not known."""
+        """Compute the values ``[users]``; all NaN where prices are not known."""
         prices, lists = outcome.catalogue.prices, self.top(outcome)
         if prices is None:
             return np.full(len(lists), np.nan)
@@ -118,7 +118,7 @@ class Value(UserObjective):
     of hits. Of several held-out rows of one user and item the largest counts. Users without a
     held-out value above 0 are left out (NaN).
 
-    Misleads: a few large values carry it; the value was observed with whatever was shown then, and
+    Misleads: a few large values carry it; the value was observed with the lists shown then, and
     a recommendation may not bring it again; a missing value counts as 0.
 
     Source: Jannach and Jugovac, Measuring the business value of recommender systems, TMIS 2019,
@@ -133,9 +133,9 @@ class Value(UserObjective):
     takes_signal: ClassVar[bool] = True
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
+        """Compute the values ``[users]``."""
         truth = outcome.truth(self.signal)
-        return _unless_nothing(truth.gains(self.top(outcome)).sum(axis=1), truth)
+        return _nan_without_relevant(truth.gains(self.top(outcome)).sum(axis=1), truth)
 
 
 class ValueNDCG(UserObjective):
@@ -146,7 +146,7 @@ class ValueNDCG(UserObjective):
     out (NaN). For a 0/1 signal it is NDCG.
 
     Misleads: gains are linear, so one large value of a user hides all others; users count alike,
-    whatever they spend (``value`` sees that); a missing value counts as 0.
+    however much they spend (``value`` sees that); a missing value counts as 0.
 
     Source: Järvelin and Kekäläinen, Cumulated gain-based evaluation of IR techniques, TOIS 2002.
     """
@@ -157,7 +157,7 @@ class ValueNDCG(UserObjective):
     takes_signal: ClassVar[bool] = True
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``."""
+        """Compute the values ``[users]``."""
         truth = outcome.truth(self.signal)
         gain = truth.gains(self.top(outcome)) @ discounts(self.k)
         return np.minimum(gain / ideal_value_dcg(truth, self.k, None), 1.0)
@@ -170,7 +170,7 @@ class Risk(UserObjective):
     complained) is positive, smoothed by ten rows at the rate of all items. Empty lists are left out
     (NaN). Name the signal: ``risk@10[cancelled]``.
 
-    Misleads: it needs no relevance, and items that nobody buys are never returned, so constrain or
+    Misleads: it needs no relevance, and items without buyers are never returned, so constrain or
     report it, or search on it beside accuracy only where random lists do not lower it; rates of
     rare items are mostly the overall rate; rows whose signal is missing do not count, and an item
     with no others has the overall rate.
@@ -186,11 +186,11 @@ class Risk(UserObjective):
     needs = frozenset({"rate"})
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
-        """Values ``[users]``; all NaN where rates are not known."""
+        """Compute the values ``[users]``; all NaN where rates are not known."""
         name, lists = self.signal or outcome.relevance, self.top(outcome)
-        outcome.truth(name)  # says which signals there are, where this is none of them
+        outcome.truth(name)  # refuses an unknown signal
         if outcome.catalogue.rate is None:
             return np.full(len(lists), np.nan)
         shown = (lists >= 0).sum(axis=1)
-        total = sum_over_places(outcome.catalogue.rate(name)[:, None], lists)[:, 0]
+        total = sum_over_positions(outcome.catalogue.rate(name)[:, None], lists)[:, 0]
         return np.asarray(total / np.where(shown > 0, shown, np.nan))

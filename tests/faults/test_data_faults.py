@@ -107,11 +107,11 @@ def test_a_broken_archive_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("u.data", "u.item"):
             archive.writestr(f"ml-100k/{name}", OFFICIAL[name] * 50)
-    assert f"{path} holds no ml-100k/u.user" in refusal(tmp_path)
+    assert f"{path} does not hold ml-100k/u.user" in refusal(tmp_path)
     whole = path.read_bytes()
     for broken in (whole[: len(whole) // 2], b"", whole[:40] + b"\x00" * 30 + whole[70:]):
         path.write_bytes(broken)
-        assert f"{path} is no whole zip archive" in refusal(path)
+        assert f"{path} is not a complete zip archive" in refusal(path)
 
 
 # --- fetching ---------------------------------------------------------------------------------
@@ -230,8 +230,8 @@ def test_a_missing_shard_is_named(folder: Path) -> None:
     ("config", "words"),
     [
         ("{broken", "cannot read the backbone"),
-        ("[1]", "is no JSON object"),
-        ('{"model_type": "bert"}', "no num_hidden_layers: it is no BERT-like encoder"),
+        ("[1]", "is not a JSON object"),
+        ('{"model_type": "bert"}', "no num_hidden_layers: it is not a BERT-like encoder"),
     ],
 )
 def test_a_strange_config_is_refused(config: str, words: str, folder: Path) -> None:

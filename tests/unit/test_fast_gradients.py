@@ -10,7 +10,11 @@ from torch import Tensor
 from toy_learning import changed, loss_inputs
 
 from pareto_rec.losses import LOSSES, LossInputs
-from pareto_rec.losses.softmax_statistics import RowStatistics, row_cross_entropy, row_figures
+from pareto_rec.losses.softmax_statistics import (
+    RowStatistics,
+    predicted_statistics,
+    row_cross_entropy,
+)
 from pareto_rec.models.pooling import key_logits, row_products, weighted_sums
 
 Rows = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -42,7 +46,7 @@ def test_a_target_that_is_out_of_the_question_is_finite(kind: torch.dtype) -> No
     given = states.to(kind), table.to(kind), torch.zeros(1, 2, dtype=kind), targets, mask
     facts = torch.ones(2, 1, dtype=kind), torch.tensor([1.0, 0.5], dtype=kind)
     assert row_cross_entropy(*given).item() == pytest.approx(800)
-    own = [one.item() for one in row_figures(*given, facts)]
+    own = [one.item() for one in predicted_statistics(*given, facts)]
     assert own == pytest.approx([800, 0, 0, 1], abs=1e-5)  # all of the mass is on the first item
 
 
@@ -54,7 +58,7 @@ def test_what_is_not_finite_is_not_hidden(wrong: float, kind: torch.dtype) -> No
     states, table, bias = (one.detach() for one in leaves(inputs, kind))
     table[0, 8], targets = wrong, inputs.targets % 8
     given = states, table, bias, targets, inputs.mask
-    for own in (row_cross_entropy(*given), *row_figures(*given, facts_of(inputs, kind))):
+    for own in (row_cross_entropy(*given), *predicted_statistics(*given, facts_of(inputs, kind))):
         assert not own[0].isfinite().any()
         assert own[1].isfinite().all()
 
@@ -91,7 +95,7 @@ def test_figures_and_their_gradients(kind: torch.dtype, rows: int, wanted: tuple
     inputs = loss_inputs(5, rows=rows, n_items=700, width=6)
     learnt = leaves(inputs, kind)
     items = facts_of(inputs, kind)
-    found = row_figures(*learnt, inputs.targets, inputs.mask, items)
+    found = predicted_statistics(*learnt, inputs.targets, inputs.mask, items)
     expected = plain_figures(inputs, learnt)
     torch.testing.assert_close(tuple(found), tuple(expected))
     pull = torch.linspace(-1, 2, 8 * rows, dtype=kind).view(4, 2, rows)
@@ -111,7 +115,7 @@ def test_a_bias_may_lie_in_any_layout() -> None:
     turned = bias.detach().t().contiguous().requires_grad_()
     given, items = (inputs.targets, inputs.mask), facts_of(inputs, torch.float32)
     for own in (bias, turned.t()):
-        torch.stack(row_figures(states, table, own, *given, items)).sum().backward()  # type: ignore[no-untyped-call] # torch's own
+        torch.stack(predicted_statistics(states, table, own, *given, items)).sum().backward()  # type: ignore[no-untyped-call] # torch's own
     assert bias.grad is not None
     assert turned.grad is not None
     assert bias.grad.abs().max() > 0
@@ -126,7 +130,9 @@ def test_in_bfloat16_gradients_are_near(figures: bool) -> None:
 
     def gradient(products: torch.dtype | None) -> Tensor:
         if figures:
-            own = torch.stack(row_figures(*learnt, inputs.targets, mask, items, products)).sum(0)
+            own = torch.stack(
+                predicted_statistics(*learnt, inputs.targets, mask, items, products)
+            ).sum(0)
         else:
             own = row_cross_entropy(*learnt, inputs.targets, mask, products)
         parts = torch.autograd.grad(own.mean(), learnt)

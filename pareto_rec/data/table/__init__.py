@@ -1,4 +1,4 @@
-"""Tables of one's own: CSV and Parquet files as a data set, every row accounted for."""
+"""Tables of the user's own: CSV and Parquet files as a data set, every row accounted for."""
 
 from pareto_rec.data.table.options import TableOptions
 from pareto_rec.data.table.row_audit import as_lines, warnings_of

@@ -1,4 +1,4 @@
-"""What a draft says of items and users: texts, categories, prices, groups."""
+"""Columns of a draft that describe items and users: texts, categories, prices, groups."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IN_TEMPLATES = re.compile(r"[^{}!:\[\]]+")
 
 @dataclass(frozen=True)
 class About:
-    """Columns that say something of items.
+    """Columns that describe items.
 
     Attributes:
         texts: What the backbone reads, as a column or a template; "" for none.
@@ -44,7 +44,7 @@ class About:
 def about_items(
     profile: Profile, key: str, taken: Collection[str], price: str | None, allowed: Collection[str]
 ) -> About:
-    """What a table says of its items.
+    """Choose the columns that describe the items of a table.
 
     Args:
         profile: The table: the log, or a file of the items.
@@ -78,7 +78,7 @@ def about_items(
 def groups(
     profile: Profile, key: str, taken: Collection[str], allowed: Collection[str]
 ) -> tuple[str, ...]:
-    """Columns of few values that are the same in all rows of a user or an item."""
+    """Choose columns of few values that are the same in all rows of a user or an item."""
     return tuple(
         column.name
         for column in profile.columns
@@ -102,24 +102,24 @@ def _agrees(profile: Profile, key: str, column: Column) -> bool:
 
 
 def _texts(profile: Profile, key: str, columns: Sequence[Column]) -> list[str]:
-    """Columns of words: those whose names say so, or else those of many different ones."""
+    """Choose columns of words: those named so, or else those of many different texts."""
     wordy = [c for c in columns if not (c.numeric or c.listed)]
     named = fitting([c.name for c in wordy], "text")
     if named:
         return named[:3]
     several = profile.column(key).distinct > 2
-    found = [
+    chosen = [
         c.name
         for c in wordy
         if several and c.wordiness >= 1.5 and c.distinct > min(MOST_GROUPS, 0.3 * profile.rows)
     ]
-    if not found:
-        found = [c.name for c in wordy if c.distinct > MOST_GROUPS and _has_letters(c)]
-    return found[:3]
+    if not chosen:
+        chosen = [c.name for c in wordy if c.distinct > MOST_GROUPS and _has_letters(c)]
+    return chosen[:3]
 
 
 def _has_letters(column: Column) -> bool:
-    """Whether texts are words, and not marks such as hashes or addresses."""
+    """Return whether texts are words, and not marks such as hashes or addresses."""
     sample = column.texts[:200]
     return sum(text.replace(" ", "").isalpha() for text in sample) > 0.5 * len(sample)
 
@@ -127,7 +127,7 @@ def _has_letters(column: Column) -> bool:
 def _categories(
     profile: Profile, key: str, columns: Sequence[Column]
 ) -> tuple[Column | None, str, bool]:
-    """The column of categories, what parts several of them, and whether its name says so."""
+    """Choose the column of categories, its delimiter, and whether its name suggests it."""
     names = [c.name for c in columns]
     named = fitting(names, "categories")
     lists = [c.name for c in columns if c.listed and c.name not in named]
@@ -153,18 +153,21 @@ def _kinds(column: Column, delimiter: str) -> int:
 
 
 def _delimiter(column: Column) -> str:
-    """What parts the categories of one item: a mark after which they become fewer."""
+    """Choose the delimiter of categories: a mark after which they become fewer."""
     sample = column.texts[:5000]
     counts = {mark: sum(mark in text for text in sample) for mark in _MARKS}
     mark = max(counts, key=lambda mark: counts[mark])
     if not counts[mark]:
         return ""
-    whole, parted = len(sample), len({part.strip() for text in sample for part in text.split(mark)})
-    return mark if parted < whole or mark == "|" else ""
+    distinct, parted = (
+        len(sample),
+        len({part.strip() for text in sample for part in text.split(mark)}),
+    )
+    return mark if parted < distinct or mark == "|" else ""
 
 
 def _template(names: Sequence[str]) -> str:
-    """Columns as a template, or the one column whose name a template cannot hold."""
+    """Join columns to a template, or return the one column whose name a template cannot hold."""
     fit = [name for name in names if _IN_TEMPLATES.fullmatch(name)]
     if fit:
         return ", ".join(f"{{{name}}}" for name in fit)

@@ -1,4 +1,4 @@
-"""From the log of a table to a data set: the catalogue, the people, and what is left out."""
+"""Data sets from the log of a table: the catalogue, the users, and what is left out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pareto_rec.data.schema import Dataset, FloatArray, IntArray, Interactions, 
 from pareto_rec.data.table import clean
 from pareto_rec.data.table import entity_attributes as facts
 from pareto_rec.data.table.columns import resolve
-from pareto_rec.data.table.entity_files import log_alone, read_side
+from pareto_rec.data.table.entity_files import log_alone, read_entities
 from pareto_rec.data.table.files import find
 from pareto_rec.data.table.ids import warn_of_ids
 from pareto_rec.data.table.options import Bins, TableOptions
@@ -44,8 +44,8 @@ def read_table(options: TableOptions, name: str, skipped: Path | None = None) ->
     catalogue, rows = _catalogue(options, log, account)
     people, rows = _people(options, log, rows, account)
     rows, origin = clean.without_duplicates(rows, log.origin, options.duplicates, against, account)
-    kept = clean.k_core(rows, origin, against, options.k_core, account)
-    rows, origin = rows.take(kept), origin[kept]
+    mask = clean.k_core(rows, origin, against, options.k_core, account)
+    rows, origin = rows.take(mask), origin[mask]
     _check(account, origin)
     if not len(rows):
         raise BadRequestError(
@@ -57,48 +57,50 @@ def read_table(options: TableOptions, name: str, skipped: Path | None = None) ->
     rows = rows.take(np.lexsort((rows.item, rows.time, rows.user))).read_only()
     account.notes["users"], account.notes["items"] = len(people), len(catalogue)
     if not log.timed:
-        account.notes["times"] = "none, so only splits that need none can be had"
+        account.notes["times"] = "none, so only splits that need no times are available"
     return Dataset(
         name, rows, catalogue, people, tuple(options.against), log.timed, account.summary()
     )
 
 
 def _check(account: RowAudit, origin: IntArray) -> None:
-    """Hold the rows that are left, counted apart, against the account of every file.
+    """Compare the rows that are left with the account of every file.
 
     Raises:
         RuntimeError: If rows of a file went away without being counted.
     """
-    for place, (name, file) in enumerate(account.files.items()):
-        left = int((origin == place).sum())
+    for index, (name, file) in enumerate(account.files.items()):
+        left = int((origin == index).sum())
         if file.used != left:
             raise RuntimeError(f"{name}: {left} rows are left, and {file.used} are accounted for")
 
 
 def _catalogue(options: TableOptions, log: Log, account: RowAudit) -> tuple[Items, Interactions]:
-    """All items, one for each text if so asked; and the rows, with items numbered like them."""
-    asked = options.items
-    if asked.files:
-        joined = read_side(options, asked, log.items, account, more=asked.without_rows)
+    """Build the items, one for each text if so configured, and the rows with matching numbers."""
+    item_options = options.items
+    if item_options.files:
+        joined = read_entities(
+            options, item_options, log.items, account, more=item_options.without_rows
+        )
     else:
         joined = log_alone(log.items, log.of_items)
     ids, about, item = joined.ids, joined.facts, joined.of_log[log.rows.item]
     warn_of_ids("item", ids, item, account)
     texts = _texts(options, about, ids, account)
-    if asked.same_text:
+    if item_options.same_text:
         first = clean.same_text(texts, ids)
-        kept = np.unique(first)
-        account.notes["items made one with another of the same text"] = len(ids) - len(kept)
-        place = np.searchsorted(kept, first)
-        code = np.where(about.code >= 0, place[np.maximum(about.code, 0)], -1)
-        about, item = replace(about, code=code), place[item]
-        ids, texts = tuple(ids[n] for n in kept), tuple(texts[n] for n in kept)
+        firsts = np.unique(first)
+        account.notes["items made one with another of the same text"] = len(ids) - len(firsts)
+        positions = np.searchsorted(firsts, first)
+        code = np.where(about.code >= 0, positions[np.maximum(about.code, 0)], -1)
+        about, item = replace(about, code=code), positions[item]
+        ids, texts = tuple(ids[n] for n in firsts), tuple(texts[n] for n in firsts)
     prices = facts.median_price(about, len(ids)) if about.price is not None else None
     matrix, names = _categories(options, about, texts)
-    attributes = _attributes(asked.attributes, asked.bins, about, len(ids), account)
-    if asked.price_bands and prices is not None:
-        attributes["price_band"] = facts.bands(prices, asked.price_bands)
-    titles = facts.filled(asked.title, about, len(ids)) if asked.title else texts
+    attributes = _attributes(item_options.attributes, item_options.bins, about, len(ids), account)
+    if item_options.price_bands and prices is not None:
+        attributes["price_band"] = facts.bands(prices, item_options.price_bands)
+    titles = facts.filled(item_options.title, about, len(ids)) if item_options.title else texts
     titles = tuple(title or text for title, text in zip(titles, texts, strict=True))
     items = Items(ids, titles, texts, matrix, names, prices, attributes)
     return items, replace(log.rows, item=item)
@@ -111,26 +113,26 @@ def _texts(
     if template is None:
         account.notes["texts of items"] = "none is named, so their ids stand for them"
         return ids
-    found = facts.filled(template, about, len(ids))
-    empty = sum(not text for text in found)
+    texts = facts.filled(template, about, len(ids))
+    empty = sum(not text for text in texts)
     if empty:
         account.notes["items without a text, their ids stand for it"] = empty
     if "{" not in template:
         several = facts.differing(about, template)
         account.notes["items with several texts, the most frequent is taken"] = several
-    return tuple(text or id_ for text, id_ in zip(found, ids, strict=True))
+    return tuple(text or id_ for text, id_ in zip(texts, ids, strict=True))
 
 
 def _categories(
     options: TableOptions, about: EntityAttributes, texts: tuple[str, ...]
 ) -> tuple[FloatArray, tuple[str, ...]]:
-    asked = options.items
-    if asked.categories is None:
-        return facts.frequent_words(texts, asked.words)
-    named = facts.filled(asked.categories, about, len(texts))
-    if asked.category_lists:
+    item_options = options.items
+    if item_options.categories is None:
+        return facts.frequent_words(texts, item_options.words)
+    named = facts.filled(item_options.categories, about, len(texts))
+    if item_options.category_lists:
         return facts.listed_categories(named)
-    return facts.categories(named, asked.delimiter)
+    return facts.categories(named, item_options.delimiter)
 
 
 def _attributes(
@@ -140,33 +142,35 @@ def _attributes(
     count: int,
     account: RowAudit,
 ) -> dict[str, tuple[str, ...]]:
-    found = {}
+    attributes = {}
     for name in names:
-        found[name] = facts.commonest(about, name, count)
+        attributes[name] = facts.commonest(about, name, count)
         if name in bins:
-            found[name] = facts.binned(found[name], bins[name], name, account)
-    return found
+            attributes[name] = facts.binned(attributes[name], bins[name], name, account)
+    return attributes
 
 
 def _people(
     options: TableOptions, log: Log, rows: Interactions, account: RowAudit
 ) -> tuple[Users, Interactions]:
-    """All people, and the rows, with users numbered like them."""
-    asked = options.users
-    if asked.files:
-        joined = read_side(options, asked, log.users, account, more=False)
+    """Build the users, and the rows with matching numbers."""
+    user_options = options.users
+    if user_options.files:
+        joined = read_entities(options, user_options, log.users, account, more=False)
     else:
         joined = log_alone(log.users, log.of_users)
     user = joined.of_log[rows.user]
     warn_of_ids("user", joined.ids, user, account)
-    found = _attributes(asked.attributes, asked.bins, joined.facts, len(joined.ids), account)
-    return Users(joined.ids, found, options.min_group), replace(rows, user=user)
+    attributes = _attributes(
+        user_options.attributes, user_options.bins, joined.facts, len(joined.ids), account
+    )
+    return Users(joined.ids, attributes, options.min_group), replace(rows, user=user)
 
 
 def compact(
     rows: Interactions, items: Items, users: Users, *, keep: bool
 ) -> tuple[Interactions, Items, Users]:
-    """Only users who have rows, and items that have rows or are kept without any."""
+    """Keep only users with rows, and items with rows or kept without any."""
     who = np.unique(rows.user)
     what = np.arange(len(items)) if keep else np.unique(rows.item)
     rows = replace(

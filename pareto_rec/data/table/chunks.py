@@ -1,4 +1,4 @@
-"""Tables piece by piece: rows as Arrow columns, each with its line, and those that have no form."""
+"""Chunks of tables: rows as Arrow columns, each with its line, and misshapen rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Chunk:
         bad: Rows that have not the form of the file.
         blank: Lines without content.
         long: First and last line of rows that span many.
-        notes: What was told from the file; in its first chunk alone.
+        notes: Remarks on the file; in its first chunk alone.
     """
 
     file: str
@@ -48,7 +48,7 @@ class Chunk:
     notes: tuple[str, ...] = ()
 
     def rows(self, where: IntArray, reasons: Sequence[str]) -> list[BadRow]:
-        """Some of the rows, as bad ones."""
+        """Turn some of the rows into bad ones."""
         taken = self.table.take(pa.array(where))
         columns = {name: shown(taken.column(name)) for name in taken.column_names}
         texts = [
@@ -56,11 +56,13 @@ class Chunk:
             for row in range(len(where))
         ]
         lines = self.line[where].tolist()
-        return [BadRow(self.file, *one) for one in zip(lines, reasons, texts, strict=True)]
+        return [
+            BadRow(self.file, *row_parts) for row_parts in zip(lines, reasons, texts, strict=True)
+        ]
 
 
 def shown(column: pa.ChunkedArray) -> list[str]:
-    """Values of any type, as people read them."""
+    """Format values of any type for people."""
     try:
         texts = pc.cast(column, pa.string()).to_pylist()
     except pa.ArrowException:
@@ -76,7 +78,7 @@ def _shown(value: pa.Scalar) -> str:
 
 
 def header(file: File, options: TableOptions) -> tuple[str, ...]:
-    """Names of the columns of a file.
+    """Read the names of a file's columns.
 
     Raises:
         BadRequestError: If it cannot be read.
@@ -90,7 +92,7 @@ def header(file: File, options: TableOptions) -> tuple[str, ...]:
 
 
 def chunks(file: File, options: TableOptions, wanted: Sequence[str]) -> Iterator[Chunk]:
-    """The rows of a file, piece by piece; never the whole of a text file at once.
+    """Yield the rows of a file, piece by piece; never all of a text file at once.
 
     Args:
         file: What to read.
@@ -156,7 +158,7 @@ def _csv(file: File, form: Form, wanted: Sequence[str]) -> Iterator[Chunk]:
 
 
 def _checked(file: File, form: Form, piece: Piece, wanted: Sequence[str], encoding: str) -> Chunk:
-    """Wanted columns as text, without blank lines and rows that are not of the encoding."""
+    """Select wanted columns as text, without blank lines and undecodable rows."""
     table, named = piece.table, piece.table.select(list(form.header))
     blank = _empty(table)
     surplus = np.zeros(table.num_rows, dtype=bool)
@@ -175,14 +177,14 @@ def _checked(file: File, form: Form, piece: Piece, wanted: Sequence[str], encodi
     ):
         where = np.flatnonzero(which & piece.good)
         bad += part.rows(where, [reason] * len(where))
-    kept = ~blank & ~broken & ~surplus & piece.good
+    mask = ~blank & ~broken & ~surplus & piece.good
     stands_for = restored(form.separator)
     if stands_for is not None:
         text = _replaced(text, PARTS, stands_for)
     return Chunk(
         file.name,
-        text.filter(pa.array(kept)),
-        piece.line[kept],
+        text.filter(pa.array(mask)),
+        piece.line[mask],
         tuple(sorted(bad, key=lambda row: row.line)),
         int((blank & piece.good).sum()),
         piece.long,
@@ -190,13 +192,13 @@ def _checked(file: File, form: Form, piece: Piece, wanted: Sequence[str], encodi
 
 
 def _empty(table: pa.Table) -> NDArray[np.bool_]:
-    """Rows ``[rows]`` of which every field is empty."""
-    found = np.ones(table.num_rows, dtype=bool)
+    """Mark rows ``[rows]`` of which every field is empty."""
+    mask = np.ones(table.num_rows, dtype=bool)
     for column in table.columns:
-        found &= pc.equal(pc.binary_length(column), 0).to_numpy()
-        if not found.any():
+        mask &= pc.equal(pc.binary_length(column), 0).to_numpy()
+        if not mask.any():
             break
-    return found
+    return mask
 
 
 def _replaced(table: pa.Table, what: str, by: str) -> pa.Table:

@@ -1,4 +1,4 @@
-"""What is done to a log once it is read: items made one, duplicates, and the k-core."""
+"""Cleaning of a log once it is read: merged items, duplicates, and the k-core."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pareto_rec.data.table.values import Mask
 
 
 def same_text(texts: tuple[str, ...], ids: tuple[str, ...]) -> IntArray:
-    """For each item ``[items]`` the first item of the same text; those without text stay alone.
+    """Return for each item ``[items]`` the first item of the same text, itself without a text.
 
     Small and capital letters and blanks make no difference.
     """
     first: dict[str, int] = {}
     plain = (" ".join(text.lower().split()) for text in texts)
     keys = (text or f"\0{id_}" for text, id_ in zip(plain, ids, strict=True))
-    return np.array([first.setdefault(key, place) for place, key in enumerate(keys)], np.int64)
+    return np.array([first.setdefault(key, index) for index, key in enumerate(keys)], np.int64)
 
 
 def without_duplicates(
@@ -30,17 +30,17 @@ def without_duplicates(
     against: tuple[str, ...],
     account: RowAudit,
 ) -> tuple[Interactions, IntArray]:
-    """Rows by one of the policies, sorted by user, item and time.
+    """Apply a policy of duplicates to rows, sorted by user, item and time.
 
-    Only interactions count as duplicates of each other (all but ``drop``): a cancellation is no
-    second purchase, nor is an impression that nobody answered.
+    Only interactions count as duplicates of each other (all but ``drop``): a cancellation is not
+    a second purchase, nor is an impression without an answer.
 
     Args:
         rows: All rows.
         origin: File of each of them ``[rows]``.
         policy: See `TableOptions`.
         against: Signals that speak against an item.
-        account: Is told how many rows were left out or found.
+        account: Counts the rows that were left out or found.
 
     Returns:
         The rows that are left, and their files.
@@ -68,31 +68,31 @@ def without_duplicates(
 
 
 def _order(rows: Interactions, against: tuple[str, ...]) -> IntArray:
-    """Rows by user, kind, item, time, and all else."""
+    """Sort rows by user, kind, item, time, and all else."""
     signals = [rows.signals[name] for name in sorted(rows.signals)]
     kind = rows.positive(against)
     return np.lexsort([*_shown(rows), *signals, rows.time, rows.item, kind, rows.user])
 
 
 def _shown(rows: Interactions) -> list[IntArray | FloatArray]:
-    return [one for one in (rows.position, rows.propensity) if one is not None]
+    return [column for column in (rows.position, rows.propensity) if column is not None]
 
 
 def _starts(*columns: np.ndarray[tuple[int], np.dtype[np.generic]]) -> Mask:
-    """Rows ``[rows]`` that differ from the row before in any column; NaN equals NaN."""
-    found = np.zeros(len(columns[0]), dtype=bool)
-    found[:1] = True
+    """Mark rows ``[rows]`` that differ from the row before in any column; NaN equals NaN."""
+    mask = np.zeros(len(columns[0]), dtype=bool)
+    mask[:1] = True
     for column in columns:
         here, before = column[1:], column[:-1]
         differs = here != before
         if np.issubdtype(column.dtype, np.floating):
             differs &= ~((here != here) & (before != before))
-        found[1:] |= differs
-    return found
+        mask[1:] |= differs
+    return mask
 
 
 def _summed(rows: Interactions, first: Mask) -> Interactions:
-    """First rows, their signals the sums up to the next first one; NaN counts only among NaN."""
+    """Sum signals up to the next first row; NaN counts only among NaN."""
     starts = np.flatnonzero(first)
     signals = {}
     for name, values in rows.signals.items():
@@ -105,24 +105,24 @@ def _summed(rows: Interactions, first: Mask) -> Interactions:
 def k_core(
     rows: Interactions, origin: IntArray, against: tuple[str, ...], core: Core, account: RowAudit
 ) -> Mask:
-    """Rows ``[rows]`` of users and items that have enough interactions among the rows kept.
+    """Mark rows ``[rows]`` of users and items that have enough interactions among the rows kept.
 
-    Users and items with too few are left out in turn until nothing changes. Rows that are no
+    Users and items with too few are left out in turn until nothing changes. Rows that are not
     interactions stay with their user and item and count for neither.
     """
-    kept = np.ones(len(rows), dtype=bool)
+    mask = np.ones(len(rows), dtype=bool)
     if core.user == core.item == 1:
-        return kept
+        return mask
     kind, rounds = rows.positive(against), 0
     while True:
-        before = int(kept.sum())
+        before = int(mask.sum())
         for code, fewest in ((rows.user, core.user), (rows.item, core.item)):
-            count = np.bincount(code[kept & kind], minlength=int(code.max(initial=0)) + 1)
-            kept &= count[code] >= fewest
+            count = np.bincount(code[mask & kind], minlength=int(code.max(initial=0)) + 1)
+            mask &= count[code] >= fewest
         rounds += 1
-        if int(kept.sum()) == before:
+        if int(mask.sum()) == before:
             break
-    said = f"of a user with fewer than {core.user} or an item with fewer than {core.item} rows"
-    account.drop_of(f"{said} that speak for an item", origin[~kept])
+    message = f"of a user with fewer than {core.user} or an item with fewer than {core.item} rows"
+    account.drop_of(f"{message} that speak for an item", origin[~mask])
     account.notes["rounds until every user and item had enough rows"] = rounds
-    return kept
+    return mask

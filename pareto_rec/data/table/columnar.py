@@ -1,4 +1,4 @@
-"""Parquet and Arrow files batch by batch, however well they are packed."""
+"""Parquet and Arrow files batch by batch, however strongly they are packed."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from pareto_rec.core.unpacking import most_bytes, too_large
 from pareto_rec.data.table.files import File
 
 BATCH_ROWS = 1 << 18
-BATCH_BYTES = 1 << 26  # that a batch may take, as far as can be told before it is read
+BATCH_BYTES = 1 << 26  # that a batch may take, as estimated before it is read
 MOST_ROW = 1 << 24  # bytes of one row
 
 
 def names_of(stream: IO[bytes], file: File) -> tuple[str, ...]:
-    """Names of the columns."""
+    """Read the names of the columns."""
     if file.form == "parquet":
         return tuple(parquet.read_schema(stream).names)
     return tuple(_open(stream).schema.names)
 
 
 def batches(stream: IO[bytes], file: File, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Wanted columns of the rows; at most `BATCH_ROWS` of them at once.
+    """Yield wanted columns of the rows; at most `BATCH_ROWS` of them at once.
 
     Raises:
         BadRequestError: If a row is longer than `MOST_ROW`, or more comes out than is allowed.
@@ -55,7 +55,7 @@ def _parquet(stream: IO[bytes], file: File, wanted: list[str]) -> Iterator[pa.Re
 
 
 def _rows_at_once(coded: Any, group: int, file: File, wanted: list[str]) -> int:
-    """Rows of a group that fit into a batch; a short code may stand for a long text."""
+    """Choose the rows of a group that fit into a batch; a short code may stand for a long text."""
     first = next(coded.iter_batches(1, row_groups=[group], columns=wanted, use_threads=False))
     longest = sum(map(_most_bytes, first.columns))
     if longest > MOST_ROW:
@@ -66,7 +66,7 @@ def _rows_at_once(coded: Any, group: int, file: File, wanted: list[str]) -> int:
 
 
 def _most_bytes(column: pa.Array) -> int:
-    """Bytes that a row may take, by one of them and all texts that codes may stand for."""
+    """Bound the bytes of a row, by one of them and all texts that codes may stand for."""
     kind = column.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return int(_most_bytes(column.values)) * max(len(column.values), 1)
@@ -86,7 +86,7 @@ def _arrow(stream: IO[bytes], file: File, wanted: list[str]) -> Iterator[pa.Reco
 
 
 def _open(stream: IO[bytes]) -> Any:
-    """A reader of a file with an index, or of a stream."""
+    """Open a reader of a file with an index, or of a stream."""
     is_file = stream.read(6) == b"ARROW1"
     stream.seek(0)
     return ipc.open_file(stream) if is_file else ipc.open_stream(stream)

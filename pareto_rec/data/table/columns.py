@@ -1,4 +1,4 @@
-"""Which columns of a table are read: named in the config, or guessed from their names."""
+"""Columns of a table: named in the config, or guessed from their names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pareto_rec.data.table.row_audit import RowAudit
 
 
 def fields_of(template: str | None) -> list[str]:
-    """Columns of a template, or the one column that it names.
+    """Parse the columns of a template, or return the one column that it names.
 
     Raises:
         BadRequestError: If braces are left open.
@@ -30,40 +30,40 @@ def fields_of(template: str | None) -> list[str]:
 
 
 def item_columns(options: TableOptions) -> list[str]:
-    """Text columns that items are described by."""
+    """List the text columns that describe items."""
     items = options.items
-    parts = [fields_of(one) for one in (items.text, items.title, items.categories)]
+    parts = [fields_of(template) for template in (items.text, items.title, items.categories)]
     return list(dict.fromkeys([name for part in parts for name in part] + items.attributes))
 
 
 def resolve(options: TableOptions, files: Sequence[File], account: RowAudit) -> Columns:
-    """The columns of a log, as the config names them or else as their names suggest.
+    """Return the columns of a log, as the config names them or as their names suggest.
 
     Raises:
-        BadRequestError: If no column of users or of items can be told.
+        BadRequestError: If no column of users or of items is recognised.
     """
     names = header(files[0], options)
     guess = Guess.of(names)
-    found: dict[str, str | None] = {}
+    resolved: dict[str, str | None] = {}
     for role in ("user", "item", "time"):
-        said = getattr(options.columns, role)
-        found[role] = said if said is not None else getattr(guess, role)
-        if said is None and found[role]:
-            account.notes[f"column of {role}s, guessed from its name"] = found[role]
-        if role != "time" and not found[role]:
+        named = getattr(options.columns, role)
+        resolved[role] = named if named is not None else getattr(guess, role)
+        if named is None and resolved[role]:
+            account.notes[f"column of {role}s, guessed from its name"] = resolved[role]
+        if role != "time" and not resolved[role]:
             raise BadRequestError(
                 f"{files[0].name}: which column names the {role}? Set data.columns.{role} to one "
                 f"of {', '.join(with_values(files[0], options, names))}"
             )
     wants_events = bool(options.event) or any(r.event is not None for r in rules_of(options))
     if wants_events and options.columns.event is None:
-        found["event"] = guess.event
+        resolved["event"] = guess.event
         account.notes["column of events, guessed from its name"] = guess.event
-    return options.columns.model_copy(update=found)
+    return options.columns.model_copy(update=resolved)
 
 
 def with_values(file: File, options: TableOptions, names: Sequence[str]) -> list[str]:
-    """Names of columns, each with what stands in the first row."""
+    """List the names of columns, each with its value in the first row."""
     for chunk in chunks(file, options, names):
         if chunk.table.num_rows:
             first = chunk.table.slice(0, 1)
@@ -72,5 +72,5 @@ def with_values(file: File, options: TableOptions, names: Sequence[str]) -> list
 
 
 def rules_of(options: TableOptions) -> list[Rule]:
-    """Every rule that looks at rows."""
+    """List every rule that looks at rows."""
     return [*options.drop, *options.signals.values()]

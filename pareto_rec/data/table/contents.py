@@ -1,4 +1,4 @@
-"""What stands in one column: numbers, times, texts, lists; told from its contents alone."""
+"""Contents of one column: numbers, times, texts or lists, independent of its name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SOONEST, _LATEST = 631_152_000, 4_102_444_800  # 1990 and 2100: times without a
 
 @dataclass(frozen=True)
 class TimeForm:
-    """How times are written.
+    """Format of times.
 
     Attributes:
         form: ``typed``, ``iso``, ``s``, ``ms``, ``us``, ``ns`` or a pattern.
@@ -48,7 +48,7 @@ class Column:
         frequent: The most frequent texts, at most eight.
         low: Smallest number; None where fewer than nine tenths are numbers.
         high: Largest number.
-        whole: Whether all numbers are whole.
+        integral: Whether all numbers are whole.
         time: How its times are written; None where it holds none.
         listed: Whether the texts are lists as Python or JSON write them.
     """
@@ -60,13 +60,13 @@ class Column:
     frequent: tuple[str, ...]
     low: float | None
     high: float | None
-    whole: bool
+    integral: bool
     time: TimeForm | None
     listed: bool
 
     @classmethod
     def of(cls, name: str, column: pa.ChunkedArray, missing: Sequence[str]) -> Column:
-        """Look at the values of a column."""
+        """Profile the values of a column."""
         once = coded(column, missing)
         codes = indices(once)
         counts = np.bincount(codes[codes >= 0], minlength=len(once.dictionary))
@@ -77,17 +77,17 @@ class Column:
         best = np.argsort(-counts[used], kind="stable")[:_FREQUENT]
         kind = column.type
         typed = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
-        low, high, whole = (None, None, False) if typed else _numbers(texts)
+        low, high, integral = (None, None, False) if typed else _numbers(texts)
         time = TimeForm("typed") if typed else _time_form(texts, numeric=low is not None)
         listed = low is None and time is None and _are_lists(texts)
         share = float((codes < 0).mean()) if len(codes) else 0.0
-        frequent = tuple(texts[place] for place in best.tolist())
+        frequent = tuple(texts[index] for index in best.tolist())
         ranked = rank[codes]
-        return cls(name, share, ranked, texts, frequent, low, high, whole, time, listed)
+        return cls(name, share, ranked, texts, frequent, low, high, integral, time, listed)
 
     @property
     def distinct(self) -> int:
-        """How many different texts it has."""
+        """Number of different texts."""
         return len(self.texts)
 
     @property
@@ -97,7 +97,7 @@ class Column:
 
     @property
     def sure_time(self) -> bool:
-        """Whether it holds times, whatever its name is."""
+        """Whether it holds times, independent of its name."""
         return self.time is not None and self.time.sure
 
     @property
@@ -107,7 +107,7 @@ class Column:
         return sum(len(text.split()) for text in sample) / max(len(sample), 1)
 
     def summary(self) -> str:
-        """One line for people."""
+        """Describe the column in one line."""
         shown = ", ".join(text[:24] for text in self.frequent[:4])
         parts = [f"{self.distinct:,} different", f"such as {shown}" if shown else "all empty"]
         if self.low is not None:
@@ -118,7 +118,7 @@ class Column:
 
 
 def _numbers(texts: tuple[str, ...]) -> tuple[float | None, float | None, bool]:
-    """Smallest and largest number, and whether all are whole."""
+    """Return the smallest and largest number, and whether all are whole."""
     if not texts:
         return None, None, False
     values, bad = numbers(pa.chunked_array([pa.array(texts, pa.string())]), [])
@@ -150,7 +150,7 @@ def _time_form(texts: tuple[str, ...], *, numeric: bool) -> TimeForm | None:
 
 
 def _counted(texts: tuple[str, ...]) -> TimeForm | None:
-    """Numbers that may count seconds, or parts of them, or be days such as 20240131."""
+    """Recognise numbers that count seconds, or parts of them, or are days such as 20240131."""
     values, bad = numbers(pa.chunked_array([pa.array(texts, pa.string())]), [])
     known = values[~bad & ~np.isnan(values)]
     if not len(known):
@@ -165,7 +165,7 @@ def _counted(texts: tuple[str, ...]) -> TimeForm | None:
 
 
 def _fits(texts: Sequence[str], form: str) -> float:
-    """Share of texts that are times of a form."""
+    """Compute the share of texts that are times of a form."""
     try:
         _, bad = Clock(form, "UTC", []).read(pa.chunked_array([pa.array(texts, pa.string())]))
     except BadRequestError:

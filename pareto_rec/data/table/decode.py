@@ -1,4 +1,4 @@
-"""Bytes of any encoding as UTF-8, with a mark where they are not of it."""
+"""Re-encoding to UTF-8; undecodable bytes become U+FDD0."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Decoded(io.RawIOBase):
         self._reading = threading.Lock()
 
     def close(self) -> None:
-        """End it, after what is being read: the reader of rows reads ahead in a thread of its own.
+        """Close it after a running read: the CSV reader reads ahead in a thread of its own.
 
         A thread that still reads while Python ends would take the whole process down.
         """
@@ -64,7 +64,7 @@ class Decoded(io.RawIOBase):
         return self._breaks + self._open
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
@@ -87,7 +87,7 @@ class Decoded(io.RawIOBase):
         return count
 
     def _count(self, text: str) -> None:
-        """Line ends: LF, CR, or both as one, also where a piece ends between them."""
+        """Count line ends: LF, CR, or both as one, also where a piece ends between them."""
         if not text:
             return
         self._breaks += text.count("\n") + text.count("\r") - text.count("\r\n")
@@ -97,7 +97,7 @@ class Decoded(io.RawIOBase):
         self.last = (text[-256:].rstrip("\r\n") or self.last)[-1:]
 
     def _edited(self, text: str) -> str:
-        """Whole lines with separators of one character; the rest waits."""
+        """Return complete lines with separators of one character; the rest waits."""
         text, self._waiting = self._waiting + text, ""
         if not self._ended:
             end = text.rfind("\n") + 1
@@ -116,7 +116,7 @@ class Decoded(io.RawIOBase):
 
 
 def restored(separator: str) -> str | None:
-    """What `PARTS` within fields stands for; None where nothing was replaced."""
+    """Return what `PARTS` within fields stands for; None where nothing was replaced."""
     if len(separator) == 1:
         return None
     return " " if separator == WHITESPACE else separator

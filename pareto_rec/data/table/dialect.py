@@ -1,4 +1,4 @@
-"""Separator, quotes and escapes of a text file, told from its first lines."""
+"""Separator, quotes and escapes of a text file, detected from its first lines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ROWS_WITHIN = 3  # so many lines of a field that look like rows are rows that a 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How fields are parted.
+    """Separator, quote and escape of a text file.
 
     Attributes:
         separator: Between fields.
@@ -59,12 +59,12 @@ class Record:
     lines: int
 
     def text(self, dialect: Dialect) -> str:
-        """The row without its quotes."""
+        """Join the row without its quotes."""
         return dialect.separator.join(self.fields)
 
 
 def one_character(text: str, separator: str) -> str:
-    """Lines whose separator is one character."""
+    """Replace separators of several characters by one character."""
     if separator == WHITESPACE:
         text = re.sub(r"[ \t]+", PARTS, text)
         return re.sub(rf"(?m)^{PARTS}|{PARTS}(?=\r?$)", "", text)
@@ -72,27 +72,27 @@ def one_character(text: str, separator: str) -> str:
 
 
 def records(text: str, dialect: Dialect, most: int | None = None) -> list[Record]:
-    """The rows of a text; blank lines, and what the reader of them refuses, are left out."""
-    found: list[Record] = []
+    """Parse the rows of a text, without blank lines and rows that the parser refuses."""
+    rows: list[Record] = []
     for record in _records(text, dialect):
-        if _is_said(record):
-            found.append(record)
-        if len(found) == most:
+        if _has_content(record):
+            rows.append(record)
+        if len(rows) == most:
             break
-    return found
+    return rows
 
 
 def heading(text: str, dialect: Dialect) -> tuple[int, int]:
-    """Rows and lines up to the end of the first row that is not blank."""
+    """Count rows and lines up to the end of the first row that is not blank."""
     rows = lines = 0
     for record in _records(text, dialect):
         rows, lines = rows + 1, lines + record.lines
-        if _is_said(record):
+        if _has_content(record):
             break
     return rows, lines
 
 
-def _is_said(record: Record) -> bool:
+def _has_content(record: Record) -> bool:
     return any(field.strip() for field in record.fields)
 
 
@@ -110,7 +110,7 @@ def _records(text: str, dialect: Dialect) -> Iterator[Record]:
     try:
         for fields in reader:
             if separator == PARTS:
-                fields = [one.replace(PARTS, dialect.separator) for one in fields]
+                fields = [field.replace(PARTS, dialect.separator) for field in fields]
             yield Record(fields, reader.line_num - before)
             before = reader.line_num
     except csv.Error:  # a field beyond its limit: a quote that is never closed
@@ -118,23 +118,23 @@ def _records(text: str, dialect: Dialect) -> Iterator[Record]:
 
 
 def typed_columns(rows: Sequence[Sequence[str]]) -> tuple[int, ...]:
-    """Columns of rows of one width that hold numbers or times, nearly all of them."""
-    found = []
+    """Find columns of rows of one width that hold numbers or times, nearly all of them."""
+    typed = []
     for number, column in enumerate(zip(*rows, strict=True)):
         known = [value.strip() for value in column if value.strip()]
         like = sum(is_typed(value) for value in known)
         if known and like >= 0.9 * len(known):
-            found.append(number)
-    return tuple(found)
+            typed.append(number)
+    return tuple(typed)
 
 
 def is_typed(text: str) -> bool:
-    """Whether a field is a number or a time, as names and prose are not."""
+    """Return whether a field is a number or a time, as names and prose are not."""
     return bool(_TYPED.fullmatch(text))
 
 
 def swallowed(text: str, separator: str, width: int, typed: Sequence[int]) -> bool:
-    """Whether the lines of a row are rows themselves, which a quote made one.
+    """Return whether the lines of a row are rows themselves, merged by a quote.
 
     Args:
         text: The row, of several lines.
@@ -148,28 +148,28 @@ def swallowed(text: str, separator: str, width: int, typed: Sequence[int]) -> bo
     parts = [_parted(line, separator, width) for line in lines]
     inner = parts[1:-1]
     if len(inner) >= ROWS_WITHIN:
-        return sum(len(one) == width for one in inner) >= 0.9 * len(inner)
-    return bool(typed) and all(_is_row(one, width, typed) for one in parts)
+        return sum(len(fields) == width for fields in inner) >= 0.9 * len(inner)
+    return bool(typed) and all(_is_row(fields, width, typed) for fields in parts)
 
 
 def _parted(line: str, separator: str, width: int) -> list[str]:
-    """A line as fields: without quotes, or else with them, whichever makes a row."""
+    """Split a line into fields: without quotes, or else with them if that makes a row."""
     plain = line.split(separator)
     if len(plain) == width or '"' not in line:
         return plain
-    found = records(line, Dialect(separator, '"', ""), 1)
-    return found[0].fields if found else plain
+    rows = records(line, Dialect(separator, '"', ""), 1)
+    return rows[0].fields if rows else plain
 
 
 def _is_row(fields: Sequence[str], width: int, typed: Sequence[int]) -> bool:
     if len(fields) != width:
         return False
     known = [fields[c].strip("\"' ") for c in typed]
-    return any(known) and all(is_typed(one) for one in known if one)
+    return any(known) and all(is_typed(value) for value in known if value)
 
 
 def dialect_of(text: str, written: Written) -> Dialect:
-    """The way to part fields that makes the most rows of one width, of fields that are whole.
+    """Detect the dialect that makes the most rows of one width from complete fields.
 
     Args:
         text: The first lines of a file, each whole.
@@ -179,7 +179,7 @@ def dialect_of(text: str, written: Written) -> Dialect:
     separators: tuple[str, ...] = (written.separator,) if written.separator else SEPARATORS
     separators = tuple(s for s in separators if s == WHITESPACE or s in first) or separators[:1]
     tried = [d for s in separators for d in _tried(first, s, written)]
-    scores = [_Trial(first, one, written).score for one in tried]
+    scores = [_Trial(first, dialect, written).score for dialect in tried]
     best = max(scores)
     chosen = tried[scores.index(best)]
     if best < _LIKELY:  # no way makes rows: the one that parts the first line into most fields
@@ -189,17 +189,19 @@ def dialect_of(text: str, written: Written) -> Dialect:
 
 
 def _quoted(text: str, separator: str, written: Written) -> Dialect:
-    """Quotes and escapes of a file: quotes are only done without where that saves many rows."""
-    trials = [_Trial(text, one, written) for one in _tried(text, separator, written)]
-    with_quotes = [one for one in trials if one.dialect.quote == '"' or one.wrapped] or trials
-    usual = max(with_quotes, key=lambda one: one.alone)
-    plain = max((one for one in trials if one not in with_quotes), default=usual, key=_score)
+    """Detect quotes and escapes: quotes are only ignored if that saves many rows."""
+    trials = [_Trial(text, dialect, written) for dialect in _tried(text, separator, written)]
+    with_quotes = [
+        trial for trial in trials if trial.dialect.quote == '"' or trial.wrapped
+    ] or trials
+    usual = max(with_quotes, key=lambda trial: trial.alone)
+    plain = max((trial for trial in trials if trial not in with_quotes), default=usual, key=_score)
     saved = plain.good - usual.good
     return plain.dialect if saved > 0 and saved >= plain.marked else usual.dialect
 
 
 def _tried(text: str, separator: str, written: Written) -> list[Dialect]:
-    """Quotes and escapes that may be meant, the usual ones first."""
+    """List the dialects to try, the usual ones first."""
     quotes = [QUOTES[written.quoting]] if written.quoting else ['"']
     if not written.quoting:
         single = text.count('"') == 0 and "'" in text
@@ -212,7 +214,7 @@ def _tried(text: str, separator: str, written: Written) -> list[Dialect]:
 
 
 class _Trial:
-    """What a dialect makes of a text.
+    """Parse of a text by one dialect, with its score.
 
     Attributes:
         dialect: The dialect.
@@ -227,45 +229,50 @@ class _Trial:
         self.dialect, self.good, self.marked = dialect, 0, 0
         self.score = self.alone = 0.0
         self.wrapped = bool(written.quoting) or _is_wrapped(text, dialect)
-        found = records(text, dialect)
-        width = width_of(found[1:] or found)
+        parsed = records(text, dialect)
+        width = width_of(parsed[1:] or parsed)
         if width < 2:
             return
-        rows = [one.fields for one in found[1:] if one.lines == 1 and len(one.fields) == width]
+        rows = [
+            record.fields
+            for record in parsed[1:]
+            if record.lines == 1 and len(record.fields) == width
+        ]
         typed, separator = typed_columns(rows[:_FIRST_LINES]), dialect.separator
-        heading = len(found[0].fields)
-        self.good = found[0].lines * (heading >= 2)
+        heading = len(parsed[0].fields)
+        self.good = parsed[0].lines * (heading >= 2)
         self.good += sum(
-            one.lines
-            for one in found[1:]
-            if len(one.fields) == width
+            record.lines
+            for record in parsed[1:]
+            if len(record.fields) == width
             and not (
-                one.lines > 1 and swallowed(one.text(dialect), dialect.separator, width, typed)
+                record.lines > 1
+                and swallowed(record.text(dialect), dialect.separator, width, typed)
             )
         )
-        cells = [cell for one in found for cell in one.fields]
+        cells = [cell for record in parsed for cell in record.fields]
         self.marked = sum(cell[:1] in _MARKS or cell[-1:] in _MARKS for cell in cells if cell)
-        cells = [cell for one in found[:_FIRST_LINES] for cell in one.fields]
-        told = {0: 1.0, 1: 0.9}.get(abs(heading - width), 0.5) if heading >= 2 else 0.5
+        cells = [cell for record in parsed[:_FIRST_LINES] for cell in record.fields]
+        certainty = {0: 1.0, 1: 0.9}.get(abs(heading - width), 0.5) if heading >= 2 else 0.5
         if written.names:
-            told = 1.0 if 0 <= width - len(written.names) <= 1 else 0.25
+            certainty = 1.0 if 0 <= width - len(written.names) <= 1 else 0.25
         elif written.header is False:
-            told = 1.0
+            certainty = 1.0
         foreign = sum(bool(_foreign(separator).search(cell)) for cell in cells) / len(cells)
         left = sum(_has_marks(cell) for cell in cells) / len(cells)
-        lines = sum(one.lines for one in found)
-        told *= 0.85 if separator == WHITESPACE else 1.0  # it parts empty fields from nothing
-        held = told * (1.0 - foreign / 2) * (1.0 - left)
+        lines = sum(record.lines for record in parsed)
+        certainty *= 0.85 if separator == WHITESPACE else 1.0  # it parts empty fields from nothing
+        held = certainty * (1.0 - foreign / 2) * (1.0 - left)
         self.score, self.alone = self.good / lines * held, len(rows) / lines * held
         if separator == " " and text.count("  ") * 2 > lines:
             self.score /= 2  # columns that blanks align
 
 
 def _is_wrapped(text: str, dialect: Dialect) -> bool:
-    """Whether a column stands in quotes all the way down, as no column of prose does."""
+    """Return whether every value of some column is quoted, as no column of prose is."""
     bare = records(text, Dialect(dialect.separator, "", ""), _FIRST_LINES)[1:]
     width, quote = width_of(bare), dialect.quote
-    rows = [one.fields for one in bare if len(one.fields) == width]
+    rows = [record.fields for record in bare if len(record.fields) == width]
     return bool(quote) and any(
         all(len(cell) > 1 and cell[0] == cell[-1] == quote for cell in column)
         for column in zip(*rows, strict=True)
@@ -278,7 +285,7 @@ def _score(trial: _Trial) -> float:
 
 @cache
 def _foreign(separator: str) -> re.Pattern[str]:
-    """Other separators, which fields hold where this one is not meant."""
+    """Compile a pattern of other separators, which fields hold if this one is wrong."""
     blank = separator == WHITESPACE
     return re.compile(
         "|".join(r for s, r in _FOREIGN.items() if s != separator and not (blank and s == "\t"))
@@ -286,11 +293,11 @@ def _foreign(separator: str) -> re.Pattern[str]:
 
 
 def _has_marks(cell: str) -> bool:
-    """Whether quotes or escapes are left over in a field."""
+    """Return whether quotes or escapes are left over in a field."""
     return len(cell) > 1 and ((cell[0] == cell[-1] and cell[0] in "\"'") or '\\"' in cell)
 
 
-def width_of(found: Sequence[Record]) -> int:
-    """The most frequent width of rows; 0 without any."""
-    widths = Counter(len(one.fields) for one in found)
+def width_of(rows: Sequence[Record]) -> int:
+    """Return the most frequent width of rows; 0 without any."""
+    widths = Counter(len(row.fields) for row in rows)
     return widths.most_common(1)[0][0] if widths else 0

@@ -1,4 +1,4 @@
-"""A config to start from, drafted from what stands in files."""
+"""Draft of a config, from the contents of files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NO_CATEGORIES = " # relevant items that few know; without categories lists cann
 
 
 def draft(sources: Sources, name: str, options: TableOptions) -> str:
-    """A config as TOML that a search can run, what was found in comments above it.
+    """Write a config as TOML that a search can run, with comments on the findings above it.
 
     Args:
         sources: The files.
@@ -59,7 +59,7 @@ def draft(sources: Sources, name: str, options: TableOptions) -> str:
     trial = attempt(data, sources, findings.signals.relevance, once)
     lines = [*remarks(findings, trial), f"name = {toml.text(_experiment(name))}"]
     second = "diversity" if trial.diverse else "novelty"
-    lines.append(f'question = "Which trade-offs between accuracy and {second} can be had?"')
+    lines.append(f'question = "Which trade-offs between accuracy and {second} are possible?"')
     lines += ['baselines = ["popularity", "item_knn_recency"]', "", *_data(findings, name, trial)]
     if trial.split != "per_user" or trial.share != 0.1:
         why = "" if sources.roles.time else " # there are no times"
@@ -76,13 +76,13 @@ def draft(sources: Sources, name: str, options: TableOptions) -> str:
 
 
 def _experiment(name: str) -> str:
-    """A name that a folder can have."""
+    """Make a name that is valid for a folder."""
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_.-")
     return plain if re.match(r"[A-Za-z0-9]", plain) else "table"
 
 
 def _data(findings: Findings, name: str, trial: Trial | None) -> list[str]:
-    """The tables of the config below ``[data]``."""
+    """Write the tables of the config below ``[data]``."""
     sources, signals = findings.sources, findings.signals
     log = sources.log
     lines = ["[data]", 'kind = "table"', f"name = {toml.text(name)}"]
@@ -119,20 +119,20 @@ def _signals(signals: Signals, trial: Trial | None) -> list[str]:
 
 def _columns(findings: Findings) -> str:
     roles = findings.sources.roles
-    found = {"user": roles.user, "item": roles.item, "time": roles.time or ""}
-    found |= {"event": roles.event if findings.events else None}
-    found |= {"position": roles.position, "propensity": roles.propensity}
-    return toml.inline({r: toml.text(name) for r, name in found.items() if name is not None})
+    columns = {"user": roles.user, "item": roles.item, "time": roles.time or ""}
+    columns |= {"event": roles.event if findings.events else None}
+    columns |= {"position": roles.position, "propensity": roles.propensity}
+    return toml.inline({r: toml.text(name) for r, name in columns.items() if name is not None})
 
 
 def _named(files: Sequence[File]) -> str:
-    """Files as a config names them; members of an archive that holds other tables too, each."""
+    """Write files as a config names them; members of a mixed archive individually."""
     names: list[str] = []
     for path in dict.fromkeys(file.path for file in files):
         own = [file for file in files if file.path == path]
         full = str(Path(path).resolve())
-        whole = own[0].member == "" or set(own) == set(find([full]))
-        names += [full] if whole else [f"{full}/{file.member}" for file in own]
+        complete = own[0].member == "" or set(own) == set(find([full]))
+        names += [full] if complete else [f"{full}/{file.member}" for file in own]
     return toml.text(names[0]) if len(names) == 1 else toml.array(names)
 
 

@@ -1,4 +1,4 @@
-"""What many rows say about one item or user, made one: texts, prices, groups."""
+"""Attributes of one item or user, aggregated over many rows: texts, prices, groups."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pareto_rec.data.table.stopwords import STOP_WORDS
 from pareto_rec.data.table.values import numbers
 
 MOST_CATEGORIES = 5_000
-MOST_COMMON = 0.5  # share of the texts beyond which a word tells no kinds apart
+MOST_COMMON = 0.5  # share of the texts beyond which a word separates no categories
 
 Texts = tuple[str, ...]
 
@@ -29,7 +29,7 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
 def commonest(facts: EntityAttributes, column: str, count: int) -> Texts:
-    """The text that stands most often in the rows of each ``[count]``; "" where none ever does.
+    """Return the most frequent text in the rows of each ``[count]``; "" without any.
 
     Of equally frequent ones the first in the alphabet.
     """
@@ -41,15 +41,15 @@ def commonest(facts: EntityAttributes, column: str, count: int) -> Texts:
     whose, which = np.divmod(pairs, len(texts))
     order = np.lexsort((which, -rows, whose))
     first = np.flatnonzero(np.diff(whose[order], prepend=-1))
-    found = [""] * count
+    commonest_texts = [""] * count
     best = order[first]
     for owner, text in zip(whose[best].tolist(), which[best].tolist(), strict=True):
-        found[owner] = texts[text]
-    return tuple(found)
+        commonest_texts[owner] = texts[text]
+    return tuple(commonest_texts)
 
 
 def differing(facts: EntityAttributes, column: str) -> int:
-    """How many have rows with different texts in a column."""
+    """Count those that have rows with different texts in a column."""
     codes, texts = facts.texts[column]
     known = (codes >= 0) & (facts.code >= 0)
     pairs = np.unique(facts.code[known] * max(len(texts), 1) + codes[known])
@@ -58,7 +58,7 @@ def differing(facts: EntityAttributes, column: str) -> int:
 
 
 def filled(template: str, facts: EntityAttributes, count: int) -> Texts:
-    """A template filled in for each ``[count]``; a plain name is its column.
+    """Fill in a template for each ``[count]``; a plain name is its column.
 
     Where a column says nothing, the text of the template before it is left out as well.
     """
@@ -66,24 +66,24 @@ def filled(template: str, facts: EntityAttributes, count: int) -> Texts:
         return commonest(facts, template, count)
     parts = [(literal, name) for literal, name, _, _ in Formatter().parse(template)]
     columns = {name: commonest(facts, name, count) for _, name in parts if name}
-    return tuple(_fill(parts, {n: c[place] for n, c in columns.items()}) for place in range(count))
+    return tuple(_fill(parts, {n: c[index] for n, c in columns.items()}) for index in range(count))
 
 
 def _fill(parts: Sequence[tuple[str, str | None]], values: Mapping[str, str]) -> str:
-    said, known = "", False
+    text, known = "", False
     for literal, name in parts:
         value = values[name] if name else ""
         if name is None:
-            said += literal if known else ""
+            text += literal if known else ""
         elif value:
-            said, known = said + literal + value, True
+            text, known = text + literal + value, True
         else:
             known = False
-    return said.strip(" ,;:-/|")
+    return text.strip(" ,;:-/|")
 
 
 def median_price(facts: EntityAttributes, count: int) -> FloatArray:
-    """Median of the prices in the rows of each ``[count]``, NaN where none is known."""
+    """Compute the median price in the rows of each ``[count]``, NaN where none is known."""
     assert facts.price is not None
     known = ~np.isnan(facts.price) & (facts.code >= 0)
     code, price = facts.code[known], facts.price[known]
@@ -93,26 +93,26 @@ def median_price(facts: EntityAttributes, count: int) -> FloatArray:
     start = np.cumsum(rows) - rows
     some = rows > 0
     low, high = start[some] + (rows[some] - 1) // 2, start[some] + rows[some] // 2
-    found = np.full(count, np.nan, dtype=np.float32)
-    found[some] = (price[low] + price[high]) / 2
-    return found
+    medians = np.full(count, np.nan, dtype=np.float32)
+    medians[some] = (price[low] + price[high]) / 2
+    return medians
 
 
 def bands(prices: FloatArray, count: int) -> Texts:
-    """Each item's band ``[items]``, the cheapest first, of about equally many; "" without a price.
+    """Assign each item a price band ``[items]`` of about equally many; "" without a price.
 
     Equal prices are in one band.
     """
     known = ~np.isnan(prices)
     edges = np.quantile(prices[known], np.arange(1, count) / count) if known.any() else np.zeros(0)
-    places = np.searchsorted(edges, prices, side="left")
+    band = np.searchsorted(edges, prices, side="left")
     names = [f"{n} of {count}, up to {edge:g}" for n, edge in enumerate(edges, 1)]
     names.append(f"{count} of {count}")
-    return tuple(names[place] if price else "" for place, price in zip(places, known, strict=True))
+    return tuple(names[number] if price else "" for number, price in zip(band, known, strict=True))
 
 
 def binned(texts: Texts, bins: Bins, name: str, account: RowAudit) -> Texts:
-    """Numbers as the bins that they lie in; "" stays, and what is not a number becomes it.
+    """Sort numbers into bins; "" stays, and what is not a number becomes it.
 
     Raises:
         BadRequestError: If not one text is a number.
@@ -129,16 +129,18 @@ def binned(texts: Texts, bins: Bins, name: str, account: RowAudit) -> Texts:
         )
     which = np.searchsorted(edges, values, side="right").tolist()
     unknown = np.isnan(values).tolist()
-    place = {text: "" if u else labels[n] for text, n, u in zip(known, which, unknown, strict=True)}
-    lost = [text for text, one in zip(known, bad.tolist(), strict=True) if one]
+    bin_of = {
+        text: "" if u else labels[n] for text, n, u in zip(known, which, unknown, strict=True)
+    }
+    lost = [text for text, unreadable in zip(known, bad.tolist(), strict=True) if unreadable]
     if lost:
         count = sum(text in set(lost) for text in texts)
         account.lose(f"{name} (in bins)", lost, count, sum(bool(text) for text in texts))
-    return tuple(place.get(text, "") for text in texts)
+    return tuple(bin_of.get(text, "") for text in texts)
 
 
 def frequent_words(texts: Texts, count: int) -> tuple[FloatArray, Texts]:
-    """Which of the most frequent words stand in each text: 0/1 ``[items, words]`` and the words.
+    """Mark the most frequent words in each text: 0/1 ``[items, words]`` and the words.
 
     Words of three letters or more, each counted once a text; of equally frequent ones the first in
     the alphabet. A word that stands in one text alone, in more than half of them, or that links
@@ -153,7 +155,7 @@ def frequent_words(texts: Texts, count: int) -> tuple[FloatArray, Texts]:
 
 
 def categories(texts: Texts, delimiter: str) -> tuple[FloatArray, Texts]:
-    """Texts parted at a delimiter as a 0/1 matrix ``[items, categories]`` and its names.
+    """Split texts at a delimiter into a 0/1 matrix ``[items, categories]`` and its names.
 
     Raises:
         BadRequestError: If there are too many for categories.
@@ -162,7 +164,7 @@ def categories(texts: Texts, delimiter: str) -> tuple[FloatArray, Texts]:
 
 
 def listed_categories(texts: Texts) -> tuple[FloatArray, Texts]:
-    """The same of texts that are lists (``['a', 'b']``); what is not a list is one category.
+    """Do the same for texts that are lists (``['a', 'b']``); another text is one category.
 
     Raises:
         BadRequestError: If there are too many for categories.
@@ -173,14 +175,14 @@ def listed_categories(texts: Texts) -> tuple[FloatArray, Texts]:
 
 
 def _matrix(sets: Sequence[Sequence[str]]) -> tuple[FloatArray, Texts]:
-    names = tuple(sorted({name for one in sets for name in one}))
+    names = tuple(sorted({name for members in sets for name in members}))
     if len(names) > MOST_CATEGORIES:
         raise BadRequestError(
             f"{len(names):,} different categories, more than {MOST_CATEGORIES:,}: name a column of "
             "kinds of items, or check data.items.delimiter"
         )
-    place = {name: number for number, name in enumerate(names)}
+    columns = {name: number for number, name in enumerate(names)}
     matrix = np.zeros((len(sets), len(names)), dtype=np.float32)
-    for row, one in enumerate(sets):
-        matrix[row, [place[name] for name in one]] = 1.0
+    for row, members in enumerate(sets):
+        matrix[row, [columns[name] for name in members]] = 1.0
     return matrix, names

@@ -1,4 +1,4 @@
-"""Files beside the log: what they say about its items or users."""
+"""Entity files beside the log: what they say about its items or users."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from pareto_rec.data.table.ids import (
     Ids,
     merged,
     merging,
-    warn_of_strangers,
+    warn_of_unknown_ids,
     written_alike,
 )
 from pareto_rec.data.table.numerals import Decimal
-from pareto_rec.data.table.options import ItemOptions, TableOptions, UserOptions, of_side
+from pareto_rec.data.table.options import ItemOptions, TableOptions, UserOptions, entity_options
 from pareto_rec.data.table.read import EntityAttributes
 from pareto_rec.data.table.row_audit import BadRow, RowAudit
 from pareto_rec.data.table.row_filter import RowFilter
@@ -47,30 +47,30 @@ class Joined:
     facts: EntityAttributes
 
 
-def read_side(
+def read_entities(
     options: TableOptions,
-    asked: ItemOptions | UserOptions,
+    entity: ItemOptions | UserOptions,
     ids: Ids,
     account: RowAudit,
     *,
     more: bool,
 ) -> Joined:
-    """What the files of items or of users say.
+    """Read the files of items or of users.
 
     Args:
         options: How they are read; wrong rows are refused or skipped as those of the log.
-        asked: Which part of the options.
+        entity: Which part of the options.
         ids: Ids that the log knows.
         account: Gets an account of the files' own rows.
         more: Whether ids that the log does not know are kept.
     """
-    role = "item" if isinstance(asked, ItemOptions) else "user"
-    files, written = find(asked.files, f"data.{role}s.files"), of_side(options, asked)
-    name = asked.id or _guess_id(header(files[0], written), role, files[0], account)
+    role = "item" if isinstance(entity, ItemOptions) else "user"
+    files, written = find(entity.files, f"data.{role}s.files"), entity_options(options, entity)
+    name = entity.id or _guess_id(header(files[0], written), role, files[0], account)
     own = RowAudit(skipped=account.skipped)
     account.beside[f"{role}s"] = own
-    price = asked.price if isinstance(asked, ItemOptions) else None
-    wanted = item_columns(options) if role == "item" else list(asked.attributes)
+    price = entity.price if isinstance(entity, ItemOptions) else None
+    wanted = item_columns(options) if role == "item" else list(entity.attributes)
     read = _Read(written, name, list(dict.fromkeys(wanted)), price, own)
     for file in files:
         own.of(file.name)
@@ -80,22 +80,24 @@ def read_side(
 
 
 def _joined(role: str, ids: Ids, read: _Read, account: RowAudit, *, more: bool) -> Joined:
-    """The ids of a log and those of the files beside it in one form and one order."""
+    """Join the ids of a log and those of the files beside it in one form and one order."""
     own = read.account
     codes, known = together(read.ids)
-    alike, said = written_alike(ids, known)
-    everything = tuple(sorted({*alike, *said} if more else {*alike}))
-    place = pc.index_in(pa.array(said, pa.string()), value_set=pa.array(everything, pa.string()))
-    code = place.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    unknown = set(said) - set(alike)
+    alike, beside = written_alike(ids, known)
+    everything = tuple(sorted({*alike, *beside} if more else {*alike}))
+    positions = pc.index_in(
+        pa.array(beside, pa.string()), value_set=pa.array(everything, pa.string())
+    )
+    code = positions.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    unknown = set(beside) - set(alike)
     account.notes[f"{role}s in their own files"] = (
         f"{own.rows:,} rows, {own.bad.total():,} of them could not be read; "
-        f"{len(set(said)):,} ids, {len(unknown):,} of them in no row of the log"
+        f"{len(set(beside)):,} ids, {len(unknown):,} of them in no row of the log"
         f"{' and left out' if not more else ''}; "
-        f"{len(set(alike) - set(said)):,} ids of the log are not there"
+        f"{len(set(alike) - set(beside)):,} ids of the log are not there"
     )
     own.warn_of_losses()
-    warn_of_strangers(role, alike, said, account)
+    warn_of_unknown_ids(role, alike, beside, account)
     texts = {column: together(parts) for column, parts in read.texts.items()}
     prices = np.concatenate(read.prices) if read.prices else None
     facts = EntityAttributes(code[codes] if len(code) else codes, texts, prices)
@@ -115,7 +117,7 @@ class _Read:
         account: RowAudit,
     ) -> None:
         self.options, self.name, self.price, self.account = options, name, price, account
-        self.told: dict[str, Decimal] = {}
+        self.decimal_marks: dict[str, Decimal] = {}
         self.ids: list[pa.DictionaryArray] = []
         self.texts: dict[str, list[pa.DictionaryArray]] = {column: [] for column in columns}
         self.prices: list[FloatArray] = []
@@ -126,29 +128,29 @@ class _Read:
         return list(dict.fromkeys([self.name, *self.texts, *([self.price] if self.price else [])]))
 
     def take(self, chunk: Chunk) -> None:
-        """Keep what a chunk says, and account for its rows."""
+        """Store what a chunk says, and account for its rows."""
         account, table, missing = self.account, chunk.table, self.options.missing
         file = account.of(chunk.file)
         file.rows += table.num_rows + len(chunk.bad)
         file.blank += chunk.blank
         account.note_of(chunk.file, chunk.notes, chunk.long)
         self._skip(list(chunk.bad))
-        judged = RowFilter(chunk, table.num_rows)
+        rows = RowFilter(chunk, table.num_rows)
         ids = coded(table.column(self.name), missing)
         nothing = pc.is_null(ids).to_numpy(zero_copy_only=False)
-        judged.refuse(nothing, self.name, "no id")
-        judged.refuse_value(merging(table.column(self.name)), self.name, MERGED)
-        self._skip(judged.bad_rows())
-        used = pa.array(judged.used)
+        rows.refuse(nothing, self.name, "no id")
+        rows.refuse_value(merging(table.column(self.name)), self.name, MERGED)
+        self._skip(rows.bad_rows())
+        used = pa.array(rows.used)
         if self.price:
-            reader = Reader(table, missing, self.options.decimal, told=self.told)
+            reader = Reader(table, missing, self.options.decimal, decimal_marks=self.decimal_marks)
             values, bad = reader.numbers(self.price)
             filled = bad | ~np.isnan(values)
             bad |= (values < 0) | (values > 1e30)
-            judged.lose(bad, filled, self.price)
-            prices = np.where(bad, np.nan, values)[judged.used]
+            rows.lose(bad, filled, self.price)
+            prices = np.where(bad, np.nan, values)[rows.used]
             self.prices.append(prices.astype(np.float32))
-        judged.tell_losses(account)
+        rows.report_losses(account)
         self.ids.append(ids.filter(used))
         for column, parts in self.texts.items():
             parts.append(coded(table.column(column).filter(used), missing))
@@ -158,7 +160,7 @@ class _Read:
 
 
 def log_alone(ids: Ids, facts: EntityAttributes) -> Joined:
-    """A log's users or items where no files beside it say anything of them."""
+    """Return a log's users or items without files of their own."""
     (alike,) = written_alike(ids)
     of_log, everything = merged(alike)
     code = np.append(of_log, -1)[facts.code]
@@ -166,11 +168,11 @@ def log_alone(ids: Ids, facts: EntityAttributes) -> Joined:
 
 
 def _guess_id(names: Sequence[str], role: str, file: File, account: RowAudit) -> str:
-    found = getattr(Guess.of(names), role)
-    if found is None:
+    column = getattr(Guess.of(names), role)
+    if column is None:
         raise BadRequestError(
             f"{file.name}: which column holds the ids? Set data.{role}s.id to one of "
             f"{', '.join(names)}"
         )
-    account.notes[f"column of ids in the files of {role}s, guessed"] = found
-    return str(found)
+    account.notes[f"column of ids in the files of {role}s, guessed"] = column
+    return str(column)

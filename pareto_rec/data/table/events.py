@@ -1,4 +1,4 @@
-"""Events of a log as signals: every name that stands in its column, in any spelling."""
+"""Events of a log as signals: every distinct name in the event column, in any spelling."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _AGAINST = {"return", "returned", "refund", "refunded", "cancel", "cancelled", "
 
 
 def parts_of(event: str) -> list[str]:
-    """The words of an event's name, in small letters."""
+    """Split an event's name into words, in small letters."""
     parted = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", event)
     return [word for word in re.split(r"[\W_]+", parted.casefold()) if word]
 
 
 def strength(event: str) -> int:
-    """How weak a sign of interest an event is: 0 is the strongest; unknown ones stand between."""
+    """Rank an event as a sign of interest: 0 is the strongest; unknown ones are in the middle."""
     words = parts_of(event)
     ranks = [rank for rank, known in enumerate(_STRENGTH) if set(words) & set(known)]
     ranks += [rank for rank, known in enumerate(_STRENGTH) if "".join(words) in known]
@@ -50,18 +50,18 @@ def strength(event: str) -> int:
 
 
 def known_event(event: str) -> bool:
-    """Whether a name is that of an event, whatever its column is called."""
+    """Return whether a text is the name of an event, independent of its column's name."""
     words = set(parts_of(event))
     return speaks_against(event) or any(words & set(known) for known in _STRENGTH)
 
 
 def speaks_against(event: str) -> bool:
-    """Whether an event speaks against its item."""
+    """Return whether an event speaks against its item."""
     return bool(set(parts_of(event)) & _AGAINST)
 
 
 def event_counts(files: Sequence[File], column: str, options: TableOptions) -> Counter[str]:
-    """Rows of every event in all rows of all files.
+    """Count the rows of every event in all files.
 
     Raises:
         BadRequestError: If a file cannot be read.
@@ -78,7 +78,7 @@ def event_counts(files: Sequence[File], column: str, options: TableOptions) -> C
 
 
 def spellings(counts: Counter[str]) -> list[list[str]]:
-    """Events in groups that differ in case, blanks or marks alone, the most frequent first."""
+    """Group events that differ in case, blanks or marks alone, the most frequent first."""
     groups: dict[str, list[str]] = {}
     for name, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])):
         groups.setdefault("".join(parts_of(name)) or name, []).append(name)

@@ -1,4 +1,4 @@
-"""From what a config names (paths, patterns, folders, variables) to files that can be opened."""
+"""Files of a table, from what a config names (paths, patterns, folders, variables)."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ class File:
     @property
     def name(self) -> str:
         """What messages call it."""
-        whole = self.shown or str(self.path)
-        return f"{whole}/{self.member}" if self.member else whole
+        path = self.shown or str(self.path)
+        return f"{path}/{self.member}" if self.member else path
 
     @property
     def packed_bytes(self) -> int:
@@ -74,7 +74,7 @@ class File:
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """Its bytes, unpacked while they are read.
+        """Open its bytes, unpacked while they are read.
 
         Raises:
             BadRequestError: If it cannot be read, the packing is damaged or cut off, or more comes
@@ -104,15 +104,15 @@ class File:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Whatever goes wrong with the file inside the block is said in one line."""
+        """Turn any failure to read the file inside the block into one line."""
         try:
             yield
         except (*BROKEN, zipfile.BadZipFile):
             raise BadRequestError(
-                f"{self.name} cannot be read: it is damaged or cut off; bring it anew"
+                f"{self.name} cannot be read: it is damaged or cut off; copy it again"
             ) from None
         except OSError as error:
-            reason = error.strerror or "it is damaged or cut off; bring it anew"
+            reason = error.strerror or "it is damaged or cut off; copy it again"
             raise BadRequestError(f"{self.name} cannot be read: {reason}") from None
         except (RuntimeError, NotImplementedError) as error:  # zip: encrypted, or packed strangely
             reason = "it is encrypted" if "encrypted" in str(error) else "packed in an unknown way"
@@ -120,7 +120,7 @@ class File:
 
 
 def _archive(path: Path) -> zipfile.ZipFile:
-    """An archive; it stays open, since reading its list of members for each of them takes long."""
+    """Open an archive and keep it open: reading its list of members for each of them takes long."""
     state = path.stat()
     return _opened_archive(path, state.st_size, state.st_mtime_ns, os.getpid())
 
@@ -131,28 +131,28 @@ def _opened_archive(path: Path, *_: int) -> zipfile.ZipFile:
 
 
 def expand(text: str) -> str:
-    """A path with its ``${VARIABLE}`` filled in; the cache has a place even where none is set.
+    """Fill in ``${VARIABLE}`` in a path; the cache has a default where none is set.
 
     Raises:
         BadRequestError: If a variable is not set.
     """
 
     def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1], "")
+        folder = os.environ.get(match[1], "")
         if match[1] == CACHE_VARIABLE:
             return str(cache_dir())
-        if not found:
+        if not folder:
             raise BadRequestError(
                 f"{text} cannot be found: set the environment variable {match[1]} to the folder "
                 "that holds these data"
             )
-        return found
+        return folder
 
     return os.path.expanduser(_VARIABLE.sub(value, text))
 
 
 def _as_named(path: str, text: str) -> str:
-    """A path with its variables by their names: their values may be secret."""
+    """Put the names of variables back into a path: their values may be secret."""
     last = max((match.end() for match in _VARIABLE.finditer(text)), default=0)
     if not last:
         return path
@@ -178,7 +178,7 @@ def beside(data: object, folder: Path) -> None:
         if isinstance(table, dict) and "files" in table:
             files = table["files"]
             several = files if isinstance(files, list) else [files]
-            moved = [_from(one, folder) if isinstance(one, str) else one for one in several]
+            moved = [_from(name, folder) if isinstance(name, str) else name for name in several]
             table["files"] = moved
 
 
@@ -187,7 +187,7 @@ def _from(name: str, folder: Path) -> str:
 
 
 def find(names: Sequence[str], what: str = "data.files") -> tuple[File, ...]:
-    """Every table behind paths, patterns and folders, in the order of their names.
+    """Find every table behind paths, patterns and folders, in the order of their names.
 
     Args:
         names: As in the config.
@@ -199,38 +199,40 @@ def find(names: Sequence[str], what: str = "data.files") -> tuple[File, ...]:
     """
     if not names:
         raise BadRequestError(f"{what} names no file: give paths, patterns or folders")
-    found: list[File] = []
-    for one in names:
-        if "\x00" in one or len(one) > 4096:
-            raise BadRequestError(f"{what}: {one[:40]!r} cannot be the name of a file")
-        path = expand(one)
+    tables: list[File] = []
+    for name in names:
+        if "\x00" in name or len(name) > 4096:
+            raise BadRequestError(f"{what}: {name[:40]!r} cannot be the name of a file")
+        path = expand(name)
         if os.path.isdir(path):
             inside = sorted(p for p in Path(path).rglob("*") if p.is_file() and _is_table(p.name))
-            found += [file for p in inside for file in _files(p, _as_named(str(p), one))]
+            tables += [file for p in inside for file in _files(p, _as_named(str(p), name))]
             if not inside:
-                raise BadRequestError(f"{what}: no table in the folder {one} (read are {READ})")
+                raise BadRequestError(f"{what}: no table in the folder {name} (read are {READ})")
             continue
         paths = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
-        whole = [p for p in paths if os.path.isfile(p)]
-        if not whole:
+        regular = [p for p in paths if os.path.isfile(p)]
+        if not regular:
             if members := _within_archive(Path(path)):
-                found += members
+                tables += members
                 continue
-            made = "; the prepare.py beside the config makes it" if CACHE_VARIABLE in one else ""
-            state = f"{one} is not a regular file" if paths else f"there is no file {one}"
-            raise BadRequestError(f"{what}: {state}{made}")
-        found += [file for p in whole for file in _files(Path(p), _as_named(p, one))]
-    return tuple(dict.fromkeys(found))
+            hint = "; the prepare.py beside the config makes it" if CACHE_VARIABLE in name else ""
+            state = f"{name} is not a regular file" if paths else f"there is no file {name}"
+            raise BadRequestError(f"{what}: {state}{hint}")
+        tables += [file for p in regular for file in _files(Path(p), _as_named(p, name))]
+    return tuple(dict.fromkeys(tables))
 
 
 def _within_archive(path: Path) -> list[File]:
-    """Tables within an archive that a path or pattern such as ``data.zip/log.csv`` names."""
+    """Find tables in an archive named by a path or pattern such as ``data.zip/log.csv``."""
     archive = next((above for above in path.parents if above.is_file()), None)
     if archive is None:
         return []
     wanted = str(path.relative_to(archive).as_posix())
     inside = [file for file in _files(archive, str(archive)) if file.member]
-    return [one for one in inside if one.member == wanted or fnmatchcase(one.member, wanted)]
+    return [
+        table for table in inside if table.member == wanted or fnmatchcase(table.member, wanted)
+    ]
 
 
 def _is_table(name: str) -> bool:
@@ -238,47 +240,47 @@ def _is_table(name: str) -> bool:
 
 
 def _files(path: Path, shown: str) -> list[File]:
-    """The tables in a file: itself, or the members of an archive."""
-    whole = File(path, "csv", shown=shown)
-    with whole.reading():
+    """List the tables in a file: itself, or the members of an archive."""
+    file = File(path, "csv", shown=shown)
+    with file.reading():
         with path.open("rb") as stream:
             packing = packing_of(stream.read(HEAD_BYTES))
         if packing == "zip":
-            return _members(whole)
-        return [_recognised(whole)]
+            return _members(file)
+        return [_recognised(file)]
 
 
-def _members(whole: File) -> list[File]:
-    """The tables in an archive.
+def _members(file: File) -> list[File]:
+    """List the tables in an archive.
 
     Raises:
         BadRequestError: If there is none, or more than can be meant.
     """
-    archive = _archive(whole.path)
-    inside = [one for one in archive.infolist() if not one.is_dir()]
+    archive = _archive(file.path)
+    inside = [member for member in archive.infolist() if not member.is_dir()]
     if len(inside) > MOST_MEMBERS:
         raise BadRequestError(
-            f"{whole.name} holds {len(inside):,} files; at most {MOST_MEMBERS:,} are read out of "
+            f"{file.name} holds {len(inside):,} files; at most {MOST_MEMBERS:,} are read out of "
             "an archive: unpack it and name the folder"
         )
-    names = {one.filename for one in inside}
+    names = {member.filename for member in inside}
     if "[Content_Types].xml" in names or "mimetype" in names:
         raise BadRequestError(
-            f"{whole.name} is an Office document, which is not read: save its sheet as CSV"
+            f"{file.name} is an Office document, which is not read: save its sheet as CSV"
         )
-    tables = [one for one in inside if _is_table(one.filename)]
-    tables = [one for one in tables if not one.filename.startswith("__MACOSX")]
+    tables = [member for member in inside if _is_table(member.filename)]
+    tables = [member for member in tables if not member.filename.startswith("__MACOSX")]
     if not tables:
-        raise BadRequestError(f"{whole.name} holds no table (read are {READ})")
-    packed = whole.packed_bytes
-    if sum(one.file_size for one in tables) > most_bytes(packed):
-        raise too_large(whole.name, packed)
-    members = sorted(one.filename for one in tables)
-    return [_recognised(replace(whole, packing=("zip",), member=name)) for name in members]
+        raise BadRequestError(f"{file.name} holds no table (read are {READ})")
+    packed = file.packed_bytes
+    if sum(member.file_size for member in tables) > most_bytes(packed):
+        raise too_large(file.name, packed)
+    members = sorted(member.filename for member in tables)
+    return [_recognised(replace(file, packing=("zip",), member=name)) for name in members]
 
 
 def _recognised(file: File) -> File:
-    """A file with its packing and its form, as its contents say.
+    """Detect packing and form of a file from its contents.
 
     Raises:
         BadRequestError: If its name promises a packing that it has not, if it is packed too often,
@@ -301,14 +303,14 @@ def _recognised(file: File) -> File:
     packed = file.packing[1:] if file.member else file.packing
     if (promised and not packed) or form == "zip":
         raise BadRequestError(
-            f"{file.name} is not a {promised or 'zip'} file, as its name says: bring it whole, or "
+            f"{file.name} is not a {promised or 'zip'} file, as its name says: copy it again, or "
             "rename it"
         )
     return replace(file, form=form_of_contents(file.name, head))
 
 
 def _head(stream: IO[bytes]) -> bytes:
-    """The first `HEAD_BYTES` bytes of a stream, less only where it ends before."""
+    """Read the first `HEAD_BYTES` bytes of a stream, fewer only at its end."""
     parts, left = [], HEAD_BYTES
     while left and (part := stream.read(left)):
         parts.append(part)

@@ -1,4 +1,4 @@
-"""What is told of files before a config is drafted from them."""
+"""Findings about files, before a config is drafted from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pareto_rec.data.table.sources import Sources
 
 @dataclass(frozen=True)
 class Findings:
-    """What is told of the files, before a draft is tried.
+    """Findings about the files, before a draft is tried.
 
     Attributes:
         sources: Which file is what.
@@ -44,7 +44,7 @@ class Findings:
 
 
 def find_out(sources: Sources, options: TableOptions) -> Findings:
-    """Tell what the files hold.
+    """Determine what the files hold.
 
     Raises:
         BadRequestError: If a file cannot be read.
@@ -76,7 +76,7 @@ def find_out(sources: Sources, options: TableOptions) -> Findings:
 
 
 def _shared(sources: Sources) -> list[str]:
-    """Columns that all logs have."""
+    """List the columns that all logs have."""
     logs = (sources.log, *sources.more)
     return [name for name in sources.log.names if all(name in log.names for log in logs)]
 
@@ -87,7 +87,7 @@ def _only(profile: Profile, names: Sequence[str]) -> Profile:
 
 
 def _columns_of(signals: Signals) -> set[str]:
-    """Columns that rules of signals name."""
+    """List the columns that rules of signals name."""
     table = tomllib.loads("".join(f"{toml.key(n)} = {r}\n" for n, r in signals.rules.items()))
     rules = (r if isinstance(r, Mapping) else {"column": r} for r in table.values())
     return {str(rule["column"]) for rule in rules if "column" in rule}

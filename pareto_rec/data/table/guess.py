@@ -1,4 +1,4 @@
-"""What columns hold, told from their names."""
+"""Roles of columns, guessed from their names."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _IDS = {"id", "no", "nr", "number", "code", "key", "idx", "index", "uid", "num"}
 
 
 def words(name: str) -> list[str]:
-    """The words of a column's name, in small letters: ``CustomerID`` is customer and id."""
+    """Split a column's name into words, in small letters: ``CustomerID`` is customer and id."""
     parted = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
     parted = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1 \2", parted)
     return [word.lower() for word in re.split(r"[\W_]+", parted) if word]
 
 
 def fitting(names: Iterable[str], role: str) -> list[str]:
-    """Columns whose names suggest a role, best first."""
+    """List columns with names that suggest a role, best first."""
     known = _NAMES[role]
     scored = [(_score(words(name), known, ids=role in ("user", "item")), name) for name in names]
     return [name for score, name in sorted(scored, key=lambda pair: pair[0]) if score < _NOT]
@@ -54,7 +54,7 @@ _NOT = (9, 0, 0)
 
 
 def _score(parts: list[str], known: tuple[str, ...], *, ids: bool) -> tuple[int, int, int]:
-    """How well words fit: smaller is better."""
+    """Rate how well words fit: smaller is better."""
     joined = "".join(parts)
     for rank, word in enumerate(known):
         if ids:
@@ -89,7 +89,7 @@ class Guess:
 
     @classmethod
     def of(cls, names: Iterable[str]) -> Guess:
-        """From the names of the columns; each is used once."""
+        """Guess from the names of the columns; each is used once."""
         left = list(names)
 
         def best(role: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Ids of users and items: written alike in the log and beside it, and never merged unseen."""
+"""Ids of users and items: in the same form in the log and beside it, never merged silently."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MANY = 0.1  # share of the ids of a log that are not beside it
 
 
 def merging(column: pa.ChunkedArray) -> Mask:
-    """Rows ``[rows]`` of a column of floats so large that neighbouring whole numbers are equal."""
+    """Mark rows ``[rows]`` of floats so large that neighbouring whole numbers are equal."""
     kind = column.type
     if not pa.types.is_floating(kind):
         return np.zeros(len(column), dtype=bool)
@@ -34,30 +34,33 @@ def merging(column: pa.ChunkedArray) -> Mask:
 
 
 def written_alike(*several: Ids) -> tuple[Ids, ...]:
-    """Ids of several sources in one form: 123.0 is 123 if all ids of all sources are whole numbers.
+    """Put ids of several sources in one form: 123.0 is 123 if all ids are whole numbers.
 
     A float column writes 123.0 where an integer column has 123. Versions such as 1.0 and 1.1 stay.
     """
     arrays = [pa.array(ids, pa.string()) for ids in several]
-    whole = all(
-        pc.all(pc.match_substring_regex(one, pattern=_WHOLE), min_count=0).as_py() for one in arrays
+    integral = all(
+        pc.all(pc.match_substring_regex(array, pattern=_WHOLE), min_count=0).as_py()
+        for array in arrays
     )
-    pointed = any(pc.any(pc.match_substring(one, "."), min_count=0).as_py() for one in arrays)
-    if not (whole and pointed):
+    pointed = any(pc.any(pc.match_substring(array, "."), min_count=0).as_py() for array in arrays)
+    if not (integral and pointed):
         return several
-    short = [pc.replace_substring_regex(one, pattern=r"\.0+$", replacement="") for one in arrays]
-    return tuple(tuple(one.to_pylist()) for one in short)
+    short = [
+        pc.replace_substring_regex(array, pattern=r"\.0+$", replacement="") for array in arrays
+    ]
+    return tuple(tuple(array.to_pylist()) for array in short)
 
 
 def merged(names: Ids) -> tuple[IntArray, Ids]:
-    """For each name its place among the different names in rising order, and these."""
+    """Return for each name its index among the different names in rising order, and these."""
     different = tuple(sorted(set(names)))
-    place = {name: number for number, name in enumerate(different)}
-    return np.array([place[name] for name in names], dtype=np.int64), different
+    positions = {name: number for number, name in enumerate(different)}
+    return np.array([positions[name] for name in names], dtype=np.int64), different
 
 
 def warn_of_ids(role: str, ids: Ids, code: IntArray, account: RowAudit) -> None:
-    """Warnings of ids that may stand for nothing, or were rounded before they were written."""
+    """Warn of ids that may stand for a missing value, or were rounded before they were written."""
     rows = np.bincount(code[code >= 0], minlength=len(ids))
     for number, name in enumerate(ids):
         if name in UNKNOWN:
@@ -75,30 +78,30 @@ def warn_of_ids(role: str, ids: Ids, code: IntArray, account: RowAudit) -> None:
 
 
 _RULES: tuple[tuple[str, Callable[[str], str]], ...] = (
-    ("without leading zeros", lambda one: one.lstrip("0")),
+    ("without leading zeros", lambda id_: id_.lstrip("0")),
     ("with small and capital letters alike", str.casefold),
-    ("without the fraction .0", lambda one: re.sub(r"\.0+$", "", one)),
-    ("without quotes and blanks around them", lambda one: one.strip(" \t\"'\u00a0\u200b\ufeff")),
-    ("by their digits alone", lambda one: re.sub(r"\D", "", one)),
+    ("without the fraction .0", lambda id_: re.sub(r"\.0+$", "", id_)),
+    ("without quotes and blanks around them", lambda id_: id_.strip(" \t\"'\u00a0\u200b\ufeff")),
+    ("by their digits alone", lambda id_: re.sub(r"\D", "", id_)),
 )
 
 
-def warn_of_strangers(role: str, log: Ids, beside: Sequence[str], account: RowAudit) -> None:
-    """A warning where many ids of a log are not in the files beside it, with a rule that helps."""
+def warn_of_unknown_ids(role: str, log: Ids, beside: Sequence[str], account: RowAudit) -> None:
+    """Warn if many ids of a log are not in the files beside it, with a rule that helps."""
     known = set(beside)
-    strange = [one for one in log if one not in known]
+    strange = [id_ for id_ in log if id_ not in known]
     if len(strange) <= _MANY * len(log):
         return
-    said = f"{len(strange):,} of {len(log):,} {role}s of the log are not in data.{role}s.files"
+    message = f"{len(strange):,} of {len(log):,} {role}s of the log are not in data.{role}s.files"
     for words, rule in _RULES:
-        there = {rule(one): one for one in beside}
-        pairs = [(one, there[key]) for one in strange if (key := rule(one)) and key in there]
+        there = {rule(id_): id_ for id_ in beside}
+        pairs = [(id_, there[key]) for id_ in strange if (key := rule(id_)) and key in there]
         if len(pairs) * 2 > len(strange):
             shown = "; ".join(f'log: "{ours}", file: "{theirs}"' for ours, theirs in pairs[:3])
             account.warnings.append(
-                f"{said}; {len(pairs):,} of them would be {words} ({shown}): write the ids alike"
+                f"{message}; {len(pairs):,} of them would be {words} ({shown}): write the ids alike"
             )
             return
     if len(strange) * 2 > len(log):
         shown = f'log: "{strange[0]}", file: "{beside[0]}"' if beside else "which have none"
-        account.warnings.append(f"{said} ({shown})")
+        account.warnings.append(f"{message} ({shown})")

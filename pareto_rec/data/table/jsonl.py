@@ -1,4 +1,4 @@
-"""JSON lines as columns of text: one object a line, a key per column, each bad line by its number.
+"""JSON lines as columns of text: one object a line, a key per column, bad lines by number.
 
 Values are kept as they are written: 007 in quotes, 9007199254740993 and 1.50 lose nothing. Keys of
 an object within an object are put together with dots; lists of values are parted by bars. A column
@@ -52,7 +52,7 @@ class Piece:
 
 
 def names_of(file: File, encoding: str | None) -> tuple[str, ...]:
-    """Names of the columns: the keys of the first lines, in the order in which they appear.
+    """Read the names of the columns: the keys of the first lines, in order of appearance.
 
     Raises:
         BadRequestError: If none of them is an object, or there are too many keys.
@@ -61,7 +61,7 @@ def names_of(file: File, encoding: str | None) -> tuple[str, ...]:
 
 
 def pieces(file: File, encoding: str | None, wanted: Sequence[str]) -> Iterator[Piece]:
-    """The rows of a file, piece by piece.
+    """Yield the rows of a file, piece by piece.
 
     Args:
         file: What to read.
@@ -71,9 +71,9 @@ def pieces(file: File, encoding: str | None, wanted: Sequence[str]) -> Iterator[
     Raises:
         BadRequestError: If a line is longer than `MOST_LINE`, or a column is in no line.
     """
-    truth, whole = _look(file, encoding)
+    truth, complete = _look(file, encoding)
     never = set(wanted) - set(truth)
-    if whole:
+    if complete:
         _check(file, never, truth)
     number = 0
     for lines in _lines(file, encoding):
@@ -103,31 +103,31 @@ def _check(file: File, never: Iterable[str], known: Iterable[str]) -> None:
 
 
 def _look(file: File, encoding: str | None) -> tuple[dict[str, bool], bool]:
-    """Columns of the first lines -> whether they hold truth values alone; whether that is all."""
-    found: dict[str, set[type]] = {}
-    seen, whole = 0, True
+    """Read columns of the first lines -> whether they are truth values; whether that is all."""
+    kinds_of: dict[str, set[type]] = {}
+    seen, complete = 0, True
     for lines in _lines(file, encoding):
         for line in lines:
             row = _row(line) if line.strip() else ""
             for name, value in row.items() if isinstance(row, Mapping) else ():
-                found.setdefault(name, set()).add(type(value))
-        if len(found) > MOST_NAMES:
+                kinds_of.setdefault(name, set()).add(type(value))
+        if len(kinds_of) > MOST_NAMES:
             raise BadRequestError(
                 f"{file.name} has more than {MOST_NAMES:,} different keys: write ids as values, "
                 "not as keys, one object for each row"
             )
         seen += sum(map(len, lines))
         if seen > LOOK_BYTES:
-            whole = False
+            complete = False
             break
-    if not found:
+    if not kinds_of:
         what = "none of its first lines is a JSON object" if seen else "it is empty"
         raise BadRequestError(f"{file.name} is not a table of JSON lines: {what}")
-    return {name: kinds - {type(None)} == {bool} for name, kinds in found.items()}, whole
+    return {name: kinds - {type(None)} == {bool} for name, kinds in kinds_of.items()}, complete
 
 
 def _lines(file: File, encoding: str | None) -> Iterator[list[bytes]]:
-    """Lines in UTF-8, some at a time; `MARK` stands for what is not of the encoding."""
+    """Yield lines in UTF-8, some at a time; `MARK` stands for undecodable bytes."""
     with file.open() as raw:
         head = raw.read(HEAD_BYTES)
         chosen = _known(file, encoding) if encoding else mark_of(head)
@@ -174,7 +174,7 @@ def _known(file: File, encoding: str) -> str:
 
 
 def _row(line: bytes) -> dict[str, Any] | str:
-    """A line as a row, or what is wrong with it."""
+    """Parse a line as a row, or say what is wrong with it."""
     if _MARK in line:
         return "text that is not of its encoding"
     try:
@@ -198,7 +198,7 @@ def _flat(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     while left:
         name, value = left.pop()
         if isinstance(value, dict):
-            left += [(f"{name}.{key}", one) for key, one in reversed(value.items())]
+            left += [(f"{name}.{key}", entry) for key, entry in reversed(value.items())]
         else:
             yield name, value
 
@@ -212,7 +212,7 @@ def _is_text(row: Mapping[str, Any]) -> bool:
 
 
 def _unlike(row: Mapping[str, Any], truth: Mapping[str, bool], wanted: Iterable[str]) -> str:
-    """What does not fit where only truth values stood in the first lines; "" where all does."""
+    """Say which value is not a truth value where the first lines had no others; "" if all fit."""
     for name in wanted:
         if truth.get(name) and not isinstance(row.get(name), bool | None):
             return f"{name} is neither true nor false"
@@ -237,6 +237,6 @@ def _text(value: Any) -> str | None:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, list) and not any(isinstance(one, list | dict) for one in value):
-        return "|".join(text for one in value if (text := _text(one)) is not None)
+    if isinstance(value, list) and not any(isinstance(entry, list | dict) for entry in value):
+        return "|".join(text for entry in value if (text := _text(entry)) is not None)
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Lists that stand in one cell as Python, JSON or people write them."""
+"""Lists in one cell, in the notation of Python, JSON or plain text."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _LONGEST = 100_000  # characters of a cell that are tried as a list
 
 
 def parse_list(text: str) -> list[str] | None:
-    """Entries of a list such as ``['a', 'b']``, ``["a", "b"]`` or ``[a, b]``.
+    """Parse a list such as ``['a', 'b']``, ``["a", "b"]`` or ``[a, b]``.
 
-    Of an entry that is a table, its name stands for it.
+    An entry that is a table is represented by its name.
 
     Returns:
         The entries; None where the text is not a list.

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: its name may say something else."""
+"""File types by their first bytes: the name may be wrong."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _FOREIGN = (  # place, bytes, what that is, what to do
     (0, b"SQLite format 3\x00", "an SQLite database", "export the table as CSV: sqlite3 -csv"),
     (0, b"ORC", "an ORC file", f"{_PANDAS}read_orc(...).to_parquet(...)"),
     (0, b"Obj\x01", "an Avro file", "write it as Parquet or JSON lines first"),
-    (0, b"FEA1", "a Feather file of version 1", "write it anew with pandas: to_feather(...)"),
+    (0, b"FEA1", "a Feather file of version 1", "write it again with pandas: to_feather(...)"),
     (0, b"PARE", "an encrypted Parquet file", "decrypt it first"),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", f"{_PANDAS}read_hdf(...).to_parquet(...)"),
     (0, b"\x93NUMPY", "a NumPy array", "write it as CSV or Parquet first"),
@@ -80,17 +80,17 @@ _MARKS = (
 
 
 def mark_of(head: bytes) -> str:
-    """Encoding that a mark at the beginning names; UTF-8 without one."""
+    """Return the encoding that a byte order mark names; UTF-8 without one."""
     return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
 
 
 def packing_of(head: bytes) -> str:
-    """What first bytes are packed with; "" where they are not."""
+    """Return the compression that first bytes show; "" without one."""
     return next((name for magic, name in _PACKINGS if head.startswith(magic)), "")
 
 
 def named(name: str) -> tuple[str, TableForm | Literal["zip", ""]]:
-    """Packing and form that a name promises; "" where it does not say."""
+    """Return compression and form that a name promises; "" where it does not say."""
     name = name.lower()
     packing = next((kind for end, kind in PACKED.items() if name.endswith(end)), "")
     if packing:
@@ -101,7 +101,7 @@ def named(name: str) -> tuple[str, TableForm | Literal["zip", ""]]:
 
 
 def form_of_contents(name: str, head: bytes) -> TableForm:
-    """How a table is written, by its first unpacked bytes.
+    """Detect how a table is written, by its first unpacked bytes.
 
     Args:
         name: Name of the file, of the member or of the source.
@@ -114,13 +114,13 @@ def form_of_contents(name: str, head: bytes) -> TableForm:
     for magic, form in _BINARY:
         if head.startswith(magic):
             return form
-    for place, magic, what, remedy in _FOREIGN:
-        if head.startswith(magic, place):
+    for offset, magic, what, remedy in _FOREIGN:
+        if head.startswith(magic, offset):
             raise BadRequestError(f"{name} is {what}, which is not read: {remedy}")
     if promised in ("parquet", "arrow"):
         kind = "Parquet" if promised == "parquet" else "Feather"
         state = "is empty" if not head else f"is not a {kind} file, as its name says"
-        raise BadRequestError(f"{name} {state}: bring it whole, or rename it")
+        raise BadRequestError(f"{name} {state}: copy it again, or rename it")
     return _form_of_text(name, head, promised == "jsonl")
 
 

@@ -1,4 +1,4 @@
-"""Numbers as people write them: decimal commas, marks between thousands, currency signs."""
+"""Numerals: decimal commas, marks between thousands, currency signs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Decimal = Literal[".", ","]
 
-# Texts that stand for no number in a column of numbers, whatever `missing` says of other columns.
+# Missing values in a column of numbers, besides the `missing` of all columns.
 UNKNOWN = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", r"\N")
 
 _CURRENCY = (
@@ -29,11 +29,11 @@ _PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """How the numbers of a column are written.
+    """Format of the numbers of a column.
 
     Attributes:
         decimal: Between whole and fraction.
-        certain: Whether some text tells; else nothing speaks against a point.
+        certain: Whether some text is unambiguous; else a point is assumed.
         readable: Share of the texts that are numbers so written.
     """
 
@@ -43,10 +43,10 @@ class NumberFormat:
 
 
 def number_format(texts: Sequence[str] | pa.Array) -> NumberFormat:
-    """Tell how the numbers of a column are written from texts of it.
+    """Detect how the numbers of a column are written from its texts.
 
     ``12,50`` and ``1.001,00`` speak for a comma, ``12.5`` and ``1,001.00`` for a point; ``1.500``
-    and ``1,500`` for neither. Texts that stand for nothing do not count.
+    and ``1,500`` for neither. Missing values do not count.
     """
     values = texts if isinstance(texts, pa.Array) else pa.array(list(texts), pa.string())
     values = pc.utf8_trim_whitespace(values.drop_null())
@@ -61,12 +61,12 @@ def number_format(texts: Sequence[str] | pa.Array) -> NumberFormat:
 def parsed(
     texts: pa.Array, decimal: Decimal | None = None, usual: Decimal | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Texts, none of them null, as numbers.
+    """Parse texts, none of them null, as numbers.
 
     Args:
         texts: ``[n]``, without blanks around them.
-        decimal: Between whole and fraction; None: as each text tells.
-        usual: What is meant where a text does not tell; None: as most of the texts tell.
+        decimal: Between whole and fraction; None: detected for each text.
+        usual: Mark of ambiguous texts; None: that of most of the texts.
 
     Returns:
         Values ``[n]``, NaN where there is none; which texts are not finite numbers.
@@ -86,7 +86,7 @@ def parsed(
 
 
 def _floats(texts: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Texts with points as numbers; which of them are not finite numbers."""
+    """Parse texts with points as numbers; mark those that are not finite numbers."""
     shaped = pc.match_substring_regex(texts, pattern=_PLAIN)
     texts = pc.if_else(shaped, texts, pa.scalar(None, pa.string()))
     texts = pc.utf8_ltrim(texts, characters="+")
@@ -101,7 +101,7 @@ def _floats(texts: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 
 
 def _bare(texts: pa.Array) -> pa.Array:
-    """Without currency signs and blanks between thousands."""
+    """Strip currency signs and blanks between thousands."""
     texts = pc.replace_substring(texts, pattern="\u2212", replacement="-")
     texts = pc.replace_substring_regex(texts, pattern=_BEFORE, replacement=r"\1\2")
     texts = pc.replace_substring_regex(texts, pattern=_AFTER, replacement=r"\1")
@@ -115,7 +115,7 @@ def _bare(texts: pa.Array) -> pa.Array:
 
 
 def _speaking(texts: pa.Array, decimal: str, other: str) -> int:
-    """How many texts can be read with this decimal mark alone."""
+    """Count the texts that can be read with this decimal mark alone."""
     d, t = f"\\{decimal}", f"\\{other}"
     fraction = rf"^[+-]?\d*{d}\d+([eE][+-]?\d+)?$"
     either = rf"^[+-]?[1-9]\d{{0,2}}{d}\d{{3}}$"
@@ -129,7 +129,7 @@ def _speaking(texts: pa.Array, decimal: str, other: str) -> int:
 
 
 def _with_point(texts: pa.Array, decimal: Decimal) -> pa.Array:
-    """Without marks between thousands, and with a point as the decimal mark.
+    """Strip marks between thousands, and write a point as the decimal mark.
 
     Where most texts speak for the other mark, ``1,500`` is not taken for fifteen hundred.
     """

@@ -1,4 +1,4 @@
-"""What a config says about a table: files, columns, signals, and what to do with its rows."""
+"""Options of a table in a config: files, columns, signals, and the treatment of its rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pareto_rec.data.table.written import OF_A_FILE, Section, Written
 
-# NA may be Namibia and null a person: in ids and texts only what nobody writes stands for nothing.
+# NA may be Namibia and null a person: in ids and texts only unambiguous marks are missing values.
 MISSING = ("", r"\N")
 
 Duplicates = Literal["keep", "drop", "first", "last", "sum"]
@@ -79,7 +79,7 @@ class Rule(Section):
             try:
                 pc.match_substring_regex(pa.array(["x"]), pattern=value)
             except pa.ArrowInvalid as error:
-                raise ValueError(f"no regular expression: {str(error)[:80]}") from None
+                raise ValueError(f"not a regular expression: {str(error)[:80]}") from None
         return value
 
     @property
@@ -88,8 +88,8 @@ class Rule(Section):
         names = ("event", "equals", "one_of", "matches", "missing", *NUMBERS)
         return any(getattr(self, name) is not None for name in names)
 
-    def said(self) -> str:
-        """The rule in words, for reports."""
+    def description(self) -> str:
+        """Describe the rule in words, for reports."""
         if self.why:
             return self.why
         parts = [f"event = {self.event}" if self.event is not None else self.column]
@@ -107,7 +107,7 @@ NUMBERS = ("at_least", "at_most", "above", "below")
 class Columns(Section):
     """Names of the columns that every log has, or may have; what is left out is guessed.
 
-    Where no single column says who or what, a template puts several together, such as
+    Where no single column identifies a user or an item, a template joins several, such as
     ``"{store} {till}"``; rows of equal text belong to one user or item.
 
     Attributes:
@@ -172,16 +172,16 @@ class _Side(Written):
     def _known(self) -> Self:
         for name in self.bins:
             if name not in self.attributes:
-                raise ValueError(f'bins of "{name}", which is none of the attributes')
+                raise ValueError(f'bins of "{name}", which is not one of the attributes')
         return self
 
 
 class UserOptions(_Side):
-    """The people."""
+    """Options of the users."""
 
 
 class ItemOptions(_Side):
-    """The catalogue.
+    """Options of the items.
 
     Attributes:
         text: What the backbone reads: a column, or a template such as ``"{name}, {brand}"``.
@@ -229,7 +229,7 @@ class Core(Section):
 
 
 class TableOptions(Written):
-    """How a table is read.
+    """Options of reading a table.
 
     Attributes:
         files: CSV (plain, gzip, zip) or Parquet; paths, patterns or folders, with ``${VARIABLE}``.
@@ -238,9 +238,9 @@ class TableOptions(Written):
         signals: Signal -> rule; none: one signal that every row has.
         against: Signals that speak against an item (cancelled, disliked).
         drop: Rows for which any of these holds are dropped, and counted.
-        items: The catalogue.
-        users: The people.
-        missing: Texts that stand for nothing in any column; columns of numbers know more of them.
+        items: Options of the items.
+        users: Options of the users.
+        missing: Texts of missing values in any column; columns of numbers know more of them.
         time_format: ``s``, ``ms``, ``us``, ``ns``, ``iso``, or a pattern as ``%d/%m/%Y %H:%M``;
             guessed where it is left out.
         time_zone: Of times that name none.
@@ -276,25 +276,25 @@ class TableOptions(Written):
     def _signals_known(self) -> Self:
         for name in self.against:
             if name not in self.signals:
-                raise ValueError(f'against: "{name}" is none of the signals')
+                raise ValueError(f'against: "{name}" is not one of the signals')
         if self.signals and set(self.against) == set(self.signals):
             raise ValueError("against: some signal must speak for an item")
         return self
 
 
-def of_side(options: TableOptions, asked: _Side) -> TableOptions:
-    """The options of a table with how the files of its items or users are written."""
-    said = {name: getattr(asked, name) for name in Written.model_fields}
-    changed = {n: v for n, v in said.items() if n in OF_A_FILE or v is not None}
+def entity_options(options: TableOptions, entity: _Side) -> TableOptions:
+    """Return the options of a table for the files of its items or users."""
+    written = {name: getattr(entity, name) for name in Written.model_fields}
+    changed = {n: v for n, v in written.items() if n in OF_A_FILE or v is not None}
     return options.model_copy(update=changed)
 
 
 def given(options: TableOptions) -> Mapping[str, Any]:
-    """What identifies how a table is read, ready for JSON."""
-    said = {name: getattr(options, name) for name in TableOptions.model_fields}
+    """Return the options that differ from their defaults, ready for JSON."""
+    values = {name: getattr(options, name) for name in TableOptions.model_fields}
     changed = {
         name: value
-        for name, value in said.items()
+        for name, value in values.items()
         if value != TableOptions.model_fields[name].get_default(call_default_factory=True)
     }
     return TableOptions.model_construct(**changed).model_dump(

@@ -1,4 +1,4 @@
-"""What stands in files: a look at their first rows, for a config to start from."""
+"""Profiles of files: a look at their first rows, for a config to start from."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Profile:
         columns: Their columns.
         bad: Rows without the form of the file.
         table: The rows that were looked at, as texts and typed times.
-        whole: Whether every row was looked at.
+        complete: Whether every row was looked at.
     """
 
     files: tuple[File, ...]
@@ -37,7 +37,7 @@ class Profile:
     columns: tuple[Column, ...]
     bad: int
     table: pa.Table = field(repr=False, compare=False)
-    whole: bool
+    complete: bool
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -52,11 +52,11 @@ class Profile:
         return ", ".join(names[:3]) + more
 
     def column(self, name: str) -> Column:
-        """A column by its name."""
+        """Look up a column by its name."""
         return next(column for column in self.columns if column.name == name)
 
     def agreement(self, key: str, name: str) -> float | None:
-        """How far a key says what stands in another column.
+        """Measure how well a key determines another column.
 
         Returns:
             Share of the rows of keys with two rows or more that hold the most frequent text of
@@ -72,7 +72,7 @@ class Profile:
         return float(most[several].sum() / total[several].sum()) if several.any() else None
 
     def fixed_by(self, key: str, name: str) -> bool:
-        """Whether nearly everybody of a key column has one value alone in another column."""
+        """Return whether nearly every value of a key column has one value in another column."""
         pairs = np.unique(self._pairs(key, name), axis=0)
         if not len(pairs):
             return False
@@ -85,7 +85,7 @@ class Profile:
 
 
 def profiles(files: Sequence[File], options: TableOptions) -> tuple[Profile, ...]:
-    """A look at the first rows of files; files of the same columns are looked at as one.
+    """Profile the first rows of files; files of the same columns are one profile.
 
     Raises:
         BadRequestError: If a file cannot be read.
@@ -98,7 +98,7 @@ def profiles(files: Sequence[File], options: TableOptions) -> tuple[Profile, ...
 
 def _profile(names: tuple[str, ...], files: tuple[File, ...], options: TableOptions) -> Profile:
     parts: list[pa.Table] = []
-    bad, whole = 0, True
+    bad, complete = 0, True
     share = max(MOST_ROWS // len(files), FEWEST_ROWS)
     for file in files:
         rows = 0
@@ -106,15 +106,15 @@ def _profile(names: tuple[str, ...], files: tuple[File, ...], options: TableOpti
             parts.append(chunk.table.slice(0, share - rows))
             bad, rows = bad + len(chunk.bad), rows + chunk.table.num_rows
             if rows >= share:
-                whole = whole and rows == share
+                complete = complete and rows == share
                 break
     table = _together(parts, names, options.missing)
     columns = tuple(Column.of(name, table.column(name), options.missing) for name in names)
-    return Profile(files, table.num_rows, columns, bad, table, whole)
+    return Profile(files, table.num_rows, columns, bad, table, complete)
 
 
 def _together(parts: Sequence[pa.Table], names: Sequence[str], missing: Sequence[str]) -> pa.Table:
-    """Rows of several files as one table; a column whose type differs among them becomes text."""
+    """Join rows of several files; a column with differing types becomes text."""
     if not parts:
         return pa.table({name: pa.array([], pa.string()) for name in names})
     columns = {}

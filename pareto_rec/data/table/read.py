@@ -1,4 +1,4 @@
-"""The log of a table: from files to arrays, with every row accounted for."""
+"""Log reader of a table: from files to arrays, with every row accounted for."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from pareto_rec.data.table.values import together
 
 @dataclass(frozen=True)
 class EntityAttributes:
-    """What rows say about items or users, all arrays ``[rows]``.
+    """Attributes of items or users by row, all arrays ``[rows]``.
 
     Attributes:
-        code: Whose row it is; -1 for nobody known.
+        code: Owner of each row; -1 if unknown.
         texts: Column -> codes, -1 where nothing stands, and the texts in rising order.
         price: Prices, NaN where unknown; None without a column of prices.
     """
@@ -65,7 +65,7 @@ class Log:
 
 @dataclass
 class _Parts:
-    """What is kept of the chunks so far."""
+    """Columns stored from the chunks so far."""
 
     user: list[pa.DictionaryArray] = field(default_factory=list)
     item: list[pa.DictionaryArray] = field(default_factory=list)
@@ -85,22 +85,24 @@ class LogReader:
         self.user_texts = [] if options.users.files else options.users.attributes
         self.price = None if options.items.files else options.items.price
         self.parts = _Parts()
-        self.told: dict[str, Decimal] = {}
+        self.decimal_marks: dict[str, Decimal] = {}
 
     @property
     def wanted(self) -> list[str]:
         """Columns that are read."""
-        one = self.columns
-        named: list[str | None] = [*fields_of(one.user), *fields_of(one.item)]
-        named += [one.time, one.position, one.propensity, self.price]
-        named += [one.event] if self.options.event else []
-        rules = [name for rule in rules_of(self.options) for name in columns_of(rule, one.event)]
+        columns = self.columns
+        named: list[str | None] = [*fields_of(columns.user), *fields_of(columns.item)]
+        named += [columns.time, columns.position, columns.propensity, self.price]
+        named += [columns.event] if self.options.event else []
+        rules = [
+            name for rule in rules_of(self.options) for name in columns_of(rule, columns.event)
+        ]
         return list(
             dict.fromkeys([n for n in named if n] + rules + self.item_texts + self.user_texts)
         )
 
     def take(self, chunk: Chunk) -> None:
-        """Keep what is to be used of a chunk, and account for the rest."""
+        """Store the usable rows of a chunk, and account for the rest."""
         account, size = self.account, chunk.table.num_rows
         file = account.of(chunk.file)
         file.rows += size + len(chunk.bad)
@@ -109,52 +111,52 @@ class LogReader:
         self._skip(list(chunk.bad))
         if not size:
             return
-        judged = RowFilter(chunk, size)
+        rows = RowFilter(chunk, size)
         options = self.options
         reader = Reader(
-            chunk.table, options.missing, options.decimal, self.columns.event, self.told
+            chunk.table, options.missing, options.decimal, self.columns.event, self.decimal_marks
         )
-        self._drop(judged, reader)
-        found = self._read(judged, reader)
-        self._skip(judged.bad_rows())
-        judged.tell_losses(account)
-        self._keep(judged, reader, found)
+        self._drop(rows, reader)
+        arrays = self._read(rows, reader)
+        self._skip(rows.bad_rows())
+        rows.report_losses(account)
+        self._keep(rows, reader, arrays)
 
     def _skip(self, rows: list[BadRow]) -> None:
         self.account.skip(rows, refuse=self.options.on_bad_rows == "error")
 
-    def _drop(self, judged: RowFilter, reader: Reader) -> None:
-        account, file = self.account, judged.chunk.file
+    def _drop(self, rows: RowFilter, reader: Reader) -> None:
+        account, file = self.account, rows.chunk.file
         if self.options.event:
             events = reader.texts(reader.event_column())
             wanted = pc.is_in(events, value_set=pa.array(self.options.event, pa.string()))
             other = ~wanted.to_numpy(zero_copy_only=False)
-            account.drop("another event", judged.drop(other), file)
+            account.drop("another event", rows.drop(other), file)
         for rule in self.options.drop:
             passed, bad = reader.test(rule)
             if bad.any():
-                judged.lose(bad, ~reader.unknown(rule.column), rule.column)
-            account.drop(rule.said(), judged.drop(passed), file)
+                rows.lose(bad, ~reader.unknown(rule.column), rule.column)
+            account.drop(rule.description(), rows.drop(passed), file)
 
-    def _read(self, judged: RowFilter, reader: Reader) -> dict[str, NDArray[np.generic]]:
-        """Everything but texts; a row is refused for the first thing that is wrong with it."""
+    def _read(self, rows: RowFilter, reader: Reader) -> dict[str, NDArray[np.generic]]:
+        """Read all but texts; a row is refused for the first thing that is wrong with it."""
         columns = self.columns
-        found: dict[str, NDArray[np.generic]] = {}
+        arrays: dict[str, NDArray[np.generic]] = {}
         for role, name in (("user", columns.user), ("item", columns.item)):
-            assert name is not None  # `resolve` sees to it
+            assert name is not None  # `resolve` ensures it
             nothing = pc.is_null(reader.ids(name))
-            judged.refuse(nothing.to_numpy(zero_copy_only=False), name, f"no {role}")
-            for one in fields_of(name):
-                judged.refuse_value(merging(reader.table.column(one)), one, MERGED)
+            rows.refuse(nothing.to_numpy(zero_copy_only=False), name, f"no {role}")
+            for column in fields_of(name):
+                rows.refuse_value(merging(reader.table.column(column)), column, MERGED)
         if columns.time:
-            found["time"], bad = self.clock.read(reader.table.column(columns.time))
+            arrays["time"], bad = self.clock.read(reader.table.column(columns.time))
             other = f"is in another unit of time than most ({self.clock.form})"
-            judged.refuse_value(self.clock.other, columns.time, other)
-            judged.refuse_value(bad, columns.time, "is not a time")
+            rows.refuse_value(self.clock.other, columns.time, other)
+            rows.refuse_value(bad, columns.time, "is not a time")
         for name, rule in self.options.signals.items():
             values, bad = reader.value(rule)
-            judged.refuse_value(bad, rule.column, f'of signal "{name}" is not a number')
-            found[f"signal {name}"] = values.astype(np.float32)
+            rows.refuse_value(bad, rule.column, f'of signal "{name}" is not a number')
+            arrays[f"signal {name}"] = values.astype(np.float32)
         for role, name, low, high in (
             ("price", self.price, 0.0, 1e30),
             ("position", columns.position, 1.0, 2.0**24),
@@ -164,38 +166,40 @@ class LogReader:
                 values, bad = reader.numbers(name)
                 filled = bad | ~np.isnan(values)
                 bad |= (values < low) | (values > high)
-                judged.lose(bad, filled, name)
-                found[role] = np.where(bad, np.nan, values).astype(np.float32)
-        return found
+                rows.lose(bad, filled, name)
+                arrays[role] = np.where(bad, np.nan, values).astype(np.float32)
+        return arrays
 
     def _keep(
-        self, judged: RowFilter, reader: Reader, found: dict[str, NDArray[np.generic]]
+        self, rows: RowFilter, reader: Reader, arrays: dict[str, NDArray[np.generic]]
     ) -> None:
-        used, parts = judged.used, self.parts
+        used, parts = rows.used, self.parts
         mask = pa.array(used)
-        place = list(self.account.files).index(judged.chunk.file)
-        parts.origin.append(np.full(int(used.sum()), place, dtype=np.int64))
+        file_index = list(self.account.files).index(rows.chunk.file)
+        parts.origin.append(np.full(int(used.sum()), file_index, dtype=np.int64))
         for role in ("user", "item"):
             getattr(parts, role).append(reader.ids(getattr(self.columns, role)).filter(mask))
-        time = found.pop("time", np.zeros(len(used), dtype=np.int64))
+        time = arrays.pop("time", np.zeros(len(used), dtype=np.int64))
         parts.time.append(time[used].astype(np.int64))
-        for name, values in found.items():
+        for name, values in arrays.items():
             parts.values.setdefault(name, []).append(values[used].astype(np.float32))
         for name in dict.fromkeys(self.item_texts + self.user_texts):
             parts.texts.setdefault(name, []).append(reader.coded(name).filter(mask))
 
     def log(self) -> Log:
-        """What was kept.
+        """Return the stored rows as a log.
 
         Raises:
             BadRequestError: If no row is left.
         """
         if not any(len(part) for part in self.parts.time):
             reasons = {**self.account.dropped, **self.account.bad}
-            said = "; ".join(f"{count:,} {reason}" for reason, count in reasons.items() if count)
+            reason_counts = "; ".join(
+                f"{count:,} {reason}" for reason, count in reasons.items() if count
+            )
             raise BadRequestError(
                 f"no row of the table can be used: {self.account.rows:,} rows"
-                + (f", of them {said}" if said else "")
+                + (f", of them {reason_counts}" if reason_counts else "")
             )
         parts = self.parts
         (user, users), (item, items) = together(parts.user), together(parts.item)
@@ -215,7 +219,7 @@ class LogReader:
             item, {n: texts[n] for n in self.item_texts}, values.get("price")
         )
         of_users = EntityAttributes(user, {n: texts[n] for n in self.user_texts})
-        for name, mark in self.told.items():
+        for name, mark in self.decimal_marks.items():
             if mark == ",":
                 self.account.notes[f"decimal mark of {name}, as its values tell"] = mark
         if self.clock.guessed:
@@ -233,7 +237,7 @@ def read_log(
         options: How.
         files: Where.
         columns: Who, what and when (:func:`pareto_rec.data.table.columns.resolve`).
-        account: Is told of every row.
+        account: Counts every row.
 
     Raises:
         BadRequestError: If a file cannot be read or lacks a column, a row is bad and bad rows are

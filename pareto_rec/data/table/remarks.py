@@ -1,4 +1,4 @@
-"""What a person should know of a draft, as comments above it."""
+"""Remarks on a draft, as comments above it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pareto_rec.data.table.trial import Trial
 
 
 def remarks(findings: Findings, trial: Trial) -> list[str]:
-    """Comments: what stands in the files, what was told how, what is left out and why."""
+    """Write comments: contents of the files, guesses, and what is left out and why."""
     lines = [line for profile, what in _tables(findings) for line in _table(profile, what)]
     lines += map(toml.comment, [*_files(findings), *_guesses(findings), *_choices(findings, trial)])
     return lines
@@ -23,7 +23,7 @@ def _tables(findings: Findings) -> list[tuple[Profile, str]]:
 
 
 def _table(profile: Profile, what: str) -> list[str]:
-    rows = f"{'all' if profile.whole else 'the first'} {profile.rows:,} rows were looked at"
+    rows = f"{'all' if profile.complete else 'the first'} {profile.rows:,} rows were looked at"
     bad = f", {profile.bad:,} of a wrong form" if profile.bad else ""
     columns = [f"{column.name}: {column.summary()}" for column in profile.columns]
     first = toml.comment(f"{what}: {profile.label}, {rows}{bad}")

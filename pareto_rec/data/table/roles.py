@@ -1,4 +1,4 @@
-"""Which column of a table holds what: by its name, and by what stands in it."""
+"""Roles of the columns of a table: by name, and by contents."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Roles:
 
 
 def usable(name: str) -> bool:
-    """Whether a config can name a column: braces would make a template of it."""
+    """Return whether a config can name a column: braces would make a template of it."""
     return "{" not in name and "}" not in name and bool(name.strip())
 
 
 def named_key(profile: Profile, role: str) -> str | None:
-    """The column of users or items that the names suggest and the contents allow."""
+    """Return the column of users or items that the names suggest and the contents allow."""
     for name in fitting(filter(usable, profile.names), role):
         column = profile.column(name)
         if column.distinct and not column.sure_time and not _fractions(column):
@@ -71,11 +71,11 @@ def named_key(profile: Profile, role: str) -> str | None:
 def log_roles(
     profile: Profile, given: Roles | None = None, keys: Collection[frozenset[str]] = ()
 ) -> Roles:
-    """Roles of the columns of a log.
+    """Assign roles to the columns of a log.
 
     Args:
         profile: What stands in it.
-        given: What somebody said; the rest is told.
+        given: Roles that the user named; the rest is guessed.
         keys: Ids of other files, each of which stands there once.
     """
     given = given or Roles()
@@ -104,7 +104,7 @@ def log_roles(
 
 
 def _fractions(column: Column) -> bool:
-    return column.numeric and not column.whole
+    return column.numeric and not column.integral
 
 
 def _free(profile: Profile, roles: Roles) -> list[str]:
@@ -114,7 +114,7 @@ def _free(profile: Profile, roles: Roles) -> list[str]:
 def _pair(
     profile: Profile, user: str | None, item: str | None, keys: Collection[frozenset[str]]
 ) -> tuple[str, str] | None:
-    """The likeliest columns of users and of items, as far as contents tell."""
+    """Choose the likeliest columns of users and of items by their contents."""
     fitting_ = [c for c in profile.columns if _may_be_id(c, profile.rows)]
     candidates = sorted(fitting_, key=lambda c: -c.distinct)[:_MOST_CANDIDATES]
     names = [c.name for c in profile.columns if c in candidates]
@@ -135,13 +135,13 @@ def _may_be_id(column: Column, rows: int) -> bool:
 
 
 def _likely(profile: Profile, user: str, item: str, keys: Collection[frozenset[str]]) -> float:
-    """How well two columns would do as users and items; above 0 where they may be."""
+    """Score two columns as users and items; above 0 where they may be."""
     who, what = profile.column(user), profile.column(item)
     score = log(max(who.distinct, 1)) + log(max(what.distinct, 1))
     score += 2.0 * (_like(who, _USER_LIKE) - _like(who, _ITEM_LIKE))
     score += 2.0 * (_like(what, _ITEM_LIKE) - _like(what, _USER_LIKE))
-    places = profile.names.index(user), profile.names.index(item)
-    score += (0.5 if places[0] < places[1] else 0.0) - 0.3 * sum(places)
+    positions = profile.names.index(user), profile.names.index(item)
+    score += (0.5 if positions[0] < positions[1] else 0.0) - 0.3 * sum(positions)
     score -= sum(1.5 for column in (who, what) if column.numeric and (column.high or 0) <= 10)
     score += 1.0 if _runs(who) > _runs(what) else 0.0
     score -= 0.5 * max(what.wordiness - 1, 0) + 0.5 * max(who.wordiness - 1, 0)
@@ -166,12 +166,12 @@ def _like(column: Column, pattern: re.Pattern[str]) -> float:
 
 
 def _runs(column: Column) -> float:
-    """Share of rows that hold what the row before holds."""
+    """Compute the share of rows that repeat the value of the row before."""
     return float((np.diff(column.codes) == 0).mean()) if len(column.codes) > 1 else 0.0
 
 
 def _time(profile: Profile, roles: Roles) -> tuple[str | None, bool]:
-    """The column of times, and whether its name says nothing of it."""
+    """Choose the column of times, and whether it was chosen by contents alone."""
     free = _free(profile, roles)
     named = fitting(free, "time")
     sure = [name for name in free if profile.column(name).sure_time]
@@ -189,14 +189,14 @@ def _time(profile: Profile, roles: Roles) -> tuple[str | None, bool]:
 
 
 def _plainly(profile: Profile, name: str) -> bool:
-    """Whether numbers without a name for it are times: of many values, none of them before 2000."""
+    """Return whether unnamed numbers are times: of many values, none of them before 2000."""
     column = profile.column(name)
     size = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}.get(column.time.form if column.time else "")
     return size is not None and (column.low or 0) / size > 946_684_800 and column.distinct > 4
 
 
 def _rising(column: Column) -> bool:
-    """Whether numbers under a name for times may at least order rows, such as days of a study."""
+    """Return whether numbers named as times can order rows, such as days of a study."""
     return column.numeric and (column.low or 0.0) >= 0 and column.distinct > 12
 
 
@@ -221,7 +221,7 @@ def _numbers_of(profile: Profile, roles: Roles, role: str) -> str | None:
         low, high = column.low, column.high
         if low is None or high is None or high <= 0:
             continue
-        if role == "position" and (low < 1 or not column.whole):
+        if role == "position" and (low < 1 or not column.integral):
             continue
         if role == "propensity" and (high > 1 or low <= 0):
             continue

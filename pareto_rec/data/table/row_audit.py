@@ -1,4 +1,4 @@
-"""Where every row went: what was read, used, dropped for a reason, or could not be read."""
+"""Row audit: which rows were read, used, dropped for a reason, or could not be read."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class BadRow:
     reason: str
     text: str
 
-    def said(self) -> str:
-        """One line for people."""
+    def message(self) -> str:
+        """Describe the row in one line."""
         return f"{self.file}, line {self.line}: {self.reason}"
 
 
@@ -53,7 +53,7 @@ class FileRows:
         return self.rows - self.dropped - self.bad
 
     def summary(self) -> dict[str, int]:
-        """Ready for JSON."""
+        """Return the counts, ready for JSON."""
         return {"rows": self.rows, "used": self.used, "dropped": self.dropped, "bad": self.bad}
 
 
@@ -97,22 +97,22 @@ class RowAudit:
     @property
     def rows(self) -> int:
         """Rows in the files."""
-        return sum(one.rows for one in self.files.values())
+        return sum(file.rows for file in self.files.values())
 
     @property
     def used(self) -> int:
         """Rows that are neither dropped nor bad."""
-        return sum(one.used for one in self.files.values())
+        return sum(file.used for file in self.files.values())
 
     def of(self, file: str) -> FileRows:
-        """The rows of a file."""
+        """Return the rows of a file."""
         return self.files.setdefault(file, FileRows())
 
     def note_of(self, file: str, notes: Sequence[str], long: Sequence[tuple[int, int]]) -> None:
-        """What was told from a file, and rows of it that span many lines."""
+        """Add notes on a file, and rows of it that span many lines."""
         for note in notes:
-            said = self.notes.get(note)
-            self.notes[note] = f"{said}, {Path(file).name}" if said else Path(file).name
+            files = self.notes.get(note)
+            self.notes[note] = f"{files}, {Path(file).name}" if files else Path(file).name
         for first, last in long:
             self.long_rows += 1
             if self.long_rows <= SHOWN:
@@ -122,12 +122,12 @@ class RowAudit:
                 )
 
     def drop(self, reason: str, rows: int, file: str) -> None:
-        """Rows of a file that are left out for a reason; one that met no row is kept as 0."""
+        """Count rows of a file that are left out for a reason; a reason without rows stays as 0."""
         self.dropped[reason] += int(rows)
         self.of(file).dropped += int(rows)
 
     def drop_of(self, reason: str, origin: IntArray) -> None:
-        """Rows of several files that are left out for a reason.
+        """Count rows of several files that are left out for a reason.
 
         Args:
             reason: Why.
@@ -140,7 +140,7 @@ class RowAudit:
             file.dropped += int(rows)
 
     def lose(self, column: str, texts: Sequence[str], count: int, filled: int) -> None:
-        """Values of a column that could not be read.
+        """Count values of a column that could not be read.
 
         Args:
             column: What messages call it.
@@ -156,14 +156,14 @@ class RowAudit:
             cells.examples[text[:40]] = None
 
     def skip(self, rows: list[BadRow], *, refuse: bool) -> None:
-        """Rows that could not be read.
+        """Count rows that could not be read, and write them out.
 
         Raises:
             BadRequestError: If they are refused; the first of them are shown.
         """
         self.examples += rows[: max(SHOWN - len(self.examples), 0)]
         if rows and refuse:
-            shown = "; ".join(row.said() for row in rows[:SHOWN])
+            shown = "; ".join(row.message() for row in rows[:SHOWN])
             more = f" (and {len(rows) - SHOWN} more near them)" if len(rows) > SHOWN else ""
             raise BadRequestError(
                 f'{shown}{more}; correct the file, or set data.on_bad_rows = "skip" to leave such '
@@ -180,7 +180,7 @@ class RowAudit:
                 writer.writerows([row.file, row.line, row.reason, row.text] for row in rows)
 
     def warn_of_losses(self) -> None:
-        """Warnings of files and columns that lost most of what they hold."""
+        """Warn of files and columns that lost most of their values."""
         if self.long_rows > SHOWN:
             self.warnings.append(f"{self.long_rows - SHOWN:,} more rows span as many lines")
         for name, file in self.files.items():
@@ -197,15 +197,15 @@ class RowAudit:
                 )
 
     def summary(self) -> dict[str, object]:
-        """Ready for JSON."""
-        found: dict[str, object] = {
+        """Return the audit, ready for JSON."""
+        summary: dict[str, object] = {
             "rows": self.rows,
             "used": self.used,
             "dropped": dict(self.dropped),
             "bad": dict(self.bad),
-            "first_bad_rows": [row.said() for row in self.examples],
-            "blank_lines": sum(one.blank for one in self.files.values()),
-            "files": {name: one.summary() for name, one in self.files.items()},
+            "first_bad_rows": [row.message() for row in self.examples],
+            "blank_lines": sum(part.blank for part in self.files.values()),
+            "files": {name: part.summary() for name, part in self.files.items()},
             "unreadable_values": {
                 column: {"count": cells.count, "examples": list(cells.examples)}
                 for column, cells in self.cells.items()
@@ -215,12 +215,12 @@ class RowAudit:
             "notes": dict(self.notes),
         }
         if self.beside:
-            found["beside"] = {name: one.summary() for name, one in self.beside.items()}
-        return found
+            summary["beside"] = {name: part.summary() for name, part in self.beside.items()}
+        return summary
 
 
 def _kind(reason: str) -> str:
-    """A reason without the value that it names."""
+    """Strip the value that a reason names."""
     return reason.partition(": ")[0]
 
 
@@ -229,12 +229,12 @@ def _quoted(texts: Mapping[str, object] | Sequence[str]) -> str:
 
 
 def as_lines(account: Mapping[str, object]) -> list[str]:
-    """An account in words, one line each."""
+    """Describe an audit in words, one line each."""
     beside = account.get("beside") or {}
     assert isinstance(beside, Mapping)
     lines = _rows_as_lines(account)
-    for name, one in beside.items():
-        head, *rest = _rows_as_lines(one)
+    for name, part in beside.items():
+        head, *rest = _rows_as_lines(part)
         lines += [f"files of {name}: {head}", *rest]
     if account.get("skipped_rows_file"):
         lines.append(f"all rows that could not be read: {account['skipped_rows_file']}")
@@ -247,10 +247,10 @@ def as_lines(account: Mapping[str, object]) -> list[str]:
 
 
 def warnings_of(account: Mapping[str, object]) -> list[str]:
-    """What a person has to look at, of the log and of the files beside it."""
+    """List the warnings for the user, of the log and of the files beside it."""
     beside = account.get("beside") or {}
     assert isinstance(beside, Mapping)
-    return [text for one in (account, *beside.values()) for text in one.get("warnings") or ()]
+    return [text for part in (account, *beside.values()) for text in part.get("warnings") or ()]
 
 
 def _rows_as_lines(account: Mapping[str, object]) -> list[str]:
@@ -261,24 +261,24 @@ def _rows_as_lines(account: Mapping[str, object]) -> list[str]:
     lines += [f"  {count:>9,} dropped: {reason}" for reason, count in dropped.items()]
     lines += [f"  {count:>9,} could not be read: {reason}" for reason, count in bad.items()]
     if account["blank_lines"]:
-        lines.append(f"  {account['blank_lines']:,} blank lines, which are no rows")
+        lines.append(f"  {account['blank_lines']:,} blank lines, which are not rows")
     files = account.get("files") or {}
     assert isinstance(files, Mapping)
     if len(files) > 1:
-        ordered = sorted(files.items(), key=lambda one: -one[1]["bad"])
+        ordered = sorted(files.items(), key=lambda entry: -entry[1]["bad"])
         lines += [
-            f"  {Path(name).name}: {one['rows']:,} rows = {one['used']:,} used + "
-            f"{one['dropped']:,} dropped + {one['bad']:,} that could not be read"
-            for name, one in ordered[:_FILES_SHOWN]
+            f"  {Path(name).name}: {entry['rows']:,} rows = {entry['used']:,} used + "
+            f"{entry['dropped']:,} dropped + {entry['bad']:,} that could not be read"
+            for name, entry in ordered[:_FILES_SHOWN]
         ]
         if len(files) > _FILES_SHOWN:
             lines.append(f"  and {len(files) - _FILES_SHOWN:,} more files (data inspect --json)")
     cells = account.get("unreadable_values") or {}
     assert isinstance(cells, Mapping)
     lines += [
-        f"  {one['count']:>9,} values of {column} could not be read and are unknown, such as "
-        f"{_quoted(one['examples'])}"
-        for column, one in cells.items()
+        f"  {entry['count']:>9,} values of {column} could not be read and are unknown, such as "
+        f"{_quoted(entry['examples'])}"
+        for column, entry in cells.items()
     ]
     shown = account["first_bad_rows"]
     if isinstance(shown, list) and shown:

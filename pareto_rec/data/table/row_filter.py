@@ -1,4 +1,4 @@
-"""Which rows of a piece of a log are still used, and what is wrong with the others."""
+"""Row filter: which rows of a chunk are still used, and what is wrong with the others."""
 
 from __future__ import annotations
 
@@ -25,32 +25,33 @@ class RowFilter:
         self._lost: dict[str, tuple[Mask, Mask]] = {}
 
     def drop(self, which: Mask) -> int:
-        """Leave rows out; how many of them were still used."""
+        """Leave rows out; return how many of them were still used."""
         gone = self.used & which
         self.used = self.used & ~which
         return int(gone.sum())
 
     def refuse(self, which: Mask, column: str, what: str) -> None:
-        """Leave rows out as bad ones for what a column lacks."""
+        """Leave rows out as bad ones for a missing value in a column."""
         self._refuse(which, lambda where: [f"{what} in {column}"] * len(where))
 
     def refuse_value(self, which: Mask, column: str, what: str) -> None:
-        """Leave rows out as bad ones for what stands in a column; it is shown."""
+        """Leave rows out as bad ones for the value in a column, which is shown."""
         self._refuse(
-            which, lambda where: [f"{column} {what}: {one!r}" for one in self._texts(column, where)]
+            which,
+            lambda where: [f"{column} {what}: {text!r}" for text in self._texts(column, where)],
         )
 
-    def _refuse(self, which: Mask, said: Callable[[IntArray], list[str]]) -> None:
+    def _refuse(self, which: Mask, messages: Callable[[IntArray], list[str]]) -> None:
         where = np.flatnonzero(self.used & which)
         if len(where):
-            self._bad.append((where, said(where)))
+            self._bad.append((where, messages(where)))
             self.used = self.used & ~which
 
     def _texts(self, column: str, where: IntArray) -> list[str]:
         return [text[:60] for text in shown(self.chunk.table.column(column).take(pa.array(where)))]
 
     def lose(self, unreadable: Mask, filled: Mask, column: str) -> None:
-        """Keep rows without a value of theirs that cannot be read.
+        """Use rows without their unreadable value in a column.
 
         Args:
             unreadable: Which rows.
@@ -61,12 +62,12 @@ class RowFilter:
         self._lost[column] = (before | unreadable, known | filled)
 
     def bad_rows(self) -> list[BadRow]:
-        """The bad rows in the order of their lines."""
-        rows = [row for where, said in self._bad for row in self.chunk.rows(where, said)]
+        """Return the bad rows in the order of their lines."""
+        rows = [row for where, messages in self._bad for row in self.chunk.rows(where, messages)]
         return sorted(rows, key=lambda row: row.line)
 
-    def tell_losses(self, account: RowAudit) -> None:
-        """Values that the rows still used go without."""
+    def report_losses(self, account: RowAudit) -> None:
+        """Report the values that the used rows go without."""
         for column, (unreadable, filled) in self._lost.items():
             where = np.flatnonzero(unreadable & self.used)
             texts = self._texts(column, where[:EXAMPLES])

@@ -1,4 +1,4 @@
-"""What a rule of the config makes of rows: a test, or a value."""
+"""Rules of the config applied to rows: tests and values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pareto_rec.data.table.numerals import UNKNOWN, Decimal
 from pareto_rec.data.table.options import NUMBERS, Rule
 from pareto_rec.data.table.values import Mask, Numbers, coded, number_format, numbers, plain
 
-_TELLING_ROWS = 50_000  # of a piece whose numbers tell the decimal mark
+_TELLING_ROWS = 50_000  # of a piece, from which the decimal mark is detected
 
 
 @dataclass(frozen=True)
@@ -24,47 +24,51 @@ class Reader:
 
     Attributes:
         table: The columns.
-        missing: Texts that stand for nothing.
-        decimal: Between whole and fraction; None: as the values of a column tell.
+        missing: Texts of missing values.
+        decimal: Between whole and fraction; None: detected from the values of a column.
         event: Column of events; None without one.
-        told: Column -> decimal mark that values of it told so far; a table has one for all pieces.
-        known: Columns and templates whose texts were asked for before.
+        decimal_marks: Column -> decimal mark detected from its values, one for all pieces.
+        known: Columns and templates whose texts were read before.
     """
 
     table: pa.Table
     missing: Sequence[str]
     decimal: Decimal | None = None
     event: str | None = None
-    told: dict[str, Decimal] = field(default_factory=dict)
+    decimal_marks: dict[str, Decimal] = field(default_factory=dict)
     known: dict[str, pa.DictionaryArray] = field(default_factory=dict)
 
     def texts(self, column: str) -> pa.Array:
-        """Texts of a column, null where nothing stands there."""
+        """Read a column as texts, null where a value is missing."""
         return self.coded(column).dictionary_decode()
 
     def coded(self, column: str) -> pa.DictionaryArray:
-        """Texts of a column, each different one once, null where nothing stands there."""
+        """Read a column as a dictionary of texts, null where a value is missing."""
         if column not in self.known:
             self.known[column] = coded(self.table.column(column), self.missing)
         return self.known[column]
 
     def numbers(self, column: str) -> tuple[Numbers, Mask]:
-        """Numbers of a column, NaN where nothing stands there; which rows hold no number."""
+        """Read a column as numbers, NaN for missing values; mark rows that are not a number."""
         values = self.table.column(column)
-        if self.decimal is None and column not in self.told and pa.types.is_string(values.type):
+        if (
+            self.decimal is None
+            and column not in self.decimal_marks
+            and pa.types.is_string(values.type)
+        ):
             once = coded(values.slice(0, _TELLING_ROWS), self.missing)
-            told = number_format(once.dictionary)
-            if told.certain:
-                self.told[column] = told.decimal
-        return numbers(values, self.missing, self.decimal, self.told.get(column))
+            number_form = number_format(once.dictionary)
+            if number_form.certain:
+                self.decimal_marks[column] = number_form.decimal
+        return numbers(values, self.missing, self.decimal, self.decimal_marks.get(column))
 
     def unknown(self, column: str) -> Mask:
-        """Rows ``[rows]`` in which nothing stands, or what stands for no number."""
+        """Mark rows ``[rows]`` of which the value is missing in a column of numbers."""
         texts = plain(self.table.column(column), (*self.missing, *UNKNOWN))
         return np.asarray(pc.is_null(texts).to_numpy(zero_copy_only=False), dtype=bool)
 
     def ids(self, named: str) -> pa.DictionaryArray:
-        """Ids from a column or a template, each different one once, null where nothing stands."""
+        """Read ids from a column or a template as a dictionary, null where they are missing."""
         if "{" not in named:
             return self.coded(named)
         if named not in self.known:
@@ -84,7 +88,7 @@ class Reader:
         return pc.if_else(known, joined, pa.scalar(None, pa.string())).dictionary_encode()
 
     def event_column(self) -> str:
-        """The column of events.
+        """Return the column of events.
 
         Raises:
             BadRequestError: If there is none.
@@ -94,7 +98,7 @@ class Reader:
         return self.event
 
     def test(self, rule: Rule) -> tuple[Mask, Mask]:
-        """Which rows ``[rows]`` pass every test of a rule; which hold no number where one must."""
+        """Mark rows ``[rows]`` that pass every test of a rule, and rows without a needed number."""
         passed = np.ones(self.table.num_rows, dtype=bool)
         column = self.event_column() if rule.event is not None else rule.column
         wanted = rule.event if rule.event is not None else rule.equals
@@ -122,7 +126,7 @@ class Reader:
         return passed & ~bad, bad
 
     def value(self, rule: Rule) -> tuple[Numbers, Mask]:
-        """A signal ``[rows]``, NaN where it is not known; which rows hold no number."""
+        """Compute a signal ``[rows]``, NaN where it is not known; mark rows without a number."""
         if rule.tests:
             passed, bad = self.test(rule)
             return passed.astype(np.float64), bad
@@ -139,6 +143,6 @@ def _true(mask: pa.Array) -> Mask:
 
 
 def columns_of(rule: Rule, event: str | None) -> list[str]:
-    """Columns that a rule looks at."""
+    """List the columns that a rule looks at."""
     named = [event if rule.event is not None else rule.column, rule.times]
     return [name for name in named if name]

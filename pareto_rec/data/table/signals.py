@@ -1,4 +1,4 @@
-"""The signals of a log: its events, its ratings, and what it counts."""
+"""Signals of a log: its events, its ratings, and its counts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Signals:
         rules: Signal -> its rule as TOML.
         relevance: Signals that may count as relevant, the best first.
         against: Signals that speak against an item.
-        remarks: What somebody should know of them.
+        remarks: Notes on them for the user.
     """
 
     rules: dict[str, str]
@@ -38,7 +38,7 @@ class Signals:
 
 
 def signals_of(profile: Profile, roles: Roles, events: Counter[str]) -> Signals:
-    """The signals of a log.
+    """Draft the signals of a log.
 
     Args:
         profile: What stands in it.
@@ -94,7 +94,7 @@ def _add_events(
 
 
 def _signal_name(text: str) -> str:
-    """A name for a signal: letters, digits and underscores of any script."""
+    """Make a name for a signal: letters, digits and underscores of any script."""
     parted = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", text)
     return re.sub(r"\W+", "_", parted).strip("_").lower()[:60] or "signal"
 
@@ -108,7 +108,7 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def _numeric(profile: Profile, roles: Roles) -> list[Column]:
-    """Columns of counts, amounts, ratings and answers, those of the best names first."""
+    """List columns of counts, amounts, ratings and answers, those of the best names first."""
     free = [name for name in profile.names if usable(name) and name not in roles.taken]
     named = [name for name in fitting(free, "signal") if name not in fitting(free, "text")]
     columns = [profile.column(name) for name in named]
@@ -119,7 +119,7 @@ def _numeric(profile: Profile, roles: Roles) -> list[Column]:
 
 
 def _of_item(profile: Profile, roles: Roles, column: Column) -> bool:
-    """Whether all rows of an item, or of a user, say the same."""
+    """Return whether all rows of an item, or of a user, hold the same value."""
     for key in (roles.item, roles.user):
         fixed = profile.agreement(key, column.name) if key else None
         if fixed is not None and fixed > 0.99:

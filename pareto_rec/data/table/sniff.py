@@ -1,4 +1,4 @@
-"""How a text file is written: its encoding, its separator, its quotes and its header."""
+"""Form of a text file: its encoding, its separator, its quotes and its header."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SHOWN_LINES = 1_000  # of the first rows that tell whether there is a header
 
 @dataclass(frozen=True)
 class Form:
-    """How a text file is written.
+    """Form of a text file.
 
     Attributes:
         encoding: Name of its encoding; texts in ``utf-8`` are checked row by row.
@@ -47,7 +47,7 @@ class Form:
         header_lines: Lines that they take.
         trailing: Whether every row ends in a separator that the header has not.
         empty: Whether it has no rows.
-        notes: What was told from the file that a person may want to know.
+        notes: Remarks for the user on what was detected from the file.
     """
 
     encoding: str
@@ -66,45 +66,45 @@ class Form:
 
 
 def form_of(file: File, written: Written) -> Form:
-    """Look at the beginning of a file.
+    """Detect the form of a file from its beginning.
 
     Args:
         file: The file.
-        written: What the config says; the rest is told from the file.
+        written: Form given by the config; the rest is detected from the file.
 
     Raises:
         BadRequestError: If the file is empty, is not in its encoding or not a table, or two columns
             share a name.
     """
-    chosen, text, whole = _head(file, written)
+    chosen, text, complete = _head(file, written)
     preface = _PREFACE.match(text)
     if preface is not None:
         text = text[preface.end() :]
-        said = preface[1].replace("\\t", "\t")
-        written = written.model_copy(update={"separator": written.separator or said})
+        note = preface[1].replace("\\t", "\t")
+        written = written.model_copy(update={"separator": written.separator or note})
     dialect = dialect_of(text, written)
-    found = records(text, dialect, _SHOWN_LINES)
-    if not found:
+    rows_of_head = records(text, dialect, _SHOWN_LINES)
+    if not rows_of_head:
         raise BadRequestError(f"{file.name}, line 1: not a line of column names")
-    headed, said = _headed(found, written)
-    width = width_of(found[1:]) if len(found) > 1 else len(found[0].fields)
-    names, notes = _names(file, found, written, headed=headed, width=width)
-    trailing = width == len(names) + 1 and _end_empty(found[headed:], width)
+    headed, note = _headed(rows_of_head, written)
+    width = width_of(rows_of_head[1:]) if len(rows_of_head) > 1 else len(rows_of_head[0].fields)
+    names, notes = _names(file, rows_of_head, written, headed=headed, width=width)
+    trailing = width == len(names) + 1 and _end_empty(rows_of_head[headed:], width)
     if trailing:
         notes += ("every row ends in a separator more than the line of names: it is passed over",)
-    if written.names and not trailing and len(found) > headed and width != len(names):
+    if written.names and not trailing and len(rows_of_head) > headed and width != len(names):
         raise BadRequestError(
             f"{file.name}: data.names names {len(names)} columns, and its rows have {width} fields"
         )
-    notes += (*([said] if said else []), *_unusual(dialect, written))
+    notes += (*([note] if note else []), *_unusual(dialect, written))
     rows, lines = heading(text, dialect) if headed else (0, 0)
-    empty = whole and len(io.StringIO(text, newline="").readlines()) <= lines
+    empty = complete and len(io.StringIO(text, newline="").readlines()) <= lines
     before = int(preface is not None)
     return Form(chosen, dialect, names, rows + before, lines + before, trailing, empty, notes)
 
 
 def _head(file: File, written: Written) -> tuple[str, str, bool]:
-    """Encoding of a file, its first lines, and whether they are all of it."""
+    """Read the encoding of a file, its first lines, and whether they are all of it."""
     with file.open() as stream:
         head = stream.read(HEAD_BYTES)
     chosen = _encoding(file, head, written.encoding)
@@ -114,14 +114,14 @@ def _head(file: File, written: Written) -> tuple[str, str, bool]:
         raise BadRequestError(f"{file.name} is empty: a table begins with a line of column names")
     if "\x00" in text.partition("\n")[0]:
         raise BadRequestError(f"{file.name} is not a text file (or set data.encoding)")
-    whole = len(head) < HEAD_BYTES
-    if not whole and "\n" in text:
+    complete = len(head) < HEAD_BYTES
+    if not complete and "\n" in text:
         text = text[: text.rindex("\n") + 1]
     if _is_json(text):
         raise BadRequestError(
             f"{file.name} holds JSON lines, not CSV; rename it so that it ends in .jsonl"
         )
-    return chosen, text, whole
+    return chosen, text, complete
 
 
 def _encoding(file: File, head: bytes, wanted: str | None) -> str:
@@ -146,23 +146,27 @@ def _is_json(text: str) -> bool:
         return False
 
 
-def _headed(found: Sequence[Record], written: Written) -> tuple[bool, str]:
-    """Whether the first row names the columns; what is to be said where that was told from it."""
-    first = [field.strip() for field in found[0].fields]
+def _headed(rows: Sequence[Record], written: Written) -> tuple[bool, str]:
+    """Return whether the first row names the columns, and a note if that was guessed."""
+    first = [field.strip() for field in rows[0].fields]
     if written.header is not None:
         return written.header, ""
     if written.names:
-        return [one.casefold() for one in first] == [one.casefold() for one in written.names], ""
+        return [name.casefold() for name in first] == [
+            name.casefold() for name in written.names
+        ], ""
     guess = Guess.of(first)
-    if (guess.user and guess.item) or not _is_row(first, found[1:]):
+    if (guess.user and guess.item) or not _is_row(first, rows[1:]):
         return True, ""
-    said = "the first line is read as a row, as it holds values and no names (data.header = true"
-    return False, f"{said} if it names the columns, data.names to name them)"
+    note = "the first line is read as a row, as it holds values and no names (data.header = true"
+    return False, f"{note} if it names the columns, data.names to name them)"
 
 
 def _is_row(first: Sequence[str], others: Sequence[Record]) -> bool:
-    """Whether a first row looks like those below it and not like names."""
-    rows = [[f.strip() for f in one.fields] for one in others if len(one.fields) == len(first)]
+    """Return whether a first row looks like those below it and not like names."""
+    rows = [
+        [f.strip() for f in record.fields] for record in others if len(record.fields) == len(first)
+    ]
     if not rows or len(first) < 2:
         return False
     if [c for c in first if c] == [str(n) for n in range(len(first) - (not first[0]))]:
@@ -174,31 +178,31 @@ def _is_row(first: Sequence[str], others: Sequence[Record]) -> bool:
     return again * 2 > len(first)  # names do not stand below themselves
 
 
-def _counts_up(found: Sequence[Record], width: int) -> bool:
-    """Whether the first fields of all rows of the usual width are 0, 1, 2 ... or 1, 2, 3 ..."""
-    first = [one.fields[0].strip() for one in found if len(one.fields) == width]
+def _counts_up(rows: Sequence[Record], width: int) -> bool:
+    """Return whether the first fields of all rows of the usual width count up from 0 or 1."""
+    first = [row.fields[0].strip() for row in rows if len(row.fields) == width]
     return len(first) > 1 and any(first == [str(n + b) for n in range(len(first))] for b in (0, 1))
 
 
-def _end_empty(found: Sequence[Record], width: int) -> bool:
-    """Whether nothing stands in the last field of nearly all rows of the usual width."""
-    last = [one.fields[-1].strip() for one in found if len(one.fields) == width]
+def _end_empty(rows: Sequence[Record], width: int) -> bool:
+    """Return whether the last field of nearly all rows of the usual width is empty."""
+    last = [row.fields[-1].strip() for row in rows if len(row.fields) == width]
     return last.count("") >= 0.9 * len(last)
 
 
 def _names(
-    file: File, found: Sequence[Record], written: Written, *, headed: bool, width: int
+    file: File, rows: Sequence[Record], written: Written, *, headed: bool, width: int
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if written.names:
         return tuple(written.names), ()
     if not headed:
-        return _without_gaps([""] * len(found[0].fields)), ()
-    names = [name.strip() for name in found[0].fields]
+        return _without_gaps([""] * len(rows[0].fields)), ()
+    names = [name.strip() for name in rows[0].fields]
     notes: tuple[str, ...] = ()
-    if len(found) > 1 and width == len(names) - 1 and not names[-1] and width > 1:
+    if len(rows) > 1 and width == len(names) - 1 and not names[-1] and width > 1:
         names.pop()
         notes = ("the line of names ends in a separator more than the rows: it is passed over",)
-    if len(found) > 1 and width == len(names) + 1 and _counts_up(found[1:], width):
+    if len(rows) > 1 and width == len(names) + 1 and _counts_up(rows[1:], width):
         names.insert(0, "")
         notes = ("rows begin with a number that the line of names has not: it is passed over",)
     doubled = sorted({name for name in names if names.count(name) > 1 and name})
@@ -211,25 +215,25 @@ def _names(
 
 
 def _unusual(dialect: Dialect, written: Written) -> tuple[str, ...]:
-    """What of a dialect is unusual and was told from the file alone."""
+    """Describe what is unusual in a dialect and was detected from the file alone."""
     notes: tuple[str, ...] = ()
     if written.quoting is None and dialect.quote != '"':
-        told = "as texts in single quotes" if dialect.quote else "without quoting"
-        notes += (f"read {told} (data.quoting)",)
+        quoting = "as texts in single quotes" if dialect.quote else "without quoting"
+        notes += (f"read {quoting} (data.quoting)",)
     if written.escape is None and dialect.escape:
         notes += (f'read with the escape character "{dialect.escape}" (data.escape)',)
     return notes
 
 
 def _without_gaps(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of which none is empty: a column without a name gets its number."""
+    """Fill in empty names: a column without a name gets its number."""
     taken = set(names)
-    found = []
+    complete = []
     for number, name in enumerate(names, 1):
         while not name:
             name = f"column {number}"
             if name in taken:
                 number, name = number + len(names), ""
         taken.add(name)
-        found.append(name)
-    return tuple(found)
+        complete.append(name)
+    return tuple(complete)

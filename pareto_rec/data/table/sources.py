@@ -1,4 +1,4 @@
-"""Which of several files are the log, which say something of its items or users, and why not."""
+"""Sources of a draft: which files are the log, which describe items or users, and why not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Sources:
-    """What the files are.
+    """Files by their part: log, items or users.
 
     Attributes:
         log: The log whose columns are drafted.
@@ -48,22 +48,22 @@ class Sources:
         return tuple(file for profile in (self.log, *self.more) for file in profile.files)
 
 
-def sources_of(found: Sequence[Profile], given: Roles | None = None) -> Sources:
+def sources_of(profiles: Sequence[Profile], given: Roles | None = None) -> Sources:
     """Tell files apart by the names of their columns, and by their contents.
 
     Args:
-        found: What stands in the files.
-        given: Columns of the log that somebody named.
+        profiles: What stands in the files.
+        given: Columns of the log that the user named.
 
     Raises:
-        BadRequestError: If no file can be told to be a log.
+        BadRequestError: If no file is recognised as a log.
     """
-    log, roles = _log(found, given or Roles())
+    log, roles = _log(profiles, given or Roles())
     sources = Sources(log, roles)
     more: list[Profile] = []
     left: list[tuple[Profile, str]] = []
     sides: dict[str, Side] = {}
-    for profile in found:
+    for profile in profiles:
         if profile is log:
             continue
         lacking = [name for name in roles.taken if name not in profile.names]
@@ -89,14 +89,14 @@ def _why_not(profile: Profile, lacking: Sequence[str], role: str) -> str:
     return reason + ("; give its columns the same names to read both as one log" if both else "")
 
 
-def _log(found: Sequence[Profile], given: Roles) -> tuple[Profile, Roles]:
+def _log(profiles: Sequence[Profile], given: Roles) -> tuple[Profile, Roles]:
     for role in ("user", "item", "time"):
         name = getattr(given, role)
-        if name and not any(name in profile.names for profile in found):
-            raise BadRequestError(f'no file has the column "{name}"; there are: {_shown(found)}')
+        if name and not any(name in profile.names for profile in profiles):
+            raise BadRequestError(f'no file has the column "{name}"; there are: {_shown(profiles)}')
     fit = [
         profile
-        for profile in found
+        for profile in profiles
         if all(getattr(given, r) in (None, "", *profile.names) for r in ("user", "item", "time"))
     ]
     named = [
@@ -106,7 +106,7 @@ def _log(found: Sequence[Profile], given: Roles) -> tuple[Profile, Roles]:
         and (given.item or named_key(profile, "item"))
         and not _one_row_each(profile)
     ]
-    keys = [ids for profile in found for ids in _unique_ids(profile)]
+    keys = [ids for profile in profiles for ids in _unique_ids(profile)]
     for group in (named, [profile for profile in fit if profile not in named]):
         tried = [
             (
@@ -120,20 +120,20 @@ def _log(found: Sequence[Profile], given: Roles) -> tuple[Profile, Roles]:
             return max(logs, key=lambda pair: pair[0].rows)
     raise BadRequestError(
         "no file has a column of users and one of items, as far as names and contents tell; say "
-        "which they are: --user COLUMN --item COLUMN. There are: " + _shown(found)
+        "which they are: --user COLUMN --item COLUMN. There are: " + _shown(profiles)
     )
 
 
 def _one_row_each(profile: Profile) -> bool:
-    """Whether a table has one row for each of its items or users, as no log has."""
+    """Return whether a table has one row for each of its items or users, as no log has."""
     key = named_key(profile, "item")
     column = profile.column(key) if key else None
     return column is not None and profile.rows > 20 and column.distinct == profile.rows
 
 
-def _shown(found: Sequence[Profile]) -> str:
+def _shown(profiles: Sequence[Profile]) -> str:
     parts = []
-    for profile in found:
+    for profile in profiles:
         columns = [f"{_plain(c.name)} ({_plain(c.summary())})" for c in profile.columns]
         more = f"; and {len(columns) - MOST_SHOWN} more" if len(columns) > MOST_SHOWN else ""
         parts.append(f"{profile.label}: {'; '.join(columns[:MOST_SHOWN])}{more}")
@@ -153,7 +153,7 @@ def _unique_ids(profile: Profile) -> list[tuple[Profile, frozenset[str]]]:
 
 
 def _side(profile: Profile, sources: Sources) -> tuple[str, Side]:
-    """Whether a table says something of items or users: the role, and how it is joined."""
+    """Return whether a table describes items or users: the role, and how it is joined."""
     best: tuple[str, Side] = ("", Side(profile, "", 0.0))
     if {sources.roles.user, sources.roles.item} <= {*profile.names}:
         return best

@@ -1,4 +1,4 @@
-"""Words that link others and say nothing of kinds, in languages that catalogues are written in."""
+"""Stop words: words that link others, in languages that catalogues are written in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables that were read before, as Parquet in the cache."""
+"""Store of tables that were read before, as Parquet in the cache."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOTE = "account.json"
 
 
 def load_table(options: TableOptions, name: str, cache: Path) -> Dataset:
-    """A table as a data set: read and cleaned once for the same files and options.
+    """Load a table as a data set: read and cleaned once for the same files and options.
 
     Args:
         options: How it is read.
@@ -39,9 +39,9 @@ def load_table(options: TableOptions, name: str, cache: Path) -> Dataset:
             be written.
     """
     folder = cache / "tables" / _key(options, cache)
-    found = _open(folder, options, name)
-    if found is not None:
-        return found
+    stored = _open(folder, options, name)
+    if stored is not None:
+        return stored
     make_folder(folder)
     skipped = folder / "skipped.csv"
     skipped.unlink(missing_ok=True)
@@ -54,7 +54,7 @@ def load_table(options: TableOptions, name: str, cache: Path) -> Dataset:
 
 
 def _key(options: TableOptions, cache: Path) -> str:
-    """Names what is read and how: contents of all files, options, and the code that reads."""
+    """Identify what is read and how: contents of all files, options, and the code that reads."""
     parts: list[object] = [given(options), code_key(__name__)]
     for named in (options.files, options.items.files, options.users.files):
         files = find(named) if named else ()
@@ -77,8 +77,8 @@ def _keep(folder: Path, dataset: Dataset, account: Mapping[str, object]) -> None
         catalogue["price"] = items.prices
     people = {"id": users.ids} | {f"attribute {n}": v for n, v in users.attributes.items()}
     for name, table in zip(_NAMES, (columns, catalogue, people), strict=True):
-        with written_whole(folder / name) as spare:
-            parquet.write_table(pa.table(table), spare)
+        with written_whole(folder / name) as temporary:
+            parquet.write_table(pa.table(table), temporary)
     note = {
         "account": account,
         "categories": items.category_names,
@@ -90,11 +90,11 @@ def _keep(folder: Path, dataset: Dataset, account: Mapping[str, object]) -> None
 
 def _files(folder: Path, account: Mapping[str, object]) -> list[Path]:
     skipped = ["skipped.csv"] if "skipped_rows_file" in account else []
-    return [folder / one for one in (*_NAMES, *skipped)]
+    return [folder / file_name for file_name in (*_NAMES, *skipped)]
 
 
 def _open(folder: Path, options: TableOptions, name: str) -> Dataset | None:
-    """What was kept; None where there is nothing whole."""
+    """Load a stored table; None if there is no complete one."""
     note = read_json(folder / NOTE)
     if note is None:
         return None
@@ -102,7 +102,7 @@ def _open(folder: Path, options: TableOptions, name: str) -> Dataset | None:
         for path in _files(folder, note["account"]):
             if sha256_of(path) != note["files"][path.name]:
                 raise ValueError("damaged")
-        rows, items, users = (parquet.read_table(folder / one) for one in _NAMES)
+        rows, items, users = (parquet.read_table(folder / file_name) for file_name in _NAMES)
         people = Users(_texts(users, "id"), _attributes(users), options.min_group)
         return Dataset(
             name,
@@ -133,8 +133,8 @@ def _rows(table: pa.Table) -> Interactions:
 
 def _items(table: pa.Table, names: tuple[str, ...]) -> Items:
     matrix: FloatArray = np.zeros((table.num_rows, len(names)), dtype=np.float32)
-    for row, places in enumerate(table.column("categories").to_pylist()):
-        matrix[row, places] = 1.0
+    for row, columns in enumerate(table.column("categories").to_pylist()):
+        matrix[row, columns] = 1.0
     matrix.flags.writeable = False
     priced = "price" in table.column_names
     ids, titles, texts = (_texts(table, name) for name in ("id", "title", "text"))

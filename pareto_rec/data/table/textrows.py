@@ -1,4 +1,4 @@
-"""Rows of text files: which lines they take, and those that a quote swallowed."""
+"""Rows of text files: the lines they take, and rows that a quote merged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pareto_rec.data.table.sniff import Form
 
 LONG_ROW = 50  # lines; a row of more is named in the account
 
-_TELLING_ROWS = 200  # whose fields tell which columns hold numbers or times
+_TELLING_ROWS = 200  # from which columns of numbers or times are detected
 _SWALLOWED = "in a quote that spans lines which look like rows (data.quoting?)"
 _OPEN = "in a quote that is never closed (data.quoting?)"
 
@@ -52,7 +52,7 @@ class _Misshapen:
 
 
 def pieces(stream: Decoded, name: str, form: Form, block: int) -> Iterator[Piece]:
-    """All rows of a text file, piece by piece.
+    """Yield all rows of a text file, piece by piece.
 
     Args:
         stream: Its text.
@@ -84,7 +84,7 @@ def pieces(stream: Decoded, name: str, form: Form, block: int) -> Iterator[Piece
         yield _piece(stream, name, form, lines, table, misshapen, last=following is None)
         batch = following
     if lines.seen < len(misshapen) or not lines.pieces:  # none of the last rows has the form
-        empty = pa.table({one: pa.array([], pa.string()) for one in names})
+        empty = pa.table({column: pa.array([], pa.string()) for column in names})
         yield _piece(stream, name, form, lines, empty, misshapen, last=True)
     if lines.next - 1 != stream.lines:
         raise RuntimeError(f"{name}: {stream.lines} lines, of which {lines.next - 1} were read")
@@ -118,7 +118,7 @@ def _reader(
             invalid_row_handler=note,
         ),
         convert_options=csv.ConvertOptions(
-            check_utf8=False,  # `Decoded` sees to it
+            check_utf8=False,  # `Decoded` checks it
             strings_can_be_null=False,
             column_types=dict.fromkeys(names, pa.string()),
         ),
@@ -135,29 +135,29 @@ class _Lines:
         self.pieces = 0
 
     def met(self, rows: int, misshapen: Sequence[_Misshapen], *, last: bool) -> list[_Misshapen]:
-        """Misshapen rows before the end of a piece; the reader may know later ones already."""
-        found: list[_Misshapen] = []
-        for one in misshapen[self.seen :]:
-            if not last and one.number > self.row + rows + len(found):
+        """Return misshapen rows before the end of a piece; the reader may know later ones."""
+        met_rows: list[_Misshapen] = []
+        for row in misshapen[self.seen :]:
+            if not last and row.number > self.row + rows + len(met_rows):
                 break
-            found.append(one)
-        return found
+            met_rows.append(row)
+        return met_rows
 
     def of(self, span: IntArray, misshapen: Sequence[_Misshapen]) -> tuple[IntArray, list[int]]:
-        """Lines at which rows begin ``[rows]``, and those at which misshapen rows do.
+        """Return lines at which rows begin ``[rows]``, and those at which misshapen rows do.
 
         Args:
             span: Line breaks within each row ``[rows]``.
             misshapen: Those among them.
         """
-        numbers = np.array([one.number for one in misshapen], dtype=np.int64)
+        numbers = np.array([row.number for row in misshapen], dtype=np.int64)
         total = len(span) + len(numbers)
         length = np.ones(total, dtype=np.int64)
-        places = numbers - self.row
+        positions = numbers - self.row
         is_bad = np.zeros(total, dtype=bool)
-        is_bad[places] = True
-        breaks = [len(_lines_of(one.text)) - 1 for one in misshapen]
-        length[places] += np.array(breaks, dtype=np.int64)
+        is_bad[positions] = True
+        breaks = [len(_lines_of(row.text)) - 1 for row in misshapen]
+        length[positions] += np.array(breaks, dtype=np.int64)
         length[~is_bad] += span
         begins = self.next + np.cumsum(length) - length
         self.next += int(length.sum())
@@ -193,12 +193,12 @@ def _piece(
     begins, where = lines.of(span, fresh)
     bad: list[BadRow] = []
     width = table.num_columns
-    for n, (line, one) in enumerate(zip(where, fresh, strict=True)):
-        text = _readable(one.text, form)
-        if n == open_bad or swallowed(one.text, _written(form), width, typed):
+    for n, (line, bad_row) in enumerate(zip(where, fresh, strict=True)):
+        text = _readable(bad_row.text, form)
+        if n == open_bad or swallowed(bad_row.text, _written(form), width, typed):
             bad += _each(name, line, text, _OPEN if n == open_bad else _SWALLOWED)
         else:
-            bad.append(BadRow(name, line, one.reason, text))
+            bad.append(BadRow(name, line, bad_row.reason, text))
     for row in np.flatnonzero(gone).tolist():
         cells = [str(column[row]) for column in table.columns]
         text = _readable(form.separator.join(cells), form).rstrip("\r\n")
@@ -209,14 +209,14 @@ def _piece(
 
 
 def _last(table: pa.Table) -> str:
-    """The last field of the last row."""
+    """Return the last field of the last row."""
     return str(table.columns[-1][-1])
 
 
 def _each(name: str, line: int, text: str, reason: str) -> list[BadRow]:
-    """Every line of a row as a bad one: each may be a row that a quote swallowed."""
-    said = f"{reason}: opened in line {line}"
-    return [BadRow(name, line + n, said, part) for n, part in enumerate(_lines_of(text))]
+    """Turn every line of a row into a bad row: each may be a row that a quote merged."""
+    message = f"{reason}: opened in line {line}"
+    return [BadRow(name, line + n, message, part) for n, part in enumerate(_lines_of(text))]
 
 
 def _lines_of(text: str) -> list[str]:
@@ -224,7 +224,7 @@ def _lines_of(text: str) -> list[str]:
 
 
 def _written(form: Form) -> str:
-    """The separator as it stands in the rows."""
+    """Return the separator as it stands in the rows."""
     return PARTS if len(form.separator) > 1 else form.separator
 
 
@@ -236,23 +236,23 @@ def _readable(text: str, form: Form) -> str:
 def _swallowed(
     table: pa.Table, span: IntArray, form: Form, typed: Sequence[int]
 ) -> NDArray[np.bool_]:
-    """Rows ``[rows]`` that hold lines which are rows themselves."""
-    found = np.zeros(len(span), dtype=bool)
+    """Mark rows ``[rows]`` that hold lines which are rows themselves."""
+    mask = np.zeros(len(span), dtype=bool)
     part = _written(form)
     for row in np.flatnonzero(span > 0).tolist():
         text = part.join(str(column[row]) for column in table.columns)
-        found[row] = swallowed(text, part, len(table.columns), typed)
-    return found
+        mask[row] = swallowed(text, part, len(table.columns), typed)
+    return mask
 
 
 def _typed(table: pa.Table, span: IntArray) -> tuple[int, ...]:
-    """Columns of numbers or times, as rows of one line tell."""
+    """Find columns of numbers or times, by the rows of one line."""
     few = table.take(pa.array(np.flatnonzero(span == 0)[:_TELLING_ROWS]))
     return typed_columns(list(zip(*(c.to_pylist() for c in few.columns), strict=True)))
 
 
 def _breaks(table: pa.Table) -> IntArray:
-    """Line breaks within the values of each row ``[rows]``: LF, CR, or both as one."""
+    """Count line breaks within the values of each row ``[rows]``: LF, CR, or both as one."""
     count = np.zeros(table.num_rows, dtype=np.int64)
     for column in table.columns:
         values = b"".join(p.buffers()[2].to_pybytes() for p in column.chunks if p.buffers()[2])

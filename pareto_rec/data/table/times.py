@@ -22,7 +22,7 @@ _DAYS = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%d %b %Y",
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
 PATTERNS = tuple(day + clock for day in _DAYS for clock in _CLOCKS)
 _SAMPLE = 500
-_FROM, _TO = -5_000_000_000, 100_000_000_000  # 1811 to 5138: beyond it nobody keeps a log
+_FROM, _TO = -5_000_000_000, 100_000_000_000  # 1811 to 5138: no log lies beyond
 _OFFSET = r"(Z|z|[+-]\d\d:?\d\d)$"
 
 
@@ -33,7 +33,7 @@ class Clock:
     Attributes:
         form: ``s``, ``ms``, ``us``, ``ns``, ``iso`` or a pattern; "" until guessed.
         zone: Of times that name none.
-        missing: Texts that stand for nothing.
+        missing: Texts of missing values.
         guessed: Whether the form was guessed.
         dated: Whether any number so far was a date in its unit, not a mere count.
         other: Of the rows read last, those that count in another unit ``[rows]``.
@@ -53,10 +53,10 @@ class Clock:
             raise BadRequestError(f'data.time_zone: there is no time zone "{self.zone}"') from None
 
     def read(self, column: pa.ChunkedArray) -> tuple[IntArray, NDArray[np.bool_]]:
-        """Seconds ``[rows]``, 0 where nothing stands there; which rows hold nothing or no time.
+        """Read seconds ``[rows]``, 0 for missing values; mark rows without a time.
 
         Raises:
-            BadRequestError: If the form cannot be told from the first rows.
+            BadRequestError: If the form cannot be detected from the first rows.
         """
         kind, self.other = column.type, np.zeros(len(column), dtype=bool)
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -107,25 +107,26 @@ class Clock:
             return "iso"
         good = {form: float((~_parse(texts, form, "UTC")[1]).mean()) for form in PATTERNS}
         best = max(good.values())
-        found = [form for form, share in good.items() if share == best]
+        forms = [form for form, share in good.items() if share == best]
         if best < 0.5:
             raise BadRequestError(
-                f'times such as "{texts[0].as_py()}" have no form that can be told; set '
+                f'times such as "{texts[0].as_py()}" have no form that is recognised; set '
                 'data.time_format, for example "%d/%m/%Y %H:%M"'
             )
-        if len(found) > 1:
-            said = " or ".join(f'"{form}"' for form in found)
+        if len(forms) > 1:
+            alternatives = " or ".join(f'"{form}"' for form in forms)
             raise BadRequestError(
-                f'times such as "{texts[0].as_py()}" may be read as {said}; set data.time_format'
+                f'times such as "{texts[0].as_py()}" may be read as {alternatives}; set '
+                "data.time_format"
             )
-        return found[0]
+        return forms[0]
 
 
 def unit_of(values: NDArray[np.float64]) -> str:
-    """What numbers count: days written as 20240131, or seconds and parts of them by size.
+    """Detect what numbers count: days written as 20240131, or seconds and parts of them by size.
 
     Args:
-        values: Finite numbers ``[n]``, at least one; the size of their median tells.
+        values: Finite numbers ``[n]``, at least one; the size of their median decides.
 
     Returns:
         A key of `UNITS`, or ``%Y%m%d``.
@@ -139,7 +140,7 @@ def unit_of(values: NDArray[np.float64]) -> str:
 
 
 def other_unit(values: NDArray[np.float64], unit: str) -> NDArray[np.bool_]:
-    """Which numbers ``[n]`` are dates of our time only in another unit than the one given.
+    """Mark numbers ``[n]`` that are dates of our time only in another unit than the one given.
 
     A table with both has mixed units: read in one, the rest would lie in 1970 or beyond 5000.
 
@@ -151,41 +152,41 @@ def other_unit(values: NDArray[np.float64], unit: str) -> NDArray[np.bool_]:
     for other in UNITS:
         elsewhere |= _is_date(values, other)
     year, month, day = values // 10_000, values // 100 % 100, values % 100
-    whole = (values == np.floor(values)) & (year >= 1900) & (year <= 2100)
-    elsewhere |= whole & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)  # as 20240131
+    integral = (values == np.floor(values)) & (year >= 1900) & (year <= 2100)
+    elsewhere |= integral & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)  # as 20240131
     return elsewhere & ~_is_date(values, unit)
 
 
 def _is_date(values: NDArray[np.float64], unit: str) -> NDArray[np.bool_]:
-    """Which numbers ``[n]`` lie between 1973 and 2103: no number does so in two units."""
+    """Mark numbers ``[n]`` that lie between 1973 and 2103: no number does so in two units."""
     seconds = values / UNITS[unit]
     return np.asarray((seconds >= 1e8) & (seconds <= 4.2e9))
 
 
 def _parse(texts: pa.Array, form: str, zone: str) -> tuple[IntArray, NDArray[np.bool_]]:
-    """Texts, none of them null, as seconds; which of them are no times of that form."""
+    """Parse texts, none of them null, as seconds; mark those that are not times of that form."""
     import pandas as pd
 
     offset = pc.match_substring_regex(texts, pattern=_OFFSET).to_numpy(zero_copy_only=False)
     # A date alone ends like an offset does: 2024-01-31 has none.
     clock = pc.match_substring(texts, pattern=":").to_numpy(zero_copy_only=False)
     series = pd.Series(texts.to_pylist(), dtype=object)
-    said = "ISO8601" if form == "iso" else form
+    pandas_format = "ISO8601" if form == "iso" else form
     try:
-        found = pd.to_datetime(series, format=said, errors="coerce", utc=True)
+        times = pd.to_datetime(series, format=pandas_format, errors="coerce", utc=True)
     except (ValueError, TypeError, OverflowError) as error:
         raise BadRequestError(f'data.time_format = "{form}": {error}') from None
-    values, bad = _seconds(found)
+    values, bad = _seconds(times)
     values, bad = values.copy(), bad.copy()
     if zone != "UTC":
         here = ~(offset & clock) & ~bad
-        local = _local(found[here].dt.tz_localize(None), zone)
+        local = _local(times[here].dt.tz_localize(None), zone)
         values[here], bad[here] = _seconds(local)
     return _within(values.astype(np.float64), bad)
 
 
 def _local(times: Any, zone: str) -> Any:
-    """Clock times of a zone; an hour that comes twice is taken as its second."""
+    """Localise clock times of a zone; an hour that comes twice is taken as its second."""
     ambiguous = np.zeros(len(times), dtype=bool)
     return times.dt.tz_localize(zone, ambiguous=ambiguous, nonexistent="shift_forward")
 

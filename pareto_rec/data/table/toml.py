@@ -1,4 +1,4 @@
-"""Parts of a config as TOML text."""
+"""TOML text of parts of a config."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def text(value: str) -> str:
-    """A string: JSON's escapes are TOML's, except for DEL."""
+    """Write a string: JSON's escapes are TOML's, except for DEL."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def key(name: str) -> str:
-    """A key, quoted where it has to be."""
+    """Write a key, quoted where it has to be."""
     return name if _BARE.fullmatch(name) else text(name)
 
 
 def array(values: Iterable[str]) -> str:
-    """A list of strings."""
+    """Write a list of strings."""
     return f"[{', '.join(map(text, values))}]"
 
 
 def inline(table: Mapping[str, str]) -> str:
-    """A table on one line; the values are TOML already."""
+    """Write a table on one line; the values are TOML already."""
     return f"{{ {', '.join(f'{key(name)} = {value}' for name, value in table.items())} }}"
 
 
 def comment(line: str, indent: str = "") -> str:
-    """A line that is a comment, without what would end it or cannot be shown."""
+    """Write a comment line, without characters that would end it or cannot be shown."""
     return f"# {indent}" + " ".join("".join(c if c.isprintable() else " " for c in line).split())

@@ -1,4 +1,4 @@
-"""A draft tried on the rows that were looked at: what can be held out, and what can be measured."""
+"""Trial of a draft on its sample: what can be held out, and what can be measured."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Way = tuple[bool, str, float]  # whether rows of a pair are made one, kind of s
 
 
 def _both(*ways: tuple[str, float]) -> tuple[_Way, ...]:
-    """Ways to split as the log stands, then with one row for each user and item."""
+    """List ways to split as the log stands, then with one row for each user and item."""
     return tuple((repeated, kind, share) for repeated in (False, True) for kind, share in ways)
 
 
@@ -40,7 +40,7 @@ _TIMED = (
 
 @dataclass(frozen=True)
 class Trial:
-    """How a draft can be searched.
+    """Split and signal by which a draft can be searched.
 
     Attributes:
         relevance: Signal that counts as relevant.
@@ -60,7 +60,7 @@ class Trial:
 
 
 def attempt(data: str, sources: Sources, relevance: Sequence[str], once: Duplicates) -> Trial:
-    """Read and split what was looked at as a draft says, and see what can be done with it.
+    """Read and split the sample as a draft says, and choose a split that works.
 
     Args:
         data: The ``[data]`` table of the draft.
@@ -120,7 +120,7 @@ def _written(profile: Profile, folder: Path) -> str:
 def _ways(
     read: Mapping[Duplicates, Dataset], once: Duplicates, relevance: Sequence[str]
 ) -> Iterator[tuple[int, Trial]]:
-    """Users with something to predict under every kind of split, the wanted ones first."""
+    """Yield the users with a truth under every kind of split, the wanted ones first."""
     length = _length(len(read["keep"].items))
     for repeated, kind, share in _TIMED if read["keep"].timed else _UNTIMED:
         duplicates: Duplicates = once if repeated else "keep"
@@ -138,7 +138,7 @@ def _ways(
 
 
 def _users_asked(stage: Stage, signal: str) -> int:
-    """Users with relevant held-out items that are not in their history."""
+    """Count users with relevant held-out items that are not in their history."""
     held = stage.held_out
     wanted = held.signals[signal] > 0
     width = max(len(stage.items), 1)
@@ -148,12 +148,12 @@ def _users_asked(stage: Stage, signal: str) -> int:
 
 
 def _learners(stage: Stage) -> int:
-    """Users with a history to learn from: two training rows or more."""
+    """Count users with a history to learn from: two training rows or more."""
     return int((np.bincount(stage.train.user, minlength=len(stage.users)) > 1).sum())
 
 
 def _diverse(stage: Stage, length: int) -> bool:
-    """Whether categories tell lists apart: most items have some, they differ, lists have two."""
+    """Return whether categories tell lists apart: most items have some, and they differ."""
     categories = stage.items.categories
     if categories.shape[1] < 2 or length < 2:
         return False

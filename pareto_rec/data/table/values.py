@@ -1,4 +1,4 @@
-"""From columns of any type to ids, texts and numbers, whole columns at a time."""
+"""Values of columns of any type as ids, texts and numbers, complete columns at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Numbers = NDArray[np.float64]
 
 
 def coded(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.DictionaryArray:
-    """A column as texts, each different one kept once; null where nothing stands there.
+    """Read a column as a dictionary of texts, null where a value is missing.
 
     Blanks around texts are cut off. Numbers that are whole are written without a fraction, so that
     17850.0 is the user 17850.
@@ -38,7 +38,7 @@ def coded(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.DictionaryArray
 
 
 def plain(column: pa.ChunkedArray, missing: Sequence[str]) -> pa.Array:
-    """A column as texts, null where nothing stands there."""
+    """Read a column as texts, null where a value is missing."""
     return coded(column, missing).dictionary_decode()
 
 
@@ -48,17 +48,17 @@ def numbers(
     decimal: Decimal | None = None,
     usual: Decimal | None = None,
 ) -> tuple[Numbers, Mask]:
-    """A column as numbers, with currency signs and marks between thousands or without.
+    """Read a column as numbers, with currency signs and marks between thousands or without.
 
     Args:
         column: Of any type.
-        missing: Texts that stand for nothing, besides those that do in any column of numbers.
-        decimal: Between whole and fraction in texts; None: as each text tells.
-        usual: What is meant where a text does not tell; None: as most of the texts tell.
+        missing: Texts of missing values, besides the usual ones of columns of numbers.
+        decimal: Between whole and fraction in texts; None: detected for each text.
+        usual: Mark of ambiguous texts; None: that of most of the texts.
 
     Returns:
-        Values ``[rows]``, NaN where nothing stands there; and which rows hold something that is no
-        finite number.
+        Values ``[rows]``, NaN where nothing stands there; and which rows hold something that is not
+        a finite number.
     """
     flat = _flat(column)
     if pa.types.is_boolean(flat.type) or _is_number(flat.type):
@@ -79,7 +79,7 @@ def numbers(
 
 
 def _plain_numbers(texts: pa.Array, missing: Sequence[str]) -> Numbers | None:
-    """Texts that are numbers without more, many times faster than others; None for all else."""
+    """Parse plain numbers many times faster than others; None for all else."""
     if texts.null_count or not pa.types.is_string(texts.type):
         return None
     if any(character.isdigit() for text in missing for character in text):
@@ -96,7 +96,7 @@ def _floats(values: pa.Array) -> Numbers:
 
 
 def _flat(column: pa.ChunkedArray) -> pa.Array:
-    """One array of plain values; lists as texts with a bar between."""
+    """Combine to one array of plain values; lists as texts with a bar between."""
     flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(flat, pa.ChunkedArray):  # nothing to combine
         flat = pa.concat_arrays(flat.chunks) if flat.num_chunks else pa.array([], flat.type)
@@ -116,7 +116,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _texts(values: pa.Array) -> pa.Array:
-    """Values, each different one once, as texts."""
+    """Convert distinct values to texts."""
     kind = values.type
     if pa.types.is_floating(kind):
         return pa.array([_short(value) for value in values.to_pylist()], pa.string())
@@ -137,12 +137,12 @@ def _short(value: float | None) -> str | None:
 
 
 def indices(values: pa.ChunkedArray | pa.DictionaryArray) -> NDArray[np.int64]:
-    """Codes ``[rows]`` of a coded column, -1 for null."""
+    """Return codes ``[rows]`` of a coded column, -1 for null."""
     return np.asarray(values.indices.fill_null(-1).to_numpy(), dtype=np.int64)
 
 
 def together(parts: Sequence[pa.DictionaryArray]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Coded columns of several chunks as one: the texts that occur, in rising order.
+    """Join coded columns of several chunks: the texts that occur, in rising order.
 
     Returns:
         Codes ``[rows]``, -1 for null; the texts.

@@ -1,4 +1,4 @@
-"""What a config says of how text files are written; what it leaves out is told from the files."""
+"""Form of text files in a config; what it leaves out is detected from the files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Section(BaseModel):
 
 
 class Written(Section):
-    """How text files are written.
+    """Form of text files, as a config gives it.
 
     Attributes:
         separator: Between fields, up to four characters, or ``whitespace`` for any run of blanks.

@@ -1,4 +1,4 @@
-"""Ways to combine several losses into the one direction that is stepped along."""
+"""Aggregation of several losses into one direction of descent."""
 
 from pareto_rec.core.registry import Registry
 from pareto_rec.losses.aggregation.base import AggregationStep, Aggregator, State

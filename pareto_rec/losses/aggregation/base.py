@@ -1,4 +1,4 @@
-"""What a way to combine losses sees, and the contract that it keeps."""
+"""Aggregators: the contract, and the inputs of one step."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class AggregationStep:
 class Aggregator(ABC):
     """Turns several losses into one direction: the step's gradient is ``sum_m w_m grad l_m``.
 
-    A function of the moment and of the state alone; a loss of preference 0 gets weight 0.
+    A function of the step and of the state alone; a loss of preference 0 gets weight 0.
 
     Attributes:
         name: Registered name.
@@ -62,9 +62,9 @@ class Aggregator(ABC):
     lands: ClassVar[str] = "preference"
 
     def start(self, losses: int) -> State:  # noqa: ARG002 - most ways remember nothing
-        """State before the first step of that many losses."""
+        """Return the state before the first step of that many losses."""
         return {}
 
     @abstractmethod
-    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
-        """Weights ``[M]`` of the gradients, none below 0, and the state of the next step."""
+    def weights(self, inputs: AggregationStep, state: State, /) -> tuple[Vector, State]:
+        """Compute weights ``[M]`` of the gradients, none below 0, and the next state."""

@@ -1,4 +1,4 @@
-"""Ways to combine that look at the gradients, through their inner products alone.
+"""Aggregators that look at the gradients, through their inner products alone.
 
 A step along ``sum_m w_m g_m`` changes loss n by ``sum_m w_m <g_m, g_n>``, so the Gramian
 ``G_mn = <g_m, g_n>`` is all that is needed, however many parameters there are. Losses of preference
@@ -33,27 +33,27 @@ class _OnGramian(Aggregator):
     needs_gramian = True
     lands = "start"
 
-    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
-        """Weights of the losses that have a preference, from their Gramian of trace 1."""
-        if moment.gramian is None:
+    def weights(self, inputs: AggregationStep, state: State, /) -> tuple[Vector, State]:
+        """Weigh the losses that have a preference, by their Gramian of trace 1."""
+        if inputs.gramian is None:
             raise ValueError(f'"{self.name}" needs the Gramian of the gradients')
-        kept = np.flatnonzero(moment.preference > 0)
-        weights = np.zeros(len(moment.preference))
-        preference = moment.preference[kept]
-        gramian = unit_trace(moment.gramian[np.ix_(kept, kept)])
-        if len(kept) == 1 or not gramian.any():
-            weights[kept] = preference
+        active = np.flatnonzero(inputs.preference > 0)
+        weights = np.zeros(len(inputs.preference))
+        preference = inputs.preference[active]
+        gramian = unit_trace(inputs.gramian[np.ix_(active, active)])
+        if len(active) == 1 or not gramian.any():
+            weights[active] = preference
         else:
-            weights[kept] = self.solve(gramian, preference, moment)
+            weights[active] = self.solve(gramian, preference, inputs)
         return weights, state
 
     @abstractmethod
-    def solve(self, gramian: Vector, preference: Vector, moment: AggregationStep, /) -> Vector:
-        """Weights of losses whose preference is above 0, from a Gramian of trace 1."""
+    def solve(self, gramian: Vector, preference: Vector, inputs: AggregationStep, /) -> Vector:
+        """Compute weights of losses whose preference is above 0, from a Gramian of trace 1."""
 
 
 def unit_trace(gramian: Vector) -> Vector:
-    """The Gramian, made symmetric and divided by its trace; zero stays zero."""
+    """Make the Gramian symmetric and divide it by its trace; zero stays zero."""
     largest = np.abs(gramian).max(initial=0.0)
     if not largest > 0:
         return np.zeros_like(gramian)
@@ -62,7 +62,7 @@ def unit_trace(gramian: Vector) -> Vector:
 
 
 def factor(gramian: Vector) -> Vector:
-    """``F`` with ``F' F = G``, negative eigenvalues (rounding) cut to 0, and a tiny ridge."""
+    """Compute ``F`` with ``F' F = G``, negative eigenvalues cut to 0, and a tiny ridge."""
     values, vectors = np.linalg.eigh(gramian)
     roots = np.sqrt(np.maximum(values, 0.0) + _RIDGE)
     return np.asarray((vectors * roots).T, dtype=np.float64)
@@ -84,10 +84,10 @@ class MGDA(_OnGramian):
 
     name = "mgda"
 
-    def solve(self, gramian: Vector, _preference: Vector, _moment: AggregationStep, /) -> Vector:
-        """Weights on the simplex."""
-        found: Tensor = MGDAWeighting()(torch.from_numpy(gramian))
-        return found.numpy()
+    def solve(self, gramian: Vector, _preference: Vector, _inputs: AggregationStep, /) -> Vector:
+        """Compute weights on the simplex."""
+        weights: Tensor = MGDAWeighting()(torch.from_numpy(gramian))
+        return weights.numpy()
 
 
 class PCGrad(_OnGramian):
@@ -108,15 +108,15 @@ class PCGrad(_OnGramian):
 
     name = "pcgrad"
 
-    def solve(self, gramian: Vector, preference: Vector, moment: AggregationStep, /) -> Vector:
-        """Sum of the projected gradients' coefficients."""
-        rng = generator(moment.seed, "combine", moment.step)
+    def solve(self, gramian: Vector, preference: Vector, inputs: AggregationStep, /) -> Vector:
+        """Sum the projected gradients' coefficients."""
+        rng = generator(inputs.seed, "combine", inputs.step)
         orders = [rng.permutation(len(preference)) for _ in preference]
         return preference * project_in_turn(gramian * np.outer(preference, preference), orders)
 
 
 def project_in_turn(gramian: Vector, orders: Sequence[NDArray[np.int64]]) -> Vector:
-    """Coefficients of the sum of all gradients, each projected off the others in its order."""
+    """Sum the coefficients of all gradients, each projected off the others in its order."""
     total = np.zeros(len(gramian))
     for own, order in enumerate(orders):
         coefficients = np.zeros(len(gramian))
@@ -147,8 +147,8 @@ class CAGrad(_OnGramian):
     lands = "preference"
     radius = 0.5
 
-    def solve(self, gramian: Vector, preference: Vector, _moment: AggregationStep, /) -> Vector:
-        """Preference plus a share of the worst-off losses."""
+    def solve(self, gramian: Vector, preference: Vector, _inputs: AggregationStep, /) -> Vector:
+        """Add a share of the worst-off losses to the preference."""
         slope = gramian @ preference
         size = self.radius * float(np.sqrt(max(float(preference @ slope), 0.0)))
         ridged = gramian + _RIDGE * np.eye(len(gramian))
@@ -159,7 +159,7 @@ class CAGrad(_OnGramian):
             return float(u @ slope + size * norm), slope + size * pulled / norm
 
         count = len(preference)
-        found = minimize(
+        result = minimize(
             dual,
             np.full(count, 1.0 / count),
             jac=True,
@@ -168,7 +168,7 @@ class CAGrad(_OnGramian):
             constraints=LinearConstraint(np.ones(count), 1.0, 1.0),
             options={"ftol": 1e-10, "maxiter": 100},
         )
-        u = np.clip(found.x, 0.0, None)
+        u = np.clip(result.x, 0.0, None)
         u = u / u.sum()
         share: Vector = u * (size / np.sqrt(u @ ridged @ u))
         return preference + share
@@ -191,13 +191,13 @@ class NashMTL(_OnGramian):
 
     name = "nash_mtl"
 
-    def solve(self, gramian: Vector, preference: Vector, _moment: AggregationStep, /) -> Vector:
-        """Weights on the simplex."""
+    def solve(self, gramian: Vector, preference: Vector, _inputs: AggregationStep, /) -> Vector:
+        """Compute weights on the simplex."""
         return bargain(gramian, preference)
 
 
 def bargain(gramian: Vector, power: Vector, *, steps: int = 100) -> Vector:
-    """``a / sum a`` with ``(G a)_m = power_m / a_m``: Newton steps, halved until the value falls.
+    """Solve ``(G a)_m = power_m / a_m`` by Newton steps, halved until the value falls.
 
     The units of the gradients are taken out first, so that the diagonal of G is 1.
     """
@@ -239,11 +239,11 @@ class UPGrad(_OnGramian):
 
     name = "upgrad"
 
-    def solve(self, gramian: Vector, preference: Vector, _moment: AggregationStep, /) -> Vector:
-        """Sum of the projected gradients' coefficients."""
+    def solve(self, gramian: Vector, preference: Vector, _inputs: AggregationStep, /) -> Vector:
+        """Sum the projected gradients' coefficients."""
         weighting = UPGradWeighting(torch.from_numpy(preference), Projector())
-        found: Tensor = weighting(torch.from_numpy(gramian))
-        return found.numpy()
+        weights: Tensor = weighting(torch.from_numpy(gramian))
+        return weights.numpy()
 
 
 class Projector(DualConeProjector):
@@ -253,8 +253,8 @@ class Projector(DualConeProjector):
     """
 
     def __call__(self, U: Tensor, G: PSDMatrix) -> Tensor:
-        """Coefficients of the projections of ``U [..., m]``."""
+        """Compute coefficients of the projections of ``U [..., m]``."""
         root = factor(G.numpy())
         rows = U.reshape(-1, U.shape[-1]).numpy()
-        found = np.stack([row + nnls(root, -root @ row)[0] for row in rows])
-        return torch.from_numpy(found).view_as(U)
+        projections = np.stack([row + nnls(root, -root @ row)[0] for row in rows])
+        return torch.from_numpy(projections).view_as(U)

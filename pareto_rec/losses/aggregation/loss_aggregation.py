@@ -1,4 +1,4 @@
-"""From the losses of a pack to the gradients of its parameters, by each candidate's way."""
+"""Gradients of a pack's parameters from its losses, by each candidate's aggregator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pareto_rec.losses.aggregation.base import AggregationStep, Aggregator, Stat
 
 
 class LossAggregation:
-    """The ways to combine of a pack's candidates and what they remember."""
+    """The aggregators of a pack's candidates and their states."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class LossAggregation:
         *,
         primary: int = 0,
     ) -> None:
-        """Before the first step.
+        """Set up the state of each aggregator.
 
         Args:
             ways: One per candidate ``P``.
@@ -63,7 +63,7 @@ class LossAggregation:
             finite &= np.isfinite(gramians).all(axis=(1, 2))
         weights = self.preferences.copy()
         for index in np.flatnonzero(finite).tolist():
-            moment = AggregationStep(
+            inputs = AggregationStep(
                 values[index],
                 self.preferences[index],
                 ideal[index],
@@ -73,7 +73,7 @@ class LossAggregation:
                 self.seeds[index],
             )
             weights[index], self.states[index] = self.ways[index].weights(
-                moment, self.states[index]
+                inputs, self.states[index]
             )
         column = torch.from_numpy(weights).to(losses)
         if self.by_gradient:
@@ -84,39 +84,39 @@ class LossAggregation:
 
 
 def _gradients(losses: Tensor, params: Sequence[Tensor]) -> list[tuple[Tensor | None, ...]]:
-    """Gradients of each loss; candidates share no parameter, so that their sum is enough."""
+    """Compute gradients of each loss; candidates share no parameter, so their sum is enough."""
     count = losses.shape[1]
     return [
         torch.autograd.grad(
-            losses[:, place].sum(), params, retain_graph=place + 1 < count, allow_unused=True
+            losses[:, index].sum(), params, retain_graph=index + 1 < count, allow_unused=True
         )
-        for place in range(count)
+        for index in range(count)
     ]
 
 
 def _gramians(gradients: Sequence[Sequence[Tensor | None]], pack: int) -> Tensor:
-    """``[P, M, M]`` inner products over all parameters, added up in float64."""
+    """Compute ``[P, M, M]`` inner products over all parameters, added up in float64."""
     count = len(gradients)
     total = torch.zeros(pack, count, count, dtype=torch.float64)
-    for of_one_parameter in zip(*gradients, strict=True):
-        places = [m for m, gradient in enumerate(of_one_parameter) if gradient is not None]
-        if not places:
+    for of_parameter in zip(*gradients, strict=True):
+        positions = [m for m, gradient in enumerate(of_parameter) if gradient is not None]
+        if not positions:
             continue
-        rows = torch.stack([g.flatten(1) for g in of_one_parameter if g is not None], dim=1)
+        rows = torch.stack([g.flatten(1) for g in of_parameter if g is not None], dim=1)
         products = torch.bmm(rows, rows.transpose(1, 2)).double().cpu()
-        total[:, torch.tensor(places)[:, None], torch.tensor(places)] += products
+        total[:, torch.tensor(positions)[:, None], torch.tensor(positions)] += products
     return total
 
 
 def _compose(
     gradients: Sequence[Sequence[Tensor | None]], weights: Tensor, params: Mapping[str, Tensor]
 ) -> None:
-    """``.grad = sum_m w_m g_m`` for every parameter."""
-    for place, param in enumerate(params.values()):
+    """Set ``.grad = sum_m w_m g_m`` of every parameter."""
+    for index, param in enumerate(params.values()):
         view = (-1, *[1] * (param.dim() - 1))
         parts = [
             weights[:, m].view(view) * gradient
-            for m, of_one_loss in enumerate(gradients)
-            if (gradient := of_one_loss[place]) is not None
+            for m, of_loss in enumerate(gradients)
+            if (gradient := of_loss[index]) is not None
         ]
         param.grad = torch.stack(parts).sum(0) if parts else None

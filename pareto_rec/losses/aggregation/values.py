@@ -1,4 +1,4 @@
-"""Ways to combine that look at the values of losses alone: one backward pass."""
+"""Aggregators that look at the values of losses alone: one backward pass."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class WeightedSum(Aggregator):
 
     name = "weighted_sum"
 
-    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
-        """The preference."""
-        return moment.preference.copy(), state
+    def weights(self, inputs: AggregationStep, state: State, /) -> tuple[Vector, State]:
+        """Return the preference."""
+        return inputs.preference.copy(), state
 
 
 class WeightedChebyshev(Aggregator):
@@ -40,11 +40,11 @@ class WeightedChebyshev(Aggregator):
 
     name = "weighted_chebyshev"
 
-    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
-        """The preference at the largest term, else 0."""
-        terms = moment.preference * moment.gap
-        largest = (terms >= terms.max()) & (moment.preference > 0)
-        return moment.preference * largest / largest.sum(), state
+    def weights(self, inputs: AggregationStep, state: State, /) -> tuple[Vector, State]:
+        """Return the preference at the largest term, else 0."""
+        terms = inputs.preference * inputs.gap
+        largest = (terms >= terms.max()) & (inputs.preference > 0)
+        return inputs.preference * largest / largest.sum(), state
 
 
 class SmoothChebyshev(Aggregator):
@@ -64,10 +64,10 @@ class SmoothChebyshev(Aggregator):
     name = "smooth_chebyshev"
     mu = 0.1
 
-    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
-        """Preference times softmax of the terms."""
-        terms = moment.preference * moment.gap / self.mu
-        return moment.preference * softmax(np.where(moment.preference > 0, terms, -np.inf)), state
+    def weights(self, inputs: AggregationStep, state: State, /) -> tuple[Vector, State]:
+        """Multiply the preference by the softmax of the terms."""
+        terms = inputs.preference * inputs.gap / self.mu
+        return inputs.preference * softmax(np.where(inputs.preference > 0, terms, -np.inf)), state
 
 
 class EpsilonConstraint(Aggregator):
@@ -92,18 +92,18 @@ class EpsilonConstraint(Aggregator):
     eta = 0.1
 
     def start(self, losses: int) -> State:
-        """No multiplier yet."""
+        """Start with multipliers of 0."""
         return {"multipliers": np.zeros(losses)}
 
-    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
-        """One for accuracy, multiplier plus penalty for the others."""
-        held = moment.preference > 0
-        held[moment.primary] = False
-        room = 1.0 / np.maximum(moment.preference * len(held), 1e-12)
-        excess = np.where(held, moment.losses - moment.ideal - room, 0.0)
+    def weights(self, inputs: AggregationStep, state: State, /) -> tuple[Vector, State]:
+        """Return 1 for accuracy, multiplier plus penalty for the others."""
+        held = inputs.preference > 0
+        held[inputs.primary] = False
+        room = 1.0 / np.maximum(inputs.preference * len(held), 1e-12)
+        excess = np.where(held, inputs.losses - inputs.ideal - room, 0.0)
         multipliers = np.where(held, state["multipliers"], 0.0)
         weights = np.maximum(multipliers + self.rho * excess, 0.0)
-        weights[moment.primary] = 1.0
+        weights[inputs.primary] = 1.0
         return weights, {"multipliers": np.maximum(multipliers + self.eta * excess, 0.0)}
 
 
@@ -127,16 +127,16 @@ class DynamicWeightAveraging(Aggregator):
     largest = 20.0  # a rate above it means a loss that began at its ideal
 
     def start(self, losses: int) -> State:
-        """No window yet."""
+        """Start with an empty window and rates of 1."""
         return {"sum": np.zeros(losses), "last": np.zeros(0), "rate": np.ones(losses)}
 
-    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
-        """Preference times softmax of the rates."""
-        held = moment.preference > 0
+    def weights(self, inputs: AggregationStep, state: State, /) -> tuple[Vector, State]:
+        """Multiply the preference by the softmax of the rates."""
+        held = inputs.preference > 0
         rate = np.where(held, state["rate"] / self.temperature, -np.inf)
-        weights = moment.preference * held.sum() * softmax(rate)
-        total = state["sum"] + moment.gap
-        if (moment.step + 1) % self.window:
+        weights = inputs.preference * held.sum() * softmax(rate)
+        total = state["sum"] + inputs.gap
+        if (inputs.step + 1) % self.window:
             return weights, {**state, "sum": total}
         last = state["last"] if len(state["last"]) else total
         ratio = np.divide(total, last, out=np.ones(len(total)), where=last > 0)
@@ -165,12 +165,12 @@ class UncertaintyWeighting(Aggregator):
     most = 20.0
 
     def start(self, losses: int) -> State:
-        """Variances of 1."""
+        """Start with variances of 1."""
         return {"s": np.zeros(losses)}
 
-    def weights(self, moment: AggregationStep, state: State, /) -> tuple[Vector, State]:
-        """Preference over variance."""
+    def weights(self, inputs: AggregationStep, state: State, /) -> tuple[Vector, State]:
+        """Divide the preference by the variance."""
         precision = np.exp(-state["s"])
-        slope = np.clip(1.0 - precision * moment.gap, -1.0, 1.0)
+        slope = np.clip(1.0 - precision * inputs.gap, -1.0, 1.0)
         s = np.clip(state["s"] - self.rate * slope, -self.most, self.most)
-        return moment.preference * precision, {"s": s}
+        return inputs.preference * precision, {"s": s}

@@ -1,4 +1,4 @@
-"""The contract of a trunk, and the experts that two of them are made of."""
+"""Trunks: the contract, and the experts that two of them are made of."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Trunk(ABC):
-    """What tasks share; its parameters alone say what it is (`pareto_rec.models.mixture`)."""
+    """Layers that tasks share; its parameters alone define it (`pareto_rec.models.mixture`)."""
 
     name: ClassVar[str]
 
@@ -20,7 +20,7 @@ class Trunk(ABC):
     def init(
         self, width: int, experts: int, tasks: Sequence[str], generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Parameters of one candidate (no leading dimension).
+        """Initialise the parameters of one candidate (no leading dimension).
 
         Args:
             width: Width of user states.
@@ -33,7 +33,7 @@ class Trunk(ABC):
 def init_experts(
     owner: str, width: int, count: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Experts that leave the state as it is at first, so that a fit starts as a shared bottom."""
+    """Initialise experts as the identity, so that a fit starts as a shared bottom."""
     first = torch.randn(count, width, width, generator=generator) / math.sqrt(width)
     return {
         f"{owner}.experts_in": first,
@@ -43,5 +43,5 @@ def init_experts(
 
 
 def init_gate(width: int, count: int, generator: torch.Generator) -> Tensor:
-    """A linear gate over so many experts ``[width, count]``."""
+    """Initialise a linear gate over so many experts ``[width, count]``."""
     return torch.randn(width, count, generator=generator) / math.sqrt(width)

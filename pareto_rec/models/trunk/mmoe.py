@@ -1,4 +1,4 @@
-"""Experts that all tasks share, weighted by each task in its own way."""
+"""Multi-gate mixture of experts: shared experts, weighted by each task in its own way."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ class MMoE(Trunk):
     def init(
         self, width: int, experts: int, tasks: Sequence[str], generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Shared experts, and a gate over them for every task."""
+        """Initialise shared experts, and a gate over them for every task."""
         gates = {f"{task}.gate": init_gate(width, experts, generator) for task in tasks}
         return init_experts(SHARED, width, experts, generator) | gates

@@ -1,4 +1,4 @@
-"""Experts of each task's own beside shared ones."""
+"""Progressive layered extraction: experts of each task's own beside shared ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PLE(Trunk):
     def init(
         self, width: int, experts: int, tasks: Sequence[str], generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Shared experts, and for every task experts of its own and a gate over both."""
+        """Initialise shared experts, and for every task experts of its own and a gate over both."""
         params = init_experts(SHARED, width, experts, generator)
         for task in tasks:
             params |= init_experts(task, width, experts, generator)

@@ -1,4 +1,4 @@
-"""All tasks read the same state."""
+"""Shared bottom: all tasks read the same state."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ class SharedBottom(Trunk):
     def init(
         self, width: int, experts: int, tasks: Sequence[str], generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """No parameters."""
+        """Return no parameters."""
         del width, experts, tasks, generator
         return {}
