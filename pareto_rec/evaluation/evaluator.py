@@ -174,7 +174,7 @@ class Evaluator:
         """All training variables of a trial.
 
         Raises:
-            BadRequestError: If a variable, or the model, loss or way to combine, is not known.
+            BadRequestError: If a variable, or the model, loss or aggregation, is not known.
         """
         return train_spec(self.fixed, named_values(self.space.train, trial.train))
 

@@ -32,7 +32,7 @@ from pareto_rec.evaluation.outcome_inputs import needs_of
 from pareto_rec.evaluation.task_predictions import predicted_by
 from pareto_rec.experiment.config import Config
 from pareto_rec.experiment.inputs import open_backbone, read_features, read_split
-from pareto_rec.experiment.limits import check_rungs, check_variables
+from pareto_rec.experiment.limits import check_rungs, check_smoke, check_variables
 from pareto_rec.experiment.plugins import load_plugins
 from pareto_rec.experiment.references import read_references
 from pareto_rec.objectives import GroupObjective, parse
@@ -128,6 +128,7 @@ def plan(config: Config) -> Plan:
         if name not in BASELINES:
             raise unknown("expert in baselines", name, BASELINES)
     check_variables(config.fixed, config.serving, space, config.tasks)
+    check_smoke(config.smoke)
     check_rungs(config.fixed, space, search.fidelity.rungs if search.fidelity else ())
     made = Plan(config, space, measures, goals, settings)
     _check_task_losses(made)

@@ -1,4 +1,4 @@
-"""Losses and the ways to combine them."""
+"""Losses and their aggregation."""
 
 from pareto_rec.core.registry import Registry
 from pareto_rec.losses.accuracy import BPR, SampledSoftmax, Softmax

@@ -60,7 +60,7 @@ class LossInputs:
         items: Facts about the catalogue.
         beyond: Whether a loss asks for `figures` other than the cross-entropy, which alone is
             cheaper.
-        products: Numbers that products with all item vectors compute in; None for the usual.
+        matmul_dtype: Numbers that products with all item vectors compute in; None for the usual.
 
     The rest is there only where a loss :attr:`Loss.needs` it:
 
@@ -81,7 +81,7 @@ class LossInputs:
     negatives: Tensor
     items: ItemFacts
     beyond: bool = True
-    products: torch.dtype | None = None
+    matmul_dtype: torch.dtype | None = None
     group: Tensor | None = None
     taste: Tensor | None = None
     reference: Tensor | None = None
@@ -104,7 +104,7 @@ class LossInputs:
         """What the predicted distribution of each row is like."""
         own = self.states, self.table, self.bias, self.targets, self.mask
         items = self.items.categories, self.items.log_popularity
-        return row_figures(*own, items, self.products)
+        return row_figures(*own, items, self.matmul_dtype)
 
     @cached_property
     def row_losses(self) -> Tensor:
@@ -112,7 +112,7 @@ class LossInputs:
         if self.beyond:
             return self.figures.cross_entropy
         own = self.states, self.table, self.bias, self.targets, self.mask
-        return row_cross_entropy(*own, self.products)
+        return row_cross_entropy(*own, self.matmul_dtype)
 
     def first(self, rows: int) -> LossInputs:
         """The same step with its first rows alone, which are a random sample of them."""
@@ -148,7 +148,7 @@ class Loss(ABC):
     Attributes:
         name: Registered name.
         lower_bound: Smallest possible value as a function of the catalogue's size, subtracted where
-            a way to combine compares losses with their ideal.
+            an aggregator compares losses with their ideal.
         accuracy: Whether its weight keeps a floor.
         distribution: Whether it looks at the whole predicted distribution of every row, which is
             what a step spends most on; it may be estimated on some of the rows.

@@ -187,7 +187,7 @@ def row_cross_entropy(
     bias: Tensor,
     targets: Tensor,
     mask: Tensor,
-    products: torch.dtype | None = None,
+    matmul_dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Mean over a row's targets of ``-log softmax(states table^T + bias)[target]``.
 
@@ -197,12 +197,12 @@ def row_cross_entropy(
         bias: ``[P, N]``.
         targets: Items ``[P, R, H]``.
         mask: ``[P, R, H]``, True where there is a target; every row has one at least.
-        products: Numbers that products with the item vectors compute in; None for those given.
+        matmul_dtype: Numbers that products with the item vectors compute in; None for those given.
 
     Returns:
         ``[P, R]``, in nats.
     """
-    kind = products or states.dtype
+    kind = matmul_dtype or states.dtype
     values: Tensor = _CrossEntropy.apply(states, table, bias, targets, _share(mask, states), kind)  # type: ignore[no-untyped-call] # torch's own
     return values
 
@@ -214,7 +214,7 @@ def row_figures(
     targets: Tensor,
     mask: Tensor,
     items: tuple[Tensor, Tensor],
-    products: torch.dtype | None = None,
+    matmul_dtype: torch.dtype | None = None,
 ) -> RowStatistics:
     """All figures of the distributions ``softmax(states table^T + bias)``.
 
@@ -225,10 +225,10 @@ def row_figures(
         targets: As `row_cross_entropy` has it.
         mask: As `row_cross_entropy` has it.
         items: Their category vectors ``[N, C]`` and their popularity ``[N]``.
-        products: As `row_cross_entropy` has it.
+        matmul_dtype: As `row_cross_entropy` has it.
     """
     facts = torch.cat([items[0], items[1].unsqueeze(1)], 1)
-    kind = products or states.dtype
+    kind = matmul_dtype or states.dtype
     own: tuple[Tensor, ...] = _Figures.apply(  # type: ignore[no-untyped-call] # torch's own
         states, table, bias, targets, _share(mask, states), facts, kind
     )

@@ -88,7 +88,7 @@ class Batch:
 
     Attributes:
         histories: ``[T, B, L]`` right-aligned, oldest first.
-        at: ``[T, B, Q]`` places in the history after which is predicted.
+        at: ``[T, B, Q]`` positions in the history after which is predicted.
         targets: ``[T, B, Q, H]`` the items that follow, -1 where there are fewer.
         rows: ``[T, B, Q, H]`` training rows of the targets; any row where there is no target.
     """
@@ -106,14 +106,14 @@ def draw(
     steps: int,
     batch: int,
     history: int,
-    places: int,
+    positions: int,
     horizon: int,
 ) -> Batch:
     """Draw examples: a user-balanced row whose predecessors are the history.
 
     A row with a predecessor is drawn with probability proportional to ``1 / sqrt(rows of its
     user)``, so that a user counts for about the square root of the sequence's length; the row and
-    its successors are the targets, at most `horizon` of them. With several places the others are
+    its successors are the targets, at most `horizon` of them. With several positions the others are
     drawn uniformly from the history window.
 
     Args:
@@ -122,7 +122,7 @@ def draw(
         steps: Number of steps T.
         batch: Examples per step B.
         history: Length of the history L.
-        places: Predicted places per example Q.
+        positions: Predicted positions per example Q.
         horizon: Targets per place H.
 
     Raises:
@@ -142,7 +142,7 @@ def draw(
         source >= sequences.start[target][..., None], sequences.items[np.maximum(source, 0)], -1
     )
     available = np.minimum(target - sequences.start[target], history)
-    offset = (rng.random((steps, batch, places)) * available[..., None]).astype(np.int64)
+    offset = (rng.random((steps, batch, positions)) * available[..., None]).astype(np.int64)
     offset[..., 0] = 0
     ahead = (target[..., None] - offset)[..., None] + np.arange(horizon)
     inside = ahead < sequences.end[target][..., None, None]

@@ -55,7 +55,7 @@ class Examples:
                 steps=common.check_every,
                 batch=common.batch,
                 history=common.history,
-                places=common.places,
+                positions=common.positions,
                 horizon=horizon,
             )
             arrays = {"histories": batch.histories, "at": batch.at}

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pareto_rec.core.code_keys import code_key
+from pareto_rec.core.errors import FORMER_NAMES
 from pareto_rec.core.leftovers import spare_path
 from pareto_rec.core.paths import swapped
 from pareto_rec.core.provenance import versions
@@ -170,7 +171,7 @@ def parts_of(fit: Fit) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def fit_of(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Fit:
     """The fit that :func:`parts_of` took apart."""
     return Fit(
-        TrainSpec(**content["spec"]),
+        TrainSpec(**{FORMER_NAMES.get(name, name): x for name, x in content["spec"].items()}),
         Shape(**{**content["shape"], "tasks": tuple(content["shape"].get("tasks", ()))}),
         {name: value for name, value in tensors.items() if not name.startswith(_DIFFERENCE)},
         tuple((int(step), float(value)) for step, value in content["curve"]),

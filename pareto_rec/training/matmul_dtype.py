@@ -1,14 +1,14 @@
-"""Numbers in which products with all item vectors are computed."""
+"""The type of the numbers that are multiplied with all item vectors."""
 
 from __future__ import annotations
 
 import torch
 
-PRODUCTS = ("float32", "bfloat16", "auto")
+MATMUL_DTYPES = ("float32", "bfloat16", "auto")
 
 
-def products_of(name: str, device: torch.device) -> torch.dtype | None:
-    """What a name of `PRODUCTS` stands for on a device; None for float32.
+def matmul_dtype_of(name: str, device: torch.device) -> torch.dtype | None:
+    """Translate a name of `MATMUL_DTYPES` for a device; None for float32.
 
     ``"auto"`` is bfloat16 on processors that multiply matrices of it (AMX); elsewhere it would
     have to be emulated.

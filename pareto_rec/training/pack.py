@@ -32,7 +32,7 @@ from pareto_rec.training.data import (
 )
 from pareto_rec.training.early_stopping import BestCheckpoint
 from pareto_rec.training.examples import Examples
-from pareto_rec.training.matmul_dtype import products_of
+from pareto_rec.training.matmul_dtype import matmul_dtype_of
 from pareto_rec.training.optimizer import StackedAdamW, schedule
 from pareto_rec.training.pack_tasks import TaskHeads, losses_of
 from pareto_rec.training.sparse_step import CatalogueSlice, SparseItemStep
@@ -118,10 +118,10 @@ class Pack:
         )
 
     def _descent(self) -> LossAggregation:
-        """Each candidate's way to combine, with its preference."""
+        """Each candidate's loss aggregation, with its preference."""
         accurate = [loss.accuracy for loss in self.losses]
         return LossAggregation(
-            [AGGREGATORS[spec.combine] for spec in self.specs],
+            [AGGREGATORS[spec.aggregation] for spec in self.specs],
             np.array([list(spec.loss_weights.values()) for spec in self.specs], dtype=np.float64),
             self.seeds,
             primary=accurate.index(True) if any(accurate) else 0,
@@ -180,7 +180,7 @@ class Pack:
         return Checkpoint(fit, self.step, self.kept[index].running, state)
 
     def ways_of(self, index: int) -> Mapping[str, NDArray[np.float64]]:
-        """What a candidate's way to combine remembers."""
+        """What a candidate's loss aggregation remembers."""
         return {name: np.array(value) for name, value in self.descent.states[index].items()}
 
     @torch.no_grad()
@@ -249,7 +249,7 @@ class Pack:
         )
         targets = batch["targets"].reshape(pack, -1, self.common.horizon)
         ids = targets.clamp(min=0)
-        whole = self.common.shaped >= ids.shape[1]
+        whole = self.common.regularizer_rows >= ids.shape[1]
         inputs = LossInputs(
             states=relevance_states(params, states, self.temperature),
             table=table,
@@ -259,12 +259,12 @@ class Pack:
             negatives=batch["negatives"],
             items=part.facts,
             beyond=whole and any(loss.figure for loss in self.losses),
-            products=products_of(self.common.products, self.data.device),
+            matmul_dtype=matmul_dtype_of(self.common.matmul_dtype, self.data.device),
             shown=self.tasks.inputs(params, self.shape, table, batch, self.dropout),
             interactions=self.tasks.interactions(params, states, table, targets, batch),
             **self._optional_inputs(batch),
         )
-        few = inputs.first(self.common.shaped)
+        few = inputs.first(self.common.regularizer_rows)
         values = [loss(few if loss.distribution else inputs) for loss in self.losses]
         return torch.stack(values, dim=-1)
 
@@ -273,9 +273,9 @@ class Pack:
         found: dict[str, Tensor] = {}
         for name in ("group", "taste"):
             if name in self.needs:
-                found[name] = batch[name].repeat_interleave(self.common.places, dim=1)
+                found[name] = batch[name].repeat_interleave(self.common.positions, dim=1)
         if "users" in batch:
-            users = batch["users"].repeat_interleave(self.common.places, dim=1)
+            users = batch["users"].repeat_interleave(self.common.positions, dim=1)
             found["reference"] = self.data.references[self.common.reference][users]
         return found
 

@@ -1,4 +1,4 @@
-"""Ways to combine several losses into the one direction that is stepped along."""
+"""Loss aggregation: the one direction that is stepped along, out of several losses."""
 
 from pareto_rec.core.registry import Registry
 from pareto_rec.losses.aggregation.base import AggregationStep, Aggregator, State
@@ -19,7 +19,7 @@ from pareto_rec.losses.aggregation.values import (
 )
 
 AGGREGATORS: Registry[Aggregator] = Registry(
-    "way to combine losses",
+    "loss aggregation",
     {
         way.name: way
         for way in (

@@ -1,4 +1,4 @@
-"""What a way to combine losses sees, and the contract that it keeps."""
+"""The inputs of a loss aggregation, and its contract."""
 
 from __future__ import annotations
 

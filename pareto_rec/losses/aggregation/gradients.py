@@ -1,4 +1,4 @@
-"""Ways to combine that look at the gradients, through their inner products alone.
+"""Loss aggregation by the gradients, through their inner products alone.
 
 A step along ``sum_m w_m g_m`` changes loss n by ``sum_m w_m <g_m, g_n>``, so the Gramian
 ``G_mn = <g_m, g_n>`` is all that is needed, however many parameters there are. Losses of preference

@@ -13,7 +13,7 @@ from pareto_rec.losses.aggregation.base import AggregationStep, Aggregator, Stat
 
 
 class LossAggregation:
-    """The ways to combine of a pack's candidates and what they remember."""
+    """The aggregators of a pack's candidates and what they remember."""
 
     def __init__(
         self,

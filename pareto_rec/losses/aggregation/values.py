@@ -1,4 +1,4 @@
-"""Ways to combine that look at the values of losses alone: one backward pass."""
+"""Loss aggregation by the values of losses alone: one backward pass."""
 
 from __future__ import annotations
 
