@@ -167,7 +167,7 @@ class Evaluator:
         variable = self.space.train.get("reference")
         named = {self.fixed.get("reference"), *getattr(variable, "options", ())} & set(known)
         whole = learn is self.stage and isinstance(self.scorers, Scorers)
-        check_held(named, users=len(learn.users), items=len(learn.items), whole=whole)
+        check_held(named, users=len(learn.users), items=len(learn.items), all_scores=whole)
         return named
 
     def spec(self, trial: Trial) -> TrainSpec:
@@ -250,9 +250,9 @@ class Evaluator:
             return self.scorers.seen[users]
         return self.users.seen(users)
 
-    def with_fit(self, one: Fit) -> Scorers | BlockwiseScorers:
+    def with_fit(self, fit: Fit) -> Scorers | BlockwiseScorers:
         """The scorers together with a fit's scores, the one network of a fusion."""
-        return self.with_fits({NETWORK: one})
+        return self.with_fits({NETWORK: fit})
 
     def with_fits(self, fits: Mapping[str, Fit]) -> Scorers | BlockwiseScorers:
         """The scorers together with those of some fits, by their names in a fusion."""
@@ -272,15 +272,15 @@ class Evaluator:
         return self.with_fit(one), one
 
     def records(
-        self, trial: Trial, fit_id: str, one: Fit | None, reason: str | None
+        self, trial: Trial, fit_id: str, fit: Fit | None, reason: str | None
     ) -> list[Record]:
         """Records of every candidate of a trial, measured on its fit or failed for a reason."""
         if reason is not None:
             results = [ObjectiveValues({}, reason, 0.0)] * len(trial.candidates)
         else:
             settings = [self.serving(candidate.serve) for candidate in trial.candidates]
-            scorers = self.with_fit(one) if one else self.scorers
-            results = self.measuring.values(scorers, settings, one)
+            scorers = self.with_fit(fit) if fit else self.scorers
+            results = self.measuring.values(scorers, settings, fit)
         return [
             Record(
                 id=candidate.id,
@@ -296,9 +296,9 @@ class Evaluator:
                 objectives=result.objectives,
                 reason=result.reason,
                 timing={
-                    "train_seconds": one.seconds if one else 0.0,
+                    "train_seconds": fit.seconds if fit else 0.0,
                     "serve_seconds": result.seconds,
-                    "train_steps": one.steps if one else 0,
+                    "train_steps": fit.steps if fit else 0,
                 },
             )
             for index, (candidate, result) in enumerate(zip(trial.candidates, results, strict=True))

@@ -80,17 +80,17 @@ class ObjectiveEvaluator:
         self,
         scorers: Scorers | BlockwiseScorers,
         settings: Sequence[ServingParams],
-        one: Fit | None,
+        fit: Fit | None,
     ) -> Iterator[Outcome]:
-        """What every setting serves; `one` is the fit, None for experts alone."""
+        """What every setting serves; `fit` is None for experts alone."""
         lists, scores = recommend(scorers, settings, k=self.measures.k)
-        predictions = self.supplies.predictions(one)
-        chances = self.supplies.chances(one, lists)
+        predictions = self.supplies.predictions(fit)
+        chances = self.supplies.chances(fit, lists)
         for setting, chosen, values, chance in zip(settings, lists, scores, chances, strict=True):
-            outcome = self.outcome(chosen, values, one.seconds if one else 0.0)
+            outcome = self.outcome(chosen, values, fit.seconds if fit else 0.0)
             yield replace(
                 outcome,
-                cost={**outcome.cost, **self.supplies.cost(one, setting)},
+                cost={**outcome.cost, **self.supplies.cost(fit, setting)},
                 all_scores=self.supplies.scores(scorers, setting),
                 predictions=predictions,
                 shown=self.shown,
@@ -101,26 +101,26 @@ class ObjectiveEvaluator:
         self,
         scorers: Scorers | BlockwiseScorers,
         settings: Sequence[ServingParams],
-        one: Fit | None = None,
+        fit: Fit | None = None,
     ) -> list[ObjectiveValues]:
-        """Objective values of every setting; `one` is the fit, None for experts alone."""
+        """Objective values of every setting; `fit` is None for experts alone."""
         began = time.perf_counter()
-        results = [self._of(outcome) for outcome in self.outcomes(scorers, settings, one)]
+        results = [self._of(outcome) for outcome in self.outcomes(scorers, settings, fit)]
         share = (time.perf_counter() - began) / len(settings)
         return [replace(result, seconds=share) for result in results]
 
     def searched(
-        self, scorers: Scorers | BlockwiseScorers, settings: Sequence[ServingParams], one: Fit
+        self, scorers: Scorers | BlockwiseScorers, settings: Sequence[ServingParams], fit: Fit
     ) -> list[list[float]]:
         """Values ``[settings][searched objectives]`` of a fit, natural units; may be NaN."""
-        found = self.outcomes(scorers, settings, one)
+        found = self.outcomes(scorers, settings, fit)
         return [[goal.value(made) for goal in self.measures.searched] for made in found]
 
     def per_user(
         self,
         scorers: Scorers | BlockwiseScorers,
         settings: Sequence[ServingParams],
-        one: Fit | None,
+        fit: Fit | None,
     ) -> list[dict[str, NDArray[np.float64]]]:
         """Values ``[users]`` of every per-user objective, for each setting."""
         wanted = [
@@ -128,7 +128,7 @@ class ObjectiveEvaluator:
         ]
         return [
             {objective.name: objective.per_user(outcome) for objective in wanted}
-            for outcome in self.outcomes(scorers, settings, one)
+            for outcome in self.outcomes(scorers, settings, fit)
         ]
 
     def _of(self, outcome: Outcome) -> ObjectiveValues:

@@ -14,19 +14,19 @@ from pareto_rec.evaluation.scorers import ExpertScores
 from pareto_rec.training.data import Fit, TrainData
 
 
-def check(names: Collection[str], *, users: int, items: int, whole: bool) -> None:
+def check(names: Collection[str], *, users: int, items: int, all_scores: bool) -> None:
     """Refuse policies where the scores of all users are not held.
 
     Args:
         names: What is asked for.
         users: How many learn.
         items: Size of the catalogue.
-        whole: Whether the scores of all users are held.
+        all_scores: Whether the scores of all users are held.
 
     Raises:
         BadRequestError: If they are not, and something is asked for.
     """
-    if names and not whole:
+    if names and not all_scores:
         raise BadRequestError(
             f'reference = "{min(names)}" needs the scores of all {users:,} users for '
             f'{items:,} items, which is too many: use "popularity"'

@@ -47,16 +47,16 @@ class RungHistory(Sequence[Trial]):
         return len(self.trials)
 
     @overload
-    def __getitem__(self, place: int) -> Trial: ...
+    def __getitem__(self, index: int) -> Trial: ...
 
     @overload
-    def __getitem__(self, place: slice) -> RungHistory: ...
+    def __getitem__(self, index: slice) -> RungHistory: ...
 
-    def __getitem__(self, place: int | slice) -> Trial | RungHistory:
+    def __getitem__(self, index: int | slice) -> Trial | RungHistory:
         """A trial, or a part of the pack that goes on alone."""
-        if isinstance(place, int):
-            return self.trials[place]
-        return replace(self, trials=self.trials[place])
+        if isinstance(index, int):
+            return self.trials[index]
+        return replace(self, trials=self.trials[index])
 
     def up_to(self, step: int, settings: tuple[Mapping[str, Value], ...]) -> RungHistory:
         """The same pack on its way to the next rung."""
@@ -95,14 +95,14 @@ def measure_rung(evaluator: Evaluator, climb: RungHistory) -> list[Partial]:
 
 
 def _partial(
-    evaluator: Evaluator, trial: Trial, one: Checkpoint | Fit, climb: RungHistory
+    evaluator: Evaluator, trial: Trial, state: Checkpoint | Fit, climb: RungHistory
 ) -> Partial:
-    fit = one.fit if isinstance(one, Checkpoint) else one
+    fit = state.fit if isinstance(state, Checkpoint) else state
     if fit.reason is not None:
         return Partial(trial.index, (), fit.steps, False, fit.seconds, fit.reason)
     settings = [evaluator.serving(values) for values in climb.settings]
     values = tuple(map(tuple, evaluator.measuring.searched(evaluator.with_fit(fit), settings, fit)))
-    running = isinstance(one, Checkpoint) and one.running
+    running = isinstance(state, Checkpoint) and state.running
     return Partial(trial.index, values, fit.steps, running, fit.seconds)
 
 

@@ -36,10 +36,10 @@ class TaskOutputs:
     states: Tensor
 
     @classmethod
-    def of(cls, one: Fit, data: TrainData, tasks: Sequence[Task]) -> TaskOutputs:
+    def of(cls, fit: Fit, data: TrainData, tasks: Sequence[Task]) -> TaskOutputs:
         """The tasks of a fit on the histories of the evaluated users."""
-        head, states = data.head(one)
-        return cls(tuple(tasks), outputs(tasks, one.shape.towers), head, states)
+        head, states = data.head(fit)
+        return cls(tuple(tasks), outputs(tasks, fit.shape.towers), head, states)
 
     def of_stage(self, stage: Stage) -> dict[str, Predicted]:
         """Predicted and true values by output, each on the held-out rows that it is about."""

@@ -71,12 +71,12 @@ def lists_of(evaluator: Evaluator, records: Sequence[Record], _: Path) -> list[t
     ]
 
 
-def content(evaluator: Evaluator, found: Iterable[tuple[str, Lists]]) -> dict[str, Any]:
+def content(evaluator: Evaluator, lists_by_record: Iterable[tuple[str, Lists]]) -> dict[str, Any]:
     """What lists.json holds.
 
     Args:
         evaluator: Of the stage that the lists were made on.
-        found: Record id and lists, in the order of the front.
+        lists_by_record: Record id and lists, in the order of the front.
 
     Returns:
         ``stage``, ``relevance``, ``users`` (``id``, ``history``: number of items, ``last``: ids of
@@ -85,7 +85,7 @@ def content(evaluator: Evaluator, found: Iterable[tuple[str, Lists]]) -> dict[st
         ``popularity``: training rows) with every item that is named.
     """
     stage, signal = evaluator.stage, evaluator.measuring.relevance
-    lists = dict(found)
+    lists = dict(lists_by_record)
     ids, popularity = stage.items.ids, evaluator.measuring.catalogue.popularity
     truth = stage.relevance(signal)
     users = []

@@ -39,11 +39,11 @@ def values_of(
     return [(record.id, values) for record, values in zip(records, found, strict=True)]
 
 
-def table_of(found: Sequence[tuple[str, Values]], users: Sequence[str]) -> bytes:
+def table_of(values_by_record: Sequence[tuple[str, Values]], users: Sequence[str]) -> bytes:
     """A Parquet file with one row per point and user.
 
     Args:
-        found: Record id and its values ``[users]`` by objective.
+        values_by_record: Record id and its values ``[users]`` by objective.
         users: Original ids of the users.
 
     Returns:
@@ -51,14 +51,14 @@ def table_of(found: Sequence[tuple[str, Values]], users: Sequence[str]) -> bytes
     """
     import pyarrow as pa
 
-    names = list(dict.fromkeys(name for _, values in found for name in values))
+    names = list(dict.fromkeys(name for _, values in values_by_record for name in values))
     columns: dict[str, pa.Array] = {
-        "id": pa.array([key for key, _ in found for _ in users], pa.string()),
-        "user": pa.array(list(users) * len(found), pa.string()),
+        "id": pa.array([key for key, _ in values_by_record for _ in users], pa.string()),
+        "user": pa.array(list(users) * len(values_by_record), pa.string()),
     }
     for name in names:
         missing = np.full(len(users), np.nan)
-        parts = [values.get(name, missing) for _, values in found]
+        parts = [values.get(name, missing) for _, values in values_by_record]
         columns[name] = pa.array(np.concatenate([missing[:0], *parts]))
     return _written(columns)
 

@@ -50,7 +50,7 @@ class RunWriter:
     def __init__(
         self,
         run: RunDirectory,
-        made: Plan,
+        plan: Plan,
         store: FitStore,
         info: Mapping[str, Any],
         before: Mapping[str, Any],
@@ -60,13 +60,13 @@ class RunWriter:
 
         Args:
             run: Where to write.
-            made: The experiment.
+            plan: The experiment.
             store: Where the fits are.
             info: What run.json says from now on.
             before: What it said when the run was opened; empty for a new run.
             began: Seconds of ``time.perf_counter`` when the run began.
         """
-        self._run, self._made, self._store, self._info = run, made, store, info
+        self._run, self._plan, self._store, self._info = run, plan, store, info
         self._before, self._began = before, began
         self._baselines: list[dict[str, Any]] = []
         self._history: list[Progress] = []
@@ -110,7 +110,7 @@ class RunWriter:
 
     def set_baselines(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take the baselines' sweeps."""
-        self._baselines = baseline_rows(rows, self._made.goals)
+        self._baselines = baseline_rows(rows, self._plan.goals)
 
     @property
     def front(self) -> list[Record]:
@@ -119,10 +119,10 @@ class RunWriter:
         return [by_id[str(row["id"])] for row in self._front_rows()]
 
     def _front_rows(self) -> list[dict[str, Any]]:
-        measures = self._made.measures
+        measures = self._plan.measures
         names = [one.name for one in measures.all]
         ordered = sorted(self.records, key=lambda record: (record.generation, record.position))
-        return front_rows(ordered, self._made.goals, names, self._made.space)
+        return front_rows(ordered, self._plan.goals, names, self._plan.space)
 
     def end_generation(self, progress: Progress, *, replayed: bool = False) -> None:
         """Sum up what there is after a generation; the files know what was only replayed."""
@@ -138,7 +138,7 @@ class RunWriter:
             status: What run.json says of the run.
             keep_fits: Copy the fits of the front into the run.
         """
-        searched = [goal.name for goal in self._made.goals]
+        searched = [goal.name for goal in self._plan.goals]
         rows = self._front_rows()
         self._run.write_table("front.csv", rows, ["id", "selected", "fit", "seed", *searched])
         self._run.write_table(
@@ -177,10 +177,10 @@ class RunWriter:
             ) from error
 
     def _summary(self, status: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        goals = self._made.goals
+        goals = self._plan.goals
         by_expert = {
             name: hypervolume_of([row for row in self._baselines if row["expert"] == name], goals)
-            for name in self._made.config.baselines
+            for name in self._plan.config.baselines
         }
         return {
             **self._info,
@@ -224,21 +224,21 @@ class RunWriter:
 
 
 def first_info(
-    made: Plan, leak: float | None, hashes: Mapping[str, str], device: str
+    plan: Plan, leak: float | None, hashes: Mapping[str, str], device: str
 ) -> dict[str, Any]:
     """What run.json says from the beginning.
 
     Args:
-        made: The experiment.
+        plan: The experiment.
         leak: Share of the training rows that are later than the median test row; None
             where no times are known.
         hashes: What the run was computed from.
         device: Device of torch.
     """
-    config, measures = made.config, made.measures
+    config, measures = plan.config, plan.measures
     searched = [
         {**asdict(goal), "unit": objective.unit}
-        for goal, objective in zip(made.goals, measures.searched, strict=True)
+        for goal, objective in zip(plan.goals, measures.searched, strict=True)
     ]
     reported = [
         {"name": one.name, "maximise": one.maximise, "unit": one.unit}

@@ -138,11 +138,11 @@ def _opened(
 
 
 def _answers(
-    made: Plan, pool: Workers, journal: RunWriter, run: RunDirectory, callback: SearchCallback
+    resolved: Plan, pool: Workers, journal: RunWriter, run: RunDirectory, callback: SearchCallback
 ) -> TrialRunner:
     """What answers the search, the stored records first."""
     stored, name = run.stored, run.path / RECORDS
-    config, goals = made.config, made.goals
+    config, goals = resolved.config, resolved.goals
     replay = StoredRecords(stored.records, name)
 
     def on_records(records: Sequence[Record]) -> None:
@@ -164,35 +164,35 @@ def _answers(
     return TrialRunner(replay, pool, journal, config.train.pack_size, on_records, halving)
 
 
-def _prepare(made: Plan, cache: Path, callback: SearchCallback) -> _Ready:
+def _prepare(resolved: Plan, cache: Path, callback: SearchCallback) -> _Ready:
     """Data, features and experts; only validation data goes any further than this."""
     began = time.perf_counter()
     callback.on_stage("reading data")
-    split = read_split(made.config, cache)
+    split = read_split(resolved.config, cache)
     stage = split.validation
-    check_objectives(made, stage)
-    check_truth(stage, made.config.data.relevance)
+    check_objectives(resolved, stage)
+    check_truth(stage, resolved.config.data.relevance)
     callback.on_stage("encoding texts")
-    features = read_features(made.config, stage.items.texts, cache, callback.on_encoded)
+    features = read_features(resolved.config, stage.items.texts, cache, callback.on_encoded)
     seconds = time.perf_counter() - began
     callback.on_stage("preparing experts")
-    evaluator = build_evaluator(made, stage, cache, features)
+    evaluator = build_evaluator(resolved, stage, cache, features)
     hashes = {"stage": stage.content_hash, "features": features.key, "code": code_hash()}
-    if made.config.references:
+    if resolved.config.references:
         hashes["references"] = evaluator.store.data_key
-    info = first_info(made, split.late_train_share, hashes, str(evaluator.device))
-    info["groups"] = measured_groups(made, evaluator)
+    info = first_info(resolved, split.late_train_share, hashes, str(evaluator.device))
+    info["groups"] = measured_groups(resolved, evaluator)
     info["cold_start"] = cold_start(stage)
     info["truth"] = {stage.name: stage.truth_account}
     if words := repeats_in_words(stage.truth_account, stage.name):
         callback.on_note(words)
-    info["lacking"] = described.lacking(made.measures, evaluator.measuring.catalogue)
+    info["lacking"] = described.lacking(resolved.measures, evaluator.measuring.catalogue)
     for name, entry in info["lacking"].items():
         callback.on_note(lacking_in_words(name, entry))
     info |= {"data": dict(split.account)} if split.account else {}
     for warning in warnings_of(split.account or {}):
         callback.on_note(f"data: {warning}")
-    if limits := limited_by_size(made, stage, evaluator):
+    if limits := limited_by_size(resolved, stage, evaluator):
         info["limits"] = limits
         for what, words in limits.items():
             callback.on_stage(f"{what}: {words}")

@@ -80,8 +80,8 @@ def asked_for(trials: Sequence[Trial], fit_id: Callable[[Trial], str], seed: int
     ]
 
 
-def _same_question(one: Record, other: Record) -> bool:
-    return _question(one) == _question(other)
+def _same_question(record: Record, other: Record) -> bool:
+    return _question(record) == _question(other)
 
 
 def _question(record: Record) -> Mapping[str, object]:

@@ -140,11 +140,11 @@ def _ended(fate: Record, step: int) -> bool:
     return fate.status != "ok" and fate.timing.get("train_steps", 0.0) <= step
 
 
-def pruned(evaluator: Evaluator, trial: Trial, one: Partial, step: int) -> list[Record]:
+def pruned(evaluator: Evaluator, trial: Trial, partial: Partial, step: int) -> list[Record]:
     """Records of a trial that is stopped at a rung: no value, since none is of a finished fit."""
     steps = evaluator.spec(trial).steps
-    reason = f"stopped after {one.steps} of {steps} steps, behind its generation"
-    timing = {"train_seconds": one.seconds, "serve_seconds": 0.0, "train_steps": one.steps}
+    reason = f"stopped after {partial.steps} of {steps} steps, behind its generation"
+    timing = {"train_seconds": partial.seconds, "serve_seconds": 0.0, "train_steps": partial.steps}
     return [
         replace(record, status="pruned", timing=timing)
         for record in failed(evaluator, trial, reason, step)

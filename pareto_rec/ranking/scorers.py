@@ -82,11 +82,11 @@ class Network:
     products: Tensor
 
     @classmethod
-    def of(cls, said: NetworkScores, seen: Tensor) -> Network:
+    def of(cls, scores: NetworkScores, seen: Tensor) -> Network:
         """What a network's scores add for users who have seen some items ``[users, N]``."""
         count = unseen_count(seen)
-        relevance = centre(said.relevance, seen, count)
-        tasks = {name: centre(values, seen, count) for name, values in said.tasks.items()}
+        relevance = centre(scores.relevance, seen, count)
+        tasks = {name: centre(values, seen, count) for name, values in scores.tasks.items()}
         every = torch.stack([relevance, *tasks.values()], 1)
         products = torch.bmm(every, every.transpose(1, 2)) / count.view(-1, 1, 1)
         return cls(relevance, tasks, products)
@@ -126,9 +126,9 @@ class Scorers:
             networks={name: one.take(users) for name, one in self.networks.items()},
         )
 
-    def with_networks(self, said: Mapping[str, NetworkScores]) -> Scorers:
+    def with_networks(self, scores: Mapping[str, NetworkScores]) -> Scorers:
         """The scorers together with what networks say, by their names in a fusion."""
-        networks = {name: Network.of(one, self.seen) for name, one in said.items()}
+        networks = {name: Network.of(one, self.seen) for name, one in scores.items()}
         return replace(self, networks={**self.networks, **networks})
 
 

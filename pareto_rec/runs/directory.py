@@ -31,9 +31,11 @@ class RunDirectory:
         stored: The records that were there when it was opened.
     """
 
-    def __init__(self, path: Path, store: Store, stored: Stored, made: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, path: Path, store: Store, stored: Stored, created: Sequence[Path] = ()
+    ) -> None:
         self.path, self.stored = path, stored
-        self._store, self._made = store, made
+        self._store, self._created = store, created
 
     @classmethod
     def create(cls, path: Path) -> RunDirectory:
@@ -143,7 +145,7 @@ class RunDirectory:
             with suppress(OSError):
                 if not self._store.size and [one.name for one in self.path.iterdir()] == [RECORDS]:
                     (self.path / RECORDS).unlink()
-                    _remove_empty(self._made)
+                    _remove_empty(self._created)
             raise
 
     def close(self) -> None:

@@ -135,14 +135,14 @@ class Store:
         self._stream.close()
 
 
-def _records(path: Path, found: Lines) -> list[Record]:
+def _records(path: Path, lines: Lines) -> list[Record]:
     """Records of whole lines.
 
     Raises:
         BadRequestError: If a line is no record, was changed, or repeats an earlier one.
     """
     records = []
-    for line in found.lines:
+    for line in lines.lines:
         try:
             if line.problem:
                 raise ValueError(line.problem)

@@ -144,23 +144,23 @@ class Workers:
             if not again:
                 yield task.argument, self._outcome(task, found)
 
-    def _again(self, task: Task, found: object) -> list[Task]:
+    def _again(self, task: Task, result: object) -> list[Task]:
         """What is left to try after a result of a pack."""
-        if isinstance(found, WorkerDied):
-            if found.overtime:
+        if isinstance(result, WorkerDied):
+            if result.overtime:
                 return []
             if task.tries < self._config.search.retries:
                 return [replace(task, tries=task.tries + 1)]
-        if isinstance(found, WorkerDied | Trouble) and len(task.argument) > 1:
+        if isinstance(result, WorkerDied | Trouble) and len(task.argument) > 1:
             return [replace(task, argument=half) for half in halves(task.argument)]
         return []
 
-    def _outcome(self, task: Task, found: list[Any] | WorkerDied | Trouble) -> list[Any] | str:
-        if isinstance(found, list):
-            return found
-        if task.tries and isinstance(found, WorkerDied):
-            return f"{found.reason}, {task.tries + 1} times"
-        return found.reason
+    def _outcome(self, task: Task, result: list[Any] | WorkerDied | Trouble) -> list[Any] | str:
+        if isinstance(result, list):
+            return result
+        if task.tries and isinstance(result, WorkerDied):
+            return f"{result.reason}, {task.tries + 1} times"
+        return result.reason
 
     def unordered(self, job: Job, arguments: Iterable[object]) -> Iterator[Any]:
         """Results of a job, one per argument, as they finish.

@@ -20,7 +20,7 @@ from pareto_rec.training.adapt.examples import Ids, Pairs, masked
 from pareto_rec.training.adapt.recipe import Recipe
 from pareto_rec.training.optimizer import schedule
 
-Told = Callable[[int, int, float, float], None]
+OnProgress = Callable[[int, int, float, float], None]
 """Called with steps done, steps in all, and the last losses on tokens and on pairs."""
 
 
@@ -121,7 +121,7 @@ def adapt(
     pairs: Pairs | None,
     recipe: Recipe,
     device: torch.device,
-    told: Told | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Adapted:
     """Train a copy of the backbone on masked tokens of texts and on pairs of items.
 
@@ -131,7 +131,7 @@ def adapt(
         pairs: Draws items of one history; None for texts alone.
         recipe: How.
         device: Where to compute.
-        told: Told how far it is after every step.
+        on_progress: Called after every step with the step, all steps and both losses.
     """
     model = copy.deepcopy(backbone.model)
     module: torch.nn.Module = model
@@ -158,8 +158,8 @@ def adapt(
             group["lr"] = group["peak"] * schedule(step, recipe.steps)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        if told is not None:
-            told(step + 1, recipe.steps, *curve[step].tolist())
+        if on_progress is not None:
+            on_progress(step + 1, recipe.steps, *curve[step].tolist())
     module.requires_grad_(False)
     return Adapted(module.cpu(), curve)
 
