@@ -1,4 +1,4 @@
-"""Tasks of a config: what is predicted besides relevance, and what it is conditional on."""
+"""Tasks: predictions besides relevance, and what each is conditional on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Experts alone, swept over serving variables: what the front is held against."""
+"""Baselines swept over serving variables, for comparison with the front."""
 
 from __future__ import annotations
 

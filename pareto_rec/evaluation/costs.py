@@ -1,4 +1,4 @@
-"""What serving a candidate costs, counted from shapes: parameters and operations of one request.
+"""Cost of serving a candidate, counted from shapes: parameters and operations of one request.
 
 Item vectors are computed once, at export; everything else that a request runs is counted. The
 objectives ``parameters`` and ``flops`` say what is in and what is out.

@@ -1,4 +1,4 @@
-"""From trials to records: where training meets objectives."""
+"""Evaluator: from trials to records."""
 
 from __future__ import annotations
 

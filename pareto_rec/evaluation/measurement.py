@@ -1,4 +1,4 @@
-"""From lists to objective values: what one stage holds out, and what objectives ask for besides."""
+"""Measurement of objectives: lists and held-out truth of a stage to objective values."""
 
 from __future__ import annotations
 

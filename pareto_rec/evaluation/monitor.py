@@ -1,4 +1,4 @@
-"""What early stopping watches."""
+"""Validation metric of early stopping."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What objectives ask for besides lists and truth: scores, predictions and cost, each on demand."""
+"""Optional inputs of objectives: scores, predictions and cost, each computed on demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probabilities at the places of lists, out of those of the whole catalogue."""
+"""Predicted probabilities at list positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies that fits may be kept to by the loss ``reference_kl``, besides popularity."""
+"""Reference policies for the loss ``reference_kl``."""
 
 from __future__ import annotations
 

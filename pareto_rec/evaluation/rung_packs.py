@@ -1,4 +1,4 @@
-"""Fits that are trained in parts: up to a rung, measured there, and on from there."""
+"""Packs that are trained in parts: up to a rung, measured there, and on from there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where scores of the evaluated users come from: held whole, or made for a part of them."""
+"""Scorers of the evaluated users: held for all, or computed for a block of users at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tasks of a fit say: of given rows, and of the whole catalogue for some users."""
+"""Task predictions of a fit: for given rows, and for the whole catalogue for some users."""
 
 from __future__ import annotations
 

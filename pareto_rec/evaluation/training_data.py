@@ -1,4 +1,4 @@
-"""What fits learn from: training rows, item features and facts of a stage, as tensors."""
+"""Training data of a stage as tensors: rows, item features and item facts."""
 
 from __future__ import annotations
 

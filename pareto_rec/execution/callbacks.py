@@ -1,4 +1,4 @@
-"""Callbacks of a search: what happens, told while it happens."""
+"""Callbacks of a search: called with what happens, while it happens."""
 
 from __future__ import annotations
 

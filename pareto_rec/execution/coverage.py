@@ -1,4 +1,4 @@
-"""What objectives read of items and some items lack: how many, and what of the front's lists it is.
+"""Coverage of item attributes that objectives read, in the catalogue and in the front's lists.
 
 Missing values never make a list better (see each objective's "Misleads"), so a value that is low
 may speak of the catalogue and not of the lists. The run says where that may be so.

@@ -1,4 +1,4 @@
-"""The lists of a few people at every point of the front, in ``lists.json``: fronts as films."""
+"""Lists of a few users at every point of the front, in ``lists.json``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Going on with a run: what it was begun with, and whether that still holds."""
+"""Resuming a run: the comparison of its stored config and data with those given now."""
 
 from __future__ import annotations
 

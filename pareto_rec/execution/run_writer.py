@@ -1,4 +1,4 @@
-"""What a search leaves on disk: its records as they come, and the files that sum them up."""
+"""Writer of a run: records as they come, and the files that sum them up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One search, from its config to a finished run directory."""
+"""Execution of one search, from its config to a finished run directory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers a search out of the records of its earlier life."""
+"""Lookup of stored records, for a search that is resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Successive halving inside a generation: which trials are trained to the end, and which stop."""
+"""Successive halving driver: which trials of a generation train to the end, and which stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From records to the rows of front.csv and baselines.csv, and to hypervolumes."""
+"""Summary of records: rows of front.csv and baselines.csv, and hypervolumes."""
 
 from __future__ import annotations
 

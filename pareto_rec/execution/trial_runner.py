@@ -1,4 +1,4 @@
-"""Answers a search: out of the store where it can, by the workers where it must."""
+"""Evaluation of trials, reusing stored records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From raw scores of baselines and networks to what is fused."""
+"""Builder of scorers: raw scores of baselines and networks, standardised for fusion."""
 
 from __future__ import annotations
 

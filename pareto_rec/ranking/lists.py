@@ -1,4 +1,4 @@
-"""The serving policy: fused scores -> popularity penalty -> MMR within a depth -> top k.
+"""Serving policy: fused scores -> popularity penalty -> MMR within a depth -> top k.
 
 Everything is vectorised over users and over serving settings, in chunks of users so that memory
 stays bounded.

@@ -1,4 +1,4 @@
-"""Re-ranking by maximal marginal relevance."""
+"""Re-ranking by maximal marginal relevance (MMR)."""
 
 from __future__ import annotations
 

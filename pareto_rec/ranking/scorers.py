@@ -1,4 +1,4 @@
-"""What is fused into lists: serving variables, and scores of experts and of a network."""
+"""Serving variables, and the scores of baselines and networks that lists are fused from."""
 
 from __future__ import annotations
 

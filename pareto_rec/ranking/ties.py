@@ -1,4 +1,4 @@
-"""The largest scores of a row, and which of equal ones stands first."""
+"""Top scores of a row, and the order of equal ones."""
 
 from __future__ import annotations
 

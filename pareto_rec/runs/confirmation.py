@@ -1,4 +1,4 @@
-"""What ``confirm`` found, as plots, page and notebooks show it: from confirm.json to one value."""
+"""Confirmation of a run: confirm.json as one value, for plots, page and notebooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hypervolume as a search went on, against records, fits and seconds."""
+"""Convergence: hypervolume against records, fits and seconds."""
 
 from __future__ import annotations
 

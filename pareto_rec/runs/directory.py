@@ -1,4 +1,4 @@
-"""The run directory: records are appended and synced, every other file is replaced whole."""
+"""Run directory: records are appended and synced, every other file is replaced as a whole."""
 
 from __future__ import annotations
 

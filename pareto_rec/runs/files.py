@@ -1,4 +1,4 @@
-"""Text and JSON out of a run directory; whatever is wrong with a file is said in one line."""
+"""Readers of text and JSON files of a run directory; errors are one line."""
 
 from __future__ import annotations
 

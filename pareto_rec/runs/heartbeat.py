@@ -1,4 +1,4 @@
-"""Whether somebody still writes to a run: the lock on its records, and a heartbeat."""
+"""Heartbeat of a run: whether a process still writes to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one reader of records.jsonl: every line is held against its checksum, for every command."""
+"""Reader of records.jsonl: every line is compared with its checksum, for every command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the files of a run directory to a RunView; damage is reported with file and line."""
+"""Reader of run directories: files to a RunView; damage is reported with file and line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records: what one evaluated candidate leaves behind, and its line of JSON."""
+"""Records of evaluated candidates, and their lines of JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The append-only store: one record a line, on disk before the search goes on."""
+"""Append-only store of records: one a line, on disk before the search goes on."""
 
 from __future__ import annotations
 

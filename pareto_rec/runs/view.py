@@ -1,4 +1,4 @@
-"""A finished or running run directory as one frozen value, for the plots and the report page."""
+"""View of a finished or running run as one frozen value, for plots and report page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search has been told so far: its front, its counts, and how they grew."""
+"""Archive of a search: the front so far, its counts, and how they grew."""
 
 from __future__ import annotations
 

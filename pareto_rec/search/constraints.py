@@ -1,4 +1,4 @@
-"""Constraints, and which records of a fit become parents, as functions of arrays."""
+"""Constraints, and the choice of the records of a fit that become parents."""
 
 from __future__ import annotations
 

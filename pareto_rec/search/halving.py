@@ -1,4 +1,4 @@
-"""Which unfinished fits of a generation are stopped at a rung, as a function of arrays.
+"""Successive halving: which unfinished fits are stopped at a rung, as a function of arrays.
 
 Successive halving (Jamieson & Talwalkar, AISTATS 2016) on sets of points: a fit is worth the
 hypervolume that its partial results reach beyond the reference point. That order agrees with

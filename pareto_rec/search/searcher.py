@@ -1,4 +1,4 @@
-"""The state of a search, and the loop around it.
+"""State of a search, and the loop around it.
 
 Everything is in natural units here; signs are flipped where values are handed to the algorithm.
 What a search asks is a function of the space, the goals, the settings, the seed and the results

@@ -1,4 +1,4 @@
-"""A model of the objectives, learnt from every record: what a candidate would probably reach."""
+"""Surrogate model: predicts the objectives of a candidate from all records."""
 
 from __future__ import annotations
 

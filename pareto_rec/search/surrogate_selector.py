@@ -1,4 +1,4 @@
-"""Which of many proposals are worth a fit.
+"""Pre-selection of proposals by a surrogate.
 
 Pre-selection by a surrogate (Jin, "Surrogate-assisted evolutionary computation", 2011): the
 algorithm mates more children than are wanted, and those are trained whose expected records add

@@ -1,4 +1,4 @@
-"""Which serving settings a fit is evaluated at, beside its candidate's own.
+"""Serving settings that a fit is evaluated at, beside its candidate's own.
 
 All of them are points ``[serve_dimension]`` of the unit cube. Quasi-random ones explore, copies
 of settings that stand on the front carry over what worked for other fits, and variations of those

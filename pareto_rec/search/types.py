@@ -1,4 +1,4 @@
-"""The frozen values that a search takes in and hands out."""
+"""Frozen input and output types of a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where unfinished fits stand, on disk: what was trained before a stop is not trained again."""
+"""Checkpoints of partially trained fits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training reads, what it leaves, and what it refuses."""
+"""Training data, its checks, and the fit that training returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What validation has shown of a candidate so far, and what is kept of it."""
+"""Early stopping: validation history and best parameters of a candidate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples of a pack's steps: each candidate draws its own, whatever company it keeps."""
+"""Examples of a pack's steps: one generator per candidate, so draws do not depend on the pack."""
 
 from __future__ import annotations
 

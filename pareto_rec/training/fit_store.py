@@ -1,4 +1,4 @@
-"""Fits on disk: nothing is trained twice."""
+"""Store of fits on disk, so that nothing is trained twice."""
 
 from __future__ import annotations
 

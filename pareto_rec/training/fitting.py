@@ -1,4 +1,4 @@
-"""Fit a batch of candidates together, in one go or in parts."""
+"""Training of packs: candidates are fitted together, in one go or in parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels of tasks, and rows that say what was shown and what came of it as examples for them."""
+"""Impressions with labels: rows of shown items as training examples of tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What models and losses read of items: features on principal components, and plain facts."""
+"""Item features on principal components, and facts about items for losses and serving."""
 
 from __future__ import annotations
 

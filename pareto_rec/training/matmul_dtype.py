@@ -1,4 +1,4 @@
-"""The type of the numbers that are multiplied with all item vectors."""
+"""Dtype of the item-table matmuls."""
 
 from __future__ import annotations
 

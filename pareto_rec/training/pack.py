@@ -1,4 +1,4 @@
-"""One pack in training: stacked parameters, one step for all."""
+"""A pack in training: stacked parameters, one step for all candidates."""
 
 from __future__ import annotations
 

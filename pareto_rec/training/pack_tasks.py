@@ -1,4 +1,4 @@
-"""The tasks of a pack in training: where they start, what they draw, what their losses see."""
+"""Task heads of a pack in training: initial biases, batches and inputs of their losses."""
 
 from __future__ import annotations
 

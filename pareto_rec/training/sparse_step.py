@@ -1,4 +1,4 @@
-"""Steps that touch a part of the catalogue alone, for losses that look at sampled items.
+"""Sparse training steps: losses on sampled items update the touched rows of the catalogue only.
 
 Where no loss of a pack reads the whole predicted distribution, a step needs the items of its
 histories, its targets and its negatives and no others. It then runs on a small catalogue of those,

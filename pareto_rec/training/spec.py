@@ -1,4 +1,4 @@
-"""Training variables: what they are, and what fits of one pack have in common."""
+"""Training variables: one value of each per fit, and those that a pack has in common."""
 
 from __future__ import annotations
 

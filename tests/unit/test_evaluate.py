@@ -167,7 +167,7 @@ def test_nothing_is_trained_twice(
     def forbidden(*_: object, **__: object) -> list[Fit]:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(evaluate, "fit", forbidden)
+    monkeypatch.setattr(evaluate, "train_pack", forbidden)
     again = subject.evaluate([trial(0), trial(1, rate=0.01)])
     assert untimed(again) == untimed(first)
     elsewhere = evaluator(tmp_path / "fits")
@@ -223,7 +223,7 @@ def test_whatever_goes_wrong_is_told_as_trouble(
     def broken(*_: object, **__: object) -> list[Fit]:
         raise RuntimeError("broken\nand a long trace")
 
-    monkeypatch.setattr(evaluate, "fit", broken)
+    monkeypatch.setattr(evaluate, "train_pack", broken)
     pack = [trial(0), trial(1, rate=0.01)]
     assert evaluate_pack(subject, pack, tmp_path) == Trouble("RuntimeError: broken")
     records = failed(subject, pack[0], "broken")

@@ -488,7 +488,7 @@ def test_a_pack_that_has_failed_altogether_stops(drawn: list[batches.Batch]) -> 
 
 
 def test_nobody_with_two_rows_is_refused() -> None:
-    rows = batches.Sequences(np.arange(3), np.ones(3, np.float32), np.arange(3), np.arange(3) + 1)
+    rows = batches.Sequences(np.arange(3), np.arange(3), np.arange(3) + 1)
     data = dataclasses.replace(DATA, sequences=rows)
     with pytest.raises(ValueError, match="no user has two training rows"):
         train_pack([spec_of("attention_pooling")], [0], data, MONITOR, pack_size=1)

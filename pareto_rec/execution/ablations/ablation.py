@@ -1,4 +1,4 @@
-"""Runs the controls beside a finished search and says in words what each part buys."""
+"""Ablations of a finished search: the controls' runs, and what each part buys in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same experiment with one part taken away or replaced, at the same number of fits."""
+"""Kinds of ablation: one part removed or replaced, at the same number of fits."""
 
 from __future__ import annotations
 

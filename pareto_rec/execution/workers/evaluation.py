@@ -1,4 +1,4 @@
-"""Who evaluates packs, and what becomes of a pack whose evaluation fails."""
+"""Evaluation of packs by workers, with retries and halving of packs that fail."""
 
 from __future__ import annotations
 

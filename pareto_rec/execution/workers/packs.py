@@ -1,4 +1,4 @@
-"""Packs, the units of work: how they are put together, and what evaluating one gives."""
+"""Packs, the units of work: their composition and their evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where jobs run on this machine: in this process, or in several that may die one by one."""
+"""Pool of workers on this machine: this process, or several that may die one by one."""
 
 from __future__ import annotations
 

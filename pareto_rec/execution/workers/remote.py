@@ -1,4 +1,4 @@
-"""What a job on another machine needs of this one: the same code, and the same folder of files."""
+"""Requirements of jobs on other machines: the same code, and the same folder of files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A time limit on a call in a process that must live on."""
+"""Time limit on a call in a process that must live on."""
 
 from __future__ import annotations
 

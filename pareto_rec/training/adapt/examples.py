@@ -1,4 +1,4 @@
-"""What a backbone is adapted on: texts with masked tokens, and pairs of items of one history."""
+"""Examples for domain adaptation: texts with masked tokens, pairs of items of one history."""
 
 from __future__ import annotations
 

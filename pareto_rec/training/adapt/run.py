@@ -1,4 +1,4 @@
-"""One adaptation, from a config to a backbone on disk."""
+"""Domain adaptation from a config to a backbone on disk."""
 
 from __future__ import annotations
 

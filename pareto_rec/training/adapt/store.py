@@ -1,4 +1,4 @@
-"""Adapted backbones on disk: in transformers' layout, under everything that decides them."""
+"""Store of adapted backbones: in transformers' layout, keyed by everything that decides them."""
 
 from __future__ import annotations
 

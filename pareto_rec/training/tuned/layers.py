@@ -1,4 +1,4 @@
-"""The layers above the cut, for a pack of candidates: what moves is theirs, the rest is shared.
+"""Layers above the cut for a pack of candidates: shared frozen weights, own tuned ones.
 
 The frozen layers of an encoder are never altered: LoRA (Hu et al., ICLR 2022; by peft) adds
 matrices of low rank beside shared weights, a full fine-tune works on a copy per candidate. What a

@@ -1,4 +1,4 @@
-"""A table of item features that follows the layers above the cut while they are trained.
+"""Table of item features that follows the layers above the cut while they are trained.
 
 A step needs the features of nearly all items and can afford to encode few texts anew. So the table
 holds every item's features as they were when last encoded; each step encodes some of the texts that

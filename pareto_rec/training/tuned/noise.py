@@ -1,4 +1,4 @@
-"""Dropout of adapters that neither a batch nor a pack changes."""
+"""Dropout of adapters, independent of batch and pack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where item features come from: the cache for a frozen backbone, live layers for a tuned one."""
+"""Sources of item features: the cache for a frozen backbone, live layers for a tuned one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States of every token at a cut, on disk in half precision: where the layers above it begin."""
+"""Token states at a cut, on disk in half precision: the input of the layers above it."""
 
 from __future__ import annotations
 
