@@ -65,17 +65,17 @@ class Task:
 
 
 def key_of(name: str) -> str:
-    """Name of the loss and of the parameters of a task."""
+    """Return the name of the loss and of the parameters of a task."""
     return name if name in BUILT_IN else PREFIX + name
 
 
 def is_task(loss: str) -> bool:
-    """Whether the name of a loss is a task's."""
+    """Tell whether the name of a loss is a task's."""
     return loss in BUILT_IN or loss.startswith(PREFIX)
 
 
 def built_in(liked: str | None, losses: Collection[str]) -> tuple[Task, ...]:
-    """The tasks that a config need not spell out; in a ranking they count by exponents alone.
+    """Return the tasks that a config need not name; in a ranking they count by exponents alone.
 
     Args:
         liked: Signal of what was liked, given an interaction; None without one.
@@ -96,7 +96,7 @@ def check_tasks(tasks: Sequence[Task], signals: Collection[str] | None = None) -
 
     Raises:
         BadRequestError: For a name that is taken or cannot be one, an unknown signal, loss or
-            condition, a condition that is no outcome, or conditions in a circle.
+            condition, a condition that is not an outcome, or conditions in a circle.
     """
     known = {one.name: one for one in tasks}
     for place, one in enumerate(tasks):
@@ -119,7 +119,7 @@ def check_tasks(tasks: Sequence[Task], signals: Collection[str] | None = None) -
             )
         if known[one.condition].loss != BINARY:
             raise BadRequestError(
-                f'task {one.name}: its condition "{one.condition}" is a value, no outcome; '
+                f'task {one.name}: its condition "{one.condition}" is a value, not an outcome; '
                 f'a condition needs loss = "{BINARY}"'
             )
     graph = {one.name: {one.condition} & known.keys() for one in tasks}
@@ -142,7 +142,7 @@ def _check_name(name: str, before: Collection[str], *, built_in: bool) -> None:
 
 
 def chain_of(tasks: Sequence[Task], name: str) -> tuple[Task, ...]:
-    """A task and what it is conditional on, the first condition first and the task itself last.
+    """Return a task and what it is conditional on, the first condition first, the task last.
 
     Raises:
         BadRequestError: If there is no such task.
@@ -159,17 +159,17 @@ def chain_of(tasks: Sequence[Task], name: str) -> tuple[Task, ...]:
 
 
 def product_name(chain: Sequence[Task]) -> str:
-    """How the product of the chances of a chain is called: ``"click*conversion"``."""
+    """Return the name of the product of a chain's probabilities: ``"click*conversion"``."""
     return "*".join(one.name for one in chain)
 
 
 def trained(tasks: Sequence[Task], losses: Collection[str]) -> tuple[Task, ...]:
-    """The tasks whose loss is trained on; the others are conditions alone."""
+    """Return the tasks whose loss is trained on; the others are conditions alone."""
     return tuple(one for one in tasks if one.key in losses)
 
 
 def outputs(tasks: Sequence[Task], losses: Collection[str]) -> tuple[str, ...]:
-    """What is predicted: every trained task, and the products of trained chains of outcomes."""
+    """Return the outputs: every trained task, and the products of trained chains of outcomes."""
     own = trained(tasks, losses)
     names = [one.name for one in own]
     chains = [chain_of(tasks, one.name) for one in own if one.loss == BINARY]
@@ -210,13 +210,13 @@ def check_losses(tasks: Sequence[Task], losses: Collection[str], chain: str) -> 
 
 
 def exponent_names(tasks: Sequence[Task]) -> dict[str, str]:
-    """Serving variable -> what it is the exponent of; empty where there is no task."""
+    """Map serving variables to what they are exponents of; empty where there is no task."""
     names = [one.name for one in tasks] + ([RELEVANCE] if tasks else [])
     return {name + EXPONENT: name for name in names}
 
 
 def with_exponents(values: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
-    """Serving values with the exponents of all tasks together under ``exponents``.
+    """Return serving values with the exponents of all tasks together under ``exponents``.
 
     Args:
         values: Serving values: ``exponents`` by task, and ``NAME_exponent`` over them.

@@ -73,7 +73,7 @@ class OneRequest:
         self.device = features.device
 
     def __call__(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The list ``[k]`` for a history, oldest item first."""
+        """Return the list ``[k]`` for a history, oldest item first."""
         with torch.inference_mode():
             seen = seen_by([items], len(self.builder.popularity)).to(self.device)
             starts = np.array([0, len(items)])
@@ -116,7 +116,7 @@ class Latencies:
         encode: Encode | None = None,
         encoder: str = "",
     ) -> dict[str, float]:
-        """Milliseconds ``latency_p50`` and ``latency_p95``, from the store or measured now.
+        """Return milliseconds ``latency_p50`` and ``latency_p95``, from the store or measured now.
 
         Args:
             fit: The network; None without one.
@@ -189,7 +189,7 @@ class Latencies:
         }
 
     def requests(self) -> list[NDArray[np.int64]]:
-        """Histories of users who have one, at equal distances from the shortest to the longest."""
+        """Return histories that are not empty, evenly spread from the shortest to the longest."""
         starts = self.stage.history_indptr
         lengths = np.diff(starts)
         users = np.flatnonzero(lengths)

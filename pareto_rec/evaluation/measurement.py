@@ -72,7 +72,7 @@ class ObjectiveEvaluator:
     def outcome(
         self, lists: NDArray[np.int64], scores: NDArray[np.float32], seconds: float = 0.0
     ) -> Outcome:
-        """Lists and scores ``[users, k]`` with the truth of this stage beside them."""
+        """Return lists and scores ``[users, k]`` with the truth of this stage beside them."""
         cost = {"train_seconds": seconds}
         return Outcome(lists, scores, self.held_out, self.relevance, self.catalogue, cost)
 
@@ -82,7 +82,7 @@ class ObjectiveEvaluator:
         settings: Sequence[ServingParams],
         fit: Fit | None,
     ) -> Iterator[Outcome]:
-        """What every setting serves; `fit` is None for experts alone."""
+        """Yield what every setting serves; `fit` is None for experts alone."""
         lists, scores = recommend(scorers, settings, k=self.measures.k)
         predictions = self.supplies.predictions(fit)
         chances = self.supplies.chances(fit, lists)
@@ -103,7 +103,7 @@ class ObjectiveEvaluator:
         settings: Sequence[ServingParams],
         fit: Fit | None = None,
     ) -> list[ObjectiveValues]:
-        """Objective values of every setting; `fit` is None for experts alone."""
+        """Return objective values of every setting; `fit` is None for experts alone."""
         began = time.perf_counter()
         results = [self._of(outcome) for outcome in self.outcomes(scorers, settings, fit)]
         share = (time.perf_counter() - began) / len(settings)
@@ -112,7 +112,7 @@ class ObjectiveEvaluator:
     def searched(
         self, scorers: Scorers | BlockwiseScorers, settings: Sequence[ServingParams], fit: Fit
     ) -> list[list[float]]:
-        """Values ``[settings][searched objectives]`` of a fit, natural units; may be NaN."""
+        """Return values ``[settings][searched objectives]`` of a fit, natural units; may be NaN."""
         found = self.outcomes(scorers, settings, fit)
         return [[goal.value(made) for goal in self.measures.searched] for made in found]
 
@@ -122,7 +122,7 @@ class ObjectiveEvaluator:
         settings: Sequence[ServingParams],
         fit: Fit | None,
     ) -> list[dict[str, NDArray[np.float64]]]:
-        """Values ``[users]`` of every per-user objective, for each setting."""
+        """Return values ``[users]`` of every per-user objective, for each setting."""
         wanted = [
             objective for objective in self.measures.all if isinstance(objective, UserObjective)
         ]

@@ -16,7 +16,7 @@ Chances = Callable[[slice], NDArray[np.float32]]
 def chances_at(
     catalogue: Mapping[str, Chances], lists: NDArray[np.int64], shape: tuple[int, int]
 ) -> list[Mapping[str, NDArray[np.float32]]]:
-    """Probability of every signal at every place, a part of the users at a time.
+    """Return the probability of every signal at every place, a part of the users at a time.
 
     Args:
         catalogue: Signal -> probabilities of every item.

@@ -36,7 +36,7 @@ def check(names: Collection[str], *, users: int, items: int, all_scores: bool) -
 def of_experts(
     names: Collection[str], experts: Mapping[str, ExpertScores], device: torch.device
 ) -> dict[str, Tensor]:
-    """Softmax of expert scores of deviation 1 per user, as log-probabilities ``[users, N]``."""
+    """Compute the log-softmax ``[users, N]`` of expert scores of deviation 1 per user."""
     found = {}
     for name in sorted(set(names) & set(experts)):
         scores = torch.from_numpy(np.array(experts[name][:])).to(device)
@@ -46,7 +46,7 @@ def of_experts(
 
 
 def with_fits(names: Collection[str], fits: Mapping[str, Fit], data: TrainData) -> TrainData:
-    """The data with the policies of fits: the softmax of their relevance, temperature and all."""
+    """Add the policies of fits to the data: the softmax of their relevance, temperature and all."""
     policies = {}
     for name in sorted(set(names) & set(fits)):
         head, states = data.head(fits[name])

@@ -53,17 +53,17 @@ class RungHistory(Sequence[Trial]):
     def __getitem__(self, index: slice) -> RungHistory: ...
 
     def __getitem__(self, index: int | slice) -> Trial | RungHistory:
-        """A trial, or a part of the pack that goes on alone."""
+        """Return a trial, or a part of the pack that goes on alone."""
         if isinstance(index, int):
             return self.trials[index]
         return replace(self, trials=self.trials[index])
 
     def up_to(self, step: int, settings: tuple[Mapping[str, Value], ...]) -> RungHistory:
-        """The same pack on its way to the next rung."""
+        """Return the same pack on its way to the next rung."""
         return replace(self, way=(*self.way, RungPack(step, self.trials)), settings=settings)
 
     def without(self, stopped: set[int]) -> RungHistory:
-        """What is left of the pack without trials of these places in the generation."""
+        """Return what is left of the pack without trials of these places in the generation."""
         return replace(self, trials=tuple(t for t in self.trials if t.index not in stopped))
 
 
@@ -146,7 +146,7 @@ def _keys(evaluator: Evaluator, way: Sequence[RungPack]) -> dict[int, str]:
 def _reach(
     evaluator: Evaluator, way: Sequence[RungPack], trials: Sequence[Trial]
 ) -> dict[int, Checkpoint | Fit]:
-    """Where trials stand at the last rung, by place in the generation: found, or trained."""
+    """Return where trials stand at the last rung, by place in the generation: found, or trained."""
     if not way:
         return {}
     *earlier, rung = way
@@ -173,7 +173,7 @@ def _reach(
 def panel(
     trials: Sequence[Trial], space: SearchSpace, count: int
 ) -> tuple[Mapping[str, Value], ...]:
-    """Serving settings at which the fits of a generation are compared.
+    """Return serving settings at which the fits of a generation are compared.
 
     One of each trial's sweep by turns (from the second generation on, settings that stand on the
     front), with the network alone in place of a fusion: experts would hide what it has learnt.

@@ -33,7 +33,7 @@ def training_data(
     texts: TextSource | None,
     device: torch.device,
 ) -> TrainData:
-    """What fits learn from, reference policies apart.
+    """Return what fits learn from, reference policies apart.
 
     Args:
         stage: Whose histories validation scores.

@@ -19,7 +19,7 @@ Counts = Mapping[str, tuple[int, int]]
 
 
 def lacking(measures: ObjectiveSet, catalogue: Catalogue) -> dict[str, dict[str, Any]]:
-    """Objectives that read what some items lack.
+    """Return objectives that read what some items lack.
 
     Returns:
         Objective -> ``what`` it reads, ``items`` that lack it, ``of`` so many, and whether it
@@ -40,7 +40,7 @@ def lacking(measures: ObjectiveSet, catalogue: Catalogue) -> dict[str, dict[str,
 def described_of(
     evaluator: Evaluator, records: Sequence[Record], _: Path
 ) -> list[tuple[str, Counts]]:
-    """What was measured of the lists, by record id: objective -> how many of how many.
+    """Return what was measured of the lists, by record id: objective -> how many of how many.
 
     Args:
         evaluator: Of the stage that the records were measured on.

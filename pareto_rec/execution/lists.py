@@ -25,7 +25,7 @@ Lists = tuple[tuple[int, ...], ...]  # item indices per chosen user, best first
 
 
 def chosen_users(stage: Stage, signal: str, count: int = USERS) -> NDArray[np.int64]:
-    """People whose histories spread from short to long.
+    """Return people whose histories spread from short to long.
 
     Args:
         stage: Whom there is.
@@ -48,7 +48,7 @@ def chosen_users(stage: Stage, signal: str, count: int = USERS) -> NDArray[np.in
 
 
 def lists_of(evaluator: Evaluator, records: Sequence[Record], _: Path) -> list[tuple[str, Lists]]:
-    """Lists of the chosen users, by record id.
+    """Return lists of the chosen users, by record id.
 
     Args:
         evaluator: Of the stage that the records were measured on.
@@ -72,7 +72,7 @@ def lists_of(evaluator: Evaluator, records: Sequence[Record], _: Path) -> list[t
 
 
 def content(evaluator: Evaluator, lists_by_record: Iterable[tuple[str, Lists]]) -> dict[str, Any]:
-    """What lists.json holds.
+    """Return what lists.json holds.
 
     Args:
         evaluator: Of the stage that the lists were made on.

@@ -27,7 +27,7 @@ Values = Mapping[str, NDArray[np.float64]]
 def values_of(
     evaluator: Evaluator, records: Sequence[Record], _: Path
 ) -> Sequence[tuple[str, Values]]:
-    """Values ``[users]`` of every per-user objective, by record id.
+    """Return values ``[users]`` of every per-user objective, by record id.
 
     Args:
         evaluator: Of the stage that the records were measured on.
@@ -40,7 +40,7 @@ def values_of(
 
 
 def table_of(values_by_record: Sequence[tuple[str, Values]], users: Sequence[str]) -> bytes:
-    """A Parquet file with one row per point and user.
+    """Return a Parquet file with one row per point and user.
 
     Args:
         values_by_record: Record id and its values ``[users]`` by objective.
@@ -64,7 +64,7 @@ def table_of(values_by_record: Sequence[tuple[str, Values]], users: Sequence[str
 
 
 def people_of(stage: Stage) -> bytes:
-    """A Parquet file with one row per user.
+    """Return a Parquet file with one row per user.
 
     Args:
         stage: What the records were measured on.

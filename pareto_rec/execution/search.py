@@ -121,7 +121,7 @@ def search_experiment(
 def _opened(
     config: Config, out: Path, resume: bool
 ) -> Iterator[tuple[RunDirectory, Mapping[str, Any]]]:
-    """The run directory, a new one or the one to go on with, and what its run.json said."""
+    """Yield the run directory, a new one or the one to go on with, and what its run.json said."""
     if not (resume and is_begun(out)):
         with RunDirectory.create(out) as run, run.reserved():
             yield run, {}
@@ -140,7 +140,7 @@ def _opened(
 def _answers(
     resolved: Plan, pool: Workers, journal: RunWriter, run: RunDirectory, callback: SearchCallback
 ) -> TrialRunner:
-    """What answers the search, the stored records first."""
+    """Return what answers the search, the stored records first."""
     stored, name = run.stored, run.path / RECORDS
     config, goals = resolved.config, resolved.goals
     replay = StoredRecords(stored.records, name)
@@ -165,7 +165,7 @@ def _answers(
 
 
 def _prepare(resolved: Plan, cache: Path, callback: SearchCallback) -> _Ready:
-    """Data, features and experts; only validation data goes any further than this."""
+    """Return data, features and experts; only validation data goes any further than this."""
     began = time.perf_counter()
     callback.on_stage("reading data")
     split = read_split(resolved.config, cache)
@@ -238,7 +238,7 @@ def _lists(records: Sequence[Record], pool: Workers) -> str:
 
 
 def _of_points(job: Job, records: Sequence[Record], pool: Workers) -> list[tuple[str, Any]]:
-    """What a job finds of every record, by record id, in their order; one call per fit."""
+    """Return what a job finds of every record, by record id, in their order; one call per fit."""
     by_fit: dict[str, list[Record]] = {}
     for record in records:
         by_fit.setdefault(record.fit, []).append(record)

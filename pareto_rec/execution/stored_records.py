@@ -33,7 +33,7 @@ class StoredRecords:
     def answer(
         self, trials: Sequence[Trial], fit_id: Callable[[Trial], str], seed: int
     ) -> dict[str, Record]:
-        """Stored records of the generation that the search asks for now, by candidate id.
+        """Return stored records of the generation that the search asks for now, by candidate id.
 
         Args:
             trials: What it asks for.
@@ -59,7 +59,7 @@ class StoredRecords:
 
 
 def asked_for(trials: Sequence[Trial], fit_id: Callable[[Trial], str], seed: int) -> list[Record]:
-    """What records of trials will say, apart from their results."""
+    """Return what records of trials will say, apart from their results."""
     return [
         Record(
             id=candidate.id,

@@ -55,7 +55,7 @@ class ScorerBuilder:
         unread: Mapping[str, Tensor],
         networks: Mapping[str, NetworkScores] | None = None,
     ) -> Scorers:
-        """What is fused for some users.
+        """Return what is fused for some users.
 
         Args:
             seen: ``[users, N]``, True for items of the histories.
@@ -72,13 +72,13 @@ class ScorerBuilder:
         return base.with_networks(networks) if networks else base
 
     def popular(self, users: int, name: str) -> Scorers:
-        """Scorers of users without a history: popularity, under a name."""
+        """Return scorers of users without a history: popularity, under a name."""
         seen = torch.zeros(users, len(self.popularity), dtype=torch.bool)
         scores = standardise(self.popularity.expand(users, -1), seen)
         return Scorers({name: scores}, seen, self.popularity, self.similarity, ties=self.ties)
 
     def _standardised(self, seen: Tensor, baselines: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Standardised scores; of few users, of all baselines at once."""
+        """Return standardised scores; of few users, of all baselines at once."""
         count = unseen_count(seen)
         if not baselines or len(baselines) * seen.numel() > FEW:
             return {name: standardise(one, seen, count) for name, one in baselines.items()}
@@ -86,7 +86,7 @@ class ScorerBuilder:
         return dict(zip(baselines, scores.unbind(), strict=True))
 
     def _or_popularity(self, scores: Tensor, unread: Tensor) -> Tensor:
-        """Standardised scores ``[users, N]``; popularity where a baseline has nothing to say."""
+        """Standardise scores ``[users, N]``; popularity where a baseline knows no item."""
         if not bool(unread.any()):
             return scores
         silent = unread[:, None] & (scores == 0).all(dim=1, keepdim=True)
@@ -94,7 +94,7 @@ class ScorerBuilder:
 
 
 def seen_by(histories: list[NDArray[np.int64]], n_items: int) -> Tensor:
-    """Which items are in histories ``[users, n_items]``."""
+    """Find which items are in histories ``[users, n_items]``."""
     lengths = [len(items) for items in histories]
     met = np.zeros((len(histories), n_items), dtype=bool)
     flat = np.concatenate([*histories, np.empty(0, dtype=np.int64)])

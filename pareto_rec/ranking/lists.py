@@ -36,7 +36,7 @@ def _check(scorers: Scorers, settings: Sequence[ServingParams]) -> None:
 def recommend(
     scorers: Scorers | BlockwiseScorers, settings: Sequence[ServingParams], *, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Top-k lists of every setting.
+    """Return top-k lists of every setting.
 
     Args:
         scorers: What is fused.
@@ -58,7 +58,7 @@ def recommend(
 
 
 def parts_of(shape: tuple[int, int]) -> list[slice]:
-    """Rows of ``shape = (users, items)`` in parts of at most `PART_ELEMENTS`, one at least."""
+    """Cut rows of ``shape = (users, items)`` into parts of `PART_ELEMENTS`, one at least."""
     step = max(1, PART_ELEMENTS // shape[1])
     return [slice(begin, min(begin + step, shape[0])) for begin in range(0, max(1, shape[0]), step)]
 
@@ -92,7 +92,7 @@ def _recommend(
 def fused_scores(
     scorers: Scorers | BlockwiseScorers, setting: ServingParams, rows: slice
 ) -> NDArray[np.float32]:
-    """What the lists of some users are made from, before re-ranking.
+    """Return what the lists of some users are made from, before re-ranking.
 
     Returns:
         Fused scores, popularity penalty applied, ``[rows, N]``; NaN for items of the history.
@@ -108,7 +108,7 @@ def fused_scores(
 def _by_depth(
     settings: Sequence[ServingParams], depths: Sequence[int], k: int
 ) -> dict[int, list[int]]:
-    """Settings that are re-ranked together: depths rounded up to a power of two."""
+    """Return settings that are re-ranked together: depths rounded up to a power of two."""
     groups: dict[int, list[int]] = {}
     for index, (setting, depth) in enumerate(zip(settings, depths, strict=True)):
         need = depth if setting.mmr > 0 else min(k, depth)
@@ -118,7 +118,7 @@ def _by_depth(
 
 
 def _bounded(groups: Mapping[int, list[int]], users: int) -> Iterator[tuple[int, list[int]]]:
-    """The groups, cut so that the places of one part stay below `CHUNK_ELEMENTS`."""
+    """Yield the groups, cut so that the places of one part stay below `CHUNK_ELEMENTS`."""
     for depth, members in groups.items():
         size = max(1, CHUNK_ELEMENTS // (depth * users))
         for begin in range(0, len(members), size):
@@ -126,7 +126,7 @@ def _bounded(groups: Mapping[int, list[int]], users: int) -> Iterator[tuple[int,
 
 
 def _distinct(settings: Sequence[ServingParams]) -> tuple[list[ServingParams], list[int]]:
-    """Settings that differ before re-ranking, and which of them each setting is."""
+    """Return settings that differ before re-ranking, and which of them each setting is."""
     places: dict[str, int] = {}
     fused: list[ServingParams] = []
     which = []
@@ -141,7 +141,7 @@ def _distinct(settings: Sequence[ServingParams]) -> tuple[list[ServingParams], l
 
 
 def _fuse(scorers: Scorers, settings: Sequence[ServingParams], rows: slice) -> Tensor:
-    """Fused scores ``[users, S, N]``: one matrix product per user."""
+    """Compute fused scores ``[users, S, N]``: one matrix product per user."""
     seen = scorers.seen[rows]
     device = seen.device
     parts, weights = [], []
@@ -167,13 +167,13 @@ def _fuse(scorers: Scorers, settings: Sequence[ServingParams], rows: slice) -> T
 
 
 def powers_of(tasks: Iterable[str], setting: ServingParams) -> list[float]:
-    """Exponents of relevance and of each of the given tasks."""
+    """Return exponents of relevance and of each of the given tasks."""
     own = [setting.exponents.get(name, 0.0) for name in tasks]
     return [setting.exponents.get(RELEVANCE, 1.0), *own]
 
 
 def deviations(products: Tensor, powers: Tensor) -> Tensor:
-    """Deviation of the log of a product of powers over unseen items ``[users, S]``.
+    """Compute the deviation of the log of a product of powers over unseen items ``[users, S]``.
 
     Args:
         products: Mean products of the centred logs of its factors ``[users, A, A]``.

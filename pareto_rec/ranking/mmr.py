@@ -19,7 +19,7 @@ LEAST_RANGE = 1e-9  # of the scores that are scaled to [0, 1]
 def rerank(
     top: Tensor, items: Tensor, similarity: Similarity, settings: Sequence[ServingParams], k: int
 ) -> Tensor:
-    """Places in the top ``[users, S, depth]`` that make the lists ``[users, S, k]``.
+    """Return places in the top ``[users, S, depth]`` that make the lists ``[users, S, k]``.
 
     Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998):
     ``argmax (1 - m) s_i - m max_j cos(c_i, c_j)`` over the chosen j, with s scaled to [0, 1] within
@@ -49,7 +49,7 @@ def _together(
     limits: Sequence[int],
     count: int,
 ) -> Tensor:
-    """`count` places of all lists at once; of each setting so many of the top are looked at."""
+    """Choose `count` positions of all lists at once; each setting looks at so many of the top."""
     users, sets, depth = top.shape
     weight = torch.tensor([setting.mmr for setting in settings], device=top.device).view(1, -1, 1)
     limit = torch.tensor(limits, device=top.device).view(1, -1, 1)
@@ -80,7 +80,7 @@ def _compiled(
     limits: Sequence[int],
     count: int,
 ) -> Tensor:
-    """As `_together`, list by list on a processor."""
+    """Re-rank as `_together` does, list by list on a processor."""
     places = marginal(
         top.numpy(),
         similarity.kind[items].numpy(),

@@ -96,7 +96,7 @@ class Confirmed:
 
 
 def read_confirmed(path: Path) -> Confirmed | None:
-    """What confirm.json says; ``None`` where test data was never opened.
+    """Return what confirm.json says; ``None`` where test data was never opened.
 
     Raises:
         BadRequestError: If the file is there and damaged.

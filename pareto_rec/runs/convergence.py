@@ -33,7 +33,7 @@ class Curve:
 
 
 def convergence(view: RunView, checkpoints: int = CHECKPOINTS) -> Curve:
-    """Hypervolume at the end of every generation and at evenly spread records between.
+    """Compute the hypervolume at the end of every generation and at evenly spread records between.
 
     Args:
         view: The run.

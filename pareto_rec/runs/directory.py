@@ -39,7 +39,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: Path) -> RunDirectory:
-        """Make a new run directory, which from now on nobody else can make.
+        """Create a new run directory, which no other process can create from now on.
 
         Raises:
             BadRequestError: If it exists and is not empty, or cannot be written; nothing is left

@@ -20,7 +20,7 @@ STOPPED = "stopped without a word"
 
 
 def writer() -> dict[str, object]:
-    """Who writes, as run.json says it."""
+    """Return the writing process, as run.json describes it."""
     return {"pid": os.getpid(), "host": socket.gethostname()}
 
 
@@ -43,7 +43,7 @@ def beating(beat: Callable[[], None]) -> Iterator[None]:
 
 
 def status_of(records: Path, info: Mapping[str, Any]) -> str:
-    """Status of a run: what run.json says, unless it says that a dead process is running.
+    """Return the status of a run by run.json, unless that says that a dead process is running.
 
     Args:
         records: Its records.jsonl; the time of its last change is the last sign of life.

@@ -53,7 +53,7 @@ class Lines:
     unsigned: int
 
     def entries(self, path: Path) -> list[Mapping[str, Any]]:
-        """What the lines hold.
+        """Return what the lines hold.
 
         Args:
             path: Named where something is wrong.
@@ -68,12 +68,12 @@ class Lines:
 
 
 def not_a_record(path: Path, number: int, problem: str) -> BadRequestError:
-    """What is said of a line that cannot be believed."""
+    """Return what is said of a line that cannot be believed."""
     return BadRequestError(f"{path}, line {number}: not a record ({problem}); {REMEDY}")
 
 
 def read_lines(content: bytes, *, signed: bool = False) -> Lines:
-    """The lines of a file of records.
+    """Return the lines of a file of records.
 
     Args:
         content: Of the file. What follows the last line break was cut short and is left out.
@@ -97,14 +97,14 @@ def _lines(content: bytes, *, signed: bool) -> Iterator[Line]:
             first = seen.setdefault((repr(entry.get("id")), repr(entry.get("seed"))), number)
             if first != number:
                 raise ValueError(f"it repeats line {first}")
-        except (ValueError, RecursionError) as error:  # what is no JSON or no UTF-8 is the former
+        except (ValueError, RecursionError) as error:  # ValueError: not JSON or not UTF-8
             yield Line(number, {}, " ".join(str(error).split()))
         else:
             yield Line(number, entry)
 
 
 def entry_of(line: bytes, *, signed: bool = False) -> dict[str, Any]:
-    """What a line holds, its checksum included.
+    """Return what a line holds, its checksum included.
 
     Raises:
         ValueError: If it is not an object, or not what its checksum says.
@@ -124,7 +124,7 @@ def _no_constant(name: str) -> float:
 
 
 def read_entries(path: Path, info: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Records of a run as they stand in its file, a torn last line left out.
+    """Return records of a run as they stand in its file, a torn last line left out.
 
     Args:
         path: Of records.jsonl.
@@ -151,6 +151,6 @@ def read_entries(path: Path, info: Mapping[str, Any]) -> list[Mapping[str, Any]]
 
 
 def is_signed(info: Mapping[str, Any]) -> bool:
-    """Whether the lines of a run have to carry checksums, by what its run.json says."""
+    """Tell whether the lines of a run have to carry checksums, by what its run.json says."""
     said = info.get("format")
     return isinstance(said, int) and said >= FORMAT

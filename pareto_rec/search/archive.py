@@ -25,7 +25,7 @@ class Archive:
     """
 
     def __init__(self, goals: Sequence[Goal], dimension: int) -> None:
-        """Hold nothing yet.
+        """Start with an empty front.
 
         Args:
             goals: What is searched for.
@@ -41,7 +41,7 @@ class Archive:
         self.succeeded = self.failed = self.pruned = 0
 
     def scored(self) -> list[Scored]:
-        """The front with its objectives by name."""
+        """Return the front with its objectives by name."""
         names = [goal.name for goal in self._goals]
         return [
             Scored(candidate, dict(zip(names, row, strict=True)))

@@ -20,7 +20,7 @@ from pareto_rec.search.variables import Floats
 
 
 def worth(values: Floats, goals: Sequence[Goal]) -> float:
-    """Hypervolume of what a fit reaches, natural units.
+    """Compute the hypervolume of what a fit reaches, natural units.
 
     Args:
         values: Objective values ``[settings, goals]``; what is not finite counts for nothing.
@@ -35,7 +35,7 @@ def worth(values: Floats, goals: Sequence[Goal]) -> float:
 
 
 def miss(values: Floats, goals: Sequence[Goal]) -> float:
-    """How far the best point stays behind the reference point and the bounds; 0 at the least.
+    """Measure how far the best point misses the reference point and the bounds; at least 0.
 
     Args:
         values: Objective values ``[settings, goals]``, natural units.
@@ -55,7 +55,7 @@ def miss(values: Floats, goals: Sequence[Goal]) -> float:
 def survivors(
     partial: Sequence[Floats], goals: Sequence[Goal], *, keep: float, margin: float
 ) -> NDArray[np.bool_]:
-    """Which fits of a rung are trained on.
+    """Find which fits of a rung are trained on.
 
     The best `keep` of the fits go on, rounded up, and so does any other whose worth is within
     `margin` of the worst of these. Fits that are all worth nothing are ranked by what they miss,

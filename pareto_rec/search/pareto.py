@@ -44,7 +44,7 @@ def non_dominated(values: ArrayLike, *, maximise: Sequence[bool]) -> Bools:
 def hypervolume(
     values: ArrayLike, *, reference: Sequence[float], maximise: Sequence[bool]
 ) -> float:
-    """Volume of the region that the points dominate, bounded by the reference.
+    """Compute the volume of the region that the points dominate, bounded by the reference.
 
     Args:
         values: Objective values ``[points, objectives]``; dominated points do not matter.
@@ -70,7 +70,7 @@ def hypervolume(
 def contributions(
     values: ArrayLike, *, reference: Sequence[float], maximise: Sequence[bool]
 ) -> Floats:
-    """Hypervolume that would be lost with each point, among the non-dominated ones.
+    """Compute the hypervolume that would be lost with each point, among the non-dominated ones.
 
     Args:
         values: Objective values ``[points, objectives]``.
@@ -95,7 +95,7 @@ def contributions(
 
 
 def ranks(values: ArrayLike, *, maximise: Sequence[bool]) -> Ints:
-    """Non-dominated sorting: 0 for the front, 1 for the front without it, and so on.
+    """Sort by dominance: 0 for the front, 1 for the front without it, and so on.
 
     Args:
         values: Objective values ``[points, objectives]``.

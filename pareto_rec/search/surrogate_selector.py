@@ -36,13 +36,13 @@ class SurrogateSelector:
     def __init__(
         self, axes: sweep.Axes, train_dimension: int, goals: Sequence[Goal], archive: Archive
     ) -> None:
-        """Know nothing yet.
+        """Start without records.
 
         Args:
             axes: The discrete axes of the cube with their variables.
             train_dimension: Its first axes, which belong to training variables.
             goals: What is searched for.
-            archive: The front so far, kept by whoever asks.
+            archive: The front so far, kept by the caller.
         """
         self._goals, self._split, self._archive = tuple(goals), train_dimension, archive
         self._train_axes = [(axis, kind) for axis, kind in axes if axis < train_dimension]
@@ -70,7 +70,7 @@ class SurrogateSelector:
         self._surrogate.learn(self._cubes[order], self._values[order])
 
     def _by_weight(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Rows by turns of the best, as non-dominated sorting ranks them, and of all at random.
+        """Order rows by turns: the best by non-dominated sorting, and all at random.
 
         Near the front small differences count, and away from it only where it is not.
         """
@@ -82,7 +82,7 @@ class SurrogateSelector:
         return turns[np.sort(first)]
 
     def proposals(self, rng: np.random.Generator) -> Floats:
-        """Points ``[proposals, dimension]``: fits near those of the front, and anywhere."""
+        """Return points ``[proposals, dimension]``: fits near those of the front, and anywhere."""
         strangers = rng.random((STRANGERS, self._cubes.shape[1]))
         members, pool = self._archive.cubes[:, : self._split], self._pool
         if not members.size:
@@ -92,7 +92,7 @@ class SurrogateSelector:
         return np.concatenate([np.concatenate([heads, tails], axis=1), strangers])
 
     def fits(self, cubes: Floats, count: int, rng: np.random.Generator) -> Floats:
-        """The proposals whose fits promise most together, best first.
+        """Return the proposals whose fits promise most together, best first.
 
         Args:
             cubes: Proposals ``[proposals, dimension]``.
@@ -113,7 +113,7 @@ class SurrogateSelector:
         return cubes[self._best(list(sets), count, rng)]
 
     def _judged_at(self, rng: np.random.Generator) -> Floats:
-        """Settings that all children are judged at: of the front, and near them."""
+        """Return settings that all children are judged at: of the front, and near them."""
         pool = self._pool
         if not pool.size:
             return pool[:0]
@@ -121,7 +121,7 @@ class SurrogateSelector:
         return np.concatenate([drawn, sweep.vary(pool, _VARIED, self._serve_axes, rng)])
 
     def _best(self, sets: Sequence[Floats], count: int, rng: np.random.Generator) -> list[int]:
-        """Sets of expected records that add most to the front, those that are infeasible apart."""
+        """Choose sets of expected records that add most to the front, the infeasible ones apart."""
         kept = [one[violation(one, self._goals) == 0.0] for one in sets]
         given = self._archive.values
         if len(self._goals) > _EXACT:

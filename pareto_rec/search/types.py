@@ -137,7 +137,7 @@ class Trial:
         return self.candidates[0].train_id
 
     def origin(self, index: int) -> Literal["own", "sweep"]:
-        """Where the candidate at `index` comes from."""
+        """Return where the candidate at `index` comes from."""
         return "own" if index < self.own else "sweep"
 
 

@@ -44,7 +44,7 @@ class Sequences:
 
     @classmethod
     def of(cls, train: Interactions) -> Sequences:
-        """Sequences of rows sorted by user and time."""
+        """Return sequences of rows sorted by user and time."""
         edges = np.flatnonzero(np.diff(train.user, prepend=-1))
         lengths = np.diff(np.append(edges, len(train)))
         start = np.repeat(edges, lengths)
@@ -67,7 +67,7 @@ class People:
 
     @classmethod
     def of(cls, stage: Stage) -> People:
-        """People of a stage, from its training rows alone."""
+        """Return people of a stage, from its training rows alone."""
         groups = {}
         for name, values in stage.users.attributes.items():
             known = np.array(sorted(set(values) - {""}), dtype=str)
@@ -152,7 +152,7 @@ def draw(
 
 
 def last_items(stage: Stage, length: int) -> NDArray[np.int64]:
-    """The last items of every user's history ``[users, length]``, right-aligned, -1 pads."""
+    """Return the last items of every user's history ``[users, length]``, right-aligned, -1 pads."""
     indptr = stage.history_indptr
     source = indptr[1:, None] - np.arange(length, 0, -1)
     inside = source >= indptr[:-1, None]

@@ -18,15 +18,15 @@ class CheckpointStore:
     """Unfinished fits under (fit, how it came there); gone once their generation is."""
 
     def __init__(self, fits: Path) -> None:
-        """Unfinished fits beside the finished ones in a folder."""
+        """Open the checkpoints beside the finished fits of a folder."""
         self.folder = fits / FOLDER
 
     def path(self, key: str) -> Path:
-        """Where one lies."""
+        """Return the path of a checkpoint."""
         return self.folder / f"{key}.safetensors"
 
     def get(self, key: str) -> Checkpoint | None:
-        """The stored standing; None where there is none or the file is damaged."""
+        """Return the stored standing; None where there is none or the file is damaged."""
         found = read_tensors(self.path(key))
         if found is None:
             return None
@@ -53,7 +53,7 @@ class CheckpointStore:
 
 
 def standing_key(fit_id: str, way: Sequence[tuple[int, Sequence[str]]]) -> str:
-    """Names where a fit stands by how it came there.
+    """Return the name of a checkpoint, by how it was reached.
 
     Args:
         fit_id: The fit.

@@ -32,7 +32,7 @@ from pareto_rec.training.spec import TrainSpec
 DECIDING = tuple(
     f"pareto_rec.{module}"
     for module in (
-        *("data.sample", "data.split"),  # who is asked, and what is learnt from
+        *("data.sample", "data.split"),  # sampled users, and what is learnt from
         *("evaluation.reference_policies", "evaluation.training_data", "evaluation.monitor"),
         *("training.fitting", "training.checkpoints"),
     )
@@ -46,7 +46,7 @@ EXPERTS_ALONE = "experts"  # fit id of records that no network had a say in
 
 @cache
 def code_hash() -> str:
-    """Hash of the code that decides what a fit is, so that no stale fit outlives a change."""
+    """Hash the code that decides what a fit is, so that no stale fit outlives a change."""
     installed = versions()
     content = json.dumps([code_key(*DECIDING), {name: installed[name] for name in LIBRARIES}])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -56,7 +56,7 @@ class FitStore:
     """Fits under (training variables, seed, data, features, code)."""
 
     def __init__(self, folder: Path, data_key: str) -> None:
-        """Fits of one stage and one set of features in a folder.
+        """Open the fits of one stage and one set of features in a folder.
 
         Args:
             folder: Made when the first fit is stored.
@@ -65,16 +65,16 @@ class FitStore:
         self.folder, self.data_key = folder, data_key
 
     def id(self, spec: TrainSpec, seed: int) -> str:
-        """Sixteen hex digits that name a fit by what decides it."""
+        """Return sixteen hex digits that name a fit by what decides it."""
         content = [asdict(spec), seed, self.data_key, code_hash()]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def path(self, fit_id: str) -> Path:
-        """Where a fit lies."""
+        """Return where a fit lies."""
         return self.folder / f"{fit_id}.safetensors"
 
     def get(self, fit_id: str) -> Fit | None:
-        """The stored fit; None where there is none or the file is damaged."""
+        """Return the stored fit; None where there is none or the file is damaged."""
         found = read_tensors(self.path(fit_id))
         return None if found is None else fit_of(*found)
 
@@ -93,7 +93,7 @@ class FitStore:
 
 
 def _checksum(text: str, params: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the description and every parameter; safetensors itself has none."""
+    """Compute the SHA-256 over the description and every parameter; safetensors itself has none."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(params):
         digest.update(f"{name} {tuple(params[name].shape)}".encode())
@@ -119,7 +119,7 @@ def write_tensors(path: Path, content: Mapping[str, Any], tensors: Mapping[str, 
 def save_tensors(
     path: Path, tensors: Mapping[str, Tensor], note: dict[str, str] | None = None
 ) -> None:
-    """Write a safetensors file in one step, readable by whoever may read files made here.
+    """Write a safetensors file in one step, with the permissions of other new files.
 
     Args:
         path: The file; its folder exists.
@@ -141,7 +141,7 @@ def save_tensors(
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """What :func:`write_tensors` wrote; None where there is none or the file is damaged."""
+    """Return what :func:`write_tensors` wrote; None where there is none or the file is damaged."""
     with suppress(OSError, SafetensorError, ValueError, TypeError):
         if not path.exists():
             return None
@@ -157,7 +157,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
 
 
 def parts_of(fit: Fit) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The description and the tensors of a fit."""
+    """Return the description and the tensors of a fit."""
     content = {
         "spec": asdict(fit.spec),
         "shape": asdict(fit.shape),
@@ -169,7 +169,7 @@ def parts_of(fit: Fit) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def fit_of(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Fit:
-    """The fit that :func:`parts_of` took apart."""
+    """Return the fit that :func:`parts_of` took apart."""
     return Fit(
         TrainSpec(**{FORMER_NAMES.get(name, name): x for name, x in content["spec"].items()}),
         Shape(**{**content["shape"], "tasks": tuple(content["shape"].get("tasks", ()))}),

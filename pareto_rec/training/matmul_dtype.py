@@ -14,7 +14,7 @@ def matmul_dtype_of(name: str, device: torch.device) -> torch.dtype | None:
     have to be emulated.
     """
     if name == "auto":
-        # older versions of torch do not tell; on a GPU nobody has measured it
+        # older versions of torch do not tell; on a GPU it has not been measured
         known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
         fast = device.type == "cpu" and bool(known.get("amx_bf16"))
         return torch.bfloat16 if fast else None

@@ -102,7 +102,7 @@ class Pack:
         self.step = 0
 
     def _shape(self) -> Shape:
-        """What the parameters of every candidate are like."""
+        """Return what the parameters of every candidate are like."""
         common, (n_items, feature_dim) = self.common, self.features.shape
         return Shape(
             common.model,
@@ -118,7 +118,7 @@ class Pack:
         )
 
     def _descent(self) -> LossAggregation:
-        """Each candidate's loss aggregation, with its preference."""
+        """Return each candidate's loss aggregation, with its preference."""
         accurate = [loss.accuracy for loss in self.losses]
         return LossAggregation(
             [AGGREGATORS[spec.aggregation] for spec in self.specs],
@@ -128,13 +128,13 @@ class Pack:
         )
 
     def _samples(self) -> bool:
-        """Whether steps run on the items that they touch: where that is less than half of them."""
+        """Tell whether steps run on the touched items alone: where these are less than half."""
         whole = any(loss.catalogue for loss in self.losses) or self.common.item_inputs in IDLE
         few = 2 * self.common.touched < self.shape.n_items
         return self.live is None and not whole and few
 
     def _initial(self, seed: int) -> dict[str, Tensor]:
-        """Parameters of one candidate."""
+        """Return parameters of one candidate."""
         source = torch.Generator().manual_seed(child_seed(seed, "init"))
         params = init_shared(self.shape, source)
         params |= self.tasks.base_rates(self.shape.n_items)
@@ -166,7 +166,7 @@ class Pack:
         return [one.fit(spec, self.shape, share) for one, spec in kept]
 
     def standing(self, index: int, fit: Fit) -> Checkpoint:
-        """Where a candidate stands after a look."""
+        """Return where a candidate stands after a look."""
         assert self.scale is not None
         state = {f"params/{name}": p.detach()[index].clone() for name, p in self.params.items()}
         state |= _under("optimiser", self.optimiser.state(index))
@@ -180,7 +180,7 @@ class Pack:
         return Checkpoint(fit, self.step, self.kept[index].running, state)
 
     def ways_of(self, index: int) -> Mapping[str, NDArray[np.float64]]:
-        """What a candidate's loss aggregation remembers."""
+        """Return what a candidate's loss aggregation remembers."""
         return {name: np.array(value) for name, value in self.descent.states[index].items()}
 
     @torch.no_grad()
@@ -212,7 +212,7 @@ class Pack:
             self.features = self.live.begin(step, needed_items(seen))
             learnt["features"] = (
                 self.features
-            )  # ways that compare gradients see those of the layers
+            )  # gradient-based aggregators also see the tuned layers' gradients
         part = CatalogueSlice(self._moving, self.features, self.data.facts, batch)
         if self.touched is not None:
             part = self.touched.begin(batch, self.features, self.data.facts)
@@ -235,13 +235,13 @@ class Pack:
             self.live.end(step, [one.running for one in self.kept])
 
     def _set_scale(self, scale: Tensor) -> None:
-        """Units of the losses ``[P, M]``, and their smallest values in these."""
+        """Return units of the losses ``[P, M]``, and their smallest values in these."""
         self.scale = scale
         bounds = self._column([loss.lower_bound(self.shape.n_items) for loss in self.losses])
         self.ideal = (bounds / scale).cpu().double().numpy()
 
     def _losses(self, part: CatalogueSlice) -> Tensor:
-        """Unscaled losses ``[P, M]``."""
+        """Return unscaled losses ``[P, M]``."""
         params, batch, pack = part.params, part.batch, len(self.specs)
         table = item_table(params, part.features, self.dropout)
         states = user_states(
@@ -269,7 +269,7 @@ class Pack:
         return torch.stack(values, dim=-1)
 
     def _optional_inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Inputs that some loss of the pack needs; an example has several rows of states."""
+        """Return inputs that some loss of the pack needs; an example has several rows of states."""
         found: dict[str, Tensor] = {}
         for name in ("group", "taste"):
             if name in self.needs:
@@ -305,11 +305,11 @@ class Pack:
                     kept.difference = self.live.difference(index)
 
     def _copy(self, index: int) -> dict[str, Tensor]:
-        """A candidate's parameters as they are now."""
+        """Return a candidate's parameters as they are now."""
         return {name: p.detach()[index].clone() for name, p in self.params.items()}
 
     def _value(self, index: int, table: Tensor, states: Tensor, monitor: Monitor) -> float | None:
-        """Validation value of a candidate; None where a score is not finite."""
+        """Return the validation value of a candidate; None where a score is not finite."""
         one = slice(index, index + 1)
         params = {name: value[one] for name, value in self.params.items()}
         finite = bool(torch.isfinite(states[index].sum() + table[index].sum()))

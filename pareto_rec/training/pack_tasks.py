@@ -37,7 +37,7 @@ class TaskLabels:
 
     @classmethod
     def of(cls, stage: Stage, tasks: Sequence[Task]) -> TaskLabels:
-        """Labels of a stage's training rows."""
+        """Return labels of a stage's training rows."""
         impressions = any(not one.of_interactions for one in tasks)
         shown = Impressions.of(stage, tasks) if impressions else None
         return cls(Labelled.interactions(stage.train, tasks), shown)
@@ -48,7 +48,7 @@ class TaskLabels:
         return (*self.interactions.tasks, *(self.shown.tasks if self.shown else ()))
 
     def of_task(self, task: Task) -> Labelled:
-        """The rows that hold the labels of a task."""
+        """Return the rows that hold the labels of a task."""
         if task.of_interactions:
             return self.interactions
         assert self.shown is not None
@@ -59,7 +59,7 @@ NO_LABELS = TaskLabels(Labelled((), {}))
 
 
 def losses_of(spec: TrainSpec, labels: TaskLabels) -> list[Loss]:
-    """The losses of a fit, in the order of its weights.
+    """Return the losses of a fit, in the order of its weights.
 
     Raises:
         BadRequestError: If one is not known, or a task has no labels to learn from.
@@ -92,7 +92,7 @@ class TaskHeads:
             self.rows = self.shown.rows_for(spec.loss_weights, entire_space=entire)
 
     def base_rates(self, n_items: int) -> dict[str, Tensor]:
-        """Where tasks start: the logit of its base rate for every item, or mean and deviation."""
+        """Compute initial biases: logits of base rates for every item, or mean and deviation."""
         found: dict[str, Tensor] = {}
         for task in self.own:
             mean, deviation = self.labels.of_task(task).scale(task)
@@ -104,12 +104,12 @@ class TaskHeads:
         return found
 
     def of_targets(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-        """Labels of the tasks of interactions for some training rows, the targets of a batch."""
+        """Look up labels of the tasks of interactions for training rows, the targets of a batch."""
         known = self.labels.interactions
         return {f"met:{one.name}": known.standard(one, rows) for one in self.met}
 
     def draw(self, sequences: Sequences, seed: int, first: int) -> dict[str, NDArray[Any]]:
-        """Shown rows of the steps until the next look, from a stream of their own.
+        """Return shown rows of the steps until the next look, from a stream of their own.
 
         Args:
             sequences: Training rows.
@@ -135,7 +135,7 @@ class TaskHeads:
         batch: Mapping[str, Tensor],
         dropout: Dropout | None,
     ) -> TaskRows | None:
-        """What the losses of tasks see of the shown rows of a step; None where none is trained on.
+        """Collect loss inputs of tasks for the impressions of a step; None where none is trained.
 
         A chance is that of a user state and an item vector: ``logit = tower(state) . item / sqrt(D)
         + bias of the item``, as for every other task, so that it is had for a whole catalogue by
@@ -160,7 +160,7 @@ class TaskHeads:
         targets: Tensor,
         batch: Mapping[str, Tensor],
     ) -> TaskRows | None:
-        """What the losses of tasks see of the targets of a step; None where none is trained on.
+        """Collect loss inputs of tasks for the targets of a step; None where none is trained.
 
         Args:
             params: Stacked parameters.
@@ -182,7 +182,7 @@ class TaskHeads:
         return TaskRows(logits, labels)
 
     def ranking(self, params: Params, states: Tensor, table: Tensor) -> Tensor:
-        """Log of the product of all tasks' powers by their weights ``[P, R, N]``.
+        """Compute the log of the product of all tasks' powers by their weights ``[P, R, N]``.
 
         What validation looks at where no loss ranks.
         """

@@ -48,7 +48,7 @@ class SparseItemStep:
     def __init__(
         self, params: Mapping[str, Tensor], rate: Tensor, decay: Tensor, capacity: int
     ) -> None:
-        """Nothing is touched yet.
+        """Start with moments of zero.
 
         Args:
             params: Stacked parameters, leaves; those with a row per item are taken over.
@@ -67,7 +67,7 @@ class SparseItemStep:
     def begin(
         self, batch: Mapping[str, Tensor], features: Tensor, facts: ItemFacts
     ) -> CatalogueSlice:
-        """The part of the catalogue that a step touches.
+        """Return the part of the catalogue that a step touches.
 
         Args:
             batch: Examples of the step.
@@ -92,7 +92,7 @@ class SparseItemStep:
         return CatalogueSlice(params, features[self.rows].float(), own_facts, {**batch, **moved})
 
     def _taken(self, name: str) -> Tensor:
-        """Rows of a parameter ``[P, capacity, ...]``, a copy."""
+        """Return rows of a parameter ``[P, capacity, ...]``, a copy."""
         values = self.params[name].detach()
         place = torch.arange(len(values), device=values.device).unsqueeze(1)
         return values[place, self.rows]
@@ -120,7 +120,7 @@ class SparseItemStep:
                 target.detach()[candidate, item] = content
 
     def state(self, index: int) -> dict[str, Tensor]:
-        """Moments of one candidate: ``first/NAME`` and ``second/NAME`` of each parameter."""
+        """Return moments of one candidate: ``first/NAME`` and ``second/NAME`` of each parameter."""
         return {
             f"{moment}/{name}": values[index].clone()
             for name, pair in self.moments.items()
@@ -136,11 +136,11 @@ class SparseItemStep:
 
 
 def _zeros(like: Tensor) -> Tensor:
-    """Zeros of that shape; on a CPU no memory is taken until a row is touched."""
+    """Return zeros of that shape; on a CPU no memory is taken until a row is touched."""
     return torch.from_numpy(np.zeros(like.shape, dtype=np.float32)).to(like.device)
 
 
 def _moved(ids: Tensor, rows: Tensor) -> Tensor:
-    """Item indices ``[P, ...]`` as places in the sorted ``rows [P, capacity]``; -1 stays."""
+    """Return item indices ``[P, ...]`` as places in the sorted ``rows [P, capacity]``; -1 stays."""
     places = torch.searchsorted(rows, ids.reshape(len(ids), -1).contiguous()).view_as(ids)
     return torch.where(ids < 0, -1, places)

@@ -163,9 +163,9 @@ _ONLY_TUNED = (*OF_TUNED, *OF_LORA, "encoder_rate", "layer_decay", "encoder_deca
 
 
 def pack_key(spec: TrainSpec) -> tuple[object, ...]:
-    """What candidates must have in common to be trained in one pack.
+    """Return what candidates must have in common to be trained in one pack.
 
-    Ways that look at gradients go apart from those that do not, who would pay for them.
+    Gradient-based aggregators are packed apart: they cost more backward passes.
     """
     by_gradient = AGGREGATORS[spec.aggregation].needs_gramian
     shared = (*SHARED, *OF_TUNED) if spec.tuned_layers else SHARED
@@ -173,13 +173,13 @@ def pack_key(spec: TrainSpec) -> tuple[object, ...]:
 
 
 def reads_as_given(spec: TrainSpec) -> bool:
-    """Whether a fit reads the features of the config's own depth, frozen and in float32."""
+    """Tell whether a fit reads the features of the config's own depth, frozen and in float32."""
     changed = (spec.exit_layer, spec.text_length, spec.tuned_layers)
     return not any(changed) and spec.encoder_precision == "float32"
 
 
 def train_spec(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainSpec:
-    """Training variables, searched ones over fixed ones.
+    """Return training variables, searched ones over fixed ones.
 
     Raises:
         BadRequestError: If a variable, or the model, loss or aggregation, is not known.
@@ -200,7 +200,7 @@ def train_spec(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainSpec
 
 
 def _without_idle(spec: TrainSpec) -> TrainSpec:
-    """The spec with the defaults of what has no effect in it, so that equal fits look equal."""
+    """Reset what has no effect in a spec to its default, so that equal fits look equal."""
     idle: tuple[str, ...] = OF_LORA if spec.tuning != "lora" else ()
     if not spec.tuned_layers:
         idle = _ONLY_TUNED

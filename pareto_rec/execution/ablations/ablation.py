@@ -66,7 +66,7 @@ def _row(control: Control, info: dict[str, Any], searched: float) -> dict[str, A
 
 
 def sentence(control: Control, volume: float, searched: float) -> str:
-    """What a control says about the part that it replaces.
+    """Return what a control says about the part that it replaces.
 
     Args:
         control: What was done instead.

@@ -73,7 +73,7 @@ class Workers:
         evaluator: Evaluator,
         backend: str | None = None,
     ) -> None:
-        """Prepare, without starting anything.
+        """Set up the workers; processes start with their first task.
 
         Args:
             count: Processes; 1 works in this one, unless there is a time limit.
@@ -119,7 +119,7 @@ class Workers:
         self._stack.close()
 
     def evaluate(self, packs: Sequence[Pack]) -> Iterator[list[Record]]:
-        """Records of packs or halves of them, as they finish; one record per candidate."""
+        """Yield records of packs or halves of them, as they finish; one record per candidate."""
         for pack, found in self.settled(evaluate_pack, packs):
             if isinstance(found, str):
                 yield [one for trial in pack for one in failed(self.evaluator, trial, found)]
@@ -127,7 +127,7 @@ class Workers:
                 yield found
 
     def settled(self, job: Job, packs: Sequence[Pack]) -> Iterator[tuple[Pack, list[Any] | str]]:
-        """Packs or halves of them with what a job finds of each trial, or why there is nothing.
+        """Yield packs or halves of them with a job's results for each trial, or why there are none.
 
         Args:
             job: Takes a pack, and gives a list or `Trouble`.
@@ -145,7 +145,7 @@ class Workers:
                 yield task.argument, self._outcome(task, found)
 
     def _again(self, task: Task, result: object) -> list[Task]:
-        """What is left to try after a result of a pack."""
+        """Return what is left to try after a result of a pack."""
         if isinstance(result, WorkerDied):
             if result.overtime:
                 return []
@@ -163,7 +163,7 @@ class Workers:
         return result.reason
 
     def unordered(self, job: Job, arguments: Iterable[object]) -> Iterator[Any]:
-        """Results of a job, one per argument, as they finish.
+        """Yield results of a job, one per argument, as they finish.
 
         Raises:
             RunFailedError: If workers keep dying over one of them.
@@ -182,7 +182,7 @@ class Workers:
                 )
 
     def map(self, job: Job, arguments: Sequence[str]) -> list[Any]:
-        """Results of a job in the order of its arguments."""
+        """Return results of a job in the order of its arguments."""
         found = dict(self.unordered(_named, [(job, argument) for argument in arguments]))
         return [found[argument] for argument in arguments]
 

@@ -37,7 +37,7 @@ NOTE = "adapted.json"  # written last: a folder with it is whole
 
 
 def adapted_folder(backbone: Backbone, stage: Stage, recipe: Recipe, cache: Path) -> Path:
-    """Where the backbone adapted to a stage's texts and training rows lies, or would lie.
+    """Return where the backbone adapted to a stage's texts and training rows lies, or would lie.
 
     Args:
         backbone: What was begun with.
@@ -57,7 +57,7 @@ def adapted_folder(backbone: Backbone, stage: Stage, recipe: Recipe, cache: Path
 
 
 def is_whole(folder: Path, memo: Path | None = None) -> bool:
-    """Whether an adapted backbone lies there, as it was written; says where it is damaged.
+    """Tell whether an intact adapted backbone lies there; print where it is damaged.
 
     Args:
         folder: Where it would lie.
@@ -111,7 +111,7 @@ def keep(adapted: Adapted, backbone: Backbone, recipe: Recipe, folder: Path) -> 
 
 
 def find(backbone: Backbone, stage: Stage, recipe: Recipe, cache: Path) -> Backbone:
-    """The adapted backbone that was made before.
+    """Return the adapted backbone that was made before.
 
     Raises:
         BadRequestError: If there is none; says how to make it.

@@ -52,7 +52,7 @@ class TokenHead(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.zeros(vocabulary))
 
     def forward(self, states: Tensor, embeddings: Tensor) -> Tensor:
-        """Logits ``[B, vocabulary]`` of states ``[B, width]``."""
+        """Compute logits ``[B, vocabulary]`` of states ``[B, width]``."""
         hidden = gelu(linear(states, self.dense, self.shift))
         return linear(layer_norm(hidden, hidden.shape[-1:]), embeddings, self.bias)
 
@@ -60,7 +60,7 @@ class TokenHead(torch.nn.Module):
 def pair_loss(
     left: Tensor, right: Tensor, log_share: Tensor, ids: Ids, temperature: float
 ) -> Tensor:
-    """Cross-entropy of finding each item's partner among the partners of the batch, both ways.
+    """Compute the cross-entropy of finding each item's partner in the batch, both ways.
 
     InfoNCE (van den Oord et al., 2018, eq. 4) on cosines, other partners of the same item left out,
     with logits lowered by how often an item is drawn (Yi et al., RecSys 2019, eq. 4), so that
@@ -99,7 +99,7 @@ class _Texts:
         self.device = device
 
     def batch(self, rows: Ids) -> tuple[Ids, NDArray[np.bool_]]:
-        """Token ids ``[B, L]`` and which of them there are."""
+        """Return token ids ``[B, L]`` and which of them there are."""
         lengths = np.array([len(self.ids[row]) for row in rows.tolist()])
         here = np.arange(lengths.max()) < lengths[:, None]
         tokens = np.full(here.shape, self.padding, dtype=np.int64)
@@ -107,7 +107,7 @@ class _Texts:
         return tokens, here
 
     def states(self, model: torch.nn.Module, tokens: Ids, here: NDArray[np.bool_]) -> Tensor:
-        """States after the last layer ``[B, L, width]``."""
+        """Return states after the last layer ``[B, L, width]``."""
         ids, mask = (
             torch.from_numpy(one).to(self.device) for one in (tokens, here.astype(np.int64))
         )
@@ -214,7 +214,7 @@ def _moving(optimiser: torch.optim.Optimizer) -> Iterator[Tensor]:
 def _optimiser(
     backbone: Backbone, model: torch.nn.Module, head: TokenHead, recipe: Recipe
 ) -> torch.optim.AdamW:
-    """AdamW with a rate per layer; embeddings count as the layer below the first."""
+    """Return AdamW with a rate per layer; embeddings count as the layer below the first."""
     layers = layers_of(model, backbone.n_layers, backbone.folder)  # type: ignore[arg-type] # its copy
     height = {id(p): n for n, one in enumerate(layers, start=1) for p in one.parameters()}
     groups: dict[tuple[int, bool], list[Tensor]] = {}

@@ -131,7 +131,7 @@ class UpperLayers(torch.nn.Module):
     def _adapt(
         self, seeds: Sequence[int], alphas: Sequence[float], dropouts: Sequence[float]
     ) -> None:
-        """Adapters of all candidates beside the shared weights."""
+        """Return adapters of all candidates beside the shared weights."""
         try:
             import peft
             from peft.tuners.lora import LoraLayer
@@ -170,7 +170,7 @@ class UpperLayers(torch.nn.Module):
         return inputs, {**named, "adapter_names": self.names}
 
     def parameters_of(self, index: int) -> dict[str, torch.nn.Parameter]:
-        """Name -> what moves of a candidate; names are the same for all candidates."""
+        """Map names to the tuned tensors of a candidate; names are the same for all candidates."""
         if self.tuning.method == "full":
             return dict(self.copies[index].named_parameters())
         ending = f".{_adapter(index)}.weight"
@@ -181,7 +181,7 @@ class UpperLayers(torch.nn.Module):
         }
 
     def difference(self, index: int) -> dict[str, Tensor]:
-        """A copy of what a candidate has learnt, on the CPU."""
+        """Return a copy of what a candidate has learnt, on the CPU."""
         return {
             name: value.detach().cpu().clone() for name, value in self.parameters_of(index).items()
         }
@@ -203,7 +203,7 @@ class UpperLayers(torch.nn.Module):
             value.copy_(difference[name])
 
     def sources_of(self, index: int) -> list[torch.Generator]:
-        """Where a candidate's dropout is drawn from, layer by layer; none for a full fine-tune."""
+        """Return the sources of a candidate's dropout by layer; none for full fine-tuning."""
         return [layer.lora_dropout[_adapter(index)].source for layer in self.adapted]
 
     def draw(self, rows: Sequence[int]) -> None:
@@ -213,7 +213,7 @@ class UpperLayers(torch.nn.Module):
                 layer.lora_dropout[_adapter(index)].draw(count)
 
     def forward(self, states: Tensor, here: Tensor, candidates: Sequence[int]) -> Tensor:
-        """Pooled features after the last layer.
+        """Return pooled features after the last layer.
 
         Args:
             states: States at the cut ``[B, L, width]``.
@@ -255,7 +255,7 @@ class UpperLayers(torch.nn.Module):
         return hidden
 
     def _again(self, layer: torch.nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """A layer whose activations are computed again, by the same adapters and draws."""
+        """Return a layer whose activations are computed again, by the same adapters and draws."""
         names, first = self.names, self._rows()
 
         def run(x: Tensor) -> Tensor:
@@ -289,14 +289,14 @@ def _adapter(index: int) -> str:
 
 
 def _copied(layer: torch.nn.Module, *, own: bool) -> torch.nn.Module:
-    """Modules of their own around the same weights, or around copies that may move."""
+    """Return modules of their own around the same weights, or around copies that may move."""
     shared = {} if own else {id(value): value for value in layer.parameters()}
     made = copy.deepcopy(layer, shared)
     return made.requires_grad_(own)
 
 
 def _start(layer: Any, index: int, seed: int, rate: float) -> None:
-    """An adapter that adds nothing yet: B = 0, A uniform as a linear layer of that width."""
+    """Return an adapter that adds nothing yet: B = 0, A uniform as a linear layer of that width."""
     name = _adapter(index)
     first = layer.lora_A[name].weight
     source = torch.Generator().manual_seed(seed)

@@ -105,7 +105,7 @@ class LiveTable:
 
     @torch.no_grad()
     def encode_all(self) -> Tensor:
-        """Features of all items by every candidate's present layers ``[P, N, F]``."""
+        """Return features of all items by every candidate's present layers ``[P, N, F]``."""
         self.layers.draw([0] * self.layers.pack)
         everything = np.arange(len(self.tokens))
         owners = np.repeat(np.arange(self.layers.pack), len(everything))
@@ -119,7 +119,7 @@ class LiveTable:
         return found.view(self.layers.pack, len(everything), -1)
 
     def refresh(self) -> Tensor:
-        """The table ``[P, N, F]``, encoded anew unless no layer has moved since."""
+        """Return the table ``[P, N, F]``, encoded anew unless no layer has moved since."""
         if not self.fresh:
             self.table, self.fresh = self.encode_all(), True
         return self.table
@@ -127,13 +127,13 @@ class LiveTable:
     def _encoded(
         self, owners: NDArray[np.int64], texts: RowArray
     ) -> Iterator[tuple[RowArray, Tensor]]:
-        """Places in the two lists and the features there, texts of like length together."""
+        """Yield places in the two lists and the features there, texts of like length together."""
         for places in chunks(self.tokens.lengths[texts], CHUNK_TOKENS):
             states, here = self.tokens.padded(texts[places], self.device)
             yield places, self.reduce(self.layers(states, here, owners[places].tolist()))
 
     def begin(self, step: int, needed: Sequence[NDArray[np.int64]]) -> Tensor:
-        """Features for a step ``[P, N, F]``; after its backward pass :meth:`end` must follow.
+        """Return features for a step ``[P, N, F]``; :meth:`end` must follow its backward pass.
 
         Args:
             step: Number of the step, from 0.
@@ -190,11 +190,11 @@ class LiveTable:
             optimiser.zero_grad(set_to_none=True)
 
     def difference(self, index: int) -> dict[str, Tensor]:
-        """A copy of what a candidate's layers have learnt."""
+        """Return a copy of what a candidate's layers have learnt."""
         return self.layers.difference(index)
 
     def state(self, index: int) -> dict[str, Tensor]:
-        """Everything that a candidate's layers go on from, after a refreshed table.
+        """Return everything that a candidate's layers go on from, after a refreshed table.
 
         Returns:
             ``table``, ``layers/NAME``, ``grad/NAME`` (of updates that are not due yet),
@@ -242,7 +242,7 @@ class Reduction:
         self.basis = None if projection.basis is None else placed(projection.basis)
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Pooled features ``[B, F]`` as models read them ``[B, C]``."""
+        """Return pooled features ``[B, F]`` as models read them ``[B, C]``."""
         centred = features - self.mean
         if self.basis is not None:
             centred = centred @ self.basis
@@ -250,7 +250,7 @@ class Reduction:
 
 
 def chunks(lengths: NDArray[np.int64], most: int) -> Iterator[RowArray]:
-    """Places in the order of their length, in parts of at most `most` tokens with padding.
+    """Yield places in the order of their length, in parts of at most `most` tokens with padding.
 
     A text longer than that makes a part of its own.
     """
@@ -264,7 +264,7 @@ def chunks(lengths: NDArray[np.int64], most: int) -> Iterator[RowArray]:
 
 
 def chosen_texts(items: NDArray[np.int64], most: int, rng: np.random.Generator) -> RowArray:
-    """Up to `most` different items of those given, drawn with their counts as weights; sorted.
+    """Draw up to `most` different items of those given, with their counts as weights; sorted.
 
     Drawn without replacement by exponential keys (Efraimidis & Spirakis, Information Processing
     Letters 2006).
@@ -277,7 +277,7 @@ def chosen_texts(items: NDArray[np.int64], most: int, rng: np.random.Generator) 
 
 
 def _optimiser(layers: UpperLayers, index: int, rates: Rates) -> torch.optim.Optimizer:
-    """AdamW with a learning rate per layer, and decay of matrices alone."""
+    """Return AdamW with a learning rate per layer, and decay of matrices alone."""
     depth = layers.tuning.exit - layers.tuning.cut
     groups: dict[tuple[int, bool], list[Tensor]] = {}
     for name, value in layers.parameters_of(index).items():
@@ -299,12 +299,12 @@ def _optimiser(layers: UpperLayers, index: int, rates: Rates) -> torch.optim.Opt
 def features_of(
     layers: UpperLayers, tokens: TokenStates, projection: Projection, device: torch.device
 ) -> Tensor:
-    """Features of all items by every candidate's layers ``[P, N, F]``, without training them."""
+    """Compute features of all items by each candidate's layers ``[P, N, F]``, without training."""
     rates = [Rates(0.0)] * layers.pack
     return LiveTable(layers, tokens, projection, Pace(1), rates, [0] * layers.pack, device).table
 
 
 def needed_items(parts: Sequence[Tensor]) -> list[NDArray[np.int64]]:
-    """For each candidate, the items that tensors ``[P, ...]`` name, as often as they name them."""
+    """List for each candidate the items that tensors ``[P, ...]`` name, as often as they do."""
     flat = torch.cat([part.flatten(1) for part in parts], dim=1).cpu().numpy()
     return list(flat)

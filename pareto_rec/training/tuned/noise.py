@@ -10,7 +10,7 @@ class SeededDropout(torch.nn.Module):
     """Dropout of whole channels of a text, drawn once per step from a generator of its own.
 
     A row keeps or loses a channel in all of its tokens, so that neither the padding of a batch nor
-    who else is in it changes a draw.
+    the rest of it changes a draw.
     """
 
     def __init__(self, rate: float, width: int, seed: int) -> None:
