@@ -42,7 +42,7 @@ def sweep_expert(evaluator: Evaluator, expert: str, cache_root: Path) -> list[di
     """
     settings = grid(expert)
     own = evaluator.measuring
-    names = [one.name for one in own.measures.all]
+    names = [objective.name for objective in own.measures.all]
     content = [
         expert_key(BASELINES[expert]),
         evaluator.store.data_key,

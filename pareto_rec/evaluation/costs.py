@@ -77,14 +77,16 @@ class Encoder:
         """
         layers = backbone.n_layers if cut is None else cut
         frozen = layers - tuned if precision != "float32" else layers
-        whole, place = placed(backbone.below(layers), device)
+        placed_layers, place = placed(backbone.below(layers), device)
         model, _ = placed(at_precision(backbone.below(frozen), precision), device)
-        upper = list(layers_of(whole, layers, backbone.folder))[frozen:] if layers else []
+        upper = list(layers_of(placed_layers, layers, backbone.folder))[frozen:] if layers else []
 
         def run(ids: list[int], *, counted: bool = False) -> torch.Tensor:
             with torch.inference_mode():
                 given = torch.tensor([ids], device=place)
-                states = (whole if counted else model)(input_ids=given).last_hidden_state.float()
+                states = (placed_layers if counted else model)(
+                    input_ids=given
+                ).last_hidden_state.float()
                 for layer in [] if counted else upper:
                     states = states_of(layer(states, None))
             vector: torch.Tensor = states.mean(dim=1).cpu()
@@ -101,7 +103,7 @@ class Encoder:
         key = f"{backbone.weights_hash} {layers} {max_length}"
         if precision != "float32":
             key += f" {precision} {tuned}"
-        size = sum(part.numel() for part in whole.parameters())
+        size = sum(part.numel() for part in placed_layers.parameters())
         return cls(encode, size, int(counter.get_total_flops()), key)
 
 
@@ -164,18 +166,18 @@ class Costs:
         spec = fit.spec if fit else TrainSpec()
         reads_text = NETWORK in weighed(serving)  # experts know items by their ids alone
         encoder = self.encoders.of(spec) if self.encoders and reads_text else None
-        found: dict[str, float] = {}
+        costs: dict[str, float] = {}
         if "parameters" in self.wanted:
-            found["parameters"] = parameters(fit, serving, n_items)
-            found["parameters"] += encoder.parameters if encoder else 0
+            costs["parameters"] = parameters(fit, serving, n_items)
+            costs["parameters"] += encoder.parameters if encoder else 0
         if "flops" in self.wanted:
-            found["flops"] = flops(fit, serving, n_items, k=self.k, history=self.history)
-            found["flops"] += encoder.flops if encoder else 0
+            costs["flops"] = flops(fit, serving, n_items, k=self.k, history=self.history)
+            costs["flops"] += encoder.flops if encoder else 0
         if "latency" in self.wanted and self.latencies is not None:
             shape = serving_shape(serving, n_items, self.k)
             reads = (encoder.encode, encoder.key) if encoder else (None, "")
-            found |= self.latencies.of(fit, shape, *reads)
-        return found
+            costs |= self.latencies.of(fit, shape, *reads)
+        return costs
 
     @property
     def history(self) -> int:

@@ -168,8 +168,8 @@ class Evaluator:
         """Find which of the known policies the training variable ``reference`` may take."""
         variable = self.space.train.get("reference")
         named = {self.fixed.get("reference"), *getattr(variable, "options", ())} & set(known)
-        whole = learn is self.stage and isinstance(self.scorers, Scorers)
-        check_held(named, users=len(learn.users), items=len(learn.items), all_scores=whole)
+        all_scores = learn is self.stage and isinstance(self.scorers, Scorers)
+        check_held(named, users=len(learn.users), items=len(learn.items), all_scores=all_scores)
         return named
 
     def spec(self, trial: Trial) -> TrainSpec:
@@ -268,10 +268,10 @@ class Evaluator:
         """
         if fit_id == EXPERTS_ALONE:
             return self.scorers, None
-        one = self.store.get(fit_id)
-        if one is None:
+        fit = self.store.get(fit_id)
+        if fit is None:
             raise KeyError(f"fit {fit_id} is no longer stored")
-        return self.with_fit(one), one
+        return self.with_fit(fit), fit
 
     def records(
         self, trial: Trial, fit_id: str, fit: Fit | None, reason: str | None
@@ -310,4 +310,4 @@ class Evaluator:
 def failed(evaluator: Evaluator, trial: Trial, reason: str, steps: int = 0) -> list[Record]:
     """Return failed records of every candidate of a trial, after so many training steps."""
     records = evaluator.records(trial, evaluator.fit_id(trial), None, reason)
-    return [replace(one, timing={**one.timing, "train_steps": steps}) for one in records]
+    return [replace(record, timing={**record.timing, "train_steps": steps}) for record in records]

@@ -82,11 +82,11 @@ class OneRequest:
                 for name, model in self.models.items()
             }
             unread = torch.tensor([len(items) == 0], device=self.device)
-            said = {}
+            network_scores = {}
             if self.head is not None:
                 histories = right_aligned([items], self.head.shape.history)
-                said[NETWORK] = self.head.scores(self.head.states(histories), self.tasks)
-            ready = self.builder.build(seen, scores, dict.fromkeys(scores, unread), said)
+                network_scores[NETWORK] = self.head.scores(self.head.states(histories), self.tasks)
+            ready = self.builder.build(seen, scores, dict.fromkeys(scores, unread), network_scores)
             lists, _ = recommend(ready, [self.serving], k=self.k)
         return np.asarray(lists[0, 0])
 
@@ -128,13 +128,13 @@ class Latencies:
         key = self._key(fit, serving, encoder)
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
         path = self.folder / f"{digest}.json"
-        found = _read(path)
-        if found is None:
+        measured = _read(path)
+        if measured is None:
             names = [name for name in serving.fusion if name != NETWORK]
             models = {name: self._model(name) for name in names}
             request = OneRequest(models, self.builder, self.features, fit, serving, self.k)
-            found = _keep(path, self._measure(request, encode) | {"key": key})
-        return {name: found[name] for name in ("latency_p50", "latency_p95")}
+            measured = _keep(path, self._measure(request, encode) | {"key": key})
+        return {name: measured[name] for name in ("latency_p50", "latency_p95")}
 
     def _key(self, fit: Fit | None, serving: ServingParams, encoder: str) -> dict[str, object]:
         return {
@@ -151,8 +151,8 @@ class Latencies:
 
     @cached_property
     def _hardware(self) -> Mapping[str, object]:
-        found: Mapping[str, object] = provenance(str(self.features.device))["hardware"]
-        return found
+        hardware: Mapping[str, object] = provenance(str(self.features.device))["hardware"]
+        return hardware
 
     @cached_property
     def _models(self) -> dict[str, ItemModel]:
@@ -164,12 +164,12 @@ class Latencies:
         return self._models[name]
 
     def _measure(self, request: OneRequest, encode: Encode | None) -> dict[str, object]:
-        asked = self.requests()
+        requests = self.requests()
         texts = self.stage.items.texts
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
         def once(index: int) -> float:
-            items = asked[index % len(asked)]
+            items = requests[index % len(requests)]
             began = time.perf_counter()
             if encode is not None:
                 encode(texts[index % len(texts)])
@@ -200,16 +200,16 @@ class Latencies:
 
 
 def _read(path: Path) -> dict[str, float] | None:
-    found: dict[str, float] | None = read_json(path)
-    return found
+    stored: dict[str, float] | None = read_json(path)
+    return stored
 
 
 def _keep(path: Path, content: Mapping[str, object]) -> dict[str, float]:
     """Store a measurement unless another process was first; what is stored then."""
     with alone(make_folder(path.parent)):
-        found = _read(path)
-        if found is None:
+        stored = _read(path)
+        if stored is None:
             write_json(path, content)
-            found = _read(path)
-    assert found is not None
-    return found
+            stored = _read(path)
+    assert stored is not None
+    return stored

@@ -46,7 +46,7 @@ class ObjectiveSet:
     @property
     def k(self) -> int:
         """Length of the lists: the largest cut of any objective."""
-        return max(one.k for one in self.all)
+        return max(objective.k for objective in self.all)
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ class ObjectiveEvaluator:
         self, scorers: Scorers | BlockwiseScorers, settings: Sequence[ServingParams], fit: Fit
     ) -> list[list[float]]:
         """Return values ``[settings][searched objectives]`` of a fit, natural units; may be NaN."""
-        found = self.outcomes(scorers, settings, fit)
-        return [[goal.value(made) for goal in self.measures.searched] for made in found]
+        outcomes = self.outcomes(scorers, settings, fit)
+        return [[goal.value(outcome) for goal in self.measures.searched] for outcome in outcomes]
 
     def per_user(
         self,
@@ -132,10 +132,10 @@ class ObjectiveEvaluator:
         ]
 
     def _of(self, outcome: Outcome) -> ObjectiveValues:
-        found = {one.name: one.value(outcome) for one in self.measures.searched}
-        bad = [name for name, value in found.items() if not math.isfinite(value)]
+        values = {objective.name: objective.value(outcome) for objective in self.measures.searched}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             return ObjectiveValues({}, f"{', '.join(bad)} could not be measured", 0.0)
         reported = {o.name: o.value(outcome) for o in self.measures.reported if o.recorded}
-        found |= {name: value for name, value in reported.items() if math.isfinite(value)}
-        return ObjectiveValues(found, None, 0.0)
+        values |= {name: value for name, value in reported.items() if math.isfinite(value)}
+        return ObjectiveValues(values, None, 0.0)

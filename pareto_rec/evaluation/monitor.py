@@ -37,8 +37,8 @@ class ValidationMonitor:
         """Compute the mean over all users that have something held out."""
         parts = relevance.parts()
         values = np.concatenate([self.per_user(scores, rows) for rows, scores in parts])
-        kept = values[~np.isnan(values)]
-        return float(kept.mean()) if len(kept) else float("nan")
+        measured = values[~np.isnan(values)]
+        return float(measured.mean()) if len(measured) else float("nan")
 
     def per_user(self, scores: Tensor, users: slice) -> NDArray[np.float64]:
         """Return values ``[rows]`` of some users by their scores ``[rows, N]``; NaN: left out."""

@@ -31,7 +31,7 @@ from pareto_rec.training.data import Fit, TrainData
 
 def needs_of(objectives: Iterable[Objective]) -> frozenset[str]:
     """Return everything that any of the objectives needs."""
-    return frozenset[str]().union(*(one.needs for one in objectives))
+    return frozenset[str]().union(*(objective.needs for objective in objectives))
 
 
 def met_before(stage: Stage) -> sparse.csr_array:

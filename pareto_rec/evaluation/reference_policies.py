@@ -37,12 +37,12 @@ def of_experts(
     names: Collection[str], experts: Mapping[str, ExpertScores], device: torch.device
 ) -> dict[str, Tensor]:
     """Compute the log-softmax ``[users, N]`` of expert scores of deviation 1 per user."""
-    found = {}
+    policies = {}
     for name in sorted(set(names) & set(experts)):
         scores = torch.from_numpy(np.array(experts[name][:])).to(device)
         deviation = scores.std(1, correction=0, keepdim=True).clamp(min=1e-6)
-        found[name] = torch.log_softmax(scores / deviation, dim=-1)
-    return found
+        policies[name] = torch.log_softmax(scores / deviation, dim=-1)
+    return policies
 
 
 def with_fits(names: Collection[str], fits: Mapping[str, Fit], data: TrainData) -> TrainData:

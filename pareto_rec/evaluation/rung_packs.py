@@ -152,8 +152,8 @@ def _reach(
     *earlier, rung = way
     store = CheckpointStore(evaluator.store.folder)
     keys = _keys(evaluator, way)
-    found = {trial.index: store.get(keys[trial.index]) for trial in trials}
-    known = {index: one for index, one in found.items() if one is not None}
+    stored = {trial.index: store.get(keys[trial.index]) for trial in trials}
+    known = {index: one for index, one in stored.items() if one is not None}
     if len(known) == len(trials):
         return dict(known)
     before = _reach(evaluator, earlier, rung.company)
@@ -188,11 +188,11 @@ def panel(
     if isinstance(fusion, Simplex) and NETWORK in fusion.names:
         alone["fusion"] = tuple(float(name == NETWORK) for name in fusion.names)
     most = max(len(trial.candidates) for trial in trials)
-    found: list[Mapping[str, Value]] = []
-    for place in (*range(1, most), 0):
+    settings: list[Mapping[str, Value]] = []
+    for index in (*range(1, most), 0):
         for trial in trials:
-            if place < len(trial.candidates) and len(found) < count:
-                values = {**trial.candidates[place].serve, **alone}
-                if values not in found:
-                    found.append(values)
-    return tuple(found)
+            if index < len(trial.candidates) and len(settings) < count:
+                values = {**trial.candidates[index].serve, **alone}
+                if values not in settings:
+                    settings.append(values)
+    return tuple(settings)

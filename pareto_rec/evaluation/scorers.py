@@ -100,14 +100,16 @@ class UserScorers:
             fits: Name in a fusion -> fit.
             data: Features, and the histories of the same users.
         """
-        heads = {name: data.head(one) for name, one in fits.items()}
+        heads = {name: data.head(fit) for name, fit in fits.items()}
         if isinstance(base, Scorers):
             return base.with_networks(
                 {n: head.scores(states) for n, (head, states) in heads.items()}
             )
 
         def take(users: Tensor | slice) -> Scorers:
-            said = {n: head.scores(states[:, users]) for n, (head, states) in heads.items()}
-            return self.take(users).with_networks(said)
+            network_scores = {
+                n: head.scores(states[:, users]) for n, (head, states) in heads.items()
+            }
+            return self.take(users).with_networks(network_scores)
 
         return BlockwiseScorers(self.shape, take)

@@ -44,7 +44,7 @@ class TaskOutputs:
     def of_stage(self, stage: Stage) -> dict[str, Predicted]:
         """Return predicted and true values by output, each on the held-out rows it is about."""
         shown = stage.held_out if stage.held_out_shown is None else stage.held_out_shown
-        met = {one.name for one in self.tasks if one.of_interactions}
+        met = {task.name for task in self.tasks if task.of_interactions}
         own = [name for name in self.names if name in met]
         other = [name for name in self.names if name not in met]
         return self.of_rows(stage.held_out, own) | self.of_rows(shown, other)
@@ -70,10 +70,10 @@ class TaskOutputs:
 
     def at(self, name: str, user: NDArray[np.int64], item: NDArray[np.int64]) -> Floats:
         """Predict a task or a product for pairs of a user and an item ``[rows]``."""
-        found = np.ones(len(user), dtype=np.float32)
+        predicted = np.ones(len(user), dtype=np.float32)
         for part in name.split("*"):
-            found *= self.head.pairs(key_of(part), self.states, user, item)
-        return found
+            predicted *= self.head.pairs(key_of(part), self.states, user, item)
+        return predicted
 
     def chances(self) -> Mapping[str, Callable[[slice], Floats]]:
         """Return probabilities of every item ``[slice, N]`` for some users, by outcome."""
@@ -94,10 +94,10 @@ class TaskOutputs:
 
 def _product(outputs_of: TaskOutputs, parts: Sequence[str]) -> Callable[[slice], Floats]:
     def chance(users: slice) -> Floats:
-        found = outputs_of.whole(parts[0], users)
+        product = outputs_of.whole(parts[0], users)
         for part in parts[1:]:
-            found = found * outputs_of.whole(part, users)
-        return found
+            product = product * outputs_of.whole(part, users)
+        return product
 
     return chance
 
@@ -113,4 +113,4 @@ def predicted_by(tasks: Sequence[Task], losses: Collection[str]) -> dict[str, bo
 
 def output_name(tasks: Sequence[Task], name: str) -> str:
     """Return what objectives call a task or a product of tasks."""
-    return next((one.output for one in tasks if one.name == name), name)
+    return next((task.output for task in tasks if task.name == name), name)

@@ -25,16 +25,16 @@ def lacking(measures: ObjectiveSet, catalogue: Catalogue) -> dict[str, dict[str,
         Objective -> ``what`` it reads, ``items`` that lack it, ``of`` so many, and whether it
         counts ``pairs``.
     """
-    found = {}
-    for one in measures.all:
-        for what in sorted(one.reads):
+    entries = {}
+    for objective in measures.all:
+        for what in sorted(objective.reads):
             known = catalogue.known(what)
             if not known.all():
                 count = int((~known).sum())
-                found[one.name] = {
-                    "what": what, "items": count, "of": len(known), "pairs": one.of_pairs
+                entries[objective.name] = {
+                    "what": what, "items": count, "of": len(known), "pairs": objective.of_pairs
                 }  # fmt: skip
-    return found
+    return entries
 
 
 def described_of(
@@ -47,13 +47,17 @@ def described_of(
         records: Records of one fit.
     """
     own = evaluator.measuring
-    wanted = [one for one in own.measures.all if one.name in lacking(own.measures, own.catalogue)]
+    wanted = [
+        objective
+        for objective in own.measures.all
+        if objective.name in lacking(own.measures, own.catalogue)
+    ]
     if not wanted:
         return [(record.id, {}) for record in records]
     scorers, fit = evaluator.stored(records[0].fit)
     settings = [evaluator.serving(record.serve) for record in records]
-    found: list[tuple[str, Counts]] = []
+    described: list[tuple[str, Counts]] = []
     for record, outcome in zip(records, own.outcomes(scorers, settings, fit), strict=True):
-        counts = {one.name: one.described(outcome) for one in wanted}
-        found.append((record.id, {name: n for name, n in counts.items() if n is not None}))
-    return found
+        counts = {objective.name: objective.described(outcome) for objective in wanted}
+        described.append((record.id, {name: n for name, n in counts.items() if n is not None}))
+    return described

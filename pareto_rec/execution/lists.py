@@ -37,9 +37,9 @@ def chosen_users(stage: Stage, signal: str, count: int = USERS) -> NDArray[np.in
         the order of history length (equal ones by original id).
     """
     lengths = np.diff(stage.history_indptr)
-    asked = np.diff(stage.relevance(signal).indptr) > 0
+    relevant = np.diff(stage.relevance(signal).indptr) > 0
     ids = np.array(stage.users.ids)
-    known = np.flatnonzero(asked & (lengths > 0))
+    known = np.flatnonzero(relevant & (lengths > 0))
     ordered = known[np.lexsort((ids[known], lengths[known]))]
     if not len(ordered):
         return ordered
@@ -58,11 +58,11 @@ def lists_of(evaluator: Evaluator, records: Sequence[Record], _: Path) -> list[t
         KeyError: If the fit is no longer stored.
     """
     fit_id = records[0].fit
-    one = evaluator.store.get(fit_id)
-    if one is None and fit_id != EXPERTS_ALONE:
+    fit = evaluator.store.get(fit_id)
+    if fit is None and fit_id != EXPERTS_ALONE:
         raise KeyError(fit_id)
     users = chosen_users(evaluator.stage, evaluator.measuring.relevance)
-    scorers = (evaluator.with_fit(one) if one else evaluator.scorers).take(torch.from_numpy(users))
+    scorers = (evaluator.with_fit(fit) if fit else evaluator.scorers).take(torch.from_numpy(users))
     settings = [evaluator.serving(record.serve) for record in records]
     lists, _scores = recommend(scorers, settings, k=evaluator.measuring.measures.k)
     return [
@@ -116,6 +116,6 @@ def _shown(items: Items, item: int, popularity: NDArray[np.int64]) -> dict[str, 
     places = np.flatnonzero(items.categories[item])
     return {
         "title": items.titles[item],
-        "categories": [items.category_names[place] for place in places],
+        "categories": [items.category_names[index] for index in places],
         "popularity": int(popularity[item]),
     }

@@ -35,8 +35,8 @@ def values_of(
     """
     scorers, fit = evaluator.stored(records[0].fit)
     settings = [evaluator.serving(record.serve) for record in records]
-    found = evaluator.measuring.per_user(scorers, settings, fit)
-    return [(record.id, values) for record, values in zip(records, found, strict=True)]
+    measured = evaluator.measuring.per_user(scorers, settings, fit)
+    return [(record.id, values) for record, values in zip(records, measured, strict=True)]
 
 
 def table_of(values_by_record: Sequence[tuple[str, Values]], users: Sequence[str]) -> bytes:

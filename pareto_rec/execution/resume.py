@@ -23,8 +23,8 @@ def is_begun(run: Path) -> bool:
 
 def newest_run(results: Path) -> Path | None:
     """Return the run directory below `results` that was written to last."""
-    found = [path.parent for path in results.glob(f"*/{RECORDS}")]
-    return max(found, key=lambda run: (run / RECORDS).stat().st_mtime_ns, default=None)
+    runs = [path.parent for path in results.glob(f"*/{RECORDS}")]
+    return max(runs, key=lambda run: (run / RECORDS).stat().st_mtime_ns, default=None)
 
 
 def earlier_info(run: Path, config: Config) -> dict[str, Any]:

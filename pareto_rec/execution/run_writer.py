@@ -120,7 +120,7 @@ class RunWriter:
 
     def _front_rows(self) -> list[dict[str, Any]]:
         measures = self._plan.measures
-        names = [one.name for one in measures.all]
+        names = [objective.name for objective in measures.all]
         ordered = sorted(self.records, key=lambda record: (record.generation, record.position))
         return front_rows(ordered, self._plan.goals, names, self._plan.space)
 

@@ -90,17 +90,17 @@ def search_experiment(
     """
     began = time.perf_counter()
     callback = CallbackList(callbacks)
-    made = plan(config)
+    resolved = plan(config)
     if backend is not None:
         check_address(backend)
-    searcher = Searcher(made.space, made.goals, made.settings, seed=config.seed)
+    searcher = Searcher(resolved.space, resolved.goals, resolved.settings, seed=config.seed)
     with _opened(config, out, resume) as (run, before), run.living():
-        ready = _prepare(made, cache, callback)
+        ready = _prepare(resolved, cache, callback)
         with Workers(workers, config, cache, ready.evaluator, backend) as pool:
             info = merged_info(out, before, ready.info, run.stored.torn)
-            journal = RunWriter(run, made, ready.evaluator.store, info, before, began)
+            journal = RunWriter(run, resolved, ready.evaluator.store, info, before, began)
             journal.seconds["encoding"] = ready.encoding_seconds
-            answers = _answers(made, pool, journal, run, callback)
+            answers = _answers(resolved, pool, journal, run, callback)
             callback.on_start(config, out)
             with journal.closing():
                 journal.begin(tomli_w.dumps(config.model_dump(exclude_none=True)))
@@ -111,8 +111,10 @@ def search_experiment(
                 run.write_bytes(per_user.PEOPLE, per_user.people_of(pool.evaluator.stage))
                 run.write_text(lists.FILE, _lists(journal.front, pool))
                 if ready.info["lacking"]:
-                    found = _of_points(described.described_of, journal.front, pool)
-                    journal.add_info(described={key: dict(counts) for key, counts in found})
+                    counts_by_record = _of_points(described.described_of, journal.front, pool)
+                    journal.add_info(
+                        described={key: dict(counts) for key, counts in counts_by_record}
+                    )
     callback.on_end(out)
     return out
 
@@ -157,9 +159,9 @@ def _answers(
         on_records(stored.records)
         callback.on_note(f"going on after {len(stored.records):,} records of {run.path}")
 
-    asked, halving = config.search.fidelity, None
-    if asked is not None:
-        fidelity = Fidelity(tuple(asked.rungs), asked.keep, asked.margin, goals)
+    settings, halving = config.search.fidelity, None
+    if settings is not None:
+        fidelity = Fidelity(tuple(settings.rungs), settings.keep, settings.margin, goals)
         halving = SuccessiveHalving(fidelity, pool)
     return TrialRunner(replay, pool, journal, config.train.pack_size, on_records, halving)
 
@@ -228,13 +230,13 @@ def _search(
 
 
 def _per_user(records: Sequence[Record], pool: Workers) -> bytes:
-    found = _of_points(per_user.values_of, records, pool)
-    return per_user.table_of(found, pool.evaluator.stage.users.ids)
+    measured = _of_points(per_user.values_of, records, pool)
+    return per_user.table_of(measured, pool.evaluator.stage.users.ids)
 
 
 def _lists(records: Sequence[Record], pool: Workers) -> str:
-    found = _of_points(lists.lists_of, records, pool)
-    return json.dumps(lists.content(pool.evaluator, found), separators=(",", ":")) + "\n"
+    chosen = _of_points(lists.lists_of, records, pool)
+    return json.dumps(lists.content(pool.evaluator, chosen), separators=(",", ":")) + "\n"
 
 
 def _of_points(job: Job, records: Sequence[Record], pool: Workers) -> list[tuple[str, Any]]:
@@ -243,5 +245,5 @@ def _of_points(job: Job, records: Sequence[Record], pool: Workers) -> list[tuple
     for record in records:
         by_fit.setdefault(record.fit, []).append(record)
     parts = pool.unordered(job, list(by_fit.values()))
-    found = {key: values for part in parts for key, values in part}
-    return [(record.id, found[record.id]) for record in records]
+    results = {key: values for part in parts for key, values in part}
+    return [(record.id, results[record.id]) for record in records]

@@ -43,11 +43,11 @@ class StoredRecords:
         Raises:
             BadRequestError: If there is a record of this generation that it does not ask for.
         """
-        found = self._found.get(trials[0].generation, {})
-        if not found:
+        stored = self._found.get(trials[0].generation, {})
+        if not stored:
             return {}
         asked = {record.id: record for record in asked_for(trials, fit_id, seed)}
-        for line, record in found.values():
+        for line, record in stored.values():
             expected = asked.get(record.id)
             if expected is None or not _same_question(record, expected):
                 raise BadRequestError(
@@ -55,7 +55,7 @@ class StoredRecords:
                     f"generation {record.generation} again; it was changed or belongs to another "
                     "run: put the file back from a copy, or begin a new run"
                 )
-        return {key: record for key, (_, record) in found.items()}
+        return {key: record for key, (_, record) in stored.items()}
 
 
 def asked_for(trials: Sequence[Trial], fit_id: Callable[[Trial], str], seed: int) -> list[Record]:
@@ -67,8 +67,8 @@ def asked_for(trials: Sequence[Trial], fit_id: Callable[[Trial], str], seed: int
             members={},
             seed=seed,
             generation=trial.generation,
-            position=trial.position + place,
-            origin=trial.origin(place),
+            position=trial.position + index,
+            origin=trial.origin(index),
             train=candidate.train,
             serve=candidate.serve,
             status="ok",
@@ -76,7 +76,7 @@ def asked_for(trials: Sequence[Trial], fit_id: Callable[[Trial], str], seed: int
         )
         for trial in trials
         for fit in (fit_id(trial),)
-        for place, candidate in enumerate(trial.candidates)
+        for index, candidate in enumerate(trial.candidates)
     ]
 
 

@@ -90,14 +90,14 @@ class SuccessiveHalving:
         partial: dict[int, Partial] = {}
         records: list[Record] = []
         evaluator = self._pool.evaluator
-        for climb, found in self._pool.settled(measure_pack, climbs):
-            for place, trial in enumerate(climb):
-                one = Partial(trial.index, (), 0, False, 0.0, found)  # type: ignore[arg-type]
-                if not isinstance(found, str):
-                    one = found[place]
-                partial[trial.index] = one
-                if one.reason is not None:
-                    records += failed(evaluator, trial, one.reason, one.steps)
+        for climb, results in self._pool.settled(measure_pack, climbs):
+            for index, trial in enumerate(climb):
+                result = Partial(trial.index, (), 0, False, 0.0, results)  # type: ignore[arg-type]
+                if not isinstance(results, str):
+                    result = results[index]
+                partial[trial.index] = result
+                if result.reason is not None:
+                    records += failed(evaluator, trial, result.reason, result.steps)
         return partial, records
 
     def _stopped(

@@ -60,7 +60,7 @@ def front_rows(
     return [
         {
             "id": usable[row].id,
-            "selected": int(place in selected),
+            "selected": int(rank in selected),
             "fit": usable[row].fit,
             "members": members_text(usable[row].members),
             "seed": usable[row].seed,
@@ -72,7 +72,7 @@ def front_rows(
             **_columns("train", named_values(space.train, usable[row].train)),
             **_columns("serve", named_values(space.serve, usable[row].serve)),
         }
-        for place, row in enumerate(keep)
+        for rank, row in enumerate(keep)
     ]
 
 

@@ -55,8 +55,8 @@ class TrialRunner:
         """Yield candidate ids and results, in any order."""
         evaluator = self._pool.evaluator
         stored = self._replay.answer(trials, evaluator.fit_id, evaluator.seed)
-        asked = [candidate.id for trial in trials for candidate in trial.candidates]
-        self.replayed = all(one in stored for one in asked)
+        ids = [candidate.id for trial in trials for candidate in trial.candidates]
+        self.replayed = all(candidate_id in stored for candidate_id in ids)
         packs: Sequence[Pack] = packs_of(trials, evaluator, self._pack_size)
         yield from _results(stored.values())
         if self._halving is not None:

@@ -81,7 +81,7 @@ class ScorerBuilder:
         """Return standardised scores; of few users, of all baselines at once."""
         count = unseen_count(seen)
         if not baselines or len(baselines) * seen.numel() > FEW:
-            return {name: standardise(one, seen, count) for name, one in baselines.items()}
+            return {name: standardise(raw, seen, count) for name, raw in baselines.items()}
         scores = standardise(torch.stack(list(baselines.values())), seen, count)
         return dict(zip(baselines, scores.unbind(), strict=True))
 

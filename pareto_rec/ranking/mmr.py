@@ -61,10 +61,10 @@ def _together(
     kinds = similarity.kind[items]
     closest = torch.zeros_like(top)
     places = torch.empty(users, sets, count, dtype=torch.long, device=top.device)
-    for place in range(count):
+    for position in range(count):
         best = torch.addcmul(relevance, weight, closest, value=-1).argmax(-1, keepdim=True)
-        places[..., place : place + 1] = best
-        if place + 1 == count:
+        places[..., position : position + 1] = best
+        if position + 1 == count:
             break  # nothing is chosen after it
         relevance.scatter_(2, best, 4 * HIDDEN)
         row = similarity.table[torch.gather(kinds, 2, best).squeeze(-1)]

@@ -123,12 +123,14 @@ class Scorers:
             self,
             experts={name: scores[users] for name, scores in self.experts.items()},
             seen=self.seen[users],
-            networks={name: one.take(users) for name, one in self.networks.items()},
+            networks={name: network.take(users) for name, network in self.networks.items()},
         )
 
     def with_networks(self, scores: Mapping[str, NetworkScores]) -> Scorers:
         """Return the scorers together with what networks say, by their names in a fusion."""
-        networks = {name: Network.of(one, self.seen) for name, one in scores.items()}
+        networks = {
+            name: Network.of(network_scores, self.seen) for name, network_scores in scores.items()
+        }
         return replace(self, networks={**self.networks, **networks})
 
 
@@ -158,9 +160,9 @@ def centre(scores: Tensor, seen: Tensor, count: Tensor | None = None) -> Tensor:
         seen: ``[users, N]``.
         count: `unseen_count` of `seen`, where it is known already.
     """
-    kept = torch.where(seen, 0.0, scores)
+    unseen = torch.where(seen, 0.0, scores)
     count = unseen_count(seen) if count is None else count
-    return torch.where(seen, 0.0, kept - kept.sum(-1, keepdim=True) / count)
+    return torch.where(seen, 0.0, unseen - unseen.sum(-1, keepdim=True) / count)
 
 
 def standardise(scores: Tensor, seen: Tensor, count: Tensor | None = None) -> Tensor:

@@ -144,17 +144,19 @@ def _front(entry: Mapping[str, Any]) -> ConfirmedFront:
 
 
 def _by_stage(entry: Mapping[str, Any]) -> dict[str, Interval]:
-    found = ((stage, entry.get(stage)) for stage in STAGES)
-    return {stage: _interval(one, "value") for stage, one in found if one is not None}
+    entries = ((stage, entry.get(stage)) for stage in STAGES)
+    return {
+        stage: _interval(interval, "value") for stage, interval in entries if interval is not None
+    }
 
 
 def _point(entry: Mapping[str, Any]) -> ConfirmedPoint:
     values: dict[str, dict[str, Interval]] = {}
     for name, stages in (entry.get("values") or {}).items():
         for stage in STAGES:
-            one = stages.get(stage)
-            if one is not None and one["mean"] is not None:
-                values.setdefault(stage, {})[str(name)] = _interval(one, "mean")
+            interval = stages.get(stage)
+            if interval is not None and interval["mean"] is not None:
+                values.setdefault(stage, {})[str(name)] = _interval(interval, "mean")
     return ConfirmedPoint(
         front=str(entry["front"]),
         id=str(entry["id"]),

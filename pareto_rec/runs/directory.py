@@ -45,16 +45,16 @@ class RunDirectory:
             BadRequestError: If it exists and is not empty, or cannot be written; nothing is left
                 behind then.
         """
-        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        created = [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
             _make_empty(path)
-            return cls(path, Store.create(path / RECORDS), Stored(), made)
+            return cls(path, Store.create(path / RECORDS), Stored(), created)
         except FileExistsError as error:
             if not (path / RECORDS).exists():  # a file is where a folder should be
                 raise _cannot_write(path, error) from None
             raise _not_empty(path) from None  # another process was first, a moment ago
         except OSError as error:
-            _remove_empty(made)
+            _remove_empty(created)
             raise _cannot_write(path, error) from None
 
     @classmethod
@@ -143,7 +143,9 @@ class RunDirectory:
             yield
         except BaseException:
             with suppress(OSError):
-                if not self._store.size and [one.name for one in self.path.iterdir()] == [RECORDS]:
+                if not self._store.size and [file.name for file in self.path.iterdir()] == [
+                    RECORDS
+                ]:
                     (self.path / RECORDS).unlink()
                     _remove_empty(self._created)
             raise

@@ -92,8 +92,8 @@ def check_file(
     Raises:
         BadRequestError: If it was changed.
     """
-    said = (info.get("files") or {}).get(name)
-    if said is not None and (run / name).is_file() and sha256_of(run / name) != said:
+    stored = (info.get("files") or {}).get(name)
+    if stored is not None and (run / name).is_file() and sha256_of(run / name) != stored:
         raise BadRequestError(
             f"{run / name} is not the file that was written (its checksum is another): it was "
             f"changed; {advice}"

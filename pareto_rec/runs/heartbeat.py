@@ -49,13 +49,13 @@ def status_of(records: Path, info: Mapping[str, Any]) -> str:
         records: Its records.jsonl; the time of its last change is the last sign of life.
         info: Content of run.json.
     """
-    said = str(info.get("status", "unknown"))
+    status = str(info.get("status", "unknown"))
     try:
         seen = records.stat().st_mtime
-        if said != "running" or _is_written(records, info, seen):
-            return said
+        if status != "running" or _is_written(records, info, seen):
+            return status
     except OSError:
-        return said
+        return status
     moment = datetime.fromtimestamp(seen, UTC).isoformat(timespec="seconds")
     return f"{STOPPED}, last sign of life at {moment}"
 

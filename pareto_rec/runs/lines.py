@@ -141,16 +141,16 @@ def read_entries(path: Path, info: Mapping[str, Any]) -> list[Mapping[str, Any]]
         ) from None
     except OSError as error:
         raise BadRequestError(f"{path} cannot be read: {error.strerror}") from None
-    found = read_lines(content, signed=is_signed(info))
-    entries = found.entries(path)
-    if found.torn:
-        notice(f"{path}: the last line was cut short ({found.torn} bytes); it is left out")
-    if found.unsigned:
-        notice(f"{path} has no checksums ({found.unsigned:,} lines): a changed digit is not found")
+    lines = read_lines(content, signed=is_signed(info))
+    entries = lines.entries(path)
+    if lines.torn:
+        notice(f"{path}: the last line was cut short ({lines.torn} bytes); it is left out")
+    if lines.unsigned:
+        notice(f"{path} has no checksums ({lines.unsigned:,} lines): a changed digit is not found")
     return entries
 
 
 def is_signed(info: Mapping[str, Any]) -> bool:
     """Tell whether the lines of a run have to carry checksums, by what its run.json says."""
-    said = info.get("format")
-    return isinstance(said, int) and said >= FORMAT
+    number = info.get("format")
+    return isinstance(number, int) and number >= FORMAT

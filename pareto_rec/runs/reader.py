@@ -165,11 +165,11 @@ def _read_csv(path: Path, keys: Sequence[str], axes: Sequence[Axis], names: Sequ
             raise BadRequestError(
                 f"{where}: {len(row)} values for {len(header)} columns; run the search again"
             )
-        for place in sorted(measured):
-            number = _as_float(row[place]) if row[place] else math.nan
-            if number is None or (place in searched and not math.isfinite(number)):
+        for column in sorted(measured):
+            number = _as_float(row[column]) if row[column] else math.nan
+            if number is None or (column in searched and not math.isfinite(number)):
                 raise BadRequestError(
-                    f'{where}: "{row[place]}" is not a value of {header[place]}; '
+                    f'{where}: "{row[column]}" is not a value of {header[column]}; '
                     "run the search again"
                 )
         rows.append(row)
@@ -189,8 +189,8 @@ def _frame(table: _Rows, names: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     columns: dict[str, Any] = {}
-    for place, name in enumerate(table.header):
-        cells = [row[place] for row in table.rows]
+    for column, name in enumerate(table.header):
+        cells = [row[column] for row in table.rows]
         floats = [_as_float(cell) if cell else float("nan") for cell in cells]
         if name in names or (name.startswith(("train.", "serve.")) and None not in floats):
             columns[name] = np.array(floats, dtype=np.float64)
@@ -302,5 +302,5 @@ def _columns(name: str, value: Any, front_header: Sequence[str]) -> dict[str, An
         return {name: value}
     named = [column for column in front_header if column.startswith(f"{name}.")]
     if len(named) != len(value):
-        named = [f"{name}.{place}" for place in range(1, len(value) + 1)]
+        named = [f"{name}.{part}" for part in range(1, len(value) + 1)]
     return dict(zip(named, value, strict=True))

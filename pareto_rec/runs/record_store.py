@@ -72,8 +72,8 @@ class Store:
         try:
             _lock(stream, path)
             content = stream.readall()
-            found = read_lines(content, signed=signed)
-            records, size = _records(path, found), found.size
+            lines = read_lines(content, signed=signed)
+            records, size = _records(path, lines), lines.size
             if size < len(content):
                 stream.truncate(size)
                 os.fsync(stream.fileno())
@@ -109,7 +109,7 @@ class Store:
         return self._size
 
     def check_place(self) -> None:
-        """Tell whether the file still lies where it was opened.
+        """Check that the file still lies where it was opened.
 
         Raises:
             RunFailedError: If it was deleted, moved or replaced meanwhile.

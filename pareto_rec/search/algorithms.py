@@ -141,11 +141,11 @@ class PymooAlgorithm:
         from pymoo.core.initialization import Initialization
         from pymoo.core.population import Population
 
-        told = Population.new("X", X, "F", F, "G", G)
+        population = Population.new("X", X, "F", F, "G", G)
         if not self._algorithm.is_initialized:
-            self._algorithm.initialization = Initialization(told)
+            self._algorithm.initialization = Initialization(population)
             self._algorithm.ask()
-        self._algorithm.tell(infills=told)
+        self._algorithm.tell(infills=population)
 
 
 def _mutation(axes: sweep.Axes) -> Any:

@@ -62,12 +62,12 @@ class Archive:
             failed: Records of this generation that failed.
             pruned: Records of this generation whose fits were stopped.
         """
-        kept = np.flatnonzero(violation(values, self._goals) == 0.0)
-        pool = [*self.candidates, *(candidates[place] for place in kept.tolist())]
-        table = np.concatenate([self.values, values[kept]])
+        feasible = np.flatnonzero(violation(values, self._goals) == 0.0)
+        pool = [*self.candidates, *(candidates[index] for index in feasible.tolist())]
+        table = np.concatenate([self.values, values[feasible]])
         stays = np.flatnonzero(front.non_dominated(table, maximise=self._maximise))
-        self.candidates = [pool[place] for place in stays.tolist()]
-        self.cubes = np.concatenate([self.cubes, cubes[kept]])[stays]
+        self.candidates = [pool[index] for index in stays.tolist()]
+        self.cubes = np.concatenate([self.cubes, cubes[feasible]])[stays]
         self.values = table[stays]
         self.succeeded += len(candidates)
         self.failed += failed

@@ -27,11 +27,11 @@ def worth(values: Floats, goals: Sequence[Goal]) -> float:
         goals: Their goals.
     """
     finite = values[np.isfinite(values).all(axis=1)]
-    kept = finite[violation(finite, goals) == 0.0]
-    if not len(kept):
+    feasible = finite[violation(finite, goals) == 0.0]
+    if not len(feasible):
         return 0.0
     reference, maximise = [goal.reference for goal in goals], [goal.maximise for goal in goals]
-    return front.hypervolume(kept, reference=reference, maximise=maximise)
+    return front.hypervolume(feasible, reference=reference, maximise=maximise)
 
 
 def miss(values: Floats, goals: Sequence[Goal]) -> float:
@@ -45,10 +45,10 @@ def miss(values: Floats, goals: Sequence[Goal]) -> float:
     if not len(finite):
         return math.inf
     behind = np.zeros(finite.shape)
-    for place, goal in enumerate(goals):
-        gap = goal.reference - finite[:, place]
-        behind[:, place] = np.maximum(gap if goal.maximise else -gap, 0.0)
-        behind[:, place] /= abs(goal.reference) or 1.0
+    for axis, goal in enumerate(goals):
+        gap = goal.reference - finite[:, axis]
+        behind[:, axis] = np.maximum(gap if goal.maximise else -gap, 0.0)
+        behind[:, axis] /= abs(goal.reference) or 1.0
     return float((behind.sum(axis=1) + violation(finite, goals)).min())
 
 

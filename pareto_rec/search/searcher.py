@@ -155,15 +155,15 @@ class Searcher:
             points = np.stack([self._cubes[candidate.id] for candidate, _ in parents])
             minimised = np.where(self._maximise, -best, best)
             self._algorithm.tell(points, minimised, constraints(best, self._goals))
-        told = [pending[key] for key in values]
-        shape = (len(told), self._space.dimension)
+        trials = [pending[key] for key in values]
+        shape = (len(trials), self._space.dimension)
         cubes = np.array([self._cubes[key] for key in values]).reshape(shape)
-        table = np.array(list(values.values())).reshape(len(told), len(self._goals))
+        table = np.array(list(values.values())).reshape(len(trials), len(self._goals))
         if self._guide is not None:
             self._guide.tell(cubes, table)
         self._pending, self._cubes = [], {}
         return self._archive.add(
-            told, cubes, table,
+            trials, cubes, table,
             fits=len(self._trained), failed=failed, pruned=pruned,
         )  # fmt: skip
 
@@ -241,10 +241,10 @@ class Searcher:
         seen = self._trained if by_training else self._asked
         batch: set[str] = set()
         marks = []
-        for place, cube in enumerate((*accepted, *earlier, *points)):
+        for index, cube in enumerate((*accepted, *earlier, *points)):
             candidate = self._decode(cube)
             key = candidate.train_id if by_training else candidate.id
-            if place >= len(accepted) + len(earlier):
+            if index >= len(accepted) + len(earlier):
                 marks.append(key not in seen and key not in batch)
             batch.add(key)
         return np.array(marks, dtype=np.bool_)

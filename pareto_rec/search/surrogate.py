@@ -86,10 +86,10 @@ def _optimise(loss: Any, start: Floats, bounds: Any) -> tuple[Floats, float]:
     """Minimise by a few iterations of L-BFGS, with scikit-learn's signature."""
     from scipy.optimize import minimize
 
-    found = minimize(
+    result = minimize(
         loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": _STEPS}
     )
-    return found.x, float(found.fun)
+    return result.x, float(result.fun)
 
 
 @contextmanager

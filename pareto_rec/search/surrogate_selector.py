@@ -106,7 +106,8 @@ class SurrogateSelector:
             return cubes
         heads, settings = cubes[:, : self._split], self._judged_at(rng)
         everywhere = [
-            np.concatenate([heads, np.tile(one, (len(heads), 1))], axis=1) for one in settings
+            np.concatenate([heads, np.tile(setting, (len(heads), 1))], axis=1)
+            for setting in settings
         ]
         expected = self._surrogate.predict(np.concatenate([cubes, *everywhere]))
         sets = expected.reshape(1 + len(settings), len(cubes), -1).swapaxes(0, 1)
@@ -122,10 +123,10 @@ class SurrogateSelector:
 
     def _best(self, sets: Sequence[Floats], count: int, rng: np.random.Generator) -> list[int]:
         """Choose sets of expected records that add most to the front, the infeasible ones apart."""
-        kept = [one[violation(one, self._goals) == 0.0] for one in sets]
+        feasible = [points[violation(points, self._goals) == 0.0] for points in sets]
         given = self._archive.values
         if len(self._goals) > _EXACT:
             given = given[rng.permutation(len(given))[:_THINNED]]
         return front.select_sets(
-            kept, count, given=given, reference=self._reference, maximise=self._maximise
+            feasible, count, given=given, reference=self._reference, maximise=self._maximise
         )

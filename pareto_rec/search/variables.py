@@ -82,8 +82,8 @@ class Integer:
         """Return the value of the bin that holds the coordinate ``[1]``."""
         low, high = self._edges
         raw = low + float(u[0]) * (high - low)
-        whole = math.floor(math.exp(raw) + 0.5 if self.log else raw)
-        return min(max(whole, self.low), self.high)
+        number = math.floor(math.exp(raw) + 0.5 if self.log else raw)
+        return min(max(number, self.low), self.high)
 
     def to_cube(self, value: Value) -> list[float]:
         """Return the centre of the value's bin."""
@@ -222,8 +222,8 @@ class Simplex:
 
     def corner(self, name: str) -> list[float]:
         """Return coordinates ``[names - 1]`` of the point where `name` has all that is free."""
-        place = self.names.index(name)
-        return [1.0 if i < place else 0.0 if i == place else IDLE for i in range(self.size)]
+        index = self.names.index(name)
+        return [1.0 if i < index else 0.0 if i == index else IDLE for i in range(self.size)]
 
 
 Variable = Real | Integer | Choice | Simplex

@@ -27,10 +27,10 @@ class CheckpointStore:
 
     def get(self, key: str) -> Checkpoint | None:
         """Return the stored standing; None where there is none or the file is damaged."""
-        found = read_tensors(self.path(key))
-        if found is None:
+        stored = read_tensors(self.path(key))
+        if stored is None:
             return None
-        content, tensors = found
+        content, tensors = stored
         state = {
             name.removeprefix(_STATE): value
             for name, value in tensors.items()

@@ -73,23 +73,23 @@ class Examples:
 
     def _optional(self, batch: Batch) -> dict[str, NDArray[Any]]:
         """Return what only some losses need of the examples' users ``[T, B]``."""
-        found: dict[str, NDArray[Any]] = {}
+        inputs: dict[str, NDArray[Any]] = {}
         sequences, people = self.data.sequences, self.data.people
         if sequences.users is not None and people is not None:
             users = sequences.users[batch.rows[..., 0, 0]]
             if "group" in self.needs:
-                found["group"] = people.groups[self.common.group][users]
+                inputs["group"] = people.groups[self.common.group][users]
             if "taste" in self.needs:
-                found["taste"] = people.tastes[users]
+                inputs["taste"] = people.tastes[users]
             if "reference" in self.needs and self.common.reference != POPULARITY:
-                found["users"] = users
-        return found
+                inputs["users"] = users
+        return inputs
 
     def _padded(self, given: Mapping[str, tuple[NDArray[Any], int]]) -> dict[str, NDArray[Any]]:
         """Pad arrays ``[T, B, Q, H]`` to the longest horizon with a value each."""
-        found = {}
+        padded = {}
         for name, (array, value) in given.items():
             missing = self.common.horizon - array.shape[-1]
             width = [(0, 0)] * (array.ndim - 1) + [(0, missing)]
-            found[name] = np.pad(array, width, constant_values=value)
-        return found
+            padded[name] = np.pad(array, width, constant_values=value)
+        return padded

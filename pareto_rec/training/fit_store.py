@@ -75,15 +75,15 @@ class FitStore:
 
     def get(self, fit_id: str) -> Fit | None:
         """Return the stored fit; None where there is none or the file is damaged."""
-        found = read_tensors(self.path(fit_id))
-        return None if found is None else fit_of(*found)
+        stored = read_tensors(self.path(fit_id))
+        return None if stored is None else fit_of(*stored)
 
     def copy(self, fit_id: str, folder: Path) -> None:
         """Copy a stored fit into a run's folder."""
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"{fit_id}.safetensors"
-        with swapped(target) as spare:
-            shutil.copyfile(self.path(fit_id), spare)
+        with swapped(target) as temporary:
+            shutil.copyfile(self.path(fit_id), temporary)
 
     def put(self, fit_id: str, fit: Fit) -> None:
         """Store a fit in one step; failed ones are not stored."""
@@ -129,15 +129,15 @@ def save_tensors(
     Raises:
         OSError, SafetensorError: If that is not possible; the file is as it was before.
     """
-    spare = spare_path(path)
+    temporary = spare_path(path)
     try:
-        with spare.open("xb") as stream:
+        with temporary.open("xb") as stream:
             mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)  # what the umask leaves
-        save_file(dict(tensors), spare, note)
-        spare.chmod(mode)  # safetensors makes files that their owner alone can read
-        os.replace(spare, path)
+        save_file(dict(tensors), temporary, note)
+        temporary.chmod(mode)  # safetensors makes files that their owner alone can read
+        os.replace(temporary, path)
     finally:
-        spare.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:

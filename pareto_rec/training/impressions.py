@@ -36,7 +36,7 @@ class Labelled:
     @classmethod
     def interactions(cls, rows: Interactions, tasks: Sequence[Task]) -> Labelled:
         """Return training rows with the labels of the tasks of interactions."""
-        own = tuple(one for one in tasks if one.of_interactions)
+        own = tuple(task for task in tasks if task.of_interactions)
         return cls(own, labels_of(rows, own))
 
     @cached_property
@@ -85,7 +85,7 @@ class Labelled:
         rate = self.scale(task)[0]
         chain = chain_of(self.tasks, task.name)
         if entire_space and len(chain) > 1:
-            true, known = chain_known([self.labels[one.name] for one in chain])
+            true, known = chain_known([self.labels[link.name] for link in chain])
             rate = float(true[known].mean())
         return float(-rate * np.log(rate) - (1 - rate) * np.log1p(-rate))
 
@@ -96,14 +96,14 @@ class Labelled:
             losses: Names of the losses of a fit.
             entire_space: Whether chains are learnt through products.
         """
-        found = np.zeros(len(next(iter(self.labels.values()))), dtype=bool)
+        needed = np.zeros(len(next(iter(self.labels.values()))), dtype=bool)
         for task in trained(self.tasks, losses):
             chain = chain_of(self.tasks, task.name)
             if entire_space and len(chain) > 1 and task.loss == BINARY:
-                found |= chain_known([self.labels[one.name] for one in chain])[1]
+                needed |= chain_known([self.labels[link.name] for link in chain])[1]
             else:
-                found |= self.own_rows(task.name)
-        return np.flatnonzero(found)
+                needed |= self.own_rows(task.name)
+        return np.flatnonzero(needed)
 
     def standard(self, task: Task, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return labels of a task for some rows, in the unit that it is learnt in."""
@@ -140,7 +140,7 @@ class Impressions(Labelled):
         A row's history are the training rows of its user at earlier times: rows of the same moment
         belong to the same answer and would give it away.
         """
-        own = tuple(one for one in tasks if not one.of_interactions)
+        own = tuple(task for task in tasks if not task.of_interactions)
         rows, train = stage.train if stage.shown is None else stage.shown, stage.train
         both = np.concatenate([train.time, rows.time])
         untimed = not len(both) or bool(both.min() == both.max())
@@ -194,22 +194,22 @@ class Impressions(Labelled):
 
 def labels_of(rows: Interactions, tasks: Sequence[Task]) -> Labels:
     """Return labels by task ``[rows]``: 0, 1 and NaN for outcomes, the values themselves else."""
-    found = {}
+    labels = {}
     for task in tasks:
         values = rows.signals[task.signal].astype(np.float32)
         if task.loss == BINARY:
             values = np.where(np.isnan(values), values, values > 0).astype(np.float32)
-        found[task.name] = values
-    return found
+        labels[task.name] = values
+    return labels
 
 
 def condition_met(labels: Labels, tasks: Sequence[Task], name: str) -> Mask:
     """Find the rows ``[rows]`` where a task's label is known and all of its conditions are met."""
     *before, task = chain_of(tasks, name)
-    found = ~np.isnan(labels[task.name])
-    for one in before:
-        found &= labels[one.name] > 0
-    return np.asarray(found)
+    met = ~np.isnan(labels[task.name])
+    for condition in before:
+        met &= labels[condition.name] > 0
+    return np.asarray(met)
 
 
 def chain_known(labels: Sequence[NDArray[np.float32]]) -> tuple[Mask, Mask]:
@@ -217,5 +217,5 @@ def chain_known(labels: Sequence[NDArray[np.float32]]) -> tuple[Mask, Mask]:
 
     It is known where all labels are, and where one of them is known not to be positive.
     """
-    true = np.logical_and.reduce([one > 0 for one in labels])
-    return true, true | np.logical_or.reduce([one <= 0 for one in labels])
+    true = np.logical_and.reduce([values > 0 for values in labels])
+    return true, true | np.logical_or.reduce([values <= 0 for values in labels])

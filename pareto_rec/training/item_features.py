@@ -52,11 +52,11 @@ class Projection:
         rows, width = features.shape
         blocks = [slice(begin, begin + BLOCK) for begin in range(0, rows, BLOCK)]
         total = np.zeros(width)
-        for one in blocks:
-            total += features[one].sum(axis=0, dtype=np.float64)
+        for block in blocks:
+            total += features[block].sum(axis=0, dtype=np.float64)
         mean, scatter = total / rows, np.zeros((width, width))
-        for one in blocks:
-            centred = features[one].astype(np.float64) - mean
+        for block in blocks:
+            centred = features[block].astype(np.float64) - mean
             scatter += centred.T @ centred
         basis = _leading(scatter, count) if 0 < count < width else None
         turned = scatter if basis is None else basis.T @ scatter @ basis
@@ -68,7 +68,7 @@ class Projection:
         """Return features ``[N, F]`` as models read them ``[N, C]``."""
         if len(features) > BLOCK:
             starts = range(0, len(features), BLOCK)
-            return np.concatenate([self(features[one : one + BLOCK]) for one in starts])
+            return np.concatenate([self(features[start : start + BLOCK]) for start in starts])
         centred = np.asarray(features, dtype=np.float64) - self.mean
         if self.basis is not None:
             centred = centred @ self.basis

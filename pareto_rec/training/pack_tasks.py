@@ -38,7 +38,7 @@ class TaskLabels:
     @classmethod
     def of(cls, stage: Stage, tasks: Sequence[Task]) -> TaskLabels:
         """Return labels of a stage's training rows."""
-        impressions = any(not one.of_interactions for one in tasks)
+        impressions = any(not task.of_interactions for task in tasks)
         shown = Impressions.of(stage, tasks) if impressions else None
         return cls(Labelled.interactions(stage.train, tasks), shown)
 
@@ -76,7 +76,7 @@ class TaskHeads:
     """The trained tasks of a pack; without any nothing is drawn."""
 
     def __init__(self, spec: TrainSpec, labels: TaskLabels) -> None:
-        """Find the rows to learn from.
+        """Select the rows to learn from.
 
         Args:
             spec: Training variables; what concerns tasks is shared by a pack.
@@ -84,8 +84,8 @@ class TaskHeads:
         """
         self.spec, self.labels, self.shown = spec, labels, labels.shown
         self.own = trained(labels.tasks, spec.loss_weights)
-        self.met = tuple(one for one in self.own if one.of_interactions)
-        self.impressions = tuple(one for one in self.own if not one.of_interactions)
+        self.met = tuple(task for task in self.own if task.of_interactions)
+        self.impressions = tuple(task for task in self.own if not task.of_interactions)
         self.rows = np.zeros(0, dtype=np.int64)
         if self.shown is not None:
             entire = spec.chain == "esmm"
@@ -93,20 +93,20 @@ class TaskHeads:
 
     def base_rates(self, n_items: int) -> dict[str, Tensor]:
         """Compute initial biases: logits of base rates for every item, or mean and deviation."""
-        found: dict[str, Tensor] = {}
+        biases: dict[str, Tensor] = {}
         for task in self.own:
             mean, deviation = self.labels.of_task(task).scale(task)
             if task.loss == BINARY:
                 logit = torch.tensor(mean).logit()
-                found[f"{task.key}.item_bias"] = logit.expand(n_items).clone()
+                biases[f"{task.key}.item_bias"] = logit.expand(n_items).clone()
             else:
-                found[f"{task.key}.stars"] = torch.tensor([mean, deviation])
-        return found
+                biases[f"{task.key}.stars"] = torch.tensor([mean, deviation])
+        return biases
 
     def of_targets(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
         """Look up labels of the tasks of interactions for training rows, the targets of a batch."""
         known = self.labels.interactions
-        return {f"met:{one.name}": known.standard(one, rows) for one in self.met}
+        return {f"met:{task.name}": known.standard(task, rows) for task in self.met}
 
     def draw(self, sequences: Sequences, seed: int, first: int) -> dict[str, NDArray[Any]]:
         """Return shown rows of the steps until the next look, from a stream of their own.
@@ -147,10 +147,12 @@ class TaskHeads:
         at = torch.full_like(ids, histories.shape[-1] - 1)
         states = user_states(params, shape, table, histories, at, dropout)
         logits = {
-            one.name: task_logits(params, one.key, states, table, ids).squeeze(-1)
-            for one in self.impressions
+            task.name: task_logits(params, task.key, states, table, ids).squeeze(-1)
+            for task in self.impressions
         }
-        return TaskRows(logits, {one.name: batch[f"label:{one.name}"] for one in self.shown.tasks})
+        return TaskRows(
+            logits, {task.name: batch[f"label:{task.name}"] for task in self.shown.tasks}
+        )
 
     def interactions(
         self,
@@ -174,10 +176,10 @@ class TaskHeads:
         ids, pack = targets.clamp(min=0), len(targets)
         there = (targets >= 0).reshape(pack, -1)
         logits = {
-            one.name: task_logits(params, one.key, states, table, ids).reshape(pack, -1)
-            for one in self.met
+            task.name: task_logits(params, task.key, states, table, ids).reshape(pack, -1)
+            for task in self.met
         }
-        labels = {one.name: batch[f"met:{one.name}"].reshape(pack, -1) for one in self.met}
+        labels = {task.name: batch[f"met:{task.name}"].reshape(pack, -1) for task in self.met}
         labels = {name: of.masked_fill(~there, torch.nan) for name, of in labels.items()}
         return TaskRows(logits, labels)
 
@@ -187,8 +189,9 @@ class TaskHeads:
         What validation looks at where no loss ranks.
         """
         parts = [
-            one.weight * log_natural(params, one.key, whole_logits(params, one.key, states, table))
-            for one in self.own
-            if one.weight
+            task.weight
+            * log_natural(params, task.key, whole_logits(params, task.key, states, table))
+            for task in self.own
+            if task.weight
         ]
         return torch.stack(parts).sum(0)

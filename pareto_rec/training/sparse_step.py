@@ -78,10 +78,10 @@ class SparseItemStep:
         named = [name for name in ITEM_IDS if name in batch]
         ids = torch.cat([batch[name].reshape(pack, -1) for name in named], dim=1)
         rows = torch.full((pack, self.capacity), n_items, dtype=torch.long, device=ids.device)
-        for place, own in enumerate(ids):
+        for candidate, own in enumerate(ids):
             met = torch.unique(own)
             met = met[met >= 0]
-            rows[place, : len(met)] = met
+            rows[candidate, : len(met)] = met
         self.real, self.rows = rows < n_items, rows.clamp(max=n_items - 1)
         self.leaves = {name: self._taken(name).requires_grad_() for name in self.moments}
         moved = {name: _moved(batch[name], rows) for name in named}
@@ -94,22 +94,22 @@ class SparseItemStep:
     def _taken(self, name: str) -> Tensor:
         """Return rows of a parameter ``[P, capacity, ...]``, a copy."""
         values = self.params[name].detach()
-        place = torch.arange(len(values), device=values.device).unsqueeze(1)
-        return values[place, self.rows]
+        candidate = torch.arange(len(values), device=values.device).unsqueeze(1)
+        return values[candidate, self.rows]
 
     @torch.no_grad()
     def end(self, schedule: float) -> None:
         """Update the touched rows; `schedule` multiplies every learning rate."""
         self.count += 1
         correct = float((1 - BETA2**self.count) ** 0.5 / (1 - BETA1**self.count))
-        candidate, place = torch.nonzero(self.real, as_tuple=True)
-        item = self.rows[candidate, place]
+        candidate, slot = torch.nonzero(self.real, as_tuple=True)
+        item = self.rows[candidate, slot]
         rate = self.rate[candidate] * schedule
         for name, (first, second) in self.moments.items():
             taken = self.leaves[name].grad
             if taken is None:
                 continue
-            gradient, values = taken[candidate, place], self.leaves[name].detach()[candidate, place]
+            gradient, values = taken[candidate, slot], self.leaves[name].detach()[candidate, slot]
             step = rate.view(-1, *[1] * (gradient.dim() - 1))
             mean = torch.lerp(gradient, first[candidate, item], BETA1)
             square = torch.lerp(gradient.square(), second[candidate, item], BETA2)

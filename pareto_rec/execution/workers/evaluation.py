@@ -120,11 +120,11 @@ class Workers:
 
     def evaluate(self, packs: Sequence[Pack]) -> Iterator[list[Record]]:
         """Yield records of packs or halves of them, as they finish; one record per candidate."""
-        for pack, found in self.settled(evaluate_pack, packs):
-            if isinstance(found, str):
-                yield [one for trial in pack for one in failed(self.evaluator, trial, found)]
+        for pack, result in self.settled(evaluate_pack, packs):
+            if isinstance(result, str):
+                yield [record for trial in pack for record in failed(self.evaluator, trial, result)]
             else:
-                yield found
+                yield result
 
     def settled(self, job: Job, packs: Sequence[Pack]) -> Iterator[tuple[Pack, list[Any] | str]]:
         """Yield packs or halves of them with a job's results for each trial, or why there are none.
@@ -137,12 +137,12 @@ class Workers:
             As they finish: the pack, and the list of the job or the reason.
         """
         queue = deque(Task(job, pack) for pack in packs)
-        for task, found in self._pool.run(queue, self._config.search.timeout_s):
-            again = self._again(task, found)
+        for task, result in self._pool.run(queue, self._config.search.timeout_s):
+            again = self._again(task, result)
             queue.extendleft(reversed(again))
             self.retried += bool(again)
             if not again:
-                yield task.argument, self._outcome(task, found)
+                yield task.argument, self._outcome(task, result)
 
     def _again(self, task: Task, result: object) -> list[Task]:
         """Return what is left to try after a result of a pack."""
@@ -169,22 +169,22 @@ class Workers:
             RunFailedError: If workers keep dying over one of them.
         """
         queue = deque(Task(job, argument) for argument in arguments)
-        for task, found in self._pool.run(queue, None):
-            if not isinstance(found, WorkerDied):
-                yield found
+        for task, result in self._pool.run(queue, None):
+            if not isinstance(result, WorkerDied):
+                yield result
             elif task.tries < self._config.search.retries:
                 self.retried += 1
                 queue.append(replace(task, tries=task.tries + 1))
             else:
                 raise RunFailedError(
-                    f"{found.reason}, {task.tries + 1} times over the same work; what was recorded "
-                    "is kept: go on with --resume and fewer --workers"
+                    f"{result.reason}, {task.tries + 1} times over the same work; what was "
+                    "recorded is kept: go on with --resume and fewer --workers"
                 )
 
     def map(self, job: Job, arguments: Sequence[str]) -> list[Any]:
         """Return results of a job in the order of its arguments."""
-        found = dict(self.unordered(_named, [(job, argument) for argument in arguments]))
-        return [found[argument] for argument in arguments]
+        results = dict(self.unordered(_named, [(job, argument) for argument in arguments]))
+        return [results[argument] for argument in arguments]
 
 
 def _named(evaluator: Evaluator, argument: tuple[Job, str], cache: Path) -> tuple[str, Any]:

@@ -90,8 +90,8 @@ def attempt(work: Callable[[], list[Found]]) -> list[Found] | Trouble:
 def _is_about_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
-    said = str(error).lower()
-    return isinstance(error, RuntimeError) and any(words in said for words in _MEMORY)
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in message for words in _MEMORY)
 
 
 def halves(pack: Pack) -> list[Pack]:

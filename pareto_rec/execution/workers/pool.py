@@ -107,7 +107,7 @@ class Processes:
         """
         # loky replaces a process that has grown, between two jobs; nothing is lost by it
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-        self._slots = [_Slot(call, prepare, one) for one in environments]
+        self._slots = [_Slot(call, prepare, environment) for environment in environments]
 
     def run(self, queue: deque[Task], limit: float | None) -> Iterator[tuple[Task, Any]]:
         """Yield each task with its result or `WorkerDied`, as they finish."""
@@ -116,6 +116,7 @@ class Processes:
                 if queue and slot.task is None:
                     slot.give(queue.popleft(), limit)
             busy = [slot for slot in self._slots if slot.task]
+            # wait until a task ends or the earliest limit is over, whatever comes first
             ends = [slot.ends - time.monotonic() for slot in busy if slot.ends is not None]
             patience = max(0.0, min(ends)) if ends else None
             wait([slot.future for slot in busy], patience, FIRST_COMPLETED)
@@ -164,11 +165,13 @@ class _Slot:
         try:
             result = self.future.result()
         except BrokenProcessPool as error:
+            # a process that died before the task began says nothing about the task: start another
             if self._ready:
                 return self._lose(WorkerDied(f"its worker died ({_exit_codes(error)})"))
             self._start()
             return None
         if not self._ready:
+            # the future was that of `prepare`; the task's time limit begins only now
             self._ready, self._starts = True, 0
             self._submit()
             return None
@@ -227,15 +230,15 @@ def pinned(count: int, devices: Sequence[str]) -> list[dict[str, str]]:
     if not devices:
         return [ONE_THREAD] * count
     return [
-        {**ONE_THREAD, "CUDA_VISIBLE_DEVICES": devices[place % len(devices)]}
-        for place in range(count)
+        {**ONE_THREAD, "CUDA_VISIBLE_DEVICES": devices[index % len(devices)]}
+        for index in range(count)
     ]
 
 
 def _exit_codes(error: BaseException) -> str:
     """Shorten loky's text on how a process ended, to for example ``SIGKILL(-9)``."""
-    _, found, codes = str(error).partition("exit codes of the workers are {")
-    return codes.partition("}")[0] if found else "no exit code"
+    _, separator, codes = str(error).partition("exit codes of the workers are {")
+    return codes.partition("}")[0] if separator else "no exit code"
 
 
 def _start_trackers() -> None:
@@ -274,6 +277,7 @@ def _signals_blocked() -> Iterator[None]:
 def _end_with(parent: int) -> None:
     """End when the parent does, however it ends."""
 
+    # a killed parent cannot tell its children; orphans get another parent, which can be polled
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1.0)

@@ -44,8 +44,8 @@ class Shared:
 def shared_folder(cache: Path) -> Iterator[Shared]:
     """Mark a cache for as long as the block lasts, so that workers know it for the same one."""
     token = f".shared-{secrets.token_hex(8)}"
-    with written_whole(cache / token) as spare:
-        spare.touch()
+    with written_whole(cache / token) as temporary:
+        temporary.touch()
     try:
         yield Shared(cache, token, code_hash())
     finally:

@@ -47,12 +47,12 @@ def adapted(
     from pareto_rec.training.adapt.training import adapt
 
     pairs = Pairs.of(stage.train, len(stage.items)) if recipe.pairs else None
-    made = adapt(backbone, stage.items.texts, pairs, recipe, device_of(device), on_progress)  # type: ignore[arg-type] # as documented
+    result = adapt(backbone, stage.items.texts, pairs, recipe, device_of(device), on_progress)  # type: ignore[arg-type] # as documented
     wanted = [
         bool(recipe.texts and backbone.tokenizer.mask_token_id is not None),
         pairs is not None,
     ]
-    if not np.isfinite(made.curve[:, wanted]).all():
+    if not np.isfinite(result.curve[:, wanted]).all():
         raise RunFailedError("the losses are not finite; lower adapt.rate")
-    keep(made, backbone, recipe, folder)
+    keep(result, backbone, recipe, folder)
     return folder, False

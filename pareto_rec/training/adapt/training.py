@@ -92,8 +92,8 @@ class _Texts:
 
     def __init__(self, backbone: Backbone, texts: Sequence[str], length: int, device: Any) -> None:
         tokenizer = backbone.tokenizer
-        found = tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
-        self.ids = [np.asarray(one, dtype=np.int64) for one in found]
+        ids = tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
+        self.ids = [np.asarray(row, dtype=np.int64) for row in ids]
         self.special = np.array(sorted(tokenizer.all_special_ids), dtype=np.int64)
         self.padding, self.mask = tokenizer.pad_token_id or 0, tokenizer.mask_token_id
         self.device = device
@@ -109,10 +109,10 @@ class _Texts:
     def states(self, model: torch.nn.Module, tokens: Ids, here: NDArray[np.bool_]) -> Tensor:
         """Return states after the last layer ``[B, L, width]``."""
         ids, mask = (
-            torch.from_numpy(one).to(self.device) for one in (tokens, here.astype(np.int64))
+            torch.from_numpy(array).to(self.device) for array in (tokens, here.astype(np.int64))
         )
-        found: Tensor = model(input_ids=ids, attention_mask=mask).last_hidden_state
-        return found
+        hidden: Tensor = model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return hidden
 
 
 def adapt(
@@ -194,12 +194,12 @@ def _pair_step(
     recipe: Recipe,
 ) -> Tensor:
     ids = np.stack(pairs.draw(rng, recipe.pairs, recipe.window))
-    needed, place = np.unique(ids, return_inverse=True)  # a text that comes twice is read once
+    needed, position = np.unique(ids, return_inverse=True)  # a text that comes twice is read once
     tokens, here = read.batch(needed)
     states = read.states(model, tokens, here)
     weight = torch.from_numpy(here).to(states).unsqueeze(-1)
     pooled = (states * weight).sum(1) / weight.sum(1)
-    left, right = pooled[torch.from_numpy(place.reshape(ids.shape)).to(pooled.device)]
+    left, right = pooled[torch.from_numpy(position.reshape(ids.shape)).to(pooled.device)]
     share = np.log(np.maximum(pairs.share[ids], 1e-12)).astype(np.float32)
     return pair_loss(
         left, right, torch.from_numpy(share).to(pooled.device), ids, recipe.temperature
@@ -216,7 +216,11 @@ def _optimiser(
 ) -> torch.optim.AdamW:
     """Return AdamW with a rate per layer; embeddings count as the layer below the first."""
     layers = layers_of(model, backbone.n_layers, backbone.folder)  # type: ignore[arg-type] # its copy
-    height = {id(p): n for n, one in enumerate(layers, start=1) for p in one.parameters()}
+    height = {
+        id(p): n
+        for n, layer_module in enumerate(layers, start=1)
+        for p in layer_module.parameters()
+    }
     groups: dict[tuple[int, bool], list[Tensor]] = {}
     for name, value in model.named_parameters():
         if "pooler" not in name:  # no loss reads it

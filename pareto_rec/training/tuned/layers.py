@@ -131,7 +131,7 @@ class UpperLayers(torch.nn.Module):
     def _adapt(
         self, seeds: Sequence[int], alphas: Sequence[float], dropouts: Sequence[float]
     ) -> None:
-        """Return adapters of all candidates beside the shared weights."""
+        """Add adapters of all candidates beside the shared weights."""
         try:
             import peft
             from peft.tuners.lora import LoraLayer
@@ -158,7 +158,7 @@ class UpperLayers(torch.nn.Module):
                     lora_dropout=0.0,
                 )
                 peft.inject_adapter_in_model(config, self.copies, _adapter(index))
-        self.adapted = [one for one in self.modules() if isinstance(one, LoraLayer)]
+        self.adapted = [module for module in self.modules() if isinstance(module, LoraLayer)]
         for place, layer in enumerate(self.adapted):
             layer.register_forward_pre_hook(self._route, with_kwargs=True)
             for index, (seed, rate) in enumerate(zip(seeds, dropouts, strict=True)):
@@ -231,7 +231,7 @@ class UpperLayers(torch.nn.Module):
 
     def _run(self, states: Tensor, here: Tensor, candidates: Sequence[int]) -> Tensor:
         if self.tuning.method == "lora":
-            self.names = [_adapter(one) for one in candidates]
+            self.names = [_adapter(candidate) for candidate in candidates]
             return self._through(self.copies[0], states, here)
         chosen = torch.tensor(candidates)
         parts, places = [], []
@@ -269,19 +269,19 @@ class UpperLayers(torch.nn.Module):
                     self.names = now[0]
                     self._set_rows(now[1])
 
-        found: Tensor = checkpoint(run, hidden, use_reentrant=False, preserve_rng_state=False)
-        return found
+        output: Tensor = checkpoint(run, hidden, use_reentrant=False, preserve_rng_state=False)
+        return output
 
     def _rows(self) -> list[int]:
-        return [one.row for one in self._noise]
+        return [dropout.row for dropout in self._noise]
 
     def _set_rows(self, rows: Sequence[int]) -> None:
-        for one, row in zip(self._noise, rows, strict=True):
-            one.row = row
+        for dropout, row in zip(self._noise, rows, strict=True):
+            dropout.row = row
 
     @property
     def _noise(self) -> list[SeededDropout]:
-        return [one for one in self.modules() if isinstance(one, SeededDropout)]
+        return [module for module in self.modules() if isinstance(module, SeededDropout)]
 
 
 def _adapter(index: int) -> str:
@@ -291,12 +291,12 @@ def _adapter(index: int) -> str:
 def _copied(layer: torch.nn.Module, *, own: bool) -> torch.nn.Module:
     """Return modules of their own around the same weights, or around copies that may move."""
     shared = {} if own else {id(value): value for value in layer.parameters()}
-    made = copy.deepcopy(layer, shared)
-    return made.requires_grad_(own)
+    copied = copy.deepcopy(layer, shared)
+    return copied.requires_grad_(own)
 
 
 def _start(layer: Any, index: int, seed: int, rate: float) -> None:
-    """Return an adapter that adds nothing yet: B = 0, A uniform as a linear layer of that width."""
+    """Initialise an adapter to add nothing: B = 0, A uniform as a linear layer of that width."""
     name = _adapter(index)
     first = layer.lora_A[name].weight
     source = torch.Generator().manual_seed(seed)

@@ -94,7 +94,7 @@ class LiveTable:
         self.layers, self.tokens, self.pace, self.seeds = layers, tokens, pace, seeds
         self.device = device
         self.reduce = Reduction(projection, device)
-        self.optimisers = [_optimiser(layers, index, one) for index, one in enumerate(rates)]
+        self.optimisers = [_optimiser(layers, index, rate) for index, rate in enumerate(rates)]
         if frozen is None:
             self.table = self.encode_all()
         else:
@@ -110,13 +110,13 @@ class LiveTable:
         everything = np.arange(len(self.tokens))
         owners = np.repeat(np.arange(self.layers.pack), len(everything))
         texts = np.tile(everything, self.layers.pack)
-        found: Tensor | None = None
+        table: Tensor | None = None
         for rows, features in self._encoded(owners, texts):
-            if found is None:
-                found = features.new_empty(len(texts), features.shape[1])
-            found[torch.from_numpy(rows).to(self.device)] = features
-        assert found is not None
-        return found.view(self.layers.pack, len(everything), -1)
+            if table is None:
+                table = features.new_empty(len(texts), features.shape[1])
+            table[torch.from_numpy(rows).to(self.device)] = features
+        assert table is not None
+        return table.view(self.layers.pack, len(everything), -1)
 
     def refresh(self) -> Tensor:
         """Return the table ``[P, N, F]``, encoded anew unless no layer has moved since."""
@@ -200,16 +200,18 @@ class LiveTable:
             ``table``, ``layers/NAME``, ``grad/NAME`` (of updates that are not due yet),
             ``noise/PLACE``, and for each moved parameter the state of its optimiser.
         """
-        kept = self.optimisers[index].state
-        found = {"table": self.table[index].clone()}
+        moments = self.optimisers[index].state
+        content = {"table": self.table[index].clone()}
         for name, value in self.layers.parameters_of(index).items():
-            found[f"layers/{name}"] = value.detach().cpu().clone()
+            content[f"layers/{name}"] = value.detach().cpu().clone()
             if value.grad is not None:
-                found[f"grad/{name}"] = value.grad.cpu().clone()
-            found |= {f"{part}/{name}": x.cpu().clone() for part, x in kept.get(value, {}).items()}
-        for place, source in enumerate(self.layers.sources_of(index)):
-            found[f"noise/{place}"] = source.get_state()
-        return found
+                content[f"grad/{name}"] = value.grad.cpu().clone()
+            content |= {
+                f"{part}/{name}": x.cpu().clone() for part, x in moments.get(value, {}).items()
+            }
+        for layer, source in enumerate(self.layers.sources_of(index)):
+            content[f"noise/{layer}"] = source.get_state()
+        return content
 
     def load(self, states: Sequence[Mapping[str, Tensor]]) -> None:
         """Go on where :meth:`state` found every candidate of the pack."""
@@ -227,8 +229,8 @@ class LiveTable:
                         "exp_avg": state[f"exp_avg/{name}"].to(value.device),
                         "exp_avg_sq": state[f"exp_avg_sq/{name}"].to(value.device),
                     }
-            for place, source in enumerate(self.layers.sources_of(index)):
-                source.set_state(state[f"noise/{place}"])
+            for layer, source in enumerate(self.layers.sources_of(index)):
+                source.set_state(state[f"noise/{layer}"])
 
 
 class Reduction:

@@ -32,6 +32,6 @@ class SeededDropout(torch.nn.Module):
         """Drop channels of the next rows ``x [B, L, width]``, where it is switched on."""
         if self.kept is None:
             return x
-        kept = self.kept[self.row : self.row + len(x)]
+        mask = self.kept[self.row : self.row + len(x)]
         self.row += len(x)
-        return x * kept.to(x.device)
+        return x * mask.to(x.device)

@@ -109,12 +109,12 @@ class TextSource:
     def _of(self, depth: Depth) -> tuple[Tensor, Projection]:
         known = Depth(depth.exit, depth.exit, depth.reading)
         if known not in self._frozen:
-            found = self.backbone.encode_depths(
+            encoded = self.backbone.encode_depths(
                 self.texts, [depth.exit], depth.reading, cache=self.cache
             )
-            states = found[depth.exit].states
-            made = Projection.of(states, self.components)
-            self._frozen[known] = torch.from_numpy(made(states)).to(self.device), made
+            states = encoded[depth.exit].states
+            projection = Projection.of(states, self.components)
+            self._frozen[known] = torch.from_numpy(projection(states)).to(self.device), projection
         return self._frozen[known]
 
     def tokens(self, depth: Depth) -> TokenStates:
@@ -141,10 +141,10 @@ class TextSource:
 
     def live(self, specs: Sequence[TrainSpec], seeds: Sequence[int]) -> LiveTable:
         """Return what a pack of tuned candidates reads while it is trained."""
-        one = specs[0]
-        depth = self.depth(one)
+        common = specs[0]
+        depth = self.depth(common)
         layers = self._layers(specs, seeds)
-        pace = Pace(one.steps, one.live_texts, one.refresh_every, one.accumulate)
+        pace = Pace(common.steps, common.live_texts, common.refresh_every, common.accumulate)
         rates = [Rates(spec.encoder_rate, spec.layer_decay, spec.encoder_decay) for spec in specs]
         frozen, projection = self._of(depth)
         return LiveTable(
