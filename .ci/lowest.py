@@ -29,10 +29,10 @@ TESTS = (  # quick ones, which together touch every dependency
     *("unit/test_config.py", "unit/test_limits.py", "unit/test_table_reading.py"),
     *("unit/test_front.py", "unit/test_store.py", "unit/test_surrogate.py", "unit/test_plots.py"),
     *("unit/test_search.py", "unit/test_kernels.py", "unit/test_policy.py", "unit/test_report.py"),
-    *("unit/test_combine_tables.py", "unit/test_fitstore.py", "unit/test_fetch.py"),
+    *("unit/test_aggregation_tables.py", "unit/test_fitstore.py", "unit/test_fetch.py"),
     *("unit/test_tuned_layers.py", "unit/test_cluster.py", "unit/test_bundle_onnx.py"),
     *(
-        "contracts/test_combine.py",
+        "contracts/test_aggregation.py",
         "contracts/test_experts.py",
     ),
     *("flow/test_search_command.py", "flow/test_export_command.py"),

@@ -130,14 +130,14 @@ def losses() -> str:
     return _page("Losses", about, LOSSES)
 
 
-def combine() -> str:
-    """The page of the ways to combine losses."""
+def aggregation() -> str:
+    """The page of the loss aggregations."""
     about = (
-        "How several losses become one step: the training variable `combine`. All of them see "
+        "How several losses become one step: the training variable `aggregation`. All of them see "
         "losses that were divided by their value at initialisation."
     )
     known: Mapping[str, Any] = AGGREGATORS
-    return _page("Ways to combine losses", about, known)
+    return _page("Loss aggregation", about, known)
 
 
 def pickers() -> str:
@@ -371,7 +371,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "objectives.md": objectives,
     "splits.md": splits,
     "losses.md": losses,
-    "combine.md": combine,
+    "aggregation.md": aggregation,
     "pickers.md": pickers,
     "tasks.md": tasks,
 }

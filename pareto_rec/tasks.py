@@ -1,4 +1,4 @@
-"""Tasks of a config: what is predicted besides relevance, and what it is conditional on."""
+"""Tasks: predictions besides relevance, and what each is conditional on."""
 
 from __future__ import annotations
 
@@ -65,26 +65,26 @@ class Task:
 
 
 def key_of(name: str) -> str:
-    """Name of the loss and of the parameters of a task."""
+    """Return the name of the loss and of the parameters of a task."""
     return name if name in BUILT_IN else PREFIX + name
 
 
 def is_task(loss: str) -> bool:
-    """Whether the name of a loss is a task's."""
+    """Tell whether the name of a loss is a task's."""
     return loss in BUILT_IN or loss.startswith(PREFIX)
 
 
 def built_in(liked: str | None, losses: Collection[str]) -> tuple[Task, ...]:
-    """The tasks that a config need not spell out; in a ranking they count by exponents alone.
+    """Return the tasks that a config need not name; in a ranking they count by exponents alone.
 
     Args:
         liked: Signal of what was liked, given an interaction; None without one.
         losses: Names of the losses of the config, ``"rating"`` if ratings are predicted.
     """
-    found = [Task("liked", liked, BINARY, INTERACTION, 0.0)] if liked else []
+    tasks = [Task("liked", liked, BINARY, INTERACTION, 0.0)] if liked else []
     if "rating" in losses:
-        found.append(Task("rating", "rating", SQUARED, INTERACTION, 0.0))
-    return tuple(found)
+        tasks.append(Task("rating", "rating", SQUARED, INTERACTION, 0.0))
+    return tuple(tasks)
 
 
 def check_tasks(tasks: Sequence[Task], signals: Collection[str] | None = None) -> None:
@@ -96,33 +96,37 @@ def check_tasks(tasks: Sequence[Task], signals: Collection[str] | None = None) -
 
     Raises:
         BadRequestError: For a name that is taken or cannot be one, an unknown signal, loss or
-            condition, a condition that is no outcome, or conditions in a circle.
+            condition, a condition that is not an outcome, or conditions in a circle.
     """
-    known = {one.name: one for one in tasks}
-    for place, one in enumerate(tasks):
-        own = one.name in BUILT_IN and one.of_interactions
-        _check_name(one.name, [other.name for other in tasks[:place]], built_in=own)
-        if one.loss not in TASK_LOSSES:
-            raise BadRequestError(f"task {one.name}: {unknown('loss', one.loss, TASK_LOSSES)}")
-        if not math.isfinite(one.weight):
-            raise BadRequestError(f"task {one.name}: weight = {one.weight} must be a finite number")
-        if signals is not None and one.signal not in signals:
-            raise BadRequestError(f"task {one.name}: {unknown('signal', one.signal, signals)}")
-        if one.condition is None or one.of_interactions:
-            continue
-        if one.condition not in known:
-            raise BadRequestError(f"task {one.name}: {unknown('condition', one.condition, known)}")
-        if known[one.condition].of_interactions:
+    known = {task.name: task for task in tasks}
+    for index, task in enumerate(tasks):
+        own = task.name in BUILT_IN and task.of_interactions
+        _check_name(task.name, [other.name for other in tasks[:index]], built_in=own)
+        if task.loss not in TASK_LOSSES:
+            raise BadRequestError(f"task {task.name}: {unknown('loss', task.loss, TASK_LOSSES)}")
+        if not math.isfinite(task.weight):
             raise BadRequestError(
-                f'task {one.name}: its condition "{one.condition}" is known of interactions alone '
-                "and cannot be one; name a task of what is shown"
+                f"task {task.name}: weight = {task.weight} must be a finite number"
             )
-        if known[one.condition].loss != BINARY:
+        if signals is not None and task.signal not in signals:
+            raise BadRequestError(f"task {task.name}: {unknown('signal', task.signal, signals)}")
+        if task.condition is None or task.of_interactions:
+            continue
+        if task.condition not in known:
             raise BadRequestError(
-                f'task {one.name}: its condition "{one.condition}" is a value, no outcome; '
+                f"task {task.name}: {unknown('condition', task.condition, known)}"
+            )
+        if known[task.condition].of_interactions:
+            raise BadRequestError(
+                f'task {task.name}: its condition "{task.condition}" is known of interactions '
+                "alone and cannot be one; name a task of what is shown"
+            )
+        if known[task.condition].loss != BINARY:
+            raise BadRequestError(
+                f'task {task.name}: its condition "{task.condition}" is a value, not an outcome; '
                 f'a condition needs loss = "{BINARY}"'
             )
-    graph = {one.name: {one.condition} & known.keys() for one in tasks}
+    graph = {task.name: {task.condition} & known.keys() for task in tasks}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -142,39 +146,39 @@ def _check_name(name: str, before: Collection[str], *, built_in: bool) -> None:
 
 
 def chain_of(tasks: Sequence[Task], name: str) -> tuple[Task, ...]:
-    """A task and what it is conditional on, the first condition first and the task itself last.
+    """Return a task and what it is conditional on, the first condition first, the task last.
 
     Raises:
         BadRequestError: If there is no such task.
     """
-    known = {one.name: one for one in tasks}
-    found: list[Task] = []
+    known = {task.name: task for task in tasks}
+    chain: list[Task] = []
     wanted: str | None = name
     while wanted is not None and wanted != INTERACTION:
         if wanted not in known:
             raise unknown("task", wanted, known)
-        found.append(known[wanted])
+        chain.append(known[wanted])
         wanted = known[wanted].condition
-    return tuple(reversed(found))
+    return tuple(reversed(chain))
 
 
 def product_name(chain: Sequence[Task]) -> str:
-    """How the product of the chances of a chain is called: ``"click*conversion"``."""
-    return "*".join(one.name for one in chain)
+    """Return the name of the product of a chain's probabilities: ``"click*conversion"``."""
+    return "*".join(task.name for task in chain)
 
 
 def trained(tasks: Sequence[Task], losses: Collection[str]) -> tuple[Task, ...]:
-    """The tasks whose loss is trained on; the others are conditions alone."""
-    return tuple(one for one in tasks if one.key in losses)
+    """Return the tasks whose loss is trained on; the others are conditions alone."""
+    return tuple(task for task in tasks if task.key in losses)
 
 
 def outputs(tasks: Sequence[Task], losses: Collection[str]) -> tuple[str, ...]:
-    """What is predicted: every trained task, and the products of trained chains of outcomes."""
+    """Return the outputs: every trained task, and the products of trained chains of outcomes."""
     own = trained(tasks, losses)
-    names = [one.name for one in own]
-    chains = [chain_of(tasks, one.name) for one in own if one.loss == BINARY]
-    whole = [chain for chain in chains if len(chain) > 1 and all(part in own for part in chain)]
-    return (*names, *(product_name(chain) for chain in whole))
+    names = [task.name for task in own]
+    chains = [chain_of(tasks, task.name) for task in own if task.loss == BINARY]
+    complete = [chain for chain in chains if len(chain) > 1 and all(part in own for part in chain)]
+    return (*names, *(product_name(chain) for chain in complete))
 
 
 def check_losses(tasks: Sequence[Task], losses: Collection[str], chain: str) -> None:
@@ -188,35 +192,35 @@ def check_losses(tasks: Sequence[Task], losses: Collection[str], chain: str) -> 
     Raises:
         BadRequestError: Names the loss.
     """
-    known = [one.key for one in tasks]
+    known = [task.key for task in tasks]
     for name in losses:
         if is_task(name) and name not in known:
             if name == "liked":
                 raise BadRequestError(
                     'loss "liked" needs a signal of what was liked: name it in data.liked'
                 )
-            if name in BUILT_IN or not any(one.startswith(PREFIX) for one in known):
+            if name in BUILT_IN or not any(task.startswith(PREFIX) for task in known):
                 raise BadRequestError(f'loss "{name}" needs a [[task]] of that name')
             raise unknown("loss", name, known)
     if chain != "esmm":
         return
-    for one in trained(tasks, losses):
-        for other in chain_of(tasks, one.name):
-            if other.key not in losses and one.loss == BINARY:
+    for task in trained(tasks, losses):
+        for other in chain_of(tasks, task.name):
+            if other.key not in losses and task.loss == BINARY:
                 raise BadRequestError(
-                    f'chain = "esmm" learns task {one.name} through its product with '
+                    f'chain = "esmm" learns task {task.name} through its product with '
                     f'{other.name}: add the loss "{other.key}", or set chain = "conditional"'
                 )
 
 
 def exponent_names(tasks: Sequence[Task]) -> dict[str, str]:
-    """Serving variable -> what it is the exponent of; empty where there is no task."""
-    names = [one.name for one in tasks] + ([RELEVANCE] if tasks else [])
+    """Map serving variables to what they are exponents of; empty where there is no task."""
+    names = [task.name for task in tasks] + ([RELEVANCE] if tasks else [])
     return {name + EXPONENT: name for name in names}
 
 
 def with_exponents(values: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
-    """Serving values with the exponents of all tasks together under ``exponents``.
+    """Return serving values with the exponents of all tasks together under ``exponents``.
 
     Args:
         values: Serving values: ``exponents`` by task, and ``NAME_exponent`` over them.
@@ -225,7 +229,7 @@ def with_exponents(values: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str
     if not tasks:
         return dict(values)
     names = exponent_names(tasks)
-    found = {one.name: one.weight for one in tasks} | dict(values.get("exponents") or {})
-    found |= {names[key]: float(value) for key, value in values.items() if key in names}
-    kept = {key: value for key, value in values.items() if key not in names}
-    return {**kept, "exponents": found}
+    exponents = {task.name: task.weight for task in tasks} | dict(values.get("exponents") or {})
+    exponents |= {names[key]: float(value) for key, value in values.items() if key in names}
+    others = {key: value for key, value in values.items() if key not in names}
+    return {**others, "exponents": exponents}

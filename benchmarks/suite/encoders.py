@@ -21,7 +21,7 @@ COMMON: Mapping[str, Any] = {"learning_rate": 0.015, "horizon": 10}
 SPECS: Mapping[str, Mapping[str, Any]] = {
     "attention_pooling": {},
     # one block, asked at two places of each of half as many histories, which are shorter
-    "self_attention": {"batch": 128, "places": 2, "history": 20, "layers": 1},
+    "self_attention": {"batch": 128, "positions": 2, "history": 20, "layers": 1},
 }
 
 
@@ -93,7 +93,7 @@ def _row(
     seconds, least = (float(np.median([s for _, s in some])) for some in (made, base))
     return {
         "model": name,
-        "batch, places, history": f"{spec.batch}, {spec.places}, {spec.history}",
+        "batch, positions, history": f"{spec.batch}, {spec.positions}, {spec.history}",
         "seconds per fit": round(seconds, 2),
         "x": round(seconds / least, 2),
         "NDCG@10": f"{np.mean(values):.4f} ({min(values):.4f}-{max(values):.4f})",

@@ -26,7 +26,7 @@ from pareto_rec.search import Searcher, Trial
 from pareto_rec.training.batches import draw
 from pareto_rec.training.data import Fit
 from pareto_rec.training.fitting import train_pack
-from pareto_rec.training.matmul_dtype import products_of
+from pareto_rec.training.matmul_dtype import matmul_dtype_of
 from pareto_rec.training.pack_tasks import TaskHeads, losses_of
 from pareto_rec.training.spec import TrainSpec
 
@@ -75,8 +75,8 @@ def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None
         "and is added alike for all. Points per fit: the serving sweep is this package's; the "
         "others are counted with the one point that their search asks for.",
         "Products with all item vectors are computed in "
-        f"{products_of(first.products, torch.device('cpu')) or 'torch.float32'} here and in "
-        "torch.float32 there; `hypervolume` says what that costs.",
+        f"{matmul_dtype_of(first.matmul_dtype, torch.device('cpu')) or 'torch.float32'} here and "
+        "in torch.float32 there; `hypervolume` says what that costs.",
         "Backbone in the loop: every distinct item of a batch is encoded for each step, its "
         f"negatives are the items of the batch; measured on {2 if quick else 5} steps and "
         f"extrapolated to {first.steps}.",
@@ -241,7 +241,13 @@ def _check_losses(given: Problem, spec: TrainSpec) -> str:
         n: p + 0.1 * torch.from_numpy(rng.normal(size=p.shape)).float() for n, p in params.items()
     }
     batch = draw(
-        data.sequences, rng, steps=1, batch=64, history=spec.history, places=1, horizon=spec.horizon
+        data.sequences,
+        rng,
+        steps=1,
+        batch=64,
+        history=spec.history,
+        positions=1,
+        horizon=spec.horizon,
     )
     parts = {n: torch.from_numpy(getattr(batch, n)) for n in ("histories", "at", "targets")}
     tasks = TaskHeads(spec, data.labels)

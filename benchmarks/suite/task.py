@@ -30,8 +30,8 @@ CONFIG: Mapping[str, Any] = {
     "fixed": {
         "model": "attention_pooling",
         "steps": 200,
-        "products": "auto",
-        "shaped": 256,
+        "matmul_dtype": "auto",
+        "regularizer_rows": 256,
         "batch": 256,
         "history": 30,
         "width": 64,

@@ -50,7 +50,12 @@ def adapt(
     backbone = Backbone.load(resolved.backbone.name, cache)
     with counting("adapting", quiet=json_) as told:
         folder, kept = adapted(
-            backbone, stage, adapt_recipe(resolved), cache, device=resolved.train.device, told=told
+            backbone,
+            stage,
+            adapt_recipe(resolved),
+            cache,
+            device=resolved.train.device,
+            on_progress=told,
         )
     content: dict[str, object] = {"folder": str(folder), "made_before": kept}
     said = [f"{folder}{' (made before)' if kept else ''}"]

@@ -6,7 +6,18 @@ import difflib
 import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
+
+FORMER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "places": "positions",
+        "shaped": "regularizer_rows",
+        "products": "matmul_dtype",
+        "combine": "aggregation",
+    }
+)
+"""Former name of a training variable -> its name."""
 
 T = TypeVar("T")
 _MOST_NAME = 60  # characters of a name that messages show
@@ -68,10 +79,17 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> BadRequestError:
         known: Every registered name.
     """
     names = sorted(known)
+    if kind in ("variable", "training variable") and name in FORMER_NAMES:
+        return renamed(name)
     name = name if len(name) <= _MOST_NAME else f"{name[: _MOST_NAME - 3]}..."
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f' (did you mean "{near[0]}"?)' if near else ""
     return BadRequestError(f'unknown {kind} "{name}"{hint}; known: {", ".join(names)}')
+
+
+def renamed(name: str) -> BadRequestError:
+    """Error for a name of :data:`FORMER_NAMES`: says the one that took its place."""
+    return BadRequestError(f'the training variable "{name}" is now called "{FORMER_NAMES[name]}"')
 
 
 def construct(kind: str, build: type[T], values: Mapping[str, Any]) -> T:

@@ -1,1 +1,1 @@
-"""Where training meets objectives: lists, their cost, and what is measured on them."""
+"""Evaluation of trials: training, lists, their cost, and objective values."""

@@ -1,4 +1,4 @@
-"""Experts alone, swept over serving variables: what the front is held against."""
+"""Baselines swept over serving variables, for comparison with the front."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MEASURING = tuple(
 
 
 def grid(expert: str) -> list[ServingParams]:
-    """The 279 serving settings of a baseline: popularity penalty x MMR x depth."""
+    """Return the 279 serving settings of a baseline: popularity penalty x MMR x depth."""
     pairs = [(0.0, DEPTHS[0]), *product(TRADE_OFFS, DEPTHS)]
     return [
         ServingParams({expert: 1.0}, popularity_penalty=penalty, mmr=mmr, depth=depth)
@@ -35,14 +35,14 @@ def grid(expert: str) -> list[ServingParams]:
 
 
 def sweep_expert(evaluator: Evaluator, expert: str, cache_root: Path) -> list[dict[str, Any]]:
-    """One row per setting of an expert's sweep, computed once.
+    """Return one row per setting of an expert's sweep, computed once.
 
     Returns:
         Rows with ``expert``, ``id``, every objective, and ``serve.<variable>``.
     """
     settings = grid(expert)
     own = evaluator.measuring
-    names = [one.name for one in own.measures.all]
+    names = [objective.name for objective in own.measures.all]
     content = [
         expert_key(BASELINES[expert]),
         evaluator.store.data_key,

@@ -1,4 +1,4 @@
-"""What serving a candidate costs, counted from shapes: parameters and operations of one request.
+"""Cost of serving a candidate, counted from shapes: parameters and operations of one request.
 
 Item vectors are computed once, at export; everything else that a request runs is counted. The
 objectives ``parameters`` and ``flops`` say what is in and what is out.
@@ -64,7 +64,7 @@ class Encoder:
         precision: str = "float32",
         tuned: int = 0,
     ) -> Encoder:
-        """The layers of a backbone that are run, ready to encode.
+        """Return the layers of a backbone that are run, ready to encode.
 
         Args:
             backbone: Where weights and tokenizer come from.
@@ -77,14 +77,16 @@ class Encoder:
         """
         layers = backbone.n_layers if cut is None else cut
         frozen = layers - tuned if precision != "float32" else layers
-        whole, place = placed(backbone.below(layers), device)
+        placed_layers, place = placed(backbone.below(layers), device)
         model, _ = placed(at_precision(backbone.below(frozen), precision), device)
-        upper = list(layers_of(whole, layers, backbone.folder))[frozen:] if layers else []
+        upper = list(layers_of(placed_layers, layers, backbone.folder))[frozen:] if layers else []
 
         def run(ids: list[int], *, counted: bool = False) -> torch.Tensor:
             with torch.inference_mode():
                 given = torch.tensor([ids], device=place)
-                states = (whole if counted else model)(input_ids=given).last_hidden_state.float()
+                states = (placed_layers if counted else model)(
+                    input_ids=given
+                ).last_hidden_state.float()
                 for layer in [] if counted else upper:
                     states = states_of(layer(states, None))
             vector: torch.Tensor = states.mean(dim=1).cpu()
@@ -101,7 +103,7 @@ class Encoder:
         key = f"{backbone.weights_hash} {layers} {max_length}"
         if precision != "float32":
             key += f" {precision} {tuned}"
-        size = sum(part.numel() for part in whole.parameters())
+        size = sum(part.numel() for part in placed_layers.parameters())
         return cls(encode, size, int(counter.get_total_flops()), key)
 
 
@@ -111,7 +113,7 @@ class Encoders:
     def __init__(
         self, backbone: Backbone, *, max_length: int, cut: int | None, device: str
     ) -> None:
-        """Nothing is loaded yet.
+        """Keep how to load the layers, which happens at their first use.
 
         Args:
             backbone: Where weights and tokenizer come from.
@@ -124,7 +126,7 @@ class Encoders:
         self._made: dict[tuple[int, int, str, int], Encoder] = {}
 
     def of(self, spec: TrainSpec) -> Encoder:
-        """What a fit of these training variables needs to read a new text."""
+        """Return what a fit of these training variables needs to read a new text."""
         layers, length = spec.exit_layer or self.layers, spec.text_length or self.max_length
         tuned = min(spec.tuned_layers, layers) if spec.encoder_precision != "float32" else 0
         key = (layers, length, spec.encoder_precision, tuned)
@@ -159,23 +161,23 @@ class Costs:
     encoders: Encoders | None = None
 
     def of(self, fit: Fit | None, serving: ServingParams) -> Mapping[str, float]:
-        """Cost of one serving setting of a fit (None: without network), by objective."""
+        """Compute the cost of a serving setting of a fit (None: without network), by objective."""
         n_items = self.stage.shape[1]
         spec = fit.spec if fit else TrainSpec()
         reads_text = NETWORK in weighed(serving)  # experts know items by their ids alone
         encoder = self.encoders.of(spec) if self.encoders and reads_text else None
-        found: dict[str, float] = {}
+        costs: dict[str, float] = {}
         if "parameters" in self.wanted:
-            found["parameters"] = parameters(fit, serving, n_items)
-            found["parameters"] += encoder.parameters if encoder else 0
+            costs["parameters"] = parameters(fit, serving, n_items)
+            costs["parameters"] += encoder.parameters if encoder else 0
         if "flops" in self.wanted:
-            found["flops"] = flops(fit, serving, n_items, k=self.k, history=self.history)
-            found["flops"] += encoder.flops if encoder else 0
+            costs["flops"] = flops(fit, serving, n_items, k=self.k, history=self.history)
+            costs["flops"] += encoder.flops if encoder else 0
         if "latency" in self.wanted and self.latencies is not None:
             shape = serving_shape(serving, n_items, self.k)
             reads = (encoder.encode, encoder.key) if encoder else (None, "")
-            found |= self.latencies.of(fit, shape, *reads)
-        return found
+            costs |= self.latencies.of(fit, shape, *reads)
+        return costs
 
     @property
     def history(self) -> int:
@@ -185,12 +187,12 @@ class Costs:
 
 
 def weighed(serving: ServingParams) -> tuple[str, ...]:
-    """Scorers with a weight above 0."""
+    """Return scorers with a weight above 0."""
     return tuple(sorted(name for name, weight in serving.fusion.items() if weight > 0))
 
 
 def serving_shape(serving: ServingParams, n_items: int, k: int) -> ServingParams:
-    """The setting that stands for its serving shape: for all that take equally long.
+    """Return the setting that stands for its serving shape: for all that take equally long.
 
     Settings of one shape weigh the same scorers, agree on which tasks have a say, whether the
     penalty and re-ranking are on, and on the depth rounded up to a power of two.
@@ -208,7 +210,7 @@ def serving_shape(serving: ServingParams, n_items: int, k: int) -> ServingParams
 
 
 def expert_parameters(name: str, n_items: int) -> int:
-    """Numbers that an expert keeps at most; a dense matrix, unless its kind says otherwise."""
+    """Count the numbers that an expert keeps at most; a dense matrix, unless its kind differs."""
     match BASELINES[name]:
         case Popularity():
             return n_items
@@ -219,7 +221,7 @@ def expert_parameters(name: str, n_items: int) -> int:
 
 
 def expert_flops(name: str, n_items: int, history: int) -> int:
-    """Operations of an expert's scores: two per number kept of each item of the history."""
+    """Count operations of an expert's scores: two per number kept of each item of the history."""
     if isinstance(BASELINES[name], Popularity):
         return 0
     return 2 * history * expert_parameters(name, n_items) // max(n_items, 1)
@@ -229,13 +231,13 @@ _SUMS_OF_ROWS = (torch.ops.aten._embedding_bag, torch.ops.aten._embedding_bag_fo
 
 
 def _sum_flops(table: torch.Size, rows: torch.Size, *_: object, **__: object) -> int:
-    """Operations of weighted sums of table rows, given both shapes."""
+    """Count operations of weighted sums of table rows, given both shapes."""
     return 2 * math.prod(rows) * table[-1]
 
 
 @lru_cache(maxsize=256)
 def network_flops(shape: Shape, history: int, tasks: tuple[str, ...]) -> int:
-    """Operations of a network's matrix products for one request, on tensors without content."""
+    """Count the operations of a network's matmuls for one request, on tensors without content."""
     source = torch.Generator()
     parts = init_shared(shape, source) | MODELS[shape.model].init(shape, source)
     parts |= TRUNKS[shape.trunk].init(shape.width, shape.experts, shape.towers, source)
@@ -250,7 +252,7 @@ def network_flops(shape: Shape, history: int, tasks: tuple[str, ...]) -> int:
 
 
 def parameters(fit: Fit | None, serving: ServingParams, n_items: int) -> int:
-    """Learnt numbers that an answer depends on, the backbone's left out."""
+    """Return learnt numbers that an answer depends on, the backbone's left out."""
     total = 0
     for name in weighed(serving):
         if name != NETWORK:
@@ -262,7 +264,7 @@ def parameters(fit: Fit | None, serving: ServingParams, n_items: int) -> int:
 
 
 def flops(fit: Fit | None, serving: ServingParams, n_items: int, *, k: int, history: int) -> int:
-    """Operations of one request, the backbone's left out.
+    """Count operations of one request, the backbone's left out.
 
     Args:
         fit: The network; None without one.

@@ -1,4 +1,4 @@
-"""From trials to records: where training meets objectives."""
+"""Evaluator: from trials to records."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TrainSettings(Protocol):
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device of a config: ``"auto"`` takes CUDA, then MPS, then the CPU.
+    """Return the device of a config: ``"auto"`` takes CUDA, then MPS, then the CPU.
 
     Raises:
         BadRequestError: If there is no such device here.
@@ -61,7 +61,9 @@ def resolve_device(name: str) -> torch.device:
         return torch.zeros(1, device=name).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise BadRequestError(f'train.device: "{name}" is not to be had here: {reason}') from None
+        raise BadRequestError(
+            f'train.device: "{name}" is not available on this machine: {reason}'
+        ) from None
 
 
 class Evaluator:
@@ -173,32 +175,32 @@ class Evaluator:
         return sorted(wanted - (outputs - self.stage.held_out.signals.keys()))
 
     def _kept_to(self, known: Collection[str], learn: Stage) -> set[str]:
-        """Which of the known policies the training variable ``reference`` may take."""
+        """Find which of the known policies the training variable ``reference`` may take."""
         variable = self.space.train.get("reference")
         fixed = self.variables.fixed.get("reference")
         named = {fixed, *getattr(variable, "options", ())} & set(known)
-        whole = learn is self.stage and isinstance(self.scorers, Scorers)
-        check_held(named, users=len(learn.users), items=len(learn.items), whole=whole)
+        all_scores = learn is self.stage and isinstance(self.scorers, Scorers)
+        check_held(named, users=len(learn.users), items=len(learn.items), all_scores=all_scores)
         return named
 
     def spec(self, trial: Trial) -> TrainSpec:
-        """All training variables of a trial.
+        """Return all training variables of a trial.
 
         Raises:
-            BadRequestError: If a variable, or the model, loss or way to combine, is not known.
+            BadRequestError: If a variable, or the model, loss or aggregation, is not known.
         """
         return self.variables.spec(trial.train)
 
     def pack_key(self, trial: Trial) -> tuple[object, ...]:
-        """Trials of equal keys can share a pack."""
+        """Return what trials must have in common to share a pack."""
         return pack_key(self.spec(trial))
 
     def fit_id(self, trial: Trial) -> str:
-        """Id of the fit that a trial asks for; the same for all where experts serve alone."""
+        """Return the id of a trial's fit; the same for all trials where experts serve alone."""
         return self.store.id(self.spec(trial), self.seed) if self.trains else EXPERTS_ALONE
 
     def serving(self, values: Mapping[str, Value]) -> ServingParams:
-        """All serving variables, those of a candidate over the fixed ones.
+        """Return all serving variables, those of a candidate over the fixed ones.
 
         Raises:
             BadRequestError: If a variable is not known.
@@ -206,7 +208,7 @@ class Evaluator:
         return self.variables.serving(values)
 
     def members(self, values: Mapping[str, Value], fit_id: str) -> dict[str, float]:
-        """What a candidate's lists fuse, and with which weight: a fit, and experts."""
+        """Return what a candidate's lists fuse, and with which weight: a fit, and experts."""
         weights = self.serving(values).fusion
         named = {fit_id if name == NETWORK else name: of for name, of in weights.items()}
         return {name: float(weight) for name, weight in named.items() if weight > 0}
@@ -214,7 +216,7 @@ class Evaluator:
     def evaluate(
         self, pack: Sequence[Trial], trained: Callable[[], list[Fit]] | None = None
     ) -> list[Record]:
-        """Records of every candidate of a pack, in the order of the pack.
+        """Return records of every candidate of a pack, in the order of the pack.
 
         Args:
             pack: Trials of equal shape.
@@ -225,7 +227,7 @@ class Evaluator:
         specs = [self.spec(trial) for trial in pack]
         ids = [self.store.id(spec, self.seed) for spec in specs]
         fits = [self.store.get(one) for one in ids]
-        if None in fits:  # all anew: a fit may depend on its company in the last digit
+        if None in fits:  # the whole pack: floating-point results depend on its composition
             new = trained() if trained else self._train(specs)
             # what was there goes first: once none is lacking, all are of this training
             for index in sorted(range(len(pack)), key=lambda index: fits[index] is None):
@@ -237,53 +239,53 @@ class Evaluator:
         return records
 
     def _train(self, specs: Sequence[TrainSpec]) -> list[Fit]:
-        """Fits of one pack, trained in one go."""
+        """Return fits of one pack, trained in one go."""
         seeds, size = [self.seed] * len(specs), self.train_settings.pack_size
         return train_pack(specs, seeds, self.data, self.monitor(), pack_size=size)
 
     def monitor(self) -> Monitor:
-        """NDCG@10 of relevance scores, what early stopping watches."""
+        """Compute NDCG@10 of relevance scores, what early stopping watches."""
         own = self.measuring
         truth = own.held_out[own.relevance]
         return ValidationMonitor(self._seen, own.catalogue, truth, self.users.ties)
 
     def _seen(self, users: slice) -> Tensor:
-        """Which items are in the histories of some users ``[rows, N]``."""
+        """Find which items are in the histories of some users ``[rows, N]``."""
         if isinstance(self.scorers, Scorers):
             return self.scorers.seen[users]
         return self.users.seen(users)
 
-    def with_fit(self, one: Fit) -> Scorers | BlockwiseScorers:
-        """The scorers together with a fit's scores, the one network of a fusion."""
-        return self.with_fits({NETWORK: one})
+    def with_fit(self, fit: Fit) -> Scorers | BlockwiseScorers:
+        """Return the scorers together with a fit's scores, the one network of a fusion."""
+        return self.with_fits({NETWORK: fit})
 
     def with_fits(self, fits: Mapping[str, Fit]) -> Scorers | BlockwiseScorers:
-        """The scorers together with those of some fits, by their names in a fusion."""
+        """Return the scorers together with those of some fits, by their names in a fusion."""
         return self.users.with_fits(self.scorers, fits, self.data)
 
     def stored(self, fit_id: str) -> tuple[Scorers | BlockwiseScorers, Fit | None]:
-        """What lists are made from with a stored fit, and the fit; None for experts alone.
+        """Return what lists are made from with a stored fit, and the fit; None for experts alone.
 
         Raises:
             KeyError: If the fit is no longer stored.
         """
         if fit_id == EXPERTS_ALONE:
             return self.scorers, None
-        one = self.store.get(fit_id)
-        if one is None:
+        fit = self.store.get(fit_id)
+        if fit is None:
             raise KeyError(f"fit {fit_id} is no longer stored")
-        return self.with_fit(one), one
+        return self.with_fit(fit), fit
 
     def records(
-        self, trial: Trial, fit_id: str, one: Fit | None, reason: str | None
+        self, trial: Trial, fit_id: str, fit: Fit | None, reason: str | None
     ) -> list[Record]:
-        """Records of every candidate of a trial, measured on its fit or failed for a reason."""
+        """Return a record for every candidate of a trial: measured, or failed for a reason."""
         if reason is not None:
             results = [ObjectiveValues({}, reason, 0.0)] * len(trial.candidates)
         else:
             settings = [self.serving(candidate.serve) for candidate in trial.candidates]
-            scorers = self.with_fit(one) if one else self.scorers
-            results = self.measuring.values(scorers, settings, one)
+            scorers = self.with_fit(fit) if fit else self.scorers
+            results = self.measuring.values(scorers, settings, fit)
         return [
             Record(
                 id=candidate.id,
@@ -299,9 +301,9 @@ class Evaluator:
                 objectives=result.objectives,
                 reason=result.reason,
                 timing={
-                    "train_seconds": one.seconds if one else 0.0,
+                    "train_seconds": fit.seconds if fit else 0.0,
                     "serve_seconds": result.seconds,
-                    "train_steps": one.steps if one else 0,
+                    "train_steps": fit.steps if fit else 0,
                 },
             )
             for index, (candidate, result) in enumerate(zip(trial.candidates, results, strict=True))
@@ -309,6 +311,6 @@ class Evaluator:
 
 
 def failed(evaluator: Evaluator, trial: Trial, reason: str, steps: int = 0) -> list[Record]:
-    """Failed records of every candidate of a trial, after so many training steps."""
+    """Return failed records of every candidate of a trial, after so many training steps."""
     records = evaluator.records(trial, evaluator.fit_id(trial), None, reason)
-    return [replace(one, timing={**one.timing, "train_steps": steps}) for one in records]
+    return [replace(record, timing={**record.timing, "train_steps": steps}) for record in records]

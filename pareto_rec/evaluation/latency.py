@@ -73,7 +73,7 @@ class OneRequest:
         self.device = features.device
 
     def __call__(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The list ``[k]`` for a history, oldest item first."""
+        """Return the list ``[k]`` for a history, oldest item first."""
         with torch.inference_mode():
             seen = seen_by([items], len(self.builder.popularity)).to(self.device)
             starts = np.array([0, len(items)])
@@ -82,11 +82,11 @@ class OneRequest:
                 for name, model in self.models.items()
             }
             unread = np.array([len(items) == 0])
-            said = {}
+            network_scores = {}
             if self.head is not None:
                 histories = right_aligned([items], self.head.shape.history)
-                said[NETWORK] = self.head.scores(self.head.states(histories), self.tasks)
-            ready = self.builder.build(seen, scores, dict.fromkeys(scores, unread), said)
+                network_scores[NETWORK] = self.head.scores(self.head.states(histories), self.tasks)
+            ready = self.builder.build(seen, scores, dict.fromkeys(scores, unread), network_scores)
             lists, _ = recommend(ready, [self.serving], k=self.k)
         return np.asarray(lists[0, 0])
 
@@ -116,7 +116,7 @@ class Latencies:
         encode: Encode | None = None,
         encoder: str = "",
     ) -> dict[str, float]:
-        """Milliseconds ``latency_p50`` and ``latency_p95``, from the store or measured now.
+        """Return milliseconds ``latency_p50`` and ``latency_p95``, from the store or measured now.
 
         Args:
             fit: The network; None without one.
@@ -128,13 +128,13 @@ class Latencies:
         key = self._key(fit, serving, encoder)
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
         path = self.folder / f"{digest}.json"
-        found = _read(path)
-        if found is None:
+        measured = _read(path)
+        if measured is None:
             names = [name for name in serving.fusion if name != NETWORK]
             models = {name: self._model(name) for name in names}
             request = OneRequest(models, self.builder, self.features, fit, serving, self.k)
-            found = _keep(path, self._measure(request, encode) | {"key": key})
-        return {name: found[name] for name in ("latency_p50", "latency_p95")}
+            measured = _keep(path, self._measure(request, encode) | {"key": key})
+        return {name: measured[name] for name in ("latency_p50", "latency_p95")}
 
     def _key(self, fit: Fit | None, serving: ServingParams, encoder: str) -> dict[str, object]:
         return {
@@ -151,8 +151,8 @@ class Latencies:
 
     @cached_property
     def _hardware(self) -> Mapping[str, object]:
-        found: Mapping[str, object] = provenance(str(self.features.device))["hardware"]
-        return found
+        hardware: Mapping[str, object] = provenance(str(self.features.device))["hardware"]
+        return hardware
 
     @cached_property
     def _models(self) -> dict[str, ItemModel]:
@@ -164,12 +164,12 @@ class Latencies:
         return self._models[name]
 
     def _measure(self, request: OneRequest, encode: Encode | None) -> dict[str, object]:
-        asked = self.requests()
+        requests = self.requests()
         texts = self.stage.items.texts
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
         def once(index: int) -> float:
-            items = asked[index % len(asked)]
+            items = requests[index % len(requests)]
             began = time.perf_counter()
             if encode is not None:
                 encode(texts[index % len(texts)])
@@ -189,7 +189,7 @@ class Latencies:
         }
 
     def requests(self) -> list[NDArray[np.int64]]:
-        """Histories of users who have one, at equal distances from the shortest to the longest."""
+        """Return histories that are not empty, evenly spread from the shortest to the longest."""
         starts = self.stage.history_indptr
         lengths = np.diff(starts)
         users = np.flatnonzero(lengths)
@@ -200,16 +200,16 @@ class Latencies:
 
 
 def _read(path: Path) -> dict[str, float] | None:
-    found: dict[str, float] | None = read_json(path)
-    return found
+    stored: dict[str, float] | None = read_json(path)
+    return stored
 
 
 def _keep(path: Path, content: Mapping[str, object]) -> dict[str, float]:
     """Store a measurement unless another process was first; what is stored then."""
     with alone(make_folder(path.parent)):
-        found = _read(path)
-        if found is None:
+        stored = _read(path)
+        if stored is None:
             write_json(path, content)
-            found = _read(path)
-    assert found is not None
-    return found
+            stored = _read(path)
+    assert stored is not None
+    return stored

@@ -1,4 +1,4 @@
-"""From lists to objective values: what one stage holds out, and what objectives ask for besides."""
+"""Measurement of objectives: lists and held-out truth of a stage to objective values."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ObjectiveSet:
     @property
     def k(self) -> int:
         """Length of the lists: the largest cut of any objective."""
-        return max(one.k for one in self.all)
+        return max(objective.k for objective in self.all)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ObjectiveEvaluator:
     def outcome(
         self, lists: NDArray[np.int64], scores: NDArray[np.float32], seconds: float = 0.0
     ) -> Outcome:
-        """Lists and scores ``[users, k]`` with the truth of this stage beside them."""
+        """Return lists and scores ``[users, k]`` with the truth of this stage beside them."""
         cost = {"train_seconds": seconds}
         return Outcome(lists, scores, self.held_out, self.relevance, self.catalogue, cost)
 
@@ -80,17 +80,17 @@ class ObjectiveEvaluator:
         self,
         scorers: Scorers | BlockwiseScorers,
         settings: Sequence[ServingParams],
-        one: Fit | None,
+        fit: Fit | None,
     ) -> Iterator[Outcome]:
-        """What every setting serves; `one` is the fit, None for experts alone."""
+        """Yield what every setting serves; `fit` is None for experts alone."""
         lists, scores = recommend(scorers, settings, k=self.measures.k)
-        predictions = self.supplies.predictions(one)
-        chances = self.supplies.chances(one, lists)
+        predictions = self.supplies.predictions(fit)
+        chances = self.supplies.chances(fit, lists)
         for setting, chosen, values, chance in zip(settings, lists, scores, chances, strict=True):
-            outcome = self.outcome(chosen, values, one.seconds if one else 0.0)
+            outcome = self.outcome(chosen, values, fit.seconds if fit else 0.0)
             yield replace(
                 outcome,
-                cost={**outcome.cost, **self.supplies.cost(one, setting)},
+                cost={**outcome.cost, **self.supplies.cost(fit, setting)},
                 all_scores=self.supplies.scores(scorers, setting),
                 predictions=predictions,
                 shown=self.shown,
@@ -101,41 +101,41 @@ class ObjectiveEvaluator:
         self,
         scorers: Scorers | BlockwiseScorers,
         settings: Sequence[ServingParams],
-        one: Fit | None = None,
+        fit: Fit | None = None,
     ) -> list[ObjectiveValues]:
-        """Objective values of every setting; `one` is the fit, None for experts alone."""
+        """Return objective values of every setting; `fit` is None for experts alone."""
         began = time.perf_counter()
-        results = [self._of(outcome) for outcome in self.outcomes(scorers, settings, one)]
+        results = [self._of(outcome) for outcome in self.outcomes(scorers, settings, fit)]
         share = (time.perf_counter() - began) / len(settings)
         return [replace(result, seconds=share) for result in results]
 
     def searched(
-        self, scorers: Scorers | BlockwiseScorers, settings: Sequence[ServingParams], one: Fit
+        self, scorers: Scorers | BlockwiseScorers, settings: Sequence[ServingParams], fit: Fit
     ) -> list[list[float]]:
-        """Values ``[settings][searched objectives]`` of a fit, natural units; may be NaN."""
-        found = self.outcomes(scorers, settings, one)
-        return [[goal.value(made) for goal in self.measures.searched] for made in found]
+        """Return values ``[settings][searched objectives]`` of a fit, natural units; may be NaN."""
+        outcomes = self.outcomes(scorers, settings, fit)
+        return [[goal.value(outcome) for goal in self.measures.searched] for outcome in outcomes]
 
     def per_user(
         self,
         scorers: Scorers | BlockwiseScorers,
         settings: Sequence[ServingParams],
-        one: Fit | None,
+        fit: Fit | None,
     ) -> list[dict[str, NDArray[np.float64]]]:
-        """Values ``[users]`` of every per-user objective, for each setting."""
+        """Return values ``[users]`` of every per-user objective, for each setting."""
         wanted = [
             objective for objective in self.measures.all if isinstance(objective, UserObjective)
         ]
         return [
             {objective.name: objective.per_user(outcome) for objective in wanted}
-            for outcome in self.outcomes(scorers, settings, one)
+            for outcome in self.outcomes(scorers, settings, fit)
         ]
 
     def _of(self, outcome: Outcome) -> ObjectiveValues:
-        found = {one.name: one.value(outcome) for one in self.measures.searched}
-        bad = [name for name, value in found.items() if not math.isfinite(value)]
+        values = {objective.name: objective.value(outcome) for objective in self.measures.searched}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             return ObjectiveValues({}, f"{', '.join(bad)} could not be measured", 0.0)
         reported = {o.name: o.value(outcome) for o in self.measures.reported if o.recorded}
-        found |= {name: value for name, value in reported.items() if math.isfinite(value)}
-        return ObjectiveValues(found, None, 0.0)
+        values |= {name: value for name, value in reported.items() if math.isfinite(value)}
+        return ObjectiveValues(values, None, 0.0)

@@ -1,4 +1,4 @@
-"""What early stopping watches."""
+"""Validation metric of early stopping."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class ValidationMonitor:
     ties: Ties
 
     def __call__(self, relevance: Relevance) -> float:
-        """Mean over all users that have something held out."""
+        """Compute the mean over all users that have something held out."""
         parts = relevance.parts()
         values = np.concatenate([self.per_user(scores, rows) for rows, scores in parts])
-        kept = values[~np.isnan(values)]
-        return float(kept.mean()) if len(kept) else float("nan")
+        measured = values[~np.isnan(values)]
+        return float(measured.mean()) if len(measured) else float("nan")
 
     def per_user(self, scores: Tensor, users: slice) -> NDArray[np.float64]:
-        """Values ``[rows]`` of some users by their scores ``[rows, N]``; NaN: left out."""
+        """Return values ``[rows]`` of some users by their scores ``[rows, N]``; NaN: left out."""
         seen, count = self.seen(users), min(10, scores.shape[1])
         if is_cpu_float32(scores):
             ranks = self.ties.ranks.numpy()

@@ -1,4 +1,4 @@
-"""What objectives ask for besides lists and truth: scores, predictions and cost, each on demand."""
+"""Optional inputs of objectives: scores, predictions and cost, each computed on demand."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from pareto_rec.training.data import Fit, TrainData
 
 
 def needs_of(objectives: Iterable[Objective]) -> frozenset[str]:
-    """Everything that any of the objectives asks for."""
-    return frozenset[str]().union(*(one.needs for one in objectives))
+    """Return everything that any of the objectives needs."""
+    return frozenset[str]().union(*(objective.needs for objective in objectives))
 
 
 def met_before(stage: Stage) -> sparse.csr_array:
-    """Rows of each user and item in the histories ``[users, items]``."""
+    """Count the rows of each user and item in the histories ``[users, items]``."""
     rows = stage.history
     ones = np.ones(len(rows))
     return sparse.csr_array((ones, (rows.user, rows.item)), shape=stage.shape)
@@ -49,7 +49,7 @@ class OutcomeInputs:
         needs: What is asked for.
         stage: What is predicted.
         data: What networks read.
-        costs: Cost of serving; None where nobody asks.
+        costs: Cost of serving; None if no objective needs it.
         tasks: Tasks of the config.
     """
 
@@ -73,7 +73,7 @@ class OutcomeInputs:
         learn: Stage | None = None,
         tasks: Sequence[Task] = (),
     ) -> OutcomeInputs:
-        """What a set of objectives needs.
+        """Prepare what a set of objectives needs.
 
         Args:
             objectives: Whoever may ask.
@@ -95,7 +95,7 @@ class OutcomeInputs:
         return cls(needs, stage, data, costs, tuple(tasks))
 
     def predictions(self, fit: Fit | None) -> Mapping[str, Predicted]:
-        """Predicted values of the held-out rows by signal; the same for all serving settings."""
+        """Return predictions for the held-out rows by signal; the same for all serving settings."""
         if fit is None or "predictions" not in self.needs:
             return {}
         return TaskOutputs.of(fit, self.data, self.tasks).of_stage(self.stage)
@@ -103,17 +103,17 @@ class OutcomeInputs:
     def chances(
         self, fit: Fit | None, lists: NDArray[np.int64]
     ) -> list[Mapping[str, NDArray[np.float32]]]:
-        """Probability of every signal at every place of each of the lists ``[S, users, k]``."""
+        """Return the probability of every signal at every list position ``[S, users, k]``."""
         if fit is None or "chances" not in self.needs:
             return [{} for _ in lists]
         return chances_at(self.probabilities(fit), lists, self.stage.shape)
 
     def probabilities(self, fit: Fit) -> Mapping[str, Chances]:
-        """Probability of an outcome for every item, for tasks that predict one."""
+        """Return the probability of an outcome for every item, for tasks that predict one."""
         return TaskOutputs.of(fit, self.data, self.tasks).chances()
 
     def scores(self, scorers: Scorers | BlockwiseScorers, setting: ServingParams) -> Scores | None:
-        """Scores that lists are made from, ready to be asked for."""
+        """Return scores that lists are made from, ready to be asked for."""
         if "scores" not in self.needs:
             return None
 
@@ -123,5 +123,5 @@ class OutcomeInputs:
         return of_users
 
     def cost(self, fit: Fit | None, setting: ServingParams) -> Mapping[str, Any]:
-        """Cost of serving, by objective."""
+        """Compute the cost of serving, by objective."""
         return self.costs.of(fit, setting) if self.costs is not None else {}

@@ -1,4 +1,4 @@
-"""Probabilities at the places of lists, out of those of the whole catalogue."""
+"""Predicted probabilities at list positions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Chances = Callable[[slice], NDArray[np.float32]]
 def chances_at(
     catalogue: Mapping[str, Chances], lists: NDArray[np.int64], shape: tuple[int, int]
 ) -> list[Mapping[str, NDArray[np.float32]]]:
-    """Probability of every signal at every place, a part of the users at a time.
+    """Return the probability of every signal at every place, a part of the users at a time.
 
     Args:
         catalogue: Signal -> probabilities of every item.
@@ -26,12 +26,12 @@ def chances_at(
     Returns:
         For each of the lists, signal -> ``[users, k]``, 0 where there is no item.
     """
-    found = [{name: np.zeros(one.shape, np.float32) for name in catalogue} for one in lists]
+    results = [{name: np.zeros(one.shape, np.float32) for name in catalogue} for one in lists]
     for name, chances in catalogue.items():
         for users in parts_of(shape):
             part = chances(users)
-            for one, filled in zip(lists, found, strict=True):
+            for one, filled in zip(lists, results, strict=True):
                 places = one[users]
                 taken = np.take_along_axis(part, np.maximum(places, 0), axis=1)
                 filled[name][users] = np.where(places >= 0, taken, 0.0)
-    return [dict(one) for one in found]
+    return [dict(one) for one in results]

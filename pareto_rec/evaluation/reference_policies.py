@@ -1,4 +1,4 @@
-"""Policies that fits may be kept to by the loss ``reference_kl``, besides popularity."""
+"""Reference policies for the loss ``reference_kl``."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from pareto_rec.evaluation.scorers import ExpertScores
 from pareto_rec.training.data import Fit, TrainData
 
 
-def check(names: Collection[str], *, users: int, items: int, whole: bool) -> None:
+def check(names: Collection[str], *, users: int, items: int, all_scores: bool) -> None:
     """Refuse policies where the scores of all users are not held.
 
     Args:
         names: What is asked for.
         users: How many learn.
         items: Size of the catalogue.
-        whole: Whether the scores of all users are held.
+        all_scores: Whether the scores of all users are held.
 
     Raises:
         BadRequestError: If they are not, and something is asked for.
     """
-    if names and not whole:
+    if names and not all_scores:
         raise BadRequestError(
             f'reference = "{min(names)}" needs the scores of all {users:,} users for '
             f'{items:,} items, which is too many: use "popularity"'
@@ -36,17 +36,17 @@ def check(names: Collection[str], *, users: int, items: int, whole: bool) -> Non
 def of_experts(
     names: Collection[str], experts: Mapping[str, ExpertScores], device: torch.device
 ) -> dict[str, Tensor]:
-    """Softmax of expert scores of deviation 1 per user, as log-probabilities ``[users, N]``."""
-    found = {}
+    """Compute the log-softmax ``[users, N]`` of expert scores of deviation 1 per user."""
+    policies = {}
     for name in sorted(set(names) & set(experts)):
         scores = torch.from_numpy(np.array(experts[name][:])).to(device)
         deviation = scores.std(1, correction=0, keepdim=True).clamp(min=1e-6)
-        found[name] = torch.log_softmax(scores / deviation, dim=-1)
-    return found
+        policies[name] = torch.log_softmax(scores / deviation, dim=-1)
+    return policies
 
 
 def with_fits(names: Collection[str], fits: Mapping[str, Fit], data: TrainData) -> TrainData:
-    """The data with the policies of fits: the softmax of their relevance, temperature and all."""
+    """Add the policies of fits to the data: the softmax of their relevance, temperature and all."""
     policies = {}
     for name in sorted(set(names) & set(fits)):
         head, states = data.head(fits[name])

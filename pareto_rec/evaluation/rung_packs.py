@@ -1,4 +1,4 @@
-"""Fits that are trained in parts: up to a rung, measured there, and on from there."""
+"""Packs that are trained in parts: up to a rung, measured there, and on from there."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ class RungHistory(Sequence[Trial]):
         return len(self.trials)
 
     @overload
-    def __getitem__(self, place: int) -> Trial: ...
+    def __getitem__(self, index: int) -> Trial: ...
 
     @overload
-    def __getitem__(self, place: slice) -> RungHistory: ...
+    def __getitem__(self, index: slice) -> RungHistory: ...
 
-    def __getitem__(self, place: int | slice) -> Trial | RungHistory:
-        """A trial, or a part of the pack that goes on alone."""
-        if isinstance(place, int):
-            return self.trials[place]
-        return replace(self, trials=self.trials[place])
+    def __getitem__(self, index: int | slice) -> Trial | RungHistory:
+        """Return a trial, or a part of the pack that goes on alone."""
+        if isinstance(index, int):
+            return self.trials[index]
+        return replace(self, trials=self.trials[index])
 
     def up_to(self, step: int, settings: tuple[Mapping[str, Value], ...]) -> RungHistory:
-        """The same pack on its way to the next rung."""
+        """Return the same pack on its way to the next rung."""
         return replace(self, way=(*self.way, RungPack(step, self.trials)), settings=settings)
 
     def without(self, stopped: set[int]) -> RungHistory:
-        """What is left of the pack without trials of these places in the generation."""
+        """Return what is left of the pack without trials of these places in the generation."""
         return replace(self, trials=tuple(t for t in self.trials if t.index not in stopped))
 
 
@@ -95,14 +95,14 @@ def measure_rung(evaluator: Evaluator, climb: RungHistory) -> list[Partial]:
 
 
 def _partial(
-    evaluator: Evaluator, trial: Trial, one: Checkpoint | Fit, climb: RungHistory
+    evaluator: Evaluator, trial: Trial, state: Checkpoint | Fit, climb: RungHistory
 ) -> Partial:
-    fit = one.fit if isinstance(one, Checkpoint) else one
+    fit = state.fit if isinstance(state, Checkpoint) else state
     if fit.reason is not None:
         return Partial(trial.index, (), fit.steps, False, fit.seconds, fit.reason)
     settings = [evaluator.serving(values) for values in climb.settings]
     values = tuple(map(tuple, evaluator.measuring.searched(evaluator.with_fit(fit), settings, fit)))
-    running = isinstance(one, Checkpoint) and one.running
+    running = isinstance(state, Checkpoint) and state.running
     return Partial(trial.index, values, fit.steps, running, fit.seconds)
 
 
@@ -146,14 +146,14 @@ def _keys(evaluator: Evaluator, way: Sequence[RungPack]) -> dict[int, str]:
 def _reach(
     evaluator: Evaluator, way: Sequence[RungPack], trials: Sequence[Trial]
 ) -> dict[int, Checkpoint | Fit]:
-    """Where trials stand at the last rung, by place in the generation: found, or trained."""
+    """Return where trials stand at the last rung, by place in the generation: found, or trained."""
     if not way:
         return {}
     *earlier, rung = way
     store = CheckpointStore(evaluator.store.folder)
     keys = _keys(evaluator, way)
-    found = {trial.index: store.get(keys[trial.index]) for trial in trials}
-    known = {index: one for index, one in found.items() if one is not None}
+    stored = {trial.index: store.get(keys[trial.index]) for trial in trials}
+    known = {index: one for index, one in stored.items() if one is not None}
     if len(known) == len(trials):
         return dict(known)
     before = _reach(evaluator, earlier, rung.company)
@@ -173,7 +173,7 @@ def _reach(
 def panel(
     trials: Sequence[Trial], space: SearchSpace, count: int
 ) -> tuple[Mapping[str, Value], ...]:
-    """Serving settings at which the fits of a generation are compared.
+    """Return serving settings at which the fits of a generation are compared.
 
     One of each trial's sweep by turns (from the second generation on, settings that stand on the
     front), with the network alone in place of a fusion: experts would hide what it has learnt.
@@ -188,11 +188,11 @@ def panel(
     if isinstance(fusion, Simplex) and NETWORK in fusion.names:
         alone["fusion"] = tuple(float(name == NETWORK) for name in fusion.names)
     most = max(len(trial.candidates) for trial in trials)
-    found: list[Mapping[str, Value]] = []
-    for place in (*range(1, most), 0):
+    settings: list[Mapping[str, Value]] = []
+    for index in (*range(1, most), 0):
         for trial in trials:
-            if place < len(trial.candidates) and len(found) < count:
-                values = {**trial.candidates[place].serve, **alone}
-                if values not in found:
-                    found.append(values)
-    return tuple(found)
+            if index < len(trial.candidates) and len(settings) < count:
+                values = {**trial.candidates[index].serve, **alone}
+                if values not in settings:
+                    settings.append(values)
+    return tuple(settings)

@@ -1,4 +1,4 @@
-"""Where scores of the evaluated users come from: held whole, or made for a part of them."""
+"""Scorers of the evaluated users: held for all, or computed for a block of users at a time."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class ExpertScores(Protocol):
     """Scores of an expert: an array ``[users, N]``, or what makes some rows of one."""
 
     def __getitem__(self, users: Any, /) -> NDArray[np.float32]:
-        """Scores of some users ``[len(users), N]``: a slice or row numbers."""
+        """Return scores of some users ``[len(users), N]``: a slice or row numbers."""
 
 
 def as_rows(users: Tensor | slice) -> Rows:
-    """What NumPy takes rows by."""
+    """Convert row numbers or a slice to what NumPy indexes with."""
     return users if isinstance(users, slice) else users.cpu().numpy()
 
 
@@ -43,7 +43,7 @@ class UserScorers:
         ties: NDArray[np.int64],
         device: torch.device,
     ) -> None:
-        """Prepare.
+        """Set up what all blocks of users share.
 
         Args:
             met: Rows of each user and item in the histories ``[users, N]``.
@@ -68,14 +68,14 @@ class UserScorers:
         return self.shape[0] * self.shape[1] <= WHOLE_ELEMENTS
 
     def seen(self, users: Tensor | slice) -> Tensor:
-        """Which items are in the histories of some users ``[len(users), N]``."""
+        """Find which items are in the histories of some users ``[len(users), N]``."""
         met = sparse.csr_array(self.met[as_rows(users)])
         seen = np.zeros(met.shape, dtype=bool)
         seen[np.repeat(np.arange(met.shape[0]), np.diff(met.indptr)), met.indices] = True
         return torch.from_numpy(seen).to(self.device)
 
     def take(self, users: Tensor | slice) -> Scorers:
-        """Scorers of some users without a network, made anew.
+        """Return scorers of some users without a network, made anew.
 
         An expert with nothing to say of a user without a history falls back on popularity.
         """
@@ -88,27 +88,29 @@ class UserScorers:
         return self.builder.build(seen, scores, dict.fromkeys(scores, unread))
 
     def all(self) -> Scorers | BlockwiseScorers:
-        """Scorers of all users, without a network."""
+        """Return scorers of all users, without a network."""
         return self.take(slice(None)) if self.fits else BlockwiseScorers(self.shape, self.take)
 
     def with_fits(
         self, base: Scorers | BlockwiseScorers, fits: Mapping[str, Fit], data: TrainData
     ) -> Scorers | BlockwiseScorers:
-        """Scorers of all users together with those of fits.
+        """Return scorers of all users together with those of fits.
 
         Args:
             base: Those without a network.
             fits: Name in a fusion -> fit.
             data: Features, and the histories of the same users.
         """
-        heads = {name: data.head(one) for name, one in fits.items()}
+        heads = {name: data.head(fit) for name, fit in fits.items()}
         if isinstance(base, Scorers):
             return base.with_networks(
                 {n: head.scores(states) for n, (head, states) in heads.items()}
             )
 
         def take(users: Tensor | slice) -> Scorers:
-            said = {n: head.scores(states[:, users]) for n, (head, states) in heads.items()}
-            return self.take(users).with_networks(said)
+            network_scores = {
+                n: head.scores(states[:, users]) for n, (head, states) in heads.items()
+            }
+            return self.take(users).with_networks(network_scores)
 
         return BlockwiseScorers(self.shape, take)

@@ -1,4 +1,4 @@
-"""What the tasks of a fit say: of given rows, and of the whole catalogue for some users."""
+"""Task predictions of a fit: for given rows, and for the whole catalogue for some users."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ class TaskOutputs:
     states: Tensor
 
     @classmethod
-    def of(cls, one: Fit, data: TrainData, tasks: Sequence[Task]) -> TaskOutputs:
-        """The tasks of a fit on the histories of the evaluated users."""
-        head, states = data.head(one)
-        return cls(tuple(tasks), outputs(tasks, one.shape.towers), head, states)
+    def of(cls, fit: Fit, data: TrainData, tasks: Sequence[Task]) -> TaskOutputs:
+        """Return the tasks of a fit on the histories of the evaluated users."""
+        head, states = data.head(fit)
+        return cls(tuple(tasks), outputs(tasks, fit.shape.towers), head, states)
 
     def of_stage(self, stage: Stage) -> dict[str, Predicted]:
-        """Predicted and true values by output, each on the held-out rows that it is about."""
+        """Return predicted and true values by output, each on the held-out rows it is about."""
         shown = stage.held_out if stage.held_out_shown is None else stage.held_out_shown
-        met = {one.name for one in self.tasks if one.of_interactions}
+        met = {task.name for task in self.tasks if task.of_interactions}
         own = [name for name in self.names if name in met]
         other = [name for name in self.names if name not in met]
         return self.of_rows(stage.held_out, own) | self.of_rows(shown, other)
 
     def of_rows(self, rows: Interactions, names: Sequence[str]) -> dict[str, Predicted]:
-        """Predicted and true values of rows by output, those whose true value is known.
+        """Return predicted and true values of rows by output, those whose true value is known.
 
         A task that is conditional on another is predicted for the rows in which all of its
         conditions are met; a product such as ``"click*conversion"`` for all rows in which it is
@@ -69,14 +69,14 @@ class TaskOutputs:
         return found
 
     def at(self, name: str, user: NDArray[np.int64], item: NDArray[np.int64]) -> Floats:
-        """What is predicted for pairs of a user and an item ``[rows]``, a task or a product."""
-        found = np.ones(len(user), dtype=np.float32)
+        """Predict a task or a product for pairs of a user and an item ``[rows]``."""
+        predicted = np.ones(len(user), dtype=np.float32)
         for part in name.split("*"):
-            found *= self.head.pairs(key_of(part), self.states, user, item)
-        return found
+            predicted *= self.head.pairs(key_of(part), self.states, user, item)
+        return predicted
 
     def chances(self) -> Mapping[str, Callable[[slice], Floats]]:
-        """Output -> its chance at every item for some users ``[slice, N]``, outcomes alone."""
+        """Return probabilities of every item ``[slice, N]`` for some users, by outcome."""
         binary = {task.name for task in self.tasks if task.loss == BINARY}
         chains = {name: name.split("*") for name in self.names}
         return {
@@ -86,7 +86,7 @@ class TaskOutputs:
         }
 
     def whole(self, name: str, users: slice) -> Floats:
-        """What a task predicts at every item for some users ``[slice, N]``."""
+        """Return what a task predicts at every item for some users ``[slice, N]``."""
         key = key_of(name)
         logits = self.head.logits([key], self.states[:, users])[key]
         return np.asarray(self.head.predicted(key, logits).cpu().numpy())
@@ -94,16 +94,16 @@ class TaskOutputs:
 
 def _product(outputs_of: TaskOutputs, parts: Sequence[str]) -> Callable[[slice], Floats]:
     def chance(users: slice) -> Floats:
-        found = outputs_of.whole(parts[0], users)
+        product = outputs_of.whole(parts[0], users)
         for part in parts[1:]:
-            found = found * outputs_of.whole(part, users)
-        return found
+            product = product * outputs_of.whole(part, users)
+        return product
 
     return chance
 
 
 def predicted_by(tasks: Sequence[Task], losses: Collection[str]) -> dict[str, bool]:
-    """What fits on these losses predict, by output, and whether as chances."""
+    """Return what fits on these losses predict, by output, and whether as chances."""
     known = {task.name: task.loss == BINARY for task in tasks}
     return {
         output_name(tasks, name): all(known[part] for part in name.split("*"))
@@ -112,5 +112,5 @@ def predicted_by(tasks: Sequence[Task], losses: Collection[str]) -> dict[str, bo
 
 
 def output_name(tasks: Sequence[Task], name: str) -> str:
-    """What objectives call a task or a product of tasks."""
-    return next((one.output for one in tasks if one.name == name), name)
+    """Return what objectives call a task or a product of tasks."""
+    return next((task.output for task in tasks if task.name == name), name)

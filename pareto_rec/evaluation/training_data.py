@@ -1,4 +1,4 @@
-"""What fits learn from: training rows, item features and facts of a stage, as tensors."""
+"""Training data of a stage as tensors: rows, item features and item facts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def training_data(
     texts: TextSource | None,
     device: torch.device,
 ) -> TrainData:
-    """What fits learn from, reference policies apart.
+    """Return what fits learn from, reference policies apart.
 
     Args:
         stage: Whose histories validation scores.

@@ -1,1 +1,1 @@
-"""One search from its config to a finished run directory, and going on with it."""
+"""Execution of a search: from its config to a finished run directory, and resuming it."""

@@ -1,4 +1,4 @@
-"""Callbacks of a search: what happens, told while it happens."""
+"""Callbacks of a search: called with what happens, while it happens."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class SearchCallback:
         """Follow a run from here: its config, and its directory, which exists by now."""
 
     def on_stage(self, stage: str) -> None:
-        """Be told in a few words what is done next."""
+        """Handle the next stage, named in a few words."""
 
     def on_encoded(self, done: int, total: int, per_second: float) -> None:
-        """Be told how many texts the backbone has encoded, out of how many, and how fast."""
+        """Handle progress of the backbone: texts encoded, out of how many, and how fast."""
 
     def on_records(self, records: Sequence[Record], counts: Counts) -> None:
         """See records once they are on disk, with the totals so far.
@@ -56,13 +56,13 @@ class SearchCallback:
         """
 
     def on_generation(self, progress: Progress, *, replayed: bool) -> None:
-        """Be told that a generation has ended; `replayed` where it came out of the store alone."""
+        """Handle the end of a generation; `replayed` where it came out of the store alone."""
 
     def on_note(self, note: str) -> None:
-        """Be told what somebody should know, in one line."""
+        """Handle a note of one line."""
 
     def on_end(self, run: Path) -> None:
-        """Be told that the search has finished and every file of the run is written."""
+        """Handle the end of the search, when every file of the run is written."""
 
 
 class CallbackList(SearchCallback):
@@ -97,7 +97,7 @@ class CallbackList(SearchCallback):
         for callback in list(self._callbacks):
             try:
                 call(callback)
-            except Exception as error:  # whatever a stranger's callback raises
+            except Exception as error:  # a callback may raise anything
                 self._callbacks.remove(callback)
                 failed.append((callback, error))
         for callback, reason in failed:

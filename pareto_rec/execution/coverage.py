@@ -1,4 +1,4 @@
-"""What objectives read of items and some items lack: how many, and what of the front's lists it is.
+"""Coverage of item attributes that objectives read, in the catalogue and in the front's lists.
 
 Missing values never make a list better (see each objective's "Misleads"), so a value that is low
 may speak of the catalogue and not of the lists. The run says where that may be so.
@@ -19,41 +19,45 @@ Counts = Mapping[str, tuple[int, int]]
 
 
 def lacking(measures: ObjectiveSet, catalogue: Catalogue) -> dict[str, dict[str, Any]]:
-    """Objectives that read what some items lack.
+    """Return objectives that read what some items lack.
 
     Returns:
         Objective -> ``what`` it reads, ``items`` that lack it, ``of`` so many, and whether it
         counts ``pairs``.
     """
-    found = {}
-    for one in measures.all:
-        for what in sorted(one.reads):
+    entries = {}
+    for objective in measures.all:
+        for what in sorted(objective.reads):
             known = catalogue.known(what)
             if not known.all():
                 count = int((~known).sum())
-                found[one.name] = {
-                    "what": what, "items": count, "of": len(known), "pairs": one.of_pairs
+                entries[objective.name] = {
+                    "what": what, "items": count, "of": len(known), "pairs": objective.of_pairs
                 }  # fmt: skip
-    return found
+    return entries
 
 
 def described_of(
     evaluator: Evaluator, records: Sequence[Record], _: Path
 ) -> list[tuple[str, Counts]]:
-    """What was measured of the lists, by record id: objective -> how many of how many.
+    """Return what was measured of the lists, by record id: objective -> how many of how many.
 
     Args:
         evaluator: Of the stage that the records were measured on.
         records: Records of one fit.
     """
     own = evaluator.measuring
-    wanted = [one for one in own.measures.all if one.name in lacking(own.measures, own.catalogue)]
+    wanted = [
+        objective
+        for objective in own.measures.all
+        if objective.name in lacking(own.measures, own.catalogue)
+    ]
     if not wanted:
         return [(record.id, {}) for record in records]
     scorers, fit = evaluator.stored(records[0].fit)
     settings = [evaluator.serving(record.serve) for record in records]
-    found: list[tuple[str, Counts]] = []
+    described: list[tuple[str, Counts]] = []
     for record, outcome in zip(records, own.outcomes(scorers, settings, fit), strict=True):
-        counts = {one.name: one.described(outcome) for one in wanted}
-        found.append((record.id, {name: n for name, n in counts.items() if n is not None}))
-    return found
+        counts = {objective.name: objective.described(outcome) for objective in wanted}
+        described.append((record.id, {name: n for name, n in counts.items() if n is not None}))
+    return described

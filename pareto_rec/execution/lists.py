@@ -1,4 +1,4 @@
-"""The lists of a few people at every point of the front, in ``lists.json``: fronts as films."""
+"""Lists of a few users at every point of the front, in ``lists.json``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Lists = tuple[tuple[int, ...], ...]  # item indices per chosen user, best first
 
 
 def chosen_users(stage: Stage, signal: str, count: int = USERS) -> NDArray[np.int64]:
-    """People whose histories spread from short to long.
+    """Return people whose histories spread from short to long.
 
     Args:
         stage: Whom there is.
@@ -37,9 +37,9 @@ def chosen_users(stage: Stage, signal: str, count: int = USERS) -> NDArray[np.in
         the order of history length (equal ones by original id).
     """
     lengths = np.diff(stage.history_indptr)
-    asked = np.diff(stage.relevance(signal).indptr) > 0
+    relevant = np.diff(stage.relevance(signal).indptr) > 0
     ids = np.array(stage.users.ids)
-    known = np.flatnonzero(asked & (lengths > 0))
+    known = np.flatnonzero(relevant & (lengths > 0))
     ordered = known[np.lexsort((ids[known], lengths[known]))]
     if not len(ordered):
         return ordered
@@ -48,7 +48,7 @@ def chosen_users(stage: Stage, signal: str, count: int = USERS) -> NDArray[np.in
 
 
 def lists_of(evaluator: Evaluator, records: Sequence[Record], _: Path) -> list[tuple[str, Lists]]:
-    """Lists of the chosen users, by record id.
+    """Return lists of the chosen users, by record id.
 
     Args:
         evaluator: Of the stage that the records were measured on.
@@ -58,11 +58,11 @@ def lists_of(evaluator: Evaluator, records: Sequence[Record], _: Path) -> list[t
         KeyError: If the fit is no longer stored.
     """
     fit_id = records[0].fit
-    one = evaluator.store.get(fit_id)
-    if one is None and fit_id != EXPERTS_ALONE:
+    fit = evaluator.store.get(fit_id)
+    if fit is None and fit_id != EXPERTS_ALONE:
         raise KeyError(fit_id)
     users = chosen_users(evaluator.stage, evaluator.measuring.relevance)
-    scorers = (evaluator.with_fit(one) if one else evaluator.scorers).take(torch.from_numpy(users))
+    scorers = (evaluator.with_fit(fit) if fit else evaluator.scorers).take(torch.from_numpy(users))
     settings = [evaluator.serving(record.serve) for record in records]
     lists, _scores = recommend(scorers, settings, k=evaluator.measuring.measures.k)
     return [
@@ -71,12 +71,12 @@ def lists_of(evaluator: Evaluator, records: Sequence[Record], _: Path) -> list[t
     ]
 
 
-def content(evaluator: Evaluator, found: Iterable[tuple[str, Lists]]) -> dict[str, Any]:
-    """What lists.json holds.
+def content(evaluator: Evaluator, lists_by_record: Iterable[tuple[str, Lists]]) -> dict[str, Any]:
+    """Return what lists.json holds.
 
     Args:
         evaluator: Of the stage that the lists were made on.
-        found: Record id and lists, in the order of the front.
+        lists_by_record: Record id and lists, in the order of the front.
 
     Returns:
         ``stage``, ``relevance``, ``users`` (``id``, ``history``: number of items, ``last``: ids of
@@ -85,7 +85,7 @@ def content(evaluator: Evaluator, found: Iterable[tuple[str, Lists]]) -> dict[st
         ``popularity``: training rows) with every item that is named.
     """
     stage, signal = evaluator.stage, evaluator.measuring.relevance
-    lists = dict(found)
+    lists = dict(lists_by_record)
     ids, popularity = stage.items.ids, evaluator.measuring.catalogue.popularity
     truth = stage.relevance(signal)
     users = []
@@ -116,6 +116,6 @@ def _shown(items: Items, item: int, popularity: NDArray[np.int64]) -> dict[str, 
     places = np.flatnonzero(items.categories[item])
     return {
         "title": items.titles[item],
-        "categories": [items.category_names[place] for place in places],
+        "categories": [items.category_names[index] for index in places],
         "popularity": int(popularity[item]),
     }

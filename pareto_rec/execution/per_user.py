@@ -27,7 +27,7 @@ Values = Mapping[str, NDArray[np.float64]]
 def values_of(
     evaluator: Evaluator, records: Sequence[Record], _: Path
 ) -> Sequence[tuple[str, Values]]:
-    """Values ``[users]`` of every per-user objective, by record id.
+    """Return values ``[users]`` of every per-user objective, by record id.
 
     Args:
         evaluator: Of the stage that the records were measured on.
@@ -35,15 +35,15 @@ def values_of(
     """
     scorers, fit = evaluator.stored(records[0].fit)
     settings = [evaluator.serving(record.serve) for record in records]
-    found = evaluator.measuring.per_user(scorers, settings, fit)
-    return [(record.id, values) for record, values in zip(records, found, strict=True)]
+    measured = evaluator.measuring.per_user(scorers, settings, fit)
+    return [(record.id, values) for record, values in zip(records, measured, strict=True)]
 
 
-def table_of(found: Sequence[tuple[str, Values]], users: Sequence[str]) -> bytes:
-    """A Parquet file with one row per point and user.
+def table_of(values_by_record: Sequence[tuple[str, Values]], users: Sequence[str]) -> bytes:
+    """Return a Parquet file with one row per point and user.
 
     Args:
-        found: Record id and its values ``[users]`` by objective.
+        values_by_record: Record id and its values ``[users]`` by objective.
         users: Original ids of the users.
 
     Returns:
@@ -51,20 +51,20 @@ def table_of(found: Sequence[tuple[str, Values]], users: Sequence[str]) -> bytes
     """
     import pyarrow as pa
 
-    names = list(dict.fromkeys(name for _, values in found for name in values))
+    names = list(dict.fromkeys(name for _, values in values_by_record for name in values))
     columns: dict[str, pa.Array] = {
-        "id": pa.array([key for key, _ in found for _ in users], pa.string()),
-        "user": pa.array(list(users) * len(found), pa.string()),
+        "id": pa.array([key for key, _ in values_by_record for _ in users], pa.string()),
+        "user": pa.array(list(users) * len(values_by_record), pa.string()),
     }
     for name in names:
         missing = np.full(len(users), np.nan)
-        parts = [values.get(name, missing) for _, values in found]
+        parts = [values.get(name, missing) for _, values in values_by_record]
         columns[name] = pa.array(np.concatenate([missing[:0], *parts]))
     return _written(columns)
 
 
 def people_of(stage: Stage) -> bytes:
-    """A Parquet file with one row per user.
+    """Return a Parquet file with one row per user.
 
     Args:
         stage: What the records were measured on.

@@ -1,4 +1,4 @@
-"""Going on with a run: what it was begun with, and whether that still holds."""
+"""Resuming a run: the comparison of its stored config and data with those given now."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from pareto_rec.runs.lines import RECORDS, is_signed
 
 
 def is_begun(run: Path) -> bool:
-    """Whether a search has written to a directory, so that there is something to go on with."""
+    """Tell whether a search has written to a directory, so that it can be resumed."""
     return (run / RECORDS).exists()
 
 
 def newest_run(results: Path) -> Path | None:
-    """The run directory below `results` that was written to last."""
-    found = [path.parent for path in results.glob(f"*/{RECORDS}")]
-    return max(found, key=lambda run: (run / RECORDS).stat().st_mtime_ns, default=None)
+    """Return the run directory below `results` that was written to last."""
+    runs = [path.parent for path in results.glob(f"*/{RECORDS}")]
+    return max(runs, key=lambda run: (run / RECORDS).stat().st_mtime_ns, default=None)
 
 
 def earlier_info(run: Path, config: Config) -> dict[str, Any]:
-    """What run.json says; checks what can be checked before data is read.
+    """Return what run.json says; checks what can be checked before data is read.
 
     Args:
         run: A directory in which a search has begun.
@@ -64,7 +64,7 @@ def earlier_info(run: Path, config: Config) -> dict[str, Any]:
 
 
 def merged_info(run: Path, earlier: Mapping[str, Any], now: Mapping[str, Any], torn: int) -> Any:
-    """What run.json says from now on; checks data, features and device.
+    """Return what run.json says from now on; checks data, features and device.
 
     Args:
         run: Named where something differs.

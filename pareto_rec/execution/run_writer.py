@@ -1,4 +1,4 @@
-"""What a search leaves on disk: its records as they come, and the files that sum them up."""
+"""Writer of a run: records as they come, and the files that sum them up."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ SUMMED_UP = (
     *("front.csv", "baselines.csv", "lists.json"),
     *("per_user/front.parquet", "per_user/users.parquet"),
 )
-"""Files whose checksums run.json holds once nobody writes them any more, if they are there."""
+"""Files whose checksums run.json holds once no process writes them any more, if they are there."""
 
 
 def checksums(run: Path, names: Iterable[str]) -> dict[str, str]:
-    """SHA-256 of files of a run, by name; those that are not there are left out."""
+    """Compute the SHA-256 of files of a run, by name; those that are not there are left out."""
     return {name: sha256_of(run / name) for name in names if (run / name).is_file()}
 
 
@@ -42,7 +42,7 @@ class RunWriter:
         records: Records in the order in which they arrived.
         failed: How many of them failed.
         pruned: How many of them belong to fits that were stopped early.
-        steps: Fit id -> training steps that it took, whoever trained it.
+        steps: Fit id -> training steps that it took, in any session.
         retried: Packs that were tried again.
         seconds: What took how long, in this session.
     """
@@ -56,7 +56,7 @@ class RunWriter:
         before: Mapping[str, Any],
         began: float,
     ) -> None:
-        """Nothing is written yet.
+        """Set up the writer; the first file is written by :meth:`begin`.
 
         Args:
             run: Where to write.
@@ -226,7 +226,7 @@ class RunWriter:
 def first_info(
     experiment: Experiment, leak: float | None, hashes: Mapping[str, str], device: str
 ) -> dict[str, Any]:
-    """What run.json says from the beginning.
+    """Return what run.json says from the beginning.
 
     Args:
         experiment: The experiment.

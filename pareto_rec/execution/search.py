@@ -1,4 +1,4 @@
-"""One search, from its config to a finished run directory."""
+"""Execution of one search, from its config to a finished run directory."""
 
 from __future__ import annotations
 
@@ -104,8 +104,10 @@ def search_experiment(
                 run.write_bytes(per_user.PEOPLE, per_user.people_of(pool.evaluator.stage))
                 run.write_text(lists.FILE, _lists(journal.front, pool))
                 if ready.info["lacking"]:
-                    found = _of_points(described.described_of, journal.front, pool)
-                    journal.add_info(described={key: dict(counts) for key, counts in found})
+                    counts_by_record = _of_points(described.described_of, journal.front, pool)
+                    journal.add_info(
+                        described={key: dict(counts) for key, counts in counts_by_record}
+                    )
     callback.on_end(out)
     return out
 
@@ -114,7 +116,7 @@ def search_experiment(
 def _opened(
     config: Config, out: Path, resume: bool
 ) -> Iterator[tuple[RunDirectory, Mapping[str, Any]]]:
-    """The run directory, a new one or the one to go on with, and what its run.json said."""
+    """Yield the run directory, a new one or the one to go on with, and what its run.json said."""
     if not (resume and is_begun(out)):
         with RunDirectory.create(out) as run, run.reserved():
             yield run, {}
@@ -137,7 +139,7 @@ def _answers(
     run: RunDirectory,
     callback: SearchCallback,
 ) -> TrialRunner:
-    """What answers the search, the stored records first."""
+    """Return what answers the search, the stored records first."""
     stored, name = run.stored, run.path / RECORDS
     config, goals = experiment.config, experiment.goals
     replay = StoredRecords(stored.records, name)
@@ -154,9 +156,9 @@ def _answers(
         on_records(stored.records)
         callback.on_note(f"going on after {len(stored.records):,} records of {run.path}")
 
-    asked, halving = config.search.fidelity, None
-    if asked is not None:
-        fidelity = Fidelity(tuple(asked.rungs), asked.keep, asked.margin, goals)
+    settings, halving = config.search.fidelity, None
+    if settings is not None:
+        fidelity = Fidelity(tuple(settings.rungs), settings.keep, settings.margin, goals)
         halving = SuccessiveHalving(fidelity, pool)
     return TrialRunner(replay, pool, journal, config.train.pack_size, on_records, halving)
 
@@ -224,20 +226,20 @@ def _search(
 
 
 def _per_user(records: Sequence[Record], pool: Workers) -> bytes:
-    found = _of_points(per_user.values_of, records, pool)
-    return per_user.table_of(found, pool.evaluator.stage.users.ids)
+    measured = _of_points(per_user.values_of, records, pool)
+    return per_user.table_of(measured, pool.evaluator.stage.users.ids)
 
 
 def _lists(records: Sequence[Record], pool: Workers) -> str:
-    found = _of_points(lists.lists_of, records, pool)
-    return json.dumps(lists.content(pool.evaluator, found), separators=(",", ":")) + "\n"
+    chosen = _of_points(lists.lists_of, records, pool)
+    return json.dumps(lists.content(pool.evaluator, chosen), separators=(",", ":")) + "\n"
 
 
 def _of_points(job: Job, records: Sequence[Record], pool: Workers) -> list[tuple[str, Any]]:
-    """What a job finds of every record, by record id, in their order; one call per fit."""
+    """Return what a job finds of every record, by record id, in their order; one call per fit."""
     by_fit: dict[str, list[Record]] = {}
     for record in records:
         by_fit.setdefault(record.fit, []).append(record)
     parts = pool.unordered(job, list(by_fit.values()))
-    found = {key: values for part in parts for key, values in part}
-    return [(record.id, found[record.id]) for record in records]
+    results = {key: values for part in parts for key, values in part}
+    return [(record.id, results[record.id]) for record in records]

@@ -1,4 +1,4 @@
-"""Answers a search out of the records of its earlier life."""
+"""Lookup of stored records, for a search that is resumed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StoredRecords:
     def answer(
         self, trials: Sequence[Trial], fit_id: Callable[[Trial], str], seed: int
     ) -> dict[str, Record]:
-        """Stored records of the generation that the search asks for now, by candidate id.
+        """Return stored records of the generation that the search asks for now, by candidate id.
 
         Args:
             trials: What it asks for.
@@ -43,11 +43,11 @@ class StoredRecords:
         Raises:
             BadRequestError: If there is a record of this generation that it does not ask for.
         """
-        found = self._found.get(trials[0].generation, {})
-        if not found:
+        stored = self._found.get(trials[0].generation, {})
+        if not stored:
             return {}
         asked = {record.id: record for record in asked_for(trials, fit_id, seed)}
-        for line, record in found.values():
+        for line, record in stored.values():
             expected = asked.get(record.id)
             if expected is None or not _same_question(record, expected):
                 raise BadRequestError(
@@ -55,11 +55,11 @@ class StoredRecords:
                     f"generation {record.generation} again; it was changed or belongs to another "
                     "run: put the file back from a copy, or begin a new run"
                 )
-        return {key: record for key, (_, record) in found.items()}
+        return {key: record for key, (_, record) in stored.items()}
 
 
 def asked_for(trials: Sequence[Trial], fit_id: Callable[[Trial], str], seed: int) -> list[Record]:
-    """What records of trials will say, apart from their results."""
+    """Return what records of trials will say, apart from their results."""
     return [
         Record(
             id=candidate.id,
@@ -67,8 +67,8 @@ def asked_for(trials: Sequence[Trial], fit_id: Callable[[Trial], str], seed: int
             members={},
             seed=seed,
             generation=trial.generation,
-            position=trial.position + place,
-            origin=trial.origin(place),
+            position=trial.position + index,
+            origin=trial.origin(index),
             train=candidate.train,
             serve=candidate.serve,
             status="ok",
@@ -76,12 +76,12 @@ def asked_for(trials: Sequence[Trial], fit_id: Callable[[Trial], str], seed: int
         )
         for trial in trials
         for fit in (fit_id(trial),)
-        for place, candidate in enumerate(trial.candidates)
+        for index, candidate in enumerate(trial.candidates)
     ]
 
 
-def _same_question(one: Record, other: Record) -> bool:
-    return _question(one) == _question(other)
+def _same_question(record: Record, other: Record) -> bool:
+    return _question(record) == _question(other)
 
 
 def _question(record: Record) -> Mapping[str, object]:

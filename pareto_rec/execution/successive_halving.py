@@ -1,4 +1,4 @@
-"""Successive halving inside a generation: which trials are trained to the end, and which stop."""
+"""Successive halving driver: which trials of a generation train to the end, and which stop."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SuccessiveHalving:
     """
 
     def __init__(self, fidelity: Fidelity, pool: Workers) -> None:
-        """Nothing is trained yet."""
+        """Set up the halving of one search."""
         self._fidelity, self._pool = fidelity, pool
         self._passed: list[RungHistory] = []
 
@@ -79,31 +79,31 @@ class SuccessiveHalving:
                     for record in pruned(evaluator, trial, partial[trial.index], step)
                 ]
                 out = stopped | {index for index, one in partial.items() if one.reason}
-            else:  # all is known: only who went on together has to be found out
+            else:  # all is known: only which trials went on together has to be found out
                 out = {i for i, fate in fates.items() if fate and _ended(fate, step)}
                 records = []
             left = [climb for one in here if len(climb := one.without(out))]
             yield records, left
 
     def _measured(self, climbs: Sequence[RungHistory]) -> tuple[dict[int, Partial], list[Record]]:
-        """Partial results by place in the generation, and the records of trials that failed."""
+        """Return partial results by position in the generation, and records of failed trials."""
         partial: dict[int, Partial] = {}
         records: list[Record] = []
         evaluator = self._pool.evaluator
-        for climb, found in self._pool.settled(measure_pack, climbs):
-            for place, trial in enumerate(climb):
-                one = Partial(trial.index, (), 0, False, 0.0, found)  # type: ignore[arg-type]
-                if not isinstance(found, str):
-                    one = found[place]
-                partial[trial.index] = one
-                if one.reason is not None:
-                    records += failed(evaluator, trial, one.reason, one.steps)
+        for climb, results in self._pool.settled(measure_pack, climbs):
+            for index, trial in enumerate(climb):
+                result = Partial(trial.index, (), 0, False, 0.0, results)  # type: ignore[arg-type]
+                if not isinstance(results, str):
+                    result = results[index]
+                partial[trial.index] = result
+                if result.reason is not None:
+                    records += failed(evaluator, trial, result.reason, result.steps)
         return partial, records
 
     def _stopped(
         self, partial: Mapping[int, Partial], fates: Mapping[int, Record | None]
     ) -> set[int]:
-        """Places of the trials that stop at a rung."""
+        """Return places of the trials that stop at a rung."""
         compared = [partial[index] for index in sorted(partial) if partial[index].reason is None]
         goes_on = survivors(
             [np.array(one.values, dtype=np.float64) for one in compared],
@@ -131,20 +131,20 @@ class SuccessiveHalving:
 
 
 def _fate(trial: Trial, stored: Mapping[str, Record]) -> Record | None:
-    """A stored record of a trial; all of them share status and steps."""
+    """Return a stored record of a trial; all of them share status and steps."""
     return next((stored[c.id] for c in trial.candidates if c.id in stored), None)
 
 
 def _ended(fate: Record, step: int) -> bool:
-    """Whether a trial came to its end at a rung or before it, other than by being finished."""
+    """Tell whether a trial came to its end at a rung or before it, other than by being finished."""
     return fate.status != "ok" and fate.timing.get("train_steps", 0.0) <= step
 
 
-def pruned(evaluator: Evaluator, trial: Trial, one: Partial, step: int) -> list[Record]:
-    """Records of a trial that is stopped at a rung: no value, since none is of a finished fit."""
+def pruned(evaluator: Evaluator, trial: Trial, partial: Partial, step: int) -> list[Record]:
+    """Return records of a trial that stops at a rung; without values, as its fit is unfinished."""
     steps = evaluator.spec(trial).steps
-    reason = f"stopped after {one.steps} of {steps} steps, behind its generation"
-    timing = {"train_seconds": one.seconds, "serve_seconds": 0.0, "train_steps": one.steps}
+    reason = f"stopped after {partial.steps} of {steps} steps, behind its generation"
+    timing = {"train_seconds": partial.seconds, "serve_seconds": 0.0, "train_steps": partial.steps}
     return [
         replace(record, status="pruned", timing=timing)
         for record in failed(evaluator, trial, reason, step)

@@ -1,4 +1,4 @@
-"""From records to the rows of front.csv and baselines.csv, and to hypervolumes."""
+"""Summary of records: rows of front.csv and baselines.csv, and hypervolumes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _feasible(values: NDArray[np.float64], goals: Sequence[Goal]) -> NDArray[np.
 
 
 def hypervolume_of(rows: Sequence[Row], goals: Sequence[Goal]) -> float:
-    """Hypervolume of the feasible rows in natural units; 0 where there are none."""
+    """Compute the hypervolume of the feasible rows in natural units; 0 where there are none."""
     values = _values(rows, goals)
     values = values[_feasible(values, goals)] if len(values) else values
     if not len(values):
@@ -43,7 +43,7 @@ def hypervolume_of(rows: Sequence[Row], goals: Sequence[Goal]) -> float:
 def front_rows(
     records: Sequence[Record], goals: Sequence[Goal], names: Sequence[str], space: SearchSpace
 ) -> list[dict[str, Any]]:
-    """Rows of front.csv: the non-dominated feasible records, best by the first objective first."""
+    """Return rows of front.csv: non-dominated feasible records, ordered by the first objective."""
     usable = [record for record in records if record.status == "ok"]
     values = _values([record.objectives for record in usable], goals)
     if not len(values):
@@ -60,7 +60,7 @@ def front_rows(
     return [
         {
             "id": usable[row].id,
-            "selected": int(place in selected),
+            "selected": int(rank in selected),
             "fit": usable[row].fit,
             "members": members_text(usable[row].members),
             "seed": usable[row].seed,
@@ -72,17 +72,17 @@ def front_rows(
             **_columns("train", named_values(space.train, usable[row].train)),
             **_columns("serve", named_values(space.serve, usable[row].serve)),
         }
-        for place, row in enumerate(keep)
+        for rank, row in enumerate(keep)
     ]
 
 
 def members_text(members: Mapping[str, float]) -> str:
-    """Members and their weights in one cell: ``"0.7 4fa3..., 0.3 ease"``."""
+    """Return members and their weights in one cell: ``"0.7 4fa3..., 0.3 ease"``."""
     return ", ".join(f"{weight!r} {name}" for name, weight in members.items())
 
 
 def _columns(part: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns ``part.variable`` and, for a simplex, ``part.variable.name``."""
+    """Return columns ``part.variable`` and, for a simplex, ``part.variable.name``."""
     columns: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -93,7 +93,7 @@ def _columns(part: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def baseline_rows(rows: Sequence[Row], goals: Sequence[Goal]) -> list[dict[str, Any]]:
-    """Rows of baselines.csv, each marked whether its own expert's sweep dominates it."""
+    """Return rows of baselines.csv, each marked whether its own expert's sweep dominates it."""
     marked: list[dict[str, Any]] = []
     for expert in dict.fromkeys(row["expert"] for row in rows):
         own = [row for row in rows if row["expert"] == expert]

@@ -1,4 +1,4 @@
-"""Answers a search: out of the store where it can, by the workers where it must."""
+"""Evaluation of trials, reusing stored records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pareto_rec.training.fit_store import EXPERTS_ALONE
 
 
 class TrialRunner:
-    """Results for the trials of a generation; whatever is new is journaled the moment it exists.
+    """Results for the trials of a generation; new ones are journaled the moment they exist.
 
     A pack that lacks any record is evaluated again whole, as the first time; the records that it
     had already stay as they are.
@@ -34,7 +34,7 @@ class TrialRunner:
         on_records: Callable[[Sequence[Record]], None],
         halving: SuccessiveHalving | None = None,
     ) -> None:
-        """Take the parts.
+        """Set up the runner of one search.
 
         Args:
             replay: The records of the run's earlier life.
@@ -52,11 +52,11 @@ class TrialRunner:
         self.differing = 0
 
     def __call__(self, trials: Sequence[Trial]) -> Iterator[tuple[str, Result]]:
-        """Candidate ids and results, in any order."""
+        """Yield candidate ids and results, in any order."""
         evaluator = self._pool.evaluator
         stored = self._replay.answer(trials, evaluator.fit_id, evaluator.seed)
-        asked = [candidate.id for trial in trials for candidate in trial.candidates]
-        self.replayed = all(one in stored for one in asked)
+        ids = [candidate.id for trial in trials for candidate in trial.candidates]
+        self.replayed = all(candidate_id in stored for candidate_id in ids)
         packs: Sequence[Pack] = packs_of(trials, evaluator, self._pack_size)
         yield from _results(stored.values())
         if self._halving is not None:

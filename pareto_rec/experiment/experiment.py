@@ -35,7 +35,7 @@ from pareto_rec.experiment.inputs import (
     read_dataset,
     read_split,
 )
-from pareto_rec.experiment.limits import check_rungs, check_variables
+from pareto_rec.experiment.limits import check_rungs, check_smoke, check_variables
 from pareto_rec.experiment.openings import OpeningLedger, SealedSplit
 from pareto_rec.experiment.plugins import load_plugins
 from pareto_rec.experiment.references import Reference, read_references
@@ -111,6 +111,7 @@ class Experiment:
         check_variables(config.fixed, config.serving, space, config.tasks)
         rungs = config.search.fidelity.rungs if config.search.fidelity else ()
         check_rungs(config.fixed, space, rungs)
+        check_smoke(config.smoke)
         check_task_losses(config, space)
         goals = _goals_of(config, objectives)
         cache = cache_dir() if cache is None else cache

@@ -50,7 +50,7 @@ def register(
             `Model.name`), and are refused under another.
         objective: A class of objectives, made from ``(k, signal)``.
         loss: A loss.
-        aggregation: A way to combine losses.
+        aggregation: A loss aggregation.
         model: A user encoder; `pareto_rec.models.module.ModuleModel` makes one of a plain module.
         baseline: A baseline with its parameters.
         algorithm: From the search's task to an algorithm that is asked and told.

@@ -64,7 +64,7 @@ class LossInputs:
         items: Facts about the catalogue.
         beyond: Whether a loss needs `figures` other than the cross-entropy, which alone is
             cheaper.
-        products: dtype of the products with all item vectors; None for that of the states.
+        matmul_dtype: dtype of the products with all item vectors; None for that of the states.
 
     The rest is there only where a loss :attr:`Loss.needs` it:
 
@@ -85,7 +85,7 @@ class LossInputs:
     negatives: Tensor
     items: ItemFacts
     beyond: bool = True
-    products: torch.dtype | None = None
+    matmul_dtype: torch.dtype | None = None
     group: Tensor | None = None
     taste: Tensor | None = None
     reference: Tensor | None = None
@@ -108,7 +108,7 @@ class LossInputs:
         """Statistics of the predicted distribution of each row."""
         own = self.states, self.table, self.bias, self.targets, self.mask
         items = self.items.categories, self.items.log_popularity
-        return predicted_statistics(*own, items, self.products)
+        return predicted_statistics(*own, items, self.matmul_dtype)
 
     @cached_property
     def row_losses(self) -> Tensor:
@@ -116,7 +116,7 @@ class LossInputs:
         if self.beyond:
             return self.figures.cross_entropy
         own = self.states, self.table, self.bias, self.targets, self.mask
-        return row_cross_entropy(*own, self.products)
+        return row_cross_entropy(*own, self.matmul_dtype)
 
     def first(self, rows: int) -> LossInputs:
         """Return the same step with its first rows alone, which are a random sample of them."""

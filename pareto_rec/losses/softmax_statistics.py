@@ -214,7 +214,7 @@ def row_cross_entropy(
     bias: Tensor,
     targets: Tensor,
     mask: Tensor,
-    products: torch.dtype | None = None,
+    matmul_dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Average ``-log softmax(states table^T + bias)[target]`` over a row's targets.
 
@@ -224,12 +224,12 @@ def row_cross_entropy(
         bias: ``[P, N]``.
         targets: Items ``[P, R, H]``.
         mask: ``[P, R, H]``, True where there is a target; every row has one at least.
-        products: dtype of the products with the item vectors; None for that of the states.
+        matmul_dtype: dtype of the products with the item vectors; None for that of the states.
 
     Returns:
         ``[P, R]``, in nats.
     """
-    kind = products or states.dtype
+    kind = matmul_dtype or states.dtype
     values: Tensor = _CrossEntropy.apply(states, table, bias, targets, _share(mask, states), kind)  # type: ignore[no-untyped-call] # torch's own
     return values
 
@@ -241,7 +241,7 @@ def predicted_statistics(
     targets: Tensor,
     mask: Tensor,
     items: tuple[Tensor, Tensor],
-    products: torch.dtype | None = None,
+    matmul_dtype: torch.dtype | None = None,
 ) -> RowStatistics:
     """Compute all statistics of the distributions ``softmax(states table^T + bias)``.
 
@@ -252,10 +252,10 @@ def predicted_statistics(
         targets: As `row_cross_entropy` has it.
         mask: As `row_cross_entropy` has it.
         items: Their category vectors ``[N, C]`` and their popularity ``[N]``.
-        products: As `row_cross_entropy` has it.
+        matmul_dtype: As `row_cross_entropy` has it.
     """
     facts = torch.cat([items[0], items[1].unsqueeze(1)], 1)
-    kind = products or states.dtype
+    kind = matmul_dtype or states.dtype
     own: tuple[Tensor, ...] = _SoftmaxStatistics.apply(  # type: ignore[no-untyped-call] # torch's own
         states, table, bias, targets, _share(mask, states), facts, kind
     )

@@ -1,4 +1,4 @@
-"""From scores to lists: fusion, popularity penalty, re-ranking."""
+"""Ranking: scores to lists by fusion, popularity penalty and re-ranking."""
 
 from pareto_rec.ranking.builder import ScorerBuilder, seen_by
 from pareto_rec.ranking.lists import (

@@ -1,4 +1,4 @@
-"""From raw scores of baselines and networks to what is fused."""
+"""Builder of scorers: raw scores of baselines and networks, standardised for fusion."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class ScorerBuilder:
         unread: Mapping[str, NDArray[np.bool_]],
         networks: Mapping[str, NetworkScores] | None = None,
     ) -> Scorers:
-        """What is fused for some users.
+        """Return what is fused for some users.
 
         Args:
             seen: ``[users, N]``, True for items of the histories.
@@ -72,16 +72,16 @@ class ScorerBuilder:
         return base.with_networks(networks) if networks else base
 
     def popular(self, users: int, name: str) -> Scorers:
-        """Scorers of users without a history: popularity, under a name."""
+        """Return scorers of users without a history: popularity, under a name."""
         seen = torch.zeros(users, len(self.popularity), dtype=torch.bool)
         scores = standardise(self.popularity.expand(users, -1), seen)
         return Scorers({name: scores}, seen, self.popularity, self.similarity, ties=self.ties)
 
     def _standardised(self, seen: Tensor, baselines: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Standardised scores; of few users, of all baselines at once."""
+        """Return standardised scores; of few users, of all baselines at once."""
         count = unseen_count(seen)
         if not baselines or len(baselines) * seen.numel() > FEW:
-            return {name: standardise(one, seen, count) for name, one in baselines.items()}
+            return {name: standardise(raw, seen, count) for name, raw in baselines.items()}
         scores = standardise(torch.stack(list(baselines.values())), seen, count)
         return dict(zip(baselines, scores.unbind(), strict=True))
 
@@ -95,7 +95,7 @@ class ScorerBuilder:
 
 
 def seen_by(histories: list[NDArray[np.int64]], n_items: int) -> Tensor:
-    """Which items are in histories ``[users, n_items]``."""
+    """Find which items are in histories ``[users, n_items]``."""
     lengths = [len(items) for items in histories]
     met = np.zeros((len(histories), n_items), dtype=bool)
     flat = np.concatenate([*histories, np.empty(0, dtype=np.int64)])

@@ -1,4 +1,4 @@
-"""The serving policy: fused scores -> popularity penalty -> MMR within a depth -> top k.
+"""Serving policy: fused scores -> popularity penalty -> MMR within a depth -> top k.
 
 Everything is vectorised over users and over serving settings, in chunks of users so that memory
 stays bounded.
@@ -36,7 +36,7 @@ def _check(scorers: Scorers, settings: Sequence[ServingParams]) -> None:
 def recommend(
     scorers: Scorers | BlockwiseScorers, settings: Sequence[ServingParams], *, k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Top-k lists of every setting.
+    """Return top-k lists of every setting.
 
     Args:
         scorers: What is fused.
@@ -51,14 +51,14 @@ def recommend(
         BadRequestError: If a fusion names a scorer that is not there, or has no weight above 0.
     """
     if isinstance(scorers, BlockwiseScorers):
-        found = [_recommend(scorers.take(rows), settings, k) for rows in parts_of(scorers.shape)]
-        lists, scores = zip(*found, strict=True)
+        blocks = [_recommend(scorers.take(rows), settings, k) for rows in parts_of(scorers.shape)]
+        lists, scores = zip(*blocks, strict=True)
         return np.concatenate(lists, axis=1), np.concatenate(scores, axis=1)
     return _recommend(scorers, settings, k)
 
 
 def parts_of(shape: tuple[int, int]) -> list[slice]:
-    """Rows of ``shape = (users, items)`` in parts of at most `PART_ELEMENTS`, one at least."""
+    """Cut rows of ``shape = (users, items)`` into parts of `PART_ELEMENTS`, one at least."""
     step = max(1, PART_ELEMENTS // shape[1])
     return [slice(begin, min(begin + step, shape[0])) for begin in range(0, max(1, shape[0]), step)]
 
@@ -69,21 +69,24 @@ def _recommend(
     _check(scorers, settings)
     users, n_items = scorers.seen.shape
     depths = [min(n_items, max(k, setting.depth)) for setting in settings]
+    # many settings of a sweep differ in mmr and depth alone: they share fused scores and the top
     fused, which = _distinct(settings)
     groups = _by_depth(settings, depths, k)
     length, ties = min(k, n_items), scorers.ties or as_they_stand(n_items, scorers.seen.device)
     lists = np.full((len(settings), users, k), -1, dtype=np.int64)
     scores = np.full(lists.shape, HIDDEN, dtype=np.float32)
+    # the fused scores of a chunk are the largest array: users x settings x items
     step = max(1, CHUNK_ELEMENTS // (n_items * len(fused)))
     for begin in range(0, users, step):
         rows = slice(begin, begin + step)
         top, items = largest(_fuse(scorers, fused, rows), max(depths), ties)
         for depth, members in _bounded(groups, len(top)):
-            parts = top[:, [which[one] for one in members], :depth]
-            ids = items[:, [which[one] for one in members], :depth]
-            places = rerank(parts, ids, scorers.similarity, [settings[m] for m in members], k)
-            shown = torch.gather(parts, 2, places)
-            chosen = torch.gather(ids, 2, places).masked_fill_(shown <= HIDDEN / 2, -1)
+            parts = top[:, [which[member] for member in members], :depth]
+            ids = items[:, [which[member] for member in members], :depth]
+            positions = rerank(parts, ids, scorers.similarity, [settings[m] for m in members], k)
+            # where only items of the history are left, which are HIDDEN, the list ends
+            shown = torch.gather(parts, 2, positions)
+            chosen = torch.gather(ids, 2, positions).masked_fill_(shown <= HIDDEN / 2, -1)
             lists[members, rows, :length] = chosen.transpose(0, 1).cpu().numpy()
             scores[members, rows, :length] = shown.transpose(0, 1).cpu().numpy()
     return lists, scores
@@ -92,7 +95,7 @@ def _recommend(
 def fused_scores(
     scorers: Scorers | BlockwiseScorers, setting: ServingParams, rows: slice
 ) -> NDArray[np.float32]:
-    """What the lists of some users are made from, before re-ranking.
+    """Return what the lists of some users are made from, before re-ranking.
 
     Returns:
         Fused scores, popularity penalty applied, ``[rows, N]``; NaN for items of the history.
@@ -108,9 +111,11 @@ def fused_scores(
 def _by_depth(
     settings: Sequence[ServingParams], depths: Sequence[int], k: int
 ) -> dict[int, list[int]]:
-    """Settings that are re-ranked together: depths rounded up to a power of two."""
+    """Return settings that are re-ranked together: depths rounded up to a power of two."""
     groups: dict[int, list[int]] = {}
     for index, (setting, depth) in enumerate(zip(settings, depths, strict=True)):
+        # without MMR the order stays, so the first k are enough; few distinct depths mean few
+        # calls, and more items than a setting's depth never enter its list (MMR reads its depth)
         need = depth if setting.mmr > 0 else min(k, depth)
         bucket = min(1 << (need - 1).bit_length(), max(depths))
         groups.setdefault(bucket, []).append(index)
@@ -118,7 +123,7 @@ def _by_depth(
 
 
 def _bounded(groups: Mapping[int, list[int]], users: int) -> Iterator[tuple[int, list[int]]]:
-    """The groups, cut so that the places of one part stay below `CHUNK_ELEMENTS`."""
+    """Yield the groups, cut so that the places of one part stay below `CHUNK_ELEMENTS`."""
     for depth, members in groups.items():
         size = max(1, CHUNK_ELEMENTS // (depth * users))
         for begin in range(0, len(members), size):
@@ -126,22 +131,22 @@ def _bounded(groups: Mapping[int, list[int]], users: int) -> Iterator[tuple[int,
 
 
 def _distinct(settings: Sequence[ServingParams]) -> tuple[list[ServingParams], list[int]]:
-    """Settings that differ before re-ranking, and which of them each setting is."""
-    places: dict[str, int] = {}
+    """Return settings that differ before re-ranking, and which of them each setting is."""
+    index: dict[str, int] = {}
     fused: list[ServingParams] = []
     which = []
     for setting in settings:
         powers = sorted(setting.exponents.items())
         key = repr((setting.fusion, powers, setting.popularity_penalty))
-        if key not in places:
-            places[key] = len(fused)
+        if key not in index:
+            index[key] = len(fused)
             fused.append(setting)
-        which.append(places[key])
+        which.append(index[key])
     return fused, which
 
 
 def _fuse(scorers: Scorers, settings: Sequence[ServingParams], rows: slice) -> Tensor:
-    """Fused scores ``[users, S, N]``: one matrix product per user."""
+    """Compute fused scores ``[users, S, N]``: one matrix product per user."""
     seen = scorers.seen[rows]
     device = seen.device
     parts, weights = [], []
@@ -152,14 +157,17 @@ def _fuse(scorers: Scorers, settings: Sequence[ServingParams], rows: slice) -> T
     for name, scores in scorers.experts.items():
         parts.append(scores[rows])
         weights.append(column([setting.fusion.get(name, 0.0) for setting in settings]))
-    for name, one in scorers.networks.items():
+    for name, network in scorers.networks.items():
         powers = torch.tensor(
-            [powers_of(one.tasks, setting) for setting in settings], device=device
+            [powers_of(network.tasks, setting) for setting in settings], device=device
         )
-        deviation = deviations(one.products[rows], powers)
+        # a product of powers is standardised without computing it over all items: the variance of
+        # a weighted sum of logs follows from the mean products of these logs
+        deviation = deviations(network.products[rows], powers)
         weight = column([setting.fusion.get(name, 0.0) for setting in settings]) / deviation
-        parts += [values[rows] for values in (one.relevance, *one.tasks.values())]
+        parts += [values[rows] for values in (network.relevance, *network.tasks.values())]
         weights += [weight * power for power in powers.T]
+    # the penalty is one more scorer with a negative sign, so that one bmm does everything
     parts.append(-scorers.popularity.expand_as(parts[0]))
     weights.append(column([setting.popularity_penalty for setting in settings]))
     fused = torch.bmm(torch.stack(weights, 2), torch.stack(parts, 1))
@@ -167,13 +175,13 @@ def _fuse(scorers: Scorers, settings: Sequence[ServingParams], rows: slice) -> T
 
 
 def powers_of(tasks: Iterable[str], setting: ServingParams) -> list[float]:
-    """Exponents of relevance and of each of the given tasks."""
+    """Return exponents of relevance and of each of the given tasks."""
     own = [setting.exponents.get(name, 0.0) for name in tasks]
     return [setting.exponents.get(RELEVANCE, 1.0), *own]
 
 
 def deviations(products: Tensor, powers: Tensor) -> Tensor:
-    """Deviation of the log of a product of powers over unseen items ``[users, S]``.
+    """Compute the deviation of the log of a product of powers over unseen items ``[users, S]``.
 
     Args:
         products: Mean products of the centred logs of its factors ``[users, A, A]``.

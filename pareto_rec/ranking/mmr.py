@@ -1,4 +1,4 @@
-"""Re-ranking by maximal marginal relevance."""
+"""Re-ranking by maximal marginal relevance (MMR)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAST_RANGE = 1e-9  # of the scores that are scaled to [0, 1]
 def rerank(
     top: Tensor, items: Tensor, similarity: Similarity, settings: Sequence[ServingParams], k: int
 ) -> Tensor:
-    """Places in the top ``[users, S, depth]`` that make the lists ``[users, S, k]``.
+    """Return places in the top ``[users, S, depth]`` that make the lists ``[users, S, k]``.
 
     Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998):
     ``argmax (1 - m) s_i - m max_j cos(c_i, c_j)`` over the chosen j, with s scaled to [0, 1] within
@@ -49,7 +49,7 @@ def _together(
     limits: Sequence[int],
     count: int,
 ) -> Tensor:
-    """`count` places of all lists at once; of each setting so many of the top are looked at."""
+    """Choose `count` positions of all lists at once; each setting looks at so many of the top."""
     users, sets, depth = top.shape
     weight = torch.tensor([setting.mmr for setting in settings], device=top.device).view(1, -1, 1)
     limit = torch.tensor(limits, device=top.device).view(1, -1, 1)
@@ -61,10 +61,10 @@ def _together(
     kinds = similarity.kind[items]
     closest = torch.zeros_like(top)
     places = torch.empty(users, sets, count, dtype=torch.long, device=top.device)
-    for place in range(count):
+    for position in range(count):
         best = torch.addcmul(relevance, weight, closest, value=-1).argmax(-1, keepdim=True)
-        places[..., place : place + 1] = best
-        if place + 1 == count:
+        places[..., position : position + 1] = best
+        if position + 1 == count:
             break  # nothing is chosen after it
         relevance.scatter_(2, best, 4 * HIDDEN)
         row = similarity.table[torch.gather(kinds, 2, best).squeeze(-1)]
@@ -80,7 +80,7 @@ def _compiled(
     limits: Sequence[int],
     count: int,
 ) -> Tensor:
-    """As `_together`, list by list on a processor."""
+    """Re-rank as `_together` does, list by list on a processor."""
     places = marginal(
         top.numpy(),
         similarity.kind[items].numpy(),

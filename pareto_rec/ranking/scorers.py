@@ -1,4 +1,4 @@
-"""What is fused into lists: serving variables, and scores of experts and of a network."""
+"""Serving variables, and the scores of baselines and networks that lists are fused from."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ServingParams:
     exponents: Mapping[str, float] = field(default_factory=dict)
 
     def weighed_tasks(self, tasks: Iterable[str]) -> tuple[str, ...]:
-        """Those of some tasks that have a say in the network's score."""
+        """Return the tasks that have an exponent other than 0 in the network's score."""
         return tuple(name for name in tasks if self.exponents.get(name, 0.0) != 0)
 
 
@@ -57,7 +57,7 @@ class Similarity:
 
     @classmethod
     def of(cls, vectors: Tensor) -> Similarity:
-        """Similarity of category vectors of length one ``[N, C]``."""
+        """Compute the similarity of category vectors of length one ``[N, C]``."""
         if not vectors.shape[1]:  # no item has a category
             vectors = vectors.new_zeros(len(vectors), 1)
         distinct, kind = torch.unique(vectors, dim=0, return_inverse=True)
@@ -82,17 +82,17 @@ class Network:
     products: Tensor
 
     @classmethod
-    def of(cls, said: NetworkScores, seen: Tensor) -> Network:
-        """What a network's scores add for users who have seen some items ``[users, N]``."""
+    def of(cls, scores: NetworkScores, seen: Tensor) -> Network:
+        """Return what a network's scores add for users who have seen some items ``[users, N]``."""
         count = unseen_count(seen)
-        relevance = centre(said.relevance, seen, count)
-        tasks = {name: centre(values, seen, count) for name, values in said.tasks.items()}
+        relevance = centre(scores.relevance, seen, count)
+        tasks = {name: centre(values, seen, count) for name, values in scores.tasks.items()}
         every = torch.stack([relevance, *tasks.values()], 1) if tasks else relevance.unsqueeze(1)
         products = torch.bmm(every, every.transpose(1, 2)) / count.view(-1, 1, 1)
         return cls(relevance, tasks, products)
 
     def take(self, users: Tensor | slice) -> Network:
-        """The same of some users: row numbers or a slice."""
+        """Return the same of some users: row numbers or a slice."""
         tasks = {name: values[users] for name, values in self.tasks.items()}
         return Network(self.relevance[users], tasks, self.products[users])
 
@@ -118,17 +118,19 @@ class Scorers:
     ties: Ties | None = None
 
     def take(self, users: Tensor | slice) -> Scorers:
-        """The scorers of some users: row numbers or a slice."""
+        """Return the scorers of some users: row numbers or a slice."""
         return replace(
             self,
             experts={name: scores[users] for name, scores in self.experts.items()},
             seen=self.seen[users],
-            networks={name: one.take(users) for name, one in self.networks.items()},
+            networks={name: network.take(users) for name, network in self.networks.items()},
         )
 
-    def with_networks(self, said: Mapping[str, NetworkScores]) -> Scorers:
-        """The scorers together with what networks say, by their names in a fusion."""
-        networks = {name: Network.of(one, self.seen) for name, one in said.items()}
+    def with_networks(self, scores: Mapping[str, NetworkScores]) -> Scorers:
+        """Return the scorers together with what networks say, by their names in a fusion."""
+        networks = {
+            name: Network.of(network_scores, self.seen) for name, network_scores in scores.items()
+        }
         return replace(self, networks={**self.networks, **networks})
 
 
@@ -146,25 +148,25 @@ class BlockwiseScorers:
 
 
 def unseen_count(seen: Tensor) -> Tensor:
-    """How many items each user has not met ``[users, 1]``, at least 1."""
+    """Count the items that each user has not met ``[users, 1]``, at least 1."""
     return (~seen).sum(-1, keepdim=True).clamp(min=1)
 
 
 def centre(scores: Tensor, seen: Tensor, count: Tensor | None = None) -> Tensor:
-    """Scores ``[..., users, N]`` less their mean over unseen items, 0 at seen ones.
+    """Return scores ``[..., users, N]`` less their mean over unseen items, 0 at seen ones.
 
     Args:
         scores: ``[..., users, N]``.
         seen: ``[users, N]``.
         count: `unseen_count` of `seen`, where it is known already.
     """
-    kept = torch.where(seen, 0.0, scores)
+    unseen = torch.where(seen, 0.0, scores)
     count = unseen_count(seen) if count is None else count
-    return torch.where(seen, 0.0, kept - kept.sum(-1, keepdim=True) / count)
+    return torch.where(seen, 0.0, unseen - unseen.sum(-1, keepdim=True) / count)
 
 
 def standardise(scores: Tensor, seen: Tensor, count: Tensor | None = None) -> Tensor:
-    """As `centre`, and with deviation 1 over unseen items."""
+    """Centre scores and divide them by their deviation over unseen items."""
     count = unseen_count(seen) if count is None else count
     centred = centre(scores, seen, count)
     deviation = (centred.square().sum(-1, keepdim=True) / count).sqrt()

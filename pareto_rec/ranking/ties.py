@@ -1,4 +1,4 @@
-"""The largest scores of a row, and which of equal ones stands first."""
+"""Top scores of a row, and the order of equal ones."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Ties:
 
     @classmethod
     def of(cls, ranks: NDArray[np.int64], device: torch.device | None = None) -> Ties:
-        """Ties by rank, a permutation ``[N]``."""
+        """Return ties by rank, a permutation ``[N]``."""
         own = torch.from_numpy(np.array(ranks, dtype=np.int64)).to(device)
         return cls(torch.argsort(own), own)
 
 
 def as_they_stand(count: int, device: torch.device) -> Ties:
-    """Ties in the order of the catalogue, of `count` items."""
+    """Return ties in the order of the catalogue, of `count` items."""
     places = torch.arange(count, device=device)
     return Ties(places, places)
 
 
 def largest(scores: Tensor, count: int, ties: Ties) -> tuple[Tensor, Tensor]:
-    """The largest scores of the last axis and their places, best first, each ``[..., count]``.
+    """Return the largest scores of the last axis and their positions, best first ``[..., count]``.
 
     Args:
         scores: ``[..., N]``.

@@ -1,1 +1,1 @@
-"""What a search writes down: records, the append-only store, the run directory."""
+"""Runs on disk: records, the append-only store, the run directory, and their readers."""

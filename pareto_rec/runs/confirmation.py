@@ -1,4 +1,4 @@
-"""What ``confirm`` found, as plots, page and notebooks show it: from confirm.json to one value."""
+"""Confirmation of a run: confirm.json as one value, for plots, page and notebooks."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Confirmed:
 
 
 def read_confirmed(path: Path) -> Confirmed | None:
-    """What confirm.json says; ``None`` where test data was never opened.
+    """Return what confirm.json says; ``None`` where test data was never opened.
 
     Raises:
         BadRequestError: If the file is there and damaged.
@@ -144,17 +144,19 @@ def _front(entry: Mapping[str, Any]) -> ConfirmedFront:
 
 
 def _by_stage(entry: Mapping[str, Any]) -> dict[str, Interval]:
-    found = ((stage, entry.get(stage)) for stage in STAGES)
-    return {stage: _interval(one, "value") for stage, one in found if one is not None}
+    entries = ((stage, entry.get(stage)) for stage in STAGES)
+    return {
+        stage: _interval(interval, "value") for stage, interval in entries if interval is not None
+    }
 
 
 def _point(entry: Mapping[str, Any]) -> ConfirmedPoint:
     values: dict[str, dict[str, Interval]] = {}
     for name, stages in (entry.get("values") or {}).items():
         for stage in STAGES:
-            one = stages.get(stage)
-            if one is not None and one["mean"] is not None:
-                values.setdefault(stage, {})[str(name)] = _interval(one, "mean")
+            interval = stages.get(stage)
+            if interval is not None and interval["mean"] is not None:
+                values.setdefault(stage, {})[str(name)] = _interval(interval, "mean")
     return ConfirmedPoint(
         front=str(entry["front"]),
         id=str(entry["id"]),

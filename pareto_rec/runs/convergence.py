@@ -1,4 +1,4 @@
-"""Hypervolume as a search went on, against records, fits and seconds."""
+"""Convergence: hypervolume against records, fits and seconds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Curve:
 
 
 def convergence(view: RunView, checkpoints: int = CHECKPOINTS) -> Curve:
-    """Hypervolume at the end of every generation and at evenly spread records between.
+    """Compute the hypervolume at the end of every generation and at evenly spread records between.
 
     Args:
         view: The run.

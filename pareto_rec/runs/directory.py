@@ -1,4 +1,4 @@
-"""The run directory: records are appended and synced, every other file is replaced whole."""
+"""Run directory: records are appended and synced, every other file is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -31,28 +31,30 @@ class RunDirectory:
         stored: The records that were there when it was opened.
     """
 
-    def __init__(self, path: Path, store: Store, stored: Stored, made: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, path: Path, store: Store, stored: Stored, created: Sequence[Path] = ()
+    ) -> None:
         self.path, self.stored = path, stored
-        self._store, self._made = store, made
+        self._store, self._created = store, created
 
     @classmethod
     def create(cls, path: Path) -> RunDirectory:
-        """Make a new run directory, which from now on nobody else can make.
+        """Create a new run directory, which no other process can create from now on.
 
         Raises:
             BadRequestError: If it exists and is not empty, or cannot be written; nothing is left
                 behind then.
         """
-        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        created = [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
             _make_empty(path)
-            return cls(path, Store.create(path / RECORDS), Stored(), made)
+            return cls(path, Store.create(path / RECORDS), Stored(), created)
         except FileExistsError as error:
             if not (path / RECORDS).exists():  # a file is where a folder should be
                 raise _cannot_write(path, error) from None
             raise _not_empty(path) from None  # another process was first, a moment ago
         except OSError as error:
-            _remove_empty(made)
+            _remove_empty(created)
             raise _cannot_write(path, error) from None
 
     @classmethod
@@ -141,9 +143,11 @@ class RunDirectory:
             yield
         except BaseException:
             with suppress(OSError):
-                if not self._store.size and [one.name for one in self.path.iterdir()] == [RECORDS]:
+                if not self._store.size and [file.name for file in self.path.iterdir()] == [
+                    RECORDS
+                ]:
                     (self.path / RECORDS).unlink()
-                    _remove_empty(self._made)
+                    _remove_empty(self._created)
             raise
 
     def close(self) -> None:

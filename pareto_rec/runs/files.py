@@ -1,4 +1,4 @@
-"""Text and JSON out of a run directory; whatever is wrong with a file is said in one line."""
+"""Readers of text and JSON files of a run directory; errors are one line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ANEW = "run the search again"
 
 
 def read_text(path: Path) -> str:
-    """Content of a file.
+    """Return the content of a file.
 
     Raises:
         BadRequestError: If it is missing or cannot be read.
@@ -32,7 +32,7 @@ def read_text(path: Path) -> str:
 
 
 def read_object(path: Path, advice: str = ANEW) -> Mapping[str, Any]:
-    """A JSON object, held against its checksum where it carries one.
+    """Return a JSON object, held against its checksum where it carries one.
 
     Args:
         path: The file.
@@ -58,7 +58,7 @@ def read_object(path: Path, advice: str = ANEW) -> Mapping[str, Any]:
 
 
 def read_info(run: Path) -> Mapping[str, Any]:
-    """Content of run.json; the status of a run whose writer has died says so.
+    """Return the content of run.json; the status of a run whose writer has died says so.
 
     Raises:
         BadRequestError: If there is none, it is damaged, or was changed.
@@ -92,8 +92,8 @@ def check_file(
     Raises:
         BadRequestError: If it was changed.
     """
-    said = (info.get("files") or {}).get(name)
-    if said is not None and (run / name).is_file() and sha256_of(run / name) != said:
+    stored = (info.get("files") or {}).get(name)
+    if stored is not None and (run / name).is_file() and sha256_of(run / name) != stored:
         raise BadRequestError(
             f"{run / name} is not the file that was written (its checksum is another): it was "
             f"changed; {advice}"
@@ -101,7 +101,7 @@ def check_file(
 
 
 def read_controls(path: Path) -> tuple[str, ...]:
-    """Sentences of controls.json, in the order in which the controls were run.
+    """Return sentences of controls.json, in the order in which the controls were run.
 
     Raises:
         BadRequestError: If the file is there and damaged.
@@ -116,7 +116,7 @@ def read_controls(path: Path) -> tuple[str, ...]:
 
 
 def read_lists(path: Path) -> Mapping[str, Any] | None:
-    """Content of lists.json; ``None`` where the run has none.
+    """Return the content of lists.json; ``None`` where the run has none.
 
     Raises:
         BadRequestError: If the file is there and damaged.

@@ -1,4 +1,4 @@
-"""Whether somebody still writes to a run: the lock on its records, and a heartbeat."""
+"""Heartbeat of a run: whether a process still writes to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STOPPED = "stopped without a word"
 
 
 def writer() -> dict[str, object]:
-    """Who writes, as run.json says it."""
+    """Return the writing process, as run.json describes it."""
     return {"pid": os.getpid(), "host": socket.gethostname()}
 
 
@@ -43,19 +43,19 @@ def beating(beat: Callable[[], None]) -> Iterator[None]:
 
 
 def status_of(records: Path, info: Mapping[str, Any]) -> str:
-    """Status of a run: what run.json says, unless it says that a dead process is running.
+    """Return the status of a run by run.json, unless that says that a dead process is running.
 
     Args:
         records: Its records.jsonl; the time of its last change is the last sign of life.
         info: Content of run.json.
     """
-    said = str(info.get("status", "unknown"))
+    status = str(info.get("status", "unknown"))
     try:
         seen = records.stat().st_mtime
-        if said != "running" or _is_written(records, info, seen):
-            return said
+        if status != "running" or _is_written(records, info, seen):
+            return status
     except OSError:
-        return said
+        return status
     moment = datetime.fromtimestamp(seen, UTC).isoformat(timespec="seconds")
     return f"{STOPPED}, last sign of life at {moment}"
 

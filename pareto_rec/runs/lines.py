@@ -1,4 +1,4 @@
-"""The one reader of records.jsonl: every line is held against its checksum, for every command."""
+"""Reader of records.jsonl: every line is compared with its checksum, for every command."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Lines:
     unsigned: int
 
     def entries(self, path: Path) -> list[Mapping[str, Any]]:
-        """What the lines hold.
+        """Return what the lines hold.
 
         Args:
             path: Named where something is wrong.
@@ -68,12 +68,12 @@ class Lines:
 
 
 def not_a_record(path: Path, number: int, problem: str) -> BadRequestError:
-    """What is said of a line that cannot be believed."""
+    """Return what is said of a line that cannot be believed."""
     return BadRequestError(f"{path}, line {number}: not a record ({problem}); {REMEDY}")
 
 
 def read_lines(content: bytes, *, signed: bool = False) -> Lines:
-    """The lines of a file of records.
+    """Return the lines of a file of records.
 
     Args:
         content: Of the file. What follows the last line break was cut short and is left out.
@@ -97,14 +97,14 @@ def _lines(content: bytes, *, signed: bool) -> Iterator[Line]:
             first = seen.setdefault((repr(entry.get("id")), repr(entry.get("seed"))), number)
             if first != number:
                 raise ValueError(f"it repeats line {first}")
-        except (ValueError, RecursionError) as error:  # what is no JSON or no UTF-8 is the former
+        except (ValueError, RecursionError) as error:  # ValueError: not JSON or not UTF-8
             yield Line(number, {}, " ".join(str(error).split()))
         else:
             yield Line(number, entry)
 
 
 def entry_of(line: bytes, *, signed: bool = False) -> dict[str, Any]:
-    """What a line holds, its checksum included.
+    """Return what a line holds, its checksum included.
 
     Raises:
         ValueError: If it is not an object, or not what its checksum says.
@@ -124,7 +124,7 @@ def _no_constant(name: str) -> float:
 
 
 def read_entries(path: Path, info: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Records of a run as they stand in its file, a torn last line left out.
+    """Return records of a run as they stand in its file, a torn last line left out.
 
     Args:
         path: Of records.jsonl.
@@ -141,16 +141,16 @@ def read_entries(path: Path, info: Mapping[str, Any]) -> list[Mapping[str, Any]]
         ) from None
     except OSError as error:
         raise BadRequestError(f"{path} cannot be read: {error.strerror}") from None
-    found = read_lines(content, signed=is_signed(info))
-    entries = found.entries(path)
-    if found.torn:
-        notice(f"{path}: the last line was cut short ({found.torn} bytes); it is left out")
-    if found.unsigned:
-        notice(f"{path} has no checksums ({found.unsigned:,} lines): a changed digit is not found")
+    lines = read_lines(content, signed=is_signed(info))
+    entries = lines.entries(path)
+    if lines.torn:
+        notice(f"{path}: the last line was cut short ({lines.torn} bytes); it is left out")
+    if lines.unsigned:
+        notice(f"{path} has no checksums ({lines.unsigned:,} lines): a changed digit is not found")
     return entries
 
 
 def is_signed(info: Mapping[str, Any]) -> bool:
-    """Whether the lines of a run have to carry checksums, by what its run.json says."""
-    said = info.get("format")
-    return isinstance(said, int) and said >= FORMAT
+    """Tell whether the lines of a run have to carry checksums, by what its run.json says."""
+    number = info.get("format")
+    return isinstance(number, int) and number >= FORMAT

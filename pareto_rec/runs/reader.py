@@ -1,4 +1,4 @@
-"""From the files of a run directory to a RunView; damage is reported with file and line."""
+"""Reader of run directories: files to a RunView; damage is reported with file and line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_run(path: Path) -> RunView:
         path: ``results/<experiment>/<run>``.
 
     Raises:
-        BadRequestError: If it is no run directory, or a file is missing or damaged.
+        BadRequestError: If it is not a run directory, or a file is missing or damaged.
     """
     info = read_info(path)
     axes, reported = axes_of(info, path / "run.json")
@@ -69,7 +69,7 @@ def read_front(
     names: Sequence[str],
     entries: Callable[[], Sequence[Mapping[str, Any]]],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The front and the records of a run, the one held against the other.
+    """Return the front and the records of a run, the one held against the other.
 
     Args:
         path: The run directory.
@@ -86,7 +86,7 @@ def read_front(
 
 
 def axes_of(info: Mapping[str, Any], path: Path) -> tuple[tuple[Axis, ...], tuple[Axis, ...]]:
-    """The searched objectives and those that are reported beside them.
+    """Return the searched objectives and those that are reported beside them.
 
     Args:
         info: Content of run.json.
@@ -150,7 +150,7 @@ def _number(value: Any) -> float | None:  # Any: JSON
 
 
 def _read_csv(path: Path, keys: Sequence[str], axes: Sequence[Axis], names: Sequence[str]) -> _Rows:
-    """Rows of a CSV file; each as long as the header, with a number for every objective."""
+    """Return rows of a CSV file; each as long as the header, with a number for every objective."""
     reader = csv.reader(read_text(path).splitlines())
     header = next(reader, [])
     missing = [key for key in (*keys, *(axis.name for axis in axes)) if key not in header]
@@ -165,11 +165,12 @@ def _read_csv(path: Path, keys: Sequence[str], axes: Sequence[Axis], names: Sequ
             raise BadRequestError(
                 f"{where}: {len(row)} values for {len(header)} columns; run the search again"
             )
-        for place in sorted(measured):
-            number = _as_float(row[place]) if row[place] else math.nan
-            if number is None or (place in searched and not math.isfinite(number)):
+        for column in sorted(measured):
+            number = _as_float(row[column]) if row[column] else math.nan
+            if number is None or (column in searched and not math.isfinite(number)):
                 raise BadRequestError(
-                    f'{where}: "{row[place]}" is no value of {header[place]}; run the search again'
+                    f'{where}: "{row[column]}" is not a value of {header[column]}; '
+                    "run the search again"
                 )
         rows.append(row)
         lines.append(reader.line_num)
@@ -184,12 +185,12 @@ def _as_float(text: str) -> float | None:
 
 
 def _frame(table: _Rows, names: Sequence[str]) -> pd.DataFrame:
-    """Objectives as float64, variables as float64 where all their values are, the rest as text."""
+    """Type the columns: objectives float64, variables float64 where all values are, else text."""
     import pandas as pd
 
     columns: dict[str, Any] = {}
-    for place, name in enumerate(table.header):
-        cells = [row[place] for row in table.rows]
+    for column, name in enumerate(table.header):
+        cells = [row[column] for row in table.rows]
         floats = [_as_float(cell) if cell else float("nan") for cell in cells]
         if name in names or (name.startswith(("train.", "serve.")) and None not in floats):
             columns[name] = np.array(floats, dtype=np.float64)
@@ -205,7 +206,7 @@ def _flagged(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 def _front_frame(
     table: _Rows, names: Sequence[str], records: pd.DataFrame, path: Path
 ) -> pd.DataFrame:
-    """The front, its variables taken from the records, where they have types."""
+    """Return the front, its variables taken from the records, where they have types."""
     frame = _flagged(_frame(table, names), "selected")
     frame = frame[[*FRONT_KEYS, *(name for name in names if name in frame)]]
     seeds = [int(seed) if seed.isdigit() else -1 for seed in frame["seed"]]
@@ -296,10 +297,10 @@ def _record_row(
 
 
 def _columns(name: str, value: Any, front_header: Sequence[str]) -> dict[str, Any]:
-    """A scalar as it is; a vector as one column per part, named as front.csv names them."""
+    """Return a scalar as it is; a vector as one column per part, named as front.csv names them."""
     if not isinstance(value, list | tuple):
         return {name: value}
     named = [column for column in front_header if column.startswith(f"{name}.")]
     if len(named) != len(value):
-        named = [f"{name}.{place}" for place in range(1, len(value) + 1)]
+        named = [f"{name}.{part}" for part in range(1, len(value) + 1)]
     return dict(zip(named, value, strict=True))

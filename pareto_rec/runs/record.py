@@ -1,4 +1,4 @@
-"""Records: what one evaluated candidate leaves behind, and its line of JSON."""
+"""Records of evaluated candidates, and their lines of JSON."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class Record:
     timing: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """One line of ``records.jsonl``, without the line break."""
+        """Return one line of ``records.jsonl``, without the line break."""
         return json.dumps(signed(asdict(self)), allow_nan=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str) -> Record:
-        """The record of a line.
+        """Return the record of a line.
 
         Raises:
             ValueError: If it is not exactly what :meth:`to_json` writes; the message says where.
@@ -67,7 +67,7 @@ class Record:
 
     @classmethod
     def of(cls, line: Mapping[str, Any]) -> Record:
-        """The record of a line's entry (`pareto_rec.runs.lines`).
+        """Return the record of a line's entry (`pareto_rec.runs.lines`).
 
         Raises:
             ValueError: If it is not exactly what :meth:`to_json` writes; the message says where.
@@ -92,7 +92,7 @@ class Record:
         return cls(**entry)
 
     def outside_timing(self) -> Mapping[str, Any]:
-        """Everything that two evaluations of the same candidate must agree on."""
+        """Return everything that two evaluations of the same candidate must agree on."""
         return {**asdict(self), "timing": None}
 
 

@@ -1,4 +1,4 @@
-"""The append-only store: one record a line, on disk before the search goes on."""
+"""Append-only store of records: one a line, on disk before the search goes on."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Stored:
 
 
 class Store:
-    """Appends records to a file that nobody else writes meanwhile.
+    """Appends records to a file that no other process writes meanwhile.
 
     The lock belongs to the open file: the system takes it from a process that dies.
     """
@@ -45,7 +45,7 @@ class Store:
 
     @classmethod
     def create(cls, path: Path) -> Store:
-        """A new, empty store.
+        """Return a new, empty store.
 
         Raises:
             OSError: If it exists or cannot be made.
@@ -66,14 +66,14 @@ class Store:
 
         Raises:
             OSError: If it cannot be opened for writing.
-            BadRequestError: If another process writes to it, or a whole line is no record.
+            BadRequestError: If another process writes to it, or a whole line is not a record.
         """
         stream = FileIO(path, "r+")
         try:
             _lock(stream, path)
             content = stream.readall()
-            found = read_lines(content, signed=signed)
-            records, size = _records(path, found), found.size
+            lines = read_lines(content, signed=signed)
+            records, size = _records(path, lines), lines.size
             if size < len(content):
                 stream.truncate(size)
                 os.fsync(stream.fileno())
@@ -109,7 +109,7 @@ class Store:
         return self._size
 
     def check_place(self) -> None:
-        """Whether the file still lies where it was opened.
+        """Check that the file still lies where it was opened.
 
         Raises:
             RunFailedError: If it was deleted, moved or replaced meanwhile.
@@ -135,14 +135,14 @@ class Store:
         self._stream.close()
 
 
-def _records(path: Path, found: Lines) -> list[Record]:
-    """Records of whole lines.
+def _records(path: Path, lines: Lines) -> list[Record]:
+    """Return records of whole lines.
 
     Raises:
-        BadRequestError: If a line is no record, was changed, or repeats an earlier one.
+        BadRequestError: If a line is not a record, was changed, or repeats an earlier one.
     """
     records = []
-    for line in found.lines:
+    for line in lines.lines:
         try:
             if line.problem:
                 raise ValueError(line.problem)
@@ -159,7 +159,7 @@ def _lock(stream: FileIO, path: Path) -> None:
             return
         except BlockingIOError:
             if left:
-                time.sleep(_PAUSE)  # whoever only looks whether it is held holds it for a moment
+                time.sleep(_PAUSE)  # a process that only tests the lock holds it for a moment
     stream.close()
     raise BadRequestError(
         f"{path.parent} is being written by another process; wait for its end or stop it"
@@ -183,7 +183,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def write_failed(path: Path, error: OSError) -> RunFailedError:
-    """What is said when a file of a run cannot be written."""
+    """Return what is said when a file of a run cannot be written."""
     return RunFailedError(
         f"{path} cannot be written: {error.strerror}; every record before is kept: mend that, and "
         "the same command with --resume goes on"

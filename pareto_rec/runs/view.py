@@ -1,4 +1,4 @@
-"""A finished or running run directory as one frozen value, for the plots and the report page."""
+"""View of a finished or running run as one frozen value, for plots and report page."""
 
 from __future__ import annotations
 
@@ -157,11 +157,11 @@ class RunView:
         return self.records[(self.records["status"] == "ok") & self.feasible(self.records)]
 
     def values(self, frame: pd.DataFrame) -> NDArray[np.float64]:
-        """Searched objectives of the rows ``[rows, objectives]``, natural units."""
+        """Return searched objectives of the rows ``[rows, objectives]``, natural units."""
         return frame[self.names].to_numpy(dtype=np.float64)
 
     def feasible(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
-        """Which rows have every searched objective and keep every bound ``[rows]``."""
+        """Find which rows have every searched objective and keep every bound ``[rows]``."""
         values = self.values(frame)
         low = np.array([-np.inf if axis.at_least is None else axis.at_least for axis in self.axes])
         high = np.array([np.inf if axis.at_most is None else axis.at_most for axis in self.axes])

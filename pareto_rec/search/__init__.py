@@ -1,4 +1,4 @@
-"""Ask -> evaluate -> tell: proposes candidates and learns from their records."""
+"""Search: asks for candidates, learns from their records."""
 
 from pareto_rec.search.algorithms import ALGORITHMS
 from pareto_rec.search.searcher import Searcher, run_search

@@ -141,15 +141,15 @@ class PymooAlgorithm:
         from pymoo.core.initialization import Initialization
         from pymoo.core.population import Population
 
-        told = Population.new("X", X, "F", F, "G", G)
+        population = Population.new("X", X, "F", F, "G", G)
         if not self._algorithm.is_initialized:
-            self._algorithm.initialization = Initialization(told)
+            self._algorithm.initialization = Initialization(population)
             self._algorithm.ask()
-        self._algorithm.tell(infills=told)
+        self._algorithm.tell(infills=population)
 
 
 def _mutation(axes: sweep.Axes) -> Any:
-    """Polynomial mutation with pymoo's defaults, and :func:`sweep.settle` on discrete axes."""
+    """Return pymoo's polynomial mutation, with :func:`sweep.settle` on discrete axes."""
     from pymoo.operators.mutation.pm import PM
 
     class Mixed(PM):  # type: ignore[misc]  # pymoo has no types
@@ -161,7 +161,7 @@ def _mutation(axes: sweep.Axes) -> Any:
 
 
 def _pymoo(module: str, name: str, **options: Callable[[Task], Any]) -> Callable[[Task], Algorithm]:
-    """Factory of a pymoo algorithm; `options` are its further arguments, given the task."""
+    """Return the factory of a pymoo algorithm; `options` are its arguments, given the task."""
 
     def factory(task: Task) -> Algorithm:
         algorithm = getattr(importlib.import_module(module), name)
@@ -172,7 +172,7 @@ def _pymoo(module: str, name: str, **options: Callable[[Task], Any]) -> Callable
 
 
 def _directions(task: Task) -> Floats:
-    """The finest Das-Dennis grid of directions that the population can cover."""
+    """Return the finest Das-Dennis grid of directions that the population can cover."""
     from pymoo.util.ref_dirs import get_reference_directions
 
     best: Floats = np.eye(task.objectives)
@@ -185,7 +185,7 @@ def _directions(task: Task) -> Floats:
 
 
 def _tournament(_: Task) -> Any:
-    """By violation, then by dominance; the tournament of NSGA-III itself breaks ties unseeded."""
+    """Compare by violation, then dominance; NSGA-III's own tournament breaks ties unseeded."""
     from pymoo.algorithms.moo.sms import cv_and_dom_tournament
     from pymoo.operators.selection.tournament import TournamentSelection
 

@@ -1,4 +1,4 @@
-"""What a search has been told so far: its front, its counts, and how they grew."""
+"""Archive of a search: the front so far, its counts, and how they grew."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Archive:
     """
 
     def __init__(self, goals: Sequence[Goal], dimension: int) -> None:
-        """Hold nothing yet.
+        """Start with an empty front.
 
         Args:
             goals: What is searched for.
@@ -41,7 +41,7 @@ class Archive:
         self.succeeded = self.failed = self.pruned = 0
 
     def scored(self) -> list[Scored]:
-        """The front with its objectives by name."""
+        """Return the front with its objectives by name."""
         names = [goal.name for goal in self._goals]
         return [
             Scored(candidate, dict(zip(names, row, strict=True)))
@@ -62,12 +62,12 @@ class Archive:
             failed: Records of this generation that failed.
             pruned: Records of this generation whose fits were stopped.
         """
-        kept = np.flatnonzero(violation(values, self._goals) == 0.0)
-        pool = [*self.candidates, *(candidates[place] for place in kept.tolist())]
-        table = np.concatenate([self.values, values[kept]])
+        feasible = np.flatnonzero(violation(values, self._goals) == 0.0)
+        pool = [*self.candidates, *(candidates[index] for index in feasible.tolist())]
+        table = np.concatenate([self.values, values[feasible]])
         stays = np.flatnonzero(front.non_dominated(table, maximise=self._maximise))
-        self.candidates = [pool[place] for place in stays.tolist()]
-        self.cubes = np.concatenate([self.cubes, cubes[kept]])[stays]
+        self.candidates = [pool[index] for index in stays.tolist()]
+        self.cubes = np.concatenate([self.cubes, cubes[feasible]])[stays]
         self.values = table[stays]
         self.succeeded += len(candidates)
         self.failed += failed

@@ -1,4 +1,4 @@
-"""Constraints, and which records of a fit become parents, as functions of arrays."""
+"""Constraints, and the choice of the records of a fit that become parents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pareto_rec.search.variables import Floats
 
 
 def constraints(values: Floats, goals: Sequence[Goal]) -> Floats:
-    """Constraint values ``[points, constraints]``, kept where they are at most zero.
+    """Compute constraint values ``[points, constraints]``, kept where they are at most zero.
 
     Args:
         values: Objective values ``[points, goals]``, natural units.
@@ -30,7 +30,7 @@ def constraints(values: Floats, goals: Sequence[Goal]) -> Floats:
 
 
 def violation(values: Floats, goals: Sequence[Goal]) -> Floats:
-    """Total violation ``[points]`` of the constraints; zero where feasible."""
+    """Sum up the violation ``[points]`` of the constraints; zero where feasible."""
     total: Floats = np.maximum(constraints(values, goals), 0.0).sum(axis=1)
     return total
 

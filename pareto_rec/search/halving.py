@@ -1,4 +1,4 @@
-"""Which unfinished fits of a generation are stopped at a rung, as a function of arrays.
+"""Successive halving: which unfinished fits are stopped at a rung, as a function of arrays.
 
 Successive halving (Jamieson & Talwalkar, AISTATS 2016) on sets of points: a fit is worth the
 hypervolume that its partial results reach beyond the reference point. That order agrees with
@@ -20,22 +20,22 @@ from pareto_rec.search.variables import Floats
 
 
 def worth(values: Floats, goals: Sequence[Goal]) -> float:
-    """Hypervolume of what a fit reaches, natural units.
+    """Compute the hypervolume of what a fit reaches, natural units.
 
     Args:
         values: Objective values ``[settings, goals]``; what is not finite counts for nothing.
         goals: Their goals.
     """
     finite = values[np.isfinite(values).all(axis=1)]
-    kept = finite[violation(finite, goals) == 0.0]
-    if not len(kept):
+    feasible = finite[violation(finite, goals) == 0.0]
+    if not len(feasible):
         return 0.0
     reference, maximise = [goal.reference for goal in goals], [goal.maximise for goal in goals]
-    return front.hypervolume(kept, reference=reference, maximise=maximise)
+    return front.hypervolume(feasible, reference=reference, maximise=maximise)
 
 
 def miss(values: Floats, goals: Sequence[Goal]) -> float:
-    """How far the best point stays behind the reference point and the bounds; 0 at the least.
+    """Measure how far the best point misses the reference point and the bounds; at least 0.
 
     Args:
         values: Objective values ``[settings, goals]``, natural units.
@@ -45,17 +45,17 @@ def miss(values: Floats, goals: Sequence[Goal]) -> float:
     if not len(finite):
         return math.inf
     behind = np.zeros(finite.shape)
-    for place, goal in enumerate(goals):
-        gap = goal.reference - finite[:, place]
-        behind[:, place] = np.maximum(gap if goal.maximise else -gap, 0.0)
-        behind[:, place] /= abs(goal.reference) or 1.0
+    for axis, goal in enumerate(goals):
+        gap = goal.reference - finite[:, axis]
+        behind[:, axis] = np.maximum(gap if goal.maximise else -gap, 0.0)
+        behind[:, axis] /= abs(goal.reference) or 1.0
     return float((behind.sum(axis=1) + violation(finite, goals)).min())
 
 
 def survivors(
     partial: Sequence[Floats], goals: Sequence[Goal], *, keep: float, margin: float
 ) -> NDArray[np.bool_]:
-    """Which fits of a rung are trained on.
+    """Find which fits of a rung are trained on.
 
     The best `keep` of the fits go on, rounded up, and so does any other whose worth is within
     `margin` of the worst of these. Fits that are all worth nothing are ranked by what they miss,

@@ -44,7 +44,7 @@ def non_dominated(values: ArrayLike, *, maximise: Sequence[bool]) -> Bools:
 def hypervolume(
     values: ArrayLike, *, reference: Sequence[float], maximise: Sequence[bool]
 ) -> float:
-    """Volume of the region that the points dominate, bounded by the reference.
+    """Compute the volume of the region that the points dominate, bounded by the reference.
 
     Args:
         values: Objective values ``[points, objectives]``; dominated points do not matter.
@@ -70,7 +70,7 @@ def hypervolume(
 def contributions(
     values: ArrayLike, *, reference: Sequence[float], maximise: Sequence[bool]
 ) -> Floats:
-    """Hypervolume that would be lost with each point, among the non-dominated ones.
+    """Compute the hypervolume that would be lost with each point, among the non-dominated ones.
 
     Args:
         values: Objective values ``[points, objectives]``.
@@ -95,7 +95,7 @@ def contributions(
 
 
 def ranks(values: ArrayLike, *, maximise: Sequence[bool]) -> Ints:
-    """Non-dominated sorting: 0 for the front, 1 for the front without it, and so on.
+    """Sort by dominance: 0 for the front, 1 for the front without it, and so on.
 
     Args:
         values: Objective values ``[points, objectives]``.
@@ -148,17 +148,17 @@ def select(
     queue = [(-float(edges[i].prod()), int(i), 0) for i in useful]
     heapq.heapify(queue)
     chosen: list[int] = []
-    kept = 0.0
+    volume_so_far = 0.0
     while queue and len(chosen) < count:
         gain, point, known_at = heapq.heappop(queue)
         if known_at < len(chosen):
             kept_with = moocore.hypervolume(points[[*chosen, point]], ref=bound, maximise=up)
-            gain = kept - float(kept_with)
-            if -gain > _NOISE * kept:
+            gain = volume_so_far - float(kept_with)
+            if -gain > _NOISE * volume_so_far:
                 heapq.heappush(queue, (gain, point, len(chosen)))
             continue
         chosen.append(point)
-        kept = float(moocore.hypervolume(points[chosen], ref=bound, maximise=up))
+        volume_so_far = float(moocore.hypervolume(points[chosen], ref=bound, maximise=up))
     return np.array(chosen, dtype=np.int64)
 
 
@@ -193,21 +193,21 @@ def select_sets(
     def volume(points: Floats) -> float:
         return hypervolume(points, reference=reference, maximise=maximise)
 
-    there, kept = given, volume(given)
-    queue = [(-np.inf, place, -1) for place, one in enumerate(sets) if len(one)]
+    there, reached = given, volume(given)
+    queue = [(-np.inf, index, -1) for index, one in enumerate(sets) if len(one)]
     heapq.heapify(queue)
     chosen: list[int] = []
     while queue and len(chosen) < count:
-        gain, place, known_at = heapq.heappop(queue)
+        gain, index, known_at = heapq.heappop(queue)
         if known_at < len(chosen):
-            gain = kept - volume(np.concatenate([there, sets[place]]))
-            if -gain > _NOISE * kept:
-                heapq.heappush(queue, (gain, place, len(chosen)))
+            gain = reached - volume(np.concatenate([there, sets[index]]))
+            if -gain > _NOISE * reached:
+                heapq.heappush(queue, (gain, index, len(chosen)))
             continue
-        chosen.append(place)
-        there = np.concatenate([there, sets[place]])
+        chosen.append(index)
+        there = np.concatenate([there, sets[index]])
         there = there[non_dominated(there, maximise=maximise)]
-        kept = volume(there)
+        reached = volume(there)
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""The state of a search, and the loop around it.
+"""State of a search, and the loop around it.
 
 Everything is in natural units here; signs are flipped where values are handed to the algorithm.
 What a search asks is a function of the space, the goals, the settings, the seed and the results
@@ -107,7 +107,7 @@ class Searcher:
         return tuple(self._archive.history)
 
     def front(self) -> list[Scored]:
-        """Non-dominated feasible candidates so far."""
+        """Return non-dominated feasible candidates so far."""
         return self._archive.scored()
 
     def ask(self) -> list[Trial]:
@@ -155,22 +155,22 @@ class Searcher:
             points = np.stack([self._cubes[candidate.id] for candidate, _ in parents])
             minimised = np.where(self._maximise, -best, best)
             self._algorithm.tell(points, minimised, constraints(best, self._goals))
-        told = [pending[key] for key in values]
-        shape = (len(told), self._space.dimension)
+        trials = [pending[key] for key in values]
+        shape = (len(trials), self._space.dimension)
         cubes = np.array([self._cubes[key] for key in values]).reshape(shape)
-        table = np.array(list(values.values())).reshape(len(told), len(self._goals))
+        table = np.array(list(values.values())).reshape(len(trials), len(self._goals))
         if self._guide is not None:
             self._guide.tell(cubes, table)
         self._pending, self._cubes = [], {}
         return self._archive.add(
-            told, cubes, table,
+            trials, cubes, table,
             fits=len(self._trained), failed=failed, pruned=pruned,
         )  # fmt: skip
 
     def _sorted_out(
         self, pending: Mapping[str, Candidate], results: Mapping[str, Result]
     ) -> tuple[dict[str, Floats], int, int]:
-        """Objectives by candidate id, how many candidates failed, and how many were pruned."""
+        """Sort out objectives by candidate id, and count failed and pruned candidates."""
         values: dict[str, Floats] = {}
         reasons: Counter[str] = Counter()
         pruned = 0
@@ -191,7 +191,7 @@ class Searcher:
         return values, sum(reasons.values()), pruned
 
     def _own_cubes(self) -> list[Floats]:
-        """The search's own points of a generation, none of them asked for before."""
+        """Return the search's own points of a generation, none of them asked for before."""
         count = self._offspring if self.generation else self._settings.first or self._offspring
         rng = generator(self._seed, "own", self.generation)
         guided = partial(self._children if self._archive.succeeded else self._start, rng, count)
@@ -211,7 +211,7 @@ class Searcher:
         return cubes
 
     def _children(self, rng: np.random.Generator, count: int, fresh: Fresh) -> Floats:
-        """Children of the algorithm, those in front that a surrogate, if there is one, prefers."""
+        """Return children of the algorithm; a surrogate, if any, chooses the first ones."""
         children = self._algorithm.ask(fresh)
         if self._guide is None:
             return children
@@ -221,7 +221,7 @@ class Searcher:
         return np.concatenate([self._guide.fits(proposals, count, rng), children])
 
     def _start(self, rng: np.random.Generator, count: int, _: Fresh) -> Floats:
-        """First generation: initial candidates, corners of the simplexes, then a covering."""
+        """Return the first generation: initial candidates, simplex corners, then a covering."""
         shape = (count, self._space.dimension)
         cubes = rng.random(shape)
         if self._settings.start == "lhs":
@@ -241,10 +241,10 @@ class Searcher:
         seen = self._trained if by_training else self._asked
         batch: set[str] = set()
         marks = []
-        for place, cube in enumerate((*accepted, *earlier, *points)):
+        for index, cube in enumerate((*accepted, *earlier, *points)):
             candidate = self._decode(cube)
             key = candidate.train_id if by_training else candidate.id
-            if place >= len(accepted) + len(earlier):
+            if index >= len(accepted) + len(earlier):
                 marks.append(key not in seen and key not in batch)
             batch.add(key)
         return np.array(marks, dtype=np.bool_)
@@ -256,7 +256,7 @@ class Searcher:
         return self._decoded[key]
 
     def _trials(self, groups: Sequence[Sequence[Floats]]) -> list[Trial]:
-        """One trial for each group of own points that share their training variables."""
+        """Return one trial for each group of own points that share their training variables."""
         split = self._space.train_dimension
         width = self._space.serve_dimension
         pool = np.unique(self._archive.cubes[:, split:], axis=0)
@@ -278,7 +278,7 @@ class Searcher:
         return trials
 
     def _sweep(self, index: int, own: Floats, quasi: Floats, pool: Floats) -> Iterator[Candidate]:
-        """Candidates that share a fit with the own points: as many as `quasi`, all different."""
+        """Yield candidates that share a fit with the own points, all different, `quasi` of them."""
         train_cube, serve = np.split(own, [self._space.train_dimension], axis=1)
         train = self._decode(own[0]).train
         taken = {self._decode(cube).id for cube in own}
@@ -303,7 +303,7 @@ class Searcher:
     def _parents(
         self, trial: Trial, values: Mapping[str, Floats]
     ) -> list[tuple[Candidate, Floats]]:
-        """The records of one fit that may become parents."""
+        """Return the records of one fit that may become parents."""
         scored = [(c, values[c.id]) for c in trial.candidates if c.id in values]
         if not scored:
             return []

@@ -138,17 +138,17 @@ class SearchSpace:
         )
 
     def decode(self, x: ArrayLike) -> Candidate:
-        """Candidate at a point ``[dimension]`` of the unit cube."""
+        """Return the candidate at a point ``[dimension]`` of the unit cube."""
         cube = self._point(x, self.dimension)
         train = self._decode_train(cube[: self.train_dimension])
         return Candidate(train, self._decode_serve(cube[self.train_dimension :], train))
 
     def decode_serve(self, x: ArrayLike, train: Mapping[str, Value]) -> dict[str, Value]:
-        """Serving values at ``[serve_dimension]`` coordinates, given the training values."""
+        """Return serving values at ``[serve_dimension]`` coordinates, given the training values."""
         return self._decode_serve(self._point(x, self.serve_dimension), train)
 
     def encode(self, candidate: Candidate) -> Floats:
-        """Coordinates ``[dimension]`` of a candidate; ``decode(encode(c)) == c`` for decoded ones.
+        """Return coordinates ``[dimension]``; ``decode(encode(c)) == c`` for decoded candidates.
 
         Raises:
             BadRequestError: If a variable is unknown, missing, inactive or out of range.
@@ -170,7 +170,7 @@ class SearchSpace:
         return np.array(cube, dtype=np.float64)
 
     def candidate(self, train: Mapping[str, Value], serve: Mapping[str, Value]) -> Candidate:
-        """Candidate from natural values: checked, and rounded as decoded values are.
+        """Return the candidate from natural values: checked, and rounded as decoded values are.
 
         Raises:
             BadRequestError: If a variable is unknown, missing, inactive or out of range.

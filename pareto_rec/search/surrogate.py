@@ -1,4 +1,4 @@
-"""A model of the objectives, learnt from every record: what a candidate would probably reach."""
+"""Surrogate model: predicts the objectives of a candidate from all records."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Surrogate:
     """
 
     def __init__(self, axes: Axes) -> None:
-        """Know nothing yet.
+        """Start without records.
 
         Args:
             axes: The discrete axes of the cube with their variables.
@@ -60,7 +60,7 @@ class Surrogate:
             ).fit(coded, values)
 
     def predict(self, cubes: Floats) -> Floats:
-        """Expected objectives ``[points, objectives]``; at once only what a cache can hold."""
+        """Predict objectives ``[points, objectives]``, in blocks that fit a processor's cache."""
         coded = self._coded(cubes)
         with _quietly():
             parts = [
@@ -83,18 +83,18 @@ class Surrogate:
 
 
 def _optimise(loss: Any, start: Floats, bounds: Any) -> tuple[Floats, float]:
-    """A few iterations of L-BFGS, as scikit-learn asks for them."""
+    """Minimise by a few iterations of L-BFGS, with scikit-learn's signature."""
     from scipy.optimize import minimize
 
-    found = minimize(
+    result = minimize(
         loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": _STEPS}
     )
-    return found.x, float(found.fun)
+    return result.x, float(result.fun)
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """One thread, whose sums have one order on every machine's number of cores; no warnings.
+    """Use one thread, so that sums have the same order on any number of cores; hide warnings.
 
     That a scale ends at its bound, or that L-BFGS stopped early, is no news here.
     """

@@ -1,4 +1,4 @@
-"""Which of many proposals are worth a fit.
+"""Pre-selection of proposals by a surrogate.
 
 Pre-selection by a surrogate (Jin, "Surrogate-assisted evolutionary computation", 2011): the
 algorithm mates more children than are wanted, and those are trained whose expected records add
@@ -36,13 +36,13 @@ class SurrogateSelector:
     def __init__(
         self, axes: sweep.Axes, train_dimension: int, goals: Sequence[Goal], archive: Archive
     ) -> None:
-        """Know nothing yet.
+        """Start without records.
 
         Args:
             axes: The discrete axes of the cube with their variables.
             train_dimension: Its first axes, which belong to training variables.
             goals: What is searched for.
-            archive: The front so far, kept by whoever asks.
+            archive: The front so far, kept by the caller.
         """
         self._goals, self._split, self._archive = tuple(goals), train_dimension, archive
         self._train_axes = [(axis, kind) for axis, kind in axes if axis < train_dimension]
@@ -70,7 +70,7 @@ class SurrogateSelector:
         self._surrogate.learn(self._cubes[order], self._values[order])
 
     def _by_weight(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Rows by turns of the best, as non-dominated sorting ranks them, and of all at random.
+        """Order rows by turns: the best by non-dominated sorting, and all at random.
 
         Near the front small differences count, and away from it only where it is not.
         """
@@ -82,7 +82,7 @@ class SurrogateSelector:
         return turns[np.sort(first)]
 
     def proposals(self, rng: np.random.Generator) -> Floats:
-        """Points ``[proposals, dimension]``: fits near those of the front, and anywhere."""
+        """Return points ``[proposals, dimension]``: fits near those of the front, and anywhere."""
         strangers = rng.random((STRANGERS, self._cubes.shape[1]))
         members, pool = self._archive.cubes[:, : self._split], self._pool
         if not members.size:
@@ -92,7 +92,7 @@ class SurrogateSelector:
         return np.concatenate([np.concatenate([heads, tails], axis=1), strangers])
 
     def fits(self, cubes: Floats, count: int, rng: np.random.Generator) -> Floats:
-        """The proposals whose fits promise most together, best first.
+        """Return the proposals whose fits promise most together, best first.
 
         Args:
             cubes: Proposals ``[proposals, dimension]``.
@@ -106,14 +106,15 @@ class SurrogateSelector:
             return cubes
         heads, settings = cubes[:, : self._split], self._judged_at(rng)
         everywhere = [
-            np.concatenate([heads, np.tile(one, (len(heads), 1))], axis=1) for one in settings
+            np.concatenate([heads, np.tile(setting, (len(heads), 1))], axis=1)
+            for setting in settings
         ]
         expected = self._surrogate.predict(np.concatenate([cubes, *everywhere]))
         sets = expected.reshape(1 + len(settings), len(cubes), -1).swapaxes(0, 1)
         return cubes[self._best(list(sets), count, rng)]
 
     def _judged_at(self, rng: np.random.Generator) -> Floats:
-        """Settings that all children are judged at: of the front, and near them."""
+        """Return settings that all children are judged at: of the front, and near them."""
         pool = self._pool
         if not pool.size:
             return pool[:0]
@@ -121,11 +122,11 @@ class SurrogateSelector:
         return np.concatenate([drawn, sweep.vary(pool, _VARIED, self._serve_axes, rng)])
 
     def _best(self, sets: Sequence[Floats], count: int, rng: np.random.Generator) -> list[int]:
-        """Sets of expected records that add most to the front, those that are infeasible apart."""
-        kept = [one[violation(one, self._goals) == 0.0] for one in sets]
+        """Choose sets of expected records that add most to the front, the infeasible ones apart."""
+        feasible = [points[violation(points, self._goals) == 0.0] for points in sets]
         given = self._archive.values
         if len(self._goals) > _EXACT:
             given = given[rng.permutation(len(given))[:_THINNED]]
         return front.select_sets(
-            kept, count, given=given, reference=self._reference, maximise=self._maximise
+            feasible, count, given=given, reference=self._reference, maximise=self._maximise
         )

@@ -1,4 +1,4 @@
-"""Which serving settings a fit is evaluated at, beside its candidate's own.
+"""Serving settings that a fit is evaluated at, beside its candidate's own.
 
 All of them are points ``[serve_dimension]`` of the unit cube. Quasi-random ones explore, copies
 of settings that stand on the front carry over what worked for other fits, and variations of those
@@ -21,7 +21,7 @@ Axes = Sequence[tuple[int, Integer | Choice]]
 
 
 def quasi_random(count: int, dimension: int, rng: np.random.Generator) -> Floats:
-    """Scrambled Sobol points ``[count, dimension]`` (Owen, 1998; scipy's generator)."""
+    """Return scrambled Sobol points ``[count, dimension]`` (Owen, 1998; scipy's generator)."""
     from scipy.stats import qmc  # half a second to import, and only a search needs it
 
     if count == 0 or dimension == 0:
@@ -55,7 +55,7 @@ def settle(before: Floats, after: Floats, axes: Axes, rng: np.random.Generator) 
 
 
 def vary(pool: Floats, count: int, axes: Axes, rng: np.random.Generator) -> Floats:
-    """Children of random members of the pool: uniform crossover, then a small mutation.
+    """Return children of random members of the pool: uniform crossover, then a small mutation.
 
     Args:
         pool: Parents ``[parents, dimension]``, at least one.
@@ -89,7 +89,7 @@ def proposals(
     axes: Axes,
     rng: np.random.Generator,
 ) -> Iterator[Floats]:
-    """Serving points for one fit, the planned mix first and then spares without end.
+    """Yield serving points for one fit, the planned mix first and then spares without end.
 
     Args:
         quasi: Quasi-random points ``[count, dimension]``; as many as the sweep needs.

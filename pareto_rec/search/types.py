@@ -1,4 +1,4 @@
-"""The frozen values that a search takes in and hands out."""
+"""Frozen input and output types of a search."""
 
 from __future__ import annotations
 
@@ -136,9 +136,9 @@ class Trial:
         """Id of the training variables."""
         return self.candidates[0].train_id
 
-    def origin(self, place: int) -> Literal["own", "sweep"]:
-        """Where the candidate at `place` comes from."""
-        return "own" if place < self.own else "sweep"
+    def origin(self, index: int) -> Literal["own", "sweep"]:
+        """Return where the candidate at `index` comes from."""
+        return "own" if index < self.own else "sweep"
 
 
 @dataclass(frozen=True)

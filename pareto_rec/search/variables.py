@@ -43,7 +43,7 @@ class Real:
         _check_range(self.low, self.high, self.log)
 
     def from_cube(self, u: Floats) -> float:
-        """Value at coordinates ``[1]``, rounded to 7 significant digits."""
+        """Return the value at coordinates ``[1]``, rounded to 7 significant digits."""
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
         raw = low + float(u[0]) * (high - low)
         rounded = float(f"{math.exp(raw) if self.log else raw:.{_DIGITS}g}")
@@ -52,7 +52,7 @@ class Real:
         return min(max(rounded, float(self.low)), float(self.high)) + 0.0  # + 0.0: no minus zero
 
     def to_cube(self, value: Value) -> list[float]:
-        """Coordinates of a value; inverse of :meth:`from_cube`."""
+        """Return coordinates of a value; inverse of :meth:`from_cube`."""
         number = _number(value)
         if not self.low <= number <= self.high:
             raise BadRequestError(f"{value!r} is outside [{self.low}, {self.high}]")
@@ -79,14 +79,14 @@ class Integer:
         _check_range(self.low, self.high, self.log)
 
     def from_cube(self, u: Floats) -> int:
-        """Value of the bin that holds the coordinate ``[1]``."""
+        """Return the value of the bin that holds the coordinate ``[1]``."""
         low, high = self._edges
         raw = low + float(u[0]) * (high - low)
-        whole = math.floor(math.exp(raw) + 0.5 if self.log else raw)
-        return min(max(whole, self.low), self.high)
+        number = math.floor(math.exp(raw) + 0.5 if self.log else raw)
+        return min(max(number, self.low), self.high)
 
     def to_cube(self, value: Value) -> list[float]:
-        """Centre of the value's bin."""
+        """Return the centre of the value's bin."""
         if isinstance(value, bool) or not isinstance(value, int):
             raise BadRequestError(f"{value!r} is not a whole number")
         if not self.low <= value <= self.high:
@@ -96,7 +96,7 @@ class Integer:
         return [(raw - low) / (high - low)]
 
     def moved(self, before: float, after: float, rng: np.random.Generator) -> float:
-        """A coordinate of another value: `after`, or a neighbouring bin if that is the same."""
+        """Return a coordinate of another value: `after`, or a neighbouring bin if it is equal."""
         value = self.from_cube(np.array([before]))
         if self.from_cube(np.array([after])) != value:
             return after
@@ -127,17 +127,17 @@ class Choice:
             raise BadRequestError(f"options must differ from each other: {list(self.options)}")
 
     def from_cube(self, u: Floats) -> Value:
-        """Option of the bin that holds the coordinate ``[1]``."""
+        """Return the option of the bin that holds the coordinate ``[1]``."""
         return self.options[self._bin(float(u[0]))]
 
     def to_cube(self, value: Value) -> list[float]:
-        """Centre of the option's bin."""
+        """Return the centre of the option's bin."""
         if value not in self.options:
             raise unknown("option", str(value), [str(option) for option in self.options])
         return [(self.options.index(value) + 0.5) / len(self.options)]
 
     def moved(self, before: float, after: float, rng: np.random.Generator) -> float:
-        """A coordinate of another option, each as likely: options are not neighbours."""
+        """Return a coordinate of another option, each as likely: options are not neighbours."""
         if len(self.options) == 1:
             return after
         step = int(rng.integers(1, len(self.options)))
@@ -186,7 +186,7 @@ class Simplex:
         return np.array([round(self.floor.get(name, 0.0) * _UNITS) for name in self.names])
 
     def from_cube(self, u: Floats) -> tuple[float, ...]:
-        """Weights ``[names]`` at coordinates ``[names - 1]``."""
+        """Return weights ``[names]`` at coordinates ``[names - 1]``."""
         shares = []
         stick = 1.0
         for k, t in zip(range(self.size, 0, -1), u, strict=True):
@@ -206,7 +206,7 @@ class Simplex:
         return tuple((f + part) / _UNITS for f, part in zip(floors, units, strict=True))
 
     def to_cube(self, value: Value) -> list[float]:
-        """Coordinates of weights; inverse of :meth:`from_cube`."""
+        """Return coordinates of weights; inverse of :meth:`from_cube`."""
         if not isinstance(value, tuple) or len(value) != len(self.names):
             raise BadRequestError(f"{value!r} is not {len(self.names)} weights {self.names}")
         weights = np.array(value, dtype=np.float64) * _UNITS - self._floor_units
@@ -221,16 +221,16 @@ class Simplex:
         ]
 
     def corner(self, name: str) -> list[float]:
-        """Coordinates ``[names - 1]`` of the point where `name` takes all that floors leave."""
-        place = self.names.index(name)
-        return [1.0 if i < place else 0.0 if i == place else IDLE for i in range(self.size)]
+        """Return coordinates ``[names - 1]`` of the point where `name` has all that is free."""
+        index = self.names.index(name)
+        return [1.0 if i < index else 0.0 if i == index else IDLE for i in range(self.size)]
 
 
 Variable = Real | Integer | Choice | Simplex
 
 
 def plain(value: Value) -> Value:
-    """The value in Python's own types, sequences as tuples: what JSON and NumPy hand back."""
+    """Convert a value to Python's own types, sequences to tuples: as JSON and NumPy return it."""
     if isinstance(value, list | tuple):
         return tuple(float(part) for part in value)
     return value.item() if isinstance(value, np.generic) else value
@@ -250,7 +250,7 @@ def _number(value: Value) -> float:
 
 
 def named_values(variables: Mapping[str, Variable], values: Mapping[str, Value]) -> dict[str, Any]:
-    """Values by variable, those of a simplex as ``{name: weight}``."""
+    """Return values by variable, those of a simplex as ``{name: weight}``."""
     named: dict[str, Any] = {}
     for name, value in values.items():
         variable = variables.get(name)

@@ -1,1 +1,1 @@
-"""From training variables to fits: batches, the step of a pack, and where fits are kept."""
+"""Training: variables, batches, the step of a pack, and stored fits."""

@@ -44,7 +44,7 @@ class Sequences:
 
     @classmethod
     def of(cls, train: Interactions) -> Sequences:
-        """Sequences of rows sorted by user and time."""
+        """Return sequences of rows sorted by user and time."""
         edges = np.flatnonzero(np.diff(train.user, prepend=-1))
         lengths = np.diff(np.append(edges, len(train)))
         start = np.repeat(edges, lengths)
@@ -67,7 +67,7 @@ class People:
 
     @classmethod
     def of(cls, stage: Stage) -> People:
-        """People of a stage, from its training rows alone."""
+        """Return people of a stage, from its training rows alone."""
         groups = {}
         for name, values in stage.users.attributes.items():
             known = np.array(sorted(set(values) - {""}), dtype=str)
@@ -88,7 +88,7 @@ class Batch:
 
     Attributes:
         histories: ``[T, B, L]`` right-aligned, oldest first.
-        at: ``[T, B, Q]`` places in the history after which is predicted.
+        at: ``[T, B, Q]`` positions in the history after which is predicted.
         targets: ``[T, B, Q, H]`` the items that follow, -1 where there are fewer.
         rows: ``[T, B, Q, H]`` training rows of the targets; any row where there is no target.
     """
@@ -106,14 +106,14 @@ def draw(
     steps: int,
     batch: int,
     history: int,
-    places: int,
+    positions: int,
     horizon: int,
 ) -> Batch:
     """Draw examples: a user-balanced row whose predecessors are the history.
 
     A row with a predecessor is drawn with probability proportional to ``1 / sqrt(rows of its
     user)``, so that a user counts for about the square root of the sequence's length; the row and
-    its successors are the targets, at most `horizon` of them. With several places the others are
+    its successors are the targets, at most `horizon` of them. With several positions the others are
     drawn uniformly from the history window.
 
     Args:
@@ -122,7 +122,7 @@ def draw(
         steps: Number of steps T.
         batch: Examples per step B.
         history: Length of the history L.
-        places: Predicted places per example Q.
+        positions: Predicted positions per example Q.
         horizon: Targets per place H.
 
     Raises:
@@ -142,7 +142,7 @@ def draw(
         source >= sequences.start[target][..., None], sequences.items[np.maximum(source, 0)], -1
     )
     available = np.minimum(target - sequences.start[target], history)
-    offset = (rng.random((steps, batch, places)) * available[..., None]).astype(np.int64)
+    offset = (rng.random((steps, batch, positions)) * available[..., None]).astype(np.int64)
     offset[..., 0] = 0
     ahead = (target[..., None] - offset)[..., None] + np.arange(horizon)
     inside = ahead < sequences.end[target][..., None, None]
@@ -152,7 +152,7 @@ def draw(
 
 
 def last_items(stage: Stage, length: int) -> NDArray[np.int64]:
-    """The last items of every user's history ``[users, length]``, right-aligned, -1 pads."""
+    """Return the last items of every user's history ``[users, length]``, right-aligned, -1 pads."""
     indptr = stage.history_indptr
     source = indptr[1:, None] - np.arange(length, 0, -1)
     inside = source >= indptr[:-1, None]

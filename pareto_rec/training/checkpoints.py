@@ -1,4 +1,4 @@
-"""Where unfinished fits stand, on disk: what was trained before a stop is not trained again."""
+"""Checkpoints of partially trained fits."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ class CheckpointStore:
     """Unfinished fits under (fit, how it came there); gone once their generation is."""
 
     def __init__(self, fits: Path) -> None:
-        """Unfinished fits beside the finished ones in a folder."""
+        """Open the checkpoints beside the finished fits of a folder."""
         self.folder = fits / FOLDER
 
     def path(self, key: str) -> Path:
-        """Where one lies."""
+        """Return the path of a checkpoint."""
         return self.folder / f"{key}.safetensors"
 
     def get(self, key: str) -> Checkpoint | None:
-        """The stored standing; None where there is none or the file is damaged."""
-        found = read_tensors(self.path(key))
-        if found is None:
+        """Return the stored standing; None where there is none or the file is damaged."""
+        stored = read_tensors(self.path(key))
+        if stored is None:
             return None
-        content, tensors = found
+        content, tensors = stored
         state = {
             name.removeprefix(_STATE): value
             for name, value in tensors.items()
@@ -53,7 +53,7 @@ class CheckpointStore:
 
 
 def standing_key(fit_id: str, way: Sequence[tuple[int, Sequence[str]]]) -> str:
-    """Names where a fit stands by how it came there.
+    """Return the name of a checkpoint, by how it was reached.
 
     Args:
         fit_id: The fit.

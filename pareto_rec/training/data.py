@@ -1,4 +1,4 @@
-"""What training reads, what it leaves, and what it refuses."""
+"""Training data, its checks, and the fit that training returns."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Relevance:
 
     @classmethod
     def whole(cls, scores: Tensor) -> Relevance:
-        """Scores ``[users, N]`` that are there already."""
+        """Return scores ``[users, N]`` that are there already."""
         return cls((scores.shape[0], scores.shape[1]), scores.__getitem__)
 
     def parts(self) -> Iterator[tuple[slice, Tensor]]:
-        """All users in parts of at most `LOOK_SCORES` scores, one user at least."""
+        """Yield all users in parts of at most `LOOK_SCORES` scores, one user at least."""
         users, n_items = self.shape
         step = max(1, LOOK_SCORES // n_items)
         for begin in range(0, users, step):
@@ -77,7 +77,7 @@ class TrainData:
     labels: TaskLabels = NO_LABELS
 
     def item_features(self, spec: TrainSpec, difference: Mapping[str, Tensor]) -> Tensor:
-        """Features of the items as a fit reads them ``[N, F]``.
+        """Return features of the items as a fit reads them ``[N, F]``.
 
         Args:
             spec: Its training variables.
@@ -86,7 +86,7 @@ class TrainData:
         return self.features if reads_as_given(spec) else self.source.features(spec, difference)
 
     def head(self, fit: Fit) -> tuple[ScoringHead, Tensor]:
-        """A fit, ready to score, and its states of the users that validation looks at."""
+        """Return a fit, ready to score, and its states of the users that validation looks at."""
         head = fit.head(self.item_features(fit.spec, fit.difference))
         return head, head.states(self.histories[:, -fit.spec.history :].cpu().numpy())
 
@@ -135,7 +135,7 @@ class Fit:
         return self.curve[-1][0] if self.curve else 0
 
     def head(self, features: Tensor) -> ScoringHead:
-        """The fit, ready to score.
+        """Return the fit, ready to score.
 
         Args:
             features: What it reads of the items ``[N, F]``.

@@ -1,4 +1,4 @@
-"""What validation has shown of a candidate so far, and what is kept of it."""
+"""Early stopping: validation history and best parameters of a candidate."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class BestCheckpoint:
         self.running, self.spent = running, fit.seconds
 
     def fit(self, spec: TrainSpec, shape: Shape, seconds: float) -> Fit:
-        """The fit, after so many seconds of its pack."""
+        """Return the fit, after so many seconds of its pack."""
         best = max(self.curve, key=lambda look: look[1])[0] if self.curve else 0
         params = {} if self.reason else self.params
         difference = {} if self.reason else self.difference

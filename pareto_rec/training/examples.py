@@ -1,4 +1,4 @@
-"""The examples of a pack's steps: each candidate draws its own, whatever company it keeps."""
+"""Examples of a pack's steps: one generator per candidate, so draws do not depend on the pack."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Examples:
         tasks: TaskHeads,
         needs: frozenset[str],
     ) -> None:
-        """Prepare.
+        """Set up one generator per candidate.
 
         Args:
             common: Training variables that the candidates share, with the longest horizon.
             horizons: One per candidate; targets of shorter ones are padded.
             seeds: One per candidate.
             data: What training reads.
-            tasks: Trained tasks, who draw shown rows besides.
+            tasks: Trained tasks, which draw shown rows besides.
             needs: What the losses need.
         """
         self.common, self.horizons, self.seeds = common, horizons, seeds
@@ -44,7 +44,7 @@ class Examples:
         self.frequency = np.cumsum(data.facts.log_frequency.exp().cpu().numpy())
 
     def draw(self, first: int) -> dict[str, Tensor]:
-        """Examples of the steps until the next look, ``[P, T, ...]`` each."""
+        """Return examples of the steps until the next look, ``[P, T, ...]`` each."""
         common, sequences = self.common, self.data.sequences
         drawn: list[dict[str, NDArray[Any]]] = []
         for seed, horizon in zip(self.seeds, self.horizons, strict=True):
@@ -55,7 +55,7 @@ class Examples:
                 steps=common.check_every,
                 batch=common.batch,
                 history=common.history,
-                places=common.places,
+                positions=common.positions,
                 horizon=horizon,
             )
             arrays = {"histories": batch.histories, "at": batch.at}
@@ -72,24 +72,24 @@ class Examples:
         }
 
     def _optional(self, batch: Batch) -> dict[str, NDArray[Any]]:
-        """What only some losses need of the examples' users ``[T, B]``."""
-        found: dict[str, NDArray[Any]] = {}
+        """Return what only some losses need of the examples' users ``[T, B]``."""
+        inputs: dict[str, NDArray[Any]] = {}
         sequences, people = self.data.sequences, self.data.people
         if sequences.users is not None and people is not None:
             users = sequences.users[batch.rows[..., 0, 0]]
             if "group" in self.needs:
-                found["group"] = people.groups[self.common.group][users]
+                inputs["group"] = people.groups[self.common.group][users]
             if "taste" in self.needs:
-                found["taste"] = people.tastes[users]
+                inputs["taste"] = people.tastes[users]
             if "reference" in self.needs and self.common.reference != POPULARITY:
-                found["users"] = users
-        return found
+                inputs["users"] = users
+        return inputs
 
     def _padded(self, given: Mapping[str, tuple[NDArray[Any], int]]) -> dict[str, NDArray[Any]]:
-        """Arrays ``[T, B, Q, H]`` as long as the longest horizon, filled up with a value each."""
-        found = {}
+        """Pad arrays ``[T, B, Q, H]`` to the longest horizon with a value each."""
+        padded = {}
         for name, (array, value) in given.items():
             missing = self.common.horizon - array.shape[-1]
             width = [(0, 0)] * (array.ndim - 1) + [(0, missing)]
-            found[name] = np.pad(array, width, constant_values=value)
-        return found
+            padded[name] = np.pad(array, width, constant_values=value)
+        return padded

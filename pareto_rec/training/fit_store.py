@@ -1,4 +1,4 @@
-"""Fits on disk: nothing is trained twice."""
+"""Store of fits on disk, so that nothing is trained twice."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pareto_rec.core.code_keys import code_key
+from pareto_rec.core.errors import FORMER_NAMES
 from pareto_rec.core.leftovers import spare_path
 from pareto_rec.core.paths import swapped
 from pareto_rec.core.provenance import versions
@@ -31,7 +32,7 @@ from pareto_rec.training.spec import TrainSpec
 DECIDING = tuple(
     f"pareto_rec.{module}"
     for module in (
-        *("data.sample", "data.split"),  # who is asked, and what is learnt from
+        *("data.sample", "data.split"),  # sampled users, and what is learnt from
         *("evaluation.reference_policies", "evaluation.training_data", "evaluation.monitor"),
         *("training.fitting", "training.checkpoints"),
     )
@@ -45,7 +46,7 @@ EXPERTS_ALONE = "experts"  # fit id of records that no network had a say in
 
 @cache
 def code_hash() -> str:
-    """Hash of the code that decides what a fit is, so that no stale fit outlives a change."""
+    """Hash the code that decides what a fit is, so that no stale fit outlives a change."""
     installed = versions()
     content = json.dumps([code_key(*DECIDING), {name: installed[name] for name in LIBRARIES}])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -55,7 +56,7 @@ class FitStore:
     """Fits under (training variables, seed, data, features, code)."""
 
     def __init__(self, folder: Path, data_key: str) -> None:
-        """Fits of one stage and one set of features in a folder.
+        """Open the fits of one stage and one set of features in a folder.
 
         Args:
             folder: Made when the first fit is stored.
@@ -64,25 +65,25 @@ class FitStore:
         self.folder, self.data_key = folder, data_key
 
     def id(self, spec: TrainSpec, seed: int) -> str:
-        """Sixteen hex digits that name a fit by what decides it."""
+        """Return sixteen hex digits that name a fit by what decides it."""
         content = [asdict(spec), seed, self.data_key, code_hash()]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def path(self, fit_id: str) -> Path:
-        """Where a fit lies."""
+        """Return where a fit lies."""
         return self.folder / f"{fit_id}.safetensors"
 
     def get(self, fit_id: str) -> Fit | None:
-        """The stored fit; None where there is none or the file is damaged."""
-        found = read_tensors(self.path(fit_id))
-        return None if found is None else fit_of(*found)
+        """Return the stored fit; None where there is none or the file is damaged."""
+        stored = read_tensors(self.path(fit_id))
+        return None if stored is None else fit_of(*stored)
 
     def copy(self, fit_id: str, folder: Path) -> None:
         """Copy a stored fit into a run's folder."""
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / f"{fit_id}.safetensors"
-        with swapped(target) as spare:
-            shutil.copyfile(self.path(fit_id), spare)
+        with swapped(target) as temporary:
+            shutil.copyfile(self.path(fit_id), temporary)
 
     def put(self, fit_id: str, fit: Fit) -> None:
         """Store a fit in one step; failed ones are not stored."""
@@ -92,7 +93,7 @@ class FitStore:
 
 
 def _checksum(text: str, params: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the description and every parameter; safetensors itself has none."""
+    """Compute the SHA-256 over the description and every parameter; safetensors itself has none."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(params):
         digest.update(f"{name} {tuple(params[name].shape)}".encode())
@@ -118,7 +119,7 @@ def write_tensors(path: Path, content: Mapping[str, Any], tensors: Mapping[str, 
 def save_tensors(
     path: Path, tensors: Mapping[str, Tensor], note: dict[str, str] | None = None
 ) -> None:
-    """Write a safetensors file in one step, readable by whoever may read files made here.
+    """Write a safetensors file in one step, with the permissions of other new files.
 
     Args:
         path: The file; its folder exists.
@@ -128,19 +129,19 @@ def save_tensors(
     Raises:
         OSError, SafetensorError: If that is not possible; the file is as it was before.
     """
-    spare = spare_path(path)
+    temporary = spare_path(path)
     try:
-        with spare.open("xb") as stream:
+        with temporary.open("xb") as stream:
             mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)  # what the umask leaves
-        save_file(dict(tensors), spare, note)
-        spare.chmod(mode)  # safetensors makes files that their owner alone can read
-        os.replace(spare, path)
+        save_file(dict(tensors), temporary, note)
+        temporary.chmod(mode)  # safetensors makes files that their owner alone can read
+        os.replace(temporary, path)
     finally:
-        spare.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def read_tensors(path: Path, name: str = "") -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """What :func:`write_tensors` wrote; None where there is none or the file is damaged."""
+    """Return what :func:`write_tensors` wrote; None where there is none or the file is damaged."""
     with suppress(OSError, SafetensorError, ValueError, TypeError):
         if not path.exists():
             return None
@@ -157,7 +158,7 @@ def read_tensors(path: Path, name: str = "") -> tuple[dict[str, Any], dict[str, 
 
 
 def parts_of(fit: Fit) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The description and the tensors of a fit."""
+    """Return the description and the tensors of a fit."""
     content = {
         "spec": asdict(fit.spec),
         "shape": asdict(fit.shape),
@@ -169,9 +170,9 @@ def parts_of(fit: Fit) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def fit_of(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Fit:
-    """The fit that :func:`parts_of` took apart."""
+    """Return the fit that :func:`parts_of` took apart."""
     return Fit(
-        TrainSpec(**content["spec"]),
+        TrainSpec(**{FORMER_NAMES.get(name, name): x for name, x in content["spec"].items()}),
         Shape(**{**content["shape"], "tasks": tuple(content["shape"].get("tasks", ()))}),
         {name: value for name, value in tensors.items() if not name.startswith(_DIFFERENCE)},
         tuple((int(step), float(value)) for step, value in content["curve"]),

@@ -1,4 +1,4 @@
-"""Fit a batch of candidates together, in one go or in parts."""
+"""Training of packs: candidates are fitted together, in one go or in parts."""
 
 from __future__ import annotations
 
@@ -93,4 +93,4 @@ def resume_pack(
     fits = pack.run(monitor, until)
     if until >= specs[0].steps:
         return list(fits)
-    return [one if one.reason else pack.standing(i, one) for i, one in enumerate(fits)]
+    return [fit if fit.reason else pack.standing(i, fit) for i, fit in enumerate(fits)]

@@ -1,4 +1,4 @@
-"""Labels of tasks, and rows that say what was shown and what came of it as examples for them."""
+"""Impressions with labels: rows of shown items as training examples of tasks."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Labelled:
 
     @classmethod
     def interactions(cls, rows: Interactions, tasks: Sequence[Task]) -> Labelled:
-        """Training rows with the labels of the tasks of interactions."""
-        own = tuple(one for one in tasks if one.of_interactions)
+        """Return training rows with the labels of the tasks of interactions."""
+        own = tuple(task for task in tasks if task.of_interactions)
         return cls(own, labels_of(rows, own))
 
     @cached_property
@@ -44,13 +44,13 @@ class Labelled:
         return {}
 
     def own_rows(self, name: str) -> Mask:
-        """``[rows]``: where the label of a task is known and all of its conditions are met."""
+        """Find the rows ``[rows]`` where a task's label is known and its conditions are met."""
         if name not in self._usable:
             self._usable[name] = condition_met(self.labels, self.tasks, name)
         return self._usable[name]
 
     def scale(self, task: Task) -> tuple[float, float]:
-        """Mean and deviation of the labels that a task is learnt from.
+        """Compute the mean and deviation of the labels that a task is learnt from.
 
         Raises:
             BadRequestError: If there are none, or an outcome is the same everywhere.
@@ -74,7 +74,7 @@ class Labelled:
         return mean, max(deviation, _LEAST_DEVIATION)
 
     def unit(self, task: Task, *, entire_space: bool) -> float:
-        """What always saying the base rate costs: the entropy of the rate, or one variance.
+        """Return what always saying the base rate costs: the entropy of the rate, or one variance.
 
         Args:
             task: The task.
@@ -85,28 +85,28 @@ class Labelled:
         rate = self.scale(task)[0]
         chain = chain_of(self.tasks, task.name)
         if entire_space and len(chain) > 1:
-            true, known = chain_known([self.labels[one.name] for one in chain])
+            true, known = chain_known([self.labels[link.name] for link in chain])
             rate = float(true[known].mean())
         return float(-rate * np.log(rate) - (1 - rate) * np.log1p(-rate))
 
     def rows_for(self, losses: Collection[str], *, entire_space: bool) -> NDArray[np.int64]:
-        """The rows that some loss can learn from.
+        """Return the rows that some loss can learn from.
 
         Args:
             losses: Names of the losses of a fit.
             entire_space: Whether chains are learnt through products.
         """
-        found = np.zeros(len(next(iter(self.labels.values()))), dtype=bool)
+        needed = np.zeros(len(next(iter(self.labels.values()))), dtype=bool)
         for task in trained(self.tasks, losses):
             chain = chain_of(self.tasks, task.name)
             if entire_space and len(chain) > 1 and task.loss == BINARY:
-                found |= chain_known([self.labels[one.name] for one in chain])[1]
+                needed |= chain_known([self.labels[link.name] for link in chain])[1]
             else:
-                found |= self.own_rows(task.name)
-        return np.flatnonzero(found)
+                needed |= self.own_rows(task.name)
+        return np.flatnonzero(needed)
 
     def standard(self, task: Task, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Labels of a task for some rows, in the unit that it is learnt in."""
+        """Return labels of a task for some rows, in the unit that it is learnt in."""
         values = self.labels[task.name][rows]
         if task.loss == BINARY:
             return values
@@ -135,12 +135,12 @@ class Impressions(Labelled):
 
     @classmethod
     def of(cls, stage: Stage, tasks: Sequence[Task]) -> Impressions:
-        """Shown rows of a stage.
+        """Return shown rows of a stage.
 
         A row's history are the training rows of its user at earlier times: rows of the same moment
         belong to the same answer and would give it away.
         """
-        own = tuple(one for one in tasks if not one.of_interactions)
+        own = tuple(task for task in tasks if not task.of_interactions)
         rows, train = stage.train if stage.shown is None else stage.shown, stage.train
         both = np.concatenate([train.time, rows.time])
         untimed = not len(both) or bool(both.min() == both.max())
@@ -163,7 +163,7 @@ class Impressions(Labelled):
         batch: int,
         history: int,
     ) -> dict[str, NDArray[Any]]:
-        """Rows drawn uniformly, so that chances keep their base rates.
+        """Return rows drawn uniformly, so that chances keep their base rates.
 
         Args:
             rows: The rows that some loss can learn from.
@@ -193,29 +193,29 @@ class Impressions(Labelled):
 
 
 def labels_of(rows: Interactions, tasks: Sequence[Task]) -> Labels:
-    """Labels of every task ``[rows]``: 0, 1 and NaN for outcomes, the values themselves else."""
-    found = {}
+    """Return labels by task ``[rows]``: 0, 1 and NaN for outcomes, the values themselves else."""
+    labels = {}
     for task in tasks:
         values = rows.signals[task.signal].astype(np.float32)
         if task.loss == BINARY:
             values = np.where(np.isnan(values), values, values > 0).astype(np.float32)
-        found[task.name] = values
-    return found
+        labels[task.name] = values
+    return labels
 
 
 def condition_met(labels: Labels, tasks: Sequence[Task], name: str) -> Mask:
-    """``[rows]``: where the label of a task is known and all of its conditions are met."""
+    """Find the rows ``[rows]`` where a task's label is known and all of its conditions are met."""
     *before, task = chain_of(tasks, name)
-    found = ~np.isnan(labels[task.name])
-    for one in before:
-        found &= labels[one.name] > 0
-    return np.asarray(found)
+    met = ~np.isnan(labels[task.name])
+    for condition in before:
+        met &= labels[condition.name] > 0
+    return np.asarray(met)
 
 
 def chain_known(labels: Sequence[NDArray[np.float32]]) -> tuple[Mask, Mask]:
-    """Whether all outcomes of a chain came about ``[rows]``, and where that is known.
+    """Tell whether all outcomes of a chain came about ``[rows]``, and where that is known.
 
     It is known where all labels are, and where one of them is known not to be positive.
     """
-    true = np.logical_and.reduce([one > 0 for one in labels])
-    return true, true | np.logical_or.reduce([one <= 0 for one in labels])
+    true = np.logical_and.reduce([values > 0 for values in labels])
+    return true, true | np.logical_or.reduce([values <= 0 for values in labels])

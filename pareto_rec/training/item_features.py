@@ -1,4 +1,4 @@
-"""What models and losses read of items: features on principal components, and plain facts."""
+"""Item features on principal components, and facts about items for losses and serving."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Projection:
 
     @classmethod
     def of(cls, features: NDArray[np.floating[Any]], count: int) -> Projection:
-        """The projection of features ``[N, F]`` onto `count` components; 0 for all, unrotated.
+        """Return the projection of features ``[N, F]`` onto `count` components; 0: all, unrotated.
 
         Each component points to where its largest loading is positive, so that it does not depend
         on the solver.
@@ -48,15 +48,15 @@ class Projection:
 
     @classmethod
     def _in_blocks(cls, features: NDArray[np.floating[Any]], count: int) -> Projection:
-        """The same, a block of rows at a time, so that no copy in double precision is made."""
+        """Project a block of rows at a time, so that no copy in double precision is made."""
         rows, width = features.shape
         blocks = [slice(begin, begin + BLOCK) for begin in range(0, rows, BLOCK)]
         total = np.zeros(width)
-        for one in blocks:
-            total += features[one].sum(axis=0, dtype=np.float64)
+        for block in blocks:
+            total += features[block].sum(axis=0, dtype=np.float64)
         mean, scatter = total / rows, np.zeros((width, width))
-        for one in blocks:
-            centred = features[one].astype(np.float64) - mean
+        for block in blocks:
+            centred = features[block].astype(np.float64) - mean
             scatter += centred.T @ centred
         basis = _leading(scatter, count) if 0 < count < width else None
         turned = scatter if basis is None else basis.T @ scatter @ basis
@@ -65,10 +65,10 @@ class Projection:
         return cls(mean, basis, max(variance**0.5, 1e-9))
 
     def __call__(self, features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Features ``[N, F]`` as models read them ``[N, C]``."""
+        """Return features ``[N, F]`` as models read them ``[N, C]``."""
         if len(features) > BLOCK:
             starts = range(0, len(features), BLOCK)
-            return np.concatenate([self(features[one : one + BLOCK]) for one in starts])
+            return np.concatenate([self(features[start : start + BLOCK]) for start in starts])
         centred = np.asarray(features, dtype=np.float64) - self.mean
         if self.basis is not None:
             centred = centred @ self.basis
@@ -76,7 +76,7 @@ class Projection:
 
 
 def _leading(scatter: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Leading components ``[F, count]`` of a scatter matrix, each with its sign fixed."""
+    """Return leading components ``[F, count]`` of a scatter matrix, each with its sign fixed."""
     _, vectors = np.linalg.eigh(scatter)
     leading = vectors[:, ::-1][:, :count]
     largest = np.abs(leading).argmax(axis=0)
@@ -84,7 +84,7 @@ def _leading(scatter: NDArray[np.float64], count: int) -> NDArray[np.float64]:
 
 
 def principal_components(features: NDArray[np.floating[Any]], count: int) -> NDArray[np.float32]:
-    """Features ``[N, F]`` on their leading principal components, deviation 1 over all of them.
+    """Project features ``[N, F]`` onto their leading principal components, deviation 1 over all.
 
     Args:
         features: One row per item.
@@ -97,13 +97,13 @@ def principal_components(features: NDArray[np.floating[Any]], count: int) -> NDA
 
 
 def log_popularity(counts: NDArray[Any]) -> NDArray[np.float32]:
-    """``log1p`` popularity divided by its largest value ``[N]``, from training rows per item."""
+    """Scale ``log1p`` popularity ``[N]``, from training rows per item, by its largest value."""
     largest = max(float(np.log1p(counts.max(initial=0))), 1e-9)
     return np.asarray(np.log1p(counts) / largest, dtype=np.float32)
 
 
 def item_facts(catalogue: Catalogue) -> Facts:
-    """Facts that losses and the serving policy use.
+    """Return facts that losses and the serving policy use.
 
     Returns:
         Category vectors of length one ``[N, C]``; ``log1p`` popularity divided by its largest value

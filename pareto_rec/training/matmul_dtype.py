@@ -1,20 +1,20 @@
-"""Numbers in which products with all item vectors are computed."""
+"""Dtype of the item-table matmuls."""
 
 from __future__ import annotations
 
 import torch
 
-PRODUCTS = ("float32", "bfloat16", "auto")
+MATMUL_DTYPES = ("float32", "bfloat16", "auto")
 
 
-def products_of(name: str, device: torch.device) -> torch.dtype | None:
-    """What a name of `PRODUCTS` stands for on a device; None for float32.
+def matmul_dtype_of(name: str, device: torch.device) -> torch.dtype | None:
+    """Translate a name of `MATMUL_DTYPES` for a device; None for float32.
 
     ``"auto"`` is bfloat16 on processors that multiply matrices of it (AMX); elsewhere it would
     have to be emulated.
     """
     if name == "auto":
-        # older versions of torch do not tell; on a GPU nobody has measured it
+        # older versions of torch do not tell; on a GPU it has not been measured
         known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
         fast = device.type == "cpu" and bool(known.get("amx_bf16"))
         return torch.bfloat16 if fast else None

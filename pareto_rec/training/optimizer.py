@@ -23,7 +23,7 @@ class StackedAdamW:
     """
 
     def __init__(self, params: Mapping[str, Tensor], rate: Tensor, decay: Tensor) -> None:
-        """Nothing is moved yet.
+        """Start with moments of zero.
 
         Args:
             params: Stacked parameters ``[P, ...]``, leaves.
@@ -60,7 +60,7 @@ class StackedAdamW:
 
     @torch.no_grad()
     def step(self, schedule: float) -> None:
-        """One update; `schedule` multiplies every learning rate."""
+        """Make one update; `schedule` multiplies every learning rate."""
         if not self.moved:
             self._start([name for name, p in self.params.items() if p.grad is not None])
         self.count += 1
@@ -78,7 +78,7 @@ class StackedAdamW:
         self.flat.addcmul_(update, self.rates, value=-schedule * correct)
 
     def _step_compiled(self, schedule: float, correct: float) -> None:
-        """The same in one pass."""
+        """Update all parameters in one pass of a compiled loop."""
         rate, decay = self.rate * schedule * correct, self.rate * self.decay * schedule
         none = torch.zeros_like(decay)
         for p, both in zip(self.moved, self.moments, strict=True):
@@ -86,7 +86,7 @@ class StackedAdamW:
             adamw.update(p, _taken(p), both, rate, own, (BETA1, BETA2), EPS)
 
     def state(self, index: int) -> dict[str, Tensor]:
-        """Moments of one candidate: ``first/NAME`` and ``second/NAME`` of each moved parameter."""
+        """Return moments of a candidate: ``first/NAME``, ``second/NAME`` by parameter."""
         found = {}
         for moment, flat in (("first", self.first), ("second", self.second)):
             for name, part in zip(self.names, self._parts(flat), strict=True):
@@ -103,20 +103,20 @@ class StackedAdamW:
                 part.copy_(torch.stack([state[f"{moment}/{name}"] for state in states]))
 
     def _parts(self, flat: Tensor) -> list[Tensor]:
-        """Views of a vector, one per moved parameter in its shape."""
+        """Return views of a vector, one per moved parameter in its shape."""
         parts = torch.split(flat, [p.numel() for p in self.moved])
         return [part.view_as(p) for p, part in zip(self.moved, parts, strict=True)]
 
 
 def _taken(p: Tensor) -> Tensor:
-    """The gradient of a parameter, which has none any more."""
+    """Return the gradient of a parameter, which has none any more."""
     gradient, p.grad = p.grad, None
     assert gradient is not None, "what has a gradient at the first step has one at every step"
     return gradient.reshape(-1)
 
 
 def schedule(step: int, steps: int, warmup: float = 0.1) -> float:
-    """Linear warm-up, then a cosine to a tenth (Loshchilov & Hutter, ICLR 2017)."""
+    """Return the factor of a step: linear warm-up, then a cosine to a tenth (SGDR, ICLR 2017)."""
     if step < warmup * steps:
         return (step + 1) / (warmup * steps + 1)
     done = (step - warmup * steps) / max(1.0, (1 - warmup) * steps)

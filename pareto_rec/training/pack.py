@@ -1,4 +1,4 @@
-"""One pack in training: stacked parameters, one step for all."""
+"""A pack in training: stacked parameters, one step for all candidates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from pareto_rec.training.data import (
 )
 from pareto_rec.training.early_stopping import BestCheckpoint
 from pareto_rec.training.examples import Examples
-from pareto_rec.training.matmul_dtype import products_of
+from pareto_rec.training.matmul_dtype import matmul_dtype_of
 from pareto_rec.training.optimizer import StackedAdamW, schedule
 from pareto_rec.training.pack_tasks import TaskHeads, losses_of
 from pareto_rec.training.sparse_step import CatalogueSlice, SparseItemStep
@@ -71,6 +71,7 @@ class Pack:
         self.specs, self.seeds, self.data = specs, seeds, data
         horizons = [spec.horizon for spec in specs]
         self.common = common = replace(specs[0], horizon=max(horizons))
+        # frozen features at first; a live table replaces them step by step
         self.features = data.item_features(replace(common, tuned_layers=0), {})
         self.live: LiveTable | None = None
         if common.tuned_layers:
@@ -83,6 +84,7 @@ class Pack:
         self.params = _stack(starts or [self._initial(seed) for seed in seeds], data.device)
         self.descent = self._descent()
         self.temperature = self._column([spec.temperature for spec in specs])
+        # a generator per candidate: its draws are the same in any pack
         noise = Noise([child_seed(seed, "noise") for seed in seeds], data.device)
         self.dropout = Dropout(
             noise,
@@ -102,7 +104,7 @@ class Pack:
         self.step = 0
 
     def _shape(self) -> Shape:
-        """What the parameters of every candidate are like."""
+        """Return what the parameters of every candidate are like."""
         common, (n_items, feature_dim) = self.common, self.features.shape
         return Shape(
             common.model,
@@ -114,27 +116,27 @@ class Pack:
             common.heads,
             common.trunk,
             common.trunk_experts,
-            tuple(one.name for one in self.tasks.own),
+            tuple(task.name for task in self.tasks.own),
         )
 
     def _descent(self) -> LossAggregation:
-        """Each candidate's way to combine, with its preference."""
+        """Return each candidate's loss aggregation, with its preference."""
         accurate = [loss.accuracy for loss in self.losses]
         return LossAggregation(
-            [AGGREGATORS[spec.combine] for spec in self.specs],
+            [AGGREGATORS[spec.aggregation] for spec in self.specs],
             np.array([list(spec.loss_weights.values()) for spec in self.specs], dtype=np.float64),
             self.seeds,
             primary=accurate.index(True) if any(accurate) else 0,
         )
 
     def _samples(self) -> bool:
-        """Whether steps run on the items that they touch: where that is less than half of them."""
-        whole = any(loss.catalogue for loss in self.losses) or self.common.item_inputs in IDLE
+        """Tell whether steps run on the touched items alone: where these are less than half."""
+        reads_all = any(loss.catalogue for loss in self.losses) or self.common.item_inputs in IDLE
         few = 2 * self.common.touched < self.shape.n_items
-        return self.live is None and not whole and few
+        return self.live is None and not reads_all and few
 
     def _initial(self, seed: int) -> dict[str, Tensor]:
-        """Parameters of one candidate."""
+        """Return parameters of one candidate."""
         source = torch.Generator().manual_seed(child_seed(seed, "init"))
         params = init_shared(self.shape, source)
         params |= self.tasks.base_rates(self.shape.n_items)
@@ -153,7 +155,7 @@ class Pack:
         began = time.perf_counter()
         common = self.common
         end = common.steps if until is None else min(until, common.steps)
-        while self.step < end and any(one.running for one in self.kept):
+        while self.step < end and any(checkpoint.running for checkpoint in self.kept):
             first = self.step
             batches = self.examples.draw(first)
             count = min(common.check_every, common.steps - first)
@@ -162,11 +164,11 @@ class Pack:
             self.step = first + count
             self._look(self.step, monitor)
         share = (time.perf_counter() - began) / len(self.specs)
-        kept = zip(self.kept, self.specs, strict=True)
-        return [one.fit(spec, self.shape, share) for one, spec in kept]
+        checkpoints = zip(self.kept, self.specs, strict=True)
+        return [checkpoint.fit(spec, self.shape, share) for checkpoint, spec in checkpoints]
 
     def standing(self, index: int, fit: Fit) -> Checkpoint:
-        """Where a candidate stands after a look."""
+        """Return where a candidate stands after a look."""
         assert self.scale is not None
         state = {f"params/{name}": p.detach()[index].clone() for name, p in self.params.items()}
         state |= _under("optimiser", self.optimiser.state(index))
@@ -180,13 +182,13 @@ class Pack:
         return Checkpoint(fit, self.step, self.kept[index].running, state)
 
     def ways_of(self, index: int) -> Mapping[str, NDArray[np.float64]]:
-        """What a candidate's way to combine remembers."""
+        """Return what a candidate's loss aggregation remembers."""
         return {name: np.array(value) for name, value in self.descent.states[index].items()}
 
     @torch.no_grad()
     def go_on(self, standings: Sequence[Checkpoint]) -> None:
         """Take the candidates from where they stand; before the first step of this pack."""
-        states = [one.state for one in standings]
+        states = [standing.state for standing in standings]
         self.step = standings[0].step
         for name, param in self.params.items():
             param.copy_(torch.stack([state[f"params/{name}"] for state in states]))
@@ -196,23 +198,24 @@ class Pack:
             self.touched.load(self.step, [_below("touched", state) for state in states])
         if self.live is not None:
             self.live.load([_below("live", state) for state in states])
-        for index, one in enumerate(standings):
-            found = _below("way", one.state)
-            self.descent.states[index] = {name: value.numpy() for name, value in found.items()}
-            self.dropout.noise.generators[index].set_state(one.state["noise"])
+        for index, standing in enumerate(standings):
+            memory = _below("way", standing.state)
+            self.descent.states[index] = {name: value.numpy() for name, value in memory.items()}
+            self.dropout.noise.generators[index].set_state(standing.state["noise"])
             device = self.data.device
-            kept = self.kept[index]
-            kept.params = {name: value.to(device) for name, value in one.fit.params.items()}
-            kept.go_on(one.fit, running=one.running)
+            checkpoint = self.kept[index]
+            checkpoint.params = {
+                name: value.to(device) for name, value in standing.fit.params.items()
+            }
+            checkpoint.go_on(standing.fit, running=standing.running)
 
     def _step(self, step: int, batch: Mapping[str, Tensor]) -> None:
         learnt = dict(self.params)
         if self.live is not None:
             seen = [batch[name] for name in NAMED if name in batch]
             self.features = self.live.begin(step, needed_items(seen))
-            learnt["features"] = (
-                self.features
-            )  # ways that compare gradients see those of the layers
+            # gradient-based aggregators also see the tuned layers' gradients
+            learnt["features"] = self.features
         part = CatalogueSlice(self._moving, self.features, self.data.facts, batch)
         if self.touched is not None:
             part = self.touched.begin(batch, self.features, self.data.facts)
@@ -221,10 +224,13 @@ class Pack:
         if self.scale is None:
             n_items = self.shape.n_items
             units = [loss.unit(n_items) for loss in self.losses]
+            # losses differ by orders of magnitude: each is divided by its unit or, without one, by
+            # its value at initialisation, so that weights mean shares; fixed from then on
             own = losses.detach().abs().clamp(min=1e-6)
             parts = [own[:, m] if u is None else own[:, m] * 0 + u for m, u in enumerate(units)]
             self._set_scale(torch.stack(parts, dim=-1))
         assert self.scale is not None
+        # candidates share no parameter, so one whose loss is not finite leaves the others alone
         finite = self.descent.backward(step, losses / self.scale, self.ideal, learnt)
         for index in np.flatnonzero(~finite).tolist():
             self.kept[index].fail(f"loss is not finite at step {step}")
@@ -232,16 +238,16 @@ class Pack:
         if self.touched is not None:
             self.touched.end(schedule(step, self.common.steps))
         if self.live is not None:
-            self.live.end(step, [one.running for one in self.kept])
+            self.live.end(step, [checkpoint.running for checkpoint in self.kept])
 
     def _set_scale(self, scale: Tensor) -> None:
-        """Units of the losses ``[P, M]``, and their smallest values in these."""
+        """Set the units of the losses ``[P, M]``, and their smallest values in these."""
         self.scale = scale
         bounds = self._column([loss.lower_bound(self.shape.n_items) for loss in self.losses])
         self.ideal = (bounds / scale).cpu().double().numpy()
 
     def _losses(self, part: CatalogueSlice) -> Tensor:
-        """Unscaled losses ``[P, M]``."""
+        """Return unscaled losses ``[P, M]``."""
         params, batch, pack = part.params, part.batch, len(self.specs)
         table = item_table(params, part.features, self.dropout)
         states = user_states(
@@ -249,7 +255,7 @@ class Pack:
         )
         targets = batch["targets"].reshape(pack, -1, self.common.horizon)
         ids = targets.clamp(min=0)
-        whole = self.common.shaped >= ids.shape[1]
+        all_rows = self.common.regularizer_rows >= ids.shape[1]
         inputs = LossInputs(
             states=relevance_states(params, states, self.temperature),
             table=table,
@@ -258,26 +264,29 @@ class Pack:
             mask=targets >= 0,
             negatives=batch["negatives"],
             items=part.facts,
-            beyond=whole and any(loss.figure for loss in self.losses),
-            products=products_of(self.common.products, self.data.device),
+            # statistics of all rows share the matmul of the cross-entropy, so they cost little more
+            beyond=all_rows and any(loss.figure for loss in self.losses),
+            matmul_dtype=matmul_dtype_of(self.common.matmul_dtype, self.data.device),
             shown=self.tasks.inputs(params, self.shape, table, batch, self.dropout),
             interactions=self.tasks.interactions(params, states, table, targets, batch),
             **self._optional_inputs(batch),
         )
-        few = inputs.first(self.common.shaped)
-        values = [loss(few if loss.distribution else inputs) for loss in self.losses]
+        # losses on the whole distribution need a row of N logits per example: an estimate on the
+        # first rows, which are as random as any, saves most of that
+        sampled = inputs.first(self.common.regularizer_rows)
+        values = [loss(sampled if loss.distribution else inputs) for loss in self.losses]
         return torch.stack(values, dim=-1)
 
     def _optional_inputs(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Inputs that some loss of the pack needs; an example has several rows of states."""
-        found: dict[str, Tensor] = {}
+        """Return inputs that some loss of the pack needs; an example has several rows of states."""
+        inputs: dict[str, Tensor] = {}
         for name in ("group", "taste"):
             if name in self.needs:
-                found[name] = batch[name].repeat_interleave(self.common.places, dim=1)
+                inputs[name] = batch[name].repeat_interleave(self.common.positions, dim=1)
         if "users" in batch:
-            users = batch["users"].repeat_interleave(self.common.places, dim=1)
-            found["reference"] = self.data.references[self.common.reference][users]
-        return found
+            users = batch["users"].repeat_interleave(self.common.positions, dim=1)
+            inputs["reference"] = self.data.references[self.common.reference][users]
+        return inputs
 
     @property
     def _moving(self) -> Mapping[str, Tensor]:
@@ -293,34 +302,35 @@ class Pack:
             self.features = self.live.refresh()
         table = item_table(self.params, self.features, None)
         states = last_states(self.params, self.shape, table, histories)
-        for index, kept in enumerate(self.kept):
-            if not kept.running:
+        for index, checkpoint in enumerate(self.kept):
+            if not checkpoint.running:
                 continue
             value = self._value(index, table, states, monitor)
             if value is None:
-                kept.fail(f"scores are not finite after step {step}")
-            elif kept.improved(step, value):
-                kept.params = self._copy(index)
+                checkpoint.fail(f"scores are not finite after step {step}")
+            elif checkpoint.improved(step, value):
+                checkpoint.params = self._copy(index)
                 if self.live is not None:
-                    kept.difference = self.live.difference(index)
+                    checkpoint.difference = self.live.difference(index)
 
     def _copy(self, index: int) -> dict[str, Tensor]:
-        """A candidate's parameters as they are now."""
+        """Return a candidate's parameters as they are now."""
         return {name: p.detach()[index].clone() for name, p in self.params.items()}
 
     def _value(self, index: int, table: Tensor, states: Tensor, monitor: Monitor) -> float | None:
-        """Validation value of a candidate; None where a score is not finite."""
-        one = slice(index, index + 1)
-        params = {name: value[one] for name, value in self.params.items()}
+        """Return the validation value of a candidate; None where a score is not finite."""
+        candidate = slice(index, index + 1)
+        params = {name: value[candidate] for name, value in self.params.items()}
+        # one sum instead of a pass with a mask: NaN and inf both survive addition
         finite = bool(torch.isfinite(states[index].sum() + table[index].sum()))
 
         def of(rows: slice) -> Tensor:
             nonlocal finite
-            own, items = states[one, rows], table[one]
+            own, items = states[candidate, rows], table[candidate]
             if self.common.by_tasks_alone:
                 shown = self.tasks.ranking(params, own, items)
             else:
-                shown = relevance_scores(params, own, items, self.temperature[one])
+                shown = relevance_scores(params, own, items, self.temperature[candidate])
             finite = finite and bool(torch.isfinite(shown.sum()))
             return shown[0]
 

@@ -1,4 +1,4 @@
-"""The tasks of a pack in training: where they start, what they draw, what their losses see."""
+"""Task heads of a pack in training: initial biases, batches and inputs of their losses."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class TaskLabels:
 
     @classmethod
     def of(cls, stage: Stage, tasks: Sequence[Task]) -> TaskLabels:
-        """Labels of a stage's training rows."""
-        impressions = any(not one.of_interactions for one in tasks)
+        """Return labels of a stage's training rows."""
+        impressions = any(not task.of_interactions for task in tasks)
         shown = Impressions.of(stage, tasks) if impressions else None
         return cls(Labelled.interactions(stage.train, tasks), shown)
 
@@ -48,7 +48,7 @@ class TaskLabels:
         return (*self.interactions.tasks, *(self.shown.tasks if self.shown else ()))
 
     def of_task(self, task: Task) -> Labelled:
-        """The rows that hold the labels of a task."""
+        """Return the rows that hold the labels of a task."""
         if task.of_interactions:
             return self.interactions
         assert self.shown is not None
@@ -59,7 +59,7 @@ NO_LABELS = TaskLabels(Labelled((), {}))
 
 
 def losses_of(spec: TrainSpec, labels: TaskLabels) -> list[Loss]:
-    """The losses of a fit, in the order of its weights.
+    """Return the losses of a fit, in the order of its weights.
 
     Raises:
         BadRequestError: If one is not known, or a task has no labels to learn from.
@@ -76,7 +76,7 @@ class TaskHeads:
     """The trained tasks of a pack; without any nothing is drawn."""
 
     def __init__(self, spec: TrainSpec, labels: TaskLabels) -> None:
-        """Find the rows to learn from.
+        """Select the rows to learn from.
 
         Args:
             spec: Training variables; what concerns tasks is shared by a pack.
@@ -84,32 +84,32 @@ class TaskHeads:
         """
         self.spec, self.labels, self.shown = spec, labels, labels.shown
         self.own = trained(labels.tasks, spec.loss_weights)
-        self.met = tuple(one for one in self.own if one.of_interactions)
-        self.impressions = tuple(one for one in self.own if not one.of_interactions)
+        self.met = tuple(task for task in self.own if task.of_interactions)
+        self.impressions = tuple(task for task in self.own if not task.of_interactions)
         self.rows = np.zeros(0, dtype=np.int64)
         if self.shown is not None:
             entire = spec.chain == "esmm"
             self.rows = self.shown.rows_for(spec.loss_weights, entire_space=entire)
 
     def base_rates(self, n_items: int) -> dict[str, Tensor]:
-        """Where tasks start: the logit of its base rate for every item, or mean and deviation."""
-        found: dict[str, Tensor] = {}
+        """Compute initial biases: logits of base rates for every item, or mean and deviation."""
+        biases: dict[str, Tensor] = {}
         for task in self.own:
             mean, deviation = self.labels.of_task(task).scale(task)
             if task.loss == BINARY:
                 logit = torch.tensor(mean).logit()
-                found[f"{task.key}.item_bias"] = logit.expand(n_items).clone()
+                biases[f"{task.key}.item_bias"] = logit.expand(n_items).clone()
             else:
-                found[f"{task.key}.stars"] = torch.tensor([mean, deviation])
-        return found
+                biases[f"{task.key}.stars"] = torch.tensor([mean, deviation])
+        return biases
 
     def of_targets(self, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-        """Labels of the tasks of interactions for some training rows, the targets of a batch."""
+        """Look up labels of the tasks of interactions for training rows, the targets of a batch."""
         known = self.labels.interactions
-        return {f"met:{one.name}": known.standard(one, rows) for one in self.met}
+        return {f"met:{task.name}": known.standard(task, rows) for task in self.met}
 
     def draw(self, sequences: Sequences, seed: int, first: int) -> dict[str, NDArray[Any]]:
-        """Shown rows of the steps until the next look, from a stream of their own.
+        """Return shown rows of the steps until the next look, from a stream of their own.
 
         Args:
             sequences: Training rows.
@@ -135,7 +135,7 @@ class TaskHeads:
         batch: Mapping[str, Tensor],
         dropout: Dropout | None,
     ) -> TaskRows | None:
-        """What the losses of tasks see of the shown rows of a step; None where none is trained on.
+        """Collect loss inputs of tasks for the impressions of a step; None where none is trained.
 
         A chance is that of a user state and an item vector: ``logit = tower(state) . item / sqrt(D)
         + bias of the item``, as for every other task, so that it is had for a whole catalogue by
@@ -147,10 +147,12 @@ class TaskHeads:
         at = torch.full_like(ids, histories.shape[-1] - 1)
         states = user_states(params, shape, table, histories, at, dropout)
         logits = {
-            one.name: task_logits(params, one.key, states, table, ids).squeeze(-1)
-            for one in self.impressions
+            task.name: task_logits(params, task.key, states, table, ids).squeeze(-1)
+            for task in self.impressions
         }
-        return TaskRows(logits, {one.name: batch[f"label:{one.name}"] for one in self.shown.tasks})
+        return TaskRows(
+            logits, {task.name: batch[f"label:{task.name}"] for task in self.shown.tasks}
+        )
 
     def interactions(
         self,
@@ -160,7 +162,7 @@ class TaskHeads:
         targets: Tensor,
         batch: Mapping[str, Tensor],
     ) -> TaskRows | None:
-        """What the losses of tasks see of the targets of a step; None where none is trained on.
+        """Collect loss inputs of tasks for the targets of a step; None where none is trained.
 
         Args:
             params: Stacked parameters.
@@ -174,21 +176,22 @@ class TaskHeads:
         ids, pack = targets.clamp(min=0), len(targets)
         there = (targets >= 0).reshape(pack, -1)
         logits = {
-            one.name: task_logits(params, one.key, states, table, ids).reshape(pack, -1)
-            for one in self.met
+            task.name: task_logits(params, task.key, states, table, ids).reshape(pack, -1)
+            for task in self.met
         }
-        labels = {one.name: batch[f"met:{one.name}"].reshape(pack, -1) for one in self.met}
+        labels = {task.name: batch[f"met:{task.name}"].reshape(pack, -1) for task in self.met}
         labels = {name: of.masked_fill(~there, torch.nan) for name, of in labels.items()}
         return TaskRows(logits, labels)
 
     def ranking(self, params: Params, states: Tensor, table: Tensor) -> Tensor:
-        """Log of the product of all tasks' powers by their weights ``[P, R, N]``.
+        """Compute the log of the product of all tasks' powers by their weights ``[P, R, N]``.
 
         What validation looks at where no loss ranks.
         """
         parts = [
-            one.weight * log_natural(params, one.key, whole_logits(params, one.key, states, table))
-            for one in self.own
-            if one.weight
+            task.weight
+            * log_natural(params, task.key, whole_logits(params, task.key, states, table))
+            for task in self.own
+            if task.weight
         ]
         return torch.stack(parts).sum(0)

@@ -1,4 +1,4 @@
-"""Steps that touch a part of the catalogue alone, for losses that look at sampled items.
+"""Sparse training steps: losses on sampled items update the touched rows of the catalogue only.
 
 Where no loss of a pack reads the whole predicted distribution, a step needs the items of its
 histories, its targets and its negatives and no others. It then runs on a small catalogue of those,
@@ -48,7 +48,7 @@ class SparseItemStep:
     def __init__(
         self, params: Mapping[str, Tensor], rate: Tensor, decay: Tensor, capacity: int
     ) -> None:
-        """Nothing is touched yet.
+        """Start with moments of zero.
 
         Args:
             params: Stacked parameters, leaves; those with a row per item are taken over.
@@ -67,7 +67,7 @@ class SparseItemStep:
     def begin(
         self, batch: Mapping[str, Tensor], features: Tensor, facts: ItemFacts
     ) -> CatalogueSlice:
-        """The part of the catalogue that a step touches.
+        """Return the part of the catalogue that a step touches.
 
         Args:
             batch: Examples of the step.
@@ -78,10 +78,10 @@ class SparseItemStep:
         named = [name for name in ITEM_IDS if name in batch]
         ids = torch.cat([batch[name].reshape(pack, -1) for name in named], dim=1)
         rows = torch.full((pack, self.capacity), n_items, dtype=torch.long, device=ids.device)
-        for place, own in enumerate(ids):
+        for candidate, own in enumerate(ids):
             met = torch.unique(own)
             met = met[met >= 0]
-            rows[place, : len(met)] = met
+            rows[candidate, : len(met)] = met
         self.real, self.rows = rows < n_items, rows.clamp(max=n_items - 1)
         self.leaves = {name: self._taken(name).requires_grad_() for name in self.moments}
         moved = {name: _moved(batch[name], rows) for name in named}
@@ -92,24 +92,24 @@ class SparseItemStep:
         return CatalogueSlice(params, features[self.rows].float(), own_facts, {**batch, **moved})
 
     def _taken(self, name: str) -> Tensor:
-        """Rows of a parameter ``[P, capacity, ...]``, a copy."""
+        """Return rows of a parameter ``[P, capacity, ...]``, a copy."""
         values = self.params[name].detach()
-        place = torch.arange(len(values), device=values.device).unsqueeze(1)
-        return values[place, self.rows]
+        candidate = torch.arange(len(values), device=values.device).unsqueeze(1)
+        return values[candidate, self.rows]
 
     @torch.no_grad()
     def end(self, schedule: float) -> None:
         """Update the touched rows; `schedule` multiplies every learning rate."""
         self.count += 1
         correct = float((1 - BETA2**self.count) ** 0.5 / (1 - BETA1**self.count))
-        candidate, place = torch.nonzero(self.real, as_tuple=True)
-        item = self.rows[candidate, place]
+        candidate, slot = torch.nonzero(self.real, as_tuple=True)
+        item = self.rows[candidate, slot]
         rate = self.rate[candidate] * schedule
         for name, (first, second) in self.moments.items():
             taken = self.leaves[name].grad
             if taken is None:
                 continue
-            gradient, values = taken[candidate, place], self.leaves[name].detach()[candidate, place]
+            gradient, values = taken[candidate, slot], self.leaves[name].detach()[candidate, slot]
             step = rate.view(-1, *[1] * (gradient.dim() - 1))
             mean = torch.lerp(gradient, first[candidate, item], BETA1)
             square = torch.lerp(gradient.square(), second[candidate, item], BETA2)
@@ -120,7 +120,7 @@ class SparseItemStep:
                 target.detach()[candidate, item] = content
 
     def state(self, index: int) -> dict[str, Tensor]:
-        """Moments of one candidate: ``first/NAME`` and ``second/NAME`` of each parameter."""
+        """Return moments of one candidate: ``first/NAME`` and ``second/NAME`` of each parameter."""
         return {
             f"{moment}/{name}": values[index].clone()
             for name, pair in self.moments.items()
@@ -136,11 +136,11 @@ class SparseItemStep:
 
 
 def _zeros(like: Tensor) -> Tensor:
-    """Zeros of that shape; on a CPU no memory is taken until a row is touched."""
+    """Return zeros of that shape; on a CPU no memory is taken until a row is touched."""
     return torch.from_numpy(np.zeros(like.shape, dtype=np.float32)).to(like.device)
 
 
 def _moved(ids: Tensor, rows: Tensor) -> Tensor:
-    """Item indices ``[P, ...]`` as places in the sorted ``rows [P, capacity]``; -1 stays."""
+    """Return item indices ``[P, ...]`` as places in the sorted ``rows [P, capacity]``; -1 stays."""
     places = torch.searchsorted(rows, ids.reshape(len(ids), -1).contiguous()).view_as(ids)
     return torch.where(ids < 0, -1, places)

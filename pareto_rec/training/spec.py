@@ -1,4 +1,4 @@
-"""Training variables: what they are, and what fits of one pack have in common."""
+"""Training variables: one value of each per fit, and those that a pack has in common."""
 
 from __future__ import annotations
 
@@ -29,18 +29,20 @@ class TrainSpec:
         heads: Attention heads; must divide the width.
         steps: Most training steps.
         batch: Examples per step.
-        places: Predicted places per example (self-attention).
+        positions: Predicted positions per example (self-attention).
         horizon: Items that follow, all of them targets.
-        shaped: Rows of a step on which losses on the whole predicted distribution are estimated.
-        products: Numbers in which products with all item vectors are computed, one of
-            `train.products.PRODUCTS`. In bfloat16 results are equal up to its rounding only.
+        regularizer_rows: Rows of a step on which losses on the whole predicted distribution are
+            estimated.
+        matmul_dtype: Type of the numbers that are multiplied with all item vectors, one of
+            `training.matmul_dtype.MATMUL_DTYPES`. In bfloat16 results are equal up to its
+            rounding only.
         negatives: Items drawn per step for sampled losses.
         learning_rate: Peak of the schedule.
         weight_decay: Decoupled (AdamW).
         dropout: Share of history items dropped.
         item_dropout: Share of item embeddings dropped.
         temperature: Of the softmax.
-        combine: Registered way to combine losses.
+        aggregation: Registered loss aggregation: how several losses become one step.
         loss_weights: Loss name -> weight, on the simplex.
         check_every: Steps between two looks at validation.
         patience: Looks without improvement before a fit stops.
@@ -61,7 +63,7 @@ class TrainSpec:
         tuning: ``"lora"`` or ``"full"``.
         lora_rank: Rank of the adapters.
         lora_alpha: Their scale times their rank.
-        lora_targets: Which projections get one, a key of `train.tuned.layers.PROJECTIONS`.
+        lora_targets: Which projections get one, a key of `training.tuned.layers.PROJECTIONS`.
         lora_dropout: Share of the channels dropped before an adapter.
         encoder_rate: Peak learning rate of the topmost layer.
         layer_decay: Every layer further down learns at this share of the rate of the one above it.
@@ -80,17 +82,17 @@ class TrainSpec:
     heads: int = 4
     steps: int = 150
     batch: int = 256
-    places: int = 1
+    positions: int = 1
     horizon: int = 1
-    shaped: int = 64
-    products: str = "float32"
+    regularizer_rows: int = 64
+    matmul_dtype: str = "float32"
     negatives: int = 256
     learning_rate: float = 0.003
     weight_decay: float = 0.01
     dropout: float = 0.1
     item_dropout: float = 0.1
     temperature: float = 1.0
-    combine: str = "weighted_sum"
+    aggregation: str = "weighted_sum"
     loss_weights: Mapping[str, float] = field(default_factory=lambda: {"softmax": 1.0})
     check_every: int = 25
     patience: int = 3
@@ -123,7 +125,7 @@ class TrainSpec:
     def touched(self) -> int:
         """Most items that the examples and negatives of one step can hold."""
         shown = self.task_batch * (self.history + 1) if self.on_tasks else 0
-        return self.batch * (self.history + self.places * self.horizon) + self.negatives + shown
+        return self.batch * (self.history + self.positions * self.horizon) + self.negatives + shown
 
     @property
     def on_tasks(self) -> bool:
@@ -138,8 +140,16 @@ class TrainSpec:
 
 
 SHARED = (
-    *("model", "width", "history", "layers", "heads", "steps", "batch", "places"),
-    *("shaped", "products", "negatives", "check_every", "patience", "group", "reference"),
+    *("model", "width", "history", "layers", "heads", "steps", "batch", "positions"),
+    *(
+        "regularizer_rows",
+        "matmul_dtype",
+        "negatives",
+        "check_every",
+        "patience",
+        "group",
+        "reference",
+    ),
     *("trunk", "trunk_experts", "chain", "task_batch"),
     *("item_inputs", "exit_layer", "text_length", "encoder_precision", "tuned_layers"),
 )
@@ -153,31 +163,31 @@ _ONLY_TUNED = (*OF_TUNED, *OF_LORA, "encoder_rate", "layer_decay", "encoder_deca
 
 
 def pack_key(spec: TrainSpec) -> tuple[object, ...]:
-    """What candidates must have in common to be trained in one pack.
+    """Return what candidates must have in common to be trained in one pack.
 
-    Ways that look at gradients go apart from those that do not, who would pay for them.
+    Gradient-based aggregators are packed apart: they cost more backward passes.
     """
-    by_gradient = AGGREGATORS[spec.combine].needs_gramian
+    by_gradient = AGGREGATORS[spec.aggregation].needs_gramian
     shared = (*SHARED, *OF_TUNED) if spec.tuned_layers else SHARED
     return (*(getattr(spec, name) for name in shared), by_gradient, *spec.loss_weights)
 
 
 def reads_as_given(spec: TrainSpec) -> bool:
-    """Whether a fit reads the features of the config's own depth, frozen and in float32."""
+    """Tell whether a fit reads the features of the config's own depth, frozen and in float32."""
     changed = (spec.exit_layer, spec.text_length, spec.tuned_layers)
     return not any(changed) and spec.encoder_precision == "float32"
 
 
 def train_spec(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainSpec:
-    """Training variables, searched ones over fixed ones.
+    """Return training variables, searched ones over fixed ones.
 
     Raises:
-        BadRequestError: If a variable, or the model, loss or way to combine, is not known.
+        BadRequestError: If a variable, or the model, loss or aggregation, is not known.
     """
     spec = construct("training variable", TrainSpec, {**fixed, **values})
     for kind, name, known in (
         ("model", spec.model, MODELS),
-        ("way to combine", spec.combine, AGGREGATORS),
+        ("loss aggregation", spec.aggregation, AGGREGATORS),
         ("trunk", spec.trunk, TRUNKS),
         ("way to learn a chain", spec.chain, CHAINS),
     ):
@@ -190,7 +200,7 @@ def train_spec(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainSpec
 
 
 def _without_idle(spec: TrainSpec) -> TrainSpec:
-    """The spec with the defaults of what has no effect in it, so that equal fits look equal."""
+    """Reset what has no effect in a spec to its default, so that equal fits look equal."""
     idle: tuple[str, ...] = OF_LORA if spec.tuning != "lora" else ()
     if not spec.tuned_layers:
         idle = _ONLY_TUNED

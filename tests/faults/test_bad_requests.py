@@ -75,14 +75,26 @@ NAMES = [
     ("baselines=['eas']", 'unknown expert in baselines "eas"'),
     ("data.name=movielens", 'unknown data set "movielens" (did you mean "movielens-100k"?)'),
     ("fixed.model=attention", 'fixed.model: unknown model "attention"'),
-    ("fixed.combine=sum", 'fixed.combine: unknown way to combine losses "sum"'),
+    ("fixed.aggregation=sum", 'fixed.aggregation: unknown loss aggregation "sum"'),
+    (
+        "fixed.combine=mgda",
+        'fixed.combine: the training variable "combine" is now called "aggregation"',
+    ),
+    ("fixed.places=2", 'fixed.places: the training variable "places" is now called "positions"'),
+    ("fixed.shaped=8", 'the training variable "shaped" is now called "regularizer_rows"'),
+    ("fixed.products=auto", 'the training variable "products" is now called "matmul_dtype"'),
+    (
+        "space.train.shaped={kind='integer', low=4, high=8}",
+        'space.train.shaped: the training variable "shaped" is now called "regularizer_rows"',
+    ),
+    ("space.serve.mmr.when={combine=['mgda']}", 'variable "combine" is now called "aggregation"'),
     ("fixed.stepps=3", 'fixed.stepps: unknown training variable "stepps" (did you mean "steps"?)'),
     (
         "space.train.model={kind='choice', options=['attention_pooling', 'gru']}",
         'space.train.model: unknown model "gru"; known: attention_pooling, self_attention',
     ),
     (
-        "space.train.combine={kind='choice', options=['weighted_sum', 'weighted_chebishev']}",
+        "space.train.aggregation={kind='choice', options=['weighted_sum', 'weighted_chebishev']}",
         'did you mean "weighted_chebyshev"?',
     ),
     ("space.train.loss_weights.names=['softmax', 'popularty']", 'did you mean "popularity"?'),
@@ -107,8 +119,8 @@ RANGES = [
     ("space.train.dropout={kind='real', low=0.0, high=1.5}", "space.train.dropout: 1.5 is out"),
     ("space.train.dropout={kind='simplex', names=['a']}", 'must not be of kind "simplex"'),
     (
-        "space.train.places={kind='choice', options=['one', 'two']}",
-        "space.train.places: 'one' is out of range",
+        "space.train.positions={kind='choice', options=['one', 'two']}",
+        "space.train.positions: 'one' is out of range",
     ),
     ("space.serve.mmr.high=1.5", "space.serve.mmr: 1.5 is out of range"),
     ("space.serve.depth.low=0", "space.serve.depth: 0 is out of range"),
@@ -149,6 +161,12 @@ def test_heads_that_never_meet_a_width_they_do_not_divide_are_fine(refused: Refu
     """
     text = CONFIG.replace('model = "attention_pooling"\n', "").replace("heads = 2", "heads = 1")
     assert "unknown data set" in refused("--set", "data.name=none", text=text + more)
+
+
+@pytest.mark.parametrize("key", ["fixed.combine", "space.train.combine.kind"])
+def test_a_former_name_in_the_smoke_table_is_refused(key: str, refused: Refused) -> None:
+    line = refused(text=f"{CONFIG}{key} = 'choice'\n")
+    assert f'smoke.{key}: the training variable "combine" is now called "aggregation"' in line
 
 
 def test_the_smoke_table_is_checked_even_when_it_is_not_asked_for(refused: Refused) -> None:

@@ -98,7 +98,7 @@ def test_objective_without_a_value(run: Path, value: str) -> None:
     cells = lines[1].split(",")
     cells[place] = value
     (run / "front.csv").write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]))
-    assert f'front.csv, line 2: "{value}" is no value of ild@10' in message(run)
+    assert f'front.csv, line 2: "{value}" is not a value of ild@10' in message(run)
 
 
 def test_point_that_no_record_explains(run: Path) -> None:

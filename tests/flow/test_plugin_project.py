@@ -31,7 +31,7 @@ max_length = 8
 
 [fixed]
 model = "gru"
-combine = "equal_sum"
+aggregation = "equal_sum"
 steps = 5
 batch = 16
 history = 5

@@ -1,6 +1,7 @@
 """Who may import whom. The table is the architecture: change it only together with a reason.
 
-Imports inside functions and those for type checkers count like any other.
+Imports inside functions and those for type checkers count like any other. And what no parameter
+may be called.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ LATE = {
     *("transformers", "peft", "matplotlib", "pandas", "plotly", "pooch", "requests"),
     "huggingface_hub",
 }
+# Words that leave open what a value is; a parameter is named after it.
+RIDDLES = {"one", "found", "made", "place", "told", "said", "asked", "whole", "kept", "spare"}
 
 
 MODULES = [name.removeprefix("pareto_rec.") for name in INSTALLED.modules]
@@ -169,6 +172,30 @@ def test_heavy_packages_are_imported_where_they_are_used(module: str) -> None:
 def _runs(node: ast.stmt) -> bool:
     """Whether it is an import that runs with the module: in no function, not for type checkers."""
     return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def riddles(tree: ast.AST) -> list[tuple[int, str]]:
+    """Line and name of every parameter, also of a lambda, that is named by one of `RIDDLES`."""
+    parameters = (node for node in ast.walk(tree) if isinstance(node, ast.arg))
+    return sorted((node.lineno, node.arg) for node in parameters if node.arg in RIDDLES)
+
+
+def test_parameters_are_named_after_what_they_are() -> None:
+    wrong = [
+        f"pareto_rec/{module.replace('.', '/')}.py:{line}: {name}"
+        for module in MODULES
+        for line, name in riddles(tree_of(module))
+    ]
+    assert not wrong, "name these parameters by a noun:\n" + "\n".join(wrong)
+
+
+def test_every_kind_of_parameter_is_looked_at() -> None:
+    tree = ast.parse(
+        "def f(one, /, found, *made, place, **told): one = kept\n"
+        "async def g(said=1): ...\nh = lambda asked: asked\n"
+    )
+    lines = [(1, "found"), (1, "made"), (1, "one"), (1, "place"), (1, "told")]
+    assert riddles(tree) == [*lines, (2, "said"), (3, "asked")]
 
 
 def test_the_table_would_notice() -> None:

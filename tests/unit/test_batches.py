@@ -25,7 +25,7 @@ def sequences_of(walks: list[list[int]]) -> Sequences:
 
 
 def draws(seed: int, walks: list[list[int]] = WALKS, **sizes: int) -> Batch:
-    wanted = {"steps": 3, "batch": 40, "history": 4, "places": 1, "horizon": 1, **sizes}
+    wanted = {"steps": 3, "batch": 40, "history": 4, "positions": 1, "horizon": 1, **sizes}
     return draw(sequences_of(walks), np.random.default_rng(seed), **wanted)
 
 
@@ -80,13 +80,13 @@ def test_every_row_with_a_predecessor_is_drawn() -> None:
 
 
 @EXAMPLES
-@given(seed=st.integers(0, 2**32 - 1), history=st.integers(2, 9), places=st.integers(2, 5))
-def test_every_place_predicts_what_follows_it(seed: int, history: int, places: int) -> None:
+@given(seed=st.integers(0, 2**32 - 1), history=st.integers(2, 9), positions=st.integers(2, 5))
+def test_every_place_predicts_what_follows_it(seed: int, history: int, positions: int) -> None:
     """The first place is the last item; all others lie on items of the history."""
     follows = possible(20, 3)  # whole prefixes tell the rows of a user apart
-    batch = draws(seed, history=history, places=places, horizon=3)
+    batch = draws(seed, history=history, positions=positions, horizon=3)
     for before, at, targets in examples(batch):
-        assert len(at) == len(targets) == places
+        assert len(at) == len(targets) == positions
         assert at[0] == history - 1
         for place, target in zip(at, targets, strict=True):
             assert before[place] >= 0
@@ -105,7 +105,7 @@ def test_every_place_predicts_what_follows_it(seed: int, history: int, places: i
 
 def test_other_places_are_drawn_uniformly_from_the_window() -> None:
     """Walk of six, window of four: with a full window each place has probability 1/4."""
-    batch = draws(2, [[1, 2, 3, 4, 5, 6]], steps=1, batch=4000, history=4, places=2)
+    batch = draws(2, [[1, 2, 3, 4, 5, 6]], steps=1, batch=4000, history=4, positions=2)
     full = batch.histories[0, :, 0] >= 0
     places, counts = np.unique(batch.at[0, full, 1], return_counts=True)
     assert places.tolist() == [0, 1, 2, 3]
@@ -127,7 +127,7 @@ def test_users_count_for_about_the_root_of_their_rows() -> None:
 
 
 def test_draws_depend_on_the_generator_alone() -> None:
-    first, second, other = draws(7, places=3), draws(7, places=3), draws(8, places=3)
+    first, second, other = draws(7, positions=3), draws(7, positions=3), draws(8, positions=3)
     for name in ("histories", "at", "targets", "rows"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     assert not np.array_equal(first.histories, other.histories)
@@ -183,7 +183,7 @@ def test_inputs_are_not_mutated() -> None:
         steps=2,
         batch=8,
         history=3,
-        places=2,
+        positions=2,
         horizon=2,
     )
     for name, value in kept.items():

@@ -69,7 +69,7 @@ def test_the_network_of_a_baseline_lies_in_the_middle_of_what_is_searched() -> N
             "dropout": Real(0.0, 0.4),
             "horizon": Choice((5, 10, 20)),
             "loss_weights": Simplex(("softmax", "popularity")),  # accuracy alone is the default
-            "combine": Choice(("weighted_sum", "weighted_chebyshev")),
+            "aggregation": Choice(("weighted_sum", "weighted_chebyshev")),
             "tuned_layers": Choice((0, 1, 2)),  # the backbone stays frozen
         },
         {"mmr": Real(0.0, 0.5)},

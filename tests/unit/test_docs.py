@@ -37,7 +37,7 @@ def test_a_page_is_what_is_generated_now(name: str) -> None:
         ("objectives.md", {**GENERATE.FAMILIES, **GENERATE.GROUPS}),
         ("splits.md", GENERATE.SPLITS),
         ("losses.md", GENERATE.LOSSES),
-        ("combine.md", GENERATE.AGGREGATORS),
+        ("aggregation.md", GENERATE.AGGREGATORS),
         ("pickers.md", GENERATE.PICKERS),
         ("tasks.md", {"Loss of a task": GENERATE.TaskLoss, **GENERATE.TRUNKS}),
     ],

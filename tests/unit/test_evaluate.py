@@ -312,7 +312,10 @@ def test_variables_of_a_trial_go_over_the_fixed_ones(subject: Evaluator) -> None
     [
         ({"widht": 8}, r'unknown training variable "widht" \(did you mean "width"\?\)'),
         ({"model": "self_atention"}, r'unknown model .* \(did you mean "self_attention"\?\)'),
-        ({"combine": "sum"}, r"unknown way to combine .*known: .*weighted_chebyshev, weighted_sum"),
+        (
+            {"aggregation": "sum"},
+            r"unknown loss aggregation .*known: .*weighted_chebyshev, weighted_sum",
+        ),
         (
             {"loss_weights": {"hinge": 1.0}},
             r'unknown loss "hinge".*known: .*liked, negative_entropy',

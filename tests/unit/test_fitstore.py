@@ -15,13 +15,14 @@ import torch
 from safetensors import safe_open
 from toy_learning import random_params, shape_of
 
+from pareto_rec.core.errors import FORMER_NAMES
 from pareto_rec.training.data import Fit
-from pareto_rec.training.fit_store import FitStore, code_hash
+from pareto_rec.training.fit_store import FitStore, code_hash, fit_of, parts_of
 from pareto_rec.training.spec import TrainSpec
 
 OTHER: dict[str, Any] = {  # another value for every field
     "model": "self_attention",
-    "combine": "weighted_chebyshev",
+    "aggregation": "weighted_chebyshev",
     "loss_weights": {"softmax": 0.75, "liked": 0.25},
 }
 
@@ -56,6 +57,15 @@ def test_what_was_stored_comes_back_bit_for_bit(store: FitStore) -> None:
     found = store.get(name)
     assert found is not None
     assert same(found, fit)
+
+
+def test_a_fit_with_former_names_of_variables_is_read() -> None:
+    fit = some_fit()
+    content, tensors = parts_of(fit)
+    spec = dict(content["spec"])
+    for former, name in FORMER_NAMES.items():
+        spec[former] = spec.pop(name)
+    assert fit_of({**content, "spec": spec}, tensors).spec == fit.spec
 
 
 def test_views_and_gradients_are_stored_as_plain_values(store: FitStore) -> None:

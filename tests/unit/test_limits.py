@@ -128,10 +128,10 @@ def test_a_simplex_where_a_number_belongs_and_the_other_way_round() -> None:
         check_variables({}, {}, SearchSpace({}, {"fusion": Real(0.0, 1.0)}))
 
 
-def test_places_are_refused_where_the_model_has_none() -> None:
-    check_variables({"model": "self_attention", "places": 4}, {}, SearchSpace({}, {}))
-    with pytest.raises(BadRequestError, match='places: 4 need model = "self_attention"'):
-        check_variables({"places": 4}, {}, SearchSpace({}, {}))
+def test_positions_are_refused_where_the_model_has_none() -> None:
+    check_variables({"model": "self_attention", "positions": 4}, {}, SearchSpace({}, {}))
+    with pytest.raises(BadRequestError, match='positions: 4 need model = "self_attention"'):
+        check_variables({"positions": 4}, {}, SearchSpace({}, {}))
     models = Choice(("self_attention", "attention_pooling"))
-    with pytest.raises(BadRequestError, match="places"):
-        check_variables({"places": 2}, {}, SearchSpace({"model": models}, {}))
+    with pytest.raises(BadRequestError, match="positions"):
+        check_variables({"positions": 2}, {}, SearchSpace({"model": models}, {}))

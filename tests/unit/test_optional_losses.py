@@ -83,14 +83,21 @@ def test_people_of_whom_nothing_is_known() -> None:
     assert not people.tastes.any()
 
 
-@pytest.mark.parametrize("combine", ["weighted_sum", "upgrad"])
-@pytest.mark.parametrize(("model", "places"), [("attention_pooling", 1), ("self_attention", 2)])
-def test_every_loss_together_packed_and_alone(model: str, places: int, combine: str) -> None:
+@pytest.mark.parametrize("aggregation", ["weighted_sum", "upgrad"])
+@pytest.mark.parametrize(("model", "positions"), [("attention_pooling", 1), ("self_attention", 2)])
+def test_every_loss_together_packed_and_alone(model: str, positions: int, aggregation: str) -> None:
     count = len(LOSSES)
     up = {name: (n + 1) / 90 for n, name in enumerate(LOSSES)}
     down = {name: (count - n) / 90 for n, name in enumerate(LOSSES)}
     specs = [
-        spec_of(weights, model=model, places=places, reference="second", steps=4, combine=combine)
+        spec_of(
+            weights,
+            model=model,
+            positions=positions,
+            reference="second",
+            steps=4,
+            aggregation=aggregation,
+        )
         for weights in (up, down)
     ]
     specs.append(dataclasses.replace(specs[0], horizon=3))
@@ -128,7 +135,7 @@ def test_rows_meet_their_own_users_and_ratings(monkeypatch: pytest.MonkeyPatch) 
     inputs = seen_by(monkeypatch, "group_gap")
     weights = {"softmax": 0.5, "group_gap": 0.1, "calibration": 0.1, "rating": 0.1}
     weights |= {"reference_kl": 0.2}
-    train(spec_of(weights, model="self_attention", places=3, reference="second"))
+    train(spec_of(weights, model="self_attention", positions=3, reference="second"))
     people, users = People.of(STAGE), STAGE.train.user
     for step in (0, 5):
         rows, now = drawn[0].rows[step], inputs[step]
@@ -259,7 +266,7 @@ def test_units(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ways_on_gradients_go_into_packs_of_their_own() -> None:
-    keys = {way: pack_key(spec_of({"softmax": 1.0}, combine=way)) for way in AGGREGATORS}
+    keys = {way: pack_key(spec_of({"softmax": 1.0}, aggregation=way)) for way in AGGREGATORS}
     plain = {keys[name] for name, way in AGGREGATORS.items() if not way.needs_gramian}
     dear = {keys[name] for name, way in AGGREGATORS.items() if way.needs_gramian}
     assert len(plain) == len(dear) == 1

@@ -88,7 +88,7 @@ def test_a_pack_equals_its_members_alone() -> None:
 
 
 def test_ways_that_compare_gradients_work_on_touched_rows() -> None:
-    [one] = trained([dataclasses.replace(SPEC, steps=3, combine="mgda")])
+    [one] = trained([dataclasses.replace(SPEC, steps=3, aggregation="mgda")])
     assert one.reason is None
 
 

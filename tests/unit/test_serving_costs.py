@@ -375,7 +375,7 @@ def test_training_examples_can_be_drawn_from_every_split(kind: str) -> None:
     made = stage(kind)
     sequences = Sequences.of(made.train)
     drawn = draw(
-        sequences, np.random.default_rng(0), steps=3, batch=16, history=5, places=1, horizon=2
+        sequences, np.random.default_rng(0), steps=3, batch=16, history=5, positions=1, horizon=2
     )
     known = set(made.train.item.tolist()) | {-1}
     assert set(np.unique(drawn.histories).tolist()) <= known

@@ -76,7 +76,7 @@ def test_every_model_in_a_pack(model: str) -> None:
 @pytest.mark.parametrize("way", list(AGGREGATORS))
 def test_every_way_to_combine(way: str) -> None:
     losses = {"softmax": 0.6, "popularity": 0.4}
-    specs = [spec_of(NAMES[0], combine=way, loss_weights=losses) for _ in range(2)]
+    specs = [spec_of(NAMES[0], aggregation=way, loss_weights=losses) for _ in range(2)]
     straight = train_pack(specs, [1, 2], DATA, MONITOR, pack_size=2)
     for one, other in zip(in_parts(specs, [1, 2], [5]), straight, strict=True):
         assert_equal(one, other)

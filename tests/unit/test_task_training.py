@@ -92,7 +92,9 @@ def test_a_pack_is_its_candidates_one_by_one(trunk: str, chain: str) -> None:
     assert_close(packed[1], train(other, seeds=(2,))[0])
 
 
-@pytest.mark.parametrize("more", [{"combine": "upgrad"}, {"model": "self_attention", "places": 2}])
+@pytest.mark.parametrize(
+    "more", [{"aggregation": "upgrad"}, {"model": "self_attention", "positions": 2}]
+)
 def test_packs_by_gradients_and_of_self_attention(more: dict[str, Any]) -> None:
     one = spec_of(trunk="mmoe", **more)
     packed = train(one, one, seeds=(1, 2))

@@ -123,7 +123,7 @@ def test_bad_tasks_are_one_line(tmp_path: Path, changes: list[Any], line: str) -
 def test_what_only_signals_and_tasks_together_can_tell() -> None:
     with pytest.raises(BadRequestError, match='task buy: unknown signal "bought"'):
         check_tasks([CLICK, BUY], {"clicked"})
-    with pytest.raises(BadRequestError, match='its condition "spent" is a value, no outcome'):
+    with pytest.raises(BadRequestError, match='its condition "spent" is a value, not an outcome'):
         check_tasks([CLICK, BUY, SPENT, Task("more", "kept", condition="spent")])
     with pytest.raises(BadRequestError, match="task click: weight = inf must be a finite number"):
         check_tasks([Task("click", "clicked", weight=float("inf"))])

@@ -18,7 +18,7 @@ from pareto_rec.models import MODELS
 from pareto_rec.training import batches
 from pareto_rec.training.data import Fit, Monitor, Relevance
 from pareto_rec.training.fitting import train_pack
-from pareto_rec.training.matmul_dtype import products_of
+from pareto_rec.training.matmul_dtype import matmul_dtype_of
 from pareto_rec.training.optimizer import StackedAdamW, schedule
 from pareto_rec.training.spec import TrainSpec, pack_key
 
@@ -171,7 +171,7 @@ def different_specs(model: str, losses: Mapping[str, float]) -> list[TrainSpec]:
         spec_of(
             model,
             loss_weights=turned,
-            combine="weighted_chebyshev",
+            aggregation="weighted_chebyshev",
             temperature=0.5,
             dropout=0.5,
             item_dropout=0.0,
@@ -202,7 +202,7 @@ def test_every_way_to_combine_keeps_to_its_candidate() -> None:
     """All ways in one pack, each as if it were alone; short, as rounding grows with every step."""
     weights = {"softmax": 0.5, "liked": 0.3, "negative_entropy": 0.2}
     base = spec_of("attention_pooling", loss_weights=weights, steps=4, check_every=2)
-    specs = [dataclasses.replace(base, combine=way) for way in AGGREGATORS]
+    specs = [dataclasses.replace(base, aggregation=way) for way in AGGREGATORS]
     for together, spec in zip(train(*specs, pack_size=len(specs)), specs, strict=True):
         assert_same(together, train(spec)[0], rtol=1e-2, atol=1e-3)
 
@@ -219,7 +219,7 @@ def test_products_in_bfloat16_learn_as_much_and_packs_stay_alike(kind: str) -> N
     """Equal up to its rounding, which a few steps do not blow up."""
     losses = {"softmax": 0.6, "popularity": 0.2, "negative_entropy": 0.2}
     exact = different_specs("attention_pooling", losses)
-    specs = [dataclasses.replace(one, products=kind) for one in exact]
+    specs = [dataclasses.replace(one, matmul_dtype=kind) for one in exact]
     plain, together = train(*exact), train(*specs)
     for index, spec in enumerate(specs):
         [alone] = train(spec)
@@ -228,7 +228,7 @@ def test_products_in_bfloat16_learn_as_much_and_packs_stay_alike(kind: str) -> N
             max(v for _, v in plain[index].curve), abs=0.05
         )
     moved = not torch.equal(together[0].params["item.embed"], plain[0].params["item.embed"])
-    assert moved == (products_of(kind, CPU) is not None)
+    assert moved == (matmul_dtype_of(kind, CPU) is not None)
 
 
 def test_auto_is_bfloat16_where_the_processor_multiplies_matrices_of_it(
@@ -236,12 +236,12 @@ def test_auto_is_bfloat16_where_the_processor_multiplies_matrices_of_it(
 ) -> None:
     for has in (True, False):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"amx_bf16": has})
-        assert products_of("auto", CPU) == (torch.bfloat16 if has else None)
-        assert products_of("auto", torch.device("cuda")) is None
-        assert products_of("bfloat16", CPU) == torch.bfloat16
-        assert products_of("float32", CPU) is None
+        assert matmul_dtype_of("auto", CPU) == (torch.bfloat16 if has else None)
+        assert matmul_dtype_of("auto", torch.device("cuda")) is None
+        assert matmul_dtype_of("bfloat16", CPU) == torch.bfloat16
+        assert matmul_dtype_of("float32", CPU) is None
     monkeypatch.delattr(torch.cpu, "get_capabilities")  # as in older versions of torch
-    assert products_of("auto", CPU) is None
+    assert matmul_dtype_of("auto", CPU) is None
 
 
 def test_fits_of_different_shapes_come_back_in_the_order_asked_for() -> None:
@@ -263,13 +263,13 @@ def test_what_a_pack_must_share() -> None:
     """Shapes, number of steps and losses; all else is a candidate's own."""
     own = {
         *("learning_rate", "weight_decay", "dropout", "item_dropout", "temperature"),
-        *("combine", "loss_weights", "horizon"),
+        *("aggregation", "loss_weights", "horizon"),
         *("lora_alpha", "lora_dropout", "encoder_rate", "layer_decay", "encoder_decay"),
     }
     base = dataclasses.replace(spec_of("attention_pooling"), tuned_layers=1)
     for field in dataclasses.fields(TrainSpec):
         value = getattr(base, field.name)
-        other = {"combine": "weighted_chebyshev", "model": "self_attention"}.get(field.name)
+        other = {"aggregation": "weighted_chebyshev", "model": "self_attention"}.get(field.name)
         if field.name == "loss_weights":
             assert pack_key(dataclasses.replace(base, loss_weights={"softmax": 0.5})) == pack_key(
                 base
@@ -366,7 +366,7 @@ def test_the_next_item_is_learnt(model: str, loss: str) -> None:
 
 
 def test_several_places_learn_too() -> None:
-    assert learnt("self_attention", places=4, batch=16) > 0.75
+    assert learnt("self_attention", positions=4, batch=16) > 0.75
 
 
 def test_the_second_task_is_learnt() -> None:
@@ -381,19 +381,21 @@ def test_the_second_task_is_learnt() -> None:
     assert ((values > 0) == (follows % 2 == 1)).mean() > 0.95
 
 
-def entropy_and_popularity(weights: Mapping[str, float], combine: str) -> tuple[float, float]:
-    spec = spec_of("attention_pooling", loss_weights=weights, combine=combine, steps=60, batch=32)
+def entropy_and_popularity(weights: Mapping[str, float], aggregation: str) -> tuple[float, float]:
+    spec = spec_of(
+        "attention_pooling", loss_weights=weights, aggregation=aggregation, steps=60, batch=32
+    )
     [one] = train_pack([spec], [0], DATA, scripted(*range(100)), pack_size=1)
     probs = torch.softmax(logits_of(one, DATA), -1)
     entropy = float(-(probs * probs.log()).sum(-1).mean())
     return entropy, float((probs @ DATA.facts.log_popularity).mean())
 
 
-@pytest.mark.parametrize("combine", ["weighted_sum", "weighted_chebyshev"])
-def test_weights_move_what_they_weigh(combine: str) -> None:
-    plain = entropy_and_popularity({"softmax": 1.0}, combine)
-    flat = entropy_and_popularity({"softmax": 0.1, "negative_entropy": 0.9}, combine)
-    rare = entropy_and_popularity({"softmax": 0.1, "popularity": 0.9}, combine)
+@pytest.mark.parametrize("aggregation", ["weighted_sum", "weighted_chebyshev"])
+def test_weights_move_what_they_weigh(aggregation: str) -> None:
+    plain = entropy_and_popularity({"softmax": 1.0}, aggregation)
+    flat = entropy_and_popularity({"softmax": 0.1, "negative_entropy": 0.9}, aggregation)
+    rare = entropy_and_popularity({"softmax": 0.1, "popularity": 0.9}, aggregation)
     assert flat[0] > plain[0] + 0.1
     assert rare[1] < plain[1] - 0.005
 
@@ -454,7 +456,7 @@ def test_one_candidate_stops_while_another_goes_on() -> None:
 @pytest.mark.parametrize("model", NAMES)
 @pytest.mark.parametrize("bad", [{"learning_rate": 1e30}, {"temperature": 1e-40}])
 def test_a_candidate_whose_loss_is_not_finite_fails_alone(model: str, bad: dict[str, Any]) -> None:
-    good = [spec_of(model), spec_of(model, learning_rate=0.003, combine="weighted_chebyshev")]
+    good = [spec_of(model), spec_of(model, learning_rate=0.003, aggregation="weighted_chebyshev")]
     losses = {"softmax": 0.5, "negative_entropy": 0.3, "similarity": 0.2}
     good = [dataclasses.replace(spec, loss_weights=losses) for spec in good]
     one, broken, other = train(good[0], dataclasses.replace(good[0], **bad), good[1])

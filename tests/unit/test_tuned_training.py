@@ -173,7 +173,7 @@ def test_the_same_request_gives_the_same_fit(data: TrainData, stage: Stage) -> N
 
 def test_ways_that_compare_gradients_move_the_layers_too(data: TrainData, stage: Stage) -> None:
     changes = {
-        **LORA, "combine": "mgda", "steps": 4, "loss_weights": {"softmax": 0.6, "liked": 0.4}
+        **LORA, "aggregation": "mgda", "steps": 4, "loss_weights": {"softmax": 0.6, "liked": 0.4}
     }  # fmt: skip
     (made,) = fits(data, stage, changes)
     assert made.reason is None

@@ -1,1 +1,1 @@
-"""The same experiment with one part taken away or replaced."""
+"""Ablations: the same experiment with one part removed or replaced."""

@@ -1,4 +1,4 @@
-"""Runs the controls beside a finished search and says in words what each part buys."""
+"""Ablations of a finished search: the controls' runs, and what each part buys in words."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run_controls(
         ``controls.json``, replaced after every control.
     """
     main = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "search": {"hypervolume": main["hypervolume"]["front"], **main["counts"]},
         "controls": [],
     }
@@ -48,9 +48,9 @@ def run_controls(
             callback.on_stage(f"control: {control.instead}")
             search(table, out, callbacks=[callback])
         info = json.loads((out / "run.json").read_text(encoding="utf-8"))
-        found["controls"].append(_row(control, info, float(main["hypervolume"]["front"])))
-        with written_whole(path) as spare:
-            spare.write_text(json.dumps(signed(found), indent=2) + "\n", encoding="utf-8")
+        results["controls"].append(_row(control, info, float(main["hypervolume"]["front"])))
+        with written_whole(path) as temporary:
+            temporary.write_text(json.dumps(signed(results), indent=2) + "\n", encoding="utf-8")
     return path
 
 
@@ -66,7 +66,7 @@ def _row(control: Control, info: dict[str, Any], searched: float) -> dict[str, A
 
 
 def sentence(control: Control, volume: float, searched: float) -> str:
-    """What a control says about the part that it replaces.
+    """Return what a control says about the part that it replaces.
 
     Args:
         control: What was done instead.

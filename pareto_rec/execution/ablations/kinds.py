@@ -1,4 +1,4 @@
-"""The same experiment with one part taken away or replaced, at the same number of fits."""
+"""Kinds of ablation: one part removed or replaced, at the same number of fits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Control:
 
 
 def _blind(table: Table, algorithm: str) -> Table:
-    """Proposals that nothing is learnt for."""
+    """Return proposals that nothing is learnt for."""
     table["search"] |= {"algorithm": algorithm, "surrogate": "none"}
     return table
 
@@ -46,7 +46,7 @@ def _random(table: Table, _: SearchSpace) -> Table:
 
 
 def _middle(space: SearchSpace) -> Mapping[str, Any]:
-    """Every training variable at the middle of its range."""
+    """Return every training variable at the middle of its range."""
     candidate = space.decode(np.full(space.dimension, 0.5))
     return named_values(space.train, candidate.train)
 
@@ -130,7 +130,7 @@ CONTROLS: Mapping[str, Control] = {
 
 
 def applicable(config: Config) -> list[Control]:
-    """The controls that take something away from this config."""
+    """Return the controls that take something away from this config."""
     serve, train = config.space.serve, config.space.train
     has_fusion = "fusion" in serve and NETWORK in (serve["fusion"].names or [])
     needs = {
@@ -144,7 +144,7 @@ def applicable(config: Config) -> list[Control]:
 
 
 def derive(config: Config, control: Control) -> Config:
-    """The config of a control: same data, seed, objectives and number of fits."""
+    """Return the config of a control: same data, seed, objectives and number of fits."""
     table = config.model_dump(exclude_none=True)
     table = control.derive(table, config.space.build())
     table["baselines"] = []

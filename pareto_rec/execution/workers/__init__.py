@@ -1,1 +1,1 @@
-"""Who evaluates packs: local processes, a cluster, and what becomes of failures."""
+"""Workers: local processes or a cluster, and the handling of failures."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SCHEME = "dask://"
 PATIENCE = 60.0  # seconds without any worker before the run gives up
 ANSWER = 10.0  # seconds that a scheduler may take to answer
-_LOOK = 5.0  # seconds between two looks at who is there
+_LOOK = 5.0  # seconds between two looks at the connected workers
 
 
 class Cluster:
@@ -33,14 +33,15 @@ class Cluster:
     """
 
     def __init__(self, address: str, call: Call) -> None:
-        """Connect.
+        """Connect to the scheduler.
 
         Args:
             address: ``dask://HOST:PORT`` of a scheduler.
             call: Runs a job on its argument and a time limit (or None); picklable.
 
         Raises:
-            BadRequestError: If Dask is not installed, the address is none, or nobody answers.
+            BadRequestError: If Dask is not installed, the address is malformed, or no scheduler
+                answers.
         """
         self._call = call
         self._address = address
@@ -53,7 +54,7 @@ class Cluster:
         return sum(self._client.nthreads().values())
 
     def run(self, queue: deque[Task], limit: float | None) -> Iterator[tuple[Task, Any]]:
-        """Each task with its result or `WorkerDied`, as they finish.
+        """Yield each task with its result or `WorkerDied`, as they finish.
 
         Raises:
             RunFailedError: If the scheduler is gone, or has had no worker for a minute.
@@ -77,11 +78,11 @@ class Cluster:
                 for future in [one for one in running if one.done()]:
                     yield running.pop(future), self._result(future)
         finally:
-            with suppress(OSError):  # nobody may be left to tell
+            with suppress(OSError):  # the scheduler may be gone
                 self._client.cancel(list(running))
 
     def _workers(self) -> int:
-        """Threads of all workers; gives up when there are none for long."""
+        """Return threads of all workers; gives up when there are none for long."""
         if self._client.status != "running":
             raise self._gone()
         try:
@@ -113,12 +114,12 @@ class Cluster:
         )
 
     def close(self) -> None:
-        """Leave the cluster, which goes on without us."""
+        """Disconnect; the cluster keeps running."""
         self._client.close(timeout=5)
 
 
 def check_address(address: str) -> str:
-    """The address of a scheduler as Dask writes it.
+    """Return the address of a scheduler as Dask writes it.
 
     Raises:
         BadRequestError: If it is none, or Dask is not installed.

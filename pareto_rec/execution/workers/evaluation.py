@@ -1,4 +1,4 @@
-"""Who evaluates packs, and what becomes of a pack whose evaluation fails."""
+"""Evaluation of packs by workers, with retries and halving of packs that fail."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Workers:
         evaluator: Evaluator,
         backend: str | None = None,
     ) -> None:
-        """Prepare, without starting anything.
+        """Set up the workers; processes start with their first task.
 
         Args:
             count: Processes; 1 works in this one, unless there is a time limit.
@@ -119,15 +119,15 @@ class Workers:
         self._stack.close()
 
     def evaluate(self, packs: Sequence[Pack]) -> Iterator[list[Record]]:
-        """Records of packs or halves of them, as they finish; one record per candidate."""
-        for pack, found in self.settled(evaluate_pack, packs):
-            if isinstance(found, str):
-                yield [one for trial in pack for one in failed(self.evaluator, trial, found)]
+        """Yield records of packs or halves of them, as they finish; one record per candidate."""
+        for pack, result in self.settled(evaluate_pack, packs):
+            if isinstance(result, str):
+                yield [record for trial in pack for record in failed(self.evaluator, trial, result)]
             else:
-                yield found
+                yield result
 
     def settled(self, job: Job, packs: Sequence[Pack]) -> Iterator[tuple[Pack, list[Any] | str]]:
-        """Packs or halves of them with what a job finds of each trial, or why there is nothing.
+        """Yield packs or halves of them with a job's results for each trial, or why there are none.
 
         Args:
             job: Takes a pack, and gives a list or `Trouble`.
@@ -137,54 +137,54 @@ class Workers:
             As they finish: the pack, and the list of the job or the reason.
         """
         queue = deque(Task(job, pack) for pack in packs)
-        for task, found in self._pool.run(queue, self._config.search.timeout_s):
-            again = self._again(task, found)
+        for task, result in self._pool.run(queue, self._config.search.timeout_s):
+            again = self._again(task, result)
             queue.extendleft(reversed(again))
             self.retried += bool(again)
             if not again:
-                yield task.argument, self._outcome(task, found)
+                yield task.argument, self._outcome(task, result)
 
-    def _again(self, task: Task, found: object) -> list[Task]:
-        """What is left to try after a result of a pack."""
-        if isinstance(found, WorkerDied):
-            if found.overtime:
+    def _again(self, task: Task, result: object) -> list[Task]:
+        """Return what is left to try after a result of a pack."""
+        if isinstance(result, WorkerDied):
+            if result.overtime:
                 return []
             if task.tries < self._config.search.retries:
                 return [replace(task, tries=task.tries + 1)]
-        if isinstance(found, WorkerDied | Trouble) and len(task.argument) > 1:
+        if isinstance(result, WorkerDied | Trouble) and len(task.argument) > 1:
             return [replace(task, argument=half) for half in halves(task.argument)]
         return []
 
-    def _outcome(self, task: Task, found: list[Any] | WorkerDied | Trouble) -> list[Any] | str:
-        if isinstance(found, list):
-            return found
-        if task.tries and isinstance(found, WorkerDied):
-            return f"{found.reason}, {task.tries + 1} times"
-        return found.reason
+    def _outcome(self, task: Task, result: list[Any] | WorkerDied | Trouble) -> list[Any] | str:
+        if isinstance(result, list):
+            return result
+        if task.tries and isinstance(result, WorkerDied):
+            return f"{result.reason}, {task.tries + 1} times"
+        return result.reason
 
     def unordered(self, job: Job, arguments: Iterable[object]) -> Iterator[Any]:
-        """Results of a job, one per argument, as they finish.
+        """Yield results of a job, one per argument, as they finish.
 
         Raises:
             RunFailedError: If workers keep dying over one of them.
         """
         queue = deque(Task(job, argument) for argument in arguments)
-        for task, found in self._pool.run(queue, None):
-            if not isinstance(found, WorkerDied):
-                yield found
+        for task, result in self._pool.run(queue, None):
+            if not isinstance(result, WorkerDied):
+                yield result
             elif task.tries < self._config.search.retries:
                 self.retried += 1
                 queue.append(replace(task, tries=task.tries + 1))
             else:
                 raise RunFailedError(
-                    f"{found.reason}, {task.tries + 1} times over the same work; what was recorded "
-                    "is kept: go on with --resume and fewer --workers"
+                    f"{result.reason}, {task.tries + 1} times over the same work; what was "
+                    "recorded is kept: go on with --resume and fewer --workers"
                 )
 
     def map(self, job: Job, arguments: Sequence[str]) -> list[Any]:
-        """Results of a job in the order of its arguments."""
-        found = dict(self.unordered(_named, [(job, argument) for argument in arguments]))
-        return [found[argument] for argument in arguments]
+        """Return results of a job in the order of its arguments."""
+        results = dict(self.unordered(_named, [(job, argument) for argument in arguments]))
+        return [results[argument] for argument in arguments]
 
 
 def _named(evaluator: Evaluator, argument: tuple[Job, str], cache: Path) -> tuple[str, Any]:

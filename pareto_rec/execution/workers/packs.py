@@ -1,4 +1,4 @@
-"""Packs, the units of work: how they are put together, and what evaluating one gives."""
+"""Packs, the units of work: their composition and their evaluation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Trouble:
 
 
 def packs_of(trials: Sequence[Trial], evaluator: Evaluator, size: int) -> list[list[Trial]]:
-    """Trials of equal shape in packs of at most `size`, composed from the generation alone."""
+    """Group trials of equal shape into packs of at most `size`, from the generation alone."""
     groups: dict[tuple[object, ...], list[Trial]] = {}
     for trial in trials:
         groups.setdefault(evaluator.pack_key(trial), []).append(trial)
@@ -43,10 +43,10 @@ def packs_of(trials: Sequence[Trial], evaluator: Evaluator, size: int) -> list[l
 
 
 def evaluate_pack(evaluator: Evaluator, pack: Pack, _: Path) -> list[Record] | Trouble:
-    """Records of a pack, or why an exception left it without.
+    """Return records of a pack, or why an exception left it without.
 
     Raises:
-        RunFailedError: If a fit cannot be stored, which is no fault of a candidate.
+        RunFailedError: If a fit cannot be stored, which is not the fault of a candidate.
     """
     return attempt(
         lambda: (
@@ -58,19 +58,19 @@ def evaluate_pack(evaluator: Evaluator, pack: Pack, _: Path) -> list[Record] | T
 
 
 def measure_pack(evaluator: Evaluator, climb: RungHistory, _: Path) -> list[Partial] | Trouble:
-    """What the next rung shows of a pack, or why an exception left it without.
+    """Return what the next rung shows of a pack, or why an exception left it without.
 
     Raises:
-        RunFailedError: If a fit cannot be stored, which is no fault of a candidate.
+        RunFailedError: If a fit cannot be stored, which is not the fault of a candidate.
     """
     return attempt(lambda: measure_rung(evaluator, climb))
 
 
 def attempt(work: Callable[[], list[Found]]) -> list[Found] | Trouble:
-    """What some work on a pack gives, or why an exception left it without.
+    """Return what some work on a pack gives, or why an exception left it without.
 
     Raises:
-        RunFailedError: If a fit cannot be stored, which is no fault of a candidate.
+        RunFailedError: If a fit cannot be stored, which is not the fault of a candidate.
     """
     try:
         return work()
@@ -90,11 +90,11 @@ def attempt(work: Callable[[], list[Found]]) -> list[Found] | Trouble:
 def _is_about_memory(error: Exception) -> bool:
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
-    said = str(error).lower()
-    return isinstance(error, RuntimeError) and any(words in said for words in _MEMORY)
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in message for words in _MEMORY)
 
 
 def halves(pack: Pack) -> list[Pack]:
-    """Two packs of half the size."""
+    """Return two packs of half the size."""
     middle = (len(pack) + 1) // 2
     return [pack[:middle], pack[middle:]]

@@ -1,4 +1,4 @@
-"""Where jobs run on this machine: in this process, or in several that may die one by one."""
+"""Pool of workers on this machine: this process, or several that may die one by one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Pool(Protocol):
     """Runs tasks."""
 
     def run(self, queue: deque[Task], limit: float | None) -> Iterator[tuple[Task, Any]]:
-        """Each task with its result or `WorkerDied`, as they finish; an exception ends it all.
+        """Yield each task with its result or `WorkerDied`, as they finish; exceptions end it all.
 
         Args:
             queue: Emptied; tasks that are added meanwhile are run, too.
@@ -67,7 +67,7 @@ class Pool(Protocol):
         """
 
     def close(self) -> None:
-        """End whatever was started."""
+        """End every process that was started."""
 
 
 class InProcess:
@@ -77,14 +77,14 @@ class InProcess:
         self._call = call
 
     def run(self, queue: deque[Task], limit: float | None) -> Iterator[tuple[Task, Any]]:
-        """Each task with its result."""
+        """Yield each task with its result."""
         assert limit is None, "a call in this process cannot be ended"
         while queue:
             task = queue.popleft()
             yield task, self._call(task.job, task.argument)
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing: no process was started."""
 
 
 class Processes:
@@ -98,7 +98,7 @@ class Processes:
     def __init__(
         self, call: Call, prepare: Callable[[], object], environments: Sequence[Mapping[str, str]]
     ) -> None:
-        """Prepare, without starting anything.
+        """Set up the workers; processes start with their first task.
 
         Args:
             call: Runs a job on its argument; picklable.
@@ -107,15 +107,16 @@ class Processes:
         """
         # loky replaces a process that has grown, between two jobs; nothing is lost by it
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-        self._slots = [_Slot(call, prepare, one) for one in environments]
+        self._slots = [_Slot(call, prepare, environment) for environment in environments]
 
     def run(self, queue: deque[Task], limit: float | None) -> Iterator[tuple[Task, Any]]:
-        """Each task with its result or `WorkerDied`, as they finish."""
+        """Yield each task with its result or `WorkerDied`, as they finish."""
         while queue or any(slot.task for slot in self._slots):
             for slot in self._slots:
                 if queue and slot.task is None:
                     slot.give(queue.popleft(), limit)
             busy = [slot for slot in self._slots if slot.task]
+            # wait until a task ends or the earliest limit is over, whatever comes first
             ends = [slot.ends - time.monotonic() for slot in busy if slot.ends is not None]
             patience = max(0.0, min(ends)) if ends else None
             wait([slot.future for slot in busy], patience, FIRST_COMPLETED)
@@ -156,7 +157,7 @@ class _Slot:
             self._start()
 
     def collect(self) -> tuple[Task, Any] | None:
-        """The task and its result or `WorkerDied` once it has ended; None while it goes on."""
+        """Return the task with its result or `WorkerDied` once it has ended; None before."""
         if not self.future.done():
             if self.ends is None or time.monotonic() < self.ends:
                 return None
@@ -164,11 +165,13 @@ class _Slot:
         try:
             result = self.future.result()
         except BrokenProcessPool as error:
+            # a process that died before the task began says nothing about the task: start another
             if self._ready:
                 return self._lose(WorkerDied(f"its worker died ({_exit_codes(error)})"))
             self._start()
             return None
         if not self._ready:
+            # the future was that of `prepare`; the task's time limit begins only now
             self._ready, self._starts = True, 0
             self._submit()
             return None
@@ -218,7 +221,7 @@ class _Slot:
 
 
 def pinned(count: int, devices: Sequence[str]) -> list[dict[str, str]]:
-    """Environments of worker processes: one thread, and one GPU each where there are any.
+    """Return environments of worker processes: one thread, and one GPU each where there are any.
 
     Args:
         count: Number of processes.
@@ -227,19 +230,19 @@ def pinned(count: int, devices: Sequence[str]) -> list[dict[str, str]]:
     if not devices:
         return [ONE_THREAD] * count
     return [
-        {**ONE_THREAD, "CUDA_VISIBLE_DEVICES": devices[place % len(devices)]}
-        for place in range(count)
+        {**ONE_THREAD, "CUDA_VISIBLE_DEVICES": devices[index % len(devices)]}
+        for index in range(count)
     ]
 
 
 def _exit_codes(error: BaseException) -> str:
-    """What loky says of how the process ended, as short as ``SIGKILL(-9)``."""
-    _, found, codes = str(error).partition("exit codes of the workers are {")
-    return codes.partition("}")[0] if found else "no exit code"
+    """Shorten loky's text on how a process ended, to for example ``SIGKILL(-9)``."""
+    _, separator, codes = str(error).partition("exit codes of the workers are {")
+    return codes.partition("}")[0] if separator else "no exit code"
 
 
 def _start_trackers() -> None:
-    """Start the processes that clean up after this one, where they do not run, without a voice.
+    """Start the resource trackers with warnings silenced.
 
     They write to the same terminal as this process and end after it: what an interrupt left for
     them to remove would be the last that is read, in place of how to go on.
@@ -258,10 +261,10 @@ def _start_trackers() -> None:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Start processes that never hear of Ctrl-C: it reaches the whole group, and is the parent's.
+    """Start children with SIGINT and SIGTERM blocked; the parent handles them.
 
-    Blocked signals are inherited, so that there is no moment in which a process is not yet deaf.
-    For the parent they come when the block ends.
+    Blocked signals are inherited, so no child ever runs with them unblocked. The parent receives
+    pending ones when the block ends.
     """
     _start_trackers()  # starting them later would unblock too early
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -274,6 +277,7 @@ def _signals_blocked() -> Iterator[None]:
 def _end_with(parent: int) -> None:
     """End when the parent does, however it ends."""
 
+    # a killed parent cannot tell its children; orphans get another parent, which can be polled
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1.0)

@@ -1,4 +1,4 @@
-"""What a job on another machine needs of this one: the same code, and the same folder of files."""
+"""Requirements of jobs on other machines: the same code, and the same folder of files."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Shared:
 def shared_folder(cache: Path) -> Iterator[Shared]:
     """Mark a cache for as long as the block lasts, so that workers know it for the same one."""
     token = f".shared-{secrets.token_hex(8)}"
-    with written_whole(cache / token) as spare:
-        spare.touch()
+    with written_whole(cache / token) as temporary:
+        temporary.touch()
     try:
         yield Shared(cache, token, code_hash())
     finally:

@@ -1,4 +1,4 @@
-"""A time limit on a call in a process that must live on."""
+"""Time limit on a call in a process that must live on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class OvertimeError(Exception):
 
 
 def run_with_timeout(seconds: float, call: Callable[[], T]) -> T:
-    """Result of a call, made in a thread of its own.
+    """Return the result of a call, made in a thread of its own.
 
     A call that takes longer is told to stop: between two steps of Python, so that one that hangs
     below Python stays behind in its thread.

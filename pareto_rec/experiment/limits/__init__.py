@@ -1,6 +1,6 @@
 """What training and serving variables may be."""
 
-from pareto_rec.experiment.limits.checks import check_rungs, check_variables
+from pareto_rec.experiment.limits.checks import check_rungs, check_smoke, check_variables
 from pareto_rec.experiment.limits.kinds import (
     Limit,
     Name,
@@ -21,5 +21,6 @@ __all__ = [
     "Weights",
     "Word",
     "check_rungs",
+    "check_smoke",
     "check_variables",
 ]

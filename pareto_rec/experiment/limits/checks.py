@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.core.errors import FORMER_NAMES, BadRequestError, renamed, unknown
 from pareto_rec.experiment.limits.kinds import Limit, Number, Numbers, Weights
 from pareto_rec.experiment.limits.tables import SERVE, TRAIN
 from pareto_rec.losses import LOSSES
@@ -72,6 +72,26 @@ def check_variables(
     _check_shapes(fixed, space)
 
 
+def check_smoke(table: Mapping[str, Any], above: str = "") -> None:
+    """Refuse former names of training variables in ``[smoke]``, also without ``--smoke``.
+
+    Args:
+        table: Dotted keys, or tables of them.
+        above: The key of the table, with a dot at its end.
+
+    Raises:
+        BadRequestError: Names the key and what the variable is called now.
+    """
+    for name, value in table.items():
+        key = f"{above}{name}"
+        if isinstance(value, Mapping):
+            check_smoke(value, f"{key}.")
+        for part in ("fixed.", "space.train."):
+            variable = key.removeprefix(part).partition(".")[0]
+            if key.startswith(part) and variable in FORMER_NAMES:
+                raise BadRequestError(f"smoke.{key}: {renamed(variable)}")
+
+
 def _with_tasks(tasks: Sequence[Task]) -> tuple[Mapping[str, Limit], Mapping[str, Limit]]:
     """Limits of training and of serving variables where the config has tasks."""
     losses = Weights("loss", (*LOSSES, *(one.key for one in tasks)))
@@ -112,7 +132,7 @@ def _extremes(key: str, limit: Limit, variable: Variable) -> list[Any]:
 
 
 def _check_shapes(fixed: Mapping[str, Any], space: SearchSpace) -> None:
-    """Refuse widths that some number of heads does not divide, and places that no model has."""
+    """Refuse widths that some number of heads does not divide, and positions that no model has."""
     defaults = {one.name: one.default for one in fields(TrainSpec)}
     for train in islice(_shapes(space), _MOST_SHAPES):
         values = {**defaults, **fixed, **train}
@@ -122,16 +142,16 @@ def _check_shapes(fixed: Mapping[str, Any], space: SearchSpace) -> None:
                 f"width and heads: a width of {width} cannot be shared by {heads} heads; every "
                 "width must be a multiple of every number of heads that it meets"
             )
-        if values["places"] > 1 and values["model"] == AttentionPooling.name:
+        if values["positions"] > 1 and values["model"] == AttentionPooling.name:
             raise BadRequestError(
-                f'places: {values["places"]} need model = "self_attention"; attention pooling '
-                "predicts after the whole history alone, places = 1"
+                f'positions: {values["positions"]} need model = "self_attention"; attention '
+                "pooling predicts after the whole history alone, positions = 1"
             )
 
 
 def _shapes(space: SearchSpace) -> Iterable[Mapping[str, Any]]:
-    """Training values of every combination of what decides width, heads and places."""
-    deciding = {"width", "heads", "places", "model"}
+    """Training values of every combination of what decides width, heads and positions."""
+    deciding = {"width", "heads", "positions", "model"}
     while more := {other for n in deciding & set(space.train) for other in space.train[n].when}:
         if more <= deciding:
             break

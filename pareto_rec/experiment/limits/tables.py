@@ -21,7 +21,7 @@ from pareto_rec.models import MODELS
 from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.ranking import NETWORK
 from pareto_rec.tasks import CHAINS
-from pareto_rec.training.matmul_dtype import PRODUCTS
+from pareto_rec.training.matmul_dtype import MATMUL_DTYPES
 from pareto_rec.training.tuned.layers import METHODS, PROJECTIONS
 
 _STEPS = Number(low=1, high=10_000_000, whole=True)
@@ -44,17 +44,17 @@ TRAIN: Mapping[str, Limit] = MappingProxyType(
         "heads": _LAYERS,
         "steps": _STEPS,
         "batch": _ROWS,
-        "places": _SIZE,
+        "positions": _SIZE,
         "horizon": _ROWS,
-        "shaped": _ROWS,
-        "products": Name("numbers of products", PRODUCTS),
+        "regularizer_rows": _ROWS,
+        "matmul_dtype": Name("dtype of matrix products", MATMUL_DTYPES),
         "negatives": _ROWS,
         "learning_rate": _RATE,
         "weight_decay": _DECAY,
         "dropout": _SHARE,
         "item_dropout": _SHARE,
         "temperature": _SCALE,
-        "combine": Name("way to combine losses", AGGREGATORS),
+        "aggregation": Name("loss aggregation", AGGREGATORS),
         "loss_weights": Weights("loss", LOSSES),
         "check_every": _STEPS,
         "patience": _STEPS,

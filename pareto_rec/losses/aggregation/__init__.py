@@ -19,7 +19,7 @@ from pareto_rec.losses.aggregation.values import (
 )
 
 AGGREGATORS: Registry[Aggregator] = Registry(
-    "way to combine losses",
+    "loss aggregation",
     {
         way.name: way
         for way in (

@@ -1,4 +1,4 @@
-"""What a backbone is adapted on: texts with masked tokens, and pairs of items of one history."""
+"""Examples for domain adaptation: texts with masked tokens, pairs of items of one history."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Pairs:
 
     @classmethod
     def of(cls, train: Interactions, n_items: int) -> Pairs:
-        """Pairs of training rows sorted by user, then time.
+        """Return pairs of training rows sorted by user, then time.
 
         A user's rows are drawn with weights ``1 / sqrt(rows)``, so that a user counts for about the
         square root of the history's length.
@@ -102,7 +102,7 @@ class Pairs:
         return cls(train.item, start, weight, usable, counts / counts.sum())
 
     def draw(self, rng: np.random.Generator, count: int, window: int) -> tuple[Ids, Ids]:
-        """Items ``[count]`` and others ``[count]`` at most `window` rows before them.
+        """Return items ``[count]`` and others ``[count]`` at most `window` rows before them.
 
         A pair of twice the same item (a repeated row) may come up.
         """

@@ -1,4 +1,4 @@
-"""How a backbone is adapted."""
+"""Recipe of a domain adaptation."""
 
 from __future__ import annotations
 

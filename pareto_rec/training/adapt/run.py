@@ -1,4 +1,4 @@
-"""One adaptation, from a config to a backbone on disk."""
+"""Domain adaptation from a config to a backbone on disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def adapted(
     cache: Path,
     *,
     device: str = "auto",
-    told: object = None,
+    on_progress: object = None,
 ) -> tuple[Path, bool]:
     """Adapt a backbone to a stage's texts and training rows, unless that was done before.
 
@@ -28,7 +28,7 @@ def adapted(
         recipe: How.
         cache: Root of the cache.
         device: ``"auto"`` or a name that torch knows.
-        told: Told how far it is (`pareto_rec.training.adapt.training.Told`).
+        on_progress: Called after every step (`pareto_rec.training.adapt.training.OnProgress`).
 
     Returns:
         The folder of the adapted backbone, in transformers' layout; whether it was there already.
@@ -47,12 +47,12 @@ def adapted(
     from pareto_rec.training.adapt.training import adapt
 
     pairs = Pairs.of(stage.train, len(stage.items)) if recipe.pairs else None
-    made = adapt(backbone, stage.items.texts, pairs, recipe, device_of(device), told)  # type: ignore[arg-type] # as documented
+    result = adapt(backbone, stage.items.texts, pairs, recipe, device_of(device), on_progress)  # type: ignore[arg-type] # as documented
     wanted = [
         bool(recipe.texts and backbone.tokenizer.mask_token_id is not None),
         pairs is not None,
     ]
-    if not np.isfinite(made.curve[:, wanted]).all():
+    if not np.isfinite(result.curve[:, wanted]).all():
         raise RunFailedError("the losses are not finite; lower adapt.rate")
-    keep(made, backbone, recipe, folder)
+    keep(result, backbone, recipe, folder)
     return folder, False

@@ -1,4 +1,4 @@
-"""Adapted backbones on disk: in transformers' layout, under everything that decides them."""
+"""Store of adapted backbones: in transformers' layout, keyed by everything that decides them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOTE = "adapted.json"  # written last: a folder with it is whole
 
 
 def adapted_folder(backbone: Backbone, stage: Stage, recipe: Recipe, cache: Path) -> Path:
-    """Where the backbone adapted to a stage's texts and training rows lies, or would lie.
+    """Return where the backbone adapted to a stage's texts and training rows lies, or would lie.
 
     Args:
         backbone: What was begun with.
@@ -57,7 +57,7 @@ def adapted_folder(backbone: Backbone, stage: Stage, recipe: Recipe, cache: Path
 
 
 def is_whole(folder: Path, memo: Path | None = None) -> bool:
-    """Whether an adapted backbone lies there, as it was written; says where it is damaged.
+    """Tell whether an intact adapted backbone lies there; print where it is damaged.
 
     Args:
         folder: Where it would lie.
@@ -81,37 +81,37 @@ def keep(adapted: Adapted, backbone: Backbone, recipe: Recipe, folder: Path) -> 
     Raises:
         BadRequestError: If it cannot be written.
     """
-    spare = spare_path(folder)
+    temporary = spare_path(folder)
     try:
-        make_folder(spare)
+        make_folder(temporary)
         with quiet():
-            adapted.model.save_pretrained(spare)  # type: ignore[operator] # an encoder of transformers
-        mode = stat.S_IMODE((spare / "config.json").stat().st_mode)
-        for weights in spare.glob("*.safetensors"):
+            adapted.model.save_pretrained(temporary)  # type: ignore[operator] # an encoder of transformers
+        mode = stat.S_IMODE((temporary / "config.json").stat().st_mode)
+        for weights in temporary.glob("*.safetensors"):
             weights.chmod(mode)  # safetensors makes files that their owner alone can read
         for name in TOKENIZER_FILES:
             if (backbone.folder / name).is_file():
-                shutil.copyfile(backbone.folder / name, spare / name)
+                shutil.copyfile(backbone.folder / name, temporary / name)
         note: dict[str, Any] = {
             "from": backbone.name,
             "weights_hash": backbone.weights_hash,
             "recipe": dataclasses.asdict(recipe),
             "curve": [[None if loss != loss else loss for loss in row] for row in adapted.curve],
         }
-        files = sorted(path for path in spare.iterdir() if path.is_file())
+        files = sorted(path for path in temporary.iterdir() if path.is_file())
         note |= {"files": {path.name: sha256_of(path) for path in files}}
-        write_json(spare / NOTE, note)
+        write_json(temporary / NOTE, note)
         if not is_whole(folder):  # else another process was first
             shutil.rmtree(folder, ignore_errors=True)
-            os.replace(spare, folder)
+            os.replace(temporary, folder)
     except OSError as error:
         raise cannot_write(folder, error) from error
     finally:
-        shutil.rmtree(spare, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def find(backbone: Backbone, stage: Stage, recipe: Recipe, cache: Path) -> Backbone:
-    """The adapted backbone that was made before.
+    """Return the adapted backbone that was made before.
 
     Raises:
         BadRequestError: If there is none; says how to make it.

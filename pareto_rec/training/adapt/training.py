@@ -20,7 +20,7 @@ from pareto_rec.training.adapt.examples import Ids, Pairs, masked
 from pareto_rec.training.adapt.recipe import Recipe
 from pareto_rec.training.optimizer import schedule
 
-Told = Callable[[int, int, float, float], None]
+OnProgress = Callable[[int, int, float, float], None]
 """Called with steps done, steps in all, and the last losses on tokens and on pairs."""
 
 
@@ -52,7 +52,7 @@ class TokenHead(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.zeros(vocabulary))
 
     def forward(self, states: Tensor, embeddings: Tensor) -> Tensor:
-        """Logits ``[B, vocabulary]`` of states ``[B, width]``."""
+        """Compute logits ``[B, vocabulary]`` of states ``[B, width]``."""
         hidden = gelu(linear(states, self.dense, self.shift))
         return linear(layer_norm(hidden, hidden.shape[-1:]), embeddings, self.bias)
 
@@ -60,7 +60,7 @@ class TokenHead(torch.nn.Module):
 def pair_loss(
     left: Tensor, right: Tensor, log_share: Tensor, ids: Ids, temperature: float
 ) -> Tensor:
-    """Cross-entropy of finding each item's partner among the partners of the batch, both ways.
+    """Compute the cross-entropy of finding each item's partner in the batch, both ways.
 
     InfoNCE (van den Oord et al., 2018, eq. 4) on cosines, other partners of the same item left out,
     with logits lowered by how often an item is drawn (Yi et al., RecSys 2019, eq. 4), so that
@@ -92,14 +92,14 @@ class _Texts:
 
     def __init__(self, backbone: Backbone, texts: Sequence[str], length: int, device: Any) -> None:
         tokenizer = backbone.tokenizer
-        found = tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
-        self.ids = [np.asarray(one, dtype=np.int64) for one in found]
+        ids = tokenizer(list(texts), truncation=True, max_length=length)["input_ids"]
+        self.ids = [np.asarray(row, dtype=np.int64) for row in ids]
         self.special = np.array(sorted(tokenizer.all_special_ids), dtype=np.int64)
         self.padding, self.mask = tokenizer.pad_token_id or 0, tokenizer.mask_token_id
         self.device = device
 
     def batch(self, rows: Ids) -> tuple[Ids, NDArray[np.bool_]]:
-        """Token ids ``[B, L]`` and which of them there are."""
+        """Return token ids ``[B, L]`` and which of them there are."""
         lengths = np.array([len(self.ids[row]) for row in rows.tolist()])
         here = np.arange(lengths.max()) < lengths[:, None]
         tokens = np.full(here.shape, self.padding, dtype=np.int64)
@@ -107,12 +107,12 @@ class _Texts:
         return tokens, here
 
     def states(self, model: torch.nn.Module, tokens: Ids, here: NDArray[np.bool_]) -> Tensor:
-        """States after the last layer ``[B, L, width]``."""
+        """Return states after the last layer ``[B, L, width]``."""
         ids, mask = (
-            torch.from_numpy(one).to(self.device) for one in (tokens, here.astype(np.int64))
+            torch.from_numpy(array).to(self.device) for array in (tokens, here.astype(np.int64))
         )
-        found: Tensor = model(input_ids=ids, attention_mask=mask).last_hidden_state
-        return found
+        hidden: Tensor = model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return hidden
 
 
 def adapt(
@@ -121,7 +121,7 @@ def adapt(
     pairs: Pairs | None,
     recipe: Recipe,
     device: torch.device,
-    told: Told | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Adapted:
     """Train a copy of the backbone on masked tokens of texts and on pairs of items.
 
@@ -131,7 +131,7 @@ def adapt(
         pairs: Draws items of one history; None for texts alone.
         recipe: How.
         device: Where to compute.
-        told: Told how far it is after every step.
+        on_progress: Called after every step with the step, all steps and both losses.
     """
     model = copy.deepcopy(backbone.model)
     module: torch.nn.Module = model
@@ -158,8 +158,8 @@ def adapt(
             group["lr"] = group["peak"] * schedule(step, recipe.steps)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        if told is not None:
-            told(step + 1, recipe.steps, *curve[step].tolist())
+        if on_progress is not None:
+            on_progress(step + 1, recipe.steps, *curve[step].tolist())
     module.requires_grad_(False)
     return Adapted(module.cpu(), curve)
 
@@ -194,12 +194,12 @@ def _pair_step(
     recipe: Recipe,
 ) -> Tensor:
     ids = np.stack(pairs.draw(rng, recipe.pairs, recipe.window))
-    needed, place = np.unique(ids, return_inverse=True)  # a text that comes twice is read once
+    needed, position = np.unique(ids, return_inverse=True)  # a text that comes twice is read once
     tokens, here = read.batch(needed)
     states = read.states(model, tokens, here)
     weight = torch.from_numpy(here).to(states).unsqueeze(-1)
     pooled = (states * weight).sum(1) / weight.sum(1)
-    left, right = pooled[torch.from_numpy(place.reshape(ids.shape)).to(pooled.device)]
+    left, right = pooled[torch.from_numpy(position.reshape(ids.shape)).to(pooled.device)]
     share = np.log(np.maximum(pairs.share[ids], 1e-12)).astype(np.float32)
     return pair_loss(
         left, right, torch.from_numpy(share).to(pooled.device), ids, recipe.temperature
@@ -214,9 +214,13 @@ def _moving(optimiser: torch.optim.Optimizer) -> Iterator[Tensor]:
 def _optimiser(
     backbone: Backbone, model: torch.nn.Module, head: TokenHead, recipe: Recipe
 ) -> torch.optim.AdamW:
-    """AdamW with a rate per layer; embeddings count as the layer below the first."""
+    """Return AdamW with a rate per layer; embeddings count as the layer below the first."""
     layers = layers_of(model, backbone.n_layers, backbone.folder)  # type: ignore[arg-type] # its copy
-    height = {id(p): n for n, one in enumerate(layers, start=1) for p in one.parameters()}
+    height = {
+        id(p): n
+        for n, layer_module in enumerate(layers, start=1)
+        for p in layer_module.parameters()
+    }
     groups: dict[tuple[int, bool], list[Tensor]] = {}
     for name, value in model.named_parameters():
         if "pooler" not in name:  # no loss reads it

@@ -1,4 +1,4 @@
-"""The layers above the cut, for a pack of candidates: what moves is theirs, the rest is shared.
+"""Layers above the cut for a pack of candidates: shared frozen weights, own tuned ones.
 
 The frozen layers of an encoder are never altered: LoRA (Hu et al., ICLR 2022; by peft) adds
 matrices of low rank beside shared weights, a full fine-tune works on a copy per candidate. What a
@@ -131,7 +131,7 @@ class UpperLayers(torch.nn.Module):
     def _adapt(
         self, seeds: Sequence[int], alphas: Sequence[float], dropouts: Sequence[float]
     ) -> None:
-        """Adapters of all candidates beside the shared weights."""
+        """Add adapters of all candidates beside the shared weights."""
         try:
             import peft
             from peft.tuners.lora import LoraLayer
@@ -158,7 +158,7 @@ class UpperLayers(torch.nn.Module):
                     lora_dropout=0.0,
                 )
                 peft.inject_adapter_in_model(config, self.copies, _adapter(index))
-        self.adapted = [one for one in self.modules() if isinstance(one, LoraLayer)]
+        self.adapted = [module for module in self.modules() if isinstance(module, LoraLayer)]
         for place, layer in enumerate(self.adapted):
             layer.register_forward_pre_hook(self._route, with_kwargs=True)
             for index, (seed, rate) in enumerate(zip(seeds, dropouts, strict=True)):
@@ -170,7 +170,7 @@ class UpperLayers(torch.nn.Module):
         return inputs, {**named, "adapter_names": self.names}
 
     def parameters_of(self, index: int) -> dict[str, torch.nn.Parameter]:
-        """Name -> what moves of a candidate; names are the same for all candidates."""
+        """Map names to the tuned tensors of a candidate; names are the same for all candidates."""
         if self.tuning.method == "full":
             return dict(self.copies[index].named_parameters())
         ending = f".{_adapter(index)}.weight"
@@ -181,7 +181,7 @@ class UpperLayers(torch.nn.Module):
         }
 
     def difference(self, index: int) -> dict[str, Tensor]:
-        """A copy of what a candidate has learnt, on the CPU."""
+        """Return a copy of what a candidate has learnt, on the CPU."""
         return {
             name: value.detach().cpu().clone() for name, value in self.parameters_of(index).items()
         }
@@ -203,7 +203,7 @@ class UpperLayers(torch.nn.Module):
             value.copy_(difference[name])
 
     def sources_of(self, index: int) -> list[torch.Generator]:
-        """Where a candidate's dropout is drawn from, layer by layer; none for a full fine-tune."""
+        """Return the sources of a candidate's dropout by layer; none for full fine-tuning."""
         return [layer.lora_dropout[_adapter(index)].source for layer in self.adapted]
 
     def draw(self, rows: Sequence[int]) -> None:
@@ -213,7 +213,7 @@ class UpperLayers(torch.nn.Module):
                 layer.lora_dropout[_adapter(index)].draw(count)
 
     def forward(self, states: Tensor, here: Tensor, candidates: Sequence[int]) -> Tensor:
-        """Pooled features after the last layer.
+        """Return pooled features after the last layer.
 
         Args:
             states: States at the cut ``[B, L, width]``.
@@ -231,7 +231,7 @@ class UpperLayers(torch.nn.Module):
 
     def _run(self, states: Tensor, here: Tensor, candidates: Sequence[int]) -> Tensor:
         if self.tuning.method == "lora":
-            self.names = [_adapter(one) for one in candidates]
+            self.names = [_adapter(candidate) for candidate in candidates]
             return self._through(self.copies[0], states, here)
         chosen = torch.tensor(candidates)
         parts, places = [], []
@@ -255,7 +255,7 @@ class UpperLayers(torch.nn.Module):
         return hidden
 
     def _again(self, layer: torch.nn.Module, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """A layer whose activations are computed again, by the same adapters and draws."""
+        """Return a layer whose activations are computed again, by the same adapters and draws."""
         names, first = self.names, self._rows()
 
         def run(x: Tensor) -> Tensor:
@@ -269,19 +269,19 @@ class UpperLayers(torch.nn.Module):
                     self.names = now[0]
                     self._set_rows(now[1])
 
-        found: Tensor = checkpoint(run, hidden, use_reentrant=False, preserve_rng_state=False)
-        return found
+        output: Tensor = checkpoint(run, hidden, use_reentrant=False, preserve_rng_state=False)
+        return output
 
     def _rows(self) -> list[int]:
-        return [one.row for one in self._noise]
+        return [dropout.row for dropout in self._noise]
 
     def _set_rows(self, rows: Sequence[int]) -> None:
-        for one, row in zip(self._noise, rows, strict=True):
-            one.row = row
+        for dropout, row in zip(self._noise, rows, strict=True):
+            dropout.row = row
 
     @property
     def _noise(self) -> list[SeededDropout]:
-        return [one for one in self.modules() if isinstance(one, SeededDropout)]
+        return [module for module in self.modules() if isinstance(module, SeededDropout)]
 
 
 def _adapter(index: int) -> str:
@@ -289,14 +289,14 @@ def _adapter(index: int) -> str:
 
 
 def _copied(layer: torch.nn.Module, *, own: bool) -> torch.nn.Module:
-    """Modules of their own around the same weights, or around copies that may move."""
+    """Return modules of their own around the same weights, or around copies that may move."""
     shared = {} if own else {id(value): value for value in layer.parameters()}
-    made = copy.deepcopy(layer, shared)
-    return made.requires_grad_(own)
+    copied = copy.deepcopy(layer, shared)
+    return copied.requires_grad_(own)
 
 
 def _start(layer: Any, index: int, seed: int, rate: float) -> None:
-    """An adapter that adds nothing yet: B = 0, A uniform as a linear layer of that width."""
+    """Initialise an adapter to add nothing: B = 0, A uniform as a linear layer of that width."""
     name = _adapter(index)
     first = layer.lora_A[name].weight
     source = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""A table of item features that follows the layers above the cut while they are trained.
+"""Table of item features that follows the layers above the cut while they are trained.
 
 A step needs the features of nearly all items and can afford to encode few texts anew. So the table
 holds every item's features as they were when last encoded; each step encodes some of the texts that
@@ -94,7 +94,7 @@ class LiveTable:
         self.layers, self.tokens, self.pace, self.seeds = layers, tokens, pace, seeds
         self.device = device
         self.reduce = Reduction(projection, device)
-        self.optimisers = [_optimiser(layers, index, one) for index, one in enumerate(rates)]
+        self.optimisers = [_optimiser(layers, index, rate) for index, rate in enumerate(rates)]
         if frozen is None:
             self.table = self.encode_all()
         else:
@@ -105,21 +105,21 @@ class LiveTable:
 
     @torch.no_grad()
     def encode_all(self) -> Tensor:
-        """Features of all items by every candidate's present layers ``[P, N, F]``."""
+        """Return features of all items by every candidate's present layers ``[P, N, F]``."""
         self.layers.draw([0] * self.layers.pack)
         everything = np.arange(len(self.tokens))
         owners = np.repeat(np.arange(self.layers.pack), len(everything))
         texts = np.tile(everything, self.layers.pack)
-        found: Tensor | None = None
+        table: Tensor | None = None
         for rows, features in self._encoded(owners, texts):
-            if found is None:
-                found = features.new_empty(len(texts), features.shape[1])
-            found[torch.from_numpy(rows).to(self.device)] = features
-        assert found is not None
-        return found.view(self.layers.pack, len(everything), -1)
+            if table is None:
+                table = features.new_empty(len(texts), features.shape[1])
+            table[torch.from_numpy(rows).to(self.device)] = features
+        assert table is not None
+        return table.view(self.layers.pack, len(everything), -1)
 
     def refresh(self) -> Tensor:
-        """The table ``[P, N, F]``, encoded anew unless no layer has moved since."""
+        """Return the table ``[P, N, F]``, encoded anew unless no layer has moved since."""
         if not self.fresh:
             self.table, self.fresh = self.encode_all(), True
         return self.table
@@ -127,13 +127,13 @@ class LiveTable:
     def _encoded(
         self, owners: NDArray[np.int64], texts: RowArray
     ) -> Iterator[tuple[RowArray, Tensor]]:
-        """Places in the two lists and the features there, texts of like length together."""
+        """Yield places in the two lists and the features there, texts of like length together."""
         for places in chunks(self.tokens.lengths[texts], CHUNK_TOKENS):
             states, here = self.tokens.padded(texts[places], self.device)
             yield places, self.reduce(self.layers(states, here, owners[places].tolist()))
 
     def begin(self, step: int, needed: Sequence[NDArray[np.int64]]) -> Tensor:
-        """Features for a step ``[P, N, F]``; after its backward pass :meth:`end` must follow.
+        """Return features for a step ``[P, N, F]``; :meth:`end` must follow its backward pass.
 
         Args:
             step: Number of the step, from 0.
@@ -190,26 +190,28 @@ class LiveTable:
             optimiser.zero_grad(set_to_none=True)
 
     def difference(self, index: int) -> dict[str, Tensor]:
-        """A copy of what a candidate's layers have learnt."""
+        """Return a copy of what a candidate's layers have learnt."""
         return self.layers.difference(index)
 
     def state(self, index: int) -> dict[str, Tensor]:
-        """Everything that a candidate's layers go on from, after a refreshed table.
+        """Return everything that a candidate's layers go on from, after a refreshed table.
 
         Returns:
             ``table``, ``layers/NAME``, ``grad/NAME`` (of updates that are not due yet),
             ``noise/PLACE``, and for each moved parameter the state of its optimiser.
         """
-        kept = self.optimisers[index].state
-        found = {"table": self.table[index].clone()}
+        moments = self.optimisers[index].state
+        content = {"table": self.table[index].clone()}
         for name, value in self.layers.parameters_of(index).items():
-            found[f"layers/{name}"] = value.detach().cpu().clone()
+            content[f"layers/{name}"] = value.detach().cpu().clone()
             if value.grad is not None:
-                found[f"grad/{name}"] = value.grad.cpu().clone()
-            found |= {f"{part}/{name}": x.cpu().clone() for part, x in kept.get(value, {}).items()}
-        for place, source in enumerate(self.layers.sources_of(index)):
-            found[f"noise/{place}"] = source.get_state()
-        return found
+                content[f"grad/{name}"] = value.grad.cpu().clone()
+            content |= {
+                f"{part}/{name}": x.cpu().clone() for part, x in moments.get(value, {}).items()
+            }
+        for layer, source in enumerate(self.layers.sources_of(index)):
+            content[f"noise/{layer}"] = source.get_state()
+        return content
 
     def load(self, states: Sequence[Mapping[str, Tensor]]) -> None:
         """Go on where :meth:`state` found every candidate of the pack."""
@@ -227,8 +229,8 @@ class LiveTable:
                         "exp_avg": state[f"exp_avg/{name}"].to(value.device),
                         "exp_avg_sq": state[f"exp_avg_sq/{name}"].to(value.device),
                     }
-            for place, source in enumerate(self.layers.sources_of(index)):
-                source.set_state(state[f"noise/{place}"])
+            for layer, source in enumerate(self.layers.sources_of(index)):
+                source.set_state(state[f"noise/{layer}"])
 
 
 class Reduction:
@@ -242,7 +244,7 @@ class Reduction:
         self.basis = None if projection.basis is None else placed(projection.basis)
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Pooled features ``[B, F]`` as models read them ``[B, C]``."""
+        """Return pooled features ``[B, F]`` as models read them ``[B, C]``."""
         centred = features - self.mean
         if self.basis is not None:
             centred = centred @ self.basis
@@ -250,7 +252,7 @@ class Reduction:
 
 
 def chunks(lengths: NDArray[np.int64], most: int) -> Iterator[RowArray]:
-    """Places in the order of their length, in parts of at most `most` tokens with padding.
+    """Yield places in the order of their length, in parts of at most `most` tokens with padding.
 
     A text longer than that makes a part of its own.
     """
@@ -264,7 +266,7 @@ def chunks(lengths: NDArray[np.int64], most: int) -> Iterator[RowArray]:
 
 
 def chosen_texts(items: NDArray[np.int64], most: int, rng: np.random.Generator) -> RowArray:
-    """Up to `most` different items of those given, drawn with their counts as weights; sorted.
+    """Draw up to `most` different items of those given, with their counts as weights; sorted.
 
     Drawn without replacement by exponential keys (Efraimidis & Spirakis, Information Processing
     Letters 2006).
@@ -277,7 +279,7 @@ def chosen_texts(items: NDArray[np.int64], most: int, rng: np.random.Generator) 
 
 
 def _optimiser(layers: UpperLayers, index: int, rates: Rates) -> torch.optim.Optimizer:
-    """AdamW with a learning rate per layer, and decay of matrices alone."""
+    """Return AdamW with a learning rate per layer, and decay of matrices alone."""
     depth = layers.tuning.exit - layers.tuning.cut
     groups: dict[tuple[int, bool], list[Tensor]] = {}
     for name, value in layers.parameters_of(index).items():
@@ -299,12 +301,12 @@ def _optimiser(layers: UpperLayers, index: int, rates: Rates) -> torch.optim.Opt
 def features_of(
     layers: UpperLayers, tokens: TokenStates, projection: Projection, device: torch.device
 ) -> Tensor:
-    """Features of all items by every candidate's layers ``[P, N, F]``, without training them."""
+    """Compute features of all items by each candidate's layers ``[P, N, F]``, without training."""
     rates = [Rates(0.0)] * layers.pack
     return LiveTable(layers, tokens, projection, Pace(1), rates, [0] * layers.pack, device).table
 
 
 def needed_items(parts: Sequence[Tensor]) -> list[NDArray[np.int64]]:
-    """For each candidate, the items that tensors ``[P, ...]`` name, as often as they name them."""
+    """List for each candidate the items that tensors ``[P, ...]`` name, as often as they do."""
     flat = torch.cat([part.flatten(1) for part in parts], dim=1).cpu().numpy()
     return list(flat)

@@ -1,4 +1,4 @@
-"""Dropout of adapters that neither a batch nor a pack changes."""
+"""Dropout of adapters, independent of batch and pack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class SeededDropout(torch.nn.Module):
     """Dropout of whole channels of a text, drawn once per step from a generator of its own.
 
     A row keeps or loses a channel in all of its tokens, so that neither the padding of a batch nor
-    who else is in it changes a draw.
+    the rest of it changes a draw.
     """
 
     def __init__(self, rate: float, width: int, seed: int) -> None:
@@ -32,6 +32,6 @@ class SeededDropout(torch.nn.Module):
         """Drop channels of the next rows ``x [B, L, width]``, where it is switched on."""
         if self.kept is None:
             return x
-        kept = self.kept[self.row : self.row + len(x)]
+        mask = self.kept[self.row : self.row + len(x)]
         self.row += len(x)
-        return x * kept.to(x.device)
+        return x * mask.to(x.device)

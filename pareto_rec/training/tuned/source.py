@@ -1,4 +1,4 @@
-"""Where item features come from: the cache for a frozen backbone, live layers for a tuned one."""
+"""Sources of item features: the cache for a frozen backbone, live layers for a tuned one."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TextSource:
         device: torch.device,
         cache: Path,
     ) -> None:
-        """Nothing is computed yet.
+        """Keep how to open the encoder, which happens at its first use.
 
         Args:
             opened: Opens the shared encoder, which is never altered; asked once, and only where
@@ -87,7 +87,7 @@ class TextSource:
         return {}
 
     def depth(self, spec: TrainSpec) -> Depth:
-        """How a spec reads texts.
+        """Return how a spec reads texts.
 
         Raises:
             BadRequestError: If the encoder has fewer layers.
@@ -103,22 +103,22 @@ class TextSource:
         return Depth(max(0, exit_layer - spec.tuned_layers), exit_layer, reading)
 
     def frozen(self, spec: TrainSpec) -> Tensor:
-        """Features of all items without any tuning ``[N, C]``."""
+        """Return features of all items without any tuning ``[N, C]``."""
         return self._of(self.depth(spec))[0]
 
     def _of(self, depth: Depth) -> tuple[Tensor, Projection]:
         known = Depth(depth.exit, depth.exit, depth.reading)
         if known not in self._frozen:
-            found = self.backbone.encode_depths(
+            encoded = self.backbone.encode_depths(
                 self.texts, [depth.exit], depth.reading, cache=self.cache
             )
-            states = found[depth.exit].states
-            made = Projection.of(states, self.components)
-            self._frozen[known] = torch.from_numpy(made(states)).to(self.device), made
+            states = encoded[depth.exit].states
+            projection = Projection.of(states, self.components)
+            self._frozen[known] = torch.from_numpy(projection(states)).to(self.device), projection
         return self._frozen[known]
 
     def tokens(self, depth: Depth) -> TokenStates:
-        """States of the tokens of all items at a cut."""
+        """Return states of the tokens of all items at a cut."""
         return token_states(self.backbone, self.texts, depth.cut, depth.reading, cache=self.cache)
 
     def prepare(self, specs: Sequence[TrainSpec], progress: Progress | None = None) -> None:
@@ -140,11 +140,11 @@ class TextSource:
                 self.tokens(one)
 
     def live(self, specs: Sequence[TrainSpec], seeds: Sequence[int]) -> LiveTable:
-        """What a pack of tuned candidates reads while it is trained."""
-        one = specs[0]
-        depth = self.depth(one)
+        """Return what a pack of tuned candidates reads while it is trained."""
+        common = specs[0]
+        depth = self.depth(common)
         layers = self._layers(specs, seeds)
-        pace = Pace(one.steps, one.live_texts, one.refresh_every, one.accumulate)
+        pace = Pace(common.steps, common.live_texts, common.refresh_every, common.accumulate)
         rates = [Rates(spec.encoder_rate, spec.layer_decay, spec.encoder_decay) for spec in specs]
         frozen, projection = self._of(depth)
         return LiveTable(
@@ -172,7 +172,7 @@ class TextSource:
         )
 
     def features(self, spec: TrainSpec, difference: Mapping[str, Tensor]) -> Tensor:
-        """Features of all items ``[N, C]``: from the cache, or by tuned layers.
+        """Return features of all items ``[N, C]``: from the cache, or by tuned layers.
 
         Args:
             spec: Says how texts are read and what was tuned.
@@ -198,7 +198,7 @@ class TextSource:
     def features_of_texts(
         self, spec: TrainSpec, difference: Mapping[str, Tensor], texts: Sequence[str]
     ) -> NDArray[np.float32]:
-        """Features of new texts ``[texts, C]``, as models read those of items."""
+        """Return features of new texts ``[texts, C]``, as models read those of items."""
         depth = self.depth(spec)
         reduce = Reduction(self._of(depth)[1], self.device)
         if not spec.tuned_layers:

@@ -1,4 +1,4 @@
-"""States of every token at a cut, on disk in half precision: where the layers above it begin."""
+"""Token states at a cut, on disk in half precision: the input of the layers above it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TokenStates:
         return np.diff(self.starts)
 
     def padded(self, texts: RowArray, device: torch.device) -> tuple[Tensor, Tensor]:
-        """States of some texts.
+        """Return states of some texts.
 
         Args:
             texts: Row numbers ``[B]``; a text may come twice.
@@ -68,7 +68,7 @@ def token_states(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> TokenStates:
-    """States of all tokens after the first `cut` layers, computed once and kept on disk.
+    """Return states of all tokens after the first `cut` layers, computed once and kept on disk.
 
     Args:
         backbone: The encoder; not altered.
@@ -101,7 +101,7 @@ def _flat(
     starts: NDArray[np.int64],
     progress: Progress | None,
 ) -> Iterator[tuple[RowArray, NDArray[Any]]]:
-    """Rows of the table of tokens and their states, batch by batch."""
+    """Yield rows of the table of tokens and their states, batch by batch."""
     for rows, states in backbone.token_states(texts, [cut], reading, progress):
         hidden = states[cut].float().cpu().numpy()
         places = starts[rows][:, None] + np.arange(hidden.shape[1])

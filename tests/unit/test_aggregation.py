@@ -1,4 +1,4 @@
-"""Ways to combine on a problem whose Pareto set is known, and against torchjd's own aggregators."""
+"""Loss aggregation on a problem whose Pareto set is known, and against torchjd itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two plain ways to combine losses, by hand; the working is in the comments."""
+"""The two plain loss aggregations, by hand; the working is in the comments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every registered way to combine losses promises; new ones are found by themselves."""
+"""What every registered loss aggregation promises; new ones are found by themselves."""
 
 from __future__ import annotations
 
