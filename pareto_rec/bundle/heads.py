@@ -22,7 +22,7 @@ from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.models.trunk.shared_bottom import SharedBottom
 from pareto_rec.tasks import RELEVANCE
 from pareto_rec.training.data import Fit
-from pareto_rec.training.fit_store import fit_of, read_tensors
+from pareto_rec.training.fit_store import checked_tensors, fit_of
 from pareto_rec.training.spec import TrainSpec, train_spec
 
 _MOST = 1 << 16  # of any number that sizes a network, unless it is named here
@@ -46,7 +46,7 @@ def read_fit(path: Path, shown: Path, n_items: int, feature_dim: int) -> Fit:
     """
     opened(path, shown)
     try:
-        stored = read_tensors(path)
+        stored = checked_tensors(path, shown.name)
     except (ValueError, TypeError, RecursionError, RuntimeError) as error:
         raise _wrong(shown, _short(error)) from None
     if stored is None:
