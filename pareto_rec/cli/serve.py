@@ -75,8 +75,8 @@ def serve(
     try:
         import uvicorn  # noqa: F401  # first, so that nothing is loaded in vain
 
-        from pareto_rec.serve.run import Service
         from pareto_rec.serve.run import serve as serve_until_stopped
+        from pareto_rec.serve.service import Service
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("fastapi", "uvicorn", "starlette"):
             raise BadRequestError(

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pareto_rec.core.errors import BadRequestError
 
 if TYPE_CHECKING:
-    from pareto_rec.serve.run import Service
+    from pareto_rec.serve.service import Service
 
 SILENT = 30.0  # seconds without a sign from the event loop of a worker, after which it is killed
 PATIENCE = 600.0  # seconds that a worker may take to load
@@ -227,7 +227,7 @@ def work(service: Service, listener: socket.socket, pipe: Any, verify: bool) -> 
         verify: Whether the bundle is verified.
     """
     from pareto_rec.bundle import Bundle
-    from pareto_rec.serve.run import answer, leave
+    from pareto_rec.serve.service import answer, leave
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # reaches the whole group: the parent acts on it
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

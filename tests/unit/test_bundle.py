@@ -532,10 +532,10 @@ def test_a_bundle_whose_lists_are_others_is_refused(parts: BundleData) -> None:
 
 
 def test_what_a_service_has_loaded_is_left_out_of_garbage_collection() -> None:
-    from pareto_rec.serve.run import _keep
+    from pareto_rec.serve.service import freeze_loaded
 
     try:
-        _keep()
+        freeze_loaded()
         assert gc.get_freeze_count() > 10_000  # torch alone has more
     finally:
         gc.unfreeze()
