@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.encoders import TOKENIZER_FILES
 from pareto_rec.bundle.files import BACKBONE, Manifest, json_object
-from pareto_rec.bundle.folders import temporary_folder
+from pareto_rec.bundle.folders import work_folder
 from pareto_rec.core.errors import BadRequestError
 
 _FILES = ("config.json", *TOKENIZER_FILES)
@@ -100,7 +100,7 @@ def load_backbone(folder: Path, manifest: Manifest | None) -> Backbone:
     Raises:
         BadRequestError: If a file is not as it was written, or they hold no encoder.
     """
-    with temporary_folder("encoder") as private:
+    with work_folder() as private:
         copy_backbone(folder, private, manifest)
         try:
             backbone = Backbone.load(private, private)

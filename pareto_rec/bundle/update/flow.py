@@ -13,7 +13,7 @@ import numpy as np
 from pareto_rec.bundle import Bundle, BundleData, write_bundle
 from pareto_rec.bundle.collect import merged
 from pareto_rec.bundle.data import CONTEXT, TRAIN, VALIDATION
-from pareto_rec.bundle.folders import check_vacant, temporary_folder
+from pareto_rec.bundle.folders import check_vacant, work_folder
 from pareto_rec.bundle.texts import Texts, with_new_items
 from pareto_rec.bundle.update.drift import Drift, drift_of
 from pareto_rec.bundle.update.learn import learnt
@@ -127,7 +127,7 @@ def update(
         known = len(bundle.parts.users), len(bundle.parts.items)
         new = indexed(rows, *ids)
         drift = drift_of(parts.train, new, parts.items, known, generator(seed, "update", "drift"))
-        with temporary_folder("update") as work:
+        with work_folder() as work:
             after, values = _learn(parts, learn, held, work, seed)
         changes = _changes(parts, values, tolerance or {})
         refused = _refused(changes, parts.about.default)
