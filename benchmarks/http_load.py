@@ -120,14 +120,14 @@ class Tally:
     statuses: dict[int, int] = field(default_factory=dict)
     no_connection: int = 0
 
-    def read(self, one: Wire) -> bool:
+    def read(self, wire: Wire) -> bool:
         """Read from a connection; whether the answer is whole."""
-        status = one.status()
+        status = wire.status()
         if status is None:
             return False
         now = time.perf_counter()
-        self.taken.append(now - one.begin)
-        self.from_due.append(now - one.due)
+        self.taken.append(now - wire.begin)
+        self.from_due.append(now - wire.due)
         self.statuses[status] = self.statuses.get(status, 0) + 1
         return True
 

@@ -100,33 +100,35 @@ def requests_of(bundle: Bundle) -> tuple[list[dict[str, Any]], list[dict[str, An
     return [known for known, _ in pairs], [given for _, given in pairs]
 
 
-async def measure(port: int, service: int, asked: argparse.Namespace) -> dict[str, Any]:
+async def measure(port: int, service: int, options: argparse.Namespace) -> dict[str, Any]:
     """All stages."""
     torch.set_num_threads(1)
-    bundle = Bundle.load(asked.bundle, verify=False)
+    bundle = Bundle.load(options.bundle, verify=False)
     known, given = requests_of(bundle)
     await same_answers(port, bundle, [*known[:50], *given[:50]])
-    single, strangers = ([json.dumps(one).encode() for one in part] for part in (known, given))
+    single, strangers = (
+        [json.dumps(request).encode() for request in part] for part in (known, given)
+    )
     batch = [
-        json.dumps(known[place : place + 32]).encode() for place in range(0, len(known) - 32, 32)
+        json.dumps(known[start : start + 32]).encode() for start in range(0, len(known) - 32, 32)
     ]
-    await flat_out(port, single, 4 * asked.workers, 500, 60)  # warm
-    await flat_out(port, strangers, 4 * asked.workers, 500, 60)
-    found: dict[str, Any] = {
+    await flat_out(port, single, 4 * options.workers, 500, 60)  # warm
+    await flat_out(port, strangers, 4 * options.workers, 500, 60)
+    result: dict[str, Any] = {
         "at_rate": {
-            name: [at_rate(port, bodies, asked.rate, asked.seconds) for _ in range(3)]
+            name: [at_rate(port, bodies, options.rate, options.seconds) for _ in range(3)]
             for name, bodies in (("known", single), ("given", strangers))
         },
         "saturation": {
             name: [
-                await flat_out(port, bodies, clients, 10**6, asked.seconds / 2)
+                await flat_out(port, bodies, clients, 10**6, options.seconds / 2)
                 for clients in (1, 8, 32)
             ]
             for name, bodies in (("known", single), ("given", strangers))
         },
-        "batches": await flat_out(port, batch, 4, 10**6, asked.seconds / 2, each=32),
+        "batches": await flat_out(port, batch, 4, 10**6, options.seconds / 2, each=32),
     }
-    found["cpu_ms_per_list"] = {}
+    result["cpu_ms_per_list"] = {}
     for name, clients, bodies, each in (
         ("known alone", 1, single, 1), ("given alone", 1, strangers, 1),
         ("together", 16, single, 1), ("batch", 1, batch, 32),
@@ -134,12 +136,12 @@ async def measure(port: int, service: int, asked: argparse.Namespace) -> dict[st
         before = cpu_seconds(service)
         done = await flat_out(port, bodies, clients, 1000 // each, LONGEST, each)
         taken = cpu_seconds(service) - before
-        found["cpu_ms_per_list"][name] = round(1e3 * taken / (each * done["requests"]), 2)
+        result["cpu_ms_per_list"][name] = round(1e3 * taken / (each * done["requests"]), 2)
     memory = [memory_mib(service)]
     for _ in range(4):
-        await flat_out(port, single, 16, asked.requests // 4, LONGEST)
+        await flat_out(port, single, 16, options.requests // 4, LONGEST)
         memory.append(memory_mib(service))
-    return {**found, "memory_mib": memory, "memory_requests": asked.requests}
+    return {**result, "memory_mib": memory, "memory_requests": options.requests}
 
 
 def main() -> None:

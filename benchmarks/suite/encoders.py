@@ -65,19 +65,19 @@ def _trained(given: Problem, spec: TrainSpec, seed: int) -> tuple[Fit, float]:
     return made, time.process_time() - began
 
 
-def _reached(made: Fit) -> float:
-    return max(value for _, value in made.curve)
+def _reached(fit: Fit) -> float:
+    return max(value for _, value in fit.curve)
 
 
-def _check(given: Problem, made: Fit) -> float:
+def _check(given: Problem, fit: Fit) -> float:
     """How far what early stopping watched is from the objective on the lists of the network alone.
 
     Raises:
         AssertionError: If they differ.
     """
     evaluator = given.evaluator
-    [measured] = evaluator.measuring.values(evaluator.with_fit(made), [ServingParams()], made)
-    off = abs(measured.objectives["ndcg@10"] - _reached(made))
+    [measured] = evaluator.measuring.values(evaluator.with_fit(fit), [ServingParams()], fit)
+    off = abs(measured.objectives["ndcg@10"] - _reached(fit))
     if off > 1e-6:
         raise AssertionError(f"NDCG@10 differs by {off:g}")
     return off
@@ -86,11 +86,11 @@ def _check(given: Problem, made: Fit) -> float:
 def _row(
     name: str,
     spec: TrainSpec,
-    made: list[tuple[Fit, float]],
+    fits: list[tuple[Fit, float]],
     base: list[tuple[Fit, float]],
 ) -> Row:
-    values = [_reached(one) for one, _ in made]
-    seconds, least = (float(np.median([s for _, s in some])) for some in (made, base))
+    values = [_reached(fit) for fit, _ in fits]
+    seconds, least = (float(np.median([s for _, s in some])) for some in (fits, base))
     return {
         "model": name,
         "batch, places, history": f"{spec.batch}, {spec.places}, {spec.history}",

@@ -104,12 +104,14 @@ class _Side:
 
     @classmethod
     def of(
-        cls, given: Problem, found: Sequence[tuple[list[list[Record]], float]], points: float
+        cls, given: Problem, generations: Sequence[tuple[list[list[Record]], float]], points: float
     ) -> _Side:
         """From the records of each fit, and the seconds, of each generation."""
-        seconds = float(np.mean([spent for _, spent in found]))
-        volumes = [given.hypervolume([r for one in fits for r in one]) for fits, _ in found]
-        singles = [given.hypervolume(one) for fits, _ in found for one in fits]
+        seconds = float(np.mean([spent for _, spent in generations]))
+        volumes = [
+            given.hypervolume([r for records in fits for r in records]) for fits, _ in generations
+        ]
+        singles = [given.hypervolume(records) for fits, _ in generations for records in fits]
         return cls(seconds, points, tuple(volumes), tuple(singles))
 
     @property

@@ -86,12 +86,12 @@ def cube_of(given: Problem, params: Mapping[str, float]) -> NDArray[np.float64]:
     return cube
 
 
-def _tell(given: Problem, study: Any, asked: Any, record: Record) -> None:
+def _tell(given: Problem, study: Any, trial: Any, record: Record) -> None:
     """Values and constraints; above 0 is a violation."""
     for goal in given.goals:
         if goal.at_least is not None:
-            asked.set_constraint(goal.name, goal.at_least - record.objectives[goal.name])
-    study.tell(asked, [record.objectives[goal.name] for goal in given.goals])
+            trial.set_constraint(goal.name, goal.at_least - record.objectives[goal.name])
+    study.tell(trial, [record.objectives[goal.name] for goal in given.goals])
 
 
 def _with_sweep(

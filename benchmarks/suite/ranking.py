@@ -132,10 +132,10 @@ def _loop(evaluator: Evaluator, setting: ServingParams) -> tuple[Lists, dict[str
     return lists, {name: float(np.mean(found)) for name, found in values.items()}
 
 
-def _cosines(one: Floats, other: Floats) -> Floats:
+def _cosines(first: Floats, second: Floats) -> Floats:
     """Of category vectors ``[n, C]`` and ``[m, C]``; 1 where one of two is not described."""
-    known = np.outer(one.any(1), other.any(1))
-    return np.where(known, one @ other.T, 1.0)
+    known = np.outer(first.any(1), second.any(1))
+    return np.where(known, first @ second.T, 1.0)
 
 
 def _mmr(items: Lists, scores: NDArray[np.float32], unit: Floats, weight: float) -> list[int]:

@@ -126,25 +126,25 @@ def pick(run: Path, picker: Picker, where: Sequence[Bound] = ()) -> Pick:
     return made
 
 
-def entry_of(made: Pick | Mixture, picker: Picker, where: Sequence[Bound]) -> dict[str, Any]:
+def entry_of(pick: Pick | Mixture, picker: Picker, where: Sequence[Bound]) -> dict[str, Any]:
     """A pick as the history keeps it.
 
     Args:
-        made: What was picked.
+        pick: What was picked.
         picker: The rule; for a mixture, the one for its goal.
         where: The bounds.
     """
-    asked = {one.name: getattr(picker, one.name) for one in fields(picker)}  # type: ignore[arg-type]  # every rule is a dataclass
-    single = isinstance(made, Pick)
+    options = {field.name: getattr(picker, field.name) for field in fields(picker)}  # type: ignore[arg-type]  # every rule is a dataclass
+    single = isinstance(pick, Pick)
     return {
         "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "rule": picker.name if single else "mixture",
-        "asked": {k: dict(v) if isinstance(v, Mapping) else v for k, v in asked.items()},
+        "asked": {k: dict(v) if isinstance(v, Mapping) else v for k, v in options.items()},
         "where": [str(bound) for bound in where],
-        "point": made.id if isinstance(made, Pick) else None,
-        "mixture": made.shares if isinstance(made, Mixture) else None,
-        "objectives": made.objectives,
-        "reason": made.reason,
+        "point": pick.id if isinstance(pick, Pick) else None,
+        "mixture": pick.shares if isinstance(pick, Mixture) else None,
+        "objectives": pick.objectives,
+        "reason": pick.reason,
     }
 
 

@@ -202,39 +202,39 @@ class Bundle:
         return [found[place] for place in range(len(requests))]
 
     @torch.inference_mode()
-    def _answer(self, asked: Sequence[_Asked]) -> list[Recommendation]:
+    def _answer(self, requests: Sequence[_Asked]) -> list[Recommendation]:
         """Answers to requests of one point and length, all with a history or all without."""
-        people, first = [one.known for one in asked], asked[0]
+        people, first = [request.known for request in requests], requests[0]
         if first.source == "popularity":
             scorers, serving = self.engine.popular(people, self.parts.serving(first.point))
-        elif len(asked) == 1 and first.place is not None:
+        elif len(requests) == 1 and first.place is not None:
             scorers, serving = self.prepared.of_point(first.place, first.point)
         else:
             scorers, serving = self.engine.of_point(people, first.point)
         lists, scores = recommend(scorers, [serving], k=first.request.k)
         answers = []
-        for place, one in enumerate(asked):
-            answer = self._said(one, lists[0, place], scores[0, place])
-            if one.request.explain:
+        for row, request in enumerate(requests):
+            answer = self._said(request, lists[0, row], scores[0, row])
+            if request.request.explain:
                 from pareto_rec.bundle.explain import explained
 
                 interruption_point()
-                kept = lists[0, place][lists[0, place] >= 0]
-                names = self._names(one)
-                answer = explained(self.engine, answer, one.known, names, kept, serving)
+                listed = lists[0, row][lists[0, row] >= 0]
+                names = self._names(request)
+                answer = explained(self.engine, answer, request.known, names, listed, serving)
             answers.append(answer)
         return answers
 
     def _said(
-        self, one: _Asked, items: NDArray[np.int64], scores: NDArray[np.float32]
+        self, request: _Asked, items: NDArray[np.int64], scores: NDArray[np.float32]
     ) -> Recommendation:
-        table, notes = self.parts.items, one.notes
+        table, notes = self.parts.items, request.notes
         pairs = zip(items.tolist(), scores.tolist(), strict=True)
         shown = [(item, score) for item, score in pairs if item >= 0]
-        if len(shown) < one.request.k:
+        if len(shown) < request.request.k:
             notes = (*notes, f"only {len(shown)} items are left that are not in the history")
         listed = tuple(Recommended(table.ids[i], table.titles[i], score) for i, score in shown)
-        return Recommendation(listed, one.point, one.source, notes)
+        return Recommendation(listed, request.point, request.source, notes)
 
     def _resolve(self, request: Request) -> _Asked:
         if request.user is None and request.history is None:
@@ -268,11 +268,11 @@ class Bundle:
             )
         return _Asked(request, point, person, tuple(named), source, tuple(notes), place)
 
-    def _names(self, one: _Asked) -> list[tuple[str, str]]:
+    def _names(self, request: _Asked) -> list[tuple[str, str]]:
         """Id and title of every item that the list was made from."""
-        table, before = self.parts.items, len(one.known.items) - len(one.named)
-        own = one.known.items[:before].tolist()
-        return [*((table.ids[i], table.titles[i]) for i in own), *one.named]
+        table, before = self.parts.items, len(request.known.items) - len(request.named)
+        own = request.known.items[:before].tolist()
+        return [*((table.ids[i], table.titles[i]) for i in own), *request.named]
 
     def _history(
         self, history: Sequence[str | NewItem], notes: list[str], *, reads: bool

@@ -123,9 +123,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ruled, *rows))
 
 
-def _direction(one: ObjectiveAbout) -> str:
-    unit = "" if one.unit in ("", "1") else f" [{one.unit}]"
-    return f"{one.name}{unit} ({'more' if one.maximise else 'less'} is better)"
+def _direction(objective: ObjectiveAbout) -> str:
+    unit = "" if objective.unit in ("", "1") else f" [{objective.unit}]"
+    return f"{objective.name}{unit} ({'more' if objective.maximise else 'less'} is better)"
 
 
 def _objectives(about: BundleManifest) -> str:

@@ -202,12 +202,12 @@ class _Asked:
 
 
 @torch.inference_mode()
-def _network_shares(asked: _Asked, powers: Mapping[str, float]) -> Shares:
+def _network_shares(query: _Asked, powers: Mapping[str, float]) -> Shares:
     """Shares of the log of a product of powers, centred over unseen items."""
-    rows, head = len(asked.known.items), asked.head
+    rows, head = len(query.known.items), query.head
     if head.shape.model != AttentionPooling.name:
-        return _left_out(asked, powers)
-    states, n_items = pooled_shares(head, asked.known), head.n_items
+        return _left_out(query, powers)
+    states, n_items = pooled_shares(head, query.known), head.n_items
     shares, rest = np.zeros((len(states), n_items)), np.zeros(n_items)
     for task, power in powers.items():
         more, base = _task_shares(head, task, states)
@@ -215,13 +215,13 @@ def _network_shares(asked: _Asked, powers: Mapping[str, float]) -> Shares:
             shares, rest = shares + power * more, rest + power * base
             continue
         before, after = base, base + more.sum(axis=0)
-        log_before, log_after = (_factor(head, task, one) for one in (before, after))
+        log_before, log_after = (_factor(head, task, logits) for logits in (before, after))
         change = np.where(np.abs(after - before) > 1e-9, after - before, 1.0)
         slope = np.where(np.abs(after - before) > 1e-9, (log_after - log_before) / change, 0.0)
         shares, rest = shares + power * slope * more, rest + power * log_before
-    whole = np.zeros((rows, shares.shape[1]))
-    whole[rows - len(shares) :] = shares
-    return _centred(whole, rest, asked.items, asked.unseen)
+    padded = np.zeros((rows, shares.shape[1]))
+    padded[rows - len(shares) :] = shares
+    return _centred(padded, rest, query.items, query.unseen)
 
 
 def _factor(head: ScoringHead, task: str, logits: Floats) -> Floats:
@@ -256,35 +256,35 @@ def _task_shares(head: ScoringHead, task: str, states: Tensor) -> tuple[Floats, 
     return (scale * shares @ table.T).numpy(), (scale * rest @ table.T + bias).numpy()
 
 
-def _left_out(asked: _Asked, powers: Mapping[str, float]) -> Shares:
+def _left_out(query: _Asked, powers: Mapping[str, float]) -> Shares:
     """What is lost without each row of the history; the rest is how rows work together."""
-    head, known, items = asked.head, asked.known, asked.items
+    head, known, items = query.head, query.known, query.items
     rows, length = len(known.items), head.shape.history
     first = max(0, rows - length)
     without = [
         UserHistory(np.delete(known.items, row), known.vectors) for row in range(first, rows)
     ]
-    states = asked.form.states(asked.fit_id, [known, *without])
-    found = np.zeros((len(without) + 1, head.n_items))
+    states = query.form.states(query.fit_id, [known, *without])
+    scores = np.zeros((len(without) + 1, head.n_items))
     for task, logits in head.logits(list(powers), states).items():
         values = logits.double().numpy()
-        found += powers[task] * (values if task == RELEVANCE else _factor(head, task, values))
-    found = found[:, items] - found[:, asked.unseen].mean(axis=1, keepdims=True)
+        scores += powers[task] * (values if task == RELEVANCE else _factor(head, task, values))
+    scores = scores[:, items] - scores[:, query.unseen].mean(axis=1, keepdims=True)
     shares = np.zeros((rows, len(items)))
-    shares[first:] = found[0] - found[1:]
-    return Shares(shares, found[0] - shares.sum(axis=0))
+    shares[first:] = scores[0] - scores[1:]
+    return Shares(shares, scores[0] - shares.sum(axis=0))
 
 
 @torch.inference_mode()
-def _tasks(asked: _Asked) -> dict[str, Floats]:
-    head = asked.head
-    logits = head.logits(head.shape.towers, asked.form.states(asked.fit_id, [asked.known]))
-    found = {}
+def _tasks(query: _Asked) -> dict[str, Floats]:
+    head = query.head
+    logits = head.logits(head.shape.towers, query.form.states(query.fit_id, [query.known]))
+    predictions = {}
     for tower, values in logits.items():
         own = values.double()
         predicted = own if tower == RELEVANCE else head.predicted(tower, own)
-        found[tower.removeprefix(PREFIX)] = predicted[0].numpy()[asked.items]
-    return found
+        predictions[tower.removeprefix(PREFIX)] = predicted[0].numpy()[query.items]
+    return predictions
 
 
 def _filled(

@@ -212,9 +212,9 @@ def _checked(folder: Path, root: Path, name: str, entry: Any) -> tuple[int, str]
     return size, checksum
 
 
-def _other_size(path: Path, found: int, size: int) -> BadRequestError:
-    what = "truncated" if found < size else "altered"
-    return BadRequestError(f"{path} is {what}: {found} bytes instead of {size}; {_AGAIN}")
+def _other_size(path: Path, actual: int, size: int) -> BadRequestError:
+    what = "truncated" if actual < size else "altered"
+    return BadRequestError(f"{path} is {what}: {actual} bytes instead of {size}; {_AGAIN}")
 
 
 def _altered(path: Path) -> BadRequestError:

@@ -96,13 +96,13 @@ def export_graphs(
             path.unlink()
 
 
-def _export_heads(place: Path, parts: BundleData, heads: Mapping[str, ScoringHead]) -> None:
+def _export_heads(folder: Path, parts: BundleData, heads: Mapping[str, ScoringHead]) -> None:
     """One graph per fit. Heads of one shape share it, so its numbers alone are replaced."""
     import onnx
 
     templates: dict[tuple[Shape, int], Path] = {}
     for fit_id, head in heads.items():
-        path = place / f"head_{fit_id}.onnx"
+        path = folder / f"head_{fit_id}.onnx"
         model, length = Scores(head), head.shape.history
         given = {"items": _sample_histories(parts, length)}
         known = templates.get((head.shape, length))
@@ -114,10 +114,10 @@ def _export_heads(place: Path, parts: BundleData, heads: Mapping[str, ScoringHea
             continue
         graph = onnx.load(known)
         values = dict(model.named_buffers())
-        for one in graph.graph.initializer:
-            if one.name in values:
-                array = values.pop(one.name).numpy()
-                one.CopyFrom(onnx.numpy_helper.from_array(array, one.name))
+        for tensor in graph.graph.initializer:
+            if tensor.name in values:
+                array = values.pop(tensor.name).numpy()
+                tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
         if values:
             raise RunFailedError(f"{known.name} has no {', '.join(values)}: export without --onnx")
         onnx.save(graph, path)
@@ -140,7 +140,7 @@ def _sample_histories(parts: BundleData, length: int) -> Tensor:
     return torch.from_numpy(items)
 
 
-def _export_encoder(place: Path, parts: BundleData, texts: Texts) -> None:
+def _export_encoder(folder: Path, parts: BundleData, texts: Texts) -> None:
     read = texts.backbone.tokenizer(
         list(parts.items.texts[:_SAMPLE]), truncation=True, max_length=texts.max_length
     )["input_ids"]
@@ -151,7 +151,7 @@ def _export_encoder(place: Path, parts: BundleData, texts: Texts) -> None:
         ids[row, : len(tokens)], mask[row, : len(tokens)] = torch.tensor(tokens), 1
     model = Encoding(texts.encoder)
     inputs = {"input_ids": ids, "attention_mask": mask}
-    _export(model, inputs, ["features"], place / "encoder.onnx", fold=True)
+    _export(model, inputs, ["features"], folder / "encoder.onnx", fold=True)
 
 
 def _export(

@@ -79,13 +79,13 @@ def _seed_of(parts: BundleData, fit_id: str) -> int:
     return next(point.seed for point in parts.about.points if point.fit == fit_id)
 
 
-def _again(one: Fit, seed: int, evaluator: Evaluator) -> Fit:
+def _again(fit: Fit, seed: int, evaluator: Evaluator) -> Fit:
     """The fit again on the evaluator's rows, kept after as many steps as before."""
-    monitor = _until(one.best_step // max(one.spec.check_every, 1))
-    made = train_pack([one.spec], [seed], evaluator.data, monitor, pack_size=1)[0]
-    if made.reason is not None:
-        raise RunFailedError(f"training again on all data failed: {made.reason}")
-    return made
+    monitor = _until(fit.best_step // max(fit.spec.check_every, 1))
+    refitted = train_pack([fit.spec], [seed], evaluator.data, monitor, pack_size=1)[0]
+    if refitted.reason is not None:
+        raise RunFailedError(f"training again on all data failed: {refitted.reason}")
+    return refitted
 
 
 def _until(looks: int) -> Callable[[object], float]:

@@ -37,10 +37,10 @@ class ScorerCache:
         # not of this object: a circle would keep replaced bundles in memory until it is found
         self._scorers = lru_cache(maxsize=self.capacity)(partial(_scorers, engine, people))
 
-    def of_point(self, place: int, point: str) -> tuple[Scorers, ServingParams]:
+    def of_point(self, index: int, point: str) -> tuple[Scorers, ServingParams]:
         """As `Engine.of_point`, for one known person; points of one fit share what they can."""
         needs = self.engine.needs(point)
-        return self._scorers(place, needs), self.engine.parts.serving(point)
+        return self._scorers(index, needs), self.engine.parts.serving(point)
 
     def fill(self, point: str, seconds: float) -> int:
         """Prepare those with the longest histories, as many as there is room and time for.
@@ -58,9 +58,9 @@ class ScorerCache:
         return self._scorers.cache_info().currsize
 
 
-def _scorers(engine: Engine, people: Sequence[UserHistory], place: int, needs: Needs) -> Scorers:
+def _scorers(engine: Engine, people: Sequence[UserHistory], index: int, needs: Needs) -> Scorers:
     names, fits = needs
-    return engine.scorers([people[place]], names, dict(fits))
+    return engine.scorers([people[index]], names, dict(fits))
 
 
 def bytes_each(engine: Engine) -> int:

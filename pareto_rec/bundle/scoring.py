@@ -62,9 +62,9 @@ class Engine:
         known = len(self.parts.experts[name].bias)
         return [place >= known for place in lowest]
 
-    def silent(self, one: UserHistory, point: str) -> list[str]:
+    def silent(self, user: UserHistory, point: str) -> list[str]:
         """Experts of a point that popularity stands in for, as they know none of the history."""
-        lowest = [int(one.items.min(initial=self.n_items))]
+        lowest = [int(user.items.min(initial=self.n_items))]
         return [
             name
             for name in self.parts.experts_of(point)

@@ -36,17 +36,19 @@ def check(run: RunPath, json_: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _lines(run: Path, found: Sequence[Finding]) -> list[str]:
+def _lines(run: Path, findings: Sequence[Finding]) -> list[str]:
     """What is bad or unknown, a line each, then what that means."""
-    count = {state: sum(one.state == state for one in found) for state in ("good", "bad")}
+    count = {
+        state: sum(finding.state == state for finding in findings) for state in ("good", "bad")
+    }
     lines = [
-        f"{'cannot be trusted' if one.state == 'bad' else 'cannot be known'}: {one.file}: "
-        + " ".join(one.says.split())
-        for one in found
-        if one.state != "good"
+        f"{'cannot be trusted' if finding.state == 'bad' else 'cannot be known'}: {finding.file}: "
+        + " ".join(finding.says.split())
+        for finding in findings
+        if finding.state != "good"
     ]
-    files = {one.file for one in found if one.state == "good"}
-    files -= {one.file for one in found if one.state != "good"}
+    files = {finding.file for finding in findings if finding.state == "good"}
+    files -= {finding.file for finding in findings if finding.state != "good"}
     lines.append(f"can be trusted: {', '.join(sorted(files)) or 'nothing'}")
     if count["bad"]:
         lines.append(f"{run}: {count['bad']} things cannot be trusted")

@@ -68,13 +68,28 @@ def data_inspect(
         typer.Argument(help="A data set's name, a config, or files.", metavar="NAME|CONFIG|FILES"),
     ],
     user: Annotated[
-        str | None, typer.Option("--user", metavar="COLUMN", help="Of files: who, if not told.")
+        str | None,
+        typer.Option(
+            "--user",
+            metavar="COLUMN",
+            help="Of files: the column of users; recognised by its name if not given.",
+        ),
     ] = None,
     item: Annotated[
-        str | None, typer.Option("--item", metavar="COLUMN", help="Of files: what, if not told.")
+        str | None,
+        typer.Option(
+            "--item",
+            metavar="COLUMN",
+            help="Of files: the column of items; recognised by its name if not given.",
+        ),
     ] = None,
     time: Annotated[
-        str | None, typer.Option("--time", metavar="COLUMN", help="Of files: when, if not told.")
+        str | None,
+        typer.Option(
+            "--time",
+            metavar="COLUMN",
+            help="Of files: the column of times; recognised by its name if not given.",
+        ),
     ] = None,
     json_: Json = False,
 ) -> None:

@@ -48,11 +48,11 @@ def export(
         raise BadRequestError(f'--refit {refit}: there is only "all"')
     wanted = ExportOptions(point, front, onnx, int8, refit == "all")
 
-    def told(text: str) -> None:
+    def print_progress(text: str) -> None:
         if not json_:
             typer.echo(text, err=True)
 
-    bundle = export_run(run, to, wanted, cache=cache_dir(), told=told)
+    bundle = export_run(run, to, wanted, cache=cache_dir(), on_progress=print_progress)
     show(*_said(bundle, to), as_json=json_)
 
 

@@ -97,13 +97,13 @@ def pick(
         _pick_point(run, points, picker, bounds, as_json=json_)
 
 
-def _check(asked: Sequence[str], method: str | None, *, mixture: bool) -> None:
-    if len(asked) != 1:
-        found = " and ".join("--" + name.replace("_", "-") for name in asked) or "none"
-        raise BadRequestError(f"say how to pick, in one way ({RULES}); found {found}")
-    if mixture and asked != ["best"]:
+def _check(rules: Sequence[str], method: str | None, *, mixture: bool) -> None:
+    if len(rules) != 1:
+        names = " and ".join("--" + name.replace("_", "-") for name in rules) or "none"
+        raise BadRequestError(f"say how to pick, in one way ({RULES}); found {names}")
+    if mixture and rules != ["best"]:
         raise BadRequestError("--mixture takes --best OBJECTIVE, and --where for the others")
-    if method is not None and asked != ["weights"]:
+    if method is not None and rules != ["weights"]:
         raise BadRequestError("--method belongs to --weights")
     if method is not None and method not in METHODS:
         raise unknown("method", method, METHODS)

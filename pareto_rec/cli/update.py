@@ -76,11 +76,12 @@ def _tolerances(texts: list[str]) -> dict[str, float]:
     return found
 
 
-def _lines(made: Update) -> list[str]:
-    drift = made.drift
+def _lines(update: Update) -> list[str]:
+    drift = update.drift
     lines = [
-        f"{drift.rows} new rows: {made.learnt} learnt from, the last {made.held_out} measured on"
-        + (f", {made.unknown_items} left out (unknown items)" if made.unknown_items else ""),
+        f"{drift.rows} new rows: {update.learnt} learnt from, the last {update.held_out} measured "
+        "on"
+        + (f", {update.unknown_items} left out (unknown items)" if update.unknown_items else ""),
         f"drift: {drift.new_users:.1%} of their users and {drift.new_items:.1%} of their items are "
         f"new; popularity moved by {drift.popularity:.3f} of 1 (by chance alone: "
         f"{drift.popularity_by_chance:.3f}), categories by {drift.categories:.3f}",
@@ -89,8 +90,9 @@ def _lines(made: Update) -> list[str]:
         f"{'rows':<15} {'point':<13} {'objective':<18} {'before':>8} {'after':>8} {'tolerance':>9}",
     ]
     lines += [
-        f"{one.rows:<15} {one.point:<13} {one.objective:<18} {one.before:8.4f} {one.after:8.4f} "
-        f"{one.tolerance:9.4f}" + ("  fell too far" if one.fell > one.tolerance else "")
-        for one in made.changes
+        f"{change.rows:<15} {change.point:<13} {change.objective:<18} {change.before:8.4f} "
+        f"{change.after:8.4f} {change.tolerance:9.4f}"
+        + ("  fell too far" if change.fell > change.tolerance else "")
+        for change in update.changes
     ]
-    return [*lines, "", f"{made.seconds:.1f} s"]
+    return [*lines, "", f"{update.seconds:.1f} s"]

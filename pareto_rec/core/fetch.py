@@ -224,8 +224,8 @@ def reachable(url: str) -> bool:
     return False
 
 
-def _differs(what: str, expected: str, found: str) -> str:
-    return f"{what} has another checksum (SHA-256 {found[:12]}... instead of {expected[:12]}...)"
+def _differs(what: str, expected: str, actual: str) -> str:
+    return f"{what} has another checksum (SHA-256 {actual[:12]}... instead of {expected[:12]}...)"
 
 
 def _matches(path: Path, checksum: str) -> bool:

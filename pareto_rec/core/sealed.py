@@ -64,20 +64,20 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
         seal(spare, path.name)
 
 
-def seal(spare: Path, name: str) -> None:
+def seal(path: Path, name: str) -> None:
     """Add the checksum to an NPY file that is written.
 
     Args:
-        spare: The file.
+        path: The file.
         name: Under which it will be read.
 
     Raises:
         OSError: If it cannot be read and written.
     """
-    with spare.open("rb") as stream:
-        found = hashlib.file_digest(stream, lambda: hashlib.sha256(_prefix(name)))
-    with spare.open("ab") as stream:
-        stream.write(_MARK + found.hexdigest().encode())
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, lambda: hashlib.sha256(_prefix(name)))
+    with path.open("ab") as stream:
+        stream.write(_MARK + digest.hexdigest().encode())
 
 
 def read_array(

@@ -153,16 +153,16 @@ def _challengers(view: RunView) -> str:
     )
 
 
-def _challengers_on_test(view: RunView, found: Confirmed) -> str:
+def _challengers_on_test(view: RunView, confirmed: Confirmed) -> str:
     """Whether a confirmed point of a baseline is better on test data than all of the front's."""
-    known = [p for p in found.points if set(view.names) <= set(p.values.get("test", ()))]
+    known = [p for p in confirmed.points if set(view.names) <= set(p.values.get("test", ()))]
     rivals = [point for point in known if point.front != OWN and point.feasible]
     own = [point for point in known if point.front == OWN]
     if not rivals or not own:
         return "No feasible point of a baseline stands beside it on test data."
     means = [[p.values["test"][name][0] for name in view.names] for p in (*own, *rivals)]
     best = non_dominated(np.array(means), maximise=view.maximise)[len(own) :]
-    names = [point.front for point, kept in zip(rivals, best, strict=True) if kept]
+    names = [point.front for point, is_best in zip(rivals, best, strict=True) if is_best]
     if not names:
         return "On test data no baseline wins anywhere among the confirmed points, by means."
     counts = ", ".join(f"{name} {names.count(name)}" for name in dict.fromkeys(names))

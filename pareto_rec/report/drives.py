@@ -58,7 +58,7 @@ def drives(view: RunView) -> list[Drive]:
         elif name.startswith("serve."):
             found.append(_drive(name, rows[name], ranks))
     varied = [one for one in found if one is not None]
-    return sorted(varied, key=lambda one: -float(np.abs(one.strengths).max()))
+    return sorted(varied, key=lambda drive: -float(np.abs(drive.strengths).max()))
 
 
 def _drive(name: str, column: pd.Series, outcomes: pd.DataFrame) -> Drive | None:

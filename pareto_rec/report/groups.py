@@ -145,14 +145,14 @@ def _read(path: Path, needed: list[str]) -> pd.DataFrame:
     return frame
 
 
-def sentences(found: Groups) -> list[str]:
+def sentences(groups: Groups) -> list[str]:
     """One line for each group, and one on cold items, plain text."""
     lines = [
-        f"{_people(one)}: "
-        + ", ".join(f"{axis.name} {_cell(one.values[axis.name])}" for axis in found.axes)
-        for one in found.groups
+        f"{_people(group)}: "
+        + ", ".join(f"{axis.name} {_cell(group.values[axis.name])}" for axis in groups.axes)
+        for group in groups.groups
     ]
-    return [*lines, *_on_cold_items(found)]
+    return [*lines, *_on_cold_items(groups)]
 
 
 def groups_part(view: RunView) -> str:
@@ -178,18 +178,18 @@ def groups_part(view: RunView) -> str:
     )
 
 
-def _what(found: Groups) -> str:
+def _what(groups: Groups) -> str:
     return (
-        f"Means over the people of each group at point {found.point}, the best by the first "
+        f"Means over the people of each group at point {groups.point}, the best by the first "
         "objective; in brackets the lowest and highest of the marked points. Validation data."
     )
 
 
-def _people(one: Group) -> str:
-    if one.name == "none":
-        return f"none ({one.users:,} users)"
-    low, high = one.rows
-    return f"{isolated(one.name)}: {low:,}\N{EN DASH}{high:,} rows ({one.users:,} users)"
+def _people(group: Group) -> str:
+    if group.name == "none":
+        return f"none ({group.users:,} users)"
+    low, high = group.rows
+    return f"{isolated(group.name)}: {low:,}\N{EN DASH}{high:,} rows ({group.users:,} users)"
 
 
 def _cell(values: tuple[float, float, float] | None) -> str:
@@ -199,10 +199,10 @@ def _cell(values: tuple[float, float, float] | None) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def _on_cold_items(found: Groups) -> list[str]:
-    if not found.cold_items:
-        return [] if found.cold_items is None else ["Every item has a training row."]
-    text = f"{found.cold_items:,} items are cold: they have no training row"
-    if found.measures_cold:
+def _on_cold_items(groups: Groups) -> list[str]:
+    if not groups.cold_items:
+        return [] if groups.cold_items is None else ["Every item has a training row."]
+    text = f"{groups.cold_items:,} items are cold: they have no training row"
+    if groups.measures_cold:
         return [f"{text}; accuracy among them has a column of its own."]
     return [f"{text}; report cold_ndcg to measure accuracy among them."]

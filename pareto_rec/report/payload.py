@@ -97,15 +97,15 @@ def _axis(axis: Axis) -> dict[str, Any]:
     }
 
 
-def _confirmed(found: Confirmed | None) -> dict[str, Any] | None:
+def _confirmed(confirmed: Confirmed | None) -> dict[str, Any] | None:
     """Means and intervals of the search's points by id, and those of the baselines' in a row."""
-    if found is None or not found.finished or not found.own:
+    if confirmed is None or not confirmed.finished or not confirmed.own:
         return None
-    others = [point for point in found.points if point.front != found.own[0].front]
+    others = [point for point in confirmed.points if point.front != confirmed.own[0].front]
     return {
-        "stages": [stage for stage in STAGES if any(stage in p.values for p in found.own)],
-        "level": found.level,
-        "points": {point.id: _confirmed_point(point) for point in found.own},
+        "stages": [stage for stage in STAGES if any(stage in p.values for p in confirmed.own)],
+        "level": confirmed.level,
+        "points": {point.id: _confirmed_point(point) for point in confirmed.own},
         "baselines": [
             {"front": point.front, "id": point.id} | _confirmed_point(point) for point in others
         ],

@@ -92,20 +92,20 @@ def _front_row(front: ConfirmedFront) -> str:
     return f"<tr>{first}{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
 
 
-def _volume(found: Interval | None) -> str:
-    if found is None:
+def _volume(interval: Interval | None) -> str:
+    if interval is None:
         return "\N{EN DASH}"
-    value, low, high = map(thousandths, found)
+    value, low, high = map(thousandths, interval)
     return f"{value} [{low}, {high}]"
 
 
-def _kept(found: Interval) -> str:
-    value, low, high = map(kept_in_words, found)
+def _kept(ratio: Interval) -> str:
+    value, low, high = map(kept_in_words, ratio)
     return f"{value} [{low}, {high}]"
 
 
-def _interval(found: Interval, form: str) -> str:
-    value, low, high = map(form.format, found)
+def _interval(interval: Interval, form: str) -> str:
+    value, low, high = map(form.format, interval)
     return f"{value} [{low}, {high}]"
 
 
@@ -127,23 +127,23 @@ def drives_part(view: RunView) -> str:
     return f'<table id="drives" class="grid drives">{head}<tbody>{shown}</tbody></table>{rest}'
 
 
-def _drive_row(one: Drive) -> str:
+def _drive_row(drive: Drive) -> str:
     cells = []
-    for strength in one.strengths:
+    for strength in drive.strengths:
         size = round(100 * abs(float(strength)))
-        weak = abs(strength) < one.chance
+        weak = abs(strength) < drive.chance
         text = (
             f"{strength:+.2f}".replace("-", "\N{MINUS SIGN}")
-            if one.ordered
+            if drive.ordered
             else f"η {strength:.2f}"
         )
-        colour = "weak" if weak else "up" if one.ordered and strength > 0 else "down"
-        colour = "word" if not (weak or one.ordered) else colour
+        colour = "weak" if weak else "up" if drive.ordered and strength > 0 else "down"
+        colour = "word" if not (weak or drive.ordered) else colour
         cells.append(f'<td class="{colour}" style="--strength: {size}%">{text}</td>')
-    kind = "fits" if one.name.startswith("train.") else "records"
-    breakable = re.sub(r"(?<=[._])", "<wbr>", html.escape(one.name))
+    kind = "fits" if drive.name.startswith("train.") else "records"
+    breakable = re.sub(r"(?<=[._])", "<wbr>", html.escape(drive.name))
     name = f'<th scope="row">{breakable}</th>'
-    return f"<tr>{name}{''.join(cells)}<td>{one.cases:,} {kind}</td></tr>"
+    return f"<tr>{name}{''.join(cells)}<td>{drive.cases:,} {kind}</td></tr>"
 
 
 def _section(name: str, title: str, content: str) -> str:

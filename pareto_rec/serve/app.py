@@ -159,19 +159,19 @@ def _add_lists(app: FastAPI, dispatcher: Dispatcher) -> None:
     answers = {200: {"model": Answer | list[Answer]}, **_problems(*ASKING)}
 
     @app.post("/recommend", responses=answers, dependencies=JSON_ONLY)
-    async def recommend(asked: Asked) -> Response:
+    async def recommend(body: Asked) -> Response:
         """Recommend: one request gives one answer, a list of them a list of answers."""
-        content = [one.to_json() for one in await dispatcher.answers(asked.requests())]
-        return _json(content[0] if asked.single else content)
+        content = [answer.to_json() for answer in await dispatcher.answers(body.requests())]
+        return _json(content[0] if body.single else content)
 
 
 def _add_items(app: FastAPI, live: LiveBundle, dispatcher: Dispatcher) -> None:
     full = _problems(*ASKING, 507, c409="The service has changed as many items as it may.")
 
     @app.post("/items", responses={200: {"model": Added}, **full}, dependencies=JSON_ONLY)
-    async def items(asked: Items) -> Response:
+    async def items(body: Items) -> Response:
         """Add items from their text, or change known ones."""
-        new = [one.new() for one in asked.items]
+        new = [item.new() for item in body.items]
         added, changed = await dispatcher.call(lambda: live.add(new))
         size = len(live.known.parts.items)
         return _json({"added": added, "changed": changed, "items": size})

@@ -267,11 +267,15 @@ def _quick(requests: Sequence[Request]) -> bool:
     return not one.explain and all(isinstance(item, str) for item in one.history or ())
 
 
-def _kind(one: Request) -> Hashable:
+def _kind(request: Request) -> Hashable:
     """What lists that are scored together have in common."""
-    return one.k, one.point, None if one.prefer is None else tuple(sorted(one.prefer.items()))
+    return (
+        request.k,
+        request.point,
+        None if request.prefer is None else tuple(sorted(request.prefer.items())),
+    )
 
 
-def _late(one: _Waiting) -> None:
-    if not one.future.done():
-        one.future.set_exception(LateError())
+def _late(waiting: _Waiting) -> None:
+    if not waiting.future.done():
+        waiting.future.set_exception(LateError())

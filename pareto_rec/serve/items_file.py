@@ -221,12 +221,12 @@ def _read(descriptor: int, begin: int, end: int) -> bytes:
     return b"".join(parts)
 
 
-def _write(descriptor: int, content: bytes, place: int) -> None:
+def _write(descriptor: int, content: bytes, offset: int) -> None:
     """Write all of it and have it on the disk."""
     rest = memoryview(content)
     while rest:
-        count = os.pwrite(descriptor, rest, place)
-        rest, place = rest[count:], place + count
+        count = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[count:], offset + count
     os.fsync(descriptor)
 
 

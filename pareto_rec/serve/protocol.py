@@ -143,9 +143,9 @@ def crowded(
     return everyone if len(everyone) > limits.connections else None
 
 
-def _patience(one: LimitedProtocol) -> tuple[bool, float]:
+def _patience(protocol: LimitedProtocol) -> tuple[bool, float]:
     """Who gives way first: the oldest half-sent request, and only then an idle connection."""
-    return not one.begun, one.since
+    return not protocol.begun, protocol.since
 
 
 def _refusal(status: HTTPStatus, reason: str) -> bytes:

@@ -202,19 +202,19 @@ class Workers:
             _kill(one)
 
 
-def _kill(one: Worker) -> None:
-    if not one.dead:
-        one.process.kill()
-    one.process.join()
-    one.pipe.close()
+def _kill(worker: Worker) -> None:
+    if not worker.dead:
+        worker.process.kill()
+    worker.process.join()
+    worker.pipe.close()
 
 
-def _end_of(one: Worker) -> str:
-    if not one.dead:
-        return f"process {one.process.pid} of the service did not start in {PATIENCE:g} seconds"
-    code = one.process.exitcode or 0
+def _end_of(worker: Worker) -> str:
+    if not worker.dead:
+        return f"process {worker.process.pid} of the service did not start in {PATIENCE:g} seconds"
+    code = worker.process.exitcode or 0
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    return f"process {one.process.pid} of the service ended with {how}"
+    return f"process {worker.process.pid} of the service ended with {how}"
 
 
 def work(service: Service, listener: socket.socket, pipe: Any, verify: bool) -> None:

@@ -66,8 +66,8 @@ def _groups(runs: Sequence[Compared]) -> dict[str, list[Compared]]:
     return {_letters(place): members for place, members in enumerate(found.values())}
 
 
-def _letters(place: int) -> str:
-    return (_letters(place // 26 - 1) if place >= 26 else "") + chr(ord("A") + place % 26)
+def _letters(index: int) -> str:
+    return (_letters(index // 26 - 1) if index >= 26 else "") + chr(ord("A") + index % 26)
 
 
 def _row(

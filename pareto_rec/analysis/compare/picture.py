@@ -90,11 +90,11 @@ def save_comparison(paths: Sequence[Path], content: Mapping[str, Any], folder: P
     return [folder / "compare.json", folder / "compare.csv", folder / "attainment.csv", picture]
 
 
-def _flat(found: Surfaces) -> list[dict[str, Any]]:
+def _flat(surfaces: Surfaces) -> list[dict[str, Any]]:
     return [
         {"group": group, "x_objective": x, "y_objective": y, "attained_by": share}
         | {"x": float(corner[0]), "y": float(corner[1])}
-        for group, pairs in found.items()
+        for group, pairs in surfaces.items()
         for (x, y), shares in pairs.items()
         for share, corners in shares.items()
         for corner in corners
@@ -109,12 +109,12 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def plot(content: Mapping[str, Any], found: Surfaces, axes: Sequence[Axis]) -> Figure:
+def plot(content: Mapping[str, Any], surfaces: Surfaces, axes: Sequence[Axis]) -> Figure:
     """Hypervolume against fits and seconds, and attainment surfaces of every pair of objectives.
 
     Args:
         content: From ``compare_runs``.
-        found: From :func:`surfaces`.
+        surfaces: From :func:`surfaces`.
         axes: The searched objectives.
     """
     from matplotlib.figure import Figure
@@ -133,7 +133,7 @@ def plot(content: Mapping[str, Any], found: Surfaces, axes: Sequence[Axis]) -> F
         panel.set_xlabel(style.arrow(x))
         panel.set_ylabel(style.arrow(y))
         for group, colour in colours.items():
-            _draw_surfaces(panel, found[group][x.name, y.name], (x, y), colour)
+            _draw_surfaces(panel, surfaces[group][x.name, y.name], (x, y), colour)
         style.tidy(panel)
     handles = [
         panel.plot([], [], color=colour, label=f"group {group}: {_members(content, group)}")[0]

@@ -106,16 +106,18 @@ def read_runs(paths: Sequence[Path]) -> list[Compared]:
     return runs
 
 
-def _difference(one: Compared, other: Compared) -> str | None:
+def _difference(first: Compared, second: Compared) -> str | None:
     """Why two runs answer different questions; None where they answer the same."""
     for name, section, key in _SAME:
-        mine, theirs = (run.config.get(section, {}).get(key) for run in (one, other))
+        mine, theirs = (run.config.get(section, {}).get(key) for run in (first, second))
         if mine != theirs:
             return f"its {name} differ: {section}.{key} = {theirs!r}, not {mine!r}"
-    mine, theirs = (str(run.view.info.get("hashes", {}).get("stage")) for run in (one, other))
+    mine, theirs = (str(run.view.info.get("hashes", {}).get("stage")) for run in (first, second))
     if mine != theirs:
         return f"its data differ under the same name: hash {theirs[:12]}, not {mine[:12]}"
-    return _other_aims([_aim(axis) for axis in one.view.axes], [_aim(a) for a in other.view.axes])
+    return _other_aims(
+        [_aim(axis) for axis in first.view.axes], [_aim(a) for a in second.view.axes]
+    )
 
 
 def _other_aims(

@@ -65,46 +65,46 @@ def report(
     }
 
 
-def _worked(answers: Answers, place: int) -> int:
+def _worked(answers: Answers, index: int) -> int:
     """How many seeds a point has values of."""
-    return sum(at[0] == place and not isinstance(one, str) for at, one in answers.items())
+    return sum(at[0] == index and not isinstance(values, str) for at, values in answers.items())
 
 
-def _figures(made: Plan, answers: Answers, points: int, seeds: int, stage: str) -> StageFigures:
+def _figures(plan: Plan, answers: Answers, points: int, seeds: int, stage: str) -> StageFigures:
     return statistics.figures(
         answers,
         points,
         seeds,
-        names=[one.name for one in recorded(made.measures)],
-        goals=made.goals,
+        names=[objective.name for objective in recorded(plan.measures)],
+        goals=plan.goals,
         draws=DRAWS,
-        seed=child_seed(made.config.seed, "resample", stage),
+        seed=child_seed(plan.config.seed, "resample", stage),
     )
 
 
-def _objectives(made: Plan, stage: StageFigures) -> list[dict[str, Any]]:
-    goals = {goal.name: goal for goal in made.goals}
+def _objectives(plan: Plan, stage: StageFigures) -> list[dict[str, Any]]:
+    goals = {goal.name: goal for goal in plan.goals}
     return [
         {
-            "name": one.name,
-            "maximise": one.maximise,
-            "unit": one.unit,
-            "searched": one.name in goals,
-            "kind": "user" if isinstance(one, UserObjective) else "set",
-            "interval_over": stage.over[one.name],
+            "name": objective.name,
+            "maximise": objective.maximise,
+            "unit": objective.unit,
+            "searched": objective.name in goals,
+            "kind": "user" if isinstance(objective, UserObjective) else "set",
+            "interval_over": stage.over[objective.name],
         }
         | {
-            key: getattr(goals.get(one.name), key, None)
+            key: getattr(goals.get(objective.name), key, None)
             for key in ("reference", "at_least", "at_most")
         }
-        for one in recorded(made.measures)
+        for objective in recorded(plan.measures)
     ]
 
 
 def _best(fronts: Sequence[Mapping[str, Any]]) -> str | None:
     """The single baseline with the most hypervolume on validation data."""
     singles = [one for one in fronts if one["name"] not in (SEARCH, ALL)]
-    best = max(singles, key=lambda one: float(one["hypervolume"][SEARCH] or 0.0), default=None)
+    best = max(singles, key=lambda rival: float(rival["hypervolume"][SEARCH] or 0.0), default=None)
     return str(best["name"]) if best is not None and best["hypervolume"][SEARCH] else None
 
 

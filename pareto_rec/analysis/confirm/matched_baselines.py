@@ -95,15 +95,17 @@ class Sweep:
     serve: tuple[Mapping[str, Any], ...]
 
 
-def without_network(made: Plan) -> list[MatchedBaseline]:
+def without_network(plan: Plan) -> list[MatchedBaseline]:
     """Every baseline of the config alone, and experts fused with equal weights."""
     alone = [
         MatchedBaseline(name, "expert", f"the expert {name} alone", {name: 1.0})
-        for name in made.config.baselines
+        for name in plan.config.baselines
     ]
-    fusion = made.space.serve.get("fusion")
-    named = [one for one in fusion.names if one != NETWORK] if isinstance(fusion, Simplex) else []
-    together = named if len(named) > 1 else list(made.config.baselines)
+    fusion = plan.space.serve.get("fusion")
+    named = (
+        [name for name in fusion.names if name != NETWORK] if isinstance(fusion, Simplex) else []
+    )
+    together = named if len(named) > 1 else list(plan.config.baselines)
     if len(together) < 2:
         return alone
     says = f"the experts {', '.join(together)} fused with equal weights"

@@ -99,8 +99,8 @@ def read_claim(run: Path) -> ReportedFront:
     return ReportedFront(view, made, tuple(points))
 
 
-def _trains(made: Plan) -> bool:
-    fusion = made.space.serve.get("fusion")
+def _trains(plan: Plan) -> bool:
+    fusion = plan.space.serve.get("fusion")
     if isinstance(fusion, Simplex):
         return NETWORK in fusion.names
-    return NETWORK in made.config.serving.get("fusion", ServingParams().fusion)
+    return NETWORK in plan.config.serving.get("fusion", ServingParams().fusion)

@@ -50,10 +50,14 @@ def number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _interval(one: Interval | None) -> dict[str, float | None] | None:
-    if one is None:
+def _interval(interval: Interval | None) -> dict[str, float | None] | None:
+    if interval is None:
         return None
-    return {"value": number(one.value), "low": number(one.low), "high": number(one.high)}
+    return {
+        "value": number(interval.value),
+        "low": number(interval.low),
+        "high": number(interval.high),
+    }
 
 
 def _kept(ratio: Interval | None, claimed: float | None) -> Interval | None:
@@ -132,12 +136,12 @@ def point_rows(
     return rows
 
 
-def _summary(one: Summary) -> dict[str, float | None]:
+def _summary(summary: Summary) -> dict[str, float | None]:
     return {
-        "mean": number(one.mean),
-        "sd": number(one.deviation),
-        "low": number(one.low),
-        "high": number(one.high),
+        "mean": number(summary.mean),
+        "sd": number(summary.deviation),
+        "low": number(summary.low),
+        "high": number(summary.high),
     }
 
 
@@ -218,11 +222,12 @@ def _thousand(volume: Mapping[str, Any]) -> str:
     return _spread(scaled, 3)
 
 
-def _spread(one: Mapping[str, Any], digits: int) -> str:
-    text = _shown(one["value"], digits)
-    if one["low"] is None or one["high"] is None:
+def _spread(interval: Mapping[str, Any], digits: int) -> str:
+    text = _shown(interval["value"], digits)
+    if interval["low"] is None or interval["high"] is None:
         return text
-    return f"{text} (95 % interval {_shown(one['low'], digits)} to {_shown(one['high'], digits)})"
+    low, high = (_shown(interval[end], digits) for end in ("low", "high"))
+    return f"{text} (95 % interval {low} to {high})"
 
 
 def _shown(value: float, digits: int) -> str:

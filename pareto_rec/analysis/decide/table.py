@@ -129,17 +129,17 @@ def _shown(points: Points, pick: Pick) -> list[str]:
 
 
 def _test_rows(
-    one: str, shown: Sequence[str], confirmed: Mapping[str, Confirmed]
+    point_id: str, shown: Sequence[str], confirmed: Mapping[str, Confirmed]
 ) -> list[list[str]]:
-    if one not in confirmed:
+    if point_id not in confirmed:
         return []
-    found = confirmed[one]
-    chance = "" if found.non_dominated is None else f"P(non-dominated) {found.non_dominated:.2f}"
-    ends = [found.intervals.get(name) for name in shown]
-    said = ["" if pair is None else f"[{pair[0]:.4g}, {pair[1]:.4g}]" for pair in ends]
+    point = confirmed[point_id]
+    chance = "" if point.non_dominated is None else f"P(non-dominated) {point.non_dominated:.2f}"
+    ends = [point.intervals.get(name) for name in shown]
+    intervals = ["" if pair is None else f"[{pair[0]:.4g}, {pair[1]:.4g}]" for pair in ends]
     return [
-        ["on test", "", *(_value(found.means.get(name)) for name in shown)],
-        ["", chance, *said],
+        ["on test", "", *(_value(point.means.get(name)) for name in shown)],
+        ["", chance, *intervals],
     ]
 
 

@@ -38,7 +38,7 @@ class Drift:
     category_shift: tuple[tuple[str, float, float], ...]
 
 
-def jensen_shannon(one: Floats, other: Floats) -> float:
+def jensen_shannon(first: Floats, second: Floats) -> float:
     """Jensen-Shannon distance of two vectors of counts, base 2: 0 for equal shares, 1 for disjoint.
 
     Raises:
@@ -46,14 +46,14 @@ def jensen_shannon(one: Floats, other: Floats) -> float:
 
     Source: Endres and Schindelin (2003), the root of the divergence is a metric.
     """
-    if one.sum() <= 0 or other.sum() <= 0:
+    if first.sum() <= 0 or second.sum() <= 0:
         raise ValueError("shares of nothing")
-    p, q = one / one.sum(), other / other.sum()
+    p, q = first / first.sum(), second / second.sum()
     middle = (p + q) / 2
 
     def relative(part: Floats) -> float:
-        kept = part > 0
-        return float((part[kept] * np.log2(part[kept] / middle[kept])).sum())
+        positive = part > 0
+        return float((part[positive] * np.log2(part[positive] / middle[positive])).sum())
 
     return float(np.sqrt(max(0.0, (relative(p) + relative(q)) / 2)))
 

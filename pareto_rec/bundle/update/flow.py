@@ -253,6 +253,6 @@ def _finished(
     return replace(parts, about=about, interactions=rows, part=what, extra=extra)
 
 
-def refusal(made: Update) -> RunFailedError:
+def refusal(update: Update) -> RunFailedError:
     """The error that a refused update ends with."""
-    return RunFailedError(f"the bundle was not replaced: {made.refused}; nothing was written")
+    return RunFailedError(f"the bundle was not replaced: {update.refused}; nothing was written")

@@ -55,19 +55,19 @@ def learnt(parts: BundleData, stage: Stage, evaluator: Evaluator, seed: int) -> 
     return replace(parts, about=about, experts=experts, fits=fits)
 
 
-def _on(one: Fit, parts: BundleData, fit_id: str, evaluator: Evaluator, seed: int) -> Fit:
-    looks = max(1, round(SHARE * one.best_step / one.spec.check_every))
+def _on(fit: Fit, parts: BundleData, fit_id: str, evaluator: Evaluator, seed: int) -> Fit:
+    looks = max(1, round(SHARE * fit.best_step / fit.spec.check_every))
     spec = replace(
-        one.spec,
-        steps=looks * one.spec.check_every,
+        fit.spec,
+        steps=looks * fit.spec.check_every,
         patience=looks + 1,
-        learning_rate=RATE * one.spec.learning_rate,
+        learning_rate=RATE * fit.spec.learning_rate,
     )
     data = replace(evaluator.data, features=torch.from_numpy(parts.vectors_of(fit_id).copy()))
-    found = train_pack([spec], [seed], data, _to_the_end(), pack_size=1, starts=[one.params])[0]
-    if found.reason is not None:
-        raise RunFailedError(f"learning from the new rows failed: {found.reason}")
-    return replace(found, spec=one.spec, best_step=one.best_step, difference=one.difference)
+    tuned = train_pack([spec], [seed], data, _to_the_end(), pack_size=1, starts=[fit.params])[0]
+    if tuned.reason is not None:
+        raise RunFailedError(f"learning from the new rows failed: {tuned.reason}")
+    return replace(tuned, spec=fit.spec, best_step=fit.best_step, difference=fit.difference)
 
 
 def _to_the_end() -> Callable[[object], float]:

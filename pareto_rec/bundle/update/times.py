@@ -52,7 +52,7 @@ def seconds_of(path: Path, column: pd.Series, config: str) -> NDArray[np.int64]:
         read.append((seconds, np.asarray(bad)))
         if not bad.any():
             return seconds
-    _, bad = min(read, key=lambda one: int(one[1].sum()))
+    _, bad = min(read, key=lambda values: int(values[1].sum()))
     row = int(np.flatnonzero(bad)[0])
     raise BadRequestError(
         f'{path}, row {row + 1}: "{column.iloc[row]}" is not a time as the other rows have it '

@@ -62,17 +62,18 @@ def verdict(view: RunView) -> str:
     return f"{text} (ratio {volumes.gain:.2f}, not at equal numbers of settings)"
 
 
-def opened(found: Confirmed) -> str:
+def opened(confirmed: Confirmed) -> str:
     """When test data was opened, and how often, in one sentence."""
-    first = found.opened[0][:10] if found.opened else "a day that was not noted"
-    if len(found.opened) < 2:
+    times = len(confirmed.opened)
+    first = confirmed.opened[0][:10] if times else "a day that was not noted"
+    if times < 2:
         text = f"The test data was opened once, on {first}"
     else:
         text = (
-            f"The test data was opened {len(found.opened)} times, first on {first}, so that later "
+            f"The test data was opened {times} times, first on {first}, so that later "
             "choices may have been led by it"
         )
-    return f"{text}{'.' if found.finished else '; confirm did not come to its end.'}"
+    return f"{text}{'.' if confirmed.finished else '; confirm did not come to its end.'}"
 
 
 def footnote(view: RunView) -> str:
