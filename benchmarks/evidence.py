@@ -4,8 +4,8 @@
     python -m benchmarks.evidence --only search-movielens_accuracy_diversity_fairness
 
 Every step keeps its log and its outcome in results/evidence/<step>/. A step that has finished is
-not run again: to measure it anew, move its folder away. One that was interrupted goes on where it
-stopped. Test data of a run is opened once, whatever is asked. The table, results/evidence.md, says
+not run again: to measure it again, move its folder away. One that was interrupted goes on where it
+stopped. Test data of a run is opened once. The table, results/evidence.md, says
 which commit measured what.
 """
 

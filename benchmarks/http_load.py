@@ -1,6 +1,6 @@
 """A load generator for the HTTP service: requests at a fixed rate, or as fast as they are answered.
 
-What is counted at the fixed rate: requests fall due at equal distances, whatever became of those
+What is counted at the fixed rate: requests fall due at equal distances, regardless of those
 before. A latency ends when the last byte of the answer is read. It begins when the request fell due
 if no connection was free then, which is the service's fault, so that a stall is not hidden (Tene's
 "coordinated omission"); and where one was free it begins when the request left, as what the

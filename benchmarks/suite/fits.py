@@ -32,7 +32,7 @@ from pareto_rec.training.pack_tasks import TaskHeads, losses_of
 from pareto_rec.training.spec import TrainSpec
 
 ONE_THREAD, PLAIN = "this package, one thread", "plain PyTorch, cached features"
-GENERATIONS = 8  # in full: the hypervolume of one varies by more than what is to be told apart
+GENERATIONS = 8  # in full: the hypervolume of one varies by more than the differences between sides
 
 
 def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None) -> Result:

@@ -1,4 +1,4 @@
-"""The straightforward fine-tune: the frozen backbone encodes the items of every batch anew."""
+"""The straightforward fine-tune: the frozen backbone encodes the items of every batch again."""
 
 from __future__ import annotations
 

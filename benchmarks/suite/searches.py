@@ -50,7 +50,7 @@ def this_search(given: Problem, fits: int, seed: int) -> Iterator[list[Record]]:
 
 
 def result_of(record: Record) -> SearchResult:
-    """What a search is told of a record."""
+    """Return the result of a record that a search learns from."""
     return record.objectives if record.status == "ok" else Failure(record.reason or "failed")
 
 
@@ -65,7 +65,7 @@ METHODS: Mapping[str, Method] = {
 def traced(given: Problem, method: Method, fits: int, seed: int) -> Trace:
     """Processor seconds and hypervolume x 1000 after every fit; the latter costs none of them.
 
-    Nothing is remembered from earlier searches: fits are trained anew.
+    Nothing is remembered from earlier searches: fits are trained again.
     """
     curve: Trace = []
     everything: list[Record] = []
@@ -106,7 +106,7 @@ def run(*, quick: bool, given: Problem | None = None, fits: int = 0, seeds: int 
         f"{seeds} seeds of {fits} fits, {own.made.settings.sweep} serving settings each; each "
         "search in one thread, its processor time, no fit remembered. Hypervolume x 1000, median "
         "(quartiles).",
-        "All methods share evaluator and sweep: Optuna's samplers are told the candidate that they "
+        "All methods share evaluator and sweep: Optuna's samplers learn the candidate that they "
         "asked for, and the sweep around it counts for the hypervolume as it does here.",
         "This search begins with 6 fits, the corners and the middle of the space, then trains 2 at "
         "a time, chosen by its surrogate among NSGA-II's children, neighbours of the front and "

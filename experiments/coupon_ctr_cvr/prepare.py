@@ -43,7 +43,7 @@ def read(folder: Path) -> Tables:
     for name in FILES:
         path = folder / f"{name}.parquet"
         if not path.is_file():
-            raise BadRequestError(f"there is no file {path}: README.md says where it can be had")
+            raise BadRequestError(f"there is no file {path}: README.md says where it is available")
         found[name] = pd.read_parquet(path)
     return found
 

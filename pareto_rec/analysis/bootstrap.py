@@ -48,7 +48,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Resample:
-    """One joint resample: the same users and seed effects for whatever is asked of it.
+    """One joint resample: the same users and seed effects for every statistic.
 
     Attributes:
         users: Number of users.
@@ -231,7 +231,7 @@ def dominated(values: Floats, *, maximise: Sequence[bool]) -> Bools:
     step = max(1, _CHUNK // max(points * points, 1))
     for begin in range(0, draws, step):
         part = signed[begin : begin + step]
-        better = np.zeros((len(part), points, points), dtype=bool)  # [draw, by whom, whom]
+        better = np.zeros((len(part), points, points), dtype=bool)  # [draw, dominating, dominated]
         no_worse = np.ones_like(better)
         for column in np.moveaxis(part, 2, 0):
             no_worse &= column[:, :, None] >= column[:, None, :]

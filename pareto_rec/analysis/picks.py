@@ -179,7 +179,7 @@ def read_picks(run: Path) -> list[dict[str, Any]]:
 
 
 def remember(run: Path, entry: Mapping[str, Any]) -> None:
-    """Add a pick to the history, in one step: whatever ends it, the file is whole.
+    """Add a pick to the history, in one step: the file is complete even after a kill.
 
     Raises:
         BadRequestError: If the history is damaged; it is left as it is.

@@ -22,7 +22,7 @@ from pareto_rec.runs.view import Axis
 from pareto_rec.search import pareto as front
 
 State = Literal["good", "unknown", "bad"]
-_SAME = 1e-9  # most that a hypervolume computed anew may differ, relative
+_SAME = 1e-9  # most that a hypervolume computed again may differ, relative
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,9 @@ def _of_front(run: Path, info: Mapping[str, Any], lines: Lines) -> Iterator[Find
             yield Finding("front.csv", "bad", words)
     volume = (info.get("hypervolume") or {}).get("front")
     values = rows[[axis.name for axis in axes]].to_numpy(dtype=np.float64)
-    anew = _hypervolume(values, axes)
-    if volume is not None and not math.isclose(volume, anew, rel_tol=_SAME, abs_tol=1e-15):
-        words = f"it says hypervolume {volume:.6g}, and its front has {anew:.6g}"
+    recomputed = _hypervolume(values, axes)
+    if volume is not None and not math.isclose(volume, recomputed, rel_tol=_SAME, abs_tol=1e-15):
+        words = f"it says hypervolume {volume:.6g}, and its front has {recomputed:.6g}"
         yield Finding("run.json", "bad", words)
 
 

@@ -84,8 +84,8 @@ class Bundle:
                 lists, the same to the last bit, cost about half; see `ScorerCache`.
 
         Raises:
-            BadRequestError: If it is no bundle, anything in it is not as it was written, or it does
-                not have the form.
+            BadRequestError: If it is not a bundle, anything in it is not as it was written, or it
+                does not have the form.
         """
         folder = Path(folder)
         parts = read_parts(folder, verify=verify, form=form, copies=copies)

@@ -67,7 +67,7 @@ def _use(about: BundleManifest) -> str:
         "## Intended use",
         "",
         f"Lists of up to {about.k} items (longer ones were not measured) for people of the data set"
-        " below, or for anybody whose history names items of its catalogue. Lists never repeat an"
+        " below, or for any history that names items of its catalogue. Lists never repeat an"
         " item of the history. Who has no history gets what is most popular, and the answer says"
         " so.",
         "",
@@ -203,7 +203,7 @@ def _agreements(about: BundleManifest) -> str:
     texts = [name for name in about.point(about.default).forms if name.endswith("text")]
     if texts:
         said.append(
-            f"- {', '.join(texts)}: every item read anew by that form's text encoder, as new items"
+            f"- {', '.join(texts)}: every item read again by that form's text encoder, as new items"
             " are; scored in fp32"
         )
     return "\n".join(said)
@@ -263,8 +263,8 @@ def _limits(parts: BundleData) -> str:
         " data.",
         "- Offline measures reward what people met under another system; they say little of what"
         " they would do with these lists.",
-        "- Items added after export are scored from their text alone, and nobody has met them.",
-        "- Checksums (manifest.json) show damage, not who wrote the bundle.",
+        "- Items added after export are scored from their text alone, without interactions.",
+        "- Checksums (manifest.json) show damage, not its author.",
     ]
     if about.forms != ["fp32"]:
         lines.append(

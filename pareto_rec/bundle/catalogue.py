@@ -63,7 +63,7 @@ class Names:
 
 
 def _wrong(where: Path, key: str, reason: str) -> BadRequestError:
-    return BadRequestError(f"{where}: {key} {reason}; export the bundle anew")
+    return BadRequestError(f"{where}: {key} {reason}; export the bundle again")
 
 
 def _table(content: Mapping[str, Any], key: str, where: Path) -> Mapping[str, Any]:

@@ -111,7 +111,7 @@ def all_lists(
 
 
 def asked(parts: BundleData, evaluator: Evaluator) -> list[UserHistory]:
-    """The users whom an evaluator asks, in its order."""
+    """The users of an evaluator, in its order."""
     people = dict(zip(parts.users.ids, known_people(parts), strict=True))
     return [people[id_] for id_ in evaluator.stage.users.ids]
 
@@ -195,7 +195,7 @@ def latencies(bundle: Bundle) -> dict[str, float]:
 
 
 def read_anew(parts: BundleData, form: OnnxBackend) -> tuple[Engine, float]:
-    """The bundle with every item read anew by a form's text encoder, scored in float32.
+    """The bundle with every item read again by a form's text encoder, scored in float32.
 
     Returns:
         Its engine, and the smallest cosine of any item's centred features with those of the

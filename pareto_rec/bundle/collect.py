@@ -178,7 +178,7 @@ def reading(features: Floats, vectors: Floats) -> tuple[Floats, Floats]:
     error = float(np.abs(centred @ loadings - vectors).max(initial=0))
     if error > 1e-2:
         raise RunFailedError(
-            f"what networks read is no linear map of the backbone's states (off by {error:.2g}); "
-            "new items could not be read"
+            f"what networks read is not a linear map of the backbone's states (off by "
+            f"{error:.2g}); new items could not be read"
         )
     return mean.astype(np.float32), loadings.astype(np.float32)

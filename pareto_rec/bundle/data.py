@@ -69,7 +69,7 @@ class PointAbout(_Said):
         test: Means of the objectives on test data, where ``confirm`` has measured them.
         intervals: Their low and high.
         forms: Form -> objective -> value on the validation stage, measured on the bundle.
-        picked: Why it was picked; empty where nobody said.
+        picked: Why it was picked; empty if not given.
         selected: Whether it is one of the points that keep the most hypervolume.
     """
 

@@ -25,7 +25,7 @@ LARGEST = {MANIFEST: 16, ABOUT: 64, CONFIG: 1, CARD: 16, "picks.json": 64, "conf
 """Megabytes that files may have which are read as text."""
 
 _PICKLES = {".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"}
-_AGAIN = "export the bundle anew, or copy it again"
+_AGAIN = "export the bundle again, or restore a copy of it"
 _BLOCK = 1 << 22
 
 
@@ -115,7 +115,7 @@ def _version(files: Mapping[str, Any]) -> str:
 def verify(folder: Path, *, hashes: bool = True) -> str:
     """Refuse a bundle that is not as it was written.
 
-    Checksums show damage and careless changes. They do not show who wrote a bundle: whoever can
+    Checksums show damage and careless changes. They do not prove its author: anyone who can
     change a file can change the manifest.
 
     Args:
@@ -173,7 +173,7 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
     if content.get("format") != FORMAT:
         raise BadRequestError(
             f"{path}: format {repr(content.get('format'))[:20]} is not the {FORMAT} that this "
-            "version reads; use the version of pareto_rec that wrote it, or export anew"
+            "version reads; use the version of pareto_rec that wrote it, or export again"
         )
     if not isinstance(content.get("files"), Mapping):
         raise BadRequestError(f'{path}: "files" is damaged; {_AGAIN}')
@@ -181,7 +181,7 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file, whatever the name is made of."""
+    """Whether there is a file; False for names that no file can have."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long; with a NUL
@@ -225,7 +225,7 @@ def _check_size(path: Path, size: int) -> None:
     most = LARGEST.get(path.name)
     if most is not None and size > most * 10**6:
         raise BadRequestError(
-            f"{path} has {size} bytes, and at most {most} MB are read; export the bundle anew"
+            f"{path} has {size} bytes, and at most {most} MB are read; export the bundle again"
         )
 
 
@@ -272,7 +272,8 @@ def opened(path: Path, shown: Path | None = None) -> Any:  # safetensors ships n
     except (SafetensorError, OSError) as error:
         reason = " ".join(str(error).split())[:100]
         raise BadRequestError(
-            f"{shown or path} is no safetensors file ({reason}); pickles are never loaded: {_AGAIN}"
+            f"{shown or path} is not a safetensors file ({reason}); pickles are never "
+            f"loaded: {_AGAIN}"
         ) from None
 
 
@@ -293,7 +294,7 @@ def json_object(path: Path, content: bytes) -> Mapping[str, Any]:
     """A JSON object out of the content of a file.
 
     Raises:
-        BadRequestError: If it is none: no JSON, nested too deep, or with numbers that are none.
+        BadRequestError: If it is not a JSON object, is nested too deep, or holds a NaN or infinity.
     """
     try:
         found = json.loads(content.decode("utf-8"), parse_constant=_no_number)
@@ -301,7 +302,7 @@ def json_object(path: Path, content: bytes) -> Mapping[str, Any]:
         reason = " ".join(str(error).split())[:100]
         raise BadRequestError(f"{path} cannot be read ({reason}); {_AGAIN}") from None
     if not isinstance(found, Mapping):
-        raise BadRequestError(f"{path} is no JSON object; {_AGAIN}")
+        raise BadRequestError(f"{path} is not a JSON object; {_AGAIN}")
     return found
 
 

@@ -48,7 +48,7 @@ def check_graphs(parts: BundleData, form: str) -> None:
         file = graph_file(name, form)
         path = manifest.folder / file
         if file not in manifest.files:
-            raise BadRequestError(f"{path} is missing; export the bundle anew with --{form}")
+            raise BadRequestError(f"{path} is missing; export the bundle again with --{form}")
         if manifest.files[file][0] > LARGEST:
             raise BadRequestError(f"{path} has more than 2 GB, which no graph can have")
         size += manifest.files[file][0]
@@ -94,7 +94,7 @@ def _try_out(jobs: list[dict[str, Any]], folder: Path, seconds: float) -> None:
     except subprocess.TimeoutExpired:
         raise BadRequestError(
             f"{folder / ONNX}: its graphs could not be run within {seconds:.0f} s; export the "
-            "bundle anew, or load its form fp32"
+            "bundle again, or load its form fp32"
         ) from None
     lines = ended.stdout.splitlines()
     begun = lines[-1] if lines else str(folder / ONNX)
@@ -104,5 +104,5 @@ def _try_out(jobs: list[dict[str, Any]], folder: Path, seconds: float) -> None:
     if ended.returncode:
         raise BadRequestError(
             f"{begun} cannot be run within limits of time and memory (its process ended with "
-            f"{ended.returncode}); export the bundle anew, or load its form fp32"
+            f"{ended.returncode}); export the bundle again, or load its form fp32"
         )

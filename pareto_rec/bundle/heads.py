@@ -50,7 +50,7 @@ def read_fit(path: Path, shown: Path, n_items: int, feature_dim: int) -> Fit:
     except (ValueError, TypeError, RecursionError, RuntimeError) as error:
         raise _wrong(shown, _short(error)) from None
     if stored is None:
-        raise BadRequestError(f"{shown} holds no fit, or an altered one; export the bundle anew")
+        raise BadRequestError(f"{shown} holds no fit, or an altered one; export the bundle again")
     content, tensors = stored
     try:
         _check_content(content, n_items, feature_dim)
@@ -69,7 +69,7 @@ def _short(error: Exception) -> str:
 
 def _wrong(shown: Path, reason: str) -> BadRequestError:
     return BadRequestError(
-        f"{shown} holds no fit of this bundle ({reason}); export the bundle anew"
+        f"{shown} holds no fit of this bundle ({reason}); export the bundle again"
     )
 
 

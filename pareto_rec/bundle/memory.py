@@ -91,7 +91,7 @@ class Copies:
         return cls({name: Path(path) for name, path in json.loads(text).items()})
 
     def close(self) -> None:
-        """Let go of the copies; what is mapped from them stays until nobody uses it."""
+        """Let go of the copies; mapped arrays stay valid until they are released."""
         for handle in self._handles:
             os.close(handle)
         self._handles.clear()

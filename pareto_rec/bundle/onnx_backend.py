@@ -52,7 +52,7 @@ class OnnxBackend:
         file = graph_file(name, self.form)
         path = self.manifest.folder / file
         if file not in self.manifest.files:
-            raise BadRequestError(f"{path} is missing; export the bundle anew with --{self.form}")
+            raise BadRequestError(f"{path} is missing; export the bundle again with --{self.form}")
         content = self.manifest.content(file)
         try:
             return session(content)

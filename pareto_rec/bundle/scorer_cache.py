@@ -21,11 +21,11 @@ class ScorerCache:
     """What the policy fuses for known people, least recently asked for forgotten first.
 
     It depends on nothing but the bundle, which never changes, so that a list made from it is the
-    list that would be made anew. Threads may share it.
+    list that would be made again. Threads may share it.
     """
 
     def __init__(self, engine: Engine, people: Sequence[UserHistory], room: int) -> None:
-        """Keep nothing yet.
+        """Create an empty cache.
 
         Args:
             engine: Makes the scorers.

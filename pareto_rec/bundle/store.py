@@ -178,7 +178,7 @@ def _read(manifest: files.Manifest, copies: Copies) -> BundleData:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = ascii(f"{type(error).__name__}: {error}")[1:-1][:200]
         raise BadRequestError(
-            f"{folder} does not fit together ({reason}); export it anew"
+            f"{folder} does not fit together ({reason}); export it again"
         ) from None
 
 
@@ -230,7 +230,7 @@ def _about(folder: Path, copies: Copies) -> BundleManifest:
     except ValidationError as error:
         first = error.errors()[0]
         key = ascii(".".join(map(str, first["loc"])))[1:-1][:100]
-        raise BadRequestError(f"{path}: {key}: {first['msg']}; export anew") from None
+        raise BadRequestError(f"{path}: {key}: {first['msg']}; export again") from None
     try:
         about.point(about.default)
     except BadRequestError as error:
@@ -263,7 +263,7 @@ def _fits(
     for fit_id in about.fits:
         name = f"{files.HEADS}/{fit_id}.safetensors"
         if name not in copies:
-            raise BadRequestError(f"{folder / name} is missing; export the bundle anew")
+            raise BadRequestError(f"{folder / name} is missing; export the bundle again")
         vectors = arrays.own.get(fit_id, arrays.vectors)
         fits[fit_id] = read_fit(copies.paths[name], folder / name, *vectors.shape)
     return fits
@@ -275,12 +275,12 @@ def _check(parts: BundleData) -> None:
     try:
         check_points(parts)
     except BadRequestError as error:
-        raise BadRequestError(f"{folder / files.ABOUT}: {error}; export the bundle anew") from None
+        raise BadRequestError(f"{folder / files.ABOUT}: {error}; export the bundle again") from None
     unknown = parts.own_vectors.keys() - parts.fits.keys()
     if unknown:
         raise BadRequestError(
-            f"{folder / files.ITEMS}: vectors of {min(unknown)!a}, which is no fit of the "
-            "bundle; export it anew"
+            f"{folder / files.ITEMS}: vectors of {min(unknown)!a}, which is not a fit of the "
+            "bundle; export it again"
         )
     reading = reading_of(parts.config, folder / files.CONFIG)
     if reading.text:

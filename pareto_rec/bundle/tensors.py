@@ -1,6 +1,6 @@
 """Tensors of a safetensors file, checked before anything is computed with them.
 
-Checksums say that a file is as it was sealed, not who sealed it. What compiled loops read without
+Checksums say that a file is as it was sealed, not its author. What compiled loops read without
 looking at bounds (indices, pointers) and what would spoil every score (NaN, infinities) is refused
 here.
 """
@@ -118,7 +118,7 @@ class TensorFile:
             raise self.error(min(self._unread), "is not one that a bundle holds")
 
 
-_ANEW = "export the bundle anew"
+_ANEW = "export the bundle again"
 
 
 def sparse_square(file: TensorFile, name: str, size: int) -> sparse.csr_array:

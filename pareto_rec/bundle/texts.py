@@ -51,7 +51,7 @@ class Texts:
         if layers > self.backbone.n_layers:
             raise BadRequestError(
                 f"{self.folder}: an encoder of {self.backbone.n_layers} layers cannot be cut at "
-                f"{layers}; export the bundle anew"
+                f"{layers}; export the bundle again"
             )
         return self.backbone.below(layers)
 

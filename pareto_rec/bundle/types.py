@@ -11,7 +11,7 @@ Source = Literal["user", "history", "popularity"]
 
 @dataclass(frozen=True)
 class NewItem:
-    """An item that the bundle may not know, told by its text.
+    """An item that the bundle may not know, given by its text.
 
     Attributes:
         id: Its id.

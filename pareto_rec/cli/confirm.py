@@ -23,7 +23,7 @@ def confirm(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Train the front's selected points anew, then open test data once and say what is left.
+    """Train the front's selected points again, then open test data once and say what is left.
 
     Writes confirm.json, confirm.csv and confirm.png. Nothing may be tuned on what it says.
 

@@ -1,4 +1,4 @@
-"""The program: which commands there are, and one line for whatever goes wrong."""
+"""The program: which commands there are, and one line for every error."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ def _fail(kind: str, message: object, code: int) -> NoReturn:
     line = f"{kind}: {' '.join(str(message).split())}"
     if len(line) > _MOST_SAID:
         line = f"{line[: _MOST_SAID // 2]} ... {line[-_MOST_SAID // 2 :]}"
-    typer.echo(line.encode(errors="backslashreplace").decode(), err=True)  # names may be no text
+    typer.echo(
+        line.encode(errors="backslashreplace").decode(), err=True
+    )  # names need not be valid text
     raise SystemExit(code)
 
 
@@ -109,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run_program(
     program: typer.Typer, name: str, arguments: Sequence[str] | None = None
 ) -> NoReturn:
-    """Run a command line: one line for whatever goes wrong, a traceback only with --debug.
+    """Run a command line: one line for every error, a traceback only with --debug.
 
     Args:
         program: Its commands.

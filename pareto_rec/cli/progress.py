@@ -18,7 +18,7 @@ from pareto_rec.search import Progress
 
 
 class _Line(SearchCallback):
-    """The live line of a terminal, drawn anew a few times a second."""
+    """The live line of a terminal, drawn again a few times a second."""
 
     def __init__(self, config: Config, console: Console) -> None:
         self.console = console

@@ -46,7 +46,7 @@ def recommend(
     form: Annotated[str, typer.Option(help="fp32, onnx or int8.")] = "fp32",
     json_: Json = False,
 ) -> None:
-    """Recommend items to a user, or to whoever has a history.
+    """Recommend items to a user, or for a history of items.
 
     Example: pareto-rec recommend bundle --history 50,181 -k 5 --explain
     """
@@ -54,7 +54,7 @@ def recommend(
 
     history = history or None  # typer has an empty list where the option was not given
     if user is None and history is None:
-        raise BadRequestError("say for whom: --user ID or --history ID,ID")
+        raise BadRequestError("give --user ID or --history ID,ID")
     wanted = None if prefer is None else weights(prefer)
     items = None if history is None else ids_of(history)
     loaded = Bundle.load(bundle, form=form)
@@ -100,7 +100,9 @@ def weights(text: str) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not equals or not name.strip():
-            raise BadRequestError(f'"{part}" is no weight; write for example ndcg@10=.7,ild@10=.3')
+            raise BadRequestError(
+                f'"{part}" is not a weight; write for example ndcg@10=.7,ild@10=.3'
+            )
     return found
 
 

@@ -11,7 +11,7 @@ from pareto_rec.core.errors import BadRequestError
 
 
 def report(run: RunPath, json_: Json = False) -> None:
-    """Draw the plots and the page of a run anew; a run that goes on is shown as far as it is.
+    """Draw the plots and the page of a run again; a run that goes on is shown as far as it is.
 
     Example: pareto-rec report results/movielens_accuracy_diversity_fairness/2026-01-31T12-00-00
     """
@@ -22,7 +22,7 @@ def report(run: RunPath, json_: Json = False) -> None:
 
 
 def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None:
-    """Draw and print; after a search, a page that cannot be made is no failure."""
+    """Draw and print; after a search, a page that cannot be made is not a failure."""
     from pareto_rec.report import write_report
     from pareto_rec.report.answer import given, notes, worthless
     from pareto_rec.report.groups import groups, sentences

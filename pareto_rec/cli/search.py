@@ -82,7 +82,7 @@ def search(
 
 @contextmanager
 def _target(config: Path, experiment: str, out: Path | None, *, resume: bool) -> Iterator[Path]:
-    """The run directory; a new one is made at once, so that nobody else takes its name."""
+    """The run directory; a new one is made at once, so that no other process takes its name."""
     if out is not None or resume:
         yield out or _earlier_run(config, experiment)
         return

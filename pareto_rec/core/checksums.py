@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 KEY = "checksum"
-_DIGITS = 16  # 64 bits: against damage and changes by hand, not against somebody who computes it
+_DIGITS = 16  # 64 bits: against damage and changes by hand, not against deliberate forgery
 
 
 def checksum_of(content: Mapping[str, Any]) -> str:
-    """Hexadecimal digits of a SHA-256 over the content, whatever the order of its keys.
+    """Hexadecimal digits of a SHA-256 over the content, independent of the order of its keys.
 
     Args:
         content: What JSON can hold; its own checksum is left out.

@@ -45,7 +45,7 @@ class _Short(reprlib.Repr):
 
 
 def shown(value: object) -> str:
-    """A value from outside as it may stand in a message: short, in one line, whatever it is."""
+    """Return a value of any kind as it may stand in a message: short and in one line."""
     try:
         return _Short().repr(value)
     except (RecursionError, ValueError):
@@ -83,7 +83,7 @@ def construct(kind: str, build: type[T], values: Mapping[str, Any]) -> T:
         values: Field name -> value.
 
     Raises:
-        BadRequestError: If a name is no field.
+        BadRequestError: If a name is not a field.
     """
     assert is_dataclass(build)
     known = [one.name for one in fields(build)]

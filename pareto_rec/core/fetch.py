@@ -155,7 +155,7 @@ def obtain(
     if kept:
         return kept
     if wrong:
-        notice(f"{what}: {wrong}; it is fetched anew")
+        notice(f"{what}: {wrong}; it is fetched again")
     make_folder(folder)
     reasons = []
     for source in sources:
@@ -168,7 +168,7 @@ def obtain(
             return [folder / name for name in source.checksums]
     if wrong:
         raise BadRequestError(
-            f"{what}: {wrong} and cannot be fetched anew ({'; '.join(reasons)}); delete the file "
+            f"{what}: {wrong} and cannot be fetched again ({'; '.join(reasons)}); delete the file "
             "and run again where the network can be reached"
         )
     raise BadRequestError(

@@ -61,7 +61,7 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def sweep(folders: Iterable[Path]) -> int:
-    """Remove spare files and folders whose writer is dead; returns how many.
+    """Remove spare files and folders with a dead writer; returns how many.
 
     In the folder for temporary files, which other programs use too, only names of this version are
     recognised.

@@ -25,7 +25,7 @@ _HEADER = 4096  # bytes that hold the header of any array that is kept here
 
 def damaged(path: Path) -> None:
     """Say that a cached file is damaged, and what becomes of that."""
-    notice(f"{path} is damaged or has no checksum: what it held is computed anew")
+    notice(f"{path} is damaged or has no checksum: what it held is computed again")
 
 
 def write_json(path: Path, content: object) -> None:

@@ -170,7 +170,7 @@ def groups_part(view: RunView) -> str:
     notes = " ".join([_what(found), *_on_cold_items(found)])
     return (
         '<section aria-labelledby="groups-title">'
-        '<h2 id="groups-title">For people of whom little is known</h2>'
+        '<h2 id="groups-title">For people with little history</h2>'
         f'<p class="hint" id="groups-note">{html.escape(notes)}</p>'
         '<div class="scroll" tabindex="0" role="region" aria-labelledby="groups-title">'
         '<table id="groups" class="grid"><thead><tr><th scope="col">History</th>'

@@ -38,7 +38,7 @@ class Run:
             path: ``results/<experiment>/<run>``.
 
         Raises:
-            BadRequestError: If it is no run directory, or a file is missing or damaged.
+            BadRequestError: If it is not a run directory, or a file is missing or damaged.
         """
         return cls(read_run(Path(path)))
 

@@ -56,7 +56,7 @@ def payload(view: RunView) -> dict[str, Any]:
 
 
 def script_json(value: Any) -> str:  # Any: JSON
-    """JSON that is safe inside a script element, whatever its strings hold."""
+    """JSON that is safe inside a script element, also with markup in its strings."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     for sign in ("<", ">", "&", "\u2028", "\u2029"):
         text = text.replace(sign, f"\\u{ord(sign):04x}")

@@ -33,7 +33,7 @@ def failures_part(view: RunView) -> str:
     stopped = sum(count for reason, count in found if reason.startswith("pruned"))
     said = f"{total:,} of {len(view.records):,} records are not usable."
     if stopped:
-        said += f" {stopped:,} of them are no failures: their fits were stopped early."
+        said += f" {stopped:,} of them are not failures: their fits were stopped early."
     rows = rows_of((reason, f"{count:,}") for reason, count in found)
     return f"<p>{said}</p><table>{rows}</table>"
 
@@ -63,7 +63,7 @@ def confirmed_part(view: RunView) -> str:
     head = "".join(f'<th scope="col">{html.escape(one)}</th>' for one in heads)
     body = "".join(_front_row(front) for front in found.fronts)
     note = (
-        f"Hypervolume {TIMES} 1000 of the selected points, trained anew with {found.seeds} fresh "
+        f"Hypervolume {TIMES} 1000 of the selected points, trained again with {found.seeds} fresh "
         f"seeds. {opened(found)}"
     )
     more = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in found.says[1:])

@@ -258,7 +258,7 @@ def _problem(error: Exception) -> Response:
 
 
 def _say_problems(app: FastAPI) -> None:
-    """One line of JSON for whatever is wrong."""
+    """Answer every error with one line of JSON."""
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

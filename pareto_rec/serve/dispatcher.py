@@ -40,7 +40,7 @@ class _Waiting:
 
 
 class _Job:
-    """Work of the thread, which is given up when nobody waits for it any more."""
+    """Work of the thread, cancelled once no client waits for it."""
 
     def __init__(self, call: Callable[[], Any], until: float) -> None:
         self.call, self.until = call, until
@@ -51,13 +51,13 @@ class _Job:
         """Called between steps of the work.
 
         Raises:
-            LateError: If nobody waits for it.
+            LateError: If no client waits for it.
         """
         if self.abandoned or time.monotonic() > self.until:
             raise LateError
 
     def run(self) -> None:
-        """Work, unless nobody waits."""
+        """Run the work, unless no client waits for it."""
         if not self.future.set_running_or_notify_cancel():
             return
         try:
@@ -131,7 +131,7 @@ class Dispatcher:
         return "busy" if self.jobs >= self._most_jobs or self._overdue() else "ok"
 
     def _overdue(self) -> bool:
-        """Whether the thread works on what nobody waits for: a step of it takes very long."""
+        """Whether the thread is in a long step of a job that no client waits for."""
         current = self._job
         return current is not None and time.monotonic() > current.until
 
@@ -183,7 +183,7 @@ class Dispatcher:
         return found
 
     def _abandon(self, job: _Job) -> None:
-        """Nobody waits for a job any more: it counts no longer, and ends at its next step."""
+        """Cancel a job that no client waits for: it ends at its next step."""
         job.abandoned = True
         with self._changed, suppress(ValueError):
             self._jobs.remove(job)
@@ -201,7 +201,7 @@ class Dispatcher:
         for one in waiting[:TOGETHER]:
             if one.until < now:
                 _late(one)
-            elif not one.future.done():  # else nobody waits for it any more
+            elif not one.future.done():  # else no client waits for it
                 group.append(one)
         if group:
             self._settle(group)
@@ -213,7 +213,7 @@ class Dispatcher:
             if len(group) == 1:
                 group[0].future.set_exception(error)
                 return
-            half = len(group) // 2  # whose fault it was is found by halving
+            half = len(group) // 2  # the request at fault is found by halving
             self._settle(group[:half])
             self._settle(group[half:])
             return

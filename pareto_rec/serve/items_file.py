@@ -2,7 +2,7 @@
 
 A line is what one request added or changed, with the states that the backbone made of the texts, so
 that no process and no restart has to encode them again. Whoever changes the file holds its lock; to
-read it nobody needs one, as a line counts once its end is there.
+read it no lock is needed, as a line counts once its end is there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pareto_rec.bundle import NewItem
 from pareto_rec.core.errors import BadRequestError
 
 Floats = NDArray[np.float32]
-SLACK = 1 << 20  # bytes that a file may grow by before it is written anew
+SLACK = 1 << 20  # bytes that a file may grow by before it is written again
 log = logging.getLogger("pareto_rec.serve")
 
 
@@ -63,7 +63,7 @@ class ItemsFile:
                 f"{path} cannot be written: {error.strerror}; give another file with --items"
             ) from None
         self._seen = self._identity()  # the file that was read, and how many bytes of it
-        self._base = 0  # bytes after the file was written anew
+        self._base = 0  # bytes after the file was written again
 
     def _open(self) -> int:
         new = not self.path.exists()
@@ -81,7 +81,7 @@ class ItemsFile:
         try:
             now = os.stat(self.path)
         except FileNotFoundError:
-            return False  # the next change writes it anew
+            return False  # the next change writes it again
         return now.st_ino != number or now.st_size > read
 
     def read(self) -> list[StoredItem]:
@@ -192,7 +192,7 @@ class ItemsFile:
         try:
             descriptor = os.open(spare, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)  # for those who follow to it
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # for processes that switch to it
                 lines = [self._line([one]) for one in items]
                 _write(descriptor, b"".join(lines), 0)
                 os.replace(spare, self.path)
@@ -206,7 +206,7 @@ class ItemsFile:
         old, self._descriptor = self._descriptor, descriptor
         self._base, self._lines = sum(map(len, lines)), len(lines)
         self._seen = self._identity()[0], self._base
-        os.close(old)  # whoever waits for its lock wakes and follows
+        os.close(old)  # processes that wait for its lock wake and follow
 
     def _line(self, items: Iterable[StoredItem]) -> bytes:
         content = {"encoder": self.encoder, "items": [_as_json(one) for one in items]}

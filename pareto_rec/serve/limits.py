@@ -15,7 +15,7 @@ MOST_NAMES = 100  # categories of an item, objectives of a preference
 LARGE = 16 * 1024  # bytes of a body from which on it takes milliseconds to read it
 
 # Of all lists of a batch together, as what they cost adds up:
-MOST_READ = 64  # items told by their text; each is encoded by the backbone
+MOST_READ = 64  # items given by their text; each is encoded by the backbone
 MOST_MET = 8000  # items of histories
 MOST_LISTED = 3200  # items of the lists
 MOST_EXPLAINED = 16  # lists with explanations

@@ -25,9 +25,9 @@ class FullError(Exception):
 class LiveBundle:
     """A bundle and the items that were added to it or changed; threads may share it.
 
-    Changes are lines of a file that the processes of a service share: whoever makes one writes a
-    line, and all read what is new before they answer. So an item that was accepted is known to
-    every process from then on, and, where the file was named by the user, after a restart as well.
+    Changes are lines of a file that the processes of a service share: a process writes a line
+    per change, and all read what is new before they answer. So an accepted item is known to every
+    process from then on, and, where the file was named by the user, after a restart as well.
     """
 
     def __init__(self, bundle: Bundle, path: Path | None, most: int) -> None:
@@ -95,7 +95,7 @@ class LiveBundle:
         """
         before = self.bundle()
         self._check_room(items)
-        draft = before.with_items(items)  # what takes long, while nobody has to wait
+        draft = before.with_items(items)  # slow, so done before the lock is taken
         features = _features(draft, [item.id for item in items])
         stored = [StoredItem(item, features[item.id]) for item in items]
         with self._alone():

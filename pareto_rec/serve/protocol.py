@@ -85,7 +85,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_headers, self.since = True, self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer, which nobody needs."""
+        """Take a header, and ignore a trailer."""
         if self._in_headers:
             super().on_header(name, value)
 

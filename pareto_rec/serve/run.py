@@ -15,7 +15,7 @@ from pareto_rec.serve.service import Service, answer, leave
 
 
 def serve(service: Service, ready: Callable[[str, Bundle], None]) -> None:
-    """Serve until the process is told to stop (SIGINT or SIGTERM).
+    """Serve until the process is asked to stop (SIGINT or SIGTERM).
 
     Args:
         service: What and where.
@@ -23,7 +23,7 @@ def serve(service: Service, ready: Callable[[str, Bundle], None]) -> None:
 
     Raises:
         BadRequestError: If the bundle is not as it was written, the file of items makes no sense,
-            or the address cannot be had.
+            or the address is not available.
     """
     room = service.prepare if service.workers == 1 else 0
     bundle = Bundle.load(service.bundle, form=service.form, room=room)

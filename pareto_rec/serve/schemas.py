@@ -49,7 +49,7 @@ class _Asked(BaseModel):
 
 
 class Item(_Asked):
-    """An item told by its text; a known id keeps what was learnt of it."""
+    """An item given by its text; a known id keeps what was learnt of it."""
 
     id: Id
     text: Text = Field("", description="What the backbone reads; empty: the title.")
@@ -144,7 +144,7 @@ class Asked(RootModel[Any]):
     @model_validator(mode="before")
     @classmethod
     def _within_limits(cls, value: Any) -> Any:
-        """Before anything else is looked at, as what is too much shall cost little."""
+        """Refuse large requests before validation, so that they cost little."""
         if (problem := too_much(value)) is not None:
             raise PydanticCustomError("too_much", "{problem}", {"problem": problem})
         return value
@@ -229,6 +229,6 @@ class Liveness(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why there is no answer, in one line."""
+    """An error, in one line."""
 
     error: str

@@ -55,7 +55,7 @@ def answer(
     ready: Callable[[], None],
     beat: Callable[[], None] = lambda: None,
 ) -> bool:
-    """Answer requests in this process until it is told to stop.
+    """Answer requests in this process until it is asked to stop.
 
     Args:
         service: What to serve.

@@ -10,7 +10,7 @@ class ServiceState:
     """Whether it is about to end, and whether all its threads have ended.
 
     Attributes:
-        stopping: Set by the server when it was told to end.
+        stopping: Set by the server when it was asked to stop.
         ended: Set by the application once its thread has ended.
     """
 

@@ -44,7 +44,7 @@ class Worker:
         self.begun = self.heard = time.monotonic()
         self.ready = False
         self.problem: str | None = None
-        self.kill_at: float | None = None  # None: it has not been told to end
+        self.kill_at: float | None = None  # None: it has not been asked to end
 
     def listen(self) -> None:
         """Read what it says."""
@@ -232,10 +232,10 @@ def work(service: Service, listener: socket.socket, pipe: Any, verify: bool) -> 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # reaches the whole group: the parent acts on it
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.set_blocking(pipe.fileno(), False)  # a parent that does not read holds up nobody
+    os.set_blocking(pipe.fileno(), False)  # a parent that does not read must not block the worker
 
     def say(kind: str, text: str = "") -> None:
-        with suppress(OSError):  # full, or nobody is there any more
+        with suppress(OSError):  # the pipe is full, or the parent has ended
             pipe.send((kind, text))
 
     try:

@@ -70,7 +70,9 @@ class Compared:
         check_file(self.view.path, PER_USER, self.view.info)
         try:
             return pd.read_parquet(path)
-        except Exception as error:  # whatever the reader of Parquet says of a damaged file
+        except (
+            Exception
+        ) as error:  # the Parquet reader raises errors of many kinds for a damaged file
             reason = str(error).splitlines()[0]
             raise BadRequestError(
                 f"{path} is damaged ({reason}); remove it to compare without intervals"

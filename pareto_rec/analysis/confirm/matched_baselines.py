@@ -116,7 +116,7 @@ def without_network(plan: Plan) -> list[MatchedBaseline]:
 
 
 def with_network(expert: str, space: SearchSpace) -> MatchedBaseline:
-    """The best expert fused with one network that nobody searched for.
+    """The best expert fused with one network of default variables.
 
     What one would train without a search: every hyperparameter of the head in the middle of its
     range, the loss on accuracy alone, the network weighing seven tenths.

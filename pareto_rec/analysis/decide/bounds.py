@@ -76,7 +76,7 @@ def kept(points: Points, bounds: Sequence[Bound]) -> Bools:
 def _reason(points: Points, bounds: Sequence[Bound], masks: Sequence[Bools]) -> str:
     """Which bound fails, alone or together with those before it, and what comes nearest."""
     before = np.ones(len(points.ids), dtype=bool)
-    for bound, mask in zip(bounds, masks, strict=True):  # one that nothing keeps, whatever else
+    for bound, mask in zip(bounds, masks, strict=True):  # one that no point keeps, even alone
         if not mask.any():
             return f"no point has {bound}; {_nearest(points, bound, before)}"
     for place, (bound, mask) in enumerate(zip(bounds, masks, strict=True)):

@@ -50,8 +50,8 @@ def mix(points: Points, goal: str, bounds: Sequence[Bound]) -> Mixture:
         bounds: What has to hold in expectation.
 
     Raises:
-        BadRequestError: If an objective is not known or is no mean over users, or no mixture keeps
-            the bounds.
+        BadRequestError: If an objective is not known or not a mean over users, or no mixture
+            keeps the bounds.
         RunFailedError: If the solver gives up.
     """
     for name in (goal, *(bound.name for bound in bounds)):
@@ -83,8 +83,8 @@ def _linear(points: Points, name: str) -> None:
     if name not in points.linear:
         usable = ", ".join(one for one in points.names if one in points.linear) or "none here"
         raise BadRequestError(
-            f"{name} is no mean over users, so its value under a mixture cannot be told from the "
-            f"points' values; with --mixture name {usable}"
+            f"{name} is not a mean over users, so its value under a mixture cannot be derived from "
+            f"the points' values; with --mixture name {usable}"
         )
 
 

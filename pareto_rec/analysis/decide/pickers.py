@@ -111,7 +111,7 @@ class AchievementScalarizing(_Weighted):
         return np.asarray((points.losses * self.shares(points)).max(axis=1))
 
     def says(self, points: Points, row: int, /) -> str:
-        """The largest weighted loss, and whose it is."""
+        """The largest weighted loss and its objective."""
         weighted = points.losses[row] * self.shares(points)
         worst = int(weighted.argmax())
         return (
@@ -214,7 +214,7 @@ class PerUser(Picker):
     A user's utopia is the best value that any point of the front has for them in each objective.
     Values are divided by the range over all users and points, so that each objective counts alike
     and each user counts with what is at stake for them. Objectives without a value per user have no
-    say, and neither has an objective for a user whom it leaves out at some point.
+    say, and neither has an objective for a user that it leaves out at some point.
 
     Source: Paparella, Anelli, Nardini, Perego and Di Noia (CIKM 2023), "Post-hoc Selection of
     Pareto-Optimal Solutions in Search and Recommendation": population distance from utopia with a

@@ -55,7 +55,7 @@ class Points:
         """Column of an objective.
 
         Raises:
-            BadRequestError: If there is none of that name; the nearest name is given.
+            BadRequestError: If nothing has that name; the nearest name is given.
         """
         if name not in self.names:
             raise unknown("objective", name, self.names)
@@ -85,8 +85,8 @@ class Points:
     def losses(self) -> Floats:
         """Searched objectives ``[points, searched]``: 0 the best value of the front, 1 the worst.
 
-        The range is that of the whole front, whatever a request leaves of it, so that a bound never
-        changes what a weight means. An objective that is the same everywhere is 0.
+        The range is that of the whole front, not only of the points that keep the bounds, so that
+        a bound never changes what a weight means. An objective that is the same everywhere is 0.
         """
         own = self.values[:, : self.searched]
         best = np.where(self.maximise[: self.searched], own.max(axis=0), own.min(axis=0))

@@ -19,7 +19,7 @@ class Drift:
 
     Attributes:
         rows: New rows.
-        new_users: Share of the new rows' users whom the bundle does not know.
+        new_users: Share of the new rows' users that the bundle does not know.
         new_items: Share of the new rows' items that it does not know.
         rows_of_new_items: Share of the new rows that are of such items.
         popularity: Distance of the items' shares of rows, before and now; 0 equal, 1 disjoint.

@@ -1,4 +1,4 @@
-"""Going on with training: heads a little, experts anew."""
+"""Going on with training: heads a little, experts again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RATE = 0.4  # of the learning rate that it was trained with
 
 
 def learnt(parts: BundleData, stage: Stage, evaluator: Evaluator, seed: int) -> BundleData:
-    """Heads that went on learning and experts fitted anew.
+    """Heads that went on learning and experts fitted again.
 
     A head goes on from where it is, on all rows, for `SHARE` of its steps at `RATE` of its learning
     rate: enough to take up the new, not enough to forget the old. Experts have closed forms.

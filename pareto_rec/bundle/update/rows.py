@@ -1,4 +1,4 @@
-"""New interactions from a file, told in the words of a bundle."""
+"""New interactions from a file, by the ids of a bundle."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _signal(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.float32]:
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         raise BadRequestError(
-            f'{path}, row {bad[0] + 1}: "{frame[name].iloc[bad[0]]}" is no value of {name}'
+            f'{path}, row {bad[0] + 1}: "{frame[name].iloc[bad[0]]}" is not a value of {name}'
         )
     return values
 

@@ -1,4 +1,4 @@
-"""Times of new rows as whole seconds since 1970, whatever they were written in."""
+"""Times of new rows as whole seconds since 1970, from numbers of any unit, dates or times."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _SHOWN = 3
 def seconds_of(path: Path, column: pd.Series, config: str) -> NDArray[np.int64]:
     """Seconds since 1970 ``[rows]`` out of numbers of any unit, dates or times.
 
-    A unit is told by the size of the numbers; a pattern of dates is the config's where it has one,
-    else it is told by the first rows.
+    A unit is recognised by the size of the numbers; a pattern of dates is the config's where
+    it has one, else it is inferred from the first rows.
 
     Args:
         path: The file, for errors.
