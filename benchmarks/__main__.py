@@ -1,4 +1,4 @@
-"""The benchmarks as a program: ``python -m benchmarks``, outside the wheel."""
+"""Benchmarks as a program: ``python -m benchmarks``, outside the wheel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the README and the results claim, how it is measured, and where the figure stands."""
+"""Claims of the README and the results: how each is measured, and where its figure stands."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ class Step:
 
 
 def load_toml(path: Path) -> dict[str, Any]:
-    """A TOML file."""
+    """Return a TOML file."""
     return tomllib.loads(path.read_text())
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A JSON file; empty where there is none."""
+    """Return a JSON file; empty where there is none."""
     return dict(json.loads((ROOT / path).read_text())) if (ROOT / path).is_file() else {}
 
 
 def search(config: str, run: Path, *more: str) -> list[list[str]]:
-    """A search, begun, resumed, or nothing where it has finished."""
+    """Return a search, begun, resumed, or nothing where it has finished."""
     status = read(run / "run.json").get("status")
     if status == "finished" and "--controls" not in more:
         return []
@@ -59,7 +59,7 @@ def search(config: str, run: Path, *more: str) -> list[list[str]]:
 
 
 def front_figure(folder: Path) -> str:
-    """What a search found on validation data, and what it cost."""
+    """Return what a search found on validation data, and what it cost."""
     info = read(folder / "run" / "run.json")
     volume, counts = info["hypervolume"], info["counts"]
     all_baselines = volume["all_baselines"]
@@ -79,13 +79,13 @@ def front_figure(folder: Path) -> str:
 
 
 def confirm(run: Path) -> list[list[str]]:
-    """A confirmation with three seeds; never a second one."""
+    """Return a confirmation with three seeds; never a second one."""
     done = read(run / "confirm.json").get("status") == "finished"
     return [] if done else [[*PROGRAM, "confirm", str(run), "--seeds", "3"]]
 
 
 def confirm_figure(run: Path) -> str:
-    """The answer as it stands, every opening of test data included."""
+    """Return the answer as it stands, every opening of test data included."""
     content = read(run / "confirm.json")
     opened = ", ".join(one["at"] for one in content["opened"])
     said = " ".join(content["answer"]["says"])
@@ -93,7 +93,7 @@ def confirm_figure(run: Path) -> str:
 
 
 def controls(config: str, folder: Path) -> list[list[str]]:
-    """The search and all its controls with three seeds, then their comparison."""
+    """Return the search and all its controls with three seeds, then their comparison."""
     from pareto_rec.execution.ablations.kinds import applicable
     from pareto_rec.experiment.config import load_config
 
@@ -108,7 +108,7 @@ def controls(config: str, folder: Path) -> list[list[str]]:
 
 
 def controls_figure(folder: Path) -> str:
-    """How much larger the search's hypervolume is than each control's, over the seeds."""
+    """Return how much larger the search's hypervolume is than each control's, over the seeds."""
     from scipy import stats
 
     from pareto_rec.analysis.bootstrap import holm
@@ -133,13 +133,13 @@ def controls_figure(folder: Path) -> str:
 
 
 def last_line(folder: Path) -> str:
-    """The last line that the step's commands printed."""
+    """Return the last line that the step's commands printed."""
     lines = [line for line in (ROOT / folder / "log.txt").read_text().splitlines() if line.strip()]
     return lines[-1].strip("= ")
 
 
 def lines_of(folder: Path, mark: str) -> str:
-    """The lines that the step's commands printed after a mark at their beginning."""
+    """Return the lines that the step's commands printed after a mark at their beginning."""
     lines = (ROOT / folder / "log.txt").read_text().splitlines()
     said = [line.partition(mark)[2].strip() for line in lines if line.startswith(mark)]
     if not said:
@@ -148,7 +148,7 @@ def lines_of(folder: Path, mark: str) -> str:
 
 
 def steps() -> Iterator[Step]:
-    """Everything that is claimed, in the order in which it is run."""
+    """Yield everything that is claimed, in the order in which it is run."""
     for path in sorted(EXPERIMENTS.glob("*/config.toml")):
         name, config = path.parent.name, f"experiments/{path.parent.name}"
         run = EVIDENCE / f"search-{name}" / "run"
@@ -184,7 +184,7 @@ UNSEEN = (2, 3, 4)  # how fits are stopped early was chosen on seeds 0 and 1
 
 
 def halved(folder: Path) -> list[list[str]]:
-    """The main search in full, and stopping fits early with as many lists; three seeds each.
+    """Return the main search in full, and stopping fits early with as many lists; three seeds each.
 
     Both without a surrogate, as the claim has it.
     """
@@ -205,12 +205,12 @@ def halved(folder: Path) -> list[list[str]]:
 
 
 def _set(*values: str) -> list[str]:
-    """Options that override a config."""
+    """Return options that override a config."""
     return [part for value in values for part in ("--set", value)]
 
 
 def halved_figure(folder: Path) -> str:
-    """Hypervolume, steps and seconds with early stopping as shares of those without; medians."""
+    """Return hypervolume, steps and seconds with early stopping as shares of those without."""
     from statistics import median
 
     found = []
@@ -231,7 +231,7 @@ def halved_figure(folder: Path) -> str:
 
 
 def _in_full() -> Iterator[Step]:
-    """Tests that CI runs scaled down."""
+    """Yield tests that CI runs scaled down."""
 
     def tests(path: str) -> Callable[[Path], list[list[str]]]:
         return lambda _: [["-m", "pytest", path]]

@@ -1,4 +1,4 @@
-"""Runs in full what the README and the results claim, and writes a table of claim, command, figure.
+"""Evidence: runs what the README and the results claim, and writes claim, command, figure.
 
     python -m benchmarks.evidence --list
     python -m benchmarks.evidence --only search-movielens_accuracy_diversity_fairness
@@ -64,7 +64,7 @@ def run(step: Step) -> dict[str, Any]:
 
 
 def _shown(arguments: Sequence[str], env: Mapping[str, str]) -> str:
-    """A command as a person would type it."""
+    """Return a command as a person would type it."""
     head = [f"{name}={value}" for name, value in env.items()]
     pareto = tuple(arguments[:2]) == PROGRAM
     rest = ["pareto-rec", *arguments[2:]] if pareto else ["python", *arguments]
@@ -78,7 +78,7 @@ def _commit() -> str:
 
 
 def write_table(all_steps: Sequence[Step]) -> Path:
-    """results/evidence.md: claim, command and figure of every step that was run."""
+    """Write results/evidence.md: claim, command and figure of every step that was run."""
     rows = []
     for step in all_steps:
         found = read(EVIDENCE / step.name / "step.json")

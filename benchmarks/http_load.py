@@ -1,4 +1,4 @@
-"""A load generator for the HTTP service: requests at a fixed rate, or as fast as they are answered.
+"""Load generator for the HTTP service: requests at a fixed rate, or as fast as possible.
 
 What is counted at the fixed rate: requests fall due at equal distances, regardless of those
 before. A latency ends when the last byte of the answer is read. It begins when the request fell due
@@ -37,14 +37,14 @@ class Connection:
         self.reader, self.writer = reader, writer
 
     async def ask(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer to a POST."""
+        """Return the status and body of the answer to a POST."""
         self.writer.write(posted(path, body))
         head = await self.reader.readuntil(b"\r\n\r\n")
         return int(head[9:12]), await self.reader.readexactly(length_of(head))
 
 
 def posted(path: str, body: bytes) -> bytes:
-    """A request as it goes over the wire."""
+    """Return a request as it goes over the wire."""
     head = (
         f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n\r\n"
@@ -53,7 +53,7 @@ def posted(path: str, body: bytes) -> bytes:
 
 
 def length_of(head: bytes) -> int:
-    """Length of the body that follows the head of an answer."""
+    """Return the length of the body that follows the head of an answer."""
     match = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
     assert match is not None, head
     return int(match[1])
@@ -61,7 +61,7 @@ def length_of(head: bytes) -> int:
 
 @asynccontextmanager
 async def connections(port: int, count: int) -> AsyncIterator[asyncio.Queue[Connection]]:
-    """A pool of open connections."""
+    """Yield a pool of open connections."""
     free: asyncio.Queue[Connection] = asyncio.Queue()
     opened = [Connection(*await asyncio.open_connection("127.0.0.1", port)) for _ in range(count)]
     for one in opened:
@@ -74,7 +74,7 @@ async def connections(port: int, count: int) -> AsyncIterator[asyncio.Queue[Conn
 
 
 def quantiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Milliseconds at several quantiles."""
+    """Return milliseconds at several quantiles."""
     order = sorted(seconds)
     marks = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
     return {
@@ -112,7 +112,7 @@ class Wire:
 
 @dataclass
 class Tally:
-    """What became of the requests of one stage, in seconds."""
+    """Outcomes of the requests of one stage, in seconds."""
 
     taken: list[float] = field(default_factory=list)
     from_due: list[float] = field(default_factory=list)
@@ -133,7 +133,7 @@ class Tally:
 
 
 def at_rate(port: int, bodies: Sequence[bytes], rate: float, seconds: float) -> dict[str, Any]:
-    """Latency of single requests that leave at a fixed rate."""
+    """Return the latency of single requests that leave at a fixed rate."""
     count = int(rate * min(seconds, LONGEST))
     wires = [Wire(port) for _ in range(CONNECTIONS)]
     gc.collect()
@@ -179,7 +179,7 @@ def paced(
 
 
 def pause(due: float, outstanding: bool) -> float:
-    """How long to sleep: not at all shortly before a request is due or while an answer is awaited.
+    """Return seconds to sleep: none shortly before a request is due or an answer is awaited.
 
     Whoever sleeps is woken tens of microseconds late, which would be counted as the service's.
     """
@@ -190,7 +190,7 @@ def pause(due: float, outstanding: bool) -> float:
 async def flat_out(
     port: int, bodies: Sequence[bytes], clients: int, count: int, seconds: float, each: int = 1
 ) -> dict[str, Any]:
-    """Requests per second with clients that ask again as soon as they have their answer."""
+    """Return requests per second with clients that ask again as soon as they have their answer."""
     taken: list[float] = []
     begin, left = time.perf_counter(), count
     until = begin + min(seconds, LONGEST)

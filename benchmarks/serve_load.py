@@ -33,7 +33,7 @@ from pareto_rec.bundle.scoring import known_people
 
 
 def memory_mib(root: int) -> float:
-    """Proportional set size of a process and those it started, so that shared pages count once."""
+    """Return the proportional set size of a process and its children: shared pages count once."""
     processes, total = [root], 0
     for one in processes:
         for task in Path(f"/proc/{one}/task").iterdir():
@@ -44,7 +44,7 @@ def memory_mib(root: int) -> float:
 
 
 def cpu_seconds(root: int) -> float:
-    """Processor time that a process and those it started have taken so far.
+    """Return processor time that a process and those it started have taken so far.
 
     Unlike a latency it hardly depends on what else the machine does.
     """
@@ -58,7 +58,7 @@ def cpu_seconds(root: int) -> float:
 
 
 def start(bundle: Path, workers: int) -> tuple[subprocess.Popen[str], int]:
-    """The service as a process, and its port."""
+    """Return the service as a process, and its port."""
     command = [sys.executable, "-m", "pareto_rec", "serve", str(bundle), "--port", "0"]
     service = subprocess.Popen(
         [*command, "--workers", str(workers)], stdout=subprocess.PIPE, text=True,
@@ -79,7 +79,7 @@ async def answering(port: int, count: int) -> None:
 
 
 async def same_answers(port: int, bundle: Bundle, requests: Sequence[dict[str, Any]]) -> None:
-    """The service gives the lists that the bundle gives."""
+    """Check that the service gives the lists that the bundle gives."""
     async with connections(port, 1) as free:
         connection = await free.get()
         for asked in requests:
@@ -90,7 +90,7 @@ async def same_answers(port: int, bundle: Bundle, requests: Sequence[dict[str, A
 
 
 def requests_of(bundle: Bundle) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Known users, and what they have met as histories of strangers, in random order."""
+    """Return requests of known users, and their histories as those of strangers, shuffled."""
     ids = np.array(bundle.parts.items.ids)
     pairs = [
         ({"user": user}, {"history": ids[one.items].tolist()})
@@ -101,7 +101,7 @@ def requests_of(bundle: Bundle) -> tuple[list[dict[str, Any]], list[dict[str, An
 
 
 async def measure(port: int, service: int, options: argparse.Namespace) -> dict[str, Any]:
-    """All stages."""
+    """Return all stages."""
     torch.set_num_threads(1)
     bundle = Bundle.load(options.bundle, verify=False)
     known, given = requests_of(bundle)

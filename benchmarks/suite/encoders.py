@@ -1,4 +1,4 @@
-"""What a fit of each user encoder costs, and how well it ranks."""
+"""Cost and ranking quality of a fit of each user encoder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPECS: Mapping[str, Mapping[str, Any]] = {
 
 
 def run(*, quick: bool, given: Problem | None = None, steps: int = 0) -> Result:
-    """Fits on the softmax loss alone.
+    """Return fits on the softmax loss alone.
 
     Args:
         quick: One seed.
@@ -59,7 +59,7 @@ def run(*, quick: bool, given: Problem | None = None, steps: int = 0) -> Result:
 
 
 def _trained(given: Problem, spec: TrainSpec, seed: int) -> tuple[Fit, float]:
-    """A fit, and its seconds."""
+    """Return a fit, and its seconds."""
     evaluator, began = given.evaluator, time.process_time()
     [made] = train_pack([spec], [seed], evaluator.data, evaluator.monitor(), pack_size=1)
     return made, time.process_time() - began
@@ -70,7 +70,7 @@ def _reached(fit: Fit) -> float:
 
 
 def _check(given: Problem, fit: Fit) -> float:
-    """How far what early stopping watched is from the objective on the lists of the network alone.
+    """Check that early stopping watched the objective of the network's lists; the difference.
 
     Raises:
         AssertionError: If they differ.

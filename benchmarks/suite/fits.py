@@ -88,7 +88,7 @@ def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None
 
 @dataclass(frozen=True)
 class _Side:
-    """What a side took and reached.
+    """Cost and hypervolume of a side.
 
     Attributes:
         seconds: Of training, per fit.
@@ -106,7 +106,7 @@ class _Side:
     def of(
         cls, given: Problem, generations: Sequence[tuple[list[list[Record]], float]], points: float
     ) -> _Side:
-        """From the records of each fit, and the seconds, of each generation."""
+        """Create from the records of each fit, and the seconds, of each generation."""
         seconds = float(np.mean([spent for _, spent in generations]))
         volumes = [
             given.hypervolume([r for records in fits for r in records]) for fits, _ in generations
@@ -123,7 +123,7 @@ class _Side:
 
 
 def _difference(ours: _Side, rival: _Side) -> str:
-    """How far hypervolumes are apart, with standard errors, where there are several."""
+    """Return how far hypervolumes are apart, with standard errors, where there are several."""
     if len(ours.volumes) < 2:
         return ""
     said = []
@@ -138,7 +138,7 @@ def _difference(ours: _Side, rival: _Side) -> str:
 
 
 def _generation(given: Problem, count: int, number: int) -> Sequence[Trial]:
-    """The first generation of a search."""
+    """Return the first generation of a search."""
     searcher = Searcher(given.made.space, given.goals, given.made.settings, seed=1 + number)
     return searcher.ask()[:count]
 
@@ -160,7 +160,7 @@ def _rows(sides: Mapping[str, _Side], evaluate: float) -> list[Row]:
 
 
 def _ours(given: Problem, trials: Sequence[Trial]) -> tuple[list[list[Record]], float]:
-    """Records of each fit, and seconds of training per fit."""
+    """Return records of each fit, and seconds of training per fit."""
     with one_thread():
         began = time.perf_counter()
         made = _trained(given, trials)
@@ -173,7 +173,7 @@ def _ours(given: Problem, trials: Sequence[Trial]) -> tuple[list[list[Record]], 
 
 
 def _trained(given: Problem, trials: Sequence[Trial]) -> list[Fit]:
-    """Fits of some trials, each with a seed of its own."""
+    """Return fits of some trials, each with a seed of its own."""
     evaluator = given.evaluator
     specs, seeds = [evaluator.spec(one) for one in trials], [_seed(one) for one in trials]
     size = given.made.config.train.pack_size
@@ -181,12 +181,12 @@ def _trained(given: Problem, trials: Sequence[Trial]) -> list[Fit]:
 
 
 def _seed(trial: Trial) -> int:
-    """Seed of a fit: draws that all fits of a generation share would share their luck."""
+    """Return the seed of a fit: draws that all fits shared would share their luck."""
     return child_seed(0, "fit", trial.position)
 
 
 def _initial(given: Problem, spec: TrainSpec, seed: int) -> tuple[Shape, dict[str, Tensor]]:
-    """Initial parameters as a fit has them."""
+    """Return initial parameters as a fit has them."""
     [start] = train_pack(
         [replace(spec, steps=1, check_every=1, learning_rate=0.0)],
         [seed],
@@ -198,7 +198,7 @@ def _initial(given: Problem, spec: TrainSpec, seed: int) -> tuple[Shape, dict[st
 
 
 def _plain(given: Problem, trials: Sequence[Trial]) -> tuple[list[list[Record]], float]:
-    """The same with the plain trainer; its parameters are evaluated here."""
+    """Return the same with the plain trainer; its parameters are evaluated here."""
     evaluator, spent = given.evaluator, []
     records: list[list[Record]] = []
     monitor = evaluator.monitor()
@@ -214,7 +214,7 @@ def _plain(given: Problem, trials: Sequence[Trial]) -> tuple[list[list[Record]],
 
 
 def _in_loop(given: Problem, trials: Sequence[Trial], cache: Path, steps: int) -> tuple[float, str]:
-    """Seconds per fit, extrapolated, and what was found equal first."""
+    """Return seconds per fit, extrapolated, and what was found equal first."""
     texts = given.evaluator.stage.items.texts
     features = read_features(given.made.config, texts, cache)
     encoder = in_loop.Encoder(given, texts, features, cache)
@@ -230,7 +230,7 @@ def _in_loop(given: Problem, trials: Sequence[Trial], cache: Path, steps: int) -
 
 
 def _check_losses(given: Problem, spec: TrainSpec) -> str:
-    """Both sides give the same losses for the same parameters and examples, without dropout.
+    """Check that both sides give the same losses for the same parameters, without dropout.
 
     Raises:
         AssertionError: If they do not.
@@ -288,7 +288,7 @@ def _work(cache: Path, count: int, steps: int, number: int, half: int) -> None:
 
 
 def _two_workers(cache: Path, count: int, steps: int, generations: int) -> float:
-    """Seconds per fit where two processes of one thread share the fits of each generation."""
+    """Return seconds per fit where two one-thread processes share each generation's fits."""
     import joblib
 
     given = (cache, count, steps)

@@ -22,7 +22,7 @@ Method = Callable[[Problem, int, int], Iterator[list[Record]]]
 
 
 def with_optuna(make: Callable[[Any, int], Any]) -> Method:
-    """A search by one of Optuna's samplers: one fit at a time, the same sweep around it."""
+    """Return a search by one of Optuna's samplers: one fit at a time, the same sweep around it."""
 
     def search(given: Problem, fits: int, seed: int) -> Iterator[list[Record]]:
         optuna = import_optuna()
@@ -47,7 +47,7 @@ def with_optuna(make: Callable[[Any, int], Any]) -> Method:
 
 
 def import_optuna() -> Any:
-    """Optuna, quiet.
+    """Import Optuna with its log silenced.
 
     Raises:
         BadRequestError: If it is not installed.
@@ -63,7 +63,7 @@ def import_optuna() -> Any:
 
 
 def _distributions(given: Problem, optuna: Any) -> dict[str, Any]:
-    """The coordinates of the unit cube; options stay options."""
+    """Return the coordinates of the unit cube; options stay options."""
     space, kinds = given.made.space, dict(given.made.space.discrete)
     found: dict[str, Any] = {}
     for axis in range(space.dimension):
@@ -77,7 +77,7 @@ def _distributions(given: Problem, optuna: Any) -> dict[str, Any]:
 
 
 def cube_of(given: Problem, params: Mapping[str, float]) -> NDArray[np.float64]:
-    """The point ``[dimension]`` of the unit cube that Optuna's parameters stand for."""
+    """Return the point ``[dimension]`` of the unit cube that Optuna's parameters stand for."""
     kinds = dict(given.made.space.discrete)
     cube = np.array([params[name] for name in sorted(params)], dtype=np.float64)
     for axis, kind in kinds.items():
@@ -87,7 +87,7 @@ def cube_of(given: Problem, params: Mapping[str, float]) -> NDArray[np.float64]:
 
 
 def _tell(given: Problem, study: Any, trial: Any, record: Record) -> None:
-    """Values and constraints; above 0 is a violation."""
+    """Tell the study a record's values and constraints; above 0 is a violation."""
     for goal in given.goals:
         if goal.at_least is not None:
             trial.set_constraint(goal.name, goal.at_least - record.objectives[goal.name])
@@ -101,7 +101,7 @@ def _with_sweep(
     seed: int,
     index: int,
 ) -> tuple[list[Candidate], list[NDArray[np.float64]]]:
-    """The candidate and its sweep, proposed as this search proposes them."""
+    """Return the candidate and its sweep, proposed as this search proposes them."""
     space, settings = given.made.space, given.made.settings
     head, own = np.split(cube, [space.train_dimension])
     pool = np.array([one[space.train_dimension :] for one, _ in known]).reshape(-1, len(own))

@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 
 def run(*, quick: bool, given: Problem | None = None) -> Result:
-    """All sides on the same scores.
+    """Return all sides on the same scores.
 
     Args:
         quick: Fewer rounds.
@@ -103,7 +103,7 @@ def _check(lists: Lists, looped: Lists, ours: dict[str, float], theirs: dict[str
 
 
 def _loop(evaluator: Evaluator, setting: ServingParams) -> tuple[Lists, dict[str, float]]:
-    """The same, user by user."""
+    """Return the same, user by user."""
     scorers = evaluator.scorers
     assert isinstance(scorers, Scorers)
     truth = evaluator.measuring.held_out[evaluator.measuring.relevance].matrix
@@ -133,13 +133,13 @@ def _loop(evaluator: Evaluator, setting: ServingParams) -> tuple[Lists, dict[str
 
 
 def _cosines(first: Floats, second: Floats) -> Floats:
-    """Of category vectors ``[n, C]`` and ``[m, C]``; 1 where one of two is not described."""
+    """Compare category vectors ``[n, C]`` and ``[m, C]``; 1 where either has no category."""
     known = np.outer(first.any(1), second.any(1))
     return np.where(known, first @ second.T, 1.0)
 
 
 def _mmr(items: Lists, scores: NDArray[np.float32], unit: Floats, weight: float) -> list[int]:
-    """Maximal marginal relevance, place by place."""
+    """Select items by maximal marginal relevance, one position after the other."""
     relevance = (scores - scores.min()) / max(float(scores[0] - scores.min()), 1e-9)
     left, chosen = list(range(len(items))), list[int]()
     closest = np.zeros(len(items))
@@ -157,7 +157,7 @@ def _ndcg(chosen: list[int], relevant: set[int]) -> float:
 
 
 def _lenskit(evaluator: Evaluator, lists: Lists, rounds: int) -> dict[str, Any] | None:
-    """LensKit's values and seconds for the same lists, in the Python that has it."""
+    """Return LensKit's values and seconds for the same lists, from the Python that has it."""
     python = os.environ.get(LENSKIT)
     if not python:
         return None

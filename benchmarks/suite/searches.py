@@ -34,7 +34,7 @@ OURS, RIVAL = "this search", "Optuna NSGA-II"
 
 
 def this_search(given: Problem, fits: int, seed: int) -> Iterator[list[Record]]:
-    """Generations of packs, as `pareto-rec search` makes them; records of each pack."""
+    """Yield generations of packs, as `pareto-rec search` makes them; records of each pack."""
     searcher = Searcher(given.made.space, given.goals, given.made.settings, seed=seed)
     done = 0
     while done < fits:
@@ -63,7 +63,7 @@ METHODS: Mapping[str, Method] = {
 
 
 def traced(given: Problem, method: Method, fits: int, seed: int) -> Trace:
-    """Processor seconds and hypervolume x 1000 after every fit; the latter costs none of them.
+    """Return processor seconds and hypervolume x 1000 after every fit, at no cost to them.
 
     Nothing is remembered from earlier searches: fits are trained again.
     """
@@ -82,7 +82,7 @@ def traced(given: Problem, method: Method, fits: int, seed: int) -> Trace:
 
 
 def run(*, quick: bool, given: Problem | None = None, fits: int = 0, seeds: int = 0) -> Result:
-    """All methods, all seeds; in full as many searches at a time as there are cores.
+    """Return all methods, all seeds; in full as many searches at a time as there are cores.
 
     Args:
         quick: One seed and few fits.
@@ -116,7 +116,7 @@ def run(*, quick: bool, given: Problem | None = None, fits: int = 0, seeds: int 
 
 
 def _alone(name: str, seed: int, fits: int) -> Trace:
-    """A search in a process of its own."""
+    """Return a search in a process of its own."""
     return traced(_problem(quick=False), METHODS[name], fits, seed)
 
 
@@ -125,7 +125,7 @@ def _problem(*, quick: bool) -> Problem:
 
 
 def _check(given: Problem) -> str:
-    """Both ways into the evaluator give the same records for the same candidate.
+    """Check that both ways into the evaluator give the same records for a candidate.
 
     Raises:
         AssertionError: If they do not.
@@ -144,7 +144,7 @@ def _check(given: Problem) -> str:
 
 
 def seconds_to(curve: Sequence[tuple[float, float]], target: float) -> float:
-    """Seconds until a curve reaches a hypervolume; infinite if it never does."""
+    """Return seconds until a curve reaches a hypervolume; infinite if it never does."""
     return next((seconds for seconds, volume in curve if volume >= target), float("inf"))
 
 
@@ -166,7 +166,7 @@ def _row(name: str, curves: Mapping[str, Sequence[Trace]]) -> Row:
 
 
 def _picture(curves: Mapping[str, Sequence[Trace]]) -> bytes:
-    """Medians and quartiles over seeds, as a PNG."""
+    """Return medians and quartiles over seeds, as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

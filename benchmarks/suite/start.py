@@ -22,7 +22,7 @@ def _call(arguments: Sequence[str]) -> bytes:
 
 
 def run(*, quick: bool) -> Result:
-    """Median seconds of whole processes, in turn.
+    """Return the median seconds of whole processes, in turn.
 
     Args:
         quick: Fewer rounds.

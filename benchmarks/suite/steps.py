@@ -27,7 +27,7 @@ LOSSES = {"softmax": 0.6, "liked": 0.1, "negative_entropy": 0.2, "popularity": 0
 
 
 def run(*, quick: bool, given: Problem | None = None, steps: int = 0) -> Result:
-    """Every model in packs of one and four, then 24 serving settings of one fit.
+    """Return every model in packs of one and four, then 24 serving settings of one fit.
 
     Args:
         quick: Few steps.
@@ -81,7 +81,7 @@ def _row(what: str, seconds: float, alone: float) -> Row:
 
 
 def settings(count: int, names: Sequence[str]) -> list[ServingParams]:
-    """Serving settings drawn at random."""
+    """Draw serving settings at random."""
     rng = generator(0, "settings")
     return [
         ServingParams(
@@ -96,7 +96,7 @@ def settings(count: int, names: Sequence[str]) -> list[ServingParams]:
 
 
 def _serving(given: Problem) -> list[Row]:
-    """Lists and metrics of 24 settings."""
+    """Return lists and metrics of 24 settings."""
     evaluator = given.evaluator
     spec = _spec(given, "attention_pooling", 2)
     [made] = train_pack([spec], [0], evaluator.data, lambda _: 0.0, pack_size=1)
@@ -124,7 +124,7 @@ def _serving(given: Problem) -> list[Row]:
 
 
 def _check(given: Problem) -> str:
-    """What is recorded is all that torch's own counter knows of.
+    """Return what is recorded is all that torch's own counter knows of.
 
     Raises:
         AssertionError: If it is not.

@@ -31,7 +31,7 @@ NAMES = ("ndcg@10", "cold_ndcg@10", "mean(ndcg@10 by history_length=short)")
 
 
 def arms(seconds: float) -> None:
-    """For every arm, fits of drawn rates until its seconds are spent; the best by validation."""
+    """Train fits of drawn rates for every arm until its seconds are spent; the best of each."""
     from pareto_rec.core.paths import cache_dir
     from pareto_rec.core.threads import one_thread
     from pareto_rec.experiment.config import load_config
@@ -56,7 +56,7 @@ def arms(seconds: float) -> None:
 
 
 def run_arm(evaluator, fixed, split, name, values, seconds):
-    """The best fit of an arm within its seconds of processor time, and what it is worth."""
+    """Return the best fit of an arm within its seconds of processor time, and what it is worth."""
     from pareto_rec.core.seeds import generator
     from pareto_rec.ranking import NETWORK, ServingParams
     from pareto_rec.training.fitting import train_pack

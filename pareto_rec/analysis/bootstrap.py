@@ -1,4 +1,4 @@
-"""How sure a front is: users and seeds resampled jointly, for all points at once.
+"""Confidence intervals of fronts: users and seeds resampled jointly, for all points at once.
 
 Values are ``[points, seeds, users]`` per objective, NaN where a user is left out (no relevant item)
 or where a point has no fit of that seed. Every draw takes one sample of users and one seed effect,
@@ -63,7 +63,7 @@ class Resample:
     seed: int = 0
 
     def weights(self) -> Iterator[Floats]:
-        """How often each user is drawn, ``[chunk, users]`` at a time, `draws` rows in all."""
+        """Yield how often each user is drawn, ``[chunk, users]`` at a time, `draws` rows in all."""
         step = max(1, _CHUNK // max(self.users, 1))
         for begin in range(0, self.draws, step):
             rng = generator(self.seed, "users", begin)
@@ -74,7 +74,7 @@ class Resample:
             yield counts.reshape(count, self.users).astype(np.float64)
 
     def seed_effects(self) -> Floats:
-        """Multipliers of the seeds' deviations ``[draws, seeds]``; zero for a single seed."""
+        """Return multipliers of the seeds' deviations ``[draws, seeds]``; 0 for a single seed."""
         if self.seeds < 2:
             return np.zeros((self.draws, self.seeds))
         rng = generator(self.seed, "seeds")
@@ -84,7 +84,7 @@ class Resample:
 
 
 def seed_means(values: Floats) -> Floats:
-    """Mean over the users that are not left out ``[points, seeds]``; NaN where there are none.
+    """Return means over the users that are not left out ``[points, seeds]``; NaN without any.
 
     Args:
         values: ``[points, seeds, users]``.
@@ -96,7 +96,7 @@ def seed_means(values: Floats) -> Floats:
 
 
 def over_seeds(means: Floats) -> tuple[Floats, Floats]:
-    """Mean and standard deviation over the seeds that worked, each ``[points]``.
+    """Return the mean and standard deviation over the seeds that worked, each ``[points]``.
 
     Args:
         means: ``[points, seeds]``, NaN for seeds that did not work.
@@ -113,7 +113,7 @@ def over_seeds(means: Floats) -> tuple[Floats, Floats]:
 
 
 def draw_means(values: Floats, resample: Resample) -> Floats:
-    """Means of every point under each draw of users and seeds ``[draws, points]``.
+    """Return means of every point under each draw of users and seeds ``[draws, points]``.
 
     Args:
         values: Per-user values of one objective ``[points, seeds, users]``.
@@ -142,7 +142,7 @@ def draw_means(values: Floats, resample: Resample) -> Floats:
 
 
 def draw_seed_means(means: Floats, resample: Resample) -> Floats:
-    """Means of every point under each draw of seeds alone ``[draws, points]``.
+    """Return means of every point under each draw of seeds alone ``[draws, points]``.
 
     Args:
         means: One value per point and seed ``[points, seeds]``, NaN for seeds that did not work.
@@ -152,7 +152,7 @@ def draw_seed_means(means: Floats, resample: Resample) -> Floats:
 
 
 def _own_share(values: Floats) -> Floats:
-    """How much of the seeds' deviation is theirs, not that of single users ``[points]``, 0 to 1.
+    """Return the part of the seeds' deviation that is not that of users ``[points]``, 0 to 1.
 
     Means under two seeds differ even where the seeds are alike on average, by what each user adds
     to one of them; that part the users' resample has already. Its variance is estimated by the
@@ -175,7 +175,7 @@ def _own_share(values: Floats) -> Floats:
 
 
 def _mean_of_seeds(means: Floats) -> Floats:
-    """Mean of the last axis over what is not NaN; NaN where nothing is left."""
+    """Return the mean of the last axis over what is not NaN; NaN where nothing is left."""
     kept = ~np.isnan(means)
     count = kept.sum(axis=-1)
     total = np.where(kept, means, 0.0).sum(axis=-1)
@@ -183,7 +183,7 @@ def _mean_of_seeds(means: Floats) -> Floats:
 
 
 def _seed_shift(means: Floats, resample: Resample) -> Floats:
-    """What each draw adds to each point ``[draws, points]``; see the head of the module."""
+    """Return what each draw adds to each point ``[draws, points]``; see the head of the module."""
     kept = ~np.isnan(means)
     count = np.maximum(kept.sum(axis=1), 1)
     deviation = np.where(kept, means - over_seeds(means)[0][:, None], 0.0)
@@ -192,7 +192,7 @@ def _seed_shift(means: Floats, resample: Resample) -> Floats:
 
 
 def interval(value: float, draws: Floats, level: float = LEVEL) -> Interval:
-    """Bias-corrected percentile interval.
+    """Return a bias-corrected percentile interval.
 
     Args:
         value: What was measured.
@@ -218,7 +218,7 @@ def interval(value: float, draws: Floats, level: float = LEVEL) -> Interval:
 
 
 def dominated(values: Floats, *, maximise: Sequence[bool]) -> Bools:
-    """Which points some other point dominates, in each draw ``[draws, points]``.
+    """Return which points some other point dominates, in each draw ``[draws, points]``.
 
     Args:
         values: ``[draws, points, objectives]``, natural units; points with NaN neither dominate
@@ -241,7 +241,7 @@ def dominated(values: Floats, *, maximise: Sequence[bool]) -> Bools:
 
 
 def non_dominated_share(values: Floats, *, maximise: Sequence[bool]) -> Floats:
-    """Probability that each point is non-dominated ``[points]``; NaN for points without values.
+    """Return the probability that each point is non-dominated ``[points]``; NaN without values.
 
     Args:
         values: Joint draws ``[draws, points, objectives]``, natural units.
@@ -254,7 +254,7 @@ def non_dominated_share(values: Floats, *, maximise: Sequence[bool]) -> Floats:
 def hypervolumes(
     values: Floats, usable: Bools, *, reference: Sequence[float], maximise: Sequence[bool]
 ) -> Floats:
-    """Hypervolume of the points in each draw ``[draws]``.
+    """Return the hypervolume of the points in each draw ``[draws]``.
 
     Args:
         values: ``[draws, points, objectives]``, natural units.
@@ -274,13 +274,13 @@ def hypervolumes(
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
-    """Paired ratio in each draw; infinite or NaN where the lower one is 0."""
+    """Return the paired ratio in each draw; infinite or NaN where the lower one is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(above / below)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted so that the chance of any false claim among them stays at the level.
+    """Return p-values adjusted so that the chance of any false claim among them stays at the level.
 
     Args:
         p_values: Of all comparisons that are made together.

@@ -1,4 +1,4 @@
-"""Picking a point of a run: from its files to the rules, and the history in picks.json."""
+"""Picks of a run: from its files to the rules, and the history in picks.json."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KEYS = {"at": str, "rule": str, "where": list, "objectives": dict, "reason": str
 
 
 def points_of(view: RunView, *, per_user: bool = False) -> Points:
-    """The front of a run as the rules see it.
+    """Return the front of a run as the rules see it.
 
     Args:
         view: The run.
@@ -63,7 +63,7 @@ def points_of(view: RunView, *, per_user: bool = False) -> Points:
 
 
 def _is_mean(name: str) -> bool:
-    """Whether an objective is a mean over users."""
+    """Return whether an objective is a mean over users."""
     try:
         return isinstance(parse(name), UserObjective)
     except BadRequestError:  # an objective that this version does not know
@@ -71,7 +71,7 @@ def _is_mean(name: str) -> bool:
 
 
 def _read_per_user(view: RunView, ids: Sequence[str]) -> dict[str, Floats]:
-    """Values ``[points, users]`` of the searched objectives that have them."""
+    """Return values ``[points, users]`` of the searched objectives that have them."""
     from pyarrow import ArrowException, parquet
 
     path = view.path / PER_USER
@@ -127,7 +127,7 @@ def pick(run: Path, picker: Picker, where: Sequence[Bound] = ()) -> Pick:
 
 
 def entry_of(pick: Pick | Mixture, picker: Picker, where: Sequence[Bound]) -> dict[str, Any]:
-    """A pick as the history keeps it.
+    """Return a pick as the history keeps it.
 
     Args:
         pick: What was picked.
@@ -149,7 +149,7 @@ def entry_of(pick: Pick | Mixture, picker: Picker, where: Sequence[Bound]) -> di
 
 
 def read_picks(run: Path) -> list[dict[str, Any]]:
-    """The history of a run, oldest pick first; empty where there is none.
+    """Return the history of a run, oldest pick first; empty where there is none.
 
     Raises:
         BadRequestError: If the file is damaged.

@@ -1,4 +1,4 @@
-"""What of a run directory can be trusted: files against checksums and each other."""
+"""Verification of a run directory: files against checksums and against each other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SAME = 1e-9  # most that a hypervolume computed again may differ, relative
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one file of a run.
+    """Finding about one file of a run.
 
     Attributes:
         file: Its name.
@@ -65,7 +65,7 @@ def check_run(run: Path) -> list[Finding]:
 
 
 def _info(run: Path) -> tuple[Mapping[str, Any], list[Finding]]:
-    """Content of run.json, as far as it can be believed, and what is known of it."""
+    """Return the content of run.json, as far as it can be believed, and what is known of it."""
     try:
         info = read_object(run / "run.json")
     except BadRequestError as error:
@@ -108,7 +108,7 @@ def _of_lines(run: Path, info: Mapping[str, Any], lines: Lines | None) -> list[F
 
 
 def _of_front(run: Path, info: Mapping[str, Any], lines: Lines) -> Iterator[Finding]:
-    """front.csv against the records that can be believed, and the hypervolume against both."""
+    """Check front.csv against the valid records, and the hypervolume against both."""
     believed = [line.entry for line in lines.lines if not line.problem]
     try:
         axes, reported = axes_of(info, run / "run.json")
@@ -166,7 +166,7 @@ def _hypervolume(values: np.ndarray[Any, Any], axes: tuple[Axis, ...]) -> float:
 
 
 def _of_named_files(run: Path, info: Mapping[str, Any]) -> Iterator[Finding]:
-    """Files whose checksums run.json holds."""
+    """Yield files whose checksums run.json holds."""
     for name, checksum in (info.get("files") or {}).items():
         path = run / name
         if not path.is_file():
@@ -183,7 +183,7 @@ def _of_named_files(run: Path, info: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _of_fits(run: Path, info: Mapping[str, Any]) -> Iterator[Finding]:
-    """Fits that run.json does not name, by the checksums within them."""
+    """Yield fits that run.json does not name, by the checksums within them."""
     named = info.get("files") or {}
     paths = sorted((run / "fits").glob("*.safetensors"))
     rest = [path for path in paths if f"fits/{path.name}" not in named]
@@ -198,7 +198,7 @@ def _of_fits(run: Path, info: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _of_own_checksums(run: Path) -> Iterator[Finding]:
-    """Files that carry a checksum of their own, and what they name."""
+    """Yield files that carry a checksum of their own, and what they name."""
     readers = {
         "lists.json": read_lists,
         "confirm.json": read_confirmed,

@@ -1,4 +1,4 @@
-"""A bundle in memory: the lists of people, by operating point."""
+"""Bundles in memory: lists of users, by operating point."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Bundle:
 
     @classmethod
     def of(cls, parts: BundleData) -> Bundle:
-        """A bundle without a folder."""
+        """Return a bundle without a folder."""
         return cls(parts)
 
     def _form(self) -> Backend:
@@ -112,7 +112,7 @@ class Bundle:
 
     @property
     def about(self) -> BundleManifest:
-        """What the bundle says of itself."""
+        """The bundle's manifest."""
         return self.parts.about
 
     @property
@@ -122,7 +122,7 @@ class Bundle:
 
     @property
     def version(self) -> str:
-        """What changes with any of its files; empty for one that was not read from a folder."""
+        """Hash of all its files; empty for one that was not read from a folder."""
         return "" if self.parts.manifest is None else self.parts.manifest.version
 
     @property
@@ -138,7 +138,7 @@ class Bundle:
         return [name for name in names if all(name in point.objectives for point in points)]
 
     def front(self) -> list[dict[str, Any]]:
-        """Its operating points as plain values, one row each."""
+        """Return its operating points as plain values, one row each."""
         kept = {"id", "selected", "picked", "objectives", "intervals", "serving", "forms"}
         return [
             {**point.model_dump(include=kept), "default": point.id == self.about.default}
@@ -151,7 +151,7 @@ class Bundle:
         return Texts(self.parts)
 
     def choose(self, point: str | None = None, prefer: Mapping[str, float] | None = None) -> str:
-        """Id of the point that a request asks for.
+        """Return the id of the point that a request asks for.
 
         Raises:
             BadRequestError: If there is none, or both are given.
@@ -174,7 +174,7 @@ class Bundle:
         prefer: Mapping[str, float] | None = None,
         explain: bool = False,
     ) -> Recommendation:
-        """The list of one person; see `Request`.
+        """Return the list of one person; see `Request`.
 
         Raises:
             BadRequestError: If neither user nor history is given, or anything asked for is not
@@ -183,7 +183,7 @@ class Bundle:
         return self.recommend_many([Request(user, history, k, point, prefer, explain)])[0]
 
     def recommend_many(self, requests: Sequence[Request]) -> list[Recommendation]:
-        """The lists of several people; those of one point and length are scored together.
+        """Return the lists of several people; those of one point and length are scored together.
 
         Raises:
             BadRequestError: As :meth:`recommend`; then none is answered.
@@ -203,7 +203,7 @@ class Bundle:
 
     @torch.inference_mode()
     def _answer(self, requests: Sequence[_Asked]) -> list[Recommendation]:
-        """Answers to requests of one point and length, all with a history or all without."""
+        """Return answers to requests of one point and length, all with a history or all without."""
         people, first = [request.known for request in requests], requests[0]
         if first.source == "popularity":
             scorers, serving = self.engine.popular(people, self.parts.serving(first.point))
@@ -269,7 +269,7 @@ class Bundle:
         return _Asked(request, point, person, tuple(named), source, tuple(notes), place)
 
     def _names(self, request: _Asked) -> list[tuple[str, str]]:
-        """Id and title of every item that the list was made from."""
+        """Return the id and title of every item that the list was made from."""
         table, before = self.parts.items, len(request.known.items) - len(request.named)
         own = request.known.items[:before].tolist()
         return [*((table.ids[i], table.titles[i]) for i in own), *request.named]
@@ -277,7 +277,7 @@ class Bundle:
     def _history(
         self, history: Sequence[str | NewItem], notes: list[str], *, reads: bool
     ) -> tuple[NDArray[np.int64], NDArray[np.float32] | None, list[tuple[str, str]]]:
-        """Places of the given items, vectors of those outside the catalogue, and names of all.
+        """Return positions of the given items, vectors of those outside the catalogue, and names.
 
         Notes are added to; `reads` says whether texts can be read.
         """
@@ -312,7 +312,7 @@ class Bundle:
         items: Sequence[NewItem],
         features: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> Bundle:
-        """A bundle in which items are added or changed; this one stays as it is.
+        """Return a bundle in which items are added or changed; this one stays as it is.
 
         An added item is scored from its text alone (no one has met it, experts give it 0); a
         changed one keeps what was learnt of it, with its new text, title and categories. What is
@@ -339,7 +339,7 @@ class Bundle:
         return changed
 
     def top(self, k: int, point: str | None = None) -> NDArray[np.int64]:
-        """Lists of every known user, as places in the catalogue ``[users, k]``; -1 pads."""
+        """Return lists of every known user, as places in the catalogue ``[users, k]``; -1 pads."""
         chosen, found = self.choose(point), []
         for begin in range(0, len(self._people), CHUNK):
             people = self._people[begin : begin + CHUNK]

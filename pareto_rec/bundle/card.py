@@ -1,4 +1,4 @@
-"""The model card: what a person should know before serving a bundle."""
+"""Model card of a bundle: what to know before serving it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHOWN = 20  # points in the table of a whole front
 
 
 def card_of(parts: BundleData) -> str:
-    """README.md of a bundle: a metadata header, then what it is, where it lies and its limits."""
+    """Return README.md: a metadata header, then what it is, where it lies and its limits."""
     about, config = parts.about, tomllib.loads(parts.config)
     sections = [
         _header(about, config),
@@ -50,7 +50,7 @@ def _header(about: BundleManifest, config: dict[str, Any]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A YAML scalar in double quotes, which reads as JSON does."""
+    """Return a YAML scalar in double quotes, which reads as JSON does."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -105,7 +105,7 @@ def _data(parts: BundleData, config: dict[str, Any]) -> str:
 
 
 def _tasks(config: dict[str, Any]) -> str:
-    """What is predicted besides, of a config with tasks."""
+    """Return what is predicted besides, of a config with tasks."""
     said = [
         f'{one["name"]} ("{one["signal"]}"'
         + (f", given {one['condition']})" if one.get("condition") else ")")
@@ -150,7 +150,7 @@ def _objectives(about: BundleManifest) -> str:
 
 
 def _forms(about: BundleManifest) -> str:
-    """Where each exported form lies: of the default point, and the largest change of any."""
+    """Say where each exported form lies: of the default point, and the largest change of any."""
     measured = list(about.point(about.default).forms)
     if not measured:
         return ""

@@ -1,4 +1,4 @@
-"""Whether a bundle does what the run did: its lists, its objectives, its speed, form by form."""
+"""Checks of a bundle against its run: lists, objectives and speed, form by form."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Lists = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How many lists of two sources agree.
+    """Agreement of the lists of two sources.
 
     Attributes:
         lists: Lists compared.
@@ -56,7 +56,7 @@ class Agreement:
 
 
 def run_lists(evaluator: Evaluator, parts: BundleData, point: str, k: int) -> tuple[Lists, Floats]:
-    """Lists and scores ``[users, k]`` of a point by the code that searched."""
+    """Return lists and scores ``[users, k]`` of a point by the code that searched."""
     fits = {fit_id: parts.fits[fit_id] for fit_id in parts.networks(point)}
     scorers = evaluator.with_fits(fits)
     lists, scores = recommend(scorers, [parts.serving(point)], k=k)
@@ -100,7 +100,7 @@ def verify_lists(bundle: Bundle, evaluator: Evaluator, k: int) -> Agreement:
 def all_lists(
     engine: Engine, people: Sequence[UserHistory], point: str, k: int
 ) -> tuple[Lists, Floats]:
-    """Lists and scores ``[people, k]``."""
+    """Return lists and scores ``[people, k]``."""
     found = []
     for begin in range(0, len(people), CHUNK):
         scorers, serving = engine.of_point(people[begin : begin + CHUNK], point)
@@ -111,7 +111,7 @@ def all_lists(
 
 
 def asked(parts: BundleData, evaluator: Evaluator) -> list[UserHistory]:
-    """The users of an evaluator, in its order."""
+    """Return the users of an evaluator, in its order."""
     people = dict(zip(parts.users.ids, known_people(parts), strict=True))
     return [people[id_] for id_ in evaluator.stage.users.ids]
 
@@ -119,7 +119,7 @@ def asked(parts: BundleData, evaluator: Evaluator) -> list[UserHistory]:
 def measure_form(
     engine: Engine, evaluator: Evaluator, k: int, points: Sequence[PointAbout]
 ) -> tuple[dict[str, dict[str, float]], Agreement]:
-    """Every objective of the run at every point, on the lists of a form.
+    """Return every objective of the run at every point, on the lists of a form.
 
     Objectives on predicted values are those of the network in float32 in every form: they are not
     served.
@@ -150,7 +150,7 @@ def measure_form(
 def _scorers(
     engine: Engine, people: Sequence[UserHistory], names: Sequence[str], fit_ids: Sequence[str]
 ) -> Scorers | PartScorers:
-    """Scorers of people, all at once where they are not too many."""
+    """Return scorers of people, all at once where they are not too many."""
     fits = {fit_id: engine.parts.fits[fit_id].shape.tasks for fit_id in fit_ids}
 
     def take(rows: torch.Tensor | slice) -> Scorers:
@@ -178,7 +178,7 @@ def check_records(values: Mapping[str, Mapping[str, float]], points: Sequence[Po
 
 
 def latencies(bundle: Bundle) -> dict[str, float]:
-    """Milliseconds of single requests on one thread: ``p50_ms``, ``p95_ms``, ``p99_ms``.
+    """Return milliseconds of single requests on one thread: ``p50_ms``, ``p95_ms``, ``p99_ms``.
 
     With them the ``load`` of the machine before, where it tells: on a busy one they say little.
     """
@@ -195,7 +195,7 @@ def latencies(bundle: Bundle) -> dict[str, float]:
 
 
 def read_anew(parts: BundleData, form: OnnxBackend) -> tuple[Engine, float]:
-    """The bundle with every item read again by a form's text encoder, scored in float32.
+    """Return the bundle with every item read again by a form's text encoder, scored in float32.
 
     Returns:
         Its engine, and the smallest cosine of any item's centred features with those of the

@@ -1,4 +1,4 @@
-"""From a run directory to the parts of a bundle."""
+"""Collection of a bundle's data from a run directory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KEPT = ("confirm.csv", "picks.json")
 
 
 def gathered(run: Run, points: list[PointAbout], default: str) -> BundleData:
-    """The parts of a bundle of some points, as the run left them."""
+    """Return the parts of a bundle of some points, as the run left them."""
     names = _experts_of(points)
     stage = run.split.validation
     models = {name: BASELINES[name].fit(stage.train, stage.shape) for name in names}
@@ -80,7 +80,7 @@ def _parts(
 def own_vectors(
     evaluator: Evaluator, vectors: Floats, fits: Mapping[str, Fit]
 ) -> dict[str, Floats]:
-    """What networks read of the items, for those that read texts in a way of their own."""
+    """Return what networks read of the items, for those that read texts in a way of their own."""
     found = {}
     for fit_id, fit in fits.items():
         own = evaluator.data.item_features(fit.spec, fit.difference).cpu().numpy()
@@ -90,7 +90,7 @@ def own_vectors(
 
 
 def _experts_of(points: Sequence[PointAbout]) -> list[str]:
-    """Experts with a weight in any point."""
+    """Return experts with a weight in any point."""
     weighed = [name for p in points for name, weight in p.members.items() if weight > 0]
     return [name for name in dict.fromkeys(weighed) if name in BASELINES]
 
@@ -129,7 +129,7 @@ def _about(
 
 
 def log_of(stage: Stage) -> tuple[Interactions, NDArray[np.uint8]]:
-    """Rows of a stage, sorted by user, then time, and what each of them is."""
+    """Return rows of a stage, sorted by user, then time, and what each of them is."""
     learnt = np.zeros(stage.shape[0], dtype=bool)
     learnt[stage.train.user] = True
     known = np.where(learnt[stage.history.user], TRAIN, CONTEXT)
@@ -145,7 +145,7 @@ def log_of(stage: Stage) -> tuple[Interactions, NDArray[np.uint8]]:
 def merged(
     logs: Sequence[tuple[Interactions, NDArray[np.int64]]],
 ) -> tuple[Interactions, NDArray[np.uint8]]:
-    """Logs in one, by user, then time; rows of one moment stay in the order given."""
+    """Return logs in one, by user, then time; rows of one moment stay in the order given."""
     rows = [one for one, _ in logs]
     part = np.concatenate([what for _, what in logs]).astype(np.uint8)
     user, item, time = (
@@ -162,7 +162,7 @@ def merged(
 
 
 def reading(features: Floats, vectors: Floats) -> tuple[Floats, Floats]:
-    """The affine map from features to what networks read, for items that come later.
+    """Return the affine map from features to what networks read, for items that come later.
 
     Returns:
         Mean ``[F]`` and loadings ``[F, D]`` with ``vectors = (features - mean) @ loadings``: the

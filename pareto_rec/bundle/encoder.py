@@ -1,4 +1,4 @@
-"""The text encoder of a bundle: how texts are read, and its files, checked and copied."""
+"""Text encoder of a bundle: how texts are read, and its files, checked and copied."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WIDTH, _LAYERS = ("hidden_size", "dim"), ("num_hidden_layers", "n_layers")
 
 @dataclass(frozen=True)
 class Reading:
-    """How texts are read.
+    """Settings by which texts are read.
 
     Attributes:
         text: Whether they are.
@@ -40,7 +40,7 @@ class Reading:
 
 
 def reading_of(config: str, where: Path) -> Reading:
-    """How texts are read, by the config of the run.
+    """Return how texts are read, by the config of the run.
 
     Raises:
         BadRequestError: If the config is damaged.
@@ -62,7 +62,7 @@ def reading_of(config: str, where: Path) -> Reading:
 
 
 def names_of(folder: Path) -> list[str]:
-    """Files of an encoder that transformers reads: config, weights as safetensors, tokenizer."""
+    """Return the files that transformers reads: config, weights as safetensors, tokenizer."""
     ends = (".safetensors", ".safetensors.index.json")
     names = sorted(path.name for path in folder.iterdir())
     return [name for name in names if name in _FILES or name.endswith(ends)]
@@ -95,7 +95,7 @@ def _listed(manifest: Manifest) -> list[str]:
 
 
 def load_backbone(folder: Path, manifest: Manifest | None) -> Backbone:
-    """The encoder of a bundle, loaded from a copy that no other process can change or truncate.
+    """Load the encoder of a bundle from a copy that no other process can change.
 
     Raises:
         BadRequestError: If a file is not as it was written, or they hold no encoder.
@@ -146,7 +146,7 @@ def _settings(path: Path) -> Mapping[str, Any]:
 
 
 def _sizes(folder: Path, names: Iterable[str]) -> tuple[int, int]:
-    """Number of tensors and of numbers in files of weights, by their headers."""
+    """Return the number of tensors and of numbers in files of weights, by their headers."""
     tensors = elements = 0
     for name in names:
         try:

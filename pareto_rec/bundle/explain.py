@@ -1,4 +1,4 @@
-"""Where a score comes from: shares of the items of the history, task scores, re-ranking.
+"""Attribution of a score: shares of history items, task scores, re-ranking.
 
 Given its attention weights, attention pooling is linear in the item vectors, and ``gelu(h) = Phi(h)
 h`` is linear in ``h`` given the gate ``Phi(h)``, in task towers as in the experts of a trunk; so
@@ -63,7 +63,7 @@ class Shares:
         return np.asarray(self.items.sum(axis=0) + self.rest)
 
     def scaled(self, by: float) -> Shares:
-        """All of it times a number."""
+        """Return all of it times a number."""
         return Shares(self.items * by, self.rest * by)
 
 
@@ -75,7 +75,7 @@ def explained(
     items: NDArray[np.int64],
     serving: ServingParams,
 ) -> Recommendation:
-    """The answer with explanations.
+    """Return the answer with explanations.
 
     Args:
         engine: What scored it.
@@ -135,7 +135,7 @@ def _expert_shares(
     items: NDArray[np.int64],
     unseen: NDArray[np.bool_],
 ) -> Shares:
-    """Standardised scores of an expert: exact shares."""
+    """Return exact shares of an expert's standardised scores."""
     model = engine.parts.experts[name]
     n_known, rows = len(model.bias), known.items
     inside = np.flatnonzero(rows < n_known)
@@ -157,19 +157,19 @@ def _expert_shares(
 def _centred(
     shares: Floats, rest: Floats, items: NDArray[np.int64], unseen: NDArray[np.bool_]
 ) -> Shares:
-    """Shares over the catalogue ``[rows, N]``, less their means over unseen items, at some."""
+    """Return shares over the catalogue ``[rows, N]`` at some items, centred over unseen ones."""
     kept = shares[:, items] - shares[:, unseen].mean(axis=1, keepdims=True)
     return Shares(kept, rest[items] - rest[unseen].mean())
 
 
 def _network_weight(network: Network, serving: ServingParams, name: str) -> float:
-    """Weight of a network over the deviation of its score, as the policy has it."""
+    """Return the weight of a network over the deviation of its score, as the policy has it."""
     powers = torch.tensor([powers_of(network.tasks, serving)])
     return float(serving.fusion[name] / deviations(network.products[:1], powers)[0, 0])
 
 
 def _powers(head: ScoringHead, serving: ServingParams) -> dict[str, float]:
-    """Tower -> its power in the network's score, those without any left out."""
+    """Return tower -> its power in the network's score, without zeros."""
     shape = head.shape
     found = dict(zip(shape.towers, powers_of(shape.tasks, serving), strict=True))
     if not head.ranks:
@@ -203,7 +203,7 @@ class _Asked:
 
 @torch.inference_mode()
 def _network_shares(query: _Asked, powers: Mapping[str, float]) -> Shares:
-    """Shares of the log of a product of powers, centred over unseen items."""
+    """Return shares of the log of a product of powers, centred over unseen items."""
     rows, head = len(query.known.items), query.head
     if head.shape.model != AttentionPooling.name:
         return _left_out(query, powers)
@@ -230,7 +230,7 @@ def _factor(head: ScoringHead, task: str, logits: Floats) -> Floats:
 
 
 def pooled_shares(head: ScoringHead, known: UserHistory) -> Tensor:
-    """What each of the last rows of the history adds to the state ``[rows, D]``."""
+    """Return what each of the last rows of the history adds to the state ``[rows, D]``."""
     table, histories = head.rows(*histories_of([known], head.shape.history, head.n_items))
     places = histories[0, 0]
     places = places[places >= 0]
@@ -239,7 +239,7 @@ def pooled_shares(head: ScoringHead, known: UserHistory) -> Tensor:
 
 
 def _task_shares(head: ScoringHead, task: str, states: Tensor) -> tuple[Floats, Floats]:
-    """Shares of a task's logits over the catalogue ``[rows, N]``, and what no row adds ``[N]``."""
+    """Return shares of a task's logits over the catalogue ``[rows, N]``, and their rest ``[N]``."""
     params = {name: part[0].double() for name, part in head.params.items()}
     states, table = states.double(), head.table[0].double()
     states, base = mixed_shares(params, task, states)
@@ -257,7 +257,7 @@ def _task_shares(head: ScoringHead, task: str, states: Tensor) -> tuple[Floats, 
 
 
 def _left_out(query: _Asked, powers: Mapping[str, float]) -> Shares:
-    """What is lost without each row of the history; the rest is how rows work together."""
+    """Return what is lost without each row of the history; the rest is how rows work together."""
     head, known, items = query.head, query.known, query.items
     rows, length = len(known.items), head.shape.history
     first = max(0, rows - length)
@@ -321,7 +321,7 @@ def _filled(
 def _by_item(
     names: Sequence[tuple[str, str]], shares: Sequence[float] | Floats
 ) -> tuple[Contribution, ...]:
-    """Shares of the rows, those of a repeated item together, largest first."""
+    """Return shares of the rows, those of a repeated item together, largest first."""
     total: dict[tuple[str, str], float] = {}
     for name, share in zip(names, shares, strict=False):
         total[name] = total.get(name, 0.0) + float(share)

@@ -34,7 +34,7 @@ Values = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What an export shall hold.
+    """Options of an export.
 
     Attributes:
         point: Id of the operating point; None: the latest pick. With `front`, the default.
@@ -110,7 +110,7 @@ def _with_about(parts: BundleData, **changed: object) -> BundleData:
 
 
 def _written(folder: Path, parts: BundleData, wanted: ExportOptions) -> Bundle:
-    """The bundle as it lies on disk, with its graphs."""
+    """Return the bundle as it lies on disk, with its graphs."""
     folder.mkdir()
     write_files(folder, parts)
     finish(folder, parts, card="")

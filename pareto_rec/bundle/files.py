@@ -1,4 +1,4 @@
-"""The files of a bundle: what the manifest lists, and what is refused before anything is used."""
+"""Files of a bundle: the manifest, and checks before anything is used."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Manifest:
     files: Mapping[str, tuple[int, str]]
 
     def below(self, folder: str) -> list[str]:
-        """Names of the files in a folder of the bundle."""
+        """Return names of the files in a folder of the bundle."""
         return [name for name in self.files if name.startswith(f"{folder}/")]
 
     def read(self, name: str, put: Callable[[memoryview], object], *, check: bool = True) -> None:
@@ -75,14 +75,14 @@ class Manifest:
             raise _altered(path)
 
     def content(self, name: str, *, check: bool = True) -> bytes:
-        """The content of a file; raises as :meth:`read`."""
+        """Return the content of a file; raises as :meth:`read`."""
         content = bytearray()
         self.read(name, content.extend, check=check)
         return bytes(content)
 
 
 def files_of(folder: Path) -> Iterator[str]:
-    """Names of the files below a folder, hidden ones left out, in order."""
+    """Yield names of the files below a folder, hidden ones left out, in order."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
@@ -136,7 +136,7 @@ def verify(folder: Path, *, hashes: bool = True) -> str:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a bundle, whose files are there and have the sizes that it says.
+    """Return the manifest of a bundle, whose files are there and have the sizes that it says.
 
     Raises:
         BadRequestError: If it is not a bundle, a file is missing, truncated, too large or not
@@ -181,7 +181,7 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file; False for names that no file can have."""
+    """Return whether there is a file; False for names that no file can have."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long; with a NUL
@@ -189,7 +189,7 @@ def is_file(path: Path) -> bool:
 
 
 def _checked(folder: Path, root: Path, name: str, entry: Any) -> tuple[int, str]:  # Any: JSON
-    """Size and checksum of a listed file that is there."""
+    """Return the size and checksum of a listed file that is there."""
     path = folder / inside(folder, name)
     if PurePosixPath(name).suffix in _PICKLES:
         raise BadRequestError(f"{path} may be a pickle, which is never loaded; {_AGAIN}")
@@ -240,7 +240,7 @@ def _check_memory(folder: Path, size: int) -> None:
 
 
 def inside(folder: Path, name: str) -> str:
-    """The name of a file, if it stays inside the bundle.
+    """Return the name of a file, if it stays inside the bundle.
 
     Raises:
         BadRequestError: If it does not, or cannot be the name of a file.
@@ -258,7 +258,7 @@ def inside(folder: Path, name: str) -> str:
 
 
 def opened(path: Path, shown: Path | None = None) -> Any:  # safetensors ships no types
-    """A safetensors file, its tensors mapped when they are asked for.
+    """Return a safetensors file, its tensors mapped when they are asked for.
 
     Args:
         path: The file.
@@ -278,7 +278,7 @@ def opened(path: Path, shown: Path | None = None) -> Any:  # safetensors ships n
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
-    """A JSON object out of a file.
+    """Return a JSON object out of a file.
 
     Raises:
         BadRequestError: If the file holds none.
@@ -291,7 +291,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 
 def json_object(path: Path, content: bytes) -> Mapping[str, Any]:
-    """A JSON object out of the content of a file.
+    """Return a JSON object out of the content of a file.
 
     Raises:
         BadRequestError: If it is not a JSON object, is nested too deep, or holds a NaN or infinity.

@@ -14,7 +14,7 @@ from pareto_rec.core.leftovers import spare_folder, temporary_folder
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder that appears complete or not at all: filled under another name, then renamed.
+    """Yield a folder that appears complete or not at all: filled under another name, then renamed.
 
     What killed writers left beside it is removed first.
 
@@ -67,7 +67,7 @@ def _cannot_write(folder: Path, error: Exception) -> BadRequestError:
 
 @contextmanager
 def work_folder() -> Iterator[Path]:
-    """A folder for temporary files, removed at the end.
+    """Yield a folder for temporary files, removed at the end.
 
     Raises:
         BadRequestError: If it cannot be written.

@@ -1,4 +1,4 @@
-"""Graphs of a bundle, tried out in another process before they serve.
+"""Checks of a bundle's graphs in another process, before they serve.
 
 A graph is a program: opening or running it may take any time and memory. So that is done once in a
 process with limits, on small inputs, and the graph that serves is the one with the same checksum.
@@ -57,7 +57,7 @@ def check_graphs(parts: BundleData, form: str) -> None:
 
 
 def _jobs(parts: BundleData) -> dict[str, dict[str, Any]]:
-    """Graph -> its inputs, by name the shape they are tried in, and the shapes of its outputs."""
+    """Return graph -> its inputs with the shapes to try, and the shapes of its outputs."""
     jobs = {}
     for name, expert in parts.experts.items():
         size = len(expert.bias)

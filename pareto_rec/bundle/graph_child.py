@@ -1,4 +1,4 @@
-"""The process that tries out graphs: ``python -m pareto_rec.bundle.graph_child`` (`graph_check`).
+"""Process that tries out graphs: ``python -m pareto_rec.bundle.graph_child`` (`graph_check`).
 
 It prints the path of each graph before it touches it, so that its last line names the one that
 ended it. Exit code 2: a graph is not as it should be, and why is on standard error.
@@ -23,7 +23,7 @@ _COPIES = 6  # of a graph, in memory while it is opened
 
 
 class _RefusedError(Exception):
-    """What is wrong with a graph."""
+    """Error that says what is wrong with a graph."""
 
 
 def main() -> int:

@@ -29,7 +29,7 @@ class Encoding(nn.Module):
         self.encoder = encoder
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Features ``[texts, F]``."""
+        """Return features ``[texts, F]``."""
         found = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
         states: Tensor = found.last_hidden_state
         kept = attention_mask.unsqueeze(-1).to(states.dtype)
@@ -59,7 +59,7 @@ class ExpertScores(nn.Module):
         self.register_buffer("scale", scale)
 
     def forward(self, items: Tensor) -> Tensor:
-        """Scores ``[people, N]``."""
+        """Return scores ``[people, N]``."""
         bias = self.get_buffer("bias")
         if self.fixed:
             return bias + 0 * items[:, :1].to(torch.float32)
@@ -94,7 +94,7 @@ class Scores(nn.Module):
         self.register_buffer("across", head.table[0].T.clone().contiguous())
 
     def forward(self, items: Tensor) -> tuple[Tensor, ...]:
-        """Logits ``[people, N]`` of relevance and of the tasks."""
+        """Return logits ``[people, N]`` of relevance and of the tasks."""
         params = {
             name: self.get_buffer(f"part_{place}")
             for place, name in enumerate(self.names)
@@ -109,7 +109,7 @@ class Scores(nn.Module):
         return tuple(found)
 
     def _states(self, params: Params, items: Tensor) -> Tensor:
-        """User states ``[1, people, D]``."""
+        """Return user states ``[1, people, D]``."""
         people, length = items.shape
         rows = self.get_buffer("table")[items.clamp(min=0).reshape(-1)]
         if self.shape.model == AttentionPooling.name:  # its own sum is no operation of ONNX

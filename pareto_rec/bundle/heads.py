@@ -33,7 +33,7 @@ _POSITIVE = ("width", "history", "layers", "heads", "trunk_experts", "check_ever
 
 
 def read_fit(path: Path, shown: Path, n_items: int, feature_dim: int) -> Fit:
-    """A fit out of a file.
+    """Return a fit out of a file.
 
     Args:
         path: The file.

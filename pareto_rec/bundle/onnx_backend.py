@@ -1,4 +1,4 @@
-"""A bundle served by onnxruntime."""
+"""Backend of onnxruntime."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class OnnxBackend:
         return {name: self.expert(name, starts, items) for name in names}
 
     def expert(self, name: str, starts: Ints, items: Ints) -> Floats:
-        """Scores ``[people, N]`` of an expert, histories given as `ItemModel.score` takes them."""
+        """Return scores ``[people, N]`` of an expert; histories as for `ItemModel.score`."""
         histories = np.split(items, starts[1:-1])
         found = np.empty((len(histories), len(self.parts.experts[name].bias)), dtype=np.float32)
         order = np.argsort([len(one) for one in histories], kind="stable")
@@ -93,7 +93,7 @@ class OnnxBackend:
         return self._open("encoder")
 
     def features(self, texts: Sequence[str], reader: Texts) -> NDArray[np.float32]:
-        """Features ``[texts, F]`` by the encoder's graph.
+        """Return features ``[texts, F]`` by the encoder's graph.
 
         Args:
             texts: What to read.
@@ -111,7 +111,7 @@ class OnnxBackend:
 
 
 def _bounded(order: Ints, lengths: Sequence[int], n_items: int) -> Iterator[Ints]:
-    """Rows in the given order, in parts whose gathered matrices stay below `_ELEMENTS`."""
+    """Yield rows in the given order, in parts whose gathered matrices stay below `_ELEMENTS`."""
     begin = 0
     for end in range(1, len(order) + 1):
         following = lengths[order[end]] if end < len(order) else None

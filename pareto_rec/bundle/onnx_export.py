@@ -97,7 +97,7 @@ def export_graphs(
 
 
 def _export_heads(folder: Path, parts: BundleData, heads: Mapping[str, ScoringHead]) -> None:
-    """One graph per fit. Heads of one shape share it, so its numbers alone are replaced."""
+    """Write one graph per fit; heads of one shape share it, and only its numbers are replaced."""
     import onnx
 
     templates: dict[tuple[Shape, int], Path] = {}
@@ -133,7 +133,7 @@ def _check_head(head: ScoringHead, items: Tensor, path: Path) -> None:
 
 
 def _sample_histories(parts: BundleData, length: int) -> Tensor:
-    """A few histories with gaps at their beginning, as example input."""
+    """Return a few histories with gaps at their beginning, as example input."""
     rng = np.random.default_rng(0)
     items = rng.integers(0, len(parts.items), (_SAMPLE, length))
     items[0, : length // 2] = -1
@@ -213,7 +213,7 @@ def _alike(
 
 
 def _quantise(path: Path) -> None:
-    """Weights of matrix products in int8 per column, activations quantised on the fly.
+    """Quantise matrix weights to int8 per column, and activations on the fly.
 
     Small weights that carry the leading dimension of a pack stay as they are: onnxruntime has no
     product of theirs per column.
@@ -237,7 +237,7 @@ def _quantise(path: Path) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the exporter's remarks on itself."""
+    """Silence the exporter's remarks."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "root")]
     levels = [logger.level for logger in loggers]
     try:

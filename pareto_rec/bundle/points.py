@@ -1,4 +1,4 @@
-"""What a bundle says of the points of a run."""
+"""Operating points of a bundle, described from a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pareto_rec.runs.view import RunView
 
 
 def points_of(run: Run, rows: Sequence[Mapping[str, Any]]) -> list[PointAbout]:
-    """What a bundle says of each point."""
+    """Return what a bundle says of each point."""
     records, reasons, confirmed = run.records(), _reasons(run.path), _confirmed(run.path)
     found = []
     for row in rows:
@@ -43,12 +43,12 @@ def points_of(run: Run, rows: Sequence[Mapping[str, Any]]) -> list[PointAbout]:
 
 
 def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values out of JSON, weights as the tuples that they were."""
+    """Return values out of JSON, weights as the tuples that they were."""
     return {n: tuple(one) if isinstance(one, list) else one for n, one in values.items()}
 
 
 def _reasons(path: Path) -> dict[str, str]:
-    """Why each point was picked, by the latest pick."""
+    """Return why each point was picked, by the latest pick."""
     found = {}
     for entry in read_picks(path):
         if isinstance(entry.get("point"), str):
@@ -57,7 +57,7 @@ def _reasons(path: Path) -> dict[str, str]:
 
 
 def _confirmed(path: Path) -> dict[str, dict[str, list[float]]]:
-    """Mean, low and high of the objectives on test data by point, where ``confirm`` has run."""
+    """Return mean, low and high on test data by point and objective, after ``confirm``."""
     file = path / "confirm.csv"
     if not file.is_file():
         return {}
@@ -79,7 +79,7 @@ def _spans(row: Mapping[str, str]) -> dict[str, list[float]]:
 
 
 def neighbours_of(view: RunView, id_: str) -> list[Neighbour]:
-    """For each searched objective the nearest point of the front that is better in it.
+    """Find, for each searched objective, the nearest point of the front that is better.
 
     Nearest by the Euclidean distance of objective values over their ranges on the front.
     """

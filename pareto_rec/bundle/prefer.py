@@ -1,4 +1,4 @@
-"""The operating point of a preference."""
+"""Preferences, and the operating point that each asks for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AUGMENTED = 1e-3  # breaks ties of the largest loss by the sum of losses
 def achievement(
     values: NDArray[np.float64], weights: Sequence[float], *, maximise: Sequence[bool]
 ) -> NDArray[np.float64]:
-    """Augmented achievement scalarising function; the smallest value is the best compromise.
+    """Return the augmented achievement scalarising function; the smallest value is best.
 
     ``max_m w_m loss_m + 0.001 sum_m w_m loss_m``, where a loss is the distance to the best value of
     any point, divided by the range over the points (0 where they are all equal).
@@ -42,7 +42,7 @@ def achievement(
 
 
 def preferred(about: BundleManifest, weights: Mapping[str, float]) -> str:
-    """The point that a preference asks for.
+    """Return the point that a preference asks for.
 
     Args:
         about: What the bundle says of its points.

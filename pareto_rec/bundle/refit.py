@@ -1,4 +1,4 @@
-"""The chosen points once more, learnt from all data."""
+"""Refits of the chosen points on all data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pareto_rec.training.fitting import train_pack
 
 
 def whole_stage(run: Run) -> tuple[Stage, str]:
-    """A stage that learns from everything that may be looked at, and what that is.
+    """Return a stage that learns from everything that may be looked at, and what that is.
 
     Test rows are among it only where ``confirm`` has opened them: else they stay unseen, so that
     the run can still be confirmed.
@@ -38,7 +38,7 @@ def whole_stage(run: Run) -> tuple[Stage, str]:
 
 
 def _shown(run: Run) -> Interactions | None:
-    """Impressions beside those rows; None where every row is an interaction."""
+    """Return impressions beside those rows; None where every row is an interaction."""
     validation, test = run.split.validation, run.split.test
     parts = [(validation.shown, validation.train), (validation.held_out_shown, validation.held_out)]
     parts += [(test.held_out_shown, test.held_out)] if run.test_opened else []
@@ -49,7 +49,7 @@ def _shown(run: Run) -> Interactions | None:
 
 
 def refit(run: Run, parts: BundleData) -> tuple[BundleData, Evaluator]:
-    """Heads and experts learnt again from all data, with the same training variables and seeds.
+    """Train heads and experts on all data, with the same training variables and seeds.
 
     A head is trained as many steps as the one of the run that was kept, on the same schedule:
     there is nothing left to stop it by.
@@ -80,7 +80,7 @@ def _seed_of(parts: BundleData, fit_id: str) -> int:
 
 
 def _again(fit: Fit, seed: int, evaluator: Evaluator) -> Fit:
-    """The fit again on the evaluator's rows, kept after as many steps as before."""
+    """Return the fit again on the evaluator's rows, kept after as many steps as before."""
     monitor = _until(fit.best_step // max(fit.spec.check_every, 1))
     refitted = train_pack([fit.spec], [seed], evaluator.data, monitor, pack_size=1)[0]
     if refitted.reason is not None:
@@ -89,7 +89,7 @@ def _again(fit: Fit, seed: int, evaluator: Evaluator) -> Fit:
 
 
 def _until(looks: int) -> Callable[[object], float]:
-    """A monitor that is happy until so many looks have been taken, and never after."""
+    """Return a monitor that is happy until so many looks have been taken, and never after."""
     taken = 0
 
     def value(_: object) -> float:

@@ -1,4 +1,4 @@
-"""Scorers of known people, made once and kept while there is room."""
+"""Cache of scorers of known users, within a memory limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AROUND = 8000  # bytes that surround the arrays of one person
 
 
 class ScorerCache:
-    """What the policy fuses for known people, least recently asked for forgotten first.
+    """Cache of scorers of known users, least recently used ones dropped first.
 
     It depends on nothing but the bundle, which never changes, so that a list made from it is the
     list that would be made again. Threads may share it.
@@ -64,7 +64,7 @@ def _scorers(engine: Engine, people: Sequence[UserHistory], index: int, needs: N
 
 
 def bytes_each(engine: Engine) -> int:
-    """Memory that the scorers of one person take, at the point that needs most."""
+    """Return the memory that the scorers of one person take, at the point that needs most."""
     needed = map(engine.needs, (point.id for point in engine.parts.about.points))
     rows = [len(names) + sum(1 + len(tasks) for _, tasks in fits) for names, fits in needed]
     return engine.n_items * (FLOAT * max(rows) + FLAG) + AROUND

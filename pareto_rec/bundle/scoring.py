@@ -1,4 +1,4 @@
-"""From histories to the scorers of the serving policy; what does not depend on people is ready."""
+"""Scoring engine: from histories to the scorers of the serving policy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Needs = tuple[tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...]]
 
 
 class Engine:
-    """Makes the scorers of the serving policy out of histories."""
+    """Engine that turns histories into the scorers of the serving policy."""
 
     def __init__(self, parts: BundleData, form: Backend) -> None:
         self.parts, self.form = parts, form
@@ -35,7 +35,7 @@ class Engine:
         names: Sequence[str],
         fits: Mapping[str, Sequence[str]],
     ) -> Scorers:
-        """What the policy fuses.
+        """Return what the policy fuses.
 
         Args:
             people: Whose lists are made.
@@ -55,7 +55,7 @@ class Engine:
         )
 
     def _unread(self, lowest: Sequence[int], name: str) -> list[bool]:
-        """Whether an expert knows no item of a history, whose first item in the catalogue is given.
+        """Return whether an expert knows no item of a history, given its lowest item.
 
         Of a history without items that is the end of the catalogue.
         """
@@ -63,7 +63,7 @@ class Engine:
         return [place >= known for place in lowest]
 
     def silent(self, user: UserHistory, point: str) -> list[str]:
-        """Experts of a point that popularity stands in for, as they know none of the history."""
+        """Return experts of a point that know none of the history: popularity replaces them."""
         lowest = [int(user.items.min(initial=self.n_items))]
         return [
             name
@@ -72,7 +72,7 @@ class Engine:
         ]
 
     def experts(self, names: Sequence[str], lengths: Ints, items: Ints) -> dict[str, Floats]:
-        """Scores ``[people, N]`` of experts, 0 for items that came after they were fitted.
+        """Return scores ``[people, N]`` of experts, 0 for items that came after they were fitted.
 
         Args:
             names: The experts.
@@ -102,12 +102,12 @@ class Engine:
         return {name: np.pad(scores, more) for name, scores in found.items()}
 
     def of_point(self, people: Sequence[UserHistory], point: str) -> tuple[Scorers, ServingParams]:
-        """Scorers and serving variables of an operating point."""
+        """Return scorers and serving variables of an operating point."""
         names, fits = self.needs(point)
         return self.scorers(people, names, dict(fits)), self.parts.serving(point)
 
     def needs(self, point: str) -> Needs:
-        """What the lists of a point are made from."""
+        """Return what the lists of a point are made from."""
         serving = self.parts.serving(point)
         fits = tuple(
             (fit_id, serving.weighed_tasks(self.parts.fits[fit_id].shape.tasks))
@@ -118,13 +118,13 @@ class Engine:
     def popular(
         self, people: Sequence[UserHistory], serving: ServingParams
     ) -> tuple[Scorers, ServingParams]:
-        """What answers people without a history: popularity, re-ranked as the point has it."""
+        """Return popularity, re-ranked as the point has it, for people without a history."""
         scorers = self.builder.popular(len(people), POPULARITY)
         return scorers, ServingParams({POPULARITY: 1.0}, mmr=serving.mmr, depth=serving.depth)
 
 
 def known_people(parts: BundleData) -> list[UserHistory]:
-    """Every known user with the history that lists are made from."""
+    """Return every known user with the history that lists are made from."""
     rows = parts.history
     counts = np.bincount(rows.user, minlength=len(parts.users))
     return [UserHistory(items) for items in np.split(rows.item, np.cumsum(counts)[:-1])]

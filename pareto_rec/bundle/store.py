@@ -1,4 +1,4 @@
-"""From parts to files and back; what is read is checked once, and lies in memory from then on."""
+"""Storage of bundles: what is read is checked once, and lies in memory from then on."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _expert_arrays(experts: Mapping[str, ItemModel]) -> dict[str, Array]:
 def read_parts(
     folder: Path, *, verify: bool = True, form: str = "fp32", copies: Copies | None = None
 ) -> BundleData:
-    """The parts of a bundle on disk, read into memory and checked.
+    """Return the parts of a bundle on disk, read into memory and checked.
 
     Args:
         folder: The bundle.
@@ -149,7 +149,7 @@ def read_parts(
 
 
 def copies_of(manifest: files.Manifest, *, verify: bool = True) -> Copies:
-    """What lists are made from, read into memory; files that stay on disk are compared alone.
+    """Read what lists are made from into memory; only check files that stay on disk.
 
     Those are the backbone and the graphs, which are read when they are needed, and compared again
     with their checksums then.
@@ -239,7 +239,7 @@ def _about(folder: Path, copies: Copies) -> BundleManifest:
 
 
 def _experts(about: BundleManifest, file: TensorFile, n_items: int) -> dict[str, ItemModel]:
-    """Experts over the first items of the catalogue, or all of them."""
+    """Return experts over the first items of the catalogue, or all of them."""
     experts = {}
     for name, tau in about.experts.items():
         bias = file.floats(f"{name}.bias", (None,))

@@ -42,11 +42,11 @@ class TensorFile:
         self._unread = set(self.names)
 
     def error(self, name: str, reason: str) -> BadRequestError:
-        """The error for a tensor."""
+        """Return the error for a tensor."""
         return BadRequestError(f'{self.shown}: tensor "{ascii(name)[1:-1][:80]}" {reason}; {_ANEW}')
 
     def read(self, name: str, kinds: tuple[str, ...], shape: Shape) -> Array:
-        """A tensor of one of some types (``"F32"``, ``"I64"``, ...) and a shape; None: any length.
+        """Return a tensor of given types (``"F32"``, ``"I64"``, ...) and shape; None: any length.
 
         Raises:
             BadRequestError: If there is none, or it is of another type or shape.
@@ -74,7 +74,7 @@ class TensorFile:
         *,
         missing: bool = False,
     ) -> NDArray[np.float32]:
-        """A tensor of float32, its numbers from `low` to `high`, or NaN where `missing` is allowed.
+        """Return a tensor of float32 from `low` to `high`, or NaN where `missing` is allowed.
 
         Raises:
             BadRequestError: As :meth:`read`, or if a number is not finite or out of range.
@@ -86,7 +86,7 @@ class TensorFile:
     def integers(
         self, name: str, shape: Shape, low: int, high: int, kinds: tuple[str, ...] = ("I64",)
     ) -> Array:
-        """A tensor of whole numbers from `low` to `high`.
+        """Return a tensor of whole numbers from `low` to `high`.
 
         Raises:
             BadRequestError: As :meth:`read`, or if a number is out of range.
@@ -122,7 +122,7 @@ _ANEW = "export the bundle again"
 
 
 def sparse_square(file: TensorFile, name: str, size: int) -> sparse.csr_array:
-    """A sparse matrix ``[size, size]`` in the form of compressed rows, fully checked.
+    """Return a sparse matrix ``[size, size]`` in the form of compressed rows, fully checked.
 
     Raises:
         BadRequestError: If pointers do not start at 0, fall or do not end with the entries, an
@@ -144,7 +144,7 @@ def sparse_square(file: TensorFile, name: str, size: int) -> sparse.csr_array:
 
 
 def _repeats(matrix: sparse.csr_array) -> bool:
-    """Whether a row of a matrix, whose indices need not be in order, names a column twice."""
+    """Return whether a row of a matrix of unsorted indices names a column twice."""
     ordered = matrix.copy()
     ordered.sort_indices()
     same = ordered.indices[1:] == ordered.indices[:-1]

@@ -1,4 +1,4 @@
-"""Items that come after export: from their text to what networks read of them."""
+"""New items of a bundle: from their text to what networks read of them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Texts:
         return self.backbone.below(layers)
 
     def features(self, texts: Sequence[str]) -> Floats:
-        """States of the backbone ``[texts, F]``, mean over tokens, one text at a time."""
+        """Return states of the backbone ``[texts, F]``, mean over tokens, one text at a time."""
         if not self.reads:
             return np.zeros((len(texts), len(self.mean)), dtype=np.float32)
         rows: list[Floats] = []
@@ -69,11 +69,11 @@ class Texts:
         return np.stack(rows) if rows else np.empty((0, len(self.mean)), dtype=np.float32)
 
     def project(self, features: Floats) -> Floats:
-        """What networks read of items with these features ``[texts, D]``."""
+        """Return what networks read of items with these features ``[texts, D]``."""
         return np.asarray((features - self.mean) @ self.loadings, dtype=np.float32)
 
     def vectors(self, texts: Sequence[str]) -> Floats:
-        """What networks read of items with these texts ``[texts, D]``."""
+        """Return what networks read of items with these texts ``[texts, D]``."""
         return self.project(self.features(texts))
 
 
@@ -83,7 +83,7 @@ def with_new_items(
     texts: Texts,
     features: Mapping[str, Floats] | None = None,
 ) -> BundleData:
-    """Parts in which items are added, or changed where the id is known.
+    """Return parts with items added, or changed where the id is known.
 
     Args:
         parts: The parts; they are not changed.
@@ -154,7 +154,7 @@ def _catalogue(old: Items, latest: Mapping[str, NewItem], places: Mapping[str, i
 
 
 def _longer(fit: Fit, count: int, popularity: NDArray[np.int64]) -> Fit:
-    """A fit over more items: no embedding of their own, and the bias of those hardly known."""
+    """Return a fit over more items: without own embeddings, with the bias of rare ones."""
     if not count:
         return fit
     n_items = len(fit.params["item.embed"])

@@ -1,4 +1,4 @@
-"""What is asked of a bundle, and what it answers."""
+"""Requests to a bundle, and its answers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one item of the history adds to a score."""
+    """Contribution of one history item to a score."""
 
     id: str
     title: str
@@ -58,7 +58,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where the score of one recommended item comes from.
+    """Explanation of the score of one recommended item.
 
     Attributes:
         history: What each item of the history adds, largest first.
@@ -107,7 +107,7 @@ class Recommended:
 
 @dataclass(frozen=True)
 class Reranking:
-    """What re-ranking changed.
+    """Changes by re-ranking.
 
     Attributes:
         mmr: Weight of diversity.

@@ -1,4 +1,4 @@
-"""The command that adapts the backbone to a data set."""
+"""Command ``adapt``: continued pre-training of the backbone on a data set."""
 
 from __future__ import annotations
 

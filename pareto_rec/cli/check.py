@@ -1,4 +1,4 @@
-"""The command that says what of a run can be trusted."""
+"""Command ``check``: verification of a run directory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check(run: RunPath, json_: Json = False) -> None:
 
 
 def _lines(run: Path, findings: Sequence[Finding]) -> list[str]:
-    """What is bad or unknown, a line each, then what that means."""
+    """Return what is bad or unknown, a line each, then what that means."""
     count = {
         state: sum(finding.state == state for finding in findings) for state in ("good", "bad")
     }

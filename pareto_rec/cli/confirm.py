@@ -1,4 +1,4 @@
-"""The command that opens test data."""
+"""Command ``confirm``: confirmation of a front on test data."""
 
 from __future__ import annotations
 

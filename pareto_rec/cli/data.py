@@ -1,4 +1,4 @@
-"""The commands about data: list, fetch, inspect."""
+"""Commands ``data``: list, fetch, inspect and draft data sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that exports points of a run as a bundle."""
+"""Command ``export``: points of a run as a bundle."""
 
 from __future__ import annotations
 

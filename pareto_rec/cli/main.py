@@ -1,4 +1,4 @@
-"""The program: which commands there are, and one line for every error."""
+"""Command-line program: its commands, and one line for every error."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def start(
 
 
 def _fail(kind: str, message: object, code: int) -> NoReturn:
-    """One line on standard error, then the end."""
+    """Print one line on standard error and end the program."""
     line = f"{kind}: {' '.join(str(message).split())}"
     if len(line) > _MOST_SAID:
         line = f"{line[: _MOST_SAID // 2]} ... {line[-_MOST_SAID // 2 :]}"
@@ -104,7 +104,7 @@ def _fail(kind: str, message: object, code: int) -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Entry point of `pareto-rec`; see :func:`run_program`."""
+    """Run `pareto-rec`; see :func:`run_program`."""
     run_program(app, "pareto-rec", arguments)
 
 
@@ -157,7 +157,7 @@ def _explain(error: Exception) -> NoReturn:
 
 
 def _plain(message: str) -> str:
-    """What is wrong with the command line, in plain words."""
+    """Return what is wrong with the command line, in plain words."""
     for pattern, words in _PLAIN:
         message = pattern.sub(words, message)
     return message.rstrip(".")

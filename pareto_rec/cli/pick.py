@@ -1,4 +1,4 @@
-"""The command that picks an operating point, or a mixture of them."""
+"""Command ``pick``: an operating point, or a mixture of several."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _picker(rule: str, value: object, method: str | None) -> Picker:
 
 
 def _weights(text: str) -> dict[str, float]:
-    """Weights of a text such as ``ndcg@10=0.7,ild@10=0.3``."""
+    """Return weights of a text such as ``ndcg@10=0.7,ild@10=0.3``."""
     found: dict[str, float] = {}
     for part in text.split(","):
         name, sign, value = part.rpartition("=")

@@ -1,4 +1,4 @@
-"""The live line of a search."""
+"""Progress of commands: a live line on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Line(SearchCallback):
         return 0 if self.last is None else self.last.generation + 1
 
     def searching(self, generation: int) -> Text:
-        """The line of a generation, counted from 1."""
+        """Return the line of a generation, counted from 1."""
         spent = time.monotonic() - self.began
         counts = self.counts
         parts = [
@@ -120,7 +120,7 @@ def watching(config: Config, *, quiet: bool) -> Iterator[SearchCallback]:
 
 @contextmanager
 def counting(what: str, *, quiet: bool) -> Iterator[Callable[..., None]]:
-    """A live line ``what: done/total`` with figures behind it; every tenth elsewhere.
+    """Yield a live line ``what: done/total`` with figures behind it; every tenth elsewhere.
 
     Args:
         what: What is done.

@@ -1,4 +1,4 @@
-"""The command that asks a bundle for one list."""
+"""Command ``recommend``: one list from a bundle."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def recommend(
 
 
 def ids_of(given: Sequence[str]) -> list[str]:
-    """Ids of a history as the option names them: once with commas or as JSON, or one each time.
+    """Parse ids of a history: one option with commas or JSON, or several options.
 
     Raises:
         BadRequestError: If JSON is damaged, or holds something else than ids.
@@ -87,7 +87,7 @@ def ids_of(given: Sequence[str]) -> list[str]:
 
 
 def weights(text: str) -> dict[str, float]:
-    """Weights written as ``a=.7,b=.3``.
+    """Return weights written as ``a=.7,b=.3``.
 
     Raises:
         BadRequestError: If they are written otherwise.

@@ -1,4 +1,4 @@
-"""The command that draws a run, and what a search prints at its end."""
+"""Command ``report``: plots and page of a run, and the summary after a search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that searches."""
+"""Command ``search``."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def search(
 
 @contextmanager
 def _target(config: Path, experiment: str, out: Path | None, *, resume: bool) -> Iterator[Path]:
-    """The run directory; a new one is made at once, so that no other process takes its name."""
+    """Return the run directory; a new one is created at once, to reserve its name."""
     if out is not None or resume:
         yield out or _earlier_run(config, experiment)
         return
@@ -106,7 +106,7 @@ class _How:
     quiet: bool
 
     def going_on(self, target: Path) -> str:
-        """The command that goes on."""
+        """Return the command that goes on."""
         parts = ["pareto-rec", "search", str(target), "--resume"]
         parts += ["--workers", str(self.workers)] if self.workers else []
         parts += ["--backend", self.backend] if self.backend else []
@@ -114,7 +114,7 @@ class _How:
 
 
 def _earlier_run(config: Path, experiment: str) -> Path:
-    """The run to go on with: what was named, where it is one, or the last of the experiment."""
+    """Return the run to resume: the named one, or the last of the experiment."""
     from pareto_rec.core.errors import BadRequestError
     from pareto_rec.execution.resume import is_begun, newest_run
 
@@ -130,7 +130,7 @@ def _earlier_run(config: Path, experiment: str) -> Path:
 
 
 def _next_run(experiment: str) -> Path:
-    """A new directory named by the time; a second run within the second gets a number."""
+    """Return a new directory named by the time; a second run within the second gets a number."""
     from datetime import UTC, datetime
 
     from pareto_rec.core.errors import BadRequestError

@@ -1,4 +1,4 @@
-"""The command that serves a bundle over HTTP."""
+"""Command ``serve``: a bundle over HTTP."""
 
 from __future__ import annotations
 

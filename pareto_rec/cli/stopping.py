@@ -1,4 +1,4 @@
-"""Ctrl-C: the first stops cleanly, another at once."""
+"""Interruption by Ctrl-C: the first stops cleanly, another at once."""
 
 from __future__ import annotations
 

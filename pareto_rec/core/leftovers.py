@@ -22,14 +22,14 @@ _A_DAY = 86400.0  # age at which what another machine or an older version left i
 
 
 def spare_path(target: Path) -> Path:
-    """A hidden neighbour of `target` for one writer alone, named after its host and process."""
+    """Return a hidden neighbour of `target`, named after host and process, for one writer."""
     owner = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
     return target.with_name(f".{target.name}.{owner}.spare")
 
 
 @contextmanager
 def spare_folder(target: Path, mode: int = 0o777) -> Iterator[Path]:
-    """A new, empty folder beside `target`, removed at the end of the block unless it was renamed.
+    """Create an empty folder beside `target`, removed after the block unless it was renamed.
 
     What killed writers left there is swept before.
 
@@ -51,7 +51,7 @@ def spare_folder(target: Path, mode: int = 0o777) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A new folder for as long as the block lasts; what killed processes left is swept before.
+    """Create a folder for the block; what killed processes left is swept before.
 
     Raises:
         OSError: If it cannot be created.
@@ -84,7 +84,7 @@ def sweep(folders: Iterable[Path]) -> int:
 
 
 def sweep_below(root: Path, depth: int = 2) -> int:
-    """:func:`sweep` of a folder and of those below it."""
+    """Apply :func:`sweep` to a folder and to those below it."""
     level, folders = [root], [root]
     for _ in range(depth):
         level = [child for folder in level for child in _folders(folder)]
@@ -109,7 +109,7 @@ def _leftovers(folder: Path) -> list[Path]:
 
 
 def _is_leftover(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is temporary and its writer dead, as far as that can be known."""
+    """Return whether an entry is temporary and its writer dead, as far as that can be known."""
     name = _NAME.fullmatch(entry.name)
     if name is None and not _OLDER.fullmatch(entry.name):
         return False
@@ -135,7 +135,7 @@ def _remove(path: Path) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs on this machine."""
+    """Return whether a process runs on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

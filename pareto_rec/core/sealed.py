@@ -1,4 +1,4 @@
-"""Cached files that carry a checksum: what is damaged counts as not there, and is said in one line.
+"""Cached files with checksums: a damaged one counts as missing and is reported in one line.
 
 The checksum covers the name, too, so that a file in another's place is found like a flipped bit.
 """
@@ -39,7 +39,7 @@ def write_json(path: Path, content: object) -> None:
 
 
 def read_json(path: Path) -> Any:  # Any: JSON
-    """What :func:`write_json` kept; None where there is none or the file is damaged."""
+    """Return what :func:`write_json` kept; None where there is none or the file is damaged."""
     try:
         found = json.loads(path.read_bytes())
         if is_whole(found) and found["file"] == path.name:

@@ -1,4 +1,4 @@
-"""Lines that both a run and its page say."""
+"""Sentences that a run and its page share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _RIGHT_TO_LEFT = {"R", "AL", "AN", "RLE", "RLO", "RLI"}
 
 
 def isolated(text: str) -> str:
-    """Somebody's own text, ready to stand in a line with other words.
+    """Isolate a user's text, so that it can stand in a line with other words.
 
     A text that runs from right to left would take the numbers beside it along: isolates (U+2068
     and U+2069, the Unicode Bidirectional Algorithm, UAX 9) keep them apart. Other texts stay as
@@ -22,7 +22,7 @@ def isolated(text: str) -> str:
 
 
 def repeats_in_words(account: Mapping[str, int], stage: str) -> str:
-    """What was left out of a truth (see `Stage.truth_account`), in one line; "" for nothing."""
+    """Say what was left out of a truth (see `Stage.truth_account`); "" for nothing."""
     if not account["repeats"]:
         return ""
     words = (
@@ -37,7 +37,7 @@ def repeats_in_words(account: Mapping[str, int], stage: str) -> str:
 
 
 def kept_in_words(share: float) -> str:
-    """How much of a gain is left: a share below 0 is nothing, one above 1 is all."""
+    """Return how much of a gain is left: a share below 0 is nothing, one above 1 is all."""
     if share <= 0:
         return "nothing"
     return f"{share:.0%}" if share <= 1 else "all"
@@ -46,7 +46,7 @@ def kept_in_words(share: float) -> str:
 def lacking_in_words(
     name: str, entry: Mapping[str, Any], counts: Sequence[tuple[int, int]] = ()
 ) -> str:
-    """One line about an objective.
+    """Return one line about an objective.
 
     Args:
         name: The objective.

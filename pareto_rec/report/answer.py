@@ -1,4 +1,4 @@
-"""What a run found, in sentences and small tables of plain facts."""
+"""Findings of a run, in sentences and small tables of plain facts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pareto_rec.search.pareto import non_dominated
 
 
 def answer(view: RunView) -> list[str]:
-    """The answer first: size of the front, gain over the baselines, where a baseline wins.
+    """Return the answer first: size of the front, gain over the baselines, where a baseline wins.
 
     Returns:
         Sentences of the first paragraph, plain text.
@@ -30,7 +30,7 @@ def answer(view: RunView) -> list[str]:
 
 
 def caveat(view: RunView) -> str:
-    """What the numbers do not say."""
+    """Return what the numbers do not say."""
     records = int((view.records["status"] == "ok").sum())
     luck = f"the front is the best of {records:,} records: part of it is luck"
     if view.confirmed is None:
@@ -47,7 +47,7 @@ def caveat(view: RunView) -> str:
 
 
 def worthless(view: RunView) -> str:
-    """Why a hypervolume is 0: the references that no point reaches, or all at once."""
+    """Return why a hypervolume is 0: the references that no point reaches, or all at once."""
     if view.front.empty:
         return "no record is feasible"
     beyond = {axis: _beyond(view.front[axis.name], axis) for axis in view.axes}
@@ -65,7 +65,7 @@ def _beyond(column: Any, axis: Axis) -> NDArray[np.bool_]:  # Any: a pandas Seri
 
 
 def notes(view: RunView) -> list[str]:
-    """What of the data limits what was measured: held-out rows left out, attributes missing."""
+    """Return what limits the measurement: held-out rows left out, attributes missing."""
     truth, described = view.info.get("truth") or {}, view.info.get("described") or {}
     found = [repeats_in_words(account, stage) for stage, account in truth.items()]
     for name, entry in (view.info.get("lacking") or {}).items():
@@ -75,7 +75,7 @@ def notes(view: RunView) -> list[str]:
 
 
 def given(view: RunView) -> str:
-    """What the baselines were given and what the search was, in one sentence; empty without any."""
+    """Describe the search's and the baselines' budgets in one sentence; empty without any."""
     if view.baselines.empty:
         return ""
     counts = view.baselines["expert"].value_counts().tolist()
@@ -111,7 +111,7 @@ def _size(view: RunView) -> str:
 
 
 def _best_point(view: RunView) -> str:
-    """The point that is best in the first objective, and the best baseline in it."""
+    """Return the point that is best in the first objective, and the best baseline in it."""
     axis = view.axes[0]
     if view.front.empty:
         return "No record is feasible, so there is no point to choose."
@@ -131,7 +131,7 @@ def _best(column: Any, maximise: bool) -> tuple[int, float]:  # Any: a pandas Se
 
 
 def _challengers(view: RunView) -> str:
-    """Whether a baseline setting is better than the front somewhere."""
+    """Return whether a baseline setting is better than the front somewhere."""
     rows = view.baselines[view.feasible(view.baselines)]
     if view.baselines.empty:
         return "The run has no baselines to compare with."
@@ -154,7 +154,7 @@ def _challengers(view: RunView) -> str:
 
 
 def _challengers_on_test(view: RunView, confirmed: Confirmed) -> str:
-    """Whether a confirmed point of a baseline is better on test data than all of the front's."""
+    """Say whether a confirmed baseline point is better on test data than all of the front."""
     known = [p for p in confirmed.points if set(view.names) <= set(p.values.get("test", ()))]
     rivals = [point for point in known if point.front != OWN and point.feasible]
     own = [point for point in known if point.front == OWN]
@@ -173,7 +173,7 @@ def _challengers_on_test(view: RunView, confirmed: Confirmed) -> str:
 
 
 def failures(view: RunView) -> list[tuple[str, int]]:
-    """Reason and number of the records that are not ``ok``, the most frequent first."""
+    """Return the reason and number of the records that are not ``ok``, the most frequent first."""
     bad = view.records[view.records["status"] != "ok"]
     reasons = [
         f"{status}: {reason}" if isinstance(reason, str) and reason else str(status)
@@ -184,7 +184,7 @@ def failures(view: RunView) -> list[tuple[str, int]]:
 
 
 def cost(view: RunView) -> list[tuple[str, str]]:
-    """Counts and seconds as the run wrote them."""
+    """Return counts and seconds as the run wrote them."""
     counts, seconds = view.info.get("counts") or {}, view.info.get("seconds") or {}
     rows = [
         (str(name), f"{value:,}" if isinstance(value, int) else _plain(value))
@@ -194,7 +194,7 @@ def cost(view: RunView) -> list[tuple[str, str]]:
 
 
 def choices(view: RunView) -> list[tuple[str, str]]:
-    """Per variable without an order, what the front's points chose and how many chose it."""
+    """Return, per unordered variable, what the front's points chose and how often."""
     rows = []
     for name in view.front:
         column = view.front[name].dropna()
@@ -207,7 +207,7 @@ def choices(view: RunView) -> list[tuple[str, str]]:
 
 
 def provenance(view: RunView) -> list[tuple[str, str]]:
-    """Where the run came from: seed, commit, versions, hardware, hashes."""
+    """Return the provenance of the run: seed, commit, versions, hardware, hashes."""
     rows = [
         (key, _plain(view.info[key]))
         for key in ("seed", "git_commit")

@@ -1,4 +1,4 @@
-"""Which decision variable goes with which objective, over all records and not the front alone."""
+"""Associations of decision variables with objectives, over all records and not the front alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHANCE = 0.05  # of a strength as large where variable and objective are indepen
 
 @dataclass(frozen=True)
 class Drive:
-    """How one decision variable goes with the searched objectives.
+    """Association of one decision variable with the searched objectives.
 
     Attributes:
         name: ``train.<name>`` or ``serve.<name>``.
@@ -37,7 +37,7 @@ class Drive:
 
 
 def drives(view: RunView) -> list[Drive]:
-    """Every variable that varies, the strongest first.
+    """Return every variable that varies, the strongest first.
 
     A training variable is held against the mean rank of each fit's records, since the records of
     one fit share it; a serving variable against the ranks of the records. Strength: Spearman's
@@ -62,7 +62,7 @@ def drives(view: RunView) -> list[Drive]:
 
 
 def _drive(name: str, column: pd.Series, outcomes: pd.DataFrame) -> Drive | None:
-    """Strengths over the cases in which the variable is active; None where it does not vary."""
+    """Return strengths over the cases with the variable active; None where it is constant."""
     from scipy.stats import chi2
 
     active = column.notna().to_numpy()

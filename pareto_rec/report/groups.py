@@ -1,4 +1,4 @@
-"""The front for people with short and long histories apart, from what the run measured per user."""
+"""Groups of users by length of history, from the values per user that the run measured."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLD = "cold_"  # objectives on cold items begin with it
 
 @dataclass(frozen=True)
 class Group:
-    """People whose histories are about equally long.
+    """Users with histories of about equal length.
 
     Attributes:
         name: ``none``, ``short``, ``medium`` or ``long``.
@@ -43,7 +43,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Groups:
-    """What a run says of people and items that little is known of.
+    """Values of a run for users with little history and for cold items.
 
     Attributes:
         point: Id of the point shown, the best by the first objective.
@@ -76,7 +76,7 @@ class Groups:
 
 
 def groups(view: RunView) -> Groups | None:
-    """The groups of a run; None where it has no values per user, as while it goes on.
+    """Return the groups of a run; None where it has no values per user, as while it goes on.
 
     Raises:
         BadRequestError: If a file is there and damaged.
@@ -108,7 +108,7 @@ def groups(view: RunView) -> Groups | None:
 
 
 def _place(name: str) -> tuple[int, str]:
-    """Short histories first; groups that the data set made itself come last."""
+    """Sort by length of history; groups of the data set's own come last."""
     return ORDER.index(name) if name in ORDER else len(ORDER), name
 
 
@@ -146,7 +146,7 @@ def _read(path: Path, needed: list[str]) -> pd.DataFrame:
 
 
 def sentences(groups: Groups) -> list[str]:
-    """One line for each group, and one on cold items, plain text."""
+    """Return one line for each group, and one on cold items, plain text."""
     lines = [
         f"{_people(group)}: "
         + ", ".join(f"{axis.name} {_cell(group.values[axis.name])}" for axis in groups.axes)
@@ -156,7 +156,7 @@ def sentences(groups: Groups) -> list[str]:
 
 
 def groups_part(view: RunView) -> str:
-    """The section of the page; nothing where the run has no values per user."""
+    """Return the section of the page; nothing where the run has no values per user."""
     found = groups(view)
     if found is None:
         return ""

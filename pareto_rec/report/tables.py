@@ -17,7 +17,7 @@ SHOWN_DRIVES = 12
 
 
 def rows_of(rows: Iterable[tuple[str, str]]) -> str:
-    """Rows of a table: a name and a value."""
+    """Return rows of a table: a name and a value."""
     return "".join(
         f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
         for name, value in rows
@@ -25,7 +25,7 @@ def rows_of(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def failures_part(view: RunView) -> str:
-    """How many records are not usable, and why."""
+    """Return how many records are not usable, and why."""
     found = failures(view)
     if not found:
         return f"<p>None of the {len(view.records):,} records failed.</p>"
@@ -39,7 +39,7 @@ def failures_part(view: RunView) -> str:
 
 
 def controls_part(view: RunView) -> str:
-    """The section of the controls; nothing where none was run."""
+    """Return the section of the controls; nothing where none was run."""
     if not view.controls:
         return ""
     items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in view.controls)
@@ -51,7 +51,7 @@ def controls_part(view: RunView) -> str:
 
 
 def confirmed_part(view: RunView) -> str:
-    """Hypervolumes on validation and test data with intervals; nothing before ``confirm``."""
+    """Return a table of hypervolumes on validation and test data; empty before ``confirm``."""
     found = view.confirmed
     if found is None or not found.finished:
         return ""
@@ -110,7 +110,7 @@ def _interval(interval: Interval, form: str) -> str:
 
 
 def drives_part(view: RunView) -> str:
-    """Table of strengths, variables by objectives."""
+    """Return a table of strengths, variables by objectives."""
     found = drives(view)
     if not found:
         return '<p id="drives">No decision variable varies.</p>'

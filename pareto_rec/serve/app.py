@@ -1,4 +1,4 @@
-"""The routes."""
+"""Routes of the service."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def create_app(
     rules: Access | None = None,
     state: ServiceState | None = None,
 ) -> Callable[..., Any]:
-    """The service as an ASGI application.
+    """Return the service as an ASGI application.
 
     Args:
         bundle: What is served.
@@ -98,7 +98,7 @@ def create_app(
 
 
 def _dispatcher(live: LiveBundle, limits: Limits) -> Dispatcher:
-    """Answers from the bundle as it stands when they are computed."""
+    """Return answers from the bundle as it stands when they are computed."""
 
     def answer(requests: Sequence[Wanted]) -> Answers:
         return live.bundle().recommend_many(requests)
@@ -109,7 +109,7 @@ def _dispatcher(live: LiveBundle, limits: Limits) -> Dispatcher:
 def _framework(
     bundle: Bundle, dispatcher: Dispatcher, limits: Limits, state: ServiceState
 ) -> FastAPI:
-    """The application without routes, which begins and ends with the dispatcher."""
+    """Return the application without routes, which begins and ends with the dispatcher."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -190,7 +190,7 @@ def _add_facts(
 
     @app.get("/front", responses={200: {"model": FrontAnswer}, **_problems(*FOR_ALL)})
     async def front() -> Response:
-        """The operating points, their objectives and intervals; ids go into `point`."""
+        """Return the operating points, their objectives and intervals; ids go into `point`."""
         return front_content
 
     unwell: dict[int | str, dict[str, Any]] = {
@@ -202,7 +202,7 @@ def _add_facts(
         responses={200: {"model": Health | Liveness}, **_problems(400, 421), **unwell},
     )
     async def health(request: Request) -> Response:
-        """Whether the service answers, and what it serves; without the token the former alone."""
+        """Report whether the service answers, and, with the token, what it serves."""
         status = "stopping" if state.stopping else dispatcher.status
         code = 503 if status in ("full", "stopping") else 200
         if not request.scope.get("trusted", True):
@@ -288,7 +288,7 @@ _NOT_KEYS = {"body", "single", "batch", "constrained-str", "Item"}
 
 
 def _line(error: dict[str, Any]) -> str:
-    """Where and what, without the input."""
+    """Say where and what is wrong, without the input."""
     where = ".".join(str(part) for part in error["loc"] if part not in _NOT_KEYS)
     says = "unknown key" if error["type"] == "extra_forbidden" else str(error["msg"])
     return f"{where}: {says}" if where else says

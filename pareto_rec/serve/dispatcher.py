@@ -1,4 +1,4 @@
-"""Where answers are computed: in the event loop what is quick, in a thread what takes longer."""
+"""Dispatcher of requests: quick ones in the event loop, longer ones in a thread."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Answers = list[Recommendation]
 
 
 class BusyError(Exception):
-    """More waits already than the limit allows."""
+    """Error: the queue is longer than the limit allows."""
 
 
 class LateError(Exception):
-    """The answer did not come in time."""
+    """Error: the answer did not come in time."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class _Job:
         self.abandoned = False
 
     def check(self) -> None:
-        """Called between steps of the work.
+        """End the work between its steps.
 
         Raises:
             LateError: If no client waits for it.
@@ -71,7 +71,7 @@ class _Job:
 
 
 class Dispatcher:
-    """Answers quick requests in the event loop, and everything else in a thread of its own.
+    """Dispatcher: quick requests in the event loop, everything else in a thread of its own.
 
     A single list costs a few milliseconds of arithmetic; to hand it to a thread and back wakes a
     sleeping processor twice and doubles what a lone request waits. So it is scored where it was
@@ -131,7 +131,7 @@ class Dispatcher:
         return "busy" if self.jobs >= self._most_jobs or self._overdue() else "ok"
 
     def _overdue(self) -> bool:
-        """Whether the thread is in a long step of a job that no client waits for."""
+        """Return whether the thread is in a long step of a job that no client waits for."""
         current = self._job
         return current is not None and time.monotonic() > current.until
 
@@ -140,7 +140,7 @@ class Dispatcher:
         _one_thread()
 
     async def answers(self, requests: Sequence[Request]) -> Answers:
-        """Answers to requests.
+        """Return answers to requests.
 
         Raises:
             BadRequestError: If one of them cannot be answered.
@@ -153,7 +153,7 @@ class Dispatcher:
         return await self._in_thread(lambda: self._answer(requests), until)
 
     async def call(self, call: Callable[[], T]) -> T:
-        """What `call` returns, computed in the thread; raises what it raises, and as above."""
+        """Return the result of `call`, computed in the thread; raises its errors, and as above."""
         return await self._in_thread(call, time.monotonic() + self._seconds)
 
     async def _in_turn(self, request: Request, until: float) -> Recommendation:
@@ -253,14 +253,14 @@ class Dispatcher:
 
 
 def _one_thread() -> None:
-    """The arithmetic of a request is too small to cut; the setting is that of a thread."""
+    """Set one thread for this thread: a request's arithmetic is too small to split."""
     import torch
 
     torch.set_num_threads(1)
 
 
 def _quick(requests: Sequence[Request]) -> bool:
-    """Whether it is one list without texts and explanations."""
+    """Return whether it is one list without texts and explanations."""
     if len(requests) != 1:
         return False
     [one] = requests
@@ -268,7 +268,7 @@ def _quick(requests: Sequence[Request]) -> bool:
 
 
 def _kind(request: Request) -> Hashable:
-    """What lists that are scored together have in common."""
+    """Return what lists that are scored together have in common."""
     return (
         request.k,
         request.point,

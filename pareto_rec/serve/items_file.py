@@ -1,4 +1,4 @@
-"""The file of added and changed items, which the processes of a service share.
+"""File of added and changed items, which the processes of a service share.
 
 A line is what one request added or changed, with the states that the backbone made of the texts, so
 that no process and no restart has to encode them again. Whoever changes the file holds its lock; to
@@ -45,7 +45,7 @@ class ItemsFile:
     """Lines that are appended, read from where the reader left off, and now and then compacted."""
 
     def __init__(self, path: Path, encoder: str) -> None:
-        """Open the file, or begin it; nothing is read yet.
+        """Open the file, or create it.
 
         Args:
             path: The file.
@@ -76,7 +76,7 @@ class ItemsFile:
         return os.fstat(self._descriptor).st_ino, 0
 
     def behind(self) -> bool:
-        """Whether there is something that has not been read; any thread may ask."""
+        """Return whether there is something that has not been read; any thread may ask."""
         number, read = self._seen
         try:
             now = os.stat(self.path)
@@ -85,7 +85,7 @@ class ItemsFile:
         return now.st_ino != number or now.st_size > read
 
     def read(self) -> list[StoredItem]:
-        """What came since the last time, in its order; everything once the file was replaced.
+        """Return the changes since the last call; all of them once the file was replaced.
 
         Raises:
             BadRequestError: If a line is not what `append` writes.
@@ -128,7 +128,7 @@ class ItemsFile:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One process at a time changes the file; torn ends of those that died are cut off."""
+        """Hold the lock on changes of the file; cut off torn ends of dead processes."""
         while True:
             descriptor = self._descriptor
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""How much one request, one address, and all of them together, may ask for."""
+"""Limits of one request, one address, and all of them together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_EXPLAINED = 16  # lists with explanations
 
 @dataclass(frozen=True)
 class Limits:
-    """What the process as a whole takes; the limits of one request are the constants above.
+    """Limits of the process as a whole; those of one request are the constants above.
 
     Attributes:
         body_bytes: Longest body; beyond it, 413.

@@ -1,4 +1,4 @@
-"""The bundle as it stands now: items that were added, seen by every process of the service."""
+"""Bundle with the items added while serving, seen by every process of the service."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class LiveBundle:
         return self._bundle
 
     def bundle(self) -> Bundle:
-        """The bundle with every item that any process has accepted."""
+        """Return the bundle with every item that any process has accepted."""
         if self._file is not None and self._file.behind():
             with self._mutex:
                 self._apply(self._file.read())
@@ -112,7 +112,7 @@ class LiveBundle:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One process at a time changes the file, and begins with what all others did."""
+        """Hold the lock on the file, after reading the changes of all other processes."""
         if self._file is None:
             with self._mutex:
                 yield
@@ -159,7 +159,7 @@ class LiveBundle:
 
 
 def encoder_key(bundle: Bundle) -> str:
-    """What the states of added items depend on: the backbone, and how it reads texts."""
+    """Return what the states of added items depend on: the backbone, and how it reads texts."""
     texts = bundle.texts
     files = {} if bundle.folder is None else read_json(bundle.folder / MANIFEST)["files"]
     backbone = {name: one for name, one in files.items() if name.startswith(f"{BACKBONE}/")}
@@ -173,7 +173,7 @@ def _features(bundle: Bundle, ids: Sequence[str]) -> dict[str, Floats]:
 
 
 def _merged(known: Mapping[str, NewItem], items: Iterable[NewItem]) -> dict[str, NewItem]:
-    """What is known of items after changes, as `Bundle.with_items` has it one after the other."""
+    """Return items after changes, as repeated `Bundle.with_items` gives them."""
     merged = dict(known)
     for item in items:
         old = merged.get(item.id, NewItem(item.id))

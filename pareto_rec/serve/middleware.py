@@ -1,4 +1,4 @@
-"""What stands before the routes: bodies are read whole, in time and within the limit."""
+"""Middleware before the routes: bodies are read completely, in time and within the limit."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class RequestMiddleware:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """The body in one message, then what the connection says."""
+    """Return the body in one message, then what the connection says."""
     given = False
 
     async def again() -> Message:

@@ -1,4 +1,4 @@
-"""Connections that may not wait for their clients for ever, nor take each other's room.
+"""HTTP protocol with limits on slow clients and on connections per address.
 
 Uvicorn bounds neither the time that headers take nor their length (its issue 157), and refuses new
 connections where old ones have done nothing but stay.
@@ -80,7 +80,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.say_and_close(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Note that a request begins."""
         super().on_message_begin()
         self._in_headers, self.since = True, self.loop.time()
 
@@ -90,7 +90,7 @@ class LimitedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The request is handed on."""
+        """Hand the request on."""
         self._in_headers, self._headers_due, self._header_bytes = False, None, 0
         self.served += 1
         super().on_headers_complete()
@@ -132,7 +132,7 @@ def crowded(
     newest: LimitedProtocol,
     limits: Limits,
 ) -> Sequence[LimitedProtocol] | None:
-    """Connections of which one is too many: of the address of the newest, or all; None: neither."""
+    """Return connections of which one must end: those of one address, or all; else None."""
     everyone = [one for one in connections if isinstance(one, LimitedProtocol) and not one.leaving]
     if len(everyone) <= min(limits.address_connections, limits.connections):
         return None
@@ -144,7 +144,7 @@ def crowded(
 
 
 def _patience(protocol: LimitedProtocol) -> tuple[bool, float]:
-    """Who gives way first: the oldest half-sent request, and only then an idle connection."""
+    """Order connections to end: the oldest half-sent request first, then idle ones."""
     return not protocol.begun, protocol.since
 
 

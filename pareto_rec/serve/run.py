@@ -1,4 +1,4 @@
-"""Starting and stopping the service, with one process or several."""
+"""Start and end of the service, with one process or several."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def serve(service: Service, ready: Callable[[str, Bundle], None]) -> None:
 
 @contextmanager
 def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that has the address, before anything else is begun; the server listens."""
+    """Yield a socket that has the address, before anything else is begun; the server listens."""
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -70,7 +70,7 @@ def _no_address(host: str, port: int, error: Exception) -> BadRequestError:
 
 @contextmanager
 def _shared_items(service: Service) -> Iterator[Service]:
-    """The service with a file of added items where several processes need one."""
+    """Yield the service with a file of added items where several processes need one."""
     if service.items is not None:
         yield replace(service, items=service.items.absolute())
     elif service.workers == 1 or not service.allow_items:

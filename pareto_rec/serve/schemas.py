@@ -1,4 +1,4 @@
-"""What may be asked and what is answered, for validation and for the OpenAPI page."""
+"""Schemas of requests and answers, for validation and for the OpenAPI page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from pareto_rec.serve.limits import (
 
 
 def _as_text(value: Any) -> Any:  # anything that JSON can be
-    """An id that is a whole number, as the text that stands for it."""
+    """Return an id that is a whole number, as the text that stands for it."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -112,7 +112,7 @@ Batch = Annotated[list[One], Field(min_length=1, max_length=MOST_BATCH)]
 
 
 def _work(value: Any) -> Iterator[tuple[str, int, int]]:
-    """What the lists of a request ask for together, and the most of it; forms are not checked."""
+    """Yield the work that a request's lists ask for, and its maximum; forms are not checked."""
     lists = [one for one in (value if isinstance(value, list) else [value]) if type(one) is dict]
     histories = [one["history"] for one in lists if type(one.get("history")) is list]
     lengths = [one.get("k", 10) for one in lists]
@@ -124,7 +124,7 @@ def _work(value: Any) -> Iterator[tuple[str, int, int]]:
 
 
 def too_much(value: Any) -> str | None:
-    """Why the lists of a request together ask for too much; None: they do not."""
+    """Return why the lists of a request together ask for too much; None: they do not."""
     if isinstance(value, list) and len(value) > MOST_BATCH:
         return f"{len(value)} lists in one request; at most {MOST_BATCH} are taken"
     for name, count, most in _work(value):
@@ -185,7 +185,7 @@ class Answer(BaseModel):
 
 
 class Added(BaseModel):
-    """What became of the items."""
+    """Counts of added and changed items."""
 
     added: int
     changed: int
@@ -203,7 +203,7 @@ class FrontAnswer(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether the service answers, and what it serves."""
+    """State of the service, and what it serves."""
 
     status: Literal["ok", "busy", "full", "stopping"] = Field(
         description="busy: lone lists alone are taken; full: no list is (503); stopping: the "
@@ -223,7 +223,7 @@ class Health(BaseModel):
 
 
 class Liveness(BaseModel):
-    """What is said without the token."""
+    """State of the service, without the token."""
 
     status: Literal["ok", "busy", "full", "stopping"]
 

@@ -1,4 +1,4 @@
-"""A service: what it serves, and answering requests in one process."""
+"""Service: its settings, and answering requests in one process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILES = 512  # open files beside the connections
 
 @dataclass(frozen=True)
 class Service:
-    """What to serve and where.
+    """Settings of a service: bundle, address, processes, limits.
 
     Attributes:
         bundle: Folder of the bundle.
@@ -100,7 +100,7 @@ def leave() -> None:
 
 
 def _with_open_files(limits: Limits) -> Limits:
-    """Limits that the number of files a process may open allows, which is raised if it can be."""
+    """Return limits that fit the number of open files, which is raised where possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = limits.connections + FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:

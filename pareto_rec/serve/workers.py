@@ -1,4 +1,4 @@
-"""The processes of a service: started, watched, replaced on SIGHUP, and ended with their parent.
+"""Worker processes of a service: started, watched, replaced on SIGHUP, ended with their parent.
 
 Uvicorn's own supervisor gives up a reload whose workers take more than 5 seconds to load, hears no
 signal meanwhile, restarts failing workers without a pause, and leaves them behind if it is killed.
@@ -79,7 +79,7 @@ class Workers:
     """The processes of a service."""
 
     def __init__(self, service: Service, listener: socket.socket) -> None:
-        """Start nothing yet.
+        """Create the supervisor; :meth:`run` starts the processes.
 
         Args:
             service: What to serve; its bundle has been verified.

@@ -1,4 +1,4 @@
-"""Everything that a comparison says, as one JSON object."""
+"""Content of a comparison, as one JSON object."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _volume(run: Compared) -> float:
 
 
 def _groups(runs: Sequence[Compared]) -> dict[str, list[Compared]]:
-    """Runs of one config but for the seed, under the names A, B, ..."""
+    """Return runs of one config but for the seed, under the names A, B, ..."""
     found: dict[str, list[Compared]] = {}
     for run in runs:
         found.setdefault(run.experiment, []).append(run)
@@ -102,7 +102,7 @@ def _course(curve: Curve) -> dict[str, Any]:
 
 
 def _at_equal(runs: Sequence[Compared], curves: Sequence[Curve]) -> dict[str, Any]:
-    """Hypervolumes at the same numbers of fits and after the same seconds."""
+    """Return hypervolumes at the same numbers of fits and after the same seconds."""
     found: dict[str, Any] = {}
     for name in ("fits", "seconds"):
         axes = [np.asarray(getattr(curve, name), dtype=np.float64) for curve in curves]

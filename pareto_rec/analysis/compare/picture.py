@@ -1,4 +1,4 @@
-"""The files of a comparison: JSON, tables and one figure."""
+"""Files of a comparison: JSON, tables and one figure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Surfaces = Mapping[str, Mapping[tuple[str, str], Mapping[str, np.ndarray[Any, An
 
 
 def surfaces(paths: Sequence[Path], content: Mapping[str, Any]) -> Surfaces:
-    """Attainment surfaces of every group on every pair of objectives.
+    """Return attainment surfaces of every group on every pair of objectives.
 
     A group of one run has its front's edge as the only surface.
 
@@ -110,7 +110,7 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def plot(content: Mapping[str, Any], surfaces: Surfaces, axes: Sequence[Axis]) -> Figure:
-    """Hypervolume against fits and seconds, and attainment surfaces of every pair of objectives.
+    """Plot hypervolume against fits and seconds, and attainment surfaces of objective pairs.
 
     Args:
         content: From ``compare_runs``.

@@ -57,7 +57,7 @@ class Compared:
         return json.dumps({k: v for k, v in self.config.items() if k != "seed"}, sort_keys=True)
 
     def per_user(self) -> pd.DataFrame | None:
-        """Values per user of the front's points; None where the run has none.
+        """Return values per user of the front's points; None where the run has none.
 
         Raises:
             BadRequestError: If the file is damaged.
@@ -109,7 +109,7 @@ def read_runs(paths: Sequence[Path]) -> list[Compared]:
 
 
 def _difference(first: Compared, second: Compared) -> str | None:
-    """Why two runs answer different questions; None where they answer the same."""
+    """Return why two runs answer different questions; None where they answer the same."""
     for name, section, key in _SAME:
         mine, theirs = (run.config.get(section, {}).get(key) for run in (first, second))
         if mine != theirs:
@@ -141,7 +141,7 @@ def _aim(axis: object) -> dict[str, Any]:
 
 
 def values_per_user(runs: Sequence[Compared]) -> tuple[list[Floats], list[str]] | str:
-    """Per-user values of the selected points of every run, users aligned.
+    """Return per-user values of the selected points of every run, users aligned.
 
     Args:
         runs: Comparable ones.

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def lines(content: Mapping[str, Any]) -> list[str]:
-    """A comparison for people.
+    """Return a comparison for people.
 
     Args:
         content: From :func:`compare_runs`.

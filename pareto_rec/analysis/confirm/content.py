@@ -1,4 +1,4 @@
-"""From what was measured to the content of confirm.json."""
+"""Content of confirm.json, from measured values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def report(
     hashes: Mapping[str, str],
     earlier: Sequence[str],
 ) -> dict[str, Any]:
-    """What confirm.json says, without its openings.
+    """Return what confirm.json says, without its openings.
 
     Args:
         claim: What is confirmed.
@@ -66,7 +66,7 @@ def report(
 
 
 def _worked(answers: Answers, index: int) -> int:
-    """How many seeds a point has values of."""
+    """Return how many seeds a point has values of."""
     return sum(at[0] == index and not isinstance(values, str) for at, values in answers.items())
 
 
@@ -102,7 +102,7 @@ def _objectives(plan: Plan, stage: StageFigures) -> list[dict[str, Any]]:
 
 
 def _best(fronts: Sequence[Mapping[str, Any]]) -> str | None:
-    """The single baseline with the most hypervolume on validation data."""
+    """Return the single baseline with the most hypervolume on validation data."""
     singles = [one for one in fronts if one["name"] not in (SEARCH, ALL)]
     best = max(singles, key=lambda rival: float(rival["hypervolume"][SEARCH] or 0.0), default=None)
     return str(best["name"]) if best is not None and best["hypervolume"][SEARCH] else None
@@ -114,7 +114,7 @@ def _fronts(
     points: Sequence[Point],
     stages: Mapping[str, StageFigures],
 ) -> list[Front]:
-    """The search's front, each baseline's, and the best of all baselines' points together."""
+    """Return the search's front, each baseline's, and the best of all baselines' points."""
     goals, count = claim.made.goals, claim.records
     heads = [(SEARCH, "search", "the selected points of the search", count)]
     heads += [(one.name, one.kind, one.says, count) for one in against]

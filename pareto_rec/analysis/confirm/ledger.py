@@ -1,4 +1,4 @@
-"""confirm.json: what was found, and every opening of test data, which is never forgotten."""
+"""Ledger of test data: confirm.json with its results and every opening."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMAT = 1
 
 
 def openings(run: Path) -> list[str]:
-    """When test data was opened for a run, first time first.
+    """Return the times at which test data was opened for a run, in order.
 
     Raises:
         BadRequestError: If confirm.json is damaged.

@@ -1,4 +1,4 @@
-"""What a front is held against: simple models, as many records each, no search.
+"""Baselines of equal budget: simple models, as many records each, no search.
 
 Every rival is one fixed set of scores, swept over the same re-ranking that the search may use; its
 points are then chosen on validation data by the rule that chose the search's.
@@ -96,7 +96,7 @@ class Sweep:
 
 
 def without_network(plan: Plan) -> list[MatchedBaseline]:
-    """Every baseline of the config alone, and experts fused with equal weights."""
+    """Return every baseline of the config alone, and experts fused with equal weights."""
     alone = [
         MatchedBaseline(name, "expert", f"the expert {name} alone", {name: 1.0})
         for name in plan.config.baselines
@@ -116,7 +116,7 @@ def without_network(plan: Plan) -> list[MatchedBaseline]:
 
 
 def with_network(expert: str, space: SearchSpace) -> MatchedBaseline:
-    """The best expert fused with one network of default variables.
+    """Return the best expert fused with one network of default variables.
 
     What one would train without a search: every hyperparameter of the head in the middle of its
     range, the loss on accuracy alone, the network weighing seven tenths.
@@ -134,7 +134,7 @@ def with_network(expert: str, space: SearchSpace) -> MatchedBaseline:
 
 
 def settings(space: SearchSpace, count: int) -> list[dict[str, Any]]:
-    """Serving variables of a rival's records, without the fusion.
+    """Return the serving variables of a rival's records, without the fusion.
 
     The first is plain; then comes the grid that is drawn beside every front, or an even selection
     from it where there are fewer records than its 279 settings; the rest is quasi-random over the
@@ -165,7 +165,7 @@ def settings(space: SearchSpace, count: int) -> list[dict[str, Any]]:
 
 
 def sweeps(rival: MatchedBaseline, fit: str, swept: Sequence[Mapping[str, Any]]) -> Iterator[Sweep]:
-    """A rival's settings in jobs of a size that bounds memory.
+    """Yield a rival's settings in jobs of a size that bounds memory.
 
     Args:
         rival: Whose.
@@ -180,7 +180,7 @@ def sweeps(rival: MatchedBaseline, fit: str, swept: Sequence[Mapping[str, Any]])
 
 
 def sweep(evaluator: Evaluator, job: Sweep, cache: Path) -> tuple[str, list[Row]]:
-    """Rows of the settings that could be measured, computed once, with their rival's name."""
+    """Return rows of the settings that could be measured, with their rival's name."""
     own = evaluator.measuring
     names = [one.name for one in own.measures.all]
     chosen = [asdict(evaluator.serving(one)) for one in job.serve]
@@ -207,13 +207,13 @@ def _measured(evaluator: Evaluator, job: Sweep) -> list[Row]:
 
 
 def claimed(points: Sequence[Point], goals: Sequence[Goal]) -> float:
-    """Hypervolume of the feasible points by the values that they were chosen by."""
+    """Return the hypervolume of the feasible points by the values that they were chosen by."""
     values, up, bound = _arrays([point.claimed for point in points], goals)
     return front.hypervolume(values[violation(values, goals) <= 0], reference=bound, maximise=up)
 
 
 def choose(rival: MatchedBaseline, rows: Sequence[Row], goals: Sequence[Goal]) -> list[Point]:
-    """The points of a rival that keep the most hypervolume, as many as a run's front selects."""
+    """Return the points of a rival that keep most hypervolume, as many as a front selects."""
     train = rival.train if rival.trains else None
     points = [
         Point(rival.name, row["id"], train, row["serve"], row["objectives"])
@@ -223,7 +223,7 @@ def choose(rival: MatchedBaseline, rows: Sequence[Row], goals: Sequence[Goal]) -
 
 
 def select(points: Sequence[Point], goals: Sequence[Goal]) -> list[Point]:
-    """At most `SELECTED` feasible points that keep the most hypervolume."""
+    """Return at most `SELECTED` feasible points that keep the most hypervolume."""
     values, up, bound = _arrays([point.claimed for point in points], goals)
     keep = np.flatnonzero(violation(values, goals) <= 0)
     chosen = keep[front.select(values[keep], SELECTED, reference=bound, maximise=up)]

@@ -1,4 +1,4 @@
-"""From values per point, seed and user to intervals, probabilities and hypervolumes."""
+"""Statistics of points: intervals, probabilities and hypervolumes from values per seed and user."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class StageFigures:
 
 
 def _table(answers: Answers, name: str, points: int, seeds: int) -> NDArray[np.float64]:
-    """Values of one objective ``[points, seeds, users]``, or ``[points, seeds]`` of a set one."""
+    """Return values of an objective ``[points, seeds, users]``; set ones ``[points, seeds]``."""
     known = {
         at: np.asarray(one[name], dtype=np.float64)
         for at, one in answers.items()
@@ -143,7 +143,7 @@ class FrontFigures:
 def front_figures(
     stage: StageFigures, places: Sequence[int], goals: Sequence[Goal]
 ) -> FrontFigures:
-    """Hypervolume of some of the points.
+    """Return the hypervolume of some of the points.
 
     Args:
         stage: What is known of all points.
@@ -167,7 +167,7 @@ def _volumes(goals: Sequence[Goal]) -> Callable[[Floats], Floats]:
 
 
 def paired(above: FrontFigures, below: FrontFigures) -> Interval | None:
-    """Ratio of two hypervolumes with its interval; None where the lower one is 0."""
+    """Return the ratio of two hypervolumes with its interval; None where the lower one is 0."""
     if not below.volume.value > 0:
         return None
     drawn = bootstrap.ratio(above.draws, below.draws)
@@ -175,7 +175,7 @@ def paired(above: FrontFigures, below: FrontFigures) -> Interval | None:
 
 
 def feasible(values: Floats, goals: Sequence[Goal]) -> Bools:
-    """Which values ``[points, goals]`` keep every bound; NaN never does."""
+    """Return which values ``[points, goals]`` keep every bound; NaN never does."""
     known = np.asarray(~np.isnan(values).any(axis=1))
     kept = violation(np.where(known[:, None], values, 0.0), goals) <= 0
     return np.asarray(known & kept)
@@ -183,7 +183,7 @@ def feasible(values: Floats, goals: Sequence[Goal]) -> Bools:
 
 @dataclass(frozen=True)
 class DominanceProbabilities:
-    """Where the points stand among each other on one stage, each ``[points]``.
+    """Probabilities of dominance between the points on one stage, each ``[points]``.
 
     Attributes:
         share_own: Probability of being non-dominated among the points of the same front.

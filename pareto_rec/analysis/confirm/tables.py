@@ -1,4 +1,4 @@
-"""The rows and the answer that a confirmation writes down."""
+"""Tables and answer of a confirmation."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Front:
 
 
 def number(value: float) -> float | None:
-    """A number for JSON; None for what is not known or not finite."""
+    """Return a number for JSON; None for what is not known or not finite."""
     return float(value) if math.isfinite(value) else None
 
 
@@ -61,7 +61,7 @@ def _interval(interval: Interval | None) -> dict[str, float | None] | None:
 
 
 def _kept(ratio: Interval | None, claimed: float | None) -> Interval | None:
-    """Share of the claimed gain that is left; None where none was claimed."""
+    """Return the share of the claimed gain that is left; None where none was claimed."""
     if ratio is None or claimed is None or not claimed > 1.0:
         return None
     value, low, high = ((x - 1.0) / (claimed - 1.0) for x in (ratio.value, ratio.low, ratio.high))
@@ -69,7 +69,7 @@ def _kept(ratio: Interval | None, claimed: float | None) -> Interval | None:
 
 
 def front_rows(fronts: Sequence[Front], points: Sequence[Point]) -> list[dict[str, Any]]:
-    """One entry per front, the search first; ratios are the search's over the others'."""
+    """Return one entry per front, the search first; ratios are the search's over the others'."""
     search = fronts[0]
     rows = []
     for one in fronts:
@@ -102,7 +102,7 @@ def point_rows(
     stages: Mapping[str, StageFigures],
     where: DominanceProbabilities,
 ) -> list[dict[str, Any]]:
-    """One entry per point.
+    """Return one entry per point.
 
     Args:
         points: All of them.
@@ -146,7 +146,7 @@ def _summary(summary: Summary) -> dict[str, float | None]:
 
 
 def flat(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of confirm.csv from :func:`point_rows`: one column per value."""
+    """Return rows of confirm.csv from :func:`point_rows`: one column per value."""
     found = []
     for row in rows:
         line = {k: v for k, v in row.items() if k not in ("serve", "values")}
@@ -177,7 +177,7 @@ def answer(
     objectives: Sequence[Mapping[str, Any]],
     earlier: Sequence[str],
 ) -> dict[str, Any]:
-    """The answer in words and in three numbers.
+    """Return the answer in words and in three numbers.
 
     Args:
         fronts: From :func:`front_rows`.
@@ -231,13 +231,13 @@ def _spread(interval: Mapping[str, Any], digits: int) -> str:
 
 
 def _shown(value: float, digits: int) -> str:
-    """A number as a person reads it: a hypervolume may have a dozen digits, or zeros alone."""
+    """Format a number for people: a hypervolume may have a dozen digits, or only zeros."""
     usual = value == 0 or 0.1 <= abs(value) < 1000
     return f"{value:.{digits}f}" if usual else f"{value:.4g}"
 
 
 def _lost(rivals: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Baselines that have more hypervolume than the search on test data."""
+    """Return baselines that have more hypervolume than the search on test data."""
     found = [one for one in rivals if one["ratio"]["test"] and one["ratio"]["test"]["value"] < 1.0]
     return [
         f"{one['name']} has more hypervolume on test data than the search (ratio "
@@ -249,7 +249,7 @@ def _lost(rivals: Sequence[Mapping[str, Any]]) -> list[str]:
 def _best_values(
     points: Sequence[Mapping[str, Any]], searched: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Objectives in which a feasible baseline point beats every feasible point of the search."""
+    """Return objectives in which a feasible baseline point beats all of the search's."""
     found = []
     for one in searched:
         sign = 1.0 if one["maximise"] else -1.0

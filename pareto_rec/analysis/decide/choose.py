@@ -1,4 +1,4 @@
-"""One point out of a front: a rule under bounds, with its reason."""
+"""Choice of one point from a front: a rule under bounds, with its reason."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pick:
 
 
 def choose(points: Points, picker: Picker, bounds: Sequence[Bound] = ()) -> Pick:
-    """The least bad point among those that keep the bounds.
+    """Return the least bad point among those that keep the bounds.
 
     Of points that the rule cannot tell apart, the one with the smallest sum of losses on the
     front's ranges is taken, then the first.

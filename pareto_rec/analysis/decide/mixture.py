@@ -1,4 +1,4 @@
-"""The best randomised policy over the points of a front: each request is served by one of them."""
+"""Randomised policies over a front: each request is served by one of its points."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEAST = 1e-9  # smaller shares are rounding errors of the solver
 
 @dataclass(frozen=True)
 class Mixture:
-    """How often to serve which point.
+    """Shares of requests that each point serves.
 
     Attributes:
         shares: Point -> share of the users; at most one point more than there are bounds.
@@ -38,7 +38,7 @@ class Mixture:
 
 
 def mix(points: Points, goal: str, bounds: Sequence[Bound]) -> Mixture:
-    """The mixture with the best expected goal under bounds on expected values.
+    """Return the mixture with the best expected goal under bounds on expected values.
 
     A linear programme in the shares, solved by HiGHS: maximise (or minimise) the sum of
     ``share_i * goal_i`` with every bound on a sum of ``share_i * objective_i``. It assumes that a
@@ -102,7 +102,7 @@ def _solve(
     goal: str,
     bounds: Sequence[Bound],
 ) -> tuple[Floats, list[float]]:
-    """Shares of the rows, and the price of each bound."""
+    """Return shares of the rows, and the price of each bound."""
     from scipy.optimize import linprog
 
     column = points.column(goal)
@@ -132,7 +132,7 @@ def _solve(
 
 
 def _width(values: Floats) -> float:
-    """Largest size of the values; 1 where all are 0."""
+    """Return the largest absolute value; 1 where all are 0."""
     return float(np.abs(values).max()) or 1.0
 
 

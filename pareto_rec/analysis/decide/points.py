@@ -1,4 +1,4 @@
-"""The points to choose from, on scales that make objectives comparable."""
+"""Points of a front, on scales that make objectives comparable."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Points:
             raise BadRequestError("the front has no point, so there is none to pick")
 
     def column(self, name: str) -> int:
-        """Column of an objective.
+        """Return the column of an objective.
 
         Raises:
             BadRequestError: If nothing has that name; the nearest name is given.
@@ -62,7 +62,7 @@ class Points:
         return self.names.index(name)
 
     def row(self, wanted: str) -> int:
-        """Row of a point, by its id or the beginning of it.
+        """Return the row of a point, by its id or the beginning of it.
 
         Raises:
             BadRequestError: If no point, or more than one, begins like that.
@@ -94,6 +94,6 @@ class Points:
         return np.asarray(np.abs(own - best) / np.where(width > 0, width, 1.0))
 
     def objectives(self, row: int) -> dict[str, float]:
-        """Every value of a point that there is, by objective."""
+        """Return every value of a point that there is, by objective."""
         pairs = zip(self.names, self.values[row].tolist(), strict=True)
         return {name: value for name, value in pairs if np.isfinite(value)}

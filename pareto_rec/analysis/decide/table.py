@@ -1,4 +1,4 @@
-"""What a person sees of a pick: the point, its price in every objective, and its test values."""
+"""Tables of a pick: the point, its price in every objective, and its test values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GAP = "  "
 
 @dataclass(frozen=True)
 class Confirmed:
-    """What ``confirm`` found for one point, on test data.
+    """Test values of one point, from ``confirm``.
 
     Attributes:
         means: Objective -> mean.
@@ -30,7 +30,7 @@ class Confirmed:
 
 
 def read_confirmed(run: Path) -> dict[str, Confirmed]:
-    """Confirmed points of the run's own front by id; empty before ``confirm`` has run.
+    """Return confirmed points of the run's own front by id; empty before ``confirm`` has run.
 
     Raises:
         BadRequestError: If the file is damaged.
@@ -66,7 +66,7 @@ def _confirmed(row: Mapping[str, str]) -> Confirmed:
 
 
 def pick_lines(points: Points, pick: Pick, confirmed: Mapping[str, Confirmed]) -> list[str]:
-    """The chosen point, what each objective costs in the others, and its neighbours.
+    """Return the chosen point, what each objective costs in the others, and its neighbours.
 
     Args:
         points: The front.
@@ -103,7 +103,7 @@ def pick_lines(points: Points, pick: Pick, confirmed: Mapping[str, Confirmed]) -
 
 
 def mixture_lines(points: Points, mixture: Mixture) -> list[str]:
-    """The shares of a mixture, what it expects, and what its bounds cost."""
+    """Return the shares of a mixture, what it expects, and what its bounds cost."""
     shown = [name for name in points.names if name in mixture.objectives]
     rows = [["share", "point", *shown]]
     for one, share in mixture.shares.items():
@@ -122,7 +122,7 @@ def _up(points: Points, name: str) -> bool:
 
 
 def _shown(points: Points, pick: Pick) -> list[str]:
-    """Searched objectives, and every other one that the reason speaks of."""
+    """Return the searched objectives and every other one in the reason."""
     searched = points.names[: points.searched]
     more = [n for n in points.names[points.searched :] if n in pick.reason]
     return [*searched, *more]

@@ -1,4 +1,4 @@
-"""What leaving a point costs: trade-offs with its neighbours, and the price of each objective."""
+"""Trade-offs between neighbouring points, and the price of each objective."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STEP = 0.05  # share of a range; a smaller gain is no step worth naming
 
 
 def tradeoffs(losses: Floats) -> Floats:
-    """The least that is given up per unit gained in going from each point to a neighbour.
+    """Return the least that is given up per unit gained in going from each point to a neighbour.
 
     Neighbours lie within `RADIUS`, or are the two nearest per objective where there are fewer than
     that. For each of them, what is lost over all objectives is divided by what is gained.
@@ -61,7 +61,7 @@ class Exchange:
 
 
 def exchanges(points: Points, row: int, allowed: Bools | None = None) -> list[Exchange]:
-    """For each searched objective, the step that gains in it and gives up least per gain.
+    """Find, for each searched objective, the step that gains in it at the lowest price.
 
     Only steps of at least `STEP` of the objective's range count; where none is that long, the
     longest does. An objective in which the point is the best of all is left out.

@@ -1,4 +1,4 @@
-"""How new interactions differ from those that a bundle has learnt from."""
+"""Drift between new interactions and those that a bundle was trained on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Drift:
-    """What changed.
+    """Drift of the new rows.
 
     Attributes:
         rows: New rows.
@@ -39,7 +39,7 @@ class Drift:
 
 
 def jensen_shannon(first: Floats, second: Floats) -> float:
-    """Jensen-Shannon distance of two vectors of counts, base 2: 0 for equal shares, 1 for disjoint.
+    """Return the Jensen-Shannon distance of two vectors of counts, base 2, 0 to 1.
 
     Raises:
         ValueError: If one of them is all 0.

@@ -1,4 +1,4 @@
-"""The update itself: read, compare, learn, measure, and only then write."""
+"""Update of a bundle: read, compare, train, measure, and only then write."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Update:
-    """What an update did.
+    """Result of an update.
 
     Attributes:
         drift: How the new rows differ from the old ones.
@@ -157,7 +157,7 @@ def _check(parts: BundleData, tolerance: Mapping[str, float]) -> None:
 
 
 def _cut(rows: NewRows, share: float, path: Path) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """The last rows in time; rows of one moment stay together."""
+    """Return the last rows in time; rows of one moment stay together."""
     held = rows.time > np.quantile(rows.time, 1 - share, method="lower")
     if min(held.sum(), (~held).sum()) < LEAST // 2:
         raise BadRequestError(
@@ -168,7 +168,7 @@ def _cut(rows: NewRows, share: float, path: Path) -> np.ndarray[tuple[int], np.d
 
 
 def _extended(bundle: Bundle, rows: NewRows) -> BundleData:
-    """The bundle's parts with the users and items of the new rows."""
+    """Return the bundle's parts with the users and items of the new rows."""
     parts = bundle.parts
     met = [one for one in dict.fromkeys(rows.items) if one not in set(parts.items.ids)]
     if met:
@@ -179,7 +179,7 @@ def _extended(bundle: Bundle, rows: NewRows) -> BundleData:
 def _learn(
     parts: BundleData, learn: Interactions, held: Interactions, work: Path, seed: int
 ) -> tuple[BundleData, dict[str, tuple[Values, Values]]]:
-    """The updated parts, and values before and after by set of rows."""
+    """Return the updated parts, and values before and after by set of rows."""
     asked = questions_of(parts, learn, held)
     config = work / "config.toml"
     config.write_text(parts.config, encoding="utf-8")  # as it was read: the folder may change
@@ -210,7 +210,7 @@ def _changes(
 
 
 def _refused(changes: Sequence[Change], default: str) -> str:
-    """Why the updated bundle may not replace the old one."""
+    """Return why the updated bundle may not replace the old one."""
     bad = [one for one in changes if one.point == default and one.fell > one.tolerance]
     return "; ".join(
         f"{one.objective} on {one.rows} went from {one.before:.4f} to {one.after:.4f}, more than "
@@ -222,7 +222,7 @@ def _refused(changes: Sequence[Change], default: str) -> str:
 def _finished(
     parts: BundleData, learn: Interactions, held: Interactions, values: Values, version: str
 ) -> BundleData:
-    """What is written: rows with what became of them, and what was measured."""
+    """Return what is written: rows with what became of them, and what was measured."""
     part = parts.part.astype(np.int64)
     part[part == VALIDATION] = CONTEXT  # known by now, and still not learnt from
     rows, what = merged(
@@ -254,5 +254,5 @@ def _finished(
 
 
 def refusal(update: Update) -> RunFailedError:
-    """The error that a refused update ends with."""
+    """Return the error that a refused update ends with."""
     return RunFailedError(f"the bundle was not replaced: {update.refused}; nothing was written")

@@ -1,4 +1,4 @@
-"""Going on with training: heads a little, experts again."""
+"""Fine-tuning of heads from their current weights, and refitting of the baselines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RATE = 0.4  # of the learning rate that it was trained with
 
 
 def learnt(parts: BundleData, stage: Stage, evaluator: Evaluator, seed: int) -> BundleData:
-    """Heads that went on learning and experts fitted again.
+    """Return heads that went on learning and experts fitted again.
 
     A head goes on from where it is, on all rows, for `SHARE` of its steps at `RATE` of its learning
     rate: enough to take up the new, not enough to forget the old. Experts have closed forms.
@@ -71,7 +71,7 @@ def _on(fit: Fit, parts: BundleData, fit_id: str, evaluator: Evaluator, seed: in
 
 
 def _to_the_end() -> Callable[[object], float]:
-    """A monitor to which every look is better than the one before: the last step is kept."""
+    """Return a monitor to which every look is better than the one before: the last step is kept."""
     looks = 0
 
     def value(_: object) -> float:

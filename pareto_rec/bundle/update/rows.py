@@ -25,7 +25,7 @@ LEAST = 20  # rows; fewer can neither be learnt from nor measured on
 
 @dataclass(frozen=True)
 class NewRows:
-    """What a file holds.
+    """New rows of a file.
 
     Attributes:
         users: Ids ``[rows]``.
@@ -49,7 +49,7 @@ class NewRows:
         return len(self.time)
 
     def take(self, mask: NDArray[np.bool_]) -> NewRows:
-        """The rows of a mask."""
+        """Return the rows of a mask."""
         signals = {name: values[mask] for name, values in self.signals.items()}
         taken = (self.users[mask], self.items[mask], self.time[mask], signals)
         return NewRows(*taken, self.told, self.unknown, self.known_before)
@@ -130,7 +130,7 @@ def _told(frame: pd.DataFrame) -> dict[str, NewItem]:
 
 
 def _usable(path: Path, rows: NewRows, parts: BundleData) -> NewRows:
-    """Without rows of unknown items, and without those that the bundle has."""
+    """Drop rows of unknown items, and rows that the bundle has."""
     known = {*parts.items.ids, *rows.told}
     described = np.array([item in known for item in rows.items], dtype=bool)
     old = parts.interactions
@@ -152,7 +152,7 @@ def _usable(path: Path, rows: NewRows, parts: BundleData) -> NewRows:
 
 
 def with_people(parts: BundleData, ids: Sequence[str]) -> Users:
-    """The bundle's users, then those of new rows, in the order of their first row."""
+    """Return the bundle's users, then those of new rows, in the order of their first row."""
     known = set(parts.users.ids)
     added = [one for one in dict.fromkeys(ids) if one not in known]
     attributes = {name: (*of, *[""] * len(added)) for name, of in parts.users.attributes.items()}
@@ -160,7 +160,7 @@ def with_people(parts: BundleData, ids: Sequence[str]) -> Users:
 
 
 def indexed(rows: NewRows, users: Sequence[str], items: Sequence[str]) -> Interactions:
-    """New rows by compact index; no place or propensity is known of them."""
+    """Return new rows by compact index, without positions and propensities."""
     user_of = {one: place for place, one in enumerate(users)}
     item_of = {one: place for place, one in enumerate(items)}
     user = np.array([user_of[one] for one in rows.users], dtype=np.int64)

@@ -23,7 +23,7 @@ _SHOWN = 3
 
 
 def seconds_of(path: Path, column: pd.Series, config: str) -> NDArray[np.int64]:
-    """Seconds since 1970 ``[rows]`` out of numbers of any unit, dates or times.
+    """Return seconds since 1970 ``[rows]`` out of numbers of any unit, dates or times.
 
     A unit is recognised by the size of the numbers; a pattern of dates is the config's where
     it has one, else it is inferred from the first rows.
@@ -61,7 +61,7 @@ def seconds_of(path: Path, column: pd.Series, config: str) -> NDArray[np.int64]:
 
 
 def _written(config: str) -> tuple[str, str]:
-    """Pattern of dates and time zone of the log that the bundle was learnt from.
+    """Return the pattern of dates and time zone of the log that the bundle was learnt from.
 
     A unit of numbers is not taken from there: numbers show their own.
     """
@@ -71,7 +71,7 @@ def _written(config: str) -> tuple[str, str]:
 
 
 def _unit(path: Path, column: pd.Series) -> str:
-    """What numbers count, as `Clock` has it; empty where most rows hold no numbers.
+    """Return what numbers count, as `Clock` has it; empty where most rows hold no numbers.
 
     Raises:
         BadRequestError: If they count several things: some would be read as of another age.

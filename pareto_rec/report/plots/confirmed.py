@@ -35,7 +35,7 @@ def save_confirmed(view: RunView, content: Mapping[str, Any], folder: Path) -> l
 
 
 def plot_confirmed(view: RunView, content: Mapping[str, Any]) -> Figure:
-    """Every pair of searched objectives on test data, with intervals.
+    """Return every pair of searched objectives on test data, with intervals.
 
     Args:
         view: The run: axes and title.
@@ -101,7 +101,7 @@ def _note(content: Mapping[str, Any], room: int) -> list[str]:
 
 
 def covered(content: Mapping[str, Any]) -> str:
-    """What the bars cover; a worst group has no values per user, other objectives may."""
+    """Return what the bars cover; a worst group has no values per user, other objectives may."""
     covers: dict[str, list[str]] = {}
     for one in content["objectives"]:
         if one["searched"]:
@@ -113,7 +113,7 @@ def covered(content: Mapping[str, Any]) -> str:
 def _draw(
     axes: Axes, content: Mapping[str, Any], name: str, number: int, pair: Sequence[Axis]
 ) -> dict[str, Any]:
-    """Points of one front with bars; its handle for the legend."""
+    """Return points of one front with bars; its handle for the legend."""
     rows = [row for row in content["points"] if row["front"] == name and row["seeds"]]
     if not rows:
         return {}
@@ -140,7 +140,7 @@ def _draw(
 def _values(
     rows: Sequence[Mapping[str, Any]], name: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Means ``[points]`` and how far the interval reaches below and above ``[2, points]``."""
+    """Return means ``[points]`` and distances to the interval's ends ``[2, points]``."""
     found = [row["values"][name]["test"] for row in rows]
     mean = np.array([one["mean"] for one in found], dtype=np.float64)
     ends = np.array(
