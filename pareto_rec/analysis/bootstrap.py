@@ -89,9 +89,9 @@ def seed_means(values: Floats) -> Floats:
     Args:
         values: ``[points, seeds, users]``.
     """
-    kept = ~np.isnan(values)
-    count = kept.sum(axis=2)
-    total = np.where(kept, values, 0.0).sum(axis=2)
+    valid = ~np.isnan(values)
+    count = valid.sum(axis=2)
+    total = np.where(valid, values, 0.0).sum(axis=2)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
@@ -104,10 +104,10 @@ def over_seeds(means: Floats) -> tuple[Floats, Floats]:
     Returns:
         NaN for points without any seed; the deviation also for those with one.
     """
-    kept = ~np.isnan(means)
-    count = kept.sum(axis=1)
-    mean = np.where(kept, means, 0.0).sum(axis=1) / np.maximum(count, 1)
-    square = np.where(kept, (means - mean[:, None]) ** 2, 0.0).sum(axis=1)
+    valid = ~np.isnan(means)
+    count = valid.sum(axis=1)
+    mean = np.where(valid, means, 0.0).sum(axis=1) / np.maximum(count, 1)
+    square = np.where(valid, (means - mean[:, None]) ** 2, 0.0).sum(axis=1)
     deviation = np.sqrt(square / np.maximum(count - 1, 1))
     return np.where(count > 0, mean, np.nan), np.where(count > 1, deviation, np.nan)
 
@@ -131,8 +131,8 @@ def draw_means(values: Floats, resample: Resample) -> Floats:
         )
     points, seeds, users = values.shape
     flat = values.reshape(points * seeds, users).T
-    kept = ~np.isnan(flat)
-    filled, mask = np.where(kept, flat, 0.0), kept.astype(np.float64)
+    valid = ~np.isnan(flat)
+    filled, mask = np.where(valid, flat, 0.0), valid.astype(np.float64)
     parts = []
     for weights in resample.weights():
         total, count = weights @ filled, weights @ mask
@@ -158,14 +158,14 @@ def _own_share(values: Floats) -> Floats:
     to one of them; that part the users' resample has already. Its variance is estimated by the
     residual of users and seeds (two-way layout; Searle, Casella and McCulloch, 1992).
     """
-    kept = ~np.isnan(values)
-    seeds = np.maximum(kept.any(axis=2).sum(axis=1), 1)
+    valid = ~np.isnan(values)
+    seeds = np.maximum(valid.any(axis=2).sum(axis=1), 1)
     middle = seed_means(values)
     spread = over_seeds(middle)[1] ** 2
-    filled = np.where(kept, values - np.where(np.isnan(middle), 0.0, middle)[:, :, None], 0.0)
-    count = np.maximum(kept.sum(axis=1), 1)
-    residual = np.where(kept, filled - (filled.sum(axis=1) / count)[:, None, :], 0.0)
-    users = np.maximum(kept.any(axis=1).sum(axis=1), 1)
+    filled = np.where(valid, values - np.where(np.isnan(middle), 0.0, middle)[:, :, None], 0.0)
+    count = np.maximum(valid.sum(axis=1), 1)
+    residual = np.where(valid, filled - (filled.sum(axis=1) / count)[:, None, :], 0.0)
+    users = np.maximum(valid.any(axis=1).sum(axis=1), 1)
     freedom = np.maximum((seeds - 1) * (users - 1), 1)
     chance = (residual**2).sum(axis=(1, 2)) / freedom / users
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -176,17 +176,17 @@ def _own_share(values: Floats) -> Floats:
 
 def _mean_of_seeds(means: Floats) -> Floats:
     """Return the mean of the last axis over what is not NaN; NaN where nothing is left."""
-    kept = ~np.isnan(means)
-    count = kept.sum(axis=-1)
-    total = np.where(kept, means, 0.0).sum(axis=-1)
+    valid = ~np.isnan(means)
+    count = valid.sum(axis=-1)
+    total = np.where(valid, means, 0.0).sum(axis=-1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _seed_shift(means: Floats, resample: Resample) -> Floats:
     """Return what each draw adds to each point ``[draws, points]``; see the head of the module."""
-    kept = ~np.isnan(means)
-    count = np.maximum(kept.sum(axis=1), 1)
-    deviation = np.where(kept, means - over_seeds(means)[0][:, None], 0.0)
+    valid = ~np.isnan(means)
+    count = np.maximum(valid.sum(axis=1), 1)
+    deviation = np.where(valid, means - over_seeds(means)[0][:, None], 0.0)
     scale = np.where(count > 1, 1.0 / np.sqrt(count * np.maximum(count - 1, 1)), 0.0)
     return np.asarray(resample.seed_effects() @ (deviation * scale[:, None]).T)
 
@@ -227,7 +227,7 @@ def dominated(values: Floats, *, maximise: Sequence[bool]) -> Bools:
     """
     signed = np.where(np.asarray(maximise), values, -values)
     draws, points = signed.shape[:2]
-    found = np.zeros((draws, points), dtype=bool)
+    is_dominated = np.zeros((draws, points), dtype=bool)
     step = max(1, _CHUNK // max(points * points, 1))
     for begin in range(0, draws, step):
         part = signed[begin : begin + step]
@@ -236,8 +236,8 @@ def dominated(values: Floats, *, maximise: Sequence[bool]) -> Bools:
         for column in np.moveaxis(part, 2, 0):
             no_worse &= column[:, :, None] >= column[:, None, :]
             better |= column[:, :, None] > column[:, None, :]
-        found[begin : begin + step] = (no_worse & better).any(axis=1)
-    return found
+        is_dominated[begin : begin + step] = (no_worse & better).any(axis=1)
+    return is_dominated
 
 
 def non_dominated_share(values: Floats, *, maximise: Sequence[bool]) -> Floats:
@@ -289,7 +289,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     order = np.argsort(p_values, kind="stable")
     adjusted, largest = [1.0] * len(p_values), 0.0
-    for place, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted

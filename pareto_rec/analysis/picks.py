@@ -50,7 +50,7 @@ def points_of(view: RunView, *, per_user: bool = False) -> Points:
         )
     measured = [axis for axis in view.reported if axis.name in view.front]
     axes = (*view.axes, *measured)
-    ids = tuple(str(one) for one in view.front["id"])
+    ids = tuple(str(point_id) for point_id in view.front["id"])
     return Points(
         ids,
         tuple(axis.name for axis in axes),
@@ -83,19 +83,19 @@ def _read_per_user(view: RunView, ids: Sequence[str]) -> dict[str, Floats]:
         )
     try:
         table = parquet.read_table(path)
-        found = np.asarray(table["id"].to_pylist(), dtype=object)
+        stored_ids = np.asarray(table["id"].to_pylist(), dtype=object)
         users = np.asarray(table["user"].to_pylist(), dtype=object)
         names = [axis.name for axis in view.axes if axis.name in table.column_names]
         columns = {name: np.asarray(table[name].to_numpy(), dtype=np.float64) for name in names}
     except (ArrowException, OSError, KeyError, ValueError) as error:
         raise _damaged(path, " ".join(str(error).split())) from None
     places: dict[str, list[int]] = {}
-    for place, one in enumerate(found):
-        places.setdefault(str(one), []).append(place)
-    missing = [one for one in ids if one not in places]
+    for position, point_id in enumerate(stored_ids):
+        places.setdefault(str(point_id), []).append(position)
+    missing = [point_id for point_id in ids if point_id not in places]
     if missing:
         raise _damaged(path, f"it lacks point {missing[0]}")
-    rows = [places[one] for one in ids]
+    rows = [places[point_id] for point_id in ids]
     if any(len(row) != len(rows[0]) or (users[row] != users[rows[0]]).any() for row in rows):
         raise _damaged(path, "its points do not have the same users")
     order = np.array(rows)
@@ -121,9 +121,9 @@ def pick(run: Path, picker: Picker, where: Sequence[Bound] = ()) -> Pick:
     from pareto_rec.runs.reader import read_run
 
     points = points_of(read_run(run), per_user=picker.name == "per_user")
-    made = choose(points, picker, where)
-    remember(run, entry_of(made, picker, where))
-    return made
+    choice = choose(points, picker, where)
+    remember(run, entry_of(choice, picker, where))
+    return choice
 
 
 def entry_of(pick: Pick | Mixture, picker: Picker, where: Sequence[Bound]) -> dict[str, Any]:
@@ -166,8 +166,8 @@ def read_picks(run: Path) -> list[dict[str, Any]]:
         if is_whole(content) is False:
             raise ValueError("it is not what its checksum says: it was changed")
         picks = content["picks"]
-        for number, one in enumerate(picks, start=1):
-            wrong = [key for key, kind in KEYS.items() if not isinstance(one[key], kind)]
+        for number, entry in enumerate(picks, start=1):
+            wrong = [key for key, kind in KEYS.items() if not isinstance(entry[key], kind)]
             if wrong:
                 raise ValueError(f'pick {number}: "{wrong[0]}" has no value that fits')
         return list(picks)

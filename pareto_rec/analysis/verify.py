@@ -55,13 +55,13 @@ def check_run(run: Path) -> list[Finding]:
             f"{run} is not a run directory (neither run.json nor {RECORDS}); name one that "
             "`pareto-rec search` wrote, such as results/<experiment>/<run>"
         )
-    info, found = _info(run)
+    info, findings = _info(run)
     lines = _lines(run, info)
-    found += _of_lines(run, info, lines)
-    found += list(_of_front(run, info, lines)) if info and lines else []
-    found += list(_of_named_files(run, info))
-    found += list(_of_fits(run, info))
-    return found + list(_of_own_checksums(run))
+    findings += _of_lines(run, info, lines)
+    findings += list(_of_front(run, info, lines)) if info and lines else []
+    findings += list(_of_named_files(run, info))
+    findings += list(_of_fits(run, info))
+    return findings + list(_of_own_checksums(run))
 
 
 def _info(run: Path) -> tuple[Mapping[str, Any], list[Finding]]:
@@ -87,24 +87,26 @@ def _lines(run: Path, info: Mapping[str, Any]) -> Lines | None:
 def _of_lines(run: Path, info: Mapping[str, Any], lines: Lines | None) -> list[Finding]:
     if lines is None:
         return [Finding(RECORDS, "bad", "it is missing or cannot be read")]
-    found = [
-        Finding(RECORDS, "bad", f"line {one.number}: {one.problem}")
-        for one in lines.lines
-        if one.problem
+    findings = [
+        Finding(RECORDS, "bad", f"line {line.number}: {line.problem}")
+        for line in lines.lines
+        if line.problem
     ]
-    whole, count = len(lines.lines), (info.get("counts") or {}).get("records")
+    stored, count = len(lines.lines), (info.get("counts") or {}).get("records")
     ended = status_of(run / RECORDS, info) in ("finished", "interrupted", "failed")
-    if ended and count is not None and whole != count:
-        found.append(Finding(RECORDS, "bad", f"{whole:,} records, where run.json counts {count:,}"))
+    if ended and count is not None and stored != count:
+        findings.append(
+            Finding(RECORDS, "bad", f"{stored:,} records, where run.json counts {count:,}")
+        )
     if lines.torn:
         words = f"the last line was cut short ({lines.torn} bytes); every command leaves it out"
-        found.append(Finding(RECORDS, "unknown", words))
+        findings.append(Finding(RECORDS, "unknown", words))
     if lines.unsigned:
-        words = f"{lines.unsigned:,} of {whole:,} records have no checksum"
-        found.append(Finding(RECORDS, "unknown", words))
-    elif not any(one.state == "bad" for one in found):
-        found.insert(0, Finding(RECORDS, "good", f"{whole:,} records, each as it was written"))
-    return found
+        words = f"{lines.unsigned:,} of {stored:,} records have no checksum"
+        findings.append(Finding(RECORDS, "unknown", words))
+    elif not any(finding.state == "bad" for finding in findings):
+        findings.insert(0, Finding(RECORDS, "good", f"{stored:,} records, each as it was written"))
+    return findings
 
 
 def _of_front(run: Path, info: Mapping[str, Any], lines: Lines) -> Iterator[Finding]:
@@ -121,7 +123,7 @@ def _of_front(run: Path, info: Mapping[str, Any], lines: Lines) -> Iterator[Find
     if status_of(run / RECORDS, info) not in ("finished", "interrupted", "failed"):
         return  # it may be a generation behind its records
     if not any(line.problem for line in lines.lines):
-        known = {str(one["id"]) for one in _non_dominated(believed, axes)}
+        known = {str(entry["id"]) for entry in _non_dominated(believed, axes)}
         differing = known ^ set(rows["id"].astype(str))
         if differing:
             words = f"its points are not the non-dominated records: {', '.join(sorted(differing))}"
@@ -137,12 +139,12 @@ def _of_front(run: Path, info: Mapping[str, Any], lines: Lines) -> Iterator[Find
 def _non_dominated(
     entries: list[Mapping[str, Any]], axes: tuple[Axis, ...]
 ) -> list[Mapping[str, Any]]:
-    usable = [one for one in entries if one["status"] == "ok" and _is_feasible(one, axes)]
+    usable = [entry for entry in entries if entry["status"] == "ok" and _is_feasible(entry, axes)]
     if not usable:
         return []
-    values = np.array([[one["objectives"][axis.name] for axis in axes] for one in usable])
+    values = np.array([[entry["objectives"][axis.name] for axis in axes] for entry in usable])
     keep = front.non_dominated(values, maximise=[axis.maximise for axis in axes])
-    return [one for one, kept in zip(usable, keep, strict=True) if kept]
+    return [entry for entry, is_best in zip(usable, keep, strict=True) if is_best]
 
 
 def _is_feasible(entry: Mapping[str, Any], axes: tuple[Axis, ...]) -> bool:
@@ -192,9 +194,9 @@ def _of_fits(run: Path, info: Mapping[str, Any]) -> Iterator[Finding]:
     from pareto_rec.training.fit_store import read_tensors
 
     for path in rest:
-        whole = read_tensors(path) is not None
-        words = "as it was trained" if whole else "it is damaged, or another fit's"
-        yield Finding(f"fits/{path.name}", "good" if whole else "bad", words)
+        intact = read_tensors(path) is not None
+        words = "as it was trained" if intact else "it is damaged, or another fit's"
+        yield Finding(f"fits/{path.name}", "good" if intact else "bad", words)
 
 
 def _of_own_checksums(run: Path) -> Iterator[Finding]:

@@ -108,7 +108,7 @@ def _attributes(
 
 @dataclass(frozen=True)
 class ItemArrays:
-    """The tensors of the catalogue; see `Parts`."""
+    """The tensors of the catalogue; see `BundleData`."""
 
     features: Floats
     vectors: Floats

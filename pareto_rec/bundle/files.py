@@ -115,7 +115,7 @@ def _version(files: Mapping[str, Any]) -> str:
 def verify(folder: Path, *, hashes: bool = True) -> str:
     """Refuse a bundle that is not as it was written.
 
-    Checksums show damage and careless changes. They do not prove its author: anyone who can
+    Checksums show damage and careless changes. They do not prove its author: anyone that can
     change a file can change the manifest.
 
     Args:

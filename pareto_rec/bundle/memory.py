@@ -1,6 +1,6 @@
 """In-memory copies of a bundle's files, which no change of its folder reaches.
 
-Tensors that were mapped from the folder would end the process with SIGBUS once somebody truncated a
+Tensors that were mapped from the folder would end the process with SIGBUS once a program cut a
 file or wrote a new bundle over the old one. So every file is read once, what was read is compared
 with its checksum, and tensors are mapped from the copy: an anonymous file of the kernel (Linux:
 ``memfd_create``) that is sealed against changes. Processes of one service map the same copy.

@@ -61,7 +61,7 @@ class OnnxBackend:
             raise BadRequestError(f"{path} is not a graph of this bundle: {reason}") from None
 
     def expert_scores(self, names: Sequence[str], starts: Ints, items: Ints) -> dict[str, Floats]:
-        """As `pareto_rec.bundle.scoring.Form.expert_scores`."""
+        """As `pareto_rec.bundle.backends.Backend.expert_scores`."""
         return {name: self.expert(name, starts, items) for name in names}
 
     def expert(self, name: str, starts: Ints, items: Ints) -> Floats:
@@ -78,7 +78,7 @@ class OnnxBackend:
     def network(
         self, fit_id: str, people: Sequence[UserHistory], tasks: Sequence[str]
     ) -> NetworkScores:
-        """As `pareto_rec.bundle.scoring.Form.network`."""
+        """As `pareto_rec.bundle.backends.Backend.network`."""
         n_items, fit = len(self.parts.items), self.parts.fits[fit_id]
         inside = [one.items[one.items < n_items] for one in people]
         given = {"items": right_aligned(inside, fit.shape.history)}

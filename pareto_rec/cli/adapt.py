@@ -49,15 +49,20 @@ def adapt(
     plan(resolved)
     stage = read_split(resolved, cache).validation
     backbone = Backbone.load(resolved.backbone.name, cache)
-    with counting("adapting", quiet=json_) as told:
-        folder, kept = adapted(
-            backbone, stage, adapt_recipe(resolved), cache, device=resolved.train.device, told=told
+    with counting("adapting", quiet=json_) as on_progress:
+        folder, existed = adapted(
+            backbone,
+            stage,
+            adapt_recipe(resolved),
+            cache,
+            device=resolved.train.device,
+            told=on_progress,
         )
-    content: dict[str, object] = {"folder": str(folder), "made_before": kept}
-    said = [f"{folder}{' (made before)' if kept else ''}"]
+    content: dict[str, object] = {"folder": str(folder), "made_before": existed}
+    text = [f"{folder}{' (made before)' if existed else ''}"]
     if compare:
-        with counting("fitting", quiet=json_) as told:
-            rows = compared(resolved, cache, seeds=seeds, told=told)
+        with counting("fitting", quiet=json_) as on_progress:
+            rows = compared(resolved, cache, seeds=seeds, told=on_progress)
         content["compared"] = of_gains(rows)
-        said += lines(rows)
-    show(content, said, as_json=json_)
+        text += lines(rows)
+    show(content, text, as_json=json_)

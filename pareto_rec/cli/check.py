@@ -24,14 +24,14 @@ def check(run: RunPath, json_: Json = False) -> None:
     """
     from pareto_rec.analysis.verify import check_run
 
-    found = check_run(run)
-    bad = [one for one in found if one.state == "bad"]
+    findings = check_run(run)
+    bad = [finding for finding in findings if finding.state == "bad"]
     content = {
         "run": str(run),
         "trusted": not bad,
-        "findings": [asdict(one) for one in found],
+        "findings": [asdict(finding) for finding in findings],
     }
-    show(content, _lines(run, found), as_json=json_)
+    show(content, _lines(run, findings), as_json=json_)
     if bad:
         raise typer.Exit(1)
 

@@ -44,16 +44,16 @@ def confirm(
     sweep_below(run, 1)
     words = f"the same command goes on: no fit is trained twice (pareto-rec confirm {run})"
     with stoppable(lambda: words), watching(load_config(run), quiet=json_) as callback:
-        found = confirm_run(
+        result = confirm_run(
             run,
             seeds=seeds,
             cache=cache_dir(),
             workers=workers or cores(),
             callbacks=[callback],
         )
-    content = json.loads(found.read_text(encoding="utf-8"))
+    content = json.loads(result.read_text(encoding="utf-8"))
     view = read_run(run)
-    paths = [found, found.with_suffix(".csv"), *save_confirmed(view, content, run)]
+    paths = [result, result.with_suffix(".csv"), *save_confirmed(view, content, run)]
     paths += save_plots(view, run)  # they say now that test data was opened
     try:
         paths.append(write_report(view, run))

@@ -15,7 +15,7 @@ from pareto_rec.core.errors import BadRequestError, unknown
 
 @dataclass(frozen=True)
 class _Columns:
-    """Columns of a log that somebody named."""
+    """Columns of a log that the user named."""
 
     user: str | None
     item: str | None
@@ -123,14 +123,14 @@ def _inspect_files(files: list[str], columns: _Columns, *, json_: bool) -> None:
     from pareto_rec.data.table.sources import sources_of
 
     options = TableOptions()
-    found = profiles(find(files, "FILES"), options)
-    sources = sources_of(found, Roles(columns.user, columns.item, columns.time))
+    files_read = profiles(find(files, "FILES"), options)
+    sources = sources_of(files_read, Roles(columns.user, columns.item, columns.time))
     first = sources.log.files[0]
     name = Path(first.member or first.path.name).name.partition(".")[0]
     text = draft(sources, re.sub(r"\W+", "_", name).strip("_") or "table", options)
     shown = {
         profile.files[0].name: {column.name: column.summary() for column in profile.columns}
-        for profile in found
+        for profile in files_read
     }
     show({"config": text, "columns": shown}, [text.rstrip()], as_json=json_)
 
@@ -145,13 +145,13 @@ def _inspect_config(path: Path, *, json_: bool) -> None:
     config = load_data_config(path)
     dataset = read_dataset(config, cache_dir())
     try:
-        found = describe(dataset, split_dataset(config, dataset))
+        description = describe(dataset, split_dataset(config, dataset))
     except BadRequestError as error:  # the rows are worth knowing all the same
-        found = {**describe(dataset), "split": {"problem": str(error)}}
+        description = {**describe(dataset), "split": {"problem": str(error)}}
     account = dict(dataset.account or {})
     lines = [*as_lines(account), ""] if account else []
     more = {"account": account} if account else {}
-    show({**found, **more}, [*lines, as_text(found)], as_json=json_)
+    show({**description, **more}, [*lines, as_text(description)], as_json=json_)
 
 
 def _inspect_registered(name: str, *, json_: bool) -> None:
@@ -169,8 +169,8 @@ def _inspect_registered(name: str, *, json_: bool) -> None:
         test=shares.test,
         seed=shares.seed,
     )
-    found = describe(dataset, split)
-    show(found, [as_text(found)], as_json=json_)
+    description = describe(dataset, split)
+    show(description, [as_text(description)], as_json=json_)
 
 
 @data_app.command("synth")
@@ -189,6 +189,6 @@ def data_synth(
     """
     from pareto_rec.data.synth import Recipe, write
 
-    made = write(Recipe(users, items, interactions, seed), out, form)
-    content = {name: str(path) for name, path in made.items()}
+    paths = write(Recipe(users, items, interactions, seed), out, form)
+    content = {name: str(path) for name, path in paths.items()}
     show(content, list(content.values()), as_json=json_)

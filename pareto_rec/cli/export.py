@@ -68,9 +68,9 @@ def _said(bundle: Bundle, to: Path) -> tuple[dict[str, object], list[str]]:
         "learned_from": about.learned_from,
     }
     lines = [
-        f"{form}: {found['same_lists']:.2%} of the lists are the run's, "
-        f"{found['p50_ms']:.2f} ms a request (p95 {found['p95_ms']:.2f})"
-        for form, found in about.agreement.items()
+        f"{form}: {agreement['same_lists']:.2%} of the lists are the run's, "
+        f"{agreement['p50_ms']:.2f} ms a request (p95 {agreement['p95_ms']:.2f})"
+        for form, agreement in about.agreement.items()
     ]
     count = len(about.points)
     lines.append(f"{count} point{'s' * (count > 1)}, default {about.default}, in {to}")

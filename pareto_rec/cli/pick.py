@@ -79,15 +79,15 @@ def pick(
         "per_user": per_user,
         "point": point,
     }
-    asked = [name for name, value in rules.items() if value not in (None, False)]
-    _check(asked, method, mixture=mixture)
+    rules_given = [name for name, value in rules.items() if value not in (None, False)]
+    _check(rules_given, method, mixture=mixture)
     from pareto_rec.analysis.decide import Bound
     from pareto_rec.analysis.picks import points_of, read_picks
     from pareto_rec.core.leftovers import sweep_below
     from pareto_rec.runs.reader import read_run
 
     bounds = [Bound.read(text) for text in where or []]
-    picker = _picker(asked[0], rules[asked[0]], method)
+    picker = _picker(rules_given[0], rules[rules_given[0]], method)
     sweep_below(run, 1)
     points = points_of(read_run(run), per_user=per_user)
     read_picks(run)  # a damaged history is refused before any work
@@ -119,7 +119,7 @@ def _picker(rule: str, value: object, method: str | None) -> Picker:
 
 def _weights(text: str) -> dict[str, float]:
     """Return weights of a text such as ``ndcg@10=0.7,ild@10=0.3``."""
-    found: dict[str, float] = {}
+    weights: dict[str, float] = {}
     for part in text.split(","):
         name, sign, value = part.rpartition("=")
         try:
@@ -131,10 +131,10 @@ def _weights(text: str) -> dict[str, float]:
                 f'weights "{text}" cannot be read at "{part}": write for example '
                 '"ndcg@10=0.7,ild@10=0.3"'
             )
-        if name.strip() in found:
+        if name.strip() in weights:
             raise BadRequestError(f'weights "{text}" name {name.strip()} twice')
-        found[name.strip()] = weight
-    return found
+        weights[name.strip()] = weight
+    return weights
 
 
 def _pick_point(
@@ -145,13 +145,15 @@ def _pick_point(
     from pareto_rec.analysis.picks import entry_of, remember
 
     confirmed = read_confirmed(run)
-    made = choose(points, picker, bounds)
-    entry = entry_of(made, picker, bounds)
+    choice = choose(points, picker, bounds)
+    entry = entry_of(choice, picker, bounds)
     remember(run, entry)
-    steps = [{"gains": e.gains, "point": points.ids[e.row], "change": e.change} for e in made.steps]
-    test = asdict(confirmed[made.id]) if made.id in confirmed else None
-    lines = [*pick_lines(points, made, confirmed), "", f"noted in {run / 'picks.json'}"]
-    show({**entry, "tied": made.tied, "steps": steps, "test": test}, lines, as_json=as_json)
+    steps = [
+        {"gains": e.gains, "point": points.ids[e.row], "change": e.change} for e in choice.steps
+    ]
+    test = asdict(confirmed[choice.id]) if choice.id in confirmed else None
+    lines = [*pick_lines(points, choice, confirmed), "", f"noted in {run / 'picks.json'}"]
+    show({**entry, "tied": choice.tied, "steps": steps, "test": test}, lines, as_json=as_json)
 
 
 def _pick_mixture(
@@ -161,8 +163,8 @@ def _pick_mixture(
     from pareto_rec.analysis.decide.table import mixture_lines
     from pareto_rec.analysis.picks import entry_of, remember
 
-    made = mix(points, goal, bounds)
-    entry = entry_of(made, picker, bounds)
+    mixture = mix(points, goal, bounds)
+    entry = entry_of(mixture, picker, bounds)
     remember(run, entry)
-    lines = [*mixture_lines(points, made), "", f"noted in {run / 'picks.json'}"]
-    show({**entry, "prices": made.prices, "single": made.single}, lines, as_json=as_json)
+    lines = [*mixture_lines(points, mixture), "", f"noted in {run / 'picks.json'}"]
+    show({**entry, "prices": mixture.prices, "single": mixture.single}, lines, as_json=as_json)

@@ -133,7 +133,7 @@ def counting(what: str, *, quiet: bool) -> Iterator[Callable[..., None]]:
     began = time.monotonic()
     with Live("", console=console, refresh_per_second=4, transient=True) as live:
 
-        def told(done: int, total: int, *figures: float) -> None:
+        def on_progress(done: int, total: int, *figures: float) -> None:
             spent = time.monotonic() - began
             values = ", ".join(f"{figure:.3f}" for figure in figures if math.isfinite(figure))
             left = spent / done * (total - done)
@@ -143,4 +143,4 @@ def counting(what: str, *, quiet: bool) -> Iterator[Callable[..., None]]:
             elif done % max(1, total // 10) == 0:
                 console.print(text, soft_wrap=True, highlight=False)
 
-        yield told
+        yield on_progress

@@ -92,24 +92,24 @@ def weights(text: str) -> dict[str, float]:
     Raises:
         BadRequestError: If they are written otherwise.
     """
-    found = {}
+    result = {}
     for part in text.split(","):
         name, equals, value = part.rpartition("=")
         try:
-            found[name.strip()] = float(value)
+            result[name.strip()] = float(value)
         except ValueError:
             equals = ""
         if not equals or not name.strip():
             raise BadRequestError(
                 f'"{part}" is not a weight; write for example ndcg@10=.7,ild@10=.3'
             )
-    return found
+    return result
 
 
 def _lines(answer: Recommendation) -> list[str]:
     lines = [f"note: {note}" for note in answer.notes]
-    for place, item in enumerate(answer.items, start=1):
-        lines.append(f"{place:3}  {item.score:8.3f}  {isolated(item.title)}  ({isolated(item.id)})")
+    for rank, item in enumerate(answer.items, start=1):
+        lines.append(f"{rank:3}  {item.score:8.3f}  {isolated(item.title)}  ({isolated(item.id)})")
         lines += _why(item)
     if answer.reranking is not None and answer.reranking.brought_in:
         lines.append(f"re-ranking brought in: {', '.join(answer.reranking.brought_in)}")
@@ -124,9 +124,9 @@ def _why(item: Recommended) -> list[str]:
         return []
     parts = ", ".join(f"{name} {value:+.3f}" for name, value in why.scorers.items())
     lines = [f"       {parts}; place {why.rank_before} before re-ranking"]
-    for one in why.history[:_SHOWN]:
-        lines.append(f"       {one.value:+.3f}  {isolated(one.title)}")
-    others = sum(one.value for one in why.history[_SHOWN:])
+    for contribution in why.history[:_SHOWN]:
+        lines.append(f"       {contribution.value:+.3f}  {isolated(contribution.title)}")
+    others = sum(contribution.value for contribution in why.history[_SHOWN:])
     share = "" if why.exact else " (approximate)"
     lines.append(
         f"       {others:+.3f}  the rest of the history{share}, {why.rest:+.3f} no part of it"

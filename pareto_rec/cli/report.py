@@ -38,13 +38,13 @@ def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None
             raise
         typer.echo(f"no report.html: {error}", err=True)
     apart = groups(view)
-    status, found = str(view.info.get("status")), view.info.get("hypervolume", {})
+    status, volumes = str(view.info.get("status")), view.info.get("hypervolume", {})
     lines = [
         *view.controls,
-        f"hypervolume x 1000: {1000 * (found.get('front') or 0):.3f}",
-        f"all baselines: {1000 * (found.get('all_baselines') or 0):.3f}",
+        f"hypervolume x 1000: {1000 * (volumes.get('front') or 0):.3f}",
+        f"all baselines: {1000 * (volumes.get('all_baselines') or 0):.3f}",
         *([f"{given(view)}."] if given(view) else []),
-        *([f"the front is worth nothing: {worthless(view)}"] if found.get("front") == 0 else []),
+        *([f"the front is worth nothing: {worthless(view)}"] if volumes.get("front") == 0 else []),
         *notes(view),
         f"front: {len(view.front)} points in {run / 'front.csv'}",
         *([] if apart is None else sentences(apart)),
@@ -53,7 +53,7 @@ def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None
     if status != "finished":
         lines.insert(0, f"this run is not complete (status: {status})")
     files = [str(path) for path in paths]
-    content = {"run": str(run), "status": status, "hypervolume": found, "files": files}
+    content = {"run": str(run), "status": status, "hypervolume": volumes, "files": files}
     if apart is not None:
         content |= {"point": apart.point, "groups": apart.to_json()}
     show(content, lines, as_json=as_json)

@@ -121,12 +121,12 @@ def _earlier_run(config: Path, experiment: str) -> Path:
     if is_begun(config):
         return config
     results = Path("results") / experiment
-    found = newest_run(results)
-    if found is None:
+    newest = newest_run(results)
+    if newest is None:
         raise BadRequestError(
             f"no run to go on with in {results}; name its directory, or leave --resume away"
         )
-    return found
+    return newest
 
 
 def _next_run(experiment: str) -> Path:

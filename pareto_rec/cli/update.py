@@ -47,7 +47,7 @@ def update(
     from pareto_rec.bundle.update.flow import refusal
     from pareto_rec.bundle.update.flow import update as update_bundle
 
-    made = update_bundle(
+    result = update_bundle(
         bundle,
         interactions,
         to,
@@ -55,25 +55,25 @@ def update(
         hold_out=hold_out,
         seed=seed,
     )
-    lines = [*_lines(made), "" if made.refused else f"written to {to}"]
-    show(made.to_json(), lines, as_json=json_)
-    if made.refused:
-        raise refusal(made)
+    lines = [*_lines(result), "" if result.refused else f"written to {to}"]
+    show(result.to_json(), lines, as_json=json_)
+    if result.refused:
+        raise refusal(result)
 
 
 def _tolerances(texts: list[str]) -> dict[str, float]:
-    found = {}
+    tolerances = {}
     for text in texts:
         name, sign, value = text.rpartition("=")
         try:
-            found[name.strip()] = float(value)
+            tolerances[name.strip()] = float(value)
         except ValueError:
             sign = ""
         if not sign or not name.strip():
             raise BadRequestError(
                 f'tolerance "{text}" cannot be read: write for example "ndcg@10=0.005"'
             )
-    return found
+    return tolerances
 
 
 def _lines(update: Update) -> list[str]:

@@ -64,15 +64,15 @@ def imported_names(tree: ast.AST) -> set[str]:
     Raises:
         ValueError: If an import is relative.
     """
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             if node.level or node.module is None:
                 raise ValueError("imports are absolute")
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 class Package:
@@ -87,13 +87,13 @@ class Package:
     @cached_property
     def modules(self) -> Mapping[str, Path]:
         """Full name -> file; the package itself, which loads its public names late, is left out."""
-        found = {}
+        files = {}
         for path in sorted(self.root.rglob("*.py")):
             parts = path.relative_to(self.root).with_suffix("").parts
             name = ".".join(part for part in parts if part != "__init__")
             if name:
-                found[f"{PACKAGE}.{name}"] = path
-        return found
+                files[f"{PACKAGE}.{name}"] = path
+        return files
 
     def source(self, module: str) -> bytes:
         """Return the file of a module, of this package or of another one that is loaded.

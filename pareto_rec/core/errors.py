@@ -86,7 +86,7 @@ def construct(kind: str, build: type[T], values: Mapping[str, Any]) -> T:
         BadRequestError: If a name is not a field.
     """
     assert is_dataclass(build)
-    known = [one.name for one in fields(build)]
+    known = [field.name for field in fields(build)]
     for name in values:
         if name not in known:
             raise unknown(kind, name, known)

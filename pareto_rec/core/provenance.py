@@ -24,13 +24,13 @@ def provenance(device: str) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the version of Python and of every package that matters, by name."""
-    found = {"python": platform.python_version()}
+    versions_ = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions_[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions_[name] = "not installed"
+    return versions_
 
 
 def cores() -> int:
@@ -63,7 +63,7 @@ def _commit() -> str | None:
     """Return the commit of the source tree of this package, marked when files differ."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        # An installed copy may lie in somebody else's working tree: ask whether git knows it.
+        # An installed copy may lie in another working tree: check that git tracks it.
         _said([*git, "ls-files", "--error-unmatch", Path(__file__).name])
         return (
             _said([*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]) or None

@@ -34,16 +34,16 @@ def write_json(path: Path, content: object) -> None:
     Raises:
         BadRequestError: If it cannot be written.
     """
-    with written_whole(path) as spare:
-        spare.write_text(json.dumps(signed({"file": path.name, "content": content})))
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(signed({"file": path.name, "content": content})))
 
 
 def read_json(path: Path) -> Any:  # Any: JSON
     """Return what :func:`write_json` kept; None where there is none or the file is damaged."""
     try:
-        found = json.loads(path.read_bytes())
-        if is_whole(found) and found["file"] == path.name:
-            return found["content"]
+        stored = json.loads(path.read_bytes())
+        if is_whole(stored) and stored["file"] == path.name:
+            return stored["content"]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -58,10 +58,10 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
     Raises:
         BadRequestError: If it cannot be written.
     """
-    with written_whole(path) as spare:
-        with spare.open("wb") as stream:
+    with written_whole(path) as temporary:
+        with temporary.open("wb") as stream:
             np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
-        seal(spare, path.name)
+        seal(temporary, path.name)
 
 
 def seal(path: Path, name: str) -> None:
@@ -91,13 +91,13 @@ def read_array(
         dtype: What it must have; None for any.
     """
     try:
-        whole: np.memmap[Any, Any] = np.memmap(path, dtype=np.uint8, mode="r")
+        file: np.memmap[Any, Any] = np.memmap(path, dtype=np.uint8, mode="r")
     except FileNotFoundError:
         return None
     except (OSError, ValueError):  # an empty file is the latter
         damaged(path)
         return None
-    content, end = whole[:-_LENGTH], bytes(whole[-_LENGTH:])
+    content, end = file[:-_LENGTH], bytes(file[-_LENGTH:])
     digest = hashlib.sha256(_prefix(path.name))
     digest.update(content.data)
     if end != _MARK + digest.hexdigest().encode():
@@ -105,11 +105,13 @@ def read_array(
         return None
     stream = io.BytesIO(bytes(content[:_HEADER]))
     np.lib.format.read_magic(stream)
-    said, _, kind = np.lib.format.read_array_header_1_0(stream)
+    stored_shape, _, kind = np.lib.format.read_array_header_1_0(stream)
     offset = stream.tell()
-    if (shape is not None and said != shape) or (dtype is not None and kind != np.dtype(dtype)):
+    if (shape is not None and stored_shape != shape) or (
+        dtype is not None and kind != np.dtype(dtype)
+    ):
         return None
-    mapped: Any = content[offset:].view(kind).reshape(said)
+    mapped: Any = content[offset:].view(kind).reshape(stored_shape)
     found: np.memmap[Any, Any] = mapped
     return found
 

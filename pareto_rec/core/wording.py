@@ -16,7 +16,7 @@ def isolated(text: str) -> str:
     and U+2069, the Unicode Bidirectional Algorithm, UAX 9) keep them apart. Other texts stay as
     they are.
     """
-    if any(unicodedata.bidirectional(one) in _RIGHT_TO_LEFT for one in text):
+    if any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in text):
         return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}"
     return text
 
@@ -60,8 +60,8 @@ def lacking_in_words(
     text += ", which never makes a list better"
     if counts:
         what = "pairs of listed items" if entry["pairs"] else "listed items"
-        measured, whole = (sum(column) for column in zip(*counts, strict=True))
+        measured, total = (sum(column) for column in zip(*counts, strict=True))
         least = min((n / of for n, of in counts if of), default=0.0)
-        text += f"; {measured:,} of {whole:,} {what} in the front's lists were measured, at the "
+        text += f"; {measured:,} of {total:,} {what} in the front's lists were measured, at the "
         text += f"least {least:.1%} of a point's"
     return text

@@ -22,9 +22,11 @@ def answer(view: RunView) -> list[str]:
     Returns:
         Sentences of the first paragraph, plain text.
     """
-    found = view.confirmed
+    confirmed = view.confirmed
     on_test = (
-        [*found.says[:1], _challengers_on_test(view, found)] if found and found.finished else []
+        [*confirmed.says[:1], _challengers_on_test(view, confirmed)]
+        if confirmed and confirmed.finished
+        else []
     )
     return [_size(view), *on_test, _best_point(view), _challengers(view)]
 
@@ -53,9 +55,12 @@ def worthless(view: RunView) -> str:
     beyond = {axis: _beyond(view.front[axis.name], axis) for axis in view.axes}
     never = [axis for axis, reached in beyond.items() if not reached.any()]
     if never:
-        said = (f"{a.label} = {a.reference:g} (best {_best(view.front[a.name], a.maximise)[1]:.4g})"
-                for a in never)  # fmt: skip
-        return f"no point of the front gets beyond the reference {' or '.join(said)}"
+        best = (_best(view.front[axis.name], axis.maximise)[1] for axis in never)
+        references = (
+            f"{axis.label} = {axis.reference:g} (best {value:.4g})"
+            for axis, value in zip(never, best, strict=True)
+        )
+        return f"no point of the front gets beyond the reference {' or '.join(references)}"
     return "every reference is passed by some point, but no point passes all of them at once"
 
 
@@ -67,11 +72,11 @@ def _beyond(column: Any, axis: Axis) -> NDArray[np.bool_]:  # Any: a pandas Seri
 def notes(view: RunView) -> list[str]:
     """Return what limits the measurement: held-out rows left out, attributes missing."""
     truth, described = view.info.get("truth") or {}, view.info.get("described") or {}
-    found = [repeats_in_words(account, stage) for stage, account in truth.items()]
+    sentences = [repeats_in_words(account, stage) for stage, account in truth.items()]
     for name, entry in (view.info.get("lacking") or {}).items():
         counts = [(of[name][0], of[name][1]) for of in described.values() if name in of]
-        found.append(lacking_in_words(name, entry, counts))
-    return [f"{words[0].upper()}{words[1:]}." for words in found if words]
+        sentences.append(lacking_in_words(name, entry, counts))
+    return [f"{words[0].upper()}{words[1:]}." for words in sentences if words]
 
 
 def given(view: RunView) -> str:
@@ -120,14 +125,14 @@ def _best_point(view: RunView) -> str:
     rows = view.baselines[view.feasible(view.baselines)]
     if rows.empty:
         return f"{text}."
-    place, value = _best(rows[axis.name], axis.maximise)
-    return f"{text}; the best feasible baseline, {rows['expert'].iloc[place]}, has {value:.4f}."
+    index, value = _best(rows[axis.name], axis.maximise)
+    return f"{text}; the best feasible baseline, {rows['expert'].iloc[index]}, has {value:.4f}."
 
 
 def _best(column: Any, maximise: bool) -> tuple[int, float]:  # Any: a pandas Series
     values = column.to_numpy(dtype=np.float64)
-    place = int(values.argmax() if maximise else values.argmin())
-    return place, float(values[place])
+    index = int(values.argmax() if maximise else values.argmin())
+    return index, float(values[index])
 
 
 def _challengers(view: RunView) -> str:
@@ -201,8 +206,8 @@ def choices(view: RunView) -> list[tuple[str, str]]:
         variable = str(name).startswith(("train.", "serve."))
         if variable and any(isinstance(value, str) for value in column):
             counts = column.value_counts()
-            said = ", ".join(f"{value} {count:,}" for value, count in counts.items())
-            rows.append((str(name), said))
+            shares = ", ".join(f"{value} {count:,}" for value, count in counts.items())
+            rows.append((str(name), shares))
     return rows
 
 

@@ -51,13 +51,13 @@ def drives(view: RunView) -> list[Drive]:
     ranks = rows[view.names].rank()
     fits = ranks.groupby(rows["fit"]).mean()
     first = rows.drop_duplicates("fit").set_index("fit").loc[fits.index]
-    found = []
+    candidates = []
     for name in map(str, rows):
         if name.startswith("train."):
-            found.append(_drive(name, first[name], fits))
+            candidates.append(_drive(name, first[name], fits))
         elif name.startswith("serve."):
-            found.append(_drive(name, rows[name], ranks))
-    varied = [one for one in found if one is not None]
+            candidates.append(_drive(name, rows[name], ranks))
+    varied = [drive for drive in candidates if drive is not None]
     return sorted(varied, key=lambda drive: -float(np.abs(drive.strengths).max()))
 
 

@@ -66,12 +66,12 @@ class Groups:
         """As values that ``json`` writes."""
         return [
             {
-                "history": one.name,
-                "users": one.users,
-                "rows": list(one.rows),
-                "values": {name: list(found) for name, found in one.values.items() if found},
+                "history": group.name,
+                "users": group.users,
+                "rows": list(group.rows),
+                "values": {name: list(values) for name, values in group.values.items() if values},
             }
-            for one in self.groups
+            for group in self.groups
         ]
 
 
@@ -99,12 +99,12 @@ def groups(view: RunView) -> Groups | None:
     ordered = view.front.sort_values(first.name, ascending=not first.maximise)
     point = str(ordered["id"].iloc[0])
     marked = view.front.loc[view.front["selected"], "id"].astype(str).tolist() or [point]
-    found = [
+    members = [
         _group(name, people, means.loc[[name]].droplevel(0), names, point, marked)
         for name in sorted(set(means.index.get_level_values("group")), key=_place)
     ]
     items = (view.info.get("cold_start") or {}).get("items")
-    return Groups(point, axes, tuple(found), None if items is None else int(items))
+    return Groups(point, axes, tuple(members), None if items is None else int(items))
 
 
 def _place(name: str) -> tuple[int, str]:
@@ -123,11 +123,13 @@ def _group(
     own = people.loc[people["history_length"] == name, "history"]
     there = means.reindex([point, *marked])[names]
     values: dict[str, tuple[float, float, float] | None] = {}
-    for one in names:
-        column = there[one].to_numpy(dtype=np.float64)
+    for objective in names:
+        column = there[objective].to_numpy(dtype=np.float64)
         known = column[np.isfinite(column)]
         shown = np.isfinite(column[0])
-        values[one] = (float(column[0]), float(known.min()), float(known.max())) if shown else None
+        values[objective] = (
+            (float(column[0]), float(known.min()), float(known.max())) if shown else None
+        )
     return Group(name, len(own), (int(own.min()), int(own.max())), values)
 
 
@@ -157,17 +159,17 @@ def sentences(groups: Groups) -> list[str]:
 
 def groups_part(view: RunView) -> str:
     """Return the section of the page; nothing where the run has no values per user."""
-    found = groups(view)
-    if found is None:
+    content = groups(view)
+    if content is None:
         return ""
-    heads = "".join(f'<th scope="col">{html.escape(axis.label)}</th>' for axis in found.axes)
+    heads = "".join(f'<th scope="col">{html.escape(axis.label)}</th>' for axis in content.axes)
     body = "".join(
-        f'<tr><th scope="row">{html.escape(_people(one))}</th>'
-        + "".join(f"<td>{_cell(one.values[axis.name])}</td>" for axis in found.axes)
+        f'<tr><th scope="row">{html.escape(_people(group))}</th>'
+        + "".join(f"<td>{_cell(group.values[axis.name])}</td>" for axis in content.axes)
         + "</tr>"
-        for one in found.groups
+        for group in content.groups
     )
-    notes = " ".join([_what(found), *_on_cold_items(found)])
+    notes = " ".join([_what(content), *_on_cold_items(content)])
     return (
         '<section aria-labelledby="groups-title">'
         '<h2 id="groups-title">For people with little history</h2>'

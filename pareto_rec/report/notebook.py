@@ -83,11 +83,11 @@ class Run:
         """
         import pandas as pd
 
-        found = self.view.confirmed
-        if found is None or not found.finished:
+        confirmed = self.view.confirmed
+        if confirmed is None or not confirmed.finished:
             return None
         rows = []
-        for point in found.points:
+        for point in confirmed.points:
             row: dict[str, Any] = {
                 "front": point.front,
                 "id": point.id,

@@ -114,7 +114,7 @@ def _confirmed(confirmed: Confirmed | None) -> dict[str, Any] | None:
 
 def _confirmed_point(point: ConfirmedPoint) -> dict[str, Any]:
     values = {
-        stage: {name: [_cell(value) for value in one] for name, one in by_name.items()}
+        stage: {name: [_cell(value) for value in cells] for name, cells in by_name.items()}
         for stage, by_name in point.values.items()
     }
     chances = {"own": point.non_dominated, "all": point.non_dominated_all}
@@ -138,9 +138,11 @@ def _convergence(view: RunView) -> dict[str, Any]:
 
 
 def _table(frame: pd.DataFrame, columns: list[str], digits: int = DIGITS) -> dict[str, Any]:
-    kept = [name for name in columns if name in frame]
-    rows = [[_cell(value, digits) for value in row] for row in frame[kept].itertuples(index=False)]
-    return {"columns": kept, "rows": rows}
+    present = [name for name in columns if name in frame]
+    rows = [
+        [_cell(value, digits) for value in row] for row in frame[present].itertuples(index=False)
+    ]
+    return {"columns": present, "rows": rows}
 
 
 def _cell(value: Any, digits: int = DIGITS) -> Any:  # Any: what a frame holds, to what JSON holds

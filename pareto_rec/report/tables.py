@@ -26,16 +26,16 @@ def rows_of(rows: Iterable[tuple[str, str]]) -> str:
 
 def failures_part(view: RunView) -> str:
     """Return how many records are not usable, and why."""
-    found = failures(view)
-    if not found:
+    counts = failures(view)
+    if not counts:
         return f"<p>None of the {len(view.records):,} records failed.</p>"
-    total = sum(count for _, count in found)
-    stopped = sum(count for reason, count in found if reason.startswith("pruned"))
-    said = f"{total:,} of {len(view.records):,} records are not usable."
+    total = sum(count for _, count in counts)
+    stopped = sum(count for reason, count in counts if reason.startswith("pruned"))
+    text = f"{total:,} of {len(view.records):,} records are not usable."
     if stopped:
-        said += f" {stopped:,} of them are not failures: their fits were stopped early."
-    rows = rows_of((reason, f"{count:,}") for reason, count in found)
-    return f"<p>{said}</p><table>{rows}</table>"
+        text += f" {stopped:,} of them are not failures: their fits were stopped early."
+    rows = rows_of((reason, f"{count:,}") for reason, count in counts)
+    return f"<p>{text}</p><table>{rows}</table>"
 
 
 def controls_part(view: RunView) -> str:
@@ -52,21 +52,21 @@ def controls_part(view: RunView) -> str:
 
 def confirmed_part(view: RunView) -> str:
     """Return a table of hypervolumes on validation and test data; empty before ``confirm``."""
-    found = view.confirmed
-    if found is None or not found.finished:
+    confirmed = view.confirmed
+    if confirmed is None or not confirmed.finished:
         return ""
-    level = f"{found.level:.0%} interval"
+    level = f"{confirmed.level:.0%} interval"
     heads = (
         *("Front", "Records", "Points", "As searched", f"Validation ({level})", f"Test ({level})"),
         *(f"Search divided by it, on test ({level})", "Share of the gain kept on test"),
     )
-    head = "".join(f'<th scope="col">{html.escape(one)}</th>' for one in heads)
-    body = "".join(_front_row(front) for front in found.fronts)
+    head = "".join(f'<th scope="col">{html.escape(heading)}</th>' for heading in heads)
+    body = "".join(_front_row(front) for front in confirmed.fronts)
     note = (
-        f"Hypervolume {TIMES} 1000 of the selected points, trained again with {found.seeds} fresh "
-        f"seeds. {opened(found)}"
+        f"Hypervolume {TIMES} 1000 of the selected points, trained again with "
+        f"{confirmed.seeds} fresh seeds. {opened(confirmed)}"
     )
-    more = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in found.says[1:])
+    more = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in confirmed.says[1:])
     return _section(
         "confirmed",
         "What is left of it on test data",
@@ -111,15 +111,15 @@ def _interval(interval: Interval, form: str) -> str:
 
 def drives_part(view: RunView) -> str:
     """Return a table of strengths, variables by objectives."""
-    found = drives(view)
-    if not found:
+    associations = drives(view)
+    if not associations:
         return '<p id="drives">No decision variable varies.</p>'
     heads = "".join(f'<th scope="col">{html.escape(axis.label)}</th>' for axis in view.axes)
-    shown = "".join(map(_drive_row, found[:SHOWN_DRIVES]))
-    more = "".join(map(_drive_row, found[SHOWN_DRIVES:]))
+    shown = "".join(map(_drive_row, associations[:SHOWN_DRIVES]))
+    more = "".join(map(_drive_row, associations[SHOWN_DRIVES:]))
     head = f'<thead><tr><th scope="col">Variable</th>{heads}<th scope="col">Cases</th></tr></thead>'
     rest = (
-        f"<details><summary>{len(found) - SHOWN_DRIVES} weaker variables</summary>"
+        f"<details><summary>{len(associations) - SHOWN_DRIVES} weaker variables</summary>"
         f'<table class="grid drives">{head}<tbody>{more}</tbody></table></details>'
         if more
         else ""

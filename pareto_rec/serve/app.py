@@ -76,7 +76,7 @@ def create_app(
         limits: How much is taken; None for the default ones.
         items: File of added items, shared with other processes; None to keep them in memory.
         allow_items: Whether items may be added and changed over HTTP.
-        rules: Who may ask; None for those who ask for this machine by a loopback name.
+        rules: Access rules; None: requests to a loopback name of this machine alone.
         state: What the server says of itself.
 
     Raises:
@@ -238,7 +238,7 @@ def _front(bundle: Bundle) -> dict[str, Any]:
         "name": bundle.name,
         "version": bundle.version,
         "default": bundle.about.default,
-        "objectives": [one.model_dump() for one in bundle.about.objectives],
+        "objectives": [objective.model_dump() for objective in bundle.about.objectives],
         "points": bundle.front(),
     }
 
@@ -253,8 +253,8 @@ def _refusal(status: int, reason: str, headers: dict[str, str] | None = None) ->
 
 
 def _problem(error: Exception) -> Response:
-    found = to_problem(error)
-    return _refusal(found.status, found.reason, found.headers)
+    problem = to_problem(error)
+    return _refusal(problem.status, problem.reason, problem.headers)
 
 
 def _say_problems(app: FastAPI) -> None:
@@ -262,10 +262,10 @@ def _say_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        found = error.errors()
-        if found[0]["type"] == "json_invalid":
-            return _refusal(400, f"the body is not JSON: {found[0]['ctx']['error']}")
-        return _refusal(422, "; ".join(_line(one) for one in found[:3]))
+        problems = error.errors()
+        if problems[0]["type"] == "json_invalid":
+            return _refusal(400, f"the body is not JSON: {problems[0]['ctx']['error']}")
+        return _refusal(422, "; ".join(_line(problem) for problem in problems[:3]))
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> Response:

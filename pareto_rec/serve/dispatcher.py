@@ -113,12 +113,14 @@ class Dispatcher:
 
     @property
     def pending(self) -> int:
-        """Requests that wait for the event loop, and for which somebody waits."""
-        return sum(not one.future.done() for group in self._waiting.values() for one in group)
+        """Requests that wait for the event loop and whose clients still wait."""
+        return sum(
+            not waiting.future.done() for group in self._waiting.values() for waiting in group
+        )
 
     @property
     def jobs(self) -> int:
-        """Requests that wait for the thread or are worked on, and for which somebody waits."""
+        """Requests that wait for the thread or are worked on, and whose clients still wait."""
         with self._changed:
             current = self._job
             return len(self._jobs) + (current is not None and not current.abandoned)
@@ -175,12 +177,12 @@ class Dispatcher:
             self._changed.notify()
         left = until - time.monotonic()
         try:
-            found: T = await asyncio.wait_for(asyncio.wrap_future(job.future), left)
+            result: T = await asyncio.wait_for(asyncio.wrap_future(job.future), left)
         except TimeoutError:
             raise LateError from None
         finally:
             self._abandon(job)
-        return found
+        return result
 
     def _abandon(self, job: _Job) -> None:
         """Cancel a job that no client waits for: it ends at its next step."""
@@ -198,17 +200,17 @@ class Dispatcher:
             asyncio.get_running_loop().call_soon(self._turn)
         now = time.monotonic()
         group = []
-        for one in waiting[:TOGETHER]:
-            if one.until < now:
-                _late(one)
-            elif not one.future.done():  # else no client waits for it
-                group.append(one)
+        for request in waiting[:TOGETHER]:
+            if request.until < now:
+                _late(request)
+            elif not request.future.done():  # else no client waits for it
+                group.append(request)
         if group:
             self._settle(group)
 
     def _settle(self, group: Sequence[_Waiting]) -> None:
         try:
-            answers = self._answer([one.request for one in group])
+            answers = self._answer([waiting.request for waiting in group])
         except Exception as error:
             if len(group) == 1:
                 group[0].future.set_exception(error)
@@ -218,11 +220,11 @@ class Dispatcher:
             self._settle(group[half:])
             return
         now = time.monotonic()  # not the loop's time, which may stand still while it computes
-        for one, answer in zip(group, answers, strict=True):
-            if one.until < now:
-                _late(one)
+        for waiting, answer in zip(group, answers, strict=True):
+            if waiting.until < now:
+                _late(waiting)
             else:
-                one.future.set_result(answer)
+                waiting.future.set_result(answer)
 
     def stop(self, seconds: float) -> bool:
         """End the thread after what waits for it, or after so many seconds.
@@ -263,8 +265,8 @@ def _quick(requests: Sequence[Request]) -> bool:
     """Return whether it is one list without texts and explanations."""
     if len(requests) != 1:
         return False
-    [one] = requests
-    return not one.explain and all(isinstance(item, str) for item in one.history or ())
+    [request] = requests
+    return not request.explain and all(isinstance(item, str) for item in request.history or ())
 
 
 def _kind(request: Request) -> Hashable:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from pareto_rec.bundle import NewItem
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.leftovers import spare_path, sweep
 
 Floats = NDArray[np.float32]
 SLACK = 1 << 20  # bytes that a file may grow by before it is written again
@@ -56,6 +57,7 @@ class ItemsFile:
         """
         self.path, self.encoder = path, encoder
         self._lines = 0
+        sweep([path.absolute().parent])
         try:
             self._descriptor = self._open()
         except OSError as error:
@@ -94,9 +96,9 @@ class ItemsFile:
         number, begin = self._seen
         size = os.fstat(self._descriptor).st_size
         content = _read(self._descriptor, begin, size)
-        whole = content[: content.rfind(b"\n") + 1]
-        items = [item for line in whole.splitlines() for item in self._parsed(line)]
-        self._seen = number, begin + len(whole)
+        complete = content[: content.rfind(b"\n") + 1]
+        items = [item for line in complete.splitlines() for item in self._parsed(line)]
+        self._seen = number, begin + len(complete)
         return items
 
     def _follow(self) -> None:
@@ -118,8 +120,8 @@ class ItemsFile:
         try:
             content = json.loads(line)
             known = isinstance(content, dict) and content["encoder"] == self.encoder
-            for one in content["items"] if isinstance(content, dict) else content:
-                yield _stored(one, known=known)
+            for entry in content["items"] if isinstance(content, dict) else content:
+                yield _stored(entry, known=known)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise BadRequestError(
                 f"{self.path}, line {self._lines}: not a list of items ({error}); remove the line, "
@@ -151,10 +153,10 @@ class ItemsFile:
         while begin and b"\n" not in tail:
             begin = max(0, begin - (1 << 16))
             tail = _read(self._descriptor, begin, size)
-        whole = begin + tail.rfind(b"\n") + 1
-        if whole < size:
-            log.warning("%s: cut off %d bytes of an incomplete line", self.path, size - whole)
-            os.ftruncate(self._descriptor, whole)
+        end = begin + tail.rfind(b"\n") + 1
+        if end < size:
+            log.warning("%s: cut off %d bytes of an incomplete line", self.path, size - end)
+            os.ftruncate(self._descriptor, end)
 
     def append(self, items: Iterable[StoredItem]) -> None:
         """Write a line, all of it or nothing; it counts as read. The lock has to be held.
@@ -188,17 +190,18 @@ class ItemsFile:
         Raises:
             NotKeptError: If it cannot be written; then it stays as it is.
         """
-        spare = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        temporary = spare_path(self.path)
         try:
-            descriptor = os.open(spare, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            descriptor = os.open(temporary, flags, 0o644)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)  # for processes that switch to it
-                lines = [self._line([one]) for one in items]
+                lines = [self._line([item]) for item in items]
                 _write(descriptor, b"".join(lines), 0)
-                os.replace(spare, self.path)
+                os.replace(temporary, self.path)
             except OSError:
                 os.close(descriptor)
-                spare.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
                 raise
             _sync_folder(self.path)
         except OSError as error:
@@ -209,7 +212,7 @@ class ItemsFile:
         os.close(old)  # processes that wait for its lock wake and follow
 
     def _line(self, items: Iterable[StoredItem]) -> bytes:
-        content = {"encoder": self.encoder, "items": [_as_json(one) for one in items]}
+        content = {"encoder": self.encoder, "items": [_as_json(item) for item in items]}
         return json.dumps(content).encode() + b"\n"
 
 
@@ -249,7 +252,7 @@ def _as_json(stored: StoredItem) -> dict[str, Any]:
 
 def _stored(content: dict[str, Any], *, known: bool) -> StoredItem:
     id_, text, title, names = (content[key] for key in ("id", "text", "title", "categories"))
-    if not all(isinstance(one, str) for one in (id_, text, title, *names)):
+    if not all(isinstance(part, str) for part in (id_, text, title, *names)):
         raise ValueError("an id, a text, a title or a category is not a text")
     if unknown := set(content) - {"id", "text", "title", "categories", "features"}:
         raise ValueError(f"unknown key {min(unknown)}")

@@ -57,7 +57,7 @@ class LiveBundle:
             self._apply(stored)
         except BadRequestError as error:
             raise BadRequestError(f"{file.path}: {error}") from None
-        if len(stored) > len(self._touched) or any(one.features is None for one in stored):
+        if len(stored) > len(self._touched) or any(item.features is None for item in stored):
             self._compact(file)
 
     @property
@@ -129,13 +129,13 @@ class LiveBundle:
         if not stored:
             return
         shape = self._bundle.parts.features.shape[1:]
-        last = {one.item.id: one.features for one in stored}
+        last = {item.item.id: item.features for item in stored}
         features = {
             id_: states
             for id_, states in last.items()
             if states is not None and states.shape == shape
         }
-        latest = _merged({}, [one.item for one in stored])
+        latest = _merged({}, [item.item for item in stored])
         self._accept(self._bundle.with_items(list(latest.values()), features), latest.values())
 
     def _accept(self, bundle: Bundle, items: Iterable[NewItem]) -> None:
@@ -143,7 +143,7 @@ class LiveBundle:
         self._bundle = bundle
 
     def _keep(self, file: ItemsFile, stored: Sequence[StoredItem]) -> None:
-        if file.empty and self._touched:  # somebody took the old one away
+        if file.empty and self._touched:  # the old one was removed
             file.rewrite(self._all())
         file.append(stored)
 
@@ -162,13 +162,13 @@ def encoder_key(bundle: Bundle) -> str:
     """Return what the states of added items depend on: the backbone, and how it reads texts."""
     texts = bundle.texts
     files = {} if bundle.folder is None else read_json(bundle.folder / MANIFEST)["files"]
-    backbone = {name: one for name, one in files.items() if name.startswith(f"{BACKBONE}/")}
+    backbone = {name: entry for name, entry in files.items() if name.startswith(f"{BACKBONE}/")}
     content = json.dumps([backbone, texts.reads, texts.max_length, texts.cut], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _features(bundle: Bundle, ids: Sequence[str]) -> dict[str, Floats]:
-    places = {id_: place for place, id_ in enumerate(bundle.parts.items.ids)}
+    places = {id_: position for position, id_ in enumerate(bundle.parts.items.ids)}
     return {id_: bundle.parts.features[places[id_]] for id_ in ids}
 
 

@@ -40,7 +40,9 @@ class LimitedProtocol(HttpToolsProtocol):
         crowd = crowded(self.connections, self, self.limits)
         if crowd is None:
             return
-        waiting = (one for one in crowd if one.waits and one is not self)
+        waiting = (
+            connection for connection in crowd if connection.waits and connection is not self
+        )
         slowest = min(waiting, key=_patience, default=None)
         if slowest is None:
             self.say_and_close(HTTPStatus.SERVICE_UNAVAILABLE, "too many open connections")
@@ -133,11 +135,19 @@ def crowded(
     limits: Limits,
 ) -> Sequence[LimitedProtocol] | None:
     """Return connections of which one must end: those of one address, or all; else None."""
-    everyone = [one for one in connections if isinstance(one, LimitedProtocol) and not one.leaving]
+    everyone = [
+        connection
+        for connection in connections
+        if isinstance(connection, LimitedProtocol) and not connection.leaving
+    ]
     if len(everyone) <= min(limits.address_connections, limits.connections):
         return None
     address = newest.client and newest.client[0]
-    neighbours = [one for one in everyone if (one.client and one.client[0]) == address]
+    neighbours = [
+        connection
+        for connection in everyone
+        if (connection.client and connection.client[0]) == address
+    ]
     if len(neighbours) > limits.address_connections:
         return neighbours
     return everyone if len(everyone) > limits.connections else None

@@ -45,7 +45,7 @@ def serve(service: Service, ready: Callable[[str, Bundle], None]) -> None:
 def _bound(host: str, port: int) -> Iterator[socket.socket]:
     """Yield a socket that has the address, before anything else is begun; the server listens."""
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
+        family, kind, protocol, _, target = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
@@ -54,7 +54,7 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
     with listener:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(place)
+            listener.bind(target)
         except (OSError, OverflowError) as error:
             raise _no_address(host, port, error) from None
         listener.set_inheritable(True)
@@ -88,12 +88,12 @@ def _signals_end() -> Iterator[None]:
         signal.raise_signal(signal.SIGTERM)
 
     handlers = {signal.SIGINT: _nothing, signal.SIGTERM: _nothing, signal.SIGHUP: hang_up}
-    before = {one: signal.signal(one, handler) for one, handler in handlers.items()}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _nothing(*_: object) -> None:

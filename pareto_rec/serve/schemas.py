@@ -96,7 +96,7 @@ class One(_Asked):
             self.user,
             None
             if history is None
-            else [one.new() if isinstance(one, Item) else one for one in history],
+            else [item.new() if isinstance(item, Item) else item for item in history],
             self.k,
             self.point,
             self.prefer,
@@ -113,14 +113,16 @@ Batch = Annotated[list[One], Field(min_length=1, max_length=MOST_BATCH)]
 
 def _work(value: Any) -> Iterator[tuple[str, int, int]]:
     """Yield the work that a request's lists ask for, and its maximum; forms are not checked."""
-    lists = [one for one in (value if isinstance(value, list) else [value]) if type(one) is dict]
-    histories = [one["history"] for one in lists if type(one.get("history")) is list]
-    lengths = [one.get("k", 10) for one in lists]
+    lists = [
+        entry for entry in (value if isinstance(value, list) else [value]) if type(entry) is dict
+    ]
+    histories = [entry["history"] for entry in lists if type(entry.get("history")) is list]
+    lengths = [entry.get("k", 10) for entry in lists]
     read = sum(type(item) is dict for history in histories for item in history)
     yield "items of histories with a text", read, MOST_READ
     yield "items of histories", sum(map(len, histories)), MOST_MET
     yield "items of lists", sum(k for k in lengths if type(k) is int and k > 0), MOST_LISTED
-    yield "explained lists", sum(one.get("explain") is True for one in lists), MOST_EXPLAINED
+    yield "explained lists", sum(entry.get("explain") is True for entry in lists), MOST_EXPLAINED
 
 
 def too_much(value: Any) -> str | None:
@@ -156,7 +158,7 @@ class Asked(RootModel[Any]):
 
     def requests(self) -> list[Request]:
         """As a bundle takes them."""
-        return [one.request() for one in ([self.root] if self.single else self.root)]  # type: ignore[union-attr]
+        return [entry.request() for entry in ([self.root] if self.single else self.root)]  # type: ignore[union-attr]
 
 
 class Items(_Asked):

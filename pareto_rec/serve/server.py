@@ -75,9 +75,9 @@ class Server(uvicorn.Server):
 
     def _check_connections(self) -> None:
         now = asyncio.get_running_loop().time()
-        for one in list(self.server_state.connections):
-            if isinstance(one, LimitedProtocol):
-                one.check(now)
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, LimitedProtocol):
+                connection.check(now)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End in three steps."""

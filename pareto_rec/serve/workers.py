@@ -106,7 +106,7 @@ class Workers:
         """
         handlers = {signal.SIGINT: self._on_stop, signal.SIGTERM: self._on_stop,
                     signal.SIGHUP: self._on_reload}  # fmt: skip
-        before = {one: signal.signal(one, handler) for one, handler in handlers.items()}
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         self._workers = [self._start(verify=False) for _ in range(self.service.workers)]
         try:
             self._until_ready()
@@ -116,8 +116,8 @@ class Workers:
                 self._turn()
         finally:
             self._end_all()
-            for one, handler in before.items():
-                signal.signal(one, handler)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _on_stop(self, *_: object) -> None:
         self._stop = True
@@ -129,46 +129,46 @@ class Workers:
         return Worker(self.service, self.listener, verify=verify)
 
     def _until_ready(self) -> None:
-        while not self._stop and not all(one.ready for one in self._workers):
+        while not self._stop and not all(worker.ready for worker in self._workers):
             self._hear()
-            for one in self._workers:
-                if one.dead or one.stuck:
-                    raise BadRequestError(one.problem or _end_of(one))
+            for worker in self._workers:
+                if worker.dead or worker.stuck:
+                    raise BadRequestError(worker.problem or _end_of(worker))
 
     def _turn(self) -> None:
         self._hear()
-        for one in [one for one in self._workers if one.stuck and not one.dead]:
-            log.error("process %d of the service is stuck: it is killed", one.process.pid)
-            one.process.kill()
-            one.process.join()
+        for worker in [worker for worker in self._workers if worker.stuck and not worker.dead]:
+            log.error("process %d of the service is stuck: it is killed", worker.process.pid)
+            worker.process.kill()
+            worker.process.join()
         self._replace_dead()
         self._go_on_reloading()
 
     def _hear(self) -> None:
         """Wait for a moment for a sign of any process."""
         everyone = [*self._workers, *self._leaving, *([self._coming] if self._coming else [])]
-        connection.wait([one.process.sentinel for one in everyone], timeout=0.2)
-        for one in everyone:
-            one.listen()
-        for one in [one for one in self._leaving if one.dead or one.stuck]:
-            _kill(one)
-            self._leaving.remove(one)
+        connection.wait([worker.process.sentinel for worker in everyone], timeout=0.2)
+        for worker in everyone:
+            worker.listen()
+        for worker in [worker for worker in self._leaving if worker.dead or worker.stuck]:
+            _kill(worker)
+            self._leaving.remove(worker)
 
     def _replace_dead(self) -> None:
         """Start workers in the place of those that died, less and less often if they go on to."""
         now = time.monotonic()
-        for place, one in enumerate(self._workers):
-            if not one.dead or now < self._restart_at:
+        for index, worker in enumerate(self._workers):
+            if not worker.dead or now < self._restart_at:
                 continue
-            self._pause = PAUSE if now - one.begun > LONGEST_PAUSE else min(
+            self._pause = PAUSE if now - worker.begun > LONGEST_PAUSE else min(
                 2 * self._pause, LONGEST_PAUSE
             )  # fmt: skip
             self._restart_at = now + self._pause
-            log.error("%s; another one is started", one.problem or _end_of(one))
-            _kill(one)
-            if one in self._old:
-                self._old.remove(one)
-            self._workers[place] = self._start(verify=True)
+            log.error("%s; another one is started", worker.problem or _end_of(worker))
+            _kill(worker)
+            if worker in self._old:
+                self._old.remove(worker)
+            self._workers[index] = self._start(verify=True)
 
     def _go_on_reloading(self) -> None:
         if self._reload and self._coming is None and not self._old:
@@ -195,11 +195,11 @@ class Workers:
 
     def _end_all(self) -> None:
         everyone = [*self._workers, *self._leaving, *([self._coming] if self._coming else [])]
-        for one in everyone:
-            one.end(self._to_end)
-        for one in everyone:
-            one.process.join(max(0.0, (one.kill_at or 0.0) - time.monotonic()))
-            _kill(one)
+        for worker in everyone:
+            worker.end(self._to_end)
+        for worker in everyone:
+            worker.process.join(max(0.0, (worker.kill_at or 0.0) - time.monotonic()))
+            _kill(worker)
 
 
 def _kill(worker: Worker) -> None:

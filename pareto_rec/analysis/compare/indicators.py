@@ -64,8 +64,8 @@ def attainment(fronts: Sequence[Floats], percentile: float, *, maximise: Sequenc
     sign = np.where(maximise, -1.0, 1.0)
     points = np.concatenate([front * sign for front in fronts])
     sets = np.repeat(np.arange(1, len(fronts) + 1), [len(front) for front in fronts])
-    found = moocore.eaf(points, sets, percentiles=[percentile])
-    return np.asarray(found[:, :-1] * sign, dtype=np.float64)
+    corners = moocore.eaf(points, sets, percentiles=[percentile])
+    return np.asarray(corners[:, :-1] * sign, dtype=np.float64)
 
 
 def attained_volumes(

@@ -160,7 +160,7 @@ def values_per_user(runs: Sequence[Compared]) -> tuple[list[Floats], list[str]] 
                 return f"{name} has no values per user: it is one number for all lists together"
         tables.append(frame)
     users = sorted(set(tables[0]["user"]))
-    found = []
+    values = []
     for run, frame in zip(runs, tables, strict=True):
         chosen = run.view.front.loc[run.view.front["selected"], "id"].tolist()
         if sorted(set(frame["user"])) != users:
@@ -170,5 +170,5 @@ def values_per_user(runs: Sequence[Compared]) -> tuple[list[Floats], list[str]] 
         wide = frame[frame["id"].isin(chosen)].pivot(index="id", columns="user", values=names)
         wide = wide.loc[chosen]
         parts = [wide[name][users].to_numpy(dtype=np.float64) for name in names]
-        found.append(np.stack(parts, axis=2))
-    return found, users
+        values.append(np.stack(parts, axis=2))
+    return values, users

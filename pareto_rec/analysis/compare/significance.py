@@ -36,10 +36,10 @@ def paired_runs(runs: Sequence[Compared], *, seed: int = 0) -> dict[str, Any]:
     arrays, users = values
     resample = Resample(len(users), 1, DRAWS, seed)
     view = runs[0].view
-    found = [_volumes(one, resample, view) for one in arrays]
+    volumes = [_volumes(values, resample, view) for values in arrays]
     pairs = []
     for i, j in combinations(range(len(runs)), 2):
-        (mine, my_draws), (other, other_draws) = found[i], found[j]
+        (mine, my_draws), (other, other_draws) = volumes[i], volumes[j]
         drawn = bootstrap.ratio(my_draws, other_draws)
         ratio = bootstrap.interval(mine / other, drawn) if other > 0 else None
         pairs.append(
@@ -56,8 +56,8 @@ def paired_runs(runs: Sequence[Compared], *, seed: int = 0) -> dict[str, Any]:
 def _volumes(values: Floats, resample: Resample, view: RunView) -> tuple[float, Floats]:
     """Return hypervolumes of a run's points ``[points, users, objectives]``, measured and drawn."""
     columns = np.moveaxis(values, 2, 0)[:, :, None, :]  # [objectives, points, seed, users]
-    drawn = np.stack([bootstrap.draw_means(one, resample) for one in columns], axis=2)
-    means = np.stack([bootstrap.seed_means(one)[:, 0] for one in columns], axis=1)
+    drawn = np.stack([bootstrap.draw_means(column, resample) for column in columns], axis=2)
+    means = np.stack([bootstrap.seed_means(column)[:, 0] for column in columns], axis=1)
     both = np.concatenate([means[None], drawn])
     volumes = bootstrap.hypervolumes(
         both, _feasible(both, view), reference=view.reference, maximise=view.maximise
@@ -92,11 +92,11 @@ def between_groups(groups: Mapping[str, Sequence[float]]) -> list[dict[str, Any]
 
     known = {name: values for name, values in groups.items() if len(values) > 1}
     rows = []
-    for one, other in combinations(known, 2):
-        mine, theirs = known[one], known[other]
+    for first, second in combinations(known, 2):
+        mine, theirs = known[first], known[second]
         same = np.ptp(mine) == 0 and np.ptp(theirs) == 0
         difference = float(np.mean(mine) - np.mean(theirs))
-        row: dict[str, Any] = {"group": one, "other": other, "difference": difference}
+        row: dict[str, Any] = {"group": first, "other": second, "difference": difference}
         if same:  # no spread at all: nothing to test
             rows.append(row | {"low": None, "high": None, "p": 1.0 if difference == 0 else 0.0})
             continue

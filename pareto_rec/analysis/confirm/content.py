@@ -39,19 +39,19 @@ def report(
         hashes: Of both stages and the features.
         earlier: When test data had been opened before.
     """
-    made = claim.made
+    plan = claim.made
     stages = {
-        stage: _figures(made, answers[stage], len(points), len(seeds), stage)
+        stage: _figures(plan, answers[stage], len(points), len(seeds), stage)
         for stage in tables.STAGES
     }
     fronts = tables.front_rows(_fronts(claim, against, points, stages), points)
-    where = statistics.standing(stages["test"], points, made.goals)
-    worked = [_worked(answers["test"], place) for place in range(len(points))]
+    where = statistics.standing(stages["test"], points, plan.goals)
+    worked = [_worked(answers["test"], index) for index in range(len(points))]
     rows = tables.point_rows(points, worked, stages, where)
-    described = _objectives(made, stages["test"])
+    described = _objectives(plan, stages["test"])
     best = _best(fronts)
     return {
-        "experiment": made.config.name,
+        "experiment": plan.config.name,
         "hashes": dict(hashes),
         "seeds": list(seeds),
         "level": LEVEL,
@@ -103,7 +103,7 @@ def _objectives(plan: Plan, stage: StageFigures) -> list[dict[str, Any]]:
 
 def _best(fronts: Sequence[Mapping[str, Any]]) -> str | None:
     """Return the single baseline with the most hypervolume on validation data."""
-    singles = [one for one in fronts if one["name"] not in (SEARCH, ALL)]
+    singles = [front for front in fronts if front["name"] not in (SEARCH, ALL)]
     best = max(singles, key=lambda rival: float(rival["hypervolume"][SEARCH] or 0.0), default=None)
     return str(best["name"]) if best is not None and best["hypervolume"][SEARCH] else None
 
@@ -117,7 +117,7 @@ def _fronts(
     """Return the search's front, each baseline's, and the best of all baselines' points."""
     goals, count = claim.made.goals, claim.records
     heads = [(SEARCH, "search", "the selected points of the search", count)]
-    heads += [(one.name, one.kind, one.says, count) for one in against]
+    heads += [(rival.name, rival.kind, rival.says, count) for rival in against]
     members = {name: [point for point in points if point.front == name] for name, *_ in heads}
     if against:
         rest = [point for point in points if point.front != SEARCH]
@@ -125,10 +125,10 @@ def _fronts(
         heads.append(
             (ALL, "union", "the best points of all baselines together", count * len(against))
         )
-    place = {(point.front, point.id): number for number, point in enumerate(points)}
+    position = {(point.front, point.id): number for number, point in enumerate(points)}
     fronts = []
     for name, kind, says, records in heads:
-        places = tuple(place[point.front, point.id] for point in members[name])
+        places = tuple(position[point.front, point.id] for point in members[name])
         claimed = rivals.claimed(members[name], goals)
         figures = {
             stage: statistics.front_figures(stages[stage], places, goals) for stage in tables.STAGES

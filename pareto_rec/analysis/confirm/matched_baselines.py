@@ -150,7 +150,7 @@ def settings(space: SearchSpace, count: int) -> list[dict[str, Any]]:
         for penalty, (mmr, depth) in product(PENALTIES, pairs)
     ]
     if count <= len(grid):
-        return [grid[place] for place in np.linspace(0, len(grid) - 1, count).astype(int)]
+        return [grid[index] for index in np.linspace(0, len(grid) - 1, count).astype(int)]
     variables = {
         name: own if (own := space.serve.get(name)) is not None and not own.when else default
         for name, default in _SWEPT.items()
@@ -172,8 +172,8 @@ def sweeps(rival: MatchedBaseline, fit: str, swept: Sequence[Mapping[str, Any]])
         fit: Id of its fit, ``"experts"`` for none.
         swept: What :func:`settings` gave.
     """
-    serve = [serving_of(rival.fusion, one) for one in swept]
-    ids = [f"{rival.name}-{place:04d}" for place in range(len(serve))]
+    serve = [serving_of(rival.fusion, setting) for setting in swept]
+    ids = [f"{rival.name}-{number:04d}" for number in range(len(serve))]
     for begin in range(0, len(serve), _AT_ONCE):
         part = slice(begin, begin + _AT_ONCE)
         yield Sweep(rival, fit, tuple(ids[part]), tuple(serve[part]))
@@ -182,8 +182,8 @@ def sweeps(rival: MatchedBaseline, fit: str, swept: Sequence[Mapping[str, Any]])
 def sweep(evaluator: Evaluator, job: Sweep, cache: Path) -> tuple[str, list[Row]]:
     """Return rows of the settings that could be measured, with their rival's name."""
     own = evaluator.measuring
-    names = [one.name for one in own.measures.all]
-    chosen = [asdict(evaluator.serving(one)) for one in job.serve]
+    names = [objective.name for objective in own.measures.all]
+    chosen = [asdict(evaluator.serving(serve)) for serve in job.serve]
     content = [job.fit, job.ids, job.serve, chosen, names, evaluator.store.data_key, own.relevance]
     text = json.dumps([*content, code_key(*MEASURING)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -197,12 +197,12 @@ def sweep(evaluator: Evaluator, job: Sweep, cache: Path) -> tuple[str, list[Row]
 
 def _measured(evaluator: Evaluator, job: Sweep) -> list[Row]:
     scorers, fit = evaluator.stored(job.fit)
-    chosen = [evaluator.serving(one) for one in job.serve]
-    found = evaluator.measuring.values(scorers, chosen, fit)
+    chosen = [evaluator.serving(serve) for serve in job.serve]
+    measured = evaluator.measuring.values(scorers, chosen, fit)
     return [
-        {"id": key, "serve": serve, "objectives": dict(one.objectives)}
-        for key, serve, one in zip(job.ids, job.serve, found, strict=True)
-        if one.reason is None
+        {"id": key, "serve": serve, "objectives": dict(values.objectives)}
+        for key, serve, values in zip(job.ids, job.serve, measured, strict=True)
+        if values.reason is None
     ]
 
 
@@ -235,6 +235,6 @@ def select(points: Sequence[Point], goals: Sequence[Goal]) -> list[Point]:
 def _arrays(
     rows: Sequence[Mapping[str, float]], goals: Sequence[Goal]
 ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], list[bool], list[float]]:
-    values = np.array([[one[goal.name] for goal in goals] for one in rows], dtype=np.float64)
+    values = np.array([[row[goal.name] for goal in goals] for row in rows], dtype=np.float64)
     up, bound = [goal.maximise for goal in goals], [goal.reference for goal in goals]
     return values.reshape(len(rows), len(goals)), up, bound

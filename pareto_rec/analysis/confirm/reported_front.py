@@ -86,8 +86,10 @@ def read_claim(run: Path) -> ReportedFront:
             f"{run / 'front.csv'} marks no point as selected: none is better than the reference "
             "in every objective, so there is nothing to confirm"
         )
-    names = [one for one in (*view.names, *(axis.name for axis in view.reported)) if one in chosen]
-    stored = {str(one["id"]): one for one in read_entries(run / RECORDS, view.info)}
+    names = [
+        name for name in (*view.names, *(axis.name for axis in view.reported)) if name in chosen
+    ]
+    stored = {str(entry["id"]): entry for entry in read_entries(run / RECORDS, view.info)}
     trains = _trains(made)
     points = []
     for row in chosen.to_dict("records"):

@@ -79,9 +79,9 @@ def _reason(points: Points, bounds: Sequence[Bound], masks: Sequence[Bools]) -> 
     for bound, mask in zip(bounds, masks, strict=True):  # one that no point keeps, even alone
         if not mask.any():
             return f"no point has {bound}; {_nearest(points, bound, before)}"
-    for place, (bound, mask) in enumerate(zip(bounds, masks, strict=True)):
+    for index, (bound, mask) in enumerate(zip(bounds, masks, strict=True)):
         if not (before & mask).any():
-            given = " and ".join(str(one) for one in bounds[:place])
+            given = " and ".join(str(earlier) for earlier in bounds[:index])
             near = _nearest(points, bound, before)
             return f"no point has {given} and {bound} together; with {given} {near}"
         before = before & mask

@@ -81,7 +81,7 @@ def mix(points: Points, goal: str, bounds: Sequence[Bound]) -> Mixture:
 def _linear(points: Points, name: str) -> None:
     points.column(name)
     if name not in points.linear:
-        usable = ", ".join(one for one in points.names if one in points.linear) or "none here"
+        usable = ", ".join(known for known in points.names if known in points.linear) or "none here"
         raise BadRequestError(
             f"{name} is not a mean over users, so its value under a mixture cannot be derived from "
             f"the points' values; with --mixture name {usable}"
@@ -146,8 +146,8 @@ def _infeasible(points: Points, bounds: Sequence[Bound]) -> str:
                 f"no mixture has {bound}; the {word} that any point has is {values[best]:.6g}, "
                 f"point {points.ids[best]}"
             )
-    said = " and ".join(str(bound) for bound in bounds)
-    return f"no mixture has {said} together, though some point keeps each of them; relax one"
+    conditions = " and ".join(str(bound) for bound in bounds)
+    return f"no mixture has {conditions} together, though some point keeps each of them; relax one"
 
 
 def _alone(
@@ -164,8 +164,8 @@ def _alone(
 def _reason(
     goal: str, bounds: Sequence[Bound], value: float, single: str | None, gain: float
 ) -> str:
-    said = " and ".join(str(bound) for bound in bounds)
-    text = f"{goal} = {value:.6g} expected" + (f" with {said}" if said else "")
+    conditions = " and ".join(str(bound) for bound in bounds)
+    text = f"{goal} = {value:.6g} expected" + (f" with {conditions}" if conditions else "")
     if single is None:
         return f"{text}; no single point keeps the bounds"
     if gain <= 1e-9 * max(abs(value), 1e-9):

@@ -84,10 +84,10 @@ class _Weighted(Picker):
                 )
             if not (np.isfinite(weight) and weight >= 0):
                 raise BadRequestError(f"the weight of {name} must not be negative: {weight:g}")
-        found = np.array([self.weights.get(name, 0.0) for name in searched])
-        if found.sum() <= 0:
+        weights = np.array([self.weights.get(name, 0.0) for name in searched])
+        if weights.sum() <= 0:
             raise BadRequestError("at least one weight must be above 0")
-        return np.asarray(found / found.sum())
+        return np.asarray(weights / weights.sum())
 
     def _named(self, points: Points) -> str:
         pairs = zip(points.names, self.shares(points).tolist(), strict=False)
@@ -191,12 +191,12 @@ class Knee(Picker):
 
     def badness(self, points: Points, /) -> Floats:
         """Return the trade-off, negated; inf for a point that no neighbour improves on anywhere."""
-        found = tradeoffs(points.losses)
-        if not np.isfinite(found).any():
+        rates = tradeoffs(points.losses)
+        if not np.isfinite(rates).any():
             raise BadRequestError(
                 "the front has no knee: no point gains on any other; pick it with --point"
             )
-        return np.where(np.isfinite(found), -found, np.inf)
+        return np.where(np.isfinite(rates), -rates, np.inf)
 
     def says(self, points: Points, row: int, /) -> str:
         """Return the trade-off."""
@@ -273,9 +273,9 @@ class ByHand(Picker):
 
     def badness(self, points: Points, /) -> Floats:
         """Return 0 for the point, inf for all others."""
-        found = np.full(len(points.ids), np.inf)
-        found[points.row(self.id)] = 0.0
-        return found
+        values = np.full(len(points.ids), np.inf)
+        values[points.row(self.id)] = 0.0
+        return values
 
     def says(self, _: Points, __: int, /) -> str:
         """Return that a person chose it."""
@@ -291,5 +291,5 @@ _PICKERS: tuple[type[Picker], ...] = (
     PerUser,
     ByHand,
 )
-PICKERS: Mapping[str, type[Picker]] = MappingProxyType({one.name: one for one in _PICKERS})
+PICKERS: Mapping[str, type[Picker]] = MappingProxyType({picker.name: picker for picker in _PICKERS})
 """Registered name -> rule."""

@@ -69,7 +69,9 @@ class Points:
         """
         if wanted in self.ids:
             return self.ids.index(wanted)
-        near = [row for row, one in enumerate(self.ids) if wanted and one.startswith(wanted)]
+        near = [
+            row for row, point_id in enumerate(self.ids) if wanted and point_id.startswith(wanted)
+        ]
         if len(near) > 1:
             some = ", ".join(self.ids[row] for row in near[:3])
             raise BadRequestError(

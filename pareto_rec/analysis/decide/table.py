@@ -77,13 +77,13 @@ def pick_lines(points: Points, pick: Pick, confirmed: Mapping[str, Confirmed]) -
     rows = [["", "point", *shown]]
     rows.append(["chosen", pick.id, *(_value(pick.objectives.get(name)) for name in shown)])
     rows += _test_rows(pick.id, shown, confirmed)
-    for one in pick.steps:
-        there = points.objectives(one.row)
+    for step in pick.steps:
+        there = points.objectives(step.row)
         here = (_value(there.get(n), minus=pick.objectives.get(n)) for n in shown)
         rows.append(
             [
-                f"more {one.gains}" if _up(points, one.gains) else f"less {one.gains}",
-                points.ids[one.row],
+                f"more {step.gains}" if _up(points, step.gains) else f"less {step.gains}",
+                points.ids[step.row],
                 *here,
             ]
         )
@@ -106,9 +106,9 @@ def mixture_lines(points: Points, mixture: Mixture) -> list[str]:
     """Return the shares of a mixture, what it expects, and what its bounds cost."""
     shown = [name for name in points.names if name in mixture.objectives]
     rows = [["share", "point", *shown]]
-    for one, share in mixture.shares.items():
-        values = points.objectives(points.row(one))
-        rows.append([f"{share:.4f}", one, *(_value(values.get(name)) for name in shown)])
+    for point_id, share in mixture.shares.items():
+        values = points.objectives(points.row(point_id))
+        rows.append([f"{share:.4f}", point_id, *(_value(values.get(name)) for name in shown)])
     rows.append(["expected", "", *(_value(mixture.objectives[name]) for name in shown)])
     lines = [f"mixture: {mixture.reason}", "", *_aligned(rows)]
     paid = [(bound, price) for bound, price in mixture.prices.items() if price > 0]
@@ -155,8 +155,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         GAP.join(
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]

@@ -29,7 +29,7 @@ def tradeoffs(losses: Floats) -> Floats:
     """
     count, dimensions = losses.shape
     least = min(2 * dimensions, count - 1)
-    found = np.full(count, np.nan)
+    rates = np.full(count, np.nan)
     for row in range(count):
         steps = losses - losses[row]
         distance = np.sqrt((steps**2).sum(axis=1))
@@ -41,8 +41,8 @@ def tradeoffs(losses: Floats) -> Floats:
         given = np.maximum(steps[near], 0).sum(axis=1)
         gained = np.maximum(-steps[near], 0).sum(axis=1)
         ratio = np.divide(given, gained, out=np.full(len(given), np.inf), where=gained > 0)
-        found[row] = ratio.min(initial=np.inf)
-    return found
+        rates[row] = ratio.min(initial=np.inf)
+    return rates
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def exchanges(points: Points, row: int, allowed: Bools | None = None) -> list[Ex
     change = points.losses - points.losses[row]
     given = np.maximum(change, 0).sum(axis=1)
     may = np.ones(len(points.ids), dtype=bool) if allowed is None else allowed
-    found = []
+    steps = []
     for column, name in enumerate(points.names[: points.searched]):
         gain = -change[:, column]
         rows = np.flatnonzero(may & (gain > 0))
@@ -86,5 +86,5 @@ def exchanges(points: Points, row: int, allowed: Bools | None = None) -> list[Ex
         else:
             best = int(rows[np.argmax(gain[rows])])
         delta = (points.values[best] - points.values[row])[: points.searched].tolist()
-        found.append(Exchange(name, best, dict(zip(points.names, delta, strict=False))))
-    return found
+        steps.append(Exchange(name, best, dict(zip(points.names, delta, strict=False))))
+    return steps

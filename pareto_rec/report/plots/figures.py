@@ -49,9 +49,9 @@ def plot_front(view: RunView, axes: Sequence[Axis] | None = None) -> Figure:
     below = style.write_footnote(figure, note)
     style.reserve(figure, 0.6, below + legend + 0.1)
     handles: dict[str, Artist] = {}
-    for place, (x, y) in enumerate(pairs):
+    for number, (x, y) in enumerate(pairs):
         ends: Any = {"xlim": style.limits(view, x), "ylim": style.limits(view, y)}
-        panel = figure.add_subplot(rows, columns, place + 1, **ends)
+        panel = figure.add_subplot(rows, columns, number + 1, **ends)
         panel.set_xlabel(style.arrow(x))
         panel.set_ylabel(style.arrow(y))
         handles |= _draw_pair(panel, view, x, y)
@@ -145,11 +145,11 @@ def _draw_experts(
 ) -> dict[str, Artist]:
     volumes = view.hypervolumes.experts
     handles: dict[str, Artist] = {}
-    for place, expert in enumerate(sorted(view.experts, key=lambda name: -volumes.get(name, 0))):
+    for number, expert in enumerate(sorted(view.experts, key=lambda name: -volumes.get(name, 0))):
         rows = view.baselines[view.baselines["expert"] == expert]
         swept = _values(rows, pair)
-        colour = style.EXPERTS[place % len(style.EXPERTS)]
-        marker = style.MARKERS[place % len(style.MARKERS)]
+        colour = style.EXPERTS[number % len(style.EXPERTS)]
+        marker = style.MARKERS[number % len(style.MARKERS)]
         _dots(axes, swept, colour, 0.22, marker=marker, zorder=2, rasterized=True)
         corners = style.stairs(_values(rows[view.feasible(rows)], pair), maximise)
         axes.plot(*corners, color=colour, lw=1.0, alpha=0.9, zorder=3)
@@ -211,8 +211,8 @@ def _draw_curve(
         steps, y, color=style.FRONT, lw=1.8, drawstyle="steps-post", zorder=3, label="search"
     )
     axes.fill_between(steps, y, step="post", color=style.FRONT, alpha=0.08, lw=0)
-    for place, (label, (volume, colour)) in enumerate(lines.items()):
-        dashes = (0, (5, 2)) if place == 0 else (0, (1.5, 1.5))
+    for number, (label, (volume, colour)) in enumerate(lines.items()):
+        dashes = (0, (5, 2)) if number == 0 else (0, (1.5, 1.5))
         handles[label] = axes.axhline(
             1000 * volume, color=colour, lw=1.4, ls=dashes, zorder=2, label=label
         )
