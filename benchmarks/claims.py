@@ -53,8 +53,8 @@ def search(config: str, run: Path, *more: str) -> list[list[str]]:
         return []
     if status is not None:
         return [[*PROGRAM, "search", str(run), "--resume", *[m for m in more if m == "--controls"]]]
-    made = f"{config}/prepare.py"  # writes the table that the search reads
-    first = [[made]] if (ROOT / made).is_file() else []
+    script = f"{config}/prepare.py"  # writes the table that the search reads
+    first = [[script]] if (ROOT / script).is_file() else []
     return [*first, [*PROGRAM, "search", config, "--out", str(run), *more]]
 
 
@@ -66,8 +66,8 @@ def front_figure(folder: Path) -> str:
     ratio = f", ratio {volume['front'] / all_baselines:.2f}" if all_baselines else ""
     first = info["objectives"][0]
     lines = (ROOT / folder / "run" / "front.csv").read_text().splitlines()
-    place = lines[0].split(",").index(first["name"])
-    values = [float(line.split(",")[place]) for line in lines[1:]]
+    column = lines[0].split(",").index(first["name"])
+    values = [float(line.split(",")[column]) for line in lines[1:]]
     best = (max if first["maximise"] else min)(values)
     seconds, memory = info["seconds"]["total"], info["memory_mib"]["sum"] / 1024
     return (
@@ -87,9 +87,9 @@ def confirm(run: Path) -> list[list[str]]:
 def confirm_figure(run: Path) -> str:
     """Return the answer as it stands, every opening of test data included."""
     content = read(run / "confirm.json")
-    opened = ", ".join(one["at"] for one in content["opened"])
-    said = " ".join(content["answer"]["says"])
-    return f"{said} Took {content['seconds']['total']:.0f} s. Test data opened: {opened}."
+    opened = ", ".join(opening["at"] for opening in content["opened"])
+    text = " ".join(content["answer"]["says"])
+    return f"{text} Took {content['seconds']['total']:.0f} s. Test data opened: {opened}."
 
 
 def controls(config: str, folder: Path) -> list[list[str]]:
@@ -114,16 +114,18 @@ def controls_figure(folder: Path) -> str:
     from pareto_rec.analysis.bootstrap import holm
 
     own: list[float] = []
-    found: dict[str, list[float]] = {}
+    volumes: dict[str, list[float]] = {}
     for seed in SEEDS:
         content = read(folder / f"seed{seed}" / "controls.json")
         own.append(content["search"]["hypervolume"])
         for row in content["controls"]:
-            found.setdefault(row["name"], []).append(row["hypervolume"])
-    tests = [float(stats.ttest_ind(own, one, equal_var=False).pvalue) for one in found.values()]
+            volumes.setdefault(row["name"], []).append(row["hypervolume"])
+    tests = [
+        float(stats.ttest_ind(own, values, equal_var=False).pvalue) for values in volumes.values()
+    ]
     parts = [
-        f"{name} x{sum(own) / sum(one):.2f} (p = {p:.2g})"
-        for (name, one), p in zip(found.items(), holm(tests), strict=True)
+        f"{name} x{sum(own) / sum(values):.2f} (p = {p:.2g})"
+        for (name, values), p in zip(volumes.items(), holm(tests), strict=True)
     ]
     mean = 1000 * sum(own) / len(own)
     return (
@@ -141,10 +143,10 @@ def last_line(folder: Path) -> str:
 def lines_of(folder: Path, mark: str) -> str:
     """Return the lines that the step's commands printed after a mark at their beginning."""
     lines = (ROOT / folder / "log.txt").read_text().splitlines()
-    said = [line.partition(mark)[2].strip() for line in lines if line.startswith(mark)]
-    if not said:
+    texts = [line.partition(mark)[2].strip() for line in lines if line.startswith(mark)]
+    if not texts:
         raise ValueError(f"no line begins with {mark}")
-    return "; ".join(said)
+    return "; ".join(texts)
 
 
 def steps() -> Iterator[Step]:
@@ -190,14 +192,14 @@ def halved(folder: Path) -> list[list[str]]:
     """
     sweep = load_toml(EXPERIMENTS / MAIN / "config.toml")["search"]["sweep"]
     plain = ("search.surrogate=none", "search.offspring=16", "fixed.steps=160")
-    whole = _set(*plain, "search.generations=16")
+    complete = _set(*plain, "search.generations=16")
     stopped = _set(
         *plain, "search.generations=14", "search.fidelity={}", f"search.sweep={2 * sweep}"
     )
     return [
         command
         for seed in UNSEEN
-        for name, more in (("full", whole), ("early", stopped))
+        for name, more in (("full", complete), ("early", stopped))
         for command in search(
             f"experiments/{MAIN}", folder / f"{name}{seed}", "--set", f"seed={seed}", *more
         )
@@ -213,21 +215,21 @@ def halved_figure(folder: Path) -> str:
     """Return hypervolume, steps and seconds with early stopping as shares of those without."""
     from statistics import median
 
-    found = []
+    ratios = []
     for seed in UNSEEN:
         full, early = (read(folder / f"{name}{seed}" / "run.json") for name in ("full", "early"))
         parts = (("hypervolume", "front"), ("counts", "steps"), ("seconds", "total"))
-        found.append([early[part][name] / full[part][name] for part, name in parts])
-    middle = [median(values) for values in zip(*found, strict=True)]
+        ratios.append([early[part][name] / full[part][name] for part, name in parts])
+    middle = [median(values) for values in zip(*ratios, strict=True)]
     shown = "; ".join(
         f"{label}: hypervolume {volume:.4f}, steps {steps:.4f}, seconds {seconds:.2f}"
         for label, (volume, steps, seconds) in (
-            *((f"seed {seed}", one) for seed, one in zip(UNSEEN, found, strict=True)),
+            *((f"seed {seed}", row) for seed, row in zip(UNSEEN, ratios, strict=True)),
             ("median", middle),
         )
     )
-    kept = middle[0] >= 0.98 and middle[1] <= 0.6
-    return f"{'held' if kept else 'NOT held'} (early / full): {shown}"
+    is_kept = middle[0] >= 0.98 and middle[1] <= 0.6
+    return f"{'held' if is_kept else 'NOT held'} (early / full): {shown}"
 
 
 def _in_full() -> Iterator[Step]:

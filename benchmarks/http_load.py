@@ -64,13 +64,13 @@ async def connections(port: int, count: int) -> AsyncIterator[asyncio.Queue[Conn
     """Yield a pool of open connections."""
     free: asyncio.Queue[Connection] = asyncio.Queue()
     opened = [Connection(*await asyncio.open_connection("127.0.0.1", port)) for _ in range(count)]
-    for one in opened:
-        free.put_nowait(one)
+    for connection in opened:
+        free.put_nowait(connection)
     try:
         yield free
     finally:
-        for one in opened:
-            one.writer.close()
+        for connection in opened:
+            connection.writer.close()
 
 
 def quantiles(seconds: Sequence[float]) -> dict[str, float]:
@@ -106,8 +106,8 @@ class Wire:
         if not part:
             raise SystemExit("the service closed a connection")
         self.read += part
-        head, found, body = self.read.partition(b"\r\n\r\n")
-        return int(head[9:12]) if found and len(body) >= length_of(head) else None
+        head, separator, body = self.read.partition(b"\r\n\r\n")
+        return int(head[9:12]) if separator and len(body) >= length_of(head) else None
 
 
 @dataclass
@@ -142,8 +142,8 @@ def at_rate(port: int, bodies: Sequence[bytes], rate: float, seconds: float) -> 
         tally, wall = paced(wires, bodies, rate, count)
     finally:
         gc.enable()
-        for one in wires:
-            one.socket.close()
+        for wire in wires:
+            wire.socket.close()
     return {
         "rate": rate, "requests": count, "status": tally.statuses, "ms": quantiles(tally.taken),
         "from_due_ms": quantiles(tally.from_due), "left_late_ms": quantiles(tally.late or [0.0]),
@@ -161,11 +161,11 @@ def paced(
         due = first + sent / rate if sent < count else math.inf
         if due <= time.perf_counter():
             if free:
-                one = free.popleft()
-                one.due, now = due, time.perf_counter()
-                one.begin = due if waited else now
-                one.send(bodies[sent % len(bodies)])
-                out[one.socket.fileno()] = one
+                wire = free.popleft()
+                wire.due, now = due, time.perf_counter()
+                wire.begin = due if waited else now
+                wire.send(bodies[sent % len(bodies)])
+                out[wire.socket.fileno()] = wire
                 if not waited:
                     tally.late.append(now - due)
                 sent, waited = sent + 1, False
@@ -210,5 +210,5 @@ async def flat_out(
         await asyncio.gather(*(client(n, free) for n in range(clients)))
     wall = time.perf_counter() - begin
     speed = round(each * len(taken) / wall, 1)
-    said = {"clients": clients, "requests": len(taken), "lists_each": each, "status": statuses}
-    return {**said, "lists_per_second": speed, "ms": quantiles(taken)}
+    result = {"clients": clients, "requests": len(taken), "lists_each": each, "status": statuses}
+    return {**result, "lists_per_second": speed, "ms": quantiles(taken)}

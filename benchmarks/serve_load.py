@@ -35,10 +35,10 @@ from pareto_rec.bundle.scoring import known_people
 def memory_mib(root: int) -> float:
     """Return the proportional set size of a process and its children: shared pages count once."""
     processes, total = [root], 0
-    for one in processes:
-        for task in Path(f"/proc/{one}/task").iterdir():
+    for process in processes:
+        for task in Path(f"/proc/{process}/task").iterdir():
             processes += map(int, (task / "children").read_text().split())
-        text = Path(f"/proc/{one}/smaps_rollup").read_text()
+        text = Path(f"/proc/{process}/smaps_rollup").read_text()
         total += int(re.findall(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)[0])
     return round(total / 1024, 1)
 
@@ -49,10 +49,10 @@ def cpu_seconds(root: int) -> float:
     Unlike a latency it hardly depends on what else the machine does.
     """
     processes, ticks = [root], 0
-    for one in processes:
-        for task in Path(f"/proc/{one}/task").iterdir():
+    for process in processes:
+        for task in Path(f"/proc/{process}/task").iterdir():
             processes += map(int, (task / "children").read_text().split())
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 
@@ -82,19 +82,19 @@ async def same_answers(port: int, bundle: Bundle, requests: Sequence[dict[str, A
     """Check that the service gives the lists that the bundle gives."""
     async with connections(port, 1) as free:
         connection = await free.get()
-        for asked in requests:
-            status, body = await connection.ask("/recommend", json.dumps(asked).encode())
+        for request in requests:
+            status, body = await connection.ask("/recommend", json.dumps(request).encode())
             assert status == 200, body
-            found = [item["id"] for item in json.loads(body)["items"]]
-            assert found == [item.id for item in bundle.recommend(**asked).items], asked
+            ids = [item["id"] for item in json.loads(body)["items"]]
+            assert ids == [item.id for item in bundle.recommend(**request).items], request
 
 
 def requests_of(bundle: Bundle) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return requests of known users, and their histories as those of strangers, shuffled."""
     ids = np.array(bundle.parts.items.ids)
     pairs = [
-        ({"user": user}, {"history": ids[one.items].tolist()})
-        for user, one in zip(bundle.parts.users.ids, known_people(bundle.parts), strict=True)
+        ({"user": user}, {"history": ids[history.items].tolist()})
+        for user, history in zip(bundle.parts.users.ids, known_people(bundle.parts), strict=True)
     ]
     random.Random(0).shuffle(pairs)
     return [known for known, _ in pairs], [given for _, given in pairs]
@@ -154,8 +154,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=50.0)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--requests", type=int, default=20_000)
-    asked = parser.parse_args()
-    service, port = start(asked.bundle, asked.workers)
+    options = parser.parse_args()
+    service, port = start(options.bundle, options.workers)
     try:
         while True:  # several processes: until one answers
             try:
@@ -163,12 +163,12 @@ def main() -> None:
                 break
             except OSError:
                 time.sleep(0.2)
-        found = asyncio.run(measure(port, service.pid, asked))
+        result = asyncio.run(measure(port, service.pid, options))
     finally:
         service.send_signal(signal.SIGTERM)
         code = service.wait(timeout=30)
     load = os.getloadavg()[0]
-    print(json.dumps({"workers": asked.workers, "load": load, **found, "exit": code}, indent=1))
+    print(json.dumps({"workers": options.workers, "load": load, **result, "exit": code}, indent=1))
 
 
 if __name__ == "__main__":

@@ -47,9 +47,9 @@ def run(*, quick: bool, given: Problem | None = None, steps: int = 0) -> Result:
         fits = {
             name: [_trained(given, spec, seed) for seed in seeds] for name, spec in specs.items()
         }
-        checked = [_check(given, made[0][0]) for made in fits.values()]
+        checked = [_check(given, trained[0][0]) for trained in fits.values()]
     base = next(iter(fits.values()))
-    rows = [_row(name, specs[name], made, base) for name, made in fits.items()]
+    rows = [_row(name, specs[name], trained, base) for name, trained in fits.items()]
     notes = [
         "Processor time of one thread, one fit at a time, what early stopping looks at included.",
         "NDCG@10 of the network alone on validation: mean, smallest and largest over seeds. The "
@@ -61,8 +61,8 @@ def run(*, quick: bool, given: Problem | None = None, steps: int = 0) -> Result:
 def _trained(given: Problem, spec: TrainSpec, seed: int) -> tuple[Fit, float]:
     """Return a fit, and its seconds."""
     evaluator, began = given.evaluator, time.process_time()
-    [made] = train_pack([spec], [seed], evaluator.data, evaluator.monitor(), pack_size=1)
-    return made, time.process_time() - began
+    [fit] = train_pack([spec], [seed], evaluator.data, evaluator.monitor(), pack_size=1)
+    return fit, time.process_time() - began
 
 
 def _reached(fit: Fit) -> float:

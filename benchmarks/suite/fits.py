@@ -51,13 +51,13 @@ def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None
     trials = sets[0]
     first = given.evaluator.spec(trials[0])
     checked = [_check_losses(given, first)]
-    ours = [_ours(given, one) for one in sets]
-    rival = [_plain(given, one) for one in sets]
+    ours = [_ours(given, trials) for trials in sets]
+    rival = [_plain(given, trials) for trials in sets]
     looped, encoded = _in_loop(given, trials, root, 2 if quick else 5)
     checked.append(encoded)
     points = sum(len(trial.candidates) for trial in trials) / count
-    everything = [one for found, _ in ours for records in found for one in records]
-    evaluate = float(np.mean([one.timing["serve_seconds"] for one in everything]))
+    everything = [record for fits, _ in ours for records in fits for record in records]
+    evaluate = float(np.mean([record.timing["serve_seconds"] for record in everything]))
     sides = {
         ONE_THREAD: _Side.of(given, ours, points),
         PLAIN: _Side.of(given, rival, 1.0),
@@ -126,15 +126,15 @@ def _difference(ours: _Side, rival: _Side) -> str:
     """Return how far hypervolumes are apart, with standard errors, where there are several."""
     if len(ours.volumes) < 2:
         return ""
-    said = []
+    texts = []
     for name, own, theirs in (
         ("generations", ours.volumes, rival.volumes),
         ("single fits", ours.singles, rival.singles),
     ):
         apart = np.array(own) - np.array(theirs)
         error = apart.std(ddof=1) / len(apart) ** 0.5
-        said.append(f"{apart.mean():+.3f} (standard error {error:.3f}) of {name}")
-    return f" This package less plain PyTorch: {', '.join(said)}."
+        texts.append(f"{apart.mean():+.3f} (standard error {error:.3f}) of {name}")
+    return f" This package less plain PyTorch: {', '.join(texts)}."
 
 
 def _generation(given: Problem, count: int, number: int) -> Sequence[Trial]:
@@ -149,13 +149,13 @@ def _rows(sides: Mapping[str, _Side], evaluate: float) -> list[Row]:
     return [
         {
             "side": name,
-            "seconds per fit": round(one.seconds, 3),
-            "x": round(one.seconds / base.seconds, 2),
-            "seconds per point": round(one.seconds / one.points + evaluate, 4),
-            "x per point": round((one.seconds / one.points + evaluate) / point, 1),
-            "hypervolume": one.volume,
+            "seconds per fit": round(side.seconds, 3),
+            "x": round(side.seconds / base.seconds, 2),
+            "seconds per point": round(side.seconds / side.points + evaluate, 4),
+            "x per point": round((side.seconds / side.points + evaluate) / point, 1),
+            "hypervolume": side.volume,
         }
-        for name, one in sides.items()
+        for name, side in sides.items()
     ]
 
 
@@ -163,11 +163,11 @@ def _ours(given: Problem, trials: Sequence[Trial]) -> tuple[list[list[Record]], 
     """Return records of each fit, and seconds of training per fit."""
     with one_thread():
         began = time.perf_counter()
-        made = _trained(given, trials)
+        fits = _trained(given, trials)
         spent = time.perf_counter() - began
         records = [
-            given.evaluator.records(trial, "ours", one, None)
-            for trial, one in zip(trials, made, strict=True)
+            given.evaluator.records(trial, "ours", fit, None)
+            for trial, fit in zip(trials, fits, strict=True)
         ]
     return records, spent / len(trials)
 
@@ -175,7 +175,7 @@ def _ours(given: Problem, trials: Sequence[Trial]) -> tuple[list[list[Record]], 
 def _trained(given: Problem, trials: Sequence[Trial]) -> list[Fit]:
     """Return fits of some trials, each with a seed of its own."""
     evaluator = given.evaluator
-    specs, seeds = [evaluator.spec(one) for one in trials], [_seed(one) for one in trials]
+    specs, seeds = [evaluator.spec(trial) for trial in trials], [_seed(trial) for trial in trials]
     size = given.made.config.train.pack_size
     return train_pack(specs, seeds, evaluator.data, evaluator.monitor(), pack_size=size)
 
@@ -206,10 +206,10 @@ def _plain(given: Problem, trials: Sequence[Trial]) -> tuple[list[list[Record]],
         spec, seed = evaluator.spec(trial), _seed(trial)
         shape, params = _initial(given, spec, seed)
         began = time.perf_counter()
-        kept = plain.train(params, evaluator.data, spec, seed, monitor)
+        trained = plain.train(params, evaluator.data, spec, seed, monitor)
         spent.append(time.perf_counter() - began)
-        made = Fit(spec, shape, kept, (), 0, spent[-1])
-        records.append(evaluator.records(trial, "plain", made, None))
+        fit = Fit(spec, shape, trained, (), 0, spent[-1])
+        records.append(evaluator.records(trial, "plain", fit, None))
     return records, float(np.mean(spent))
 
 
@@ -264,7 +264,7 @@ def _check_losses(given: Problem, spec: TrainSpec) -> str:
             items=data.facts,
             interactions=tasks.interactions(stacked, states, table, targets, labels),
         )
-        ours = {one.name: float(one(inputs)[0]) for one in losses_of(spec, data.labels)}
+        ours = {loss.name: float(loss(inputs)[0]) for loss in losses_of(spec, data.labels)}
         model = plain.Plain(params, data, spec).eval()
         shown = (parts["histories"][0], targets[0], labels["met:liked"].reshape(ids.shape)[0])
         theirs = {name: float(value) for name, value in model.losses(shown).items()}

@@ -96,8 +96,8 @@ def in_process(module: str, *arguments: str) -> dict[str, Any]:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
         raise RunFailedError(f"{module} {' '.join(arguments)}: {last}")
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
 
 
 def machine() -> str:
@@ -113,10 +113,10 @@ def machine() -> str:
 
 def versions() -> str:
     """List the versions of Python and of the packages that matter, in a line."""
-    found = [f"Python {platform.python_version()}"]
+    texts = [f"Python {platform.python_version()}"]
     for name in PACKAGES:
         try:
-            found.append(f"{name} {version(name)}")
+            texts.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join(texts)

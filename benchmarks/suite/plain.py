@@ -103,12 +103,12 @@ def examples_of(
     histories = np.full((spec.batch, spec.history), -1)
     targets = np.full((spec.batch, spec.horizon), -1)
     liked = np.zeros((spec.batch, spec.horizon), dtype=np.float32)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         past = sequences.items[max(sequences.start[row], row - spec.history) : row]
         ahead = slice(row, min(sequences.end[row], row + spec.horizon))
-        histories[place, spec.history - len(past) :] = past
-        targets[place, : ahead.stop - row] = sequences.items[ahead]
-        liked[place, : ahead.stop - row] = labels[ahead]
+        histories[index, spec.history - len(past) :] = past
+        targets[index, : ahead.stop - row] = sequences.items[ahead]
+        liked[index, : ahead.stop - row] = labels[ahead]
     return torch.from_numpy(histories), torch.from_numpy(targets), torch.from_numpy(liked)
 
 
@@ -143,7 +143,7 @@ def train(
         lambda step: min((step + 1) / warmup, 0.55 + 0.45 * math.cos(math.pi * step / spec.steps)),
     )
     units: dict[str, float] = {}
-    best, kept, since = -1.0, dict(params), 0
+    best, best_params, since = -1.0, dict(params), 0
     for step in range(spec.steps):
         model.train()
         values = model.losses(examples_of(data, spec, rng, chance))
@@ -159,10 +159,10 @@ def train(
             since = 0 if value > best else since + 1
             if value > best:
                 best = value
-                kept = {n.replace("/", "."): p.detach().clone() for n, p in model.p.items()}
+                best_params = {n.replace("/", "."): p.detach().clone() for n, p in model.p.items()}
             if since >= spec.patience:
                 break
-    return kept
+    return best_params
 
 
 @torch.no_grad()

@@ -124,12 +124,12 @@ def _loop(evaluator: Evaluator, setting: ServingParams) -> tuple[Lists, dict[str
         chosen = lists[user].tolist()
         if relevant:
             values["ndcg@10"].append(_ndcg(chosen, relevant))
-            places = [place for place, one in enumerate(chosen) if one in relevant]
+            places = [position for position, item in enumerate(chosen) if item in relevant]
             values["mrr@10"].append(1 / (places[0] + 1) if places else 0.0)
         cosines = _cosines(unit[chosen], unit[chosen])
         pairs = len(chosen) * (len(chosen) - 1)
         values["ild@10"].append(1 - (cosines.sum() - np.trace(cosines)) / pairs)
-    return lists, {name: float(np.mean(found)) for name, found in values.items()}
+    return lists, {name: float(np.mean(per_user)) for name, per_user in values.items()}
 
 
 def _cosines(first: Floats, second: Floats) -> Floats:
@@ -152,8 +152,10 @@ def _mmr(items: Lists, scores: NDArray[np.float32], unit: Floats, weight: float)
 
 
 def _ndcg(chosen: list[int], relevant: set[int]) -> float:
-    gain = sum(1 / math.log2(place + 2) for place, one in enumerate(chosen) if one in relevant)
-    return gain / sum(1 / math.log2(place + 2) for place in range(min(K, len(relevant))))
+    gain = sum(
+        1 / math.log2(position + 2) for position, item in enumerate(chosen) if item in relevant
+    )
+    return gain / sum(1 / math.log2(position + 2) for position in range(min(K, len(relevant))))
 
 
 def _lenskit(evaluator: Evaluator, lists: Lists, rounds: int) -> dict[str, Any] | None:
@@ -168,5 +170,5 @@ def _lenskit(evaluator: Evaluator, lists: Lists, rounds: int) -> dict[str, Any] 
         np.savez(path, lists=lists, indptr=truth.indptr, indices=truth.indices)
         command = [python, str(script), str(path), str(rounds)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result

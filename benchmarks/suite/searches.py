@@ -95,11 +95,11 @@ def run(*, quick: bool, given: Problem | None = None, fits: int = 0, seeds: int 
     checked = _check(own)
     jobs = [(name, seed) for seed in range(seeds) for name in METHODS]
     if quick or given:
-        found = [traced(own, METHODS[name], fits, seed) for name, seed in jobs]
+        traces = [traced(own, METHODS[name], fits, seed) for name, seed in jobs]
     else:
-        found = Parallel(n_jobs=cores())(delayed(_alone)(*job, fits) for job in jobs)
+        traces = Parallel(n_jobs=cores())(delayed(_alone)(*job, fits) for job in jobs)
     curves: dict[str, list[Trace]] = {name: [] for name in METHODS}
-    for (name, _), curve in zip(jobs, found, strict=True):
+    for (name, _), curve in zip(jobs, traces, strict=True):
         curves[name].append(curve)
     rows = [_row(name, curves) for name in METHODS]
     notes = [
@@ -195,5 +195,5 @@ def _picture(curves: Mapping[str, Sequence[Trace]]) -> bytes:
 
 def _at(curve: Sequence[tuple[float, float]], grid: NDArray[np.float64]) -> NDArray[np.float64]:
     seconds, volumes = np.array(curve).T
-    place = np.searchsorted(seconds, grid, "right") - 1
-    return np.where(place >= 0, volumes[np.maximum(place, 0)], 0.0)
+    index = np.searchsorted(seconds, grid, "right") - 1
+    return np.where(index >= 0, volumes[np.maximum(index, 0)], 0.0)

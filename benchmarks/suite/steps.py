@@ -99,8 +99,8 @@ def _serving(given: Problem) -> list[Row]:
     """Return lists and metrics of 24 settings."""
     evaluator = given.evaluator
     spec = _spec(given, "attention_pooling", 2)
-    [made] = train_pack([spec], [0], evaluator.data, lambda _: 0.0, pack_size=1)
-    scorers = evaluator.with_fit(made)
+    [fit] = train_pack([spec], [0], evaluator.data, lambda _: 0.0, pack_size=1)
+    scorers = evaluator.with_fit(fit)
     chosen = settings(24, ["network", *evaluator.users.experts])
     k = evaluator.measuring.measures.k
     lists, scores = recommend(scorers, chosen, k=k)
@@ -109,10 +109,14 @@ def _serving(given: Problem) -> list[Row]:
     ranking = time.process_time() - began
     products = recorded(lambda: recommend(scorers, chosen, k=k)).alone()
     began = time.process_time()
-    for place in range(len(chosen)):
-        outcome = evaluator.measuring.outcome(lists[place], scores[place])
-        for one in (*evaluator.measuring.measures.searched, parse("recall@10"), parse("mrr@10")):
-            one.value(outcome)
+    for index in range(len(chosen)):
+        outcome = evaluator.measuring.outcome(lists[index], scores[index])
+        for objective in (
+            *evaluator.measuring.measures.searched,
+            parse("recall@10"),
+            parse("mrr@10"),
+        ):
+            objective.value(outcome)
     metrics = time.process_time() - began
     categories = evaluator.measuring.catalogue.unit_categories.shape[1]
     own = Products()

@@ -58,12 +58,12 @@ def histories_of(
     """
     more: list[Floats] = []
     histories: list[Ints] = []
-    for one in people:
-        last = one.items[-length:]
-        if one.vectors is not None:
+    for user in people:
+        last = user.items[-length:]
+        if user.vectors is not None:
             beyond = sum(len(part) for part in more)
             last = np.where(last >= n_items, last + beyond, last)
-            more.append(one.vectors)
+            more.append(user.vectors)
         histories.append(last)
     vectors = torch.from_numpy(np.concatenate(more)) if more else None
     return right_aligned(histories, length), vectors

@@ -37,7 +37,9 @@ def gathered(run: Run, points: list[PointAbout], default: str) -> BundleData:
     names = _experts_of(points)
     stage = run.split.validation
     models = {name: BASELINES[name].fit(stage.train, stage.shape) for name in names}
-    fits = run.fits([one for point in points for one in point.members if one not in BASELINES])
+    fits = run.fits(
+        [member for point in points for member in point.members if member not in BASELINES]
+    )
     rows, part = log_of(stage)
     about = _about(run, points, default, {name: models[name].tau for name in names})
     return _parts(run, stage, about, (rows, part), models, fits)
@@ -81,12 +83,12 @@ def own_vectors(
     evaluator: Evaluator, vectors: Floats, fits: Mapping[str, Fit]
 ) -> dict[str, Floats]:
     """Return what networks read of the items, for those that read texts in a way of their own."""
-    found = {}
+    by_fit = {}
     for fit_id, fit in fits.items():
         own = evaluator.data.item_features(fit.spec, fit.difference).cpu().numpy()
         if own.shape != vectors.shape or not np.array_equal(own, vectors):
-            found[fit_id] = np.asarray(own, dtype=np.float32)
-    return found
+            by_fit[fit_id] = np.asarray(own, dtype=np.float32)
+    return by_fit
 
 
 def _experts_of(points: Sequence[PointAbout]) -> list[str]:
@@ -146,16 +148,16 @@ def merged(
     logs: Sequence[tuple[Interactions, NDArray[np.int64]]],
 ) -> tuple[Interactions, NDArray[np.uint8]]:
     """Return logs in one, by user, then time; rows of one moment stay in the order given."""
-    rows = [one for one, _ in logs]
+    rows = [log for log, _ in logs]
     part = np.concatenate([what for _, what in logs]).astype(np.uint8)
     user, item, time = (
-        np.concatenate([getattr(one, name) for one in rows]) for name in ("user", "item", "time")
+        np.concatenate([getattr(log, name) for log in rows]) for name in ("user", "item", "time")
     )
     names = rows[0].signals
-    signals = {name: np.concatenate([one.signals[name] for one in rows]) for name in names}
+    signals = {name: np.concatenate([log.signals[name] for log in rows]) for name in names}
     shown = []
     for name in ("position", "propensity"):
-        columns = [getattr(one, name) for one in rows]
+        columns = [getattr(log, name) for log in rows]
         shown.append(None if columns[0] is None else np.concatenate(columns))
     order = np.lexsort([time, user])
     return Interactions(user, item, time, signals, *shown).take(order), part[order]

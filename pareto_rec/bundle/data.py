@@ -160,11 +160,11 @@ class BundleManifest(_Said):
         Raises:
             BadRequestError: If there is none, or more than one.
         """
-        found = [one for one in self.points if one.id.startswith(id_)] if id_ else []
-        exact = [one for one in found if one.id == id_]
-        if exact or len(found) == 1:
-            return (exact or found)[0]
-        raise unknown("point of the bundle", id_, [one.id for one in self.points])
+        matches = [point for point in self.points if point.id.startswith(id_)] if id_ else []
+        exact = [point for point in matches if point.id == id_]
+        if exact or len(matches) == 1:
+            return (exact or matches)[0]
+        raise unknown("point of the bundle", id_, [point.id for point in self.points])
 
 
 @dataclass(frozen=True)
@@ -254,10 +254,10 @@ class BundleData:
             BadRequestError: If there is no such point, or a variable is not known.
         """
         if point not in self._resolved:
-            said = self.about.point(point)
-            values = {**said.serving, "fusion": said.members}
+            chosen = self.about.point(point)
+            values = {**chosen.serving, "fusion": chosen.members}
             serving = construct("serving variable", ServingParams, values)
-            if point != said.id:  # ids are few; what people write for them need not be
+            if point != chosen.id:  # ids are few; what people write for them need not be
                 return serving
             self._resolved[point] = serving
         return self._resolved[point]

@@ -110,10 +110,10 @@ def explained(
     for fit_id in engine.parts.networks(answer.point):
         head = engine.form.heads[fit_id]
         exact = exact and head.shape.model == AttentionPooling.name
-        asked = _Asked(engine.form, fit_id, known, items, unseen)
-        shares = _network_shares(asked, _powers(head, serving))
+        query = _Query(engine.form, fit_id, known, items, unseen)
+        shares = _network_shares(query, _powers(head, serving))
         parts[fit_id] = shares.scaled(_network_weight(scorers.networks[fit_id], serving, fit_id))
-        tasks |= _tasks(asked)
+        tasks |= _tasks(query)
     if len(engine.parts.networks(answer.point)) == 1:  # as its serving variables call it
         parts = {NETWORK if name in engine.form.heads else name: of for name, of in parts.items()}
     if serving.popularity_penalty:
@@ -146,9 +146,9 @@ def _expert_shares(
         weight = history_matrix(starts, rows[inside], n_known, tau=model.tau)
         latest = {int(item): int(row) for row, item in zip(inside, rows[inside], strict=True)}
         for item, value in zip(weight.indices, weight.data, strict=True):
-            said = model.weights[[int(item)]]
-            said = said if isinstance(said, np.ndarray) else said.toarray()
-            shares[latest[int(item)], :n_known] = value * said[0]
+            weights = model.weights[[int(item)]]
+            weights = weights if isinstance(weights, np.ndarray) else weights.toarray()
+            shares[latest[int(item)], :n_known] = value * weights[0]
     total = shares.sum(axis=0) + bias
     deviation = max(float(total[unseen].std()), 1e-6)
     return _centred(shares, bias, items, unseen).scaled(1 / deviation)
@@ -158,8 +158,8 @@ def _centred(
     shares: Floats, rest: Floats, items: NDArray[np.int64], unseen: NDArray[np.bool_]
 ) -> Shares:
     """Return shares over the catalogue ``[rows, N]`` at some items, centred over unseen ones."""
-    kept = shares[:, items] - shares[:, unseen].mean(axis=1, keepdims=True)
-    return Shares(kept, rest[items] - rest[unseen].mean())
+    centred = shares[:, items] - shares[:, unseen].mean(axis=1, keepdims=True)
+    return Shares(centred, rest[items] - rest[unseen].mean())
 
 
 def _network_weight(network: Network, serving: ServingParams, name: str) -> float:
@@ -171,14 +171,14 @@ def _network_weight(network: Network, serving: ServingParams, name: str) -> floa
 def _powers(head: ScoringHead, serving: ServingParams) -> dict[str, float]:
     """Return tower -> its power in the network's score, without zeros."""
     shape = head.shape
-    found = dict(zip(shape.towers, powers_of(shape.tasks, serving), strict=True))
+    powers = dict(zip(shape.towers, powers_of(shape.tasks, serving), strict=True))
     if not head.ranks:
-        found[RELEVANCE] = 0.0
-    return {name: power for name, power in found.items() if power}
+        powers[RELEVANCE] = 0.0
+    return {name: power for name, power in powers.items() if power}
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Query:
     """A network, whose history it reads, and the items that are explained.
 
     Attributes:
@@ -202,7 +202,7 @@ class _Asked:
 
 
 @torch.inference_mode()
-def _network_shares(query: _Asked, powers: Mapping[str, float]) -> Shares:
+def _network_shares(query: _Query, powers: Mapping[str, float]) -> Shares:
     """Return shares of the log of a product of powers, centred over unseen items."""
     rows, head = len(query.known.items), query.head
     if head.shape.model != AttentionPooling.name:
@@ -256,7 +256,7 @@ def _task_shares(head: ScoringHead, task: str, states: Tensor) -> tuple[Floats, 
     return (scale * shares @ table.T).numpy(), (scale * rest @ table.T + bias).numpy()
 
 
-def _left_out(query: _Asked, powers: Mapping[str, float]) -> Shares:
+def _left_out(query: _Query, powers: Mapping[str, float]) -> Shares:
     """Return what is lost without each row of the history; the rest is how rows work together."""
     head, known, items = query.head, query.known, query.items
     rows, length = len(known.items), head.shape.history
@@ -276,7 +276,7 @@ def _left_out(query: _Asked, powers: Mapping[str, float]) -> Shares:
 
 
 @torch.inference_mode()
-def _tasks(query: _Asked) -> dict[str, Floats]:
+def _tasks(query: _Query) -> dict[str, Floats]:
     head = query.head
     logits = head.logits(head.shape.towers, query.form.states(query.fit_id, [query.known]))
     predictions = {}
@@ -304,14 +304,14 @@ def _filled(
     rest = np.sum([part.rest for part in parts.values()], axis=0)
     fused = fused_scores(scorers, serving, slice(0, 1))[0]
     listed = []
-    for place, item in enumerate(answer.items):
+    for index, item in enumerate(answer.items):
         explanation = Explanation(
-            history=_by_item(names, shares[:, place] if len(shares) else ()),
-            rest=float(rest[place]),
-            scorers={name: float(part.total[place]) for name, part in parts.items()},
-            tasks={name: float(values[place]) for name, values in tasks.items()},
+            history=_by_item(names, shares[:, index] if len(shares) else ()),
+            rest=float(rest[index]),
+            scorers={name: float(part.total[index]) for name, part in parts.items()},
+            tasks={name: float(values[index]) for name, values in tasks.items()},
             exact=exact,
-            rank_before=1 + int((fused > fused[items[place]]).sum()),
+            rank_before=1 + int((fused > fused[items[index]]).sum()),
         )
         listed.append(replace(item, explanation=explanation))
     changed = _changed(engine, serving, fused, items)

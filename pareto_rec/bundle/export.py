@@ -90,17 +90,17 @@ def export_run(
     on_progress("fitting experts")
     parts = gathered(run, points, default)
     parts = _with_about(parts, forms=["fp32", *wanted.forms])
-    with new_folder(to) as spare:
-        folder = spare / "bundle"
+    with new_folder(to) as temporary:
+        folder = temporary / "bundle"
         parts = _checked(folder, run, parts, wanted, on_progress)
         if wanted.refit:
             shutil.rmtree(folder)
             on_progress("training again on all data")
             parts = _again(folder, run, parts, wanted)
         for entry in folder.iterdir():
-            entry.rename(spare / entry.name)
+            entry.rename(temporary / entry.name)
         folder.rmdir()
-        finish(spare, parts)
+        finish(temporary, parts)
     on_progress("reading it back")
     return Bundle.load(to)
 
@@ -137,25 +137,27 @@ def _checked(
     values, _ = measure_form(bundle.engine, evaluator, about.k, about.points)
     check_records(values, about.points)
     forms: dict[str, Values] = {"fp32": values}
-    agreement = {"fp32": _said(agreed) | latencies(bundle)}
+    agreement = {"fp32": _agreement_values(agreed) | latencies(bundle)}
     for name in wanted.forms:
         on_progress(f"measuring {name}")
         served = Bundle.load(folder, form=name)
         forms[name], agreed = measure_form(served.engine, evaluator, about.k, about.points)
-        agreement[name] = _said(agreed) | latencies(served)
+        agreement[name] = _agreement_values(agreed) | latencies(served)
         if run.config.backbone.text and parts.fits:
             assert isinstance(served.engine.form, OnnxBackend)
             engine, cosine = read_anew(bundle.parts, served.engine.form)
             forms[f"{name}, text"], _ = measure_form(engine, evaluator, about.k, about.points)
             agreement[name]["text_cosine"] = cosine
     points = [
-        point.model_copy(update={"forms": {name: found[point.id] for name, found in forms.items()}})
+        point.model_copy(
+            update={"forms": {name: by_point[point.id] for name, by_point in forms.items()}}
+        )
         for point in about.points
     ]
     return _with_about(parts, points=points, agreement=agreement)
 
 
-def _said(agreed: Agreement) -> dict[str, float]:
+def _agreement_values(agreed: Agreement) -> dict[str, float]:
     return {"same_lists": agreed.same, "ties": float(agreed.ties)}
 
 

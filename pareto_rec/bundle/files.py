@@ -83,11 +83,11 @@ class Manifest:
 
 def files_of(folder: Path) -> Iterator[str]:
     """Yield names of the files below a folder, hidden ones left out, in order."""
-    for place, folders, names in os.walk(folder):
+    for path, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):
-                yield (Path(place) / name).relative_to(folder).as_posix()
+                yield (Path(path) / name).relative_to(folder).as_posix()
 
 
 def seal(folder: Path) -> str:
@@ -103,8 +103,8 @@ def seal(folder: Path) -> str:
     }
     version = _version(files)
     content = {"format": FORMAT, "version": version, "files": files}
-    with written_whole(folder / MANIFEST) as spare:
-        spare.write_text(json.dumps(content, indent=1) + "\n")
+    with written_whole(folder / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
     return version
 
 
@@ -205,9 +205,9 @@ def _checked(folder: Path, root: Path, name: str, entry: Any) -> tuple[int, str]
     size, checksum = entry.get("bytes"), entry.get("sha256")
     if not isinstance(size, int) or not isinstance(checksum, str):
         raise BadRequestError(f'{folder / MANIFEST}: the entry "{name}" is damaged; {_AGAIN}')
-    found = path.stat().st_size
-    if found != size:
-        raise _other_size(path, found, size)
+    actual = path.stat().st_size
+    if actual != size:
+        raise _other_size(path, actual, size)
     _check_size(path, size)
     return size, checksum
 
@@ -297,13 +297,13 @@ def json_object(path: Path, content: bytes) -> Mapping[str, Any]:
         BadRequestError: If it is not a JSON object, is nested too deep, or holds a NaN or infinity.
     """
     try:
-        found = json.loads(content.decode("utf-8"), parse_constant=_no_number)
+        value = json.loads(content.decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError, MemoryError) as error:
         reason = " ".join(str(error).split())[:100]
         raise BadRequestError(f"{path} cannot be read ({reason}); {_AGAIN}") from None
-    if not isinstance(found, Mapping):
+    if not isinstance(value, Mapping):
         raise BadRequestError(f"{path} is not a JSON object; {_AGAIN}")
-    return found
+    return value
 
 
 def _no_number(text: str) -> float:

@@ -32,7 +32,7 @@ def main() -> int:
     import onnxruntime  # noqa: F401
 
     content = json.load(sys.stdin)
-    _limit([Path(one["path"]) for one in content["graphs"]], content["seconds"])
+    _limit([Path(graph["path"]) for graph in content["graphs"]], content["seconds"])
     for job in content["graphs"]:
         print(job["path"], flush=True)
         try:
@@ -73,12 +73,12 @@ def _try(job: Mapping[str, Any]) -> None:
         raise _RefusedError("it is altered: its SHA-256 is another")
     model = onnx.load_model_from_string(content)
     _look_at(model)
-    for kind, wanted, found in (
-        ("inputs", job["inputs"], {one.name for one in model.graph.input}),
-        ("outputs", job["outputs"], {one.name for one in model.graph.output}),
+    for kind, wanted, actual in (
+        ("inputs", job["inputs"], {value.name for value in model.graph.input}),
+        ("outputs", job["outputs"], {value.name for value in model.graph.output}),
     ):
-        if found != set(wanted):
-            raise _RefusedError(f"its {kind} are {sorted(found)} instead of {sorted(wanted)}")
+        if actual != set(wanted):
+            raise _RefusedError(f"its {kind} are {sorted(actual)} instead of {sorted(wanted)}")
     del model
     opened = session(content)
     given = {

@@ -30,10 +30,10 @@ class Encoding(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return features ``[texts, F]``."""
-        found = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
-        states: Tensor = found.last_hidden_state
-        kept = attention_mask.unsqueeze(-1).to(states.dtype)
-        return (states * kept).sum(1) / kept.sum(1)
+        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
+        states: Tensor = output.last_hidden_state
+        mask = attention_mask.unsqueeze(-1).to(states.dtype)
+        return (states * mask).sum(1) / mask.sum(1)
 
 
 class ExpertScores(nn.Module):
@@ -83,9 +83,9 @@ class Scores(nn.Module):
         super().__init__()
         self.shape = head.shape
         self.names = list(head.params)
-        for place, part in enumerate(head.params.values()):
-            if self.names[place] not in _REPLACED:
-                self.register_buffer(f"part_{place}", part.clone())
+        for index, part in enumerate(head.params.values()):
+            if self.names[index] not in _REPLACED:
+                self.register_buffer(f"part_{index}", part.clone())
         self.tasks = head.shape.towers
         for task in self.tasks:
             scale = self.shape.width**-0.5 / (head.temperature if task == "relevance" else 1)
@@ -96,17 +96,17 @@ class Scores(nn.Module):
     def forward(self, items: Tensor) -> tuple[Tensor, ...]:
         """Return logits ``[people, N]`` of relevance and of the tasks."""
         params = {
-            name: self.get_buffer(f"part_{place}")
-            for place, name in enumerate(self.names)
+            name: self.get_buffer(f"part_{index}")
+            for index, name in enumerate(self.names)
             if name not in _REPLACED
         }
         states = self._states(params, items)
         across = self.get_buffer("across")
-        found = []
+        outputs = []
         for task in self.tasks:
             scaled = tower(params, task, states)[0] * self.get_buffer(f"scale_{graph_name(task)}")
-            found.append(scaled @ across + params[f"{task}.item_bias"][0])
-        return tuple(found)
+            outputs.append(scaled @ across + params[f"{task}.item_bias"][0])
+        return tuple(outputs)
 
     def _states(self, params: Params, items: Tensor) -> Tensor:
         """Return user states ``[1, people, D]``."""

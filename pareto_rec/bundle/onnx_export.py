@@ -76,23 +76,23 @@ def export_graphs(
             f"the ONNX graph of the experts stops at {MAX_ITEMS} items; these are "
             f"{len(parts.items)}: export without --onnx and --int8"
         )
-    place = folder / files.ONNX
-    place.mkdir(exist_ok=True)
+    target = folder / files.ONNX
+    target.mkdir(exist_ok=True)
     texts = Texts(parts)
     if texts.reads:
-        _export_encoder(place, parts, texts)
+        _export_encoder(target, parts, texts)
     given = {"items": _sample_histories(parts, 7)}
     for name, expert in parts.experts.items():
         for variant in (False, True) if int8 else (False,):
-            path = place / f"{_EXPERT}{name}{'.int8' * variant}.onnx"
+            path = target / f"{_EXPERT}{name}{'.int8' * variant}.onnx"
             _export(ExpertScores(expert, int8=variant), given, ["scores"], path)
-    _export_heads(place, parts, heads)
+    _export_heads(target, parts, heads)
     if int8:
-        for path in sorted(place.glob("*.onnx")):
+        for path in sorted(target.glob("*.onnx")):
             if not path.name.startswith(_EXPERT):
                 _quantise(path)
     if not onnx:
-        for path in sorted(set(place.glob("*.onnx")) - set(place.glob("*.int8.onnx"))):
+        for path in sorted(set(target.glob("*.onnx")) - set(target.glob("*.int8.onnx"))):
             path.unlink()
 
 
@@ -205,10 +205,10 @@ def _alike(
         RunFailedError: Names the output and how far off it is.
     """
     given = {name: value.numpy() for name, value in inputs.items()}
-    found = session(path.read_bytes()).run(list(outputs), given)
-    for name, one, other in zip(outputs, wanted, found, strict=True):
-        if not np.allclose(one.numpy(), other, rtol=1e-3, atol=1e-3):
-            worst = float(np.abs(one.numpy() - other).max())
+    results = session(path.read_bytes()).run(list(outputs), given)
+    for name, expected, actual in zip(outputs, wanted, results, strict=True):
+        if not np.allclose(expected.numpy(), actual, rtol=1e-3, atol=1e-3):
+            worst = float(np.abs(expected.numpy() - actual).max())
             raise RunFailedError(f"{path.name}: {name} is off by {worst:.3g} from PyTorch")
 
 
@@ -222,7 +222,7 @@ def _quantise(path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = onnx.load(path).graph
-    flat = {one.name for one in graph.initializer if len(one.dims) == 2}
+    flat = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
     nodes = [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] in flat]
     with _quietly():
         quantize_dynamic(

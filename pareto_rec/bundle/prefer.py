@@ -52,17 +52,17 @@ def preferred(about: BundleManifest, weights: Mapping[str, float]) -> str:
         BadRequestError: If an objective is not known, or the weights make no sense.
     """
     measured = [o for o in about.objectives if all(o.name in p.objectives for p in about.points)]
-    known = {one.name: one for one in measured}
+    known = {objective.name: objective for objective in measured}
     for name, weight in weights.items():
         if name not in known:
             raise unknown("objective in prefer", name, known)
         if isinstance(weight, bool) or not math.isfinite(weight) or weight < 0:
             raise BadRequestError(f"prefer: the weight of {name} must be a number of at least 0")
-    asked = [name for name, weight in weights.items() if weight > 0]
-    if not asked:
+    weighted = [name for name, weight in weights.items() if weight > 0]
+    if not weighted:
         raise BadRequestError("prefer: give at least one objective a weight above 0")
-    values = np.array([[point.objectives[name] for name in asked] for point in about.points])
-    found = achievement(
-        values, [weights[name] for name in asked], maximise=[known[n].maximise for n in asked]
+    values = np.array([[point.objectives[name] for name in weighted] for point in about.points])
+    losses = achievement(
+        values, [weights[name] for name in weighted], maximise=[known[n].maximise for n in weighted]
     )
-    return about.points[int(np.argmin(found))].id
+    return about.points[int(np.argmin(losses))].id

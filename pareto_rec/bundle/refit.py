@@ -28,13 +28,13 @@ def whole_stage(run: Run) -> tuple[Stage, str]:
     """
     validation, test = run.split.validation, run.split.test
     logs = [test.history, test.held_out] if run.test_opened else [test.history]
-    said = "train + validation" + (" + test" if run.test_opened else "")
+    description = "train + validation" + (" + test" if run.test_opened else "")
     rows, _ = merged([(log, np.zeros(len(log), dtype=np.int64)) for log in logs])
     empty = rows.take(np.zeros(0, dtype=np.int64))
-    digest = hashlib.sha256(f"{validation.content_hash} refit {said}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{validation.content_hash} refit {description}".encode()).hexdigest()
     stage = Stage("refit", rows, rows, empty, validation.items, validation.users, digest)
     shown = _shown(run)
-    return replace(stage, shown=shown, held_out_shown=None if shown is None else empty), said
+    return replace(stage, shown=shown, held_out_shown=None if shown is None else empty), description
 
 
 def _shown(run: Run) -> Interactions | None:
@@ -60,16 +60,16 @@ def refit(run: Run, parts: BundleData) -> tuple[BundleData, Evaluator]:
     Raises:
         RunFailedError: If a fit fails.
     """
-    stage, said = whole_stage(run)
+    stage, description = whole_stage(run)
     evaluator = build_evaluator(run.made, stage, run.cache, run.features)
     fits = {
-        fit_id: _again(one, _seed_of(parts, fit_id), evaluator)
-        for fit_id, one in parts.fits.items()
+        fit_id: _again(fit, _seed_of(parts, fit_id), evaluator)
+        for fit_id, fit in parts.fits.items()
     }
     models = {name: BASELINES[name].fit(stage.train, stage.shape) for name in parts.experts}
     rows, part = log_of(stage)
-    before = f"Metrics are those of the point before it was trained again on {said}."
-    about = parts.about.model_copy(update={"learned_from": said, "note": before})
+    before = f"Metrics are those of the point before it was trained again on {description}."
+    about = parts.about.model_copy(update={"learned_from": description, "note": before})
     return replace(
         parts, about=about, interactions=rows, part=part, experts=models, fits=fits
     ), evaluator

@@ -49,12 +49,12 @@ class ScorerCache:
             How many people are prepared.
         """
         ends = time.monotonic() + seconds
-        order = np.argsort([-len(one.items) for one in self.people], kind="stable")
+        order = np.argsort([-len(user.items) for user in self.people], kind="stable")
         with torch.inference_mode():
-            for place in order[: self.capacity].tolist():
-                if not len(self.people[place].items) or time.monotonic() >= ends:
+            for index in order[: self.capacity].tolist():
+                if not len(self.people[index].items) or time.monotonic() >= ends:
                     break
-                self.of_point(place, point)
+                self.of_point(index, point)
         return self._scorers.cache_info().currsize
 
 

@@ -42,14 +42,14 @@ class Engine:
             names: Experts that are fused.
             fits: Fit id -> its tasks that have a say, for every network that is fused.
         """
-        inside = [one.items[one.items < self.n_items] for one in people]
+        inside = [user.items[user.items < self.n_items] for user in people]
         lengths = np.array([len(items) for items in inside])
         flat = np.concatenate([*inside, np.empty(0, dtype=np.int64)])
-        lowest = [int(one.items.min(initial=self.n_items)) for one in people]
-        found = self.experts(names, lengths, flat)
+        lowest = [int(user.items.min(initial=self.n_items)) for user in people]
+        scores = self.experts(names, lengths, flat)
         return self.builder.build(
             seen_by(inside, self.n_items),
-            {name: torch.from_numpy(found[name]) for name in names},
+            {name: torch.from_numpy(scores[name]) for name in names},
             {name: torch.tensor(self._unread(lowest, name)) for name in names},
             {fit_id: self.form.network(fit_id, people, tasks) for fit_id, tasks in fits.items()},
         )
@@ -60,7 +60,7 @@ class Engine:
         Of a history without items that is the end of the catalogue.
         """
         known = len(self.parts.experts[name].bias)
-        return [place >= known for place in lowest]
+        return [index >= known for index in lowest]
 
     def silent(self, user: UserHistory, point: str) -> list[str]:
         """Return experts of a point that know none of the history: popularity replaces them."""
@@ -80,11 +80,11 @@ class Engine:
             items: Histories end to end.
         """
         known = {name: len(self.parts.experts[name].bias) for name in names}
-        found: dict[str, Floats] = {}
+        scores: dict[str, Floats] = {}
         for count in set(known.values()):
             same = [name for name in names if known[name] == count]
-            found |= self._over(count, same, lengths, items)
-        return found
+            scores |= self._over(count, same, lengths, items)
+        return scores
 
     def _over(
         self, count: int, names: Sequence[str], lengths: Ints, items: Ints
@@ -95,11 +95,11 @@ class Engine:
             lengths = np.bincount(owner[items < count], minlength=len(lengths))
             items = items[items < count]
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        found = self.form.expert_scores(names, starts, items)
+        scores = self.form.expert_scores(names, starts, items)
         if count == self.n_items:
-            return found
+            return scores
         more = (0, 0), (0, self.n_items - count)
-        return {name: np.pad(scores, more) for name, scores in found.items()}
+        return {name: np.pad(values, more) for name, values in scores.items()}
 
     def of_point(self, people: Sequence[UserHistory], point: str) -> tuple[Scorers, ServingParams]:
         """Return scorers and serving variables of an operating point."""

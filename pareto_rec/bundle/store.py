@@ -52,9 +52,9 @@ def write_bundle(folder: Path, parts: BundleData, card: str | None = None) -> No
     Raises:
         BadRequestError: If the folder is taken or cannot be written.
     """
-    with new_folder(folder) as spare:
-        write_files(spare, parts)
-        finish(spare, parts, card)
+    with new_folder(folder) as temporary:
+        write_files(temporary, parts)
+        finish(temporary, parts, card)
 
 
 def finish(folder: Path, parts: BundleData, card: str | None = None) -> None:
@@ -165,8 +165,8 @@ def copies_of(manifest: files.Manifest, *, verify: bool = True) -> Copies:
     for name in manifest.files if verify else ():
         if name in later:
             manifest.read(name, len)
-    kept = [*files.NEEDED, *manifest.below(files.HEADS), *_EXTRA]
-    return Copies.of(manifest, [n for n in kept if n in manifest.files], check=verify)
+    names = [*files.NEEDED, *manifest.below(files.HEADS), *_EXTRA]
+    return Copies.of(manifest, [n for n in names if n in manifest.files], check=verify)
 
 
 def _read(manifest: files.Manifest, copies: Copies) -> BundleData:

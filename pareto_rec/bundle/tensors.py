@@ -54,13 +54,13 @@ class TensorFile:
         if name not in self.names:
             raise self.error(name, "is missing")
         part = self._stored.get_slice(name)
-        kind, found = str(part.get_dtype()), tuple(part.get_shape())
+        kind, actual = str(part.get_dtype()), tuple(part.get_shape())
         if kind not in kinds:
             raise self.error(name, f"is of type {kind} instead of {' or '.join(kinds)}")
-        same = [want is None or want == have for want, have in zip(shape, found, strict=False)]
-        if len(shape) != len(found) or not all(same):
+        same = [want is None or want == have for want, have in zip(shape, actual, strict=False)]
+        if len(shape) != len(actual) or not all(same):
             wanted = ["any" if size is None else str(size) for size in shape]
-            raise self.error(name, f"has shape {list(found)} instead of [{', '.join(wanted)}]")
+            raise self.error(name, f"has shape {list(actual)} instead of [{', '.join(wanted)}]")
         self._unread.discard(name)
         array: Array = self._stored.get_tensor(name).numpy()
         return array

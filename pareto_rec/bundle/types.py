@@ -143,7 +143,7 @@ class Recommendation:
     def to_json(self) -> dict[str, Any]:
         """As values that ``json`` writes; explanations are there only where they were asked for."""
         content: dict[str, Any] = {
-            "items": [one.to_json() for one in self.items],
+            "items": [item.to_json() for item in self.items],
             "point": self.point,
             "served_from": self.served_from,
             "notes": list(self.notes),

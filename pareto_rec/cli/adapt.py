@@ -21,7 +21,8 @@ def adapt(
     compare: Annotated[
         bool,
         typer.Option(
-            "--compare", help="Then fit on both backbones and compare on validation data."
+            "--compare",
+            help="Afterwards, train on both backbones and compare them on validation data.",
         ),
     ] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Fits of each kind for --compare.")] = 3,

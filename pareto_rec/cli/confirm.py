@@ -16,10 +16,10 @@ from pareto_rec.core.provenance import cores
 def confirm(
     run: RunPath,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Fresh seeds that points are trained with.")
+        int, typer.Option(min=1, help="Number of fresh seeds to train each point with.")
     ] = 3,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes of one thread each; default: all cores.")
+        int | None, typer.Option(min=1, help="Number of worker processes; default: all cores.")
     ] = None,
     json_: Json = False,
 ) -> None:

@@ -175,12 +175,14 @@ def _inspect_registered(name: str, *, json_: bool) -> None:
 
 @data_app.command("synth")
 def data_synth(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the files; made if need be.")],
-    users: Annotated[int, typer.Option("--users", help="People.")] = 1_000,
-    items: Annotated[int, typer.Option("--items", help="Size of the catalogue.")] = 2_000,
-    interactions: Annotated[int, typer.Option("--interactions", help="Rows.")] = 50_000,
-    seed: Annotated[int, typer.Option("--seed", help="Equal seeds make equal files.")] = 0,
-    form: Annotated[str, typer.Option("--format", help="parquet or csv.")] = "parquet",
+    out: Annotated[Path, typer.Option("--out", help="Folder for the files; created if missing.")],
+    users: Annotated[int, typer.Option("--users", help="Number of users.")] = 1_000,
+    items: Annotated[int, typer.Option("--items", help="Number of items.")] = 2_000,
+    interactions: Annotated[int, typer.Option("--interactions", help="Number of rows.")] = 50_000,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Random seed; equal seeds give equal files.")
+    ] = 0,
+    form: Annotated[str, typer.Option("--format", help="File format: parquet or csv.")] = "parquet",
     json_: Json = False,
 ) -> None:
     """Make up a log of any size: power-law people and items, tastes, texts, times, ratings.

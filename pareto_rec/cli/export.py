@@ -22,13 +22,15 @@ def export(
         typer.Option(help="Operating point, or the beginning of its id; default: the last pick."),
     ] = None,
     front: Annotated[
-        bool, typer.Option("--front", help="Every point of the front; one is chosen per request.")
+        bool, typer.Option("--front", help="Export every point of the front; requests choose one.")
     ] = False,
-    onnx: Annotated[bool, typer.Option("--onnx", help="Also as ONNX graphs.")] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="Also with int8 weights (ONNX).")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also export ONNX graphs.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Also export ONNX graphs with int8 weights.")
+    ] = False,
     refit: Annotated[
         str | None,
-        typer.Option(help="all: train again on all data; metrics stay those from before."),
+        typer.Option(help="all: retrain on all data; the metrics remain those from before."),
     ] = None,
     json_: Json = False,
 ) -> None:
@@ -53,10 +55,10 @@ def export(
             typer.echo(text, err=True)
 
     bundle = export_run(run, to, wanted, cache=cache_dir(), on_progress=print_progress)
-    show(*_said(bundle, to), as_json=json_)
+    show(*_summary(bundle, to), as_json=json_)
 
 
-def _said(bundle: Bundle, to: Path) -> tuple[dict[str, object], list[str]]:
+def _summary(bundle: Bundle, to: Path) -> tuple[dict[str, object], list[str]]:
     about = bundle.about
     content: dict[str, object] = {
         "bundle": str(to),

@@ -27,7 +27,7 @@ def pick(
         typer.Option(metavar="BOUND", help='A bound such as "ndcg@10>=0.15"; repeatable.'),
     ] = None,
     best: Annotated[
-        str | None, typer.Option(metavar="OBJECTIVE", help="The best point in one objective.")
+        str | None, typer.Option(metavar="OBJECTIVE", help="Pick the best point in one objective.")
     ] = None,
     weights: Annotated[
         str | None,
@@ -41,19 +41,17 @@ def pick(
         ),
     ] = None,
     knee: Annotated[
-        bool, typer.Option("--knee", help="The point to leave which costs the most.")
+        bool, typer.Option("--knee", help="Pick the knee: the point with the steepest trade-offs.")
     ] = False,
     utopia: Annotated[
         bool,
-        typer.Option("--utopia", help="The point nearest to the best of every objective at once."),
+        typer.Option("--utopia", help="Pick the point nearest to the best of every objective."),
     ] = False,
     per_user: Annotated[
         bool,
-        typer.Option("--per-user", help="The point nearest, on average, to each user's own best."),
+        typer.Option("--per-user", help="Pick the point nearest, on average, to each user's best."),
     ] = False,
-    point: Annotated[
-        str | None, typer.Option(metavar="ID", help="The point of your own choice.")
-    ] = None,
+    point: Annotated[str | None, typer.Option(metavar="ID", help="Pick this point.")] = None,
     mixture: Annotated[
         bool,
         typer.Option(

@@ -28,22 +28,20 @@ def recommend(
         list[str] | None,
         typer.Option(
             metavar="ID,ID",
-            help="Ids of items met, oldest first, separated by commas. Where ids hold commas: "
+            help="Ids of a history, oldest first, separated by commas. Where ids hold commas: "
             """repeat the option, an id each time, or write a JSON list such as '["a,b", "c"]'.""",
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Length of the list.")] = 10,
     point: Annotated[
-        str | None, typer.Option(help="Operating point; default: the one of the bundle.")
+        str | None, typer.Option(help="Operating point; default: the bundle's default.")
     ] = None,
     prefer: Annotated[
         str | None,
         typer.Option(help="Weights that choose the point, such as ndcg@10=.7,ild@10=.3."),
     ] = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Say where each score comes from.")
-    ] = False,
-    form: Annotated[str, typer.Option(help="fp32, onnx or int8.")] = "fp32",
+    explain: Annotated[bool, typer.Option("--explain", help="Explain each score.")] = False,
+    form: Annotated[str, typer.Option(help="Form of the bundle: fp32, onnx or int8.")] = "fp32",
     json_: Json = False,
 ) -> None:
     """Recommend items to a user, or for a history of items.

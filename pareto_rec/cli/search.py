@@ -38,17 +38,17 @@ def search(
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes of one thread each; default: all cores.")
+        int | None, typer.Option(min=1, help="Number of worker processes; default: all cores.")
     ] = None,
     backend: Annotated[
         str | None,
-        typer.Option(metavar="dask://HOST:PORT", help="Work on a Dask cluster instead."),
+        typer.Option(metavar="dask://HOST:PORT", help="Train on a Dask cluster instead."),
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Go on with a run: that of --out (begun if there is none), else the last one of "
+            help="Resume a run: that of --out (started if missing), else the last one of "
             "the experiment in results/. It ends as if it had never been interrupted.",
         ),
     ] = False,
@@ -62,7 +62,7 @@ def search(
         bool,
         typer.Option(
             "--controls",
-            help="Then search again with one part taken away or replaced, at as many fits each.",
+            help="Afterwards, search again with one part removed or replaced, as many fits each.",
         ),
     ] = False,
     json_: Json = False,

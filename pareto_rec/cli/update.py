@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def update(
     bundle: Annotated[
-        Path, typer.Argument(help="What `pareto-rec export` wrote.", metavar="BUNDLE")
+        Path, typer.Argument(help="A bundle, written by `pareto-rec export`.", metavar="BUNDLE")
     ],
     interactions: Annotated[
         Path,
@@ -26,18 +26,18 @@ def update(
             metavar="INTERACTIONS",
         ),
     ],
-    to: Annotated[Path, typer.Option(help="Where the new bundle goes.")],
+    to: Annotated[Path, typer.Option(help="Folder for the new bundle.")],
     tolerance: Annotated[
         list[str] | None,
         typer.Option(
             metavar="OBJECTIVE=FALL",
-            help="Largest accepted fall, natural units; default 2 % of the value. Repeatable.",
+            help="Largest accepted loss in natural units; default 2 % of the value; repeatable.",
         ),
     ] = None,
     hold_out: Annotated[
-        float, typer.Option(help="Share of the new rows, the last, that is measured on.")
+        float, typer.Option(help="Share of the new rows, the latest, to measure on.")
     ] = 0.3,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of what is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     json_: Json = False,
 ) -> None:
     """Learn from new interactions into a new bundle, unless an objective falls too far.

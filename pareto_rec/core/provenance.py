@@ -24,13 +24,13 @@ def provenance(device: str) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the version of Python and of every package that matters, by name."""
-    versions_ = {"python": platform.python_version()}
+    numbers = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            versions_[name] = version(name)
+            numbers[name] = version(name)
         except PackageNotFoundError:
-            versions_[name] = "not installed"
-    return versions_
+            numbers[name] = "not installed"
+    return numbers
 
 
 def cores() -> int:
@@ -64,15 +64,15 @@ def _commit() -> str | None:
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         # An installed copy may lie in another working tree: check that git tracks it.
-        _said([*git, "ls-files", "--error-unmatch", Path(__file__).name])
+        _output([*git, "ls-files", "--error-unmatch", Path(__file__).name])
         return (
-            _said([*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]) or None
+            _output([*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]) or None
         )
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def _said(command: list[str]) -> str:
+def _output(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     return done.stdout.strip()
 

@@ -52,13 +52,13 @@ def too_large(name: str, packed: int) -> BadRequestError:
     """Return the error for a file that unpacks to more than it may: says how to raise the limit."""
     most = most_bytes(packed)
     return BadRequestError(
-        f"{name} unpacks to more than {_said(most)} ({_said(packed)} as it lies there): if that is "
-        f"right, unpack it yourself, or set the environment variable {LIMIT_VARIABLE} to the "
-        "number of gigabytes that it may grow to"
+        f"{name} unpacks to more than {_readable_size(most)} ({_readable_size(packed)} as it lies "
+        f"there): if that is right, unpack it yourself, or set the environment variable "
+        f"{LIMIT_VARIABLE} to the number of gigabytes that it may grow to"
     )
 
 
-def _said(size: int) -> str:
+def _readable_size(size: int) -> str:
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= scale:
             return f"{size / scale:.3g} {unit}"

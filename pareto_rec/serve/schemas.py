@@ -44,11 +44,11 @@ Text = Annotated[str, Field(max_length=MOST_TEXT)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Asked(BaseModel):
+class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Item(_Asked):
+class Item(_Body):
     """An item given by its text; a known id keeps what was learnt of it."""
 
     id: Id
@@ -68,7 +68,7 @@ def _kind(value: Any) -> str:
 Met = Annotated[Annotated[Id, Tag("id")] | Annotated[Item, Tag("item")], Discriminator(_kind)]
 
 
-class One(_Asked):
+class One(_Body):
     """One list: for a user, a history, or both; the history is what came last."""
 
     model_config = ConfigDict(
@@ -161,7 +161,7 @@ class Asked(RootModel[Any]):
         return [entry.request() for entry in ([self.root] if self.single else self.root)]  # type: ignore[union-attr]
 
 
-class Items(_Asked):
+class Items(_Body):
     """Items to add or to change."""
 
     items: list[Item] = Field(min_length=1, max_length=MOST_ITEMS)

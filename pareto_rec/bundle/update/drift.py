@@ -102,4 +102,4 @@ def _shift(
 ) -> tuple[tuple[str, float, float], ...]:
     before, now = (part / part.sum() for part in shares)
     order = np.argsort(-np.abs(now - before), kind="stable")[:most]
-    return tuple((names[one], float(before[one]), float(now[one])) for one in order)
+    return tuple((names[index], float(before[index]), float(now[index])) for index in order)

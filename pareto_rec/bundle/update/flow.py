@@ -138,13 +138,13 @@ def update(
 
 
 def _check(parts: BundleData, tolerance: Mapping[str, float]) -> None:
-    searched = [one.name for one in parts.about.objectives if one.searched]
+    searched = [objective.name for objective in parts.about.objectives if objective.searched]
     for name, most in tolerance.items():
         if name not in searched:
             raise unknown("objective in tolerance", name, searched)
         if not (np.isfinite(most) and most >= 0):
             raise BadRequestError(f"the tolerance of {name} must be a number of at least 0")
-    if any(set(one.shape.tasks) - set(BUILT_IN) for one in parts.fits.values()):
+    if any(set(objective.shape.tasks) - set(BUILT_IN) for objective in parts.fits.values()):
         raise BadRequestError(
             "networks of this bundle were trained on [[task]]s, and a bundle does not hold the "
             "impressions that they learn from; search again with the new data"
@@ -170,9 +170,9 @@ def _cut(rows: NewRows, share: float, path: Path) -> np.ndarray[tuple[int], np.d
 def _extended(bundle: Bundle, rows: NewRows) -> BundleData:
     """Return the bundle's parts with the users and items of the new rows."""
     parts = bundle.parts
-    met = [one for one in dict.fromkeys(rows.items) if one not in set(parts.items.ids)]
+    met = [item for item in dict.fromkeys(rows.items) if item not in set(parts.items.ids)]
     if met:
-        parts = with_new_items(parts, [rows.told[one] for one in met], Texts(parts))
+        parts = with_new_items(parts, [rows.new_items[item] for item in met], Texts(parts))
     return replace(parts, users=with_people(parts, list(rows.users)))
 
 
@@ -180,15 +180,15 @@ def _learn(
     parts: BundleData, learn: Interactions, held: Interactions, work: Path, seed: int
 ) -> tuple[BundleData, dict[str, tuple[Values, Values]]]:
     """Return the updated parts, and values before and after by set of rows."""
-    asked = questions_of(parts, learn, held)
+    questions = questions_of(parts, learn, held)
     config = work / "config.toml"
     config.write_text(parts.config, encoding="utf-8")  # as it was read: the folder may change
-    teacher = evaluator_of(parts, asked.learn, config, work, asked.learn)
-    after = learnt(parts, asked.learn, teacher, seed)
+    teacher = evaluator_of(parts, questions.learn, config, work, questions.learn)
+    after = learnt(parts, questions.learn, teacher, seed)
     values = {}
-    for name, stage in (("new rows", asked.new), ("old validation", asked.old)):
+    for name, stage in (("new rows", questions.new), ("old validation", questions.old)):
         if len(stage.held_out):
-            evaluator = evaluator_of(parts, stage, config, work, asked.learn)
+            evaluator = evaluator_of(parts, stage, config, work, questions.learn)
             values[name] = values_of(parts, evaluator), values_of(after, evaluator)
     return after, values
 
@@ -196,26 +196,28 @@ def _learn(
 def _changes(
     parts: BundleData, values: Mapping[str, tuple[Values, Values]], tolerance: Mapping[str, float]
 ) -> tuple[Change, ...]:
-    found = []
+    changes = []
     for rows, (before, after) in values.items():
         for point in parts.about.points:
-            for one in parts.about.objectives:
-                was, now = before[point.id].get(one.name), after[point.id].get(one.name)
-                if not one.searched or was is None or now is None:
+            for objective in parts.about.objectives:
+                was, now = before[point.id].get(objective.name), after[point.id].get(objective.name)
+                if not objective.searched or was is None or now is None:
                     continue
-                most = tolerance.get(one.name, TOLERANCE * abs(was))
-                fell = (was - now) * (1 if one.maximise else -1)
-                found.append(Change(rows, point.id, one.name, was, now, most, fell))
-    return tuple(found)
+                most = tolerance.get(objective.name, TOLERANCE * abs(was))
+                fell = (was - now) * (1 if objective.maximise else -1)
+                changes.append(Change(rows, point.id, objective.name, was, now, most, fell))
+    return tuple(changes)
 
 
 def _refused(changes: Sequence[Change], default: str) -> str:
     """Return why the updated bundle may not replace the old one."""
-    bad = [one for one in changes if one.point == default and one.fell > one.tolerance]
+    bad = [
+        change for change in changes if change.point == default and change.fell > change.tolerance
+    ]
     return "; ".join(
-        f"{one.objective} on {one.rows} went from {one.before:.4f} to {one.after:.4f}, more than "
-        f"the tolerance of {one.tolerance:.2g}"
-        for one in bad
+        f"{change.objective} on {change.rows} went from {change.before:.4f} to {change.after:.4f}, "
+        f"more than the tolerance of {change.tolerance:.2g}"
+        for change in bad
     )
 
 

@@ -37,16 +37,16 @@ def learnt(parts: BundleData, stage: Stage, evaluator: Evaluator, seed: int) -> 
     """
     experts = {name: BASELINES[name].fit(stage.train, stage.shape) for name in parts.experts}
     fits, names = {}, {}
-    for fit_id, one in parts.fits.items():
-        made = _on(one, parts, fit_id, evaluator, seed)
+    for fit_id, fit in parts.fits.items():
+        tuned = _on(fit, parts, fit_id, evaluator, seed)
         text = f"{fit_id} {stage.content_hash} {seed}"
         names[fit_id] = hashlib.sha256(text.encode()).hexdigest()[:16]
-        fits[names[fit_id]] = made
+        fits[names[fit_id]] = tuned
     points = [
         point.model_copy(
             update={
                 "fit": names.get(point.fit, point.fit),
-                "members": {names.get(one, one): of for one, of in point.members.items()},
+                "members": {names.get(member, member): of for member, of in point.members.items()},
             }
         )
         for point in parts.about.points

@@ -99,8 +99,8 @@ def _unit(path: Path, column: pd.Series) -> str:
 
 def _day_like(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     year, month, day = values // 10_000, values // 100 % 100, values % 100
-    whole = (values == np.floor(values)) & (year >= 1900) & (year <= 2100)
-    return np.asarray(whole & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31))
+    plausible = (values == np.floor(values)) & (year >= 1900) & (year <= 2100)
+    return np.asarray(plausible & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31))
 
 
 def _rows(column: pd.Series, rows: NDArray[np.intp], unit: str) -> str:
