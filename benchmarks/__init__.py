@@ -1,1 +1,1 @@
-"""What is measured, against what, with which command."""
+"""Benchmarks and evidence: measurements, what they are compared with, and their commands."""

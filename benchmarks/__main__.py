@@ -1,4 +1,4 @@
-"""The benchmarks as a program: ``python -m benchmarks``, outside the wheel."""
+"""Benchmarks as a program: ``python -m benchmarks``, outside the wheel."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command()
 def bench(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Benchmarks; all of them if none is named.")
+        list[str] | None, typer.Argument(help="Benchmarks to run; default: all.")
     ] = None,
-    full: Annotated[bool, typer.Option("--full", help="The full sizes, which take long.")] = False,
-    list_: Annotated[bool, typer.Option("--list", help="Say what there is.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Run the full sizes, which take long.")
+    ] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
     out: Annotated[Path, typer.Option("--out", help="Folder of results.md.")] = Path("benchmarks"),
     json_: Json = False,
 ) -> None:
@@ -33,24 +35,24 @@ def bench(
     """
     size = 1 if full else 0
     if list_:
-        content = {name: one.about for name, one in BENCHMARKS.items()}
+        content = {name: benchmark.about for name, benchmark in BENCHMARKS.items()}
         lines = [
-            f"{name}  {one.about} (about {one.minutes[size]:g} min, an estimate)"
-            for name, one in BENCHMARKS.items()
+            f"{name}  {benchmark.about} (about {benchmark.minutes[size]:g} min, an estimate)"
+            for name, benchmark in BENCHMARKS.items()
         ]
         show(content, lines, as_json=json_)
         return
     for name in names or ():
         if name not in BENCHMARKS:
             raise unknown("benchmark", name, BENCHMARKS)
-    found = {}
+    measured = {}
     for name in names or BENCHMARKS:
         result, section = run(name, quick=not full, folder=out)
-        found[name] = {"checked": result.checked, "rows": [dict(row) for row in result.rows]}
+        measured[name] = {"checked": result.checked, "rows": [dict(row) for row in result.rows]}
         if not json_:
             typer.echo(section)
     if json_:
-        show(found, [], as_json=True)
+        show(measured, [], as_json=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the README and the results claim, how it is measured, and where the figure stands."""
+"""Claims of the README and the results: how each is measured, and where its figure stands."""
 
 from __future__ import annotations
 
@@ -37,37 +37,37 @@ class Step:
 
 
 def load_toml(path: Path) -> dict[str, Any]:
-    """A TOML file."""
+    """Return a TOML file."""
     return tomllib.loads(path.read_text())
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A JSON file; empty where there is none."""
+    """Return a JSON file; empty where there is none."""
     return dict(json.loads((ROOT / path).read_text())) if (ROOT / path).is_file() else {}
 
 
 def search(config: str, run: Path, *more: str) -> list[list[str]]:
-    """A search, begun, resumed, or nothing where it has finished."""
+    """Return a search, begun, resumed, or nothing where it has finished."""
     status = read(run / "run.json").get("status")
     if status == "finished" and "--controls" not in more:
         return []
     if status is not None:
         return [[*PROGRAM, "search", str(run), "--resume", *[m for m in more if m == "--controls"]]]
-    made = f"{config}/prepare.py"  # writes the table that the search reads
-    first = [[made]] if (ROOT / made).is_file() else []
+    script = f"{config}/prepare.py"  # writes the table that the search reads
+    first = [[script]] if (ROOT / script).is_file() else []
     return [*first, [*PROGRAM, "search", config, "--out", str(run), *more]]
 
 
 def front_figure(folder: Path) -> str:
-    """What a search found on validation data, and what it cost."""
+    """Return what a search found on validation data, and what it cost."""
     info = read(folder / "run" / "run.json")
     volume, counts = info["hypervolume"], info["counts"]
     all_baselines = volume["all_baselines"]
     ratio = f", ratio {volume['front'] / all_baselines:.2f}" if all_baselines else ""
     first = info["objectives"][0]
     lines = (ROOT / folder / "run" / "front.csv").read_text().splitlines()
-    place = lines[0].split(",").index(first["name"])
-    values = [float(line.split(",")[place]) for line in lines[1:]]
+    column = lines[0].split(",").index(first["name"])
+    values = [float(line.split(",")[column]) for line in lines[1:]]
     best = (max if first["maximise"] else min)(values)
     seconds, memory = info["seconds"]["total"], info["memory_mib"]["sum"] / 1024
     return (
@@ -79,21 +79,21 @@ def front_figure(folder: Path) -> str:
 
 
 def confirm(run: Path) -> list[list[str]]:
-    """A confirmation with three seeds; never a second one."""
+    """Return a confirmation with three seeds; never a second one."""
     done = read(run / "confirm.json").get("status") == "finished"
     return [] if done else [[*PROGRAM, "confirm", str(run), "--seeds", "3"]]
 
 
 def confirm_figure(run: Path) -> str:
-    """The answer as it stands, every opening of test data included."""
+    """Return the answer as it stands, every opening of test data included."""
     content = read(run / "confirm.json")
-    opened = ", ".join(one["at"] for one in content["opened"])
-    said = " ".join(content["answer"]["says"])
-    return f"{said} Took {content['seconds']['total']:.0f} s. Test data opened: {opened}."
+    opened = ", ".join(opening["at"] for opening in content["opened"])
+    text = " ".join(content["answer"]["says"])
+    return f"{text} Took {content['seconds']['total']:.0f} s. Test data opened: {opened}."
 
 
 def controls(config: str, folder: Path) -> list[list[str]]:
-    """The search and all its controls with three seeds, then their comparison."""
+    """Return the search and all its controls with three seeds, then their comparison."""
     from pareto_rec.execution.ablations.kinds import applicable
     from pareto_rec.experiment.config import load_config
 
@@ -108,22 +108,24 @@ def controls(config: str, folder: Path) -> list[list[str]]:
 
 
 def controls_figure(folder: Path) -> str:
-    """How much larger the search's hypervolume is than each control's, over the seeds."""
+    """Return how much larger the search's hypervolume is than each control's, over the seeds."""
     from scipy import stats
 
     from pareto_rec.analysis.bootstrap import holm
 
     own: list[float] = []
-    found: dict[str, list[float]] = {}
+    volumes: dict[str, list[float]] = {}
     for seed in SEEDS:
         content = read(folder / f"seed{seed}" / "controls.json")
         own.append(content["search"]["hypervolume"])
         for row in content["controls"]:
-            found.setdefault(row["name"], []).append(row["hypervolume"])
-    tests = [float(stats.ttest_ind(own, one, equal_var=False).pvalue) for one in found.values()]
+            volumes.setdefault(row["name"], []).append(row["hypervolume"])
+    tests = [
+        float(stats.ttest_ind(own, values, equal_var=False).pvalue) for values in volumes.values()
+    ]
     parts = [
-        f"{name} x{sum(own) / sum(one):.2f} (p = {p:.2g})"
-        for (name, one), p in zip(found.items(), holm(tests), strict=True)
+        f"{name} x{sum(own) / sum(values):.2f} (p = {p:.2g})"
+        for (name, values), p in zip(volumes.items(), holm(tests), strict=True)
     ]
     mean = 1000 * sum(own) / len(own)
     return (
@@ -133,22 +135,22 @@ def controls_figure(folder: Path) -> str:
 
 
 def last_line(folder: Path) -> str:
-    """The last line that the step's commands printed."""
+    """Return the last line that the step's commands printed."""
     lines = [line for line in (ROOT / folder / "log.txt").read_text().splitlines() if line.strip()]
     return lines[-1].strip("= ")
 
 
 def lines_of(folder: Path, mark: str) -> str:
-    """The lines that the step's commands printed after a mark at their beginning."""
+    """Return the lines that the step's commands printed after a mark at their beginning."""
     lines = (ROOT / folder / "log.txt").read_text().splitlines()
-    said = [line.partition(mark)[2].strip() for line in lines if line.startswith(mark)]
-    if not said:
+    texts = [line.partition(mark)[2].strip() for line in lines if line.startswith(mark)]
+    if not texts:
         raise ValueError(f"no line begins with {mark}")
-    return "; ".join(said)
+    return "; ".join(texts)
 
 
 def steps() -> Iterator[Step]:
-    """Everything that is claimed, in the order in which it is run."""
+    """Yield everything that is claimed, in the order in which it is run."""
     for path in sorted(EXPERIMENTS.glob("*/config.toml")):
         name, config = path.parent.name, f"experiments/{path.parent.name}"
         run = EVIDENCE / f"search-{name}" / "run"
@@ -184,20 +186,20 @@ UNSEEN = (2, 3, 4)  # how fits are stopped early was chosen on seeds 0 and 1
 
 
 def halved(folder: Path) -> list[list[str]]:
-    """The main search in full, and stopping fits early with as many lists; three seeds each.
+    """Return the main search in full, and stopping fits early with as many lists; three seeds each.
 
     Both without a surrogate, as the claim has it.
     """
     sweep = load_toml(EXPERIMENTS / MAIN / "config.toml")["search"]["sweep"]
     plain = ("search.surrogate=none", "search.offspring=16", "fixed.steps=160")
-    whole = _set(*plain, "search.generations=16")
+    complete = _set(*plain, "search.generations=16")
     stopped = _set(
         *plain, "search.generations=14", "search.fidelity={}", f"search.sweep={2 * sweep}"
     )
     return [
         command
         for seed in UNSEEN
-        for name, more in (("full", whole), ("early", stopped))
+        for name, more in (("full", complete), ("early", stopped))
         for command in search(
             f"experiments/{MAIN}", folder / f"{name}{seed}", "--set", f"seed={seed}", *more
         )
@@ -205,33 +207,33 @@ def halved(folder: Path) -> list[list[str]]:
 
 
 def _set(*values: str) -> list[str]:
-    """Options that override a config."""
+    """Return options that override a config."""
     return [part for value in values for part in ("--set", value)]
 
 
 def halved_figure(folder: Path) -> str:
-    """Hypervolume, steps and seconds with early stopping as shares of those without; medians."""
+    """Return hypervolume, steps and seconds with early stopping as shares of those without."""
     from statistics import median
 
-    found = []
+    ratios = []
     for seed in UNSEEN:
         full, early = (read(folder / f"{name}{seed}" / "run.json") for name in ("full", "early"))
         parts = (("hypervolume", "front"), ("counts", "steps"), ("seconds", "total"))
-        found.append([early[part][name] / full[part][name] for part, name in parts])
-    middle = [median(values) for values in zip(*found, strict=True)]
+        ratios.append([early[part][name] / full[part][name] for part, name in parts])
+    middle = [median(values) for values in zip(*ratios, strict=True)]
     shown = "; ".join(
         f"{label}: hypervolume {volume:.4f}, steps {steps:.4f}, seconds {seconds:.2f}"
         for label, (volume, steps, seconds) in (
-            *((f"seed {seed}", one) for seed, one in zip(UNSEEN, found, strict=True)),
+            *((f"seed {seed}", row) for seed, row in zip(UNSEEN, ratios, strict=True)),
             ("median", middle),
         )
     )
-    kept = middle[0] >= 0.98 and middle[1] <= 0.6
-    return f"{'held' if kept else 'NOT held'} (early / full): {shown}"
+    is_kept = middle[0] >= 0.98 and middle[1] <= 0.6
+    return f"{'held' if is_kept else 'NOT held'} (early / full): {shown}"
 
 
 def _in_full() -> Iterator[Step]:
-    """Tests that CI runs scaled down."""
+    """Yield tests that CI runs scaled down."""
 
     def tests(path: str) -> Callable[[Path], list[list[str]]]:
         return lambda _: [["-m", "pytest", path]]

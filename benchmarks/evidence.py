@@ -1,11 +1,11 @@
-"""Runs in full what the README and the results claim, and writes a table of claim, command, figure.
+"""Evidence: runs what the README and the results claim, and writes claim, command, figure.
 
     python -m benchmarks.evidence --list
     python -m benchmarks.evidence --only search-movielens_accuracy_diversity_fairness
 
 Every step keeps its log and its outcome in results/evidence/<step>/. A step that has finished is
-not run again: to measure it anew, move its folder away. One that was interrupted goes on where it
-stopped. Test data of a run is opened once, whatever is asked. The table, results/evidence.md, says
+not run again: to measure it again, move its folder away. One that was interrupted goes on where it
+stopped. Test data of a run is opened once. The table, results/evidence.md, says
 which commit measured what.
 """
 
@@ -64,7 +64,7 @@ def run(step: Step) -> dict[str, Any]:
 
 
 def _shown(arguments: Sequence[str], env: Mapping[str, str]) -> str:
-    """A command as a person would type it."""
+    """Return a command as a person would type it."""
     head = [f"{name}={value}" for name, value in env.items()]
     pareto = tuple(arguments[:2]) == PROGRAM
     rest = ["pareto-rec", *arguments[2:]] if pareto else ["python", *arguments]
@@ -78,16 +78,16 @@ def _commit() -> str:
 
 
 def write_table(all_steps: Sequence[Step]) -> Path:
-    """results/evidence.md: claim, command and figure of every step that was run."""
+    """Write results/evidence.md: claim, command and figure of every step that was run."""
     rows = []
     for step in all_steps:
-        found = read(EVIDENCE / step.name / "step.json")
-        if not found:
+        outcome = read(EVIDENCE / step.name / "step.json")
+        if not outcome:
             rows.append(f"| {step.claim} | | not run |")
             continue
-        commands = "<br>".join(f"`{one}`" for one in found["commands"])
-        figure = str(found["figure"]).replace("|", "\\|").replace("\n", " ")
-        rows.append(f"| {step.claim} | {commands} | {figure} ({found['commit'][:12]}) |")
+        commands = "<br>".join(f"`{command}`" for command in outcome["commands"])
+        figure = str(outcome["figure"]).replace("|", "\\|").replace("\n", " ")
+        rows.append(f"| {step.claim} | {commands} | {figure} ({outcome['commit'][:12]}) |")
     text = "\n".join(
         [
             "# Evidence",
@@ -112,19 +112,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", metavar="NAME", help="a step; repeatable")
     parser.add_argument("--skip", action="append", default=[], metavar="NAME", help="repeatable")
     parser.add_argument("--list", action="store_true", help="name the steps and end")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     all_steps = list(claims.steps())
     known = {step.name for step in all_steps}
-    for name in [*(asked.only or []), *asked.skip]:
+    for name in [*(options.only or []), *options.skip]:
         if name not in known:
             print(f"error: no step {name}; known: {', '.join(sorted(known))}", file=sys.stderr)
             return 2
-    if asked.list:
+    if options.list:
         print("\n".join(f"{step.name}: {step.claim}" for step in all_steps))
         return 0
     failed = 0
     for step in all_steps:
-        if step.name in asked.skip or (asked.only and step.name not in asked.only):
+        if step.name in options.skip or (options.only and step.name not in options.only):
             continue
         if read(EVIDENCE / step.name / "step.json").get("status") == "finished":
             print(f"{step.name}: finished before", flush=True)

@@ -1,6 +1,6 @@
-"""A load generator for the HTTP service: requests at a fixed rate, or as fast as they are answered.
+"""Load generator for the HTTP service: requests at a fixed rate, or as fast as possible.
 
-What is counted at the fixed rate: requests fall due at equal distances, whatever became of those
+What is counted at the fixed rate: requests fall due at equal distances, regardless of those
 before. A latency ends when the last byte of the answer is read. It begins when the request fell due
 if no connection was free then, which is the service's fault, so that a stall is not hidden (Tene's
 "coordinated omission"); and where one was free it begins when the request left, as what the
@@ -37,14 +37,14 @@ class Connection:
         self.reader, self.writer = reader, writer
 
     async def ask(self, path: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer to a POST."""
+        """Return the status and body of the answer to a POST."""
         self.writer.write(posted(path, body))
         head = await self.reader.readuntil(b"\r\n\r\n")
         return int(head[9:12]), await self.reader.readexactly(length_of(head))
 
 
 def posted(path: str, body: bytes) -> bytes:
-    """A request as it goes over the wire."""
+    """Return a request as it goes over the wire."""
     head = (
         f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n\r\n"
@@ -53,7 +53,7 @@ def posted(path: str, body: bytes) -> bytes:
 
 
 def length_of(head: bytes) -> int:
-    """Length of the body that follows the head of an answer."""
+    """Return the length of the body that follows the head of an answer."""
     match = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
     assert match is not None, head
     return int(match[1])
@@ -61,20 +61,20 @@ def length_of(head: bytes) -> int:
 
 @asynccontextmanager
 async def connections(port: int, count: int) -> AsyncIterator[asyncio.Queue[Connection]]:
-    """A pool of open connections."""
+    """Yield a pool of open connections."""
     free: asyncio.Queue[Connection] = asyncio.Queue()
     opened = [Connection(*await asyncio.open_connection("127.0.0.1", port)) for _ in range(count)]
-    for one in opened:
-        free.put_nowait(one)
+    for connection in opened:
+        free.put_nowait(connection)
     try:
         yield free
     finally:
-        for one in opened:
-            one.writer.close()
+        for connection in opened:
+            connection.writer.close()
 
 
 def quantiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Milliseconds at several quantiles."""
+    """Return milliseconds at several quantiles."""
     order = sorted(seconds)
     marks = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
     return {
@@ -106,13 +106,13 @@ class Wire:
         if not part:
             raise SystemExit("the service closed a connection")
         self.read += part
-        head, found, body = self.read.partition(b"\r\n\r\n")
-        return int(head[9:12]) if found and len(body) >= length_of(head) else None
+        head, separator, body = self.read.partition(b"\r\n\r\n")
+        return int(head[9:12]) if separator and len(body) >= length_of(head) else None
 
 
 @dataclass
 class Tally:
-    """What became of the requests of one stage, in seconds."""
+    """Outcomes of the requests of one stage, in seconds."""
 
     taken: list[float] = field(default_factory=list)
     from_due: list[float] = field(default_factory=list)
@@ -120,20 +120,20 @@ class Tally:
     statuses: dict[int, int] = field(default_factory=dict)
     no_connection: int = 0
 
-    def read(self, one: Wire) -> bool:
+    def read(self, wire: Wire) -> bool:
         """Read from a connection; whether the answer is whole."""
-        status = one.status()
+        status = wire.status()
         if status is None:
             return False
         now = time.perf_counter()
-        self.taken.append(now - one.begin)
-        self.from_due.append(now - one.due)
+        self.taken.append(now - wire.begin)
+        self.from_due.append(now - wire.due)
         self.statuses[status] = self.statuses.get(status, 0) + 1
         return True
 
 
 def at_rate(port: int, bodies: Sequence[bytes], rate: float, seconds: float) -> dict[str, Any]:
-    """Latency of single requests that leave at a fixed rate."""
+    """Return the latency of single requests that leave at a fixed rate."""
     count = int(rate * min(seconds, LONGEST))
     wires = [Wire(port) for _ in range(CONNECTIONS)]
     gc.collect()
@@ -142,8 +142,8 @@ def at_rate(port: int, bodies: Sequence[bytes], rate: float, seconds: float) -> 
         tally, wall = paced(wires, bodies, rate, count)
     finally:
         gc.enable()
-        for one in wires:
-            one.socket.close()
+        for wire in wires:
+            wire.socket.close()
     return {
         "rate": rate, "requests": count, "status": tally.statuses, "ms": quantiles(tally.taken),
         "from_due_ms": quantiles(tally.from_due), "left_late_ms": quantiles(tally.late or [0.0]),
@@ -161,11 +161,11 @@ def paced(
         due = first + sent / rate if sent < count else math.inf
         if due <= time.perf_counter():
             if free:
-                one = free.popleft()
-                one.due, now = due, time.perf_counter()
-                one.begin = due if waited else now
-                one.send(bodies[sent % len(bodies)])
-                out[one.socket.fileno()] = one
+                wire = free.popleft()
+                wire.due, now = due, time.perf_counter()
+                wire.begin = due if waited else now
+                wire.send(bodies[sent % len(bodies)])
+                out[wire.socket.fileno()] = wire
                 if not waited:
                     tally.late.append(now - due)
                 sent, waited = sent + 1, False
@@ -179,7 +179,7 @@ def paced(
 
 
 def pause(due: float, outstanding: bool) -> float:
-    """How long to sleep: not at all shortly before a request is due or while an answer is awaited.
+    """Return seconds to sleep: none shortly before a request is due or an answer is awaited.
 
     Whoever sleeps is woken tens of microseconds late, which would be counted as the service's.
     """
@@ -190,7 +190,7 @@ def pause(due: float, outstanding: bool) -> float:
 async def flat_out(
     port: int, bodies: Sequence[bytes], clients: int, count: int, seconds: float, each: int = 1
 ) -> dict[str, Any]:
-    """Requests per second with clients that ask again as soon as they have their answer."""
+    """Return requests per second with clients that ask again as soon as they have their answer."""
     taken: list[float] = []
     begin, left = time.perf_counter(), count
     until = begin + min(seconds, LONGEST)
@@ -210,5 +210,5 @@ async def flat_out(
         await asyncio.gather(*(client(n, free) for n in range(clients)))
     wall = time.perf_counter() - begin
     speed = round(each * len(taken) / wall, 1)
-    said = {"clients": clients, "requests": len(taken), "lists_each": each, "status": statuses}
-    return {**said, "lists_per_second": speed, "ms": quantiles(taken)}
+    result = {"clients": clients, "requests": len(taken), "lists_each": each, "status": statuses}
+    return {**result, "lists_per_second": speed, "ms": quantiles(taken)}

@@ -33,32 +33,32 @@ from pareto_rec.bundle.scoring import known_people
 
 
 def memory_mib(root: int) -> float:
-    """Proportional set size of a process and those it started, so that shared pages count once."""
+    """Return the proportional set size of a process and its children: shared pages count once."""
     processes, total = [root], 0
-    for one in processes:
-        for task in Path(f"/proc/{one}/task").iterdir():
+    for process in processes:
+        for task in Path(f"/proc/{process}/task").iterdir():
             processes += map(int, (task / "children").read_text().split())
-        text = Path(f"/proc/{one}/smaps_rollup").read_text()
+        text = Path(f"/proc/{process}/smaps_rollup").read_text()
         total += int(re.findall(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)[0])
     return round(total / 1024, 1)
 
 
 def cpu_seconds(root: int) -> float:
-    """Processor time that a process and those it started have taken so far.
+    """Return processor time that a process and those it started have taken so far.
 
     Unlike a latency it hardly depends on what else the machine does.
     """
     processes, ticks = [root], 0
-    for one in processes:
-        for task in Path(f"/proc/{one}/task").iterdir():
+    for process in processes:
+        for task in Path(f"/proc/{process}/task").iterdir():
             processes += map(int, (task / "children").read_text().split())
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def start(bundle: Path, workers: int) -> tuple[subprocess.Popen[str], int]:
-    """The service as a process, and its port."""
+    """Return the service as a process, and its port."""
     command = [sys.executable, "-m", "pareto_rec", "serve", str(bundle), "--port", "0"]
     service = subprocess.Popen(
         [*command, "--workers", str(workers)], stdout=subprocess.PIPE, text=True,
@@ -79,54 +79,56 @@ async def answering(port: int, count: int) -> None:
 
 
 async def same_answers(port: int, bundle: Bundle, requests: Sequence[dict[str, Any]]) -> None:
-    """The service gives the lists that the bundle gives."""
+    """Check that the service gives the lists that the bundle gives."""
     async with connections(port, 1) as free:
         connection = await free.get()
-        for asked in requests:
-            status, body = await connection.ask("/recommend", json.dumps(asked).encode())
+        for request in requests:
+            status, body = await connection.ask("/recommend", json.dumps(request).encode())
             assert status == 200, body
-            found = [item["id"] for item in json.loads(body)["items"]]
-            assert found == [item.id for item in bundle.recommend(**asked).items], asked
+            ids = [item["id"] for item in json.loads(body)["items"]]
+            assert ids == [item.id for item in bundle.recommend(**request).items], request
 
 
 def requests_of(bundle: Bundle) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Known users, and what they have met as histories of strangers, in random order."""
+    """Return requests of known users, and their histories as those of strangers, shuffled."""
     ids = np.array(bundle.parts.items.ids)
     pairs = [
-        ({"user": user}, {"history": ids[one.items].tolist()})
-        for user, one in zip(bundle.parts.users.ids, known_people(bundle.parts), strict=True)
+        ({"user": user}, {"history": ids[history.items].tolist()})
+        for user, history in zip(bundle.parts.users.ids, known_people(bundle.parts), strict=True)
     ]
     random.Random(0).shuffle(pairs)
     return [known for known, _ in pairs], [given for _, given in pairs]
 
 
-async def measure(port: int, service: int, asked: argparse.Namespace) -> dict[str, Any]:
-    """All stages."""
+async def measure(port: int, service: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Return all stages."""
     torch.set_num_threads(1)
-    bundle = Bundle.load(asked.bundle, verify=False)
+    bundle = Bundle.load(options.bundle, verify=False)
     known, given = requests_of(bundle)
     await same_answers(port, bundle, [*known[:50], *given[:50]])
-    single, strangers = ([json.dumps(one).encode() for one in part] for part in (known, given))
+    single, strangers = (
+        [json.dumps(request).encode() for request in part] for part in (known, given)
+    )
     batch = [
-        json.dumps(known[place : place + 32]).encode() for place in range(0, len(known) - 32, 32)
+        json.dumps(known[start : start + 32]).encode() for start in range(0, len(known) - 32, 32)
     ]
-    await flat_out(port, single, 4 * asked.workers, 500, 60)  # warm
-    await flat_out(port, strangers, 4 * asked.workers, 500, 60)
-    found: dict[str, Any] = {
+    await flat_out(port, single, 4 * options.workers, 500, 60)  # warm
+    await flat_out(port, strangers, 4 * options.workers, 500, 60)
+    result: dict[str, Any] = {
         "at_rate": {
-            name: [at_rate(port, bodies, asked.rate, asked.seconds) for _ in range(3)]
+            name: [at_rate(port, bodies, options.rate, options.seconds) for _ in range(3)]
             for name, bodies in (("known", single), ("given", strangers))
         },
         "saturation": {
             name: [
-                await flat_out(port, bodies, clients, 10**6, asked.seconds / 2)
+                await flat_out(port, bodies, clients, 10**6, options.seconds / 2)
                 for clients in (1, 8, 32)
             ]
             for name, bodies in (("known", single), ("given", strangers))
         },
-        "batches": await flat_out(port, batch, 4, 10**6, asked.seconds / 2, each=32),
+        "batches": await flat_out(port, batch, 4, 10**6, options.seconds / 2, each=32),
     }
-    found["cpu_ms_per_list"] = {}
+    result["cpu_ms_per_list"] = {}
     for name, clients, bodies, each in (
         ("known alone", 1, single, 1), ("given alone", 1, strangers, 1),
         ("together", 16, single, 1), ("batch", 1, batch, 32),
@@ -134,12 +136,12 @@ async def measure(port: int, service: int, asked: argparse.Namespace) -> dict[st
         before = cpu_seconds(service)
         done = await flat_out(port, bodies, clients, 1000 // each, LONGEST, each)
         taken = cpu_seconds(service) - before
-        found["cpu_ms_per_list"][name] = round(1e3 * taken / (each * done["requests"]), 2)
+        result["cpu_ms_per_list"][name] = round(1e3 * taken / (each * done["requests"]), 2)
     memory = [memory_mib(service)]
     for _ in range(4):
-        await flat_out(port, single, 16, asked.requests // 4, LONGEST)
+        await flat_out(port, single, 16, options.requests // 4, LONGEST)
         memory.append(memory_mib(service))
-    return {**found, "memory_mib": memory, "memory_requests": asked.requests}
+    return {**result, "memory_mib": memory, "memory_requests": options.requests}
 
 
 def main() -> None:
@@ -152,8 +154,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=50.0)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--requests", type=int, default=20_000)
-    asked = parser.parse_args()
-    service, port = start(asked.bundle, asked.workers)
+    options = parser.parse_args()
+    service, port = start(options.bundle, options.workers)
     try:
         while True:  # several processes: until one answers
             try:
@@ -161,12 +163,12 @@ def main() -> None:
                 break
             except OSError:
                 time.sleep(0.2)
-        found = asyncio.run(measure(port, service.pid, asked))
+        result = asyncio.run(measure(port, service.pid, options))
     finally:
         service.send_signal(signal.SIGTERM)
         code = service.wait(timeout=30)
     load = os.getloadavg()[0]
-    print(json.dumps({"workers": asked.workers, "load": load, **found, "exit": code}, indent=1))
+    print(json.dumps({"workers": options.workers, "load": load, **result, "exit": code}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Benchmarks: what a fit, a step, a list and a start cost, each held against something else."""
+"""Benchmarks of a fit, a step, a list and a start, each compared with something else."""

@@ -1,4 +1,4 @@
-"""What a fit of each user encoder costs, and how well it ranks."""
+"""Cost and ranking quality of a fit of each user encoder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPECS: Mapping[str, Mapping[str, Any]] = {
 
 
 def run(*, quick: bool, given: Problem | None = None, steps: int = 0) -> Result:
-    """Fits on the softmax loss alone.
+    """Return fits on the softmax loss alone.
 
     Args:
         quick: One seed.
@@ -47,9 +47,9 @@ def run(*, quick: bool, given: Problem | None = None, steps: int = 0) -> Result:
         fits = {
             name: [_trained(given, spec, seed) for seed in seeds] for name, spec in specs.items()
         }
-        checked = [_check(given, made[0][0]) for made in fits.values()]
+        checked = [_check(given, trained[0][0]) for trained in fits.values()]
     base = next(iter(fits.values()))
-    rows = [_row(name, specs[name], made, base) for name, made in fits.items()]
+    rows = [_row(name, specs[name], trained, base) for name, trained in fits.items()]
     notes = [
         "Processor time of one thread, one fit at a time, what early stopping looks at included.",
         "NDCG@10 of the network alone on validation: mean, smallest and largest over seeds. The "
@@ -59,25 +59,25 @@ def run(*, quick: bool, given: Problem | None = None, steps: int = 0) -> Result:
 
 
 def _trained(given: Problem, spec: TrainSpec, seed: int) -> tuple[Fit, float]:
-    """A fit, and its seconds."""
+    """Return a fit, and its seconds."""
     evaluator, began = given.evaluator, time.process_time()
-    [made] = train_pack([spec], [seed], evaluator.data, evaluator.monitor(), pack_size=1)
-    return made, time.process_time() - began
+    [fit] = train_pack([spec], [seed], evaluator.data, evaluator.monitor(), pack_size=1)
+    return fit, time.process_time() - began
 
 
-def _reached(made: Fit) -> float:
-    return max(value for _, value in made.curve)
+def _reached(fit: Fit) -> float:
+    return max(value for _, value in fit.curve)
 
 
-def _check(given: Problem, made: Fit) -> float:
-    """How far what early stopping watched is from the objective on the lists of the network alone.
+def _check(given: Problem, fit: Fit) -> float:
+    """Check that early stopping watched the objective of the network's lists; the difference.
 
     Raises:
         AssertionError: If they differ.
     """
     evaluator = given.evaluator
-    [measured] = evaluator.measuring.values(evaluator.with_fit(made), [ServingParams()], made)
-    off = abs(measured.objectives["ndcg@10"] - _reached(made))
+    [measured] = evaluator.measuring.values(evaluator.with_fit(fit), [ServingParams()], fit)
+    off = abs(measured.objectives["ndcg@10"] - _reached(fit))
     if off > 1e-6:
         raise AssertionError(f"NDCG@10 differs by {off:g}")
     return off
@@ -86,11 +86,11 @@ def _check(given: Problem, made: Fit) -> float:
 def _row(
     name: str,
     spec: TrainSpec,
-    made: list[tuple[Fit, float]],
+    fits: list[tuple[Fit, float]],
     base: list[tuple[Fit, float]],
 ) -> Row:
-    values = [_reached(one) for one, _ in made]
-    seconds, least = (float(np.median([s for _, s in some])) for some in (made, base))
+    values = [_reached(fit) for fit, _ in fits]
+    seconds, least = (float(np.median([s for _, s in some])) for some in (fits, base))
     return {
         "model": name,
         "batch, positions, history": f"{spec.batch}, {spec.positions}, {spec.history}",

@@ -31,7 +31,7 @@ from pareto_rec.training.pack_tasks import TaskHeads, losses_of
 from pareto_rec.training.spec import TrainSpec
 
 ONE_THREAD, PLAIN = "this package, one thread", "plain PyTorch, cached features"
-GENERATIONS = 8  # in full: the hypervolume of one varies by more than what is to be told apart
+GENERATIONS = 8  # in full: the hypervolume of one varies by more than the differences between sides
 
 
 def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None) -> Result:
@@ -50,13 +50,13 @@ def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None
     trials = sets[0]
     first = given.evaluator.spec(trials[0])
     checked = [_check_losses(given, first)]
-    ours = [_ours(given, one) for one in sets]
-    rival = [_plain(given, one) for one in sets]
+    ours = [_ours(given, trials) for trials in sets]
+    rival = [_plain(given, trials) for trials in sets]
     looped, encoded = _in_loop(given, trials, root, 2 if quick else 5)
     checked.append(encoded)
     points = sum(len(trial.candidates) for trial in trials) / count
-    everything = [one for found, _ in ours for records in found for one in records]
-    evaluate = float(np.mean([one.timing["serve_seconds"] for one in everything]))
+    everything = [record for fits, _ in ours for records in fits for record in records]
+    evaluate = float(np.mean([record.timing["serve_seconds"] for record in everything]))
     sides = {
         ONE_THREAD: _Side.of(given, ours, points),
         PLAIN: _Side.of(given, rival, 1.0),
@@ -87,7 +87,7 @@ def run(*, quick: bool, fits: int = 0, steps: int = 0, cache: Path | None = None
 
 @dataclass(frozen=True)
 class _Side:
-    """What a side took and reached.
+    """Cost and hypervolume of a side.
 
     Attributes:
         seconds: Of training, per fit.
@@ -103,12 +103,14 @@ class _Side:
 
     @classmethod
     def of(
-        cls, given: Problem, found: Sequence[tuple[list[list[Record]], float]], points: float
+        cls, given: Problem, generations: Sequence[tuple[list[list[Record]], float]], points: float
     ) -> _Side:
-        """From the records of each fit, and the seconds, of each generation."""
-        seconds = float(np.mean([spent for _, spent in found]))
-        volumes = [given.hypervolume([r for one in fits for r in one]) for fits, _ in found]
-        singles = [given.hypervolume(one) for fits, _ in found for one in fits]
+        """Create from the records of each fit, and the seconds, of each generation."""
+        seconds = float(np.mean([spent for _, spent in generations]))
+        volumes = [
+            given.hypervolume([r for records in fits for r in records]) for fits, _ in generations
+        ]
+        singles = [given.hypervolume(records) for fits, _ in generations for records in fits]
         return cls(seconds, points, tuple(volumes), tuple(singles))
 
     @property
@@ -120,18 +122,18 @@ class _Side:
 
 
 def _difference(ours: _Side, rival: _Side) -> str:
-    """How far hypervolumes are apart, with standard errors, where there are several."""
+    """Return how far hypervolumes are apart, with standard errors, where there are several."""
     if len(ours.volumes) < 2:
         return ""
-    said = []
+    texts = []
     for name, own, theirs in (
         ("generations", ours.volumes, rival.volumes),
         ("single fits", ours.singles, rival.singles),
     ):
         apart = np.array(own) - np.array(theirs)
         error = apart.std(ddof=1) / len(apart) ** 0.5
-        said.append(f"{apart.mean():+.3f} (standard error {error:.3f}) of {name}")
-    return f" This package less plain PyTorch: {', '.join(said)}."
+        texts.append(f"{apart.mean():+.3f} (standard error {error:.3f}) of {name}")
+    return f" This package less plain PyTorch: {', '.join(texts)}."
 
 
 def _generation(given: Problem, count: int, number: int) -> Sequence[Trial]:
@@ -148,31 +150,31 @@ def _rows(sides: Mapping[str, _Side], evaluate: float) -> list[Row]:
     return [
         {
             "side": name,
-            "seconds per fit": round(one.seconds, 3),
-            "x": round(one.seconds / base.seconds, 2),
-            "seconds per point": round(one.seconds / one.points + evaluate, 4),
-            "x per point": round((one.seconds / one.points + evaluate) / point, 1),
-            "hypervolume": one.volume,
+            "seconds per fit": round(side.seconds, 3),
+            "x": round(side.seconds / base.seconds, 2),
+            "seconds per point": round(side.seconds / side.points + evaluate, 4),
+            "x per point": round((side.seconds / side.points + evaluate) / point, 1),
+            "hypervolume": side.volume,
         }
-        for name, one in sides.items()
+        for name, side in sides.items()
     ]
 
 
 def _ours(given: Problem, trials: Sequence[Trial]) -> tuple[list[list[Record]], float]:
-    """Records of each fit, and seconds of training per fit."""
+    """Return records of each fit, and seconds of training per fit."""
     with one_thread():
         began = time.perf_counter()
-        made = _trained(given, trials)
+        fits = _trained(given, trials)
         spent = time.perf_counter() - began
         records = [
-            given.evaluator.records(trial, "ours", one, None)
-            for trial, one in zip(trials, made, strict=True)
+            given.evaluator.records(trial, "ours", fit, None)
+            for trial, fit in zip(trials, fits, strict=True)
         ]
     return records, spent / len(trials)
 
 
 def _trained(given: Problem, trials: Sequence[Trial]) -> list[Fit]:
-    """Fits of some trials, each with a seed of its own."""
+    """Return fits of some trials, each with a seed of its own."""
     evaluator = given.evaluator
     specs, seeds = [evaluator.spec(one) for one in trials], [_seed(one) for one in trials]
     size = given.experiment.config.train.pack_size
@@ -180,12 +182,12 @@ def _trained(given: Problem, trials: Sequence[Trial]) -> list[Fit]:
 
 
 def _seed(trial: Trial) -> int:
-    """Seed of a fit: draws that all fits of a generation share would share their luck."""
+    """Return the seed of a fit: draws that all fits shared would share their luck."""
     return child_seed(0, "fit", trial.position)
 
 
 def _initial(given: Problem, spec: TrainSpec, seed: int) -> tuple[Shape, dict[str, Tensor]]:
-    """Initial parameters as a fit has them."""
+    """Return initial parameters as a fit has them."""
     [start] = train_pack(
         [replace(spec, steps=1, check_every=1, learning_rate=0.0)],
         [seed],
@@ -197,7 +199,7 @@ def _initial(given: Problem, spec: TrainSpec, seed: int) -> tuple[Shape, dict[st
 
 
 def _plain(given: Problem, trials: Sequence[Trial]) -> tuple[list[list[Record]], float]:
-    """The same with the plain trainer; its parameters are evaluated here."""
+    """Return the same with the plain trainer; its parameters are evaluated here."""
     evaluator, spent = given.evaluator, []
     records: list[list[Record]] = []
     monitor = evaluator.monitor()
@@ -205,15 +207,15 @@ def _plain(given: Problem, trials: Sequence[Trial]) -> tuple[list[list[Record]],
         spec, seed = evaluator.spec(trial), _seed(trial)
         shape, params = _initial(given, spec, seed)
         began = time.perf_counter()
-        kept = plain.train(params, evaluator.data, spec, seed, monitor)
+        trained = plain.train(params, evaluator.data, spec, seed, monitor)
         spent.append(time.perf_counter() - began)
-        made = Fit(spec, shape, kept, (), 0, spent[-1])
-        records.append(evaluator.records(trial, "plain", made, None))
+        fit = Fit(spec, shape, trained, (), 0, spent[-1])
+        records.append(evaluator.records(trial, "plain", fit, None))
     return records, float(np.mean(spent))
 
 
 def _in_loop(given: Problem, trials: Sequence[Trial], cache: Path, steps: int) -> tuple[float, str]:
-    """Seconds per fit, extrapolated, and what was found equal first."""
+    """Return seconds per fit, extrapolated, and what was found equal first."""
     texts = given.evaluator.stage.items.texts
     features = given.experiment.features
     encoder = in_loop.Encoder(given, texts, features, cache)
@@ -229,7 +231,7 @@ def _in_loop(given: Problem, trials: Sequence[Trial], cache: Path, steps: int) -
 
 
 def _check_losses(given: Problem, spec: TrainSpec) -> str:
-    """Both sides give the same losses for the same parameters and examples, without dropout.
+    """Check that both sides give the same losses for the same parameters, without dropout.
 
     Raises:
         AssertionError: If they do not.
@@ -269,7 +271,7 @@ def _check_losses(given: Problem, spec: TrainSpec) -> str:
             items=data.facts,
             interactions=tasks.interactions(stacked, states, table, targets, labels),
         )
-        ours = {one.name: float(one(inputs)[0]) for one in losses_of(spec, data.labels)}
+        ours = {loss.name: float(loss(inputs)[0]) for loss in losses_of(spec, data.labels)}
         model = plain.Plain(params, data, spec).eval()
         shown = (parts["histories"][0], targets[0], labels["met:liked"].reshape(ids.shape)[0])
         theirs = {name: float(value) for name, value in model.losses(shown).items()}
@@ -293,7 +295,7 @@ def _work(cache: Path, count: int, steps: int, number: int, half: int) -> None:
 
 
 def _two_workers(cache: Path, count: int, steps: int, generations: int) -> float:
-    """Seconds per fit where two processes of one thread share the fits of each generation."""
+    """Return seconds per fit where two one-thread processes share each generation's fits."""
     import joblib
 
     given = (cache, count, steps)

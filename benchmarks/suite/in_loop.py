@@ -1,4 +1,4 @@
-"""The straightforward fine-tune: the frozen backbone encodes the items of every batch anew."""
+"""Plain fine-tuning: the frozen backbone encodes the items of every batch again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Encoder:
 
     @torch.no_grad()
     def __call__(self, items: Tensor) -> Tensor:
-        """Features of some items ``[items, F]`` as models read them."""
+        """Return features of some items ``[items, F]`` as models read them."""
         rows = [self.ids[item] for item in items.tolist()]
         longest = max(map(len, rows))
         ids = torch.tensor([row + [self.pad] * (longest - len(row)) for row in rows])
@@ -47,7 +47,7 @@ class Encoder:
 
 
 def step_loss(model: Plain, encoder: Encoder, examples: Examples) -> Tensor:
-    """Cross-entropy of the targets among the items of the batch, all of them encoded for it."""
+    """Return the cross-entropy of the targets among the items of the batch, all encoded for it."""
     histories, targets, _ = examples
     met = torch.unique(torch.cat([histories.flatten(), targets.flatten()]))
     met = met[met >= 0]
@@ -62,7 +62,7 @@ def step_loss(model: Plain, encoder: Encoder, examples: Examples) -> Tensor:
 
 
 def seconds_per_step(model: Plain, encoder: Encoder, spec: TrainSpec, steps: int) -> float:
-    """Median seconds of a step of training, the first one left out."""
+    """Return the median seconds of a step of training, the first one left out."""
     sequences = model.data.sequences
     rng, chance = generator(0, "in loop"), chances(sequences)
     optimiser = torch.optim.AdamW(model.parameters(), lr=spec.learning_rate)

@@ -11,7 +11,7 @@ import numpy as np
 
 
 def measure(path: str, rounds: int) -> dict[str, Any]:
-    """Mean NDCG@10 and MRR@10 of lists, and the median seconds that they take.
+    """Return the mean NDCG@10 and MRR@10 of lists, and the median seconds that they take.
 
     Args:
         path: ``.npz`` file with ``lists [users, 10]`` and the held-out items as a CSR matrix.

@@ -1,4 +1,4 @@
-"""How benchmarks measure: sides in turn, peaks of memory, exponents, and on what machine."""
+"""Measurement of benchmarks: sides in turn, peaks of memory, exponents, and the machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Row = Mapping[str, str | int | float]
 
 @dataclass(frozen=True)
 class Result:
-    """What one benchmark found.
+    """Result of one benchmark.
 
     Attributes:
         name: Its registered name.
@@ -50,7 +50,7 @@ class Result:
 def in_turn(
     sides: Mapping[str, Callable[[], object]], rounds: int, *, warm: int = 1
 ) -> dict[str, list[float]]:
-    """Seconds of every side, all sides in turn, so that a busy machine slows all of them.
+    """Return seconds of every side, all sides in turn, so that a busy machine slows all of them.
 
     Args:
         sides: Name -> what is measured.
@@ -70,23 +70,23 @@ def in_turn(
 
 
 def medians(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """The median of each side."""
+    """Return the median of each side."""
     return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """Slope of log values over log sizes by least squares: 1 is growth in proportion."""
+    """Return the slope of log values over log sizes by least squares: 1 is growth in proportion."""
     return float(np.polyfit(np.log(sizes), np.log(np.maximum(values, 1e-9)), 1)[0])
 
 
 def peak_mb() -> float:
-    """Most memory that this process has held so far, in MB (10^6 bytes)."""
+    """Return the peak memory of this process so far, in MB (10^6 bytes)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def in_process(module: str, *arguments: str) -> dict[str, Any]:
-    """What a module prints as JSON in its last line, run as a process of its own.
+    """Return what a module prints as JSON in its last line, run as a process of its own.
 
     Raises:
         RunFailedError: If it fails; its last line of error is repeated.
@@ -96,12 +96,12 @@ def in_process(module: str, *arguments: str) -> dict[str, Any]:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
         raise RunFailedError(f"{module} {' '.join(arguments)}: {last}")
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
 
 
 def machine() -> str:
-    """Cores, processor and memory, in a line."""
+    """Return cores, processor and memory, in a line."""
     model = platform.processor() or platform.machine()
     facts = Path("/proc/cpuinfo")
     if facts.exists():
@@ -112,11 +112,11 @@ def machine() -> str:
 
 
 def versions() -> str:
-    """Python and the packages that matter, in a line."""
-    found = [f"Python {platform.python_version()}"]
+    """List the versions of Python and of the packages that matter, in a line."""
+    texts = [f"Python {platform.python_version()}"]
     for name in PACKAGES:
         try:
-            found.append(f"{name} {version(name)}")
+            texts.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return ", ".join(found)
+    return ", ".join(texts)

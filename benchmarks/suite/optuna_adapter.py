@@ -22,7 +22,7 @@ Method = Callable[[Problem, int, int], Iterator[list[Record]]]
 
 
 def with_optuna(make: Callable[[Any, int], Any]) -> Method:
-    """A search by one of Optuna's samplers: one fit at a time, the same sweep around it."""
+    """Return a search by one of Optuna's samplers: one fit at a time, the same sweep around it."""
 
     def search(given: Problem, fits: int, seed: int) -> Iterator[list[Record]]:
         optuna = import_optuna()
@@ -32,22 +32,22 @@ def with_optuna(make: Callable[[Any, int], Any]) -> Method:
         study = optuna.create_study(directions=directions, sampler=sampler)
         known: list[tuple[NDArray[np.float64], Record]] = []
         for index in range(fits):
-            asked = study.ask(own)
-            cube = cube_of(given, asked.params)
+            trial = study.ask(own)
+            cube = cube_of(given, trial.params)
             candidates, cubes = _with_sweep(given, cube, known, seed, index)
             records = given.evaluator.evaluate([Trial(index, 0, 0, tuple(candidates))])
             known = _front(given, [*known, *zip(cubes, records, strict=True)])
             if records[0].status == "ok":
-                _tell(given, study, asked, records[0])
+                _tell(given, study, trial, records[0])
             else:
-                study.tell(asked, state=optuna.trial.TrialState.FAIL)
+                study.tell(trial, state=optuna.trial.TrialState.FAIL)
             yield records
 
     return search
 
 
 def import_optuna() -> Any:
-    """Optuna, quiet.
+    """Import Optuna with its log silenced.
 
     Raises:
         BadRequestError: If it is not installed.
@@ -65,15 +65,15 @@ def import_optuna() -> Any:
 def _distributions(given: Problem, optuna: Any) -> dict[str, Any]:
     """The coordinates of the unit cube; options stay options."""
     space, kinds = given.experiment.space, dict(given.experiment.space.discrete)
-    found: dict[str, Any] = {}
+    distributions: dict[str, Any] = {}
     for axis in range(space.dimension):
         kind = kinds.get(axis)
         if isinstance(kind, Choice):
             choices = list(range(len(kind.options)))
-            found[f"{axis:03d}"] = optuna.distributions.CategoricalDistribution(choices)
+            distributions[f"{axis:03d}"] = optuna.distributions.CategoricalDistribution(choices)
         else:
-            found[f"{axis:03d}"] = optuna.distributions.FloatDistribution(0.0, 1.0)
-    return found
+            distributions[f"{axis:03d}"] = optuna.distributions.FloatDistribution(0.0, 1.0)
+    return distributions
 
 
 def cube_of(given: Problem, params: Mapping[str, float]) -> NDArray[np.float64]:
@@ -86,12 +86,12 @@ def cube_of(given: Problem, params: Mapping[str, float]) -> NDArray[np.float64]:
     return cube
 
 
-def _tell(given: Problem, study: Any, asked: Any, record: Record) -> None:
-    """Values and constraints; above 0 is a violation."""
+def _tell(given: Problem, study: Any, trial: Any, record: Record) -> None:
+    """Tell the study a record's values and constraints; above 0 is a violation."""
     for goal in given.goals:
         if goal.at_least is not None:
-            asked.set_constraint(goal.name, goal.at_least - record.objectives[goal.name])
-    study.tell(asked, [record.objectives[goal.name] for goal in given.goals])
+            trial.set_constraint(goal.name, goal.at_least - record.objectives[goal.name])
+    study.tell(trial, [record.objectives[goal.name] for goal in given.goals])
 
 
 def _with_sweep(
@@ -104,7 +104,7 @@ def _with_sweep(
     """The candidate and its sweep, proposed as this search proposes them."""
     space, settings = given.experiment.space, given.experiment.settings
     head, own = np.split(cube, [space.train_dimension])
-    pool = np.array([one[space.train_dimension :] for one, _ in known]).reshape(-1, len(own))
+    pool = np.array([cube[space.train_dimension :] for cube, _ in known]).reshape(-1, len(own))
     rng, more = generator(seed, "sweep", index), settings.sweep - 1
     shift = space.train_dimension
     points = sweep.proposals(
@@ -119,10 +119,10 @@ def _with_sweep(
     first = space.decode(cube)
     candidates, cubes, taken = [first], [cube], {first.id}
     for point in islice(points, 8 * more):
-        one = Candidate(first.train, space.decode_serve(point, first.train))
-        if one.id not in taken and len(candidates) <= more:
-            taken.add(one.id)
-            candidates.append(one)
+        candidate = Candidate(first.train, space.decode_serve(point, first.train))
+        if candidate.id not in taken and len(candidates) <= more:
+            taken.add(candidate.id)
+            candidates.append(candidate)
             cubes.append(np.concatenate([head, point]))
     return candidates, cubes
 
@@ -130,8 +130,8 @@ def _with_sweep(
 def _front(
     given: Problem, known: list[tuple[NDArray[np.float64], Record]]
 ) -> list[tuple[NDArray[np.float64], Record]]:
-    kept = [pair for pair in known if given.feasible(pair[1])]
-    values = np.array([[r.objectives[goal.name] for goal in given.goals] for _, r in kept])
+    feasible = [pair for pair in known if given.feasible(pair[1])]
+    values = np.array([[r.objectives[goal.name] for goal in given.goals] for _, r in feasible])
     up = [goal.maximise for goal in given.goals]
-    keep = front.non_dominated(values.reshape(len(kept), len(up)), maximise=up)
-    return [pair for pair, stays in zip(kept, keep, strict=True) if stays]
+    keep = front.non_dominated(values.reshape(len(feasible), len(up)), maximise=up)
+    return [pair for pair, stays in zip(feasible, keep, strict=True) if stays]

@@ -1,4 +1,4 @@
-"""What a competent engineer would write: the same model and losses, one candidate at a time.
+"""Reference trainer: the same model and losses, one candidate at a time.
 
 An ordinary module, PyTorch's AdamW, a batch put together by a loop over its examples. It is given
 the cached features, the same early stopping and the same draws of dropout rates, so that what
@@ -28,7 +28,7 @@ class Plain(nn.Module):
     """Attention pooling, two task towers, losses on the whole predicted distribution."""
 
     def __init__(self, params: Mapping[str, Tensor], data: TrainData, spec: TrainSpec) -> None:
-        """Start from given parameters, by the names that this package gives them."""
+        """Create the model from given parameters, named as this package names them."""
         super().__init__()
         self.p = nn.ParameterDict(
             {name.replace(".", "/"): nn.Parameter(value.clone()) for name, value in params.items()}
@@ -36,7 +36,7 @@ class Plain(nn.Module):
         self.data, self.spec = data, spec
 
     def table(self, features: Tensor) -> Tensor:
-        """Item vectors ``[N, D]``."""
+        """Return item vectors ``[N, D]``."""
         embed = self.p["item/embed"]
         if self.training and self.spec.item_dropout > 0:
             embed = embed * (torch.rand(len(embed), 1) >= self.spec.item_dropout)
@@ -44,7 +44,7 @@ class Plain(nn.Module):
         return table
 
     def states(self, table: Tensor, histories: Tensor) -> Tensor:
-        """User states ``[B, D]``."""
+        """Return user states ``[B, D]``."""
         mask = (histories >= 0).unsqueeze(-1)
         vectors = table[histories.clamp(min=0)]
         logits = torch.tanh(vectors @ self.p["pool/key"]) @ self.p["pool/query"]
@@ -56,7 +56,7 @@ class Plain(nn.Module):
         return torch.einsum("blh,blhd->bhd", weights, heads).flatten(1)
 
     def tower(self, task: str, states: Tensor) -> Tensor:
-        """Task tower, scaled as dot products are."""
+        """Apply a task tower, scaled as dot products are."""
         hidden = functional.gelu(states @ self.p[f"{task}/in"] + self.p[f"{task}/in_bias"])
         scaled: Tensor = (states + hidden @ self.p[f"{task}/out"]) * states.shape[-1] ** -0.5
         return scaled
@@ -64,13 +64,13 @@ class Plain(nn.Module):
     def relevance(
         self, table: Tensor, states: Tensor, items: Tensor | slice = slice(None)
     ) -> Tensor:
-        """Logits of all items of a table ``[B, N]``; `items` are those in its rows."""
+        """Return logits of all items of a table ``[B, N]``; `items` are those in its rows."""
         scaled = self.tower("relevance", states) / self.spec.temperature
         logits: Tensor = scaled @ table.T + self.p["relevance/item_bias"][items]
         return logits
 
     def losses(self, examples: Examples) -> dict[str, Tensor]:
-        """Every loss of the experiment, unweighted."""
+        """Return every loss of the experiment, unweighted."""
         histories, targets, liked = examples
         table = self.table(self.data.features)
         states = self.states(table, histories)
@@ -97,23 +97,23 @@ class Plain(nn.Module):
 def examples_of(
     data: TrainData, spec: TrainSpec, rng: np.random.Generator, chance: Any
 ) -> Examples:
-    """A batch, put together example by example."""
+    """Return a batch, put together example by example."""
     sequences, labels = data.sequences, data.labels.interactions.labels["liked"]
     rows = rng.choice(len(sequences.items), spec.batch, p=chance)
     histories = np.full((spec.batch, spec.history), -1)
     targets = np.full((spec.batch, spec.horizon), -1)
     liked = np.zeros((spec.batch, spec.horizon), dtype=np.float32)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         past = sequences.items[max(sequences.start[row], row - spec.history) : row]
         ahead = slice(row, min(sequences.end[row], row + spec.horizon))
-        histories[place, spec.history - len(past) :] = past
-        targets[place, : ahead.stop - row] = sequences.items[ahead]
-        liked[place, : ahead.stop - row] = labels[ahead]
+        histories[index, spec.history - len(past) :] = past
+        targets[index, : ahead.stop - row] = sequences.items[ahead]
+        liked[index, : ahead.stop - row] = labels[ahead]
     return torch.from_numpy(histories), torch.from_numpy(targets), torch.from_numpy(liked)
 
 
 def chances(sequences: Sequences) -> Any:
-    """Probability of every row to be drawn."""
+    """Return the probability of every row to be drawn."""
     weight = (np.arange(len(sequences.items)) > sequences.start) / np.sqrt(
         sequences.end - sequences.start
     )
@@ -123,7 +123,7 @@ def chances(sequences: Sequences) -> Any:
 def train(
     params: Mapping[str, Tensor], data: TrainData, spec: TrainSpec, seed: int, monitor: Monitor
 ) -> dict[str, Tensor]:
-    """One fit, from given initial parameters; what is returned has their names."""
+    """Return one fit, from given initial parameters; what is returned has their names."""
     torch.manual_seed(seed)
     rng, chance = generator(seed, "plain"), chances(data.sequences)
     model = Plain(params, data, spec)
@@ -143,7 +143,7 @@ def train(
         lambda step: min((step + 1) / warmup, 0.55 + 0.45 * math.cos(math.pi * step / spec.steps)),
     )
     units: dict[str, float] = {}
-    best, kept, since = -1.0, dict(params), 0
+    best, best_params, since = -1.0, dict(params), 0
     for step in range(spec.steps):
         model.train()
         values = model.losses(examples_of(data, spec, rng, chance))
@@ -159,10 +159,10 @@ def train(
             since = 0 if value > best else since + 1
             if value > best:
                 best = value
-                kept = {n.replace("/", "."): p.detach().clone() for n, p in model.p.items()}
+                best_params = {n.replace("/", "."): p.detach().clone() for n, p in model.p.items()}
             if since >= spec.patience:
                 break
-    return kept
+    return best_params
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The matrix products of a computation, recorded while it runs and then timed alone."""
+"""Matrix products of a computation, recorded while it runs and then timed alone."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
         return sum(2 * count * b * m * k * n for (_, b, m, k, n), count in self.sizes.items())
 
     def alone(self, rounds: int = 3) -> float:
-        """Seconds that the products take by themselves, on dense random factors."""
+        """Return seconds that the products take by themselves, on dense random factors."""
         everything = self.sizes + self.fused
         return sum(count * _seconds(size, rounds) for size, count in everything.items())
 
 
 def recorded(call: Callable[[], object]) -> Products:
-    """The matrix products of a call."""
+    """Return the matrix products of a call."""
     products = Products()
     with products:
         call()

@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 
 def run(*, quick: bool, given: Problem | None = None) -> Result:
-    """All sides on the same scores.
+    """Return all sides on the same scores.
 
     Args:
         quick: Fewer rounds.
@@ -103,7 +103,7 @@ def _check(lists: Lists, looped: Lists, ours: dict[str, float], theirs: dict[str
 
 
 def _loop(evaluator: Evaluator, setting: ServingParams) -> tuple[Lists, dict[str, float]]:
-    """The same, user by user."""
+    """Return the same, user by user."""
     scorers = evaluator.scorers
     assert isinstance(scorers, Scorers)
     truth = evaluator.measuring.held_out[evaluator.measuring.relevance].matrix
@@ -124,22 +124,22 @@ def _loop(evaluator: Evaluator, setting: ServingParams) -> tuple[Lists, dict[str
         chosen = lists[user].tolist()
         if relevant:
             values["ndcg@10"].append(_ndcg(chosen, relevant))
-            places = [place for place, one in enumerate(chosen) if one in relevant]
+            places = [position for position, item in enumerate(chosen) if item in relevant]
             values["mrr@10"].append(1 / (places[0] + 1) if places else 0.0)
         cosines = _cosines(unit[chosen], unit[chosen])
         pairs = len(chosen) * (len(chosen) - 1)
         values["ild@10"].append(1 - (cosines.sum() - np.trace(cosines)) / pairs)
-    return lists, {name: float(np.mean(found)) for name, found in values.items()}
+    return lists, {name: float(np.mean(per_user)) for name, per_user in values.items()}
 
 
-def _cosines(one: Floats, other: Floats) -> Floats:
-    """Of category vectors ``[n, C]`` and ``[m, C]``; 1 where one of two is not described."""
-    known = np.outer(one.any(1), other.any(1))
-    return np.where(known, one @ other.T, 1.0)
+def _cosines(first: Floats, second: Floats) -> Floats:
+    """Compare category vectors ``[n, C]`` and ``[m, C]``; 1 where either has no category."""
+    known = np.outer(first.any(1), second.any(1))
+    return np.where(known, first @ second.T, 1.0)
 
 
 def _mmr(items: Lists, scores: NDArray[np.float32], unit: Floats, weight: float) -> list[int]:
-    """Maximal marginal relevance, place by place."""
+    """Select items by maximal marginal relevance, one position after the other."""
     relevance = (scores - scores.min()) / max(float(scores[0] - scores.min()), 1e-9)
     left, chosen = list(range(len(items))), list[int]()
     closest = np.zeros(len(items))
@@ -152,12 +152,14 @@ def _mmr(items: Lists, scores: NDArray[np.float32], unit: Floats, weight: float)
 
 
 def _ndcg(chosen: list[int], relevant: set[int]) -> float:
-    gain = sum(1 / math.log2(place + 2) for place, one in enumerate(chosen) if one in relevant)
-    return gain / sum(1 / math.log2(place + 2) for place in range(min(K, len(relevant))))
+    gain = sum(
+        1 / math.log2(position + 2) for position, item in enumerate(chosen) if item in relevant
+    )
+    return gain / sum(1 / math.log2(position + 2) for position in range(min(K, len(relevant))))
 
 
 def _lenskit(evaluator: Evaluator, lists: Lists, rounds: int) -> dict[str, Any] | None:
-    """LensKit's values and seconds for the same lists, in the Python that has it."""
+    """Return LensKit's values and seconds for the same lists, from the Python that has it."""
     python = os.environ.get(LENSKIT)
     if not python:
         return None
@@ -168,5 +170,5 @@ def _lenskit(evaluator: Evaluator, lists: Lists, rounds: int) -> dict[str, Any] 
         np.savez(path, lists=lists, indptr=truth.indptr, indices=truth.indices)
         command = [python, str(script), str(path), str(rounds)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result

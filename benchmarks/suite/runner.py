@@ -1,4 +1,4 @@
-"""The registry of benchmarks, and the file that their results are appended to."""
+"""Registry of benchmarks, and the file that their results are appended to."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def run(name: str, *, quick: bool, folder: Path) -> tuple[Result, str]:
 
 
 def as_text(result: Result, *, quick: bool, seconds: float) -> str:
-    """A section of Markdown: what was checked, the table, what must be known, on what machine."""
+    """Format a section of Markdown: checks, table, notes, machine."""
     size = "quick" if quick else "full"
     when = datetime.now(UTC).date().isoformat()
     pictures = [f"![{file}]({file})" for file in result.files]
@@ -120,7 +120,7 @@ def as_text(result: Result, *, quick: bool, seconds: float) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows as a table of Markdown."""
+    """Return rows as a table of Markdown."""
     if not rows:
         return ""
     names = list(rows[0])

@@ -50,7 +50,7 @@ def this_search(given: Problem, fits: int, seed: int) -> Iterator[list[Record]]:
 
 
 def result_of(record: Record) -> SearchResult:
-    """What a search is told of a record."""
+    """Return the result of a record that a search learns from."""
     return record.objectives if record.status == "ok" else Failure(record.reason or "failed")
 
 
@@ -63,9 +63,9 @@ METHODS: Mapping[str, Method] = {
 
 
 def traced(given: Problem, method: Method, fits: int, seed: int) -> Trace:
-    """Processor seconds and hypervolume x 1000 after every fit; the latter costs none of them.
+    """Return processor seconds and hypervolume x 1000 after every fit, at no cost to them.
 
-    Nothing is remembered from earlier searches: fits are trained anew.
+    Nothing is remembered from earlier searches: fits are trained again.
     """
     curve: Trace = []
     everything: list[Record] = []
@@ -81,7 +81,7 @@ def traced(given: Problem, method: Method, fits: int, seed: int) -> Trace:
 
 
 def run(*, quick: bool, given: Problem | None = None, fits: int = 0, seeds: int = 0) -> Result:
-    """All methods, all seeds; in full as many searches at a time as there are cores.
+    """Return all methods, all seeds; in full as many searches at a time as there are cores.
 
     Args:
         quick: One seed and few fits.
@@ -94,11 +94,11 @@ def run(*, quick: bool, given: Problem | None = None, fits: int = 0, seeds: int 
     checked = _check(own)
     jobs = [(name, seed) for seed in range(seeds) for name in METHODS]
     if quick or given:
-        found = [traced(own, METHODS[name], fits, seed) for name, seed in jobs]
+        traces = [traced(own, METHODS[name], fits, seed) for name, seed in jobs]
     else:
-        found = Parallel(n_jobs=cores())(delayed(_alone)(*job, fits) for job in jobs)
+        traces = Parallel(n_jobs=cores())(delayed(_alone)(*job, fits) for job in jobs)
     curves: dict[str, list[Trace]] = {name: [] for name in METHODS}
-    for (name, _), curve in zip(jobs, found, strict=True):
+    for (name, _), curve in zip(jobs, traces, strict=True):
         curves[name].append(curve)
     rows = [_row(name, curves) for name in METHODS]
     notes = [
@@ -115,7 +115,7 @@ def run(*, quick: bool, given: Problem | None = None, fits: int = 0, seeds: int 
 
 
 def _alone(name: str, seed: int, fits: int) -> Trace:
-    """A search in a process of its own."""
+    """Return a search in a process of its own."""
     return traced(_problem(quick=False), METHODS[name], fits, seed)
 
 
@@ -124,7 +124,7 @@ def _problem(*, quick: bool) -> Problem:
 
 
 def _check(given: Problem) -> str:
-    """Both ways into the evaluator give the same records for the same candidate.
+    """Check that both ways into the evaluator give the same records for a candidate.
 
     Raises:
         AssertionError: If they do not.
@@ -143,7 +143,7 @@ def _check(given: Problem) -> str:
 
 
 def seconds_to(curve: Sequence[tuple[float, float]], target: float) -> float:
-    """Seconds until a curve reaches a hypervolume; infinite if it never does."""
+    """Return seconds until a curve reaches a hypervolume; infinite if it never does."""
     return next((seconds for seconds, volume in curve if volume >= target), float("inf"))
 
 
@@ -165,7 +165,7 @@ def _row(name: str, curves: Mapping[str, Sequence[Trace]]) -> Row:
 
 
 def _picture(curves: Mapping[str, Sequence[Trace]]) -> bytes:
-    """Medians and quartiles over seeds, as a PNG."""
+    """Return medians and quartiles over seeds, as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -194,5 +194,5 @@ def _picture(curves: Mapping[str, Sequence[Trace]]) -> bytes:
 
 def _at(curve: Sequence[tuple[float, float]], grid: NDArray[np.float64]) -> NDArray[np.float64]:
     seconds, volumes = np.array(curve).T
-    place = np.searchsorted(seconds, grid, "right") - 1
-    return np.where(place >= 0, volumes[np.maximum(place, 0)], 0.0)
+    index = np.searchsorted(seconds, grid, "right") - 1
+    return np.where(index >= 0, volumes[np.maximum(index, 0)], 0.0)

@@ -22,7 +22,7 @@ def _call(arguments: Sequence[str]) -> bytes:
 
 
 def run(*, quick: bool) -> Result:
-    """Median seconds of whole processes, in turn.
+    """Return the median seconds of whole processes, in turn.
 
     Args:
         quick: Fewer rounds.
@@ -32,8 +32,8 @@ def run(*, quick: bool) -> Result:
         raise AssertionError("the help text is not what `pareto-rec` alone shows")
     sides = {name: (lambda a=arguments: _call(a)) for name, arguments in SIDES.items()}
     seconds = in_turn(sides, 3 if quick else 11)
-    found = medians(seconds)
-    bare = found["python -c pass"]
+    middle = medians(seconds)
+    bare = middle["python -c pass"]
     rows: list[Row] = [
         {
             "what": name,
@@ -41,7 +41,7 @@ def run(*, quick: bool) -> Result:
             "fastest": round(min(seconds[name]), 3),
             "beyond the bare interpreter": round(value - bare, 3),
         }
-        for name, value in found.items()
+        for name, value in middle.items()
     ]
     notes = ["Whole processes, files in the operating system's cache."]
     return Result("start", "`pareto-rec` and `pareto-rec --help` print the same", rows, notes)

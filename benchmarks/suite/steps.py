@@ -27,7 +27,7 @@ LOSSES = {"softmax": 0.6, "liked": 0.1, "negative_entropy": 0.2, "popularity": 0
 
 
 def run(*, quick: bool, given: Problem | None = None, steps: int = 0) -> Result:
-    """Every model in packs of one and four, then 24 serving settings of one fit.
+    """Return every model in packs of one and four, then 24 serving settings of one fit.
 
     Args:
         quick: Few steps.
@@ -81,7 +81,7 @@ def _row(what: str, seconds: float, alone: float) -> Row:
 
 
 def settings(count: int, names: Sequence[str]) -> list[ServingParams]:
-    """Serving settings drawn at random."""
+    """Draw serving settings at random."""
     rng = generator(0, "settings")
     return [
         ServingParams(
@@ -96,11 +96,11 @@ def settings(count: int, names: Sequence[str]) -> list[ServingParams]:
 
 
 def _serving(given: Problem) -> list[Row]:
-    """Lists and metrics of 24 settings."""
+    """Return lists and metrics of 24 settings."""
     evaluator = given.evaluator
     spec = _spec(given, "attention_pooling", 2)
-    [made] = train_pack([spec], [0], evaluator.data, lambda _: 0.0, pack_size=1)
-    scorers = evaluator.with_fit(made)
+    [fit] = train_pack([spec], [0], evaluator.data, lambda _: 0.0, pack_size=1)
+    scorers = evaluator.with_fit(fit)
     chosen = settings(24, ["network", *evaluator.users.experts])
     k = evaluator.measuring.measures.k
     lists, scores = recommend(scorers, chosen, k=k)
@@ -109,10 +109,14 @@ def _serving(given: Problem) -> list[Row]:
     ranking = time.process_time() - began
     products = recorded(lambda: recommend(scorers, chosen, k=k)).alone()
     began = time.process_time()
-    for place in range(len(chosen)):
-        outcome = evaluator.measuring.outcome(lists[place], scores[place])
-        for one in (*evaluator.measuring.measures.searched, parse("recall@10"), parse("mrr@10")):
-            one.value(outcome)
+    for index in range(len(chosen)):
+        outcome = evaluator.measuring.outcome(lists[index], scores[index])
+        for objective in (
+            *evaluator.measuring.measures.searched,
+            parse("recall@10"),
+            parse("mrr@10"),
+        ):
+            objective.value(outcome)
     metrics = time.process_time() - began
     categories = evaluator.measuring.catalogue.unit_categories.shape[1]
     own = Products()
@@ -124,7 +128,7 @@ def _serving(given: Problem) -> list[Row]:
 
 
 def _check(given: Problem) -> str:
-    """What is recorded is all that torch's own counter knows of.
+    """Return what is recorded is all that torch's own counter knows of.
 
     Raises:
         AssertionError: If it is not.

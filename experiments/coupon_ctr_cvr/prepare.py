@@ -32,7 +32,7 @@ Tables = dict[str, "pd.DataFrame"]
 
 
 def read(folder: Path) -> Tables:
-    """The files by name.
+    """Return the files by name.
 
     Raises:
         BadRequestError: If one of them is not there.
@@ -43,18 +43,18 @@ def read(folder: Path) -> Tables:
     for name in FILES:
         path = folder / f"{name}.parquet"
         if not path.is_file():
-            raise BadRequestError(f"there is no file {path}: README.md says where it can be had")
+            raise BadRequestError(f"there is no file {path}: README.md says where it is available")
         found[name] = pd.read_parquet(path)
     return found
 
 
 def named(values: pd.Series, level: str) -> pd.Series:
-    """Names of kinds: a type of product as it is, of wider levels "any" of it."""
+    """Return names of kinds: a type of product as it is, of wider levels "any" of it."""
     return values.astype(str) if level == LEVELS[0] else "any " + values.astype(str)
 
 
 def kinds(files: Tables) -> pd.DataFrame:
-    """What every coupon is for: the narrowest kind that half of its products or more are of.
+    """Return what every coupon is for: the narrowest kind that half of its products or more are of.
 
     A type of product, else any of a category, else any of a department, else anything.
     """
@@ -75,7 +75,7 @@ def kinds(files: Tables) -> pd.DataFrame:
 
 
 def purchases(files: Tables, times: pd.DataFrame) -> pd.DataFrame:
-    """Household, campaign and coupon where a product under the coupon was bought in its time."""
+    """Return household, campaign and coupon of purchases under the coupon in its time."""
     import pandas as pd
 
     lines = files["transactions_sample"]
@@ -87,7 +87,7 @@ def purchases(files: Tables, times: pd.DataFrame) -> pd.DataFrame:
 
 
 def prices(files: Tables) -> pd.DataFrame:
-    """Median price of one piece of every kind, in dollars."""
+    """Return the median price of one piece of every kind, in dollars."""
     import pandas as pd
 
     lines = files["transactions_sample"]
@@ -103,7 +103,7 @@ def prices(files: Tables) -> pd.DataFrame:
 
 
 def answers(files: Tables) -> pd.DataFrame:
-    """One row per household, campaign and kind: bought or not, redeemed or not.
+    """Return one row per household, campaign and kind: bought or not, redeemed or not.
 
     ``bought`` holds where a line of the sample shows that a product under the coupon was bought
     while the campaign ran, and where the coupon was redeemed, which takes a purchase.

@@ -52,7 +52,7 @@ def arms(seconds: float) -> None:
 
 
 def run_arm(evaluator, fixed, split, name, values, seconds):
-    """The best fit of an arm within its seconds of processor time, and what it is worth."""
+    """Return the best fit of an arm within its seconds of processor time, and what it is worth."""
     from pareto_rec.core.seeds import generator
     from pareto_rec.ranking import NETWORK, ServingParams
     from pareto_rec.training.fitting import train_pack

@@ -1,1 +1,1 @@
-"""From fronts to evidence and choices: confirmation, comparison, picking."""
+"""Evidence and choices for fronts: confirmation, comparison, picking."""

@@ -1,4 +1,4 @@
-"""How sure a front is: users and seeds resampled jointly, for all points at once.
+"""Confidence intervals of fronts: users and seeds resampled jointly, for all points at once.
 
 Values are ``[points, seeds, users]`` per objective, NaN where a user is left out (no relevant item)
 or where a point has no fit of that seed. Every draw takes one sample of users and one seed effect,
@@ -48,7 +48,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Resample:
-    """One joint resample: the same users and seed effects for whatever is asked of it.
+    """One joint resample: the same users and seed effects for every statistic.
 
     Attributes:
         users: Number of users.
@@ -63,7 +63,7 @@ class Resample:
     seed: int = 0
 
     def weights(self) -> Iterator[Floats]:
-        """How often each user is drawn, ``[chunk, users]`` at a time, `draws` rows in all."""
+        """Yield how often each user is drawn, ``[chunk, users]`` at a time, `draws` rows in all."""
         step = max(1, _CHUNK // max(self.users, 1))
         for begin in range(0, self.draws, step):
             rng = generator(self.seed, "users", begin)
@@ -74,7 +74,7 @@ class Resample:
             yield counts.reshape(count, self.users).astype(np.float64)
 
     def seed_effects(self) -> Floats:
-        """Multipliers of the seeds' deviations ``[draws, seeds]``; zero for a single seed."""
+        """Return multipliers of the seeds' deviations ``[draws, seeds]``; 0 for a single seed."""
         if self.seeds < 2:
             return np.zeros((self.draws, self.seeds))
         rng = generator(self.seed, "seeds")
@@ -84,19 +84,19 @@ class Resample:
 
 
 def seed_means(values: Floats) -> Floats:
-    """Mean over the users that are not left out ``[points, seeds]``; NaN where there are none.
+    """Return means over the users that are not left out ``[points, seeds]``; NaN without any.
 
     Args:
         values: ``[points, seeds, users]``.
     """
-    kept = ~np.isnan(values)
-    count = kept.sum(axis=2)
-    total = np.where(kept, values, 0.0).sum(axis=2)
+    valid = ~np.isnan(values)
+    count = valid.sum(axis=2)
+    total = np.where(valid, values, 0.0).sum(axis=2)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def over_seeds(means: Floats) -> tuple[Floats, Floats]:
-    """Mean and standard deviation over the seeds that worked, each ``[points]``.
+    """Return the mean and standard deviation over the seeds that worked, each ``[points]``.
 
     Args:
         means: ``[points, seeds]``, NaN for seeds that did not work.
@@ -104,16 +104,16 @@ def over_seeds(means: Floats) -> tuple[Floats, Floats]:
     Returns:
         NaN for points without any seed; the deviation also for those with one.
     """
-    kept = ~np.isnan(means)
-    count = kept.sum(axis=1)
-    mean = np.where(kept, means, 0.0).sum(axis=1) / np.maximum(count, 1)
-    square = np.where(kept, (means - mean[:, None]) ** 2, 0.0).sum(axis=1)
+    valid = ~np.isnan(means)
+    count = valid.sum(axis=1)
+    mean = np.where(valid, means, 0.0).sum(axis=1) / np.maximum(count, 1)
+    square = np.where(valid, (means - mean[:, None]) ** 2, 0.0).sum(axis=1)
     deviation = np.sqrt(square / np.maximum(count - 1, 1))
     return np.where(count > 0, mean, np.nan), np.where(count > 1, deviation, np.nan)
 
 
 def draw_means(values: Floats, resample: Resample) -> Floats:
-    """Means of every point under each draw of users and seeds ``[draws, points]``.
+    """Return means of every point under each draw of users and seeds ``[draws, points]``.
 
     Args:
         values: Per-user values of one objective ``[points, seeds, users]``.
@@ -131,8 +131,8 @@ def draw_means(values: Floats, resample: Resample) -> Floats:
         )
     points, seeds, users = values.shape
     flat = values.reshape(points * seeds, users).T
-    kept = ~np.isnan(flat)
-    filled, mask = np.where(kept, flat, 0.0), kept.astype(np.float64)
+    valid = ~np.isnan(flat)
+    filled, mask = np.where(valid, flat, 0.0), valid.astype(np.float64)
     parts = []
     for weights in resample.weights():
         total, count = weights @ filled, weights @ mask
@@ -142,7 +142,7 @@ def draw_means(values: Floats, resample: Resample) -> Floats:
 
 
 def draw_seed_means(means: Floats, resample: Resample) -> Floats:
-    """Means of every point under each draw of seeds alone ``[draws, points]``.
+    """Return means of every point under each draw of seeds alone ``[draws, points]``.
 
     Args:
         means: One value per point and seed ``[points, seeds]``, NaN for seeds that did not work.
@@ -152,20 +152,20 @@ def draw_seed_means(means: Floats, resample: Resample) -> Floats:
 
 
 def _own_share(values: Floats) -> Floats:
-    """How much of the seeds' deviation is theirs, not that of single users ``[points]``, 0 to 1.
+    """Return the part of the seeds' deviation that is not that of users ``[points]``, 0 to 1.
 
     Means under two seeds differ even where the seeds are alike on average, by what each user adds
     to one of them; that part the users' resample has already. Its variance is estimated by the
     residual of users and seeds (two-way layout; Searle, Casella and McCulloch, 1992).
     """
-    kept = ~np.isnan(values)
-    seeds = np.maximum(kept.any(axis=2).sum(axis=1), 1)
+    valid = ~np.isnan(values)
+    seeds = np.maximum(valid.any(axis=2).sum(axis=1), 1)
     middle = seed_means(values)
     spread = over_seeds(middle)[1] ** 2
-    filled = np.where(kept, values - np.where(np.isnan(middle), 0.0, middle)[:, :, None], 0.0)
-    count = np.maximum(kept.sum(axis=1), 1)
-    residual = np.where(kept, filled - (filled.sum(axis=1) / count)[:, None, :], 0.0)
-    users = np.maximum(kept.any(axis=1).sum(axis=1), 1)
+    filled = np.where(valid, values - np.where(np.isnan(middle), 0.0, middle)[:, :, None], 0.0)
+    count = np.maximum(valid.sum(axis=1), 1)
+    residual = np.where(valid, filled - (filled.sum(axis=1) / count)[:, None, :], 0.0)
+    users = np.maximum(valid.any(axis=1).sum(axis=1), 1)
     freedom = np.maximum((seeds - 1) * (users - 1), 1)
     chance = (residual**2).sum(axis=(1, 2)) / freedom / users
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -175,24 +175,24 @@ def _own_share(values: Floats) -> Floats:
 
 
 def _mean_of_seeds(means: Floats) -> Floats:
-    """Mean of the last axis over what is not NaN; NaN where nothing is left."""
-    kept = ~np.isnan(means)
-    count = kept.sum(axis=-1)
-    total = np.where(kept, means, 0.0).sum(axis=-1)
+    """Return the mean of the last axis over what is not NaN; NaN where nothing is left."""
+    valid = ~np.isnan(means)
+    count = valid.sum(axis=-1)
+    total = np.where(valid, means, 0.0).sum(axis=-1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _seed_shift(means: Floats, resample: Resample) -> Floats:
-    """What each draw adds to each point ``[draws, points]``; see the head of the module."""
-    kept = ~np.isnan(means)
-    count = np.maximum(kept.sum(axis=1), 1)
-    deviation = np.where(kept, means - over_seeds(means)[0][:, None], 0.0)
+    """Return what each draw adds to each point ``[draws, points]``; see the head of the module."""
+    valid = ~np.isnan(means)
+    count = np.maximum(valid.sum(axis=1), 1)
+    deviation = np.where(valid, means - over_seeds(means)[0][:, None], 0.0)
     scale = np.where(count > 1, 1.0 / np.sqrt(count * np.maximum(count - 1, 1)), 0.0)
     return np.asarray(resample.seed_effects() @ (deviation * scale[:, None]).T)
 
 
 def interval(value: float, draws: Floats, level: float = LEVEL) -> Interval:
-    """Bias-corrected percentile interval.
+    """Return a bias-corrected percentile interval.
 
     Args:
         value: What was measured.
@@ -218,7 +218,7 @@ def interval(value: float, draws: Floats, level: float = LEVEL) -> Interval:
 
 
 def dominated(values: Floats, *, maximise: Sequence[bool]) -> Bools:
-    """Which points some other point dominates, in each draw ``[draws, points]``.
+    """Return which points some other point dominates, in each draw ``[draws, points]``.
 
     Args:
         values: ``[draws, points, objectives]``, natural units; points with NaN neither dominate
@@ -227,21 +227,21 @@ def dominated(values: Floats, *, maximise: Sequence[bool]) -> Bools:
     """
     signed = np.where(np.asarray(maximise), values, -values)
     draws, points = signed.shape[:2]
-    found = np.zeros((draws, points), dtype=bool)
+    is_dominated = np.zeros((draws, points), dtype=bool)
     step = max(1, _CHUNK // max(points * points, 1))
     for begin in range(0, draws, step):
         part = signed[begin : begin + step]
-        better = np.zeros((len(part), points, points), dtype=bool)  # [draw, by whom, whom]
+        better = np.zeros((len(part), points, points), dtype=bool)  # [draw, dominating, dominated]
         no_worse = np.ones_like(better)
         for column in np.moveaxis(part, 2, 0):
             no_worse &= column[:, :, None] >= column[:, None, :]
             better |= column[:, :, None] > column[:, None, :]
-        found[begin : begin + step] = (no_worse & better).any(axis=1)
-    return found
+        is_dominated[begin : begin + step] = (no_worse & better).any(axis=1)
+    return is_dominated
 
 
 def non_dominated_share(values: Floats, *, maximise: Sequence[bool]) -> Floats:
-    """Probability that each point is non-dominated ``[points]``; NaN for points without values.
+    """Return the probability that each point is non-dominated ``[points]``; NaN without values.
 
     Args:
         values: Joint draws ``[draws, points, objectives]``, natural units.
@@ -254,7 +254,7 @@ def non_dominated_share(values: Floats, *, maximise: Sequence[bool]) -> Floats:
 def hypervolumes(
     values: Floats, usable: Bools, *, reference: Sequence[float], maximise: Sequence[bool]
 ) -> Floats:
-    """Hypervolume of the points in each draw ``[draws]``.
+    """Return the hypervolume of the points in each draw ``[draws]``.
 
     Args:
         values: ``[draws, points, objectives]``, natural units.
@@ -274,13 +274,13 @@ def hypervolumes(
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
-    """Paired ratio in each draw; infinite or NaN where the lower one is 0."""
+    """Return the paired ratio in each draw; infinite or NaN where the lower one is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(above / below)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted so that the chance of any false claim among them stays at the level.
+    """Return p-values adjusted so that the chance of any false claim among them stays at the level.
 
     Args:
         p_values: Of all comparisons that are made together.
@@ -289,7 +289,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     order = np.argsort(p_values, kind="stable")
     adjusted, largest = [1.0] * len(p_values), 0.0
-    for place, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted

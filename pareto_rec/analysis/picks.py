@@ -1,4 +1,4 @@
-"""Picking a point of a run: from its files to the rules, and the history in picks.json."""
+"""Picks of a run: from its files to the rules, and the history in picks.json."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KEYS = {"at": str, "rule": str, "where": list, "objectives": dict, "reason": str
 
 
 def points_of(view: RunView, *, per_user: bool = False) -> Points:
-    """The front of a run as the rules see it.
+    """Return the front of a run as the rules see it.
 
     Args:
         view: The run.
@@ -50,7 +50,7 @@ def points_of(view: RunView, *, per_user: bool = False) -> Points:
         )
     measured = [axis for axis in view.reported if axis.name in view.front]
     axes = (*view.axes, *measured)
-    ids = tuple(str(one) for one in view.front["id"])
+    ids = tuple(str(point_id) for point_id in view.front["id"])
     return Points(
         ids,
         tuple(axis.name for axis in axes),
@@ -63,7 +63,7 @@ def points_of(view: RunView, *, per_user: bool = False) -> Points:
 
 
 def _is_mean(name: str) -> bool:
-    """Whether an objective is a mean over users."""
+    """Return whether an objective is a mean over users."""
     try:
         return isinstance(parse(name), UserObjective)
     except BadRequestError:  # an objective that this version does not know
@@ -71,7 +71,7 @@ def _is_mean(name: str) -> bool:
 
 
 def _read_per_user(view: RunView, ids: Sequence[str]) -> dict[str, Floats]:
-    """Values ``[points, users]`` of the searched objectives that have them."""
+    """Return values ``[points, users]`` of the searched objectives that have them."""
     from pyarrow import ArrowException, parquet
 
     path = view.path / PER_USER
@@ -83,19 +83,19 @@ def _read_per_user(view: RunView, ids: Sequence[str]) -> dict[str, Floats]:
         )
     try:
         table = parquet.read_table(path)
-        found = np.asarray(table["id"].to_pylist(), dtype=object)
+        stored_ids = np.asarray(table["id"].to_pylist(), dtype=object)
         users = np.asarray(table["user"].to_pylist(), dtype=object)
         names = [axis.name for axis in view.axes if axis.name in table.column_names]
         columns = {name: np.asarray(table[name].to_numpy(), dtype=np.float64) for name in names}
     except (ArrowException, OSError, KeyError, ValueError) as error:
         raise _damaged(path, " ".join(str(error).split())) from None
     places: dict[str, list[int]] = {}
-    for place, one in enumerate(found):
-        places.setdefault(str(one), []).append(place)
-    missing = [one for one in ids if one not in places]
+    for position, point_id in enumerate(stored_ids):
+        places.setdefault(str(point_id), []).append(position)
+    missing = [point_id for point_id in ids if point_id not in places]
     if missing:
         raise _damaged(path, f"it lacks point {missing[0]}")
-    rows = [places[one] for one in ids]
+    rows = [places[point_id] for point_id in ids]
     if any(len(row) != len(rows[0]) or (users[row] != users[rows[0]]).any() for row in rows):
         raise _damaged(path, "its points do not have the same users")
     order = np.array(rows)
@@ -121,35 +121,35 @@ def pick(run: Path, picker: Picker, where: Sequence[Bound] = ()) -> Pick:
     from pareto_rec.runs.reader import read_run
 
     points = points_of(read_run(run), per_user=picker.name == "per_user")
-    made = choose(points, picker, where)
-    remember(run, entry_of(made, picker, where))
-    return made
+    choice = choose(points, picker, where)
+    remember(run, entry_of(choice, picker, where))
+    return choice
 
 
-def entry_of(made: Pick | Mixture, picker: Picker, where: Sequence[Bound]) -> dict[str, Any]:
-    """A pick as the history keeps it.
+def entry_of(pick: Pick | Mixture, picker: Picker, where: Sequence[Bound]) -> dict[str, Any]:
+    """Return a pick as the history keeps it.
 
     Args:
-        made: What was picked.
+        pick: What was picked.
         picker: The rule; for a mixture, the one for its goal.
         where: The bounds.
     """
-    asked = {one.name: getattr(picker, one.name) for one in fields(picker)}  # type: ignore[arg-type]  # every rule is a dataclass
-    single = isinstance(made, Pick)
+    options = {field.name: getattr(picker, field.name) for field in fields(picker)}  # type: ignore[arg-type]  # every rule is a dataclass
+    single = isinstance(pick, Pick)
     return {
         "at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "rule": picker.name if single else "mixture",
-        "asked": {k: dict(v) if isinstance(v, Mapping) else v for k, v in asked.items()},
+        "asked": {k: dict(v) if isinstance(v, Mapping) else v for k, v in options.items()},
         "where": [str(bound) for bound in where],
-        "point": made.id if isinstance(made, Pick) else None,
-        "mixture": made.shares if isinstance(made, Mixture) else None,
-        "objectives": made.objectives,
-        "reason": made.reason,
+        "point": pick.id if isinstance(pick, Pick) else None,
+        "mixture": pick.shares if isinstance(pick, Mixture) else None,
+        "objectives": pick.objectives,
+        "reason": pick.reason,
     }
 
 
 def read_picks(run: Path) -> list[dict[str, Any]]:
-    """The history of a run, oldest pick first; empty where there is none.
+    """Return the history of a run, oldest pick first; empty where there is none.
 
     Raises:
         BadRequestError: If the file is damaged.
@@ -166,8 +166,8 @@ def read_picks(run: Path) -> list[dict[str, Any]]:
         if is_whole(content) is False:
             raise ValueError("it is not what its checksum says: it was changed")
         picks = content["picks"]
-        for number, one in enumerate(picks, start=1):
-            wrong = [key for key, kind in KEYS.items() if not isinstance(one[key], kind)]
+        for number, entry in enumerate(picks, start=1):
+            wrong = [key for key, kind in KEYS.items() if not isinstance(entry[key], kind)]
             if wrong:
                 raise ValueError(f'pick {number}: "{wrong[0]}" has no value that fits')
         return list(picks)
@@ -179,7 +179,7 @@ def read_picks(run: Path) -> list[dict[str, Any]]:
 
 
 def remember(run: Path, entry: Mapping[str, Any]) -> None:
-    """Add a pick to the history, in one step: whatever ends it, the file is whole.
+    """Add a pick to the history, in one step: the file is complete even after a kill.
 
     Raises:
         BadRequestError: If the history is damaged; it is left as it is.

@@ -1,4 +1,4 @@
-"""What of a run directory can be trusted: files against checksums and each other."""
+"""Verification of a run directory: files against checksums and against each other."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from pareto_rec.runs.view import Axis
 from pareto_rec.search import pareto as front
 
 State = Literal["good", "unknown", "bad"]
-_SAME = 1e-9  # most that a hypervolume computed anew may differ, relative
+_SAME = 1e-9  # most that a hypervolume computed again may differ, relative
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one file of a run.
+    """Finding about one file of a run.
 
     Attributes:
         file: Its name.
@@ -55,17 +55,17 @@ def check_run(run: Path) -> list[Finding]:
             f"{run} is not a run directory (neither run.json nor {RECORDS}); name one that "
             "`pareto-rec search` wrote, such as results/<experiment>/<run>"
         )
-    info, found = _info(run)
+    info, findings = _info(run)
     lines = _lines(run, info)
-    found += _of_lines(run, info, lines)
-    found += list(_of_front(run, info, lines)) if info and lines else []
-    found += list(_of_named_files(run, info))
-    found += list(_of_fits(run, info))
-    return found + list(_of_own_checksums(run))
+    findings += _of_lines(run, info, lines)
+    findings += list(_of_front(run, info, lines)) if info and lines else []
+    findings += list(_of_named_files(run, info))
+    findings += list(_of_fits(run, info))
+    return findings + list(_of_own_checksums(run))
 
 
 def _info(run: Path) -> tuple[Mapping[str, Any], list[Finding]]:
-    """Content of run.json, as far as it can be believed, and what is known of it."""
+    """Return the content of run.json, as far as it can be believed, and what is known of it."""
     try:
         info = read_object(run / "run.json")
     except BadRequestError as error:
@@ -87,28 +87,30 @@ def _lines(run: Path, info: Mapping[str, Any]) -> Lines | None:
 def _of_lines(run: Path, info: Mapping[str, Any], lines: Lines | None) -> list[Finding]:
     if lines is None:
         return [Finding(RECORDS, "bad", "it is missing or cannot be read")]
-    found = [
-        Finding(RECORDS, "bad", f"line {one.number}: {one.problem}")
-        for one in lines.lines
-        if one.problem
+    findings = [
+        Finding(RECORDS, "bad", f"line {line.number}: {line.problem}")
+        for line in lines.lines
+        if line.problem
     ]
-    whole, count = len(lines.lines), (info.get("counts") or {}).get("records")
+    stored, count = len(lines.lines), (info.get("counts") or {}).get("records")
     ended = status_of(run / RECORDS, info) in ("finished", "interrupted", "failed")
-    if ended and count is not None and whole != count:
-        found.append(Finding(RECORDS, "bad", f"{whole:,} records, where run.json counts {count:,}"))
+    if ended and count is not None and stored != count:
+        findings.append(
+            Finding(RECORDS, "bad", f"{stored:,} records, where run.json counts {count:,}")
+        )
     if lines.torn:
         words = f"the last line was cut short ({lines.torn} bytes); every command leaves it out"
-        found.append(Finding(RECORDS, "unknown", words))
+        findings.append(Finding(RECORDS, "unknown", words))
     if lines.unsigned:
-        words = f"{lines.unsigned:,} of {whole:,} records have no checksum"
-        found.append(Finding(RECORDS, "unknown", words))
-    elif not any(one.state == "bad" for one in found):
-        found.insert(0, Finding(RECORDS, "good", f"{whole:,} records, each as it was written"))
-    return found
+        words = f"{lines.unsigned:,} of {stored:,} records have no checksum"
+        findings.append(Finding(RECORDS, "unknown", words))
+    elif not any(finding.state == "bad" for finding in findings):
+        findings.insert(0, Finding(RECORDS, "good", f"{stored:,} records, each as it was written"))
+    return findings
 
 
 def _of_front(run: Path, info: Mapping[str, Any], lines: Lines) -> Iterator[Finding]:
-    """front.csv against the records that can be believed, and the hypervolume against both."""
+    """Check front.csv against the valid records, and the hypervolume against both."""
     believed = [line.entry for line in lines.lines if not line.problem]
     try:
         axes, reported = axes_of(info, run / "run.json")
@@ -121,28 +123,28 @@ def _of_front(run: Path, info: Mapping[str, Any], lines: Lines) -> Iterator[Find
     if status_of(run / RECORDS, info) not in ("finished", "interrupted", "failed"):
         return  # it may be a generation behind its records
     if not any(line.problem for line in lines.lines):
-        known = {str(one["id"]) for one in _non_dominated(believed, axes)}
+        known = {str(entry["id"]) for entry in _non_dominated(believed, axes)}
         differing = known ^ set(rows["id"].astype(str))
         if differing:
             words = f"its points are not the non-dominated records: {', '.join(sorted(differing))}"
             yield Finding("front.csv", "bad", words)
     volume = (info.get("hypervolume") or {}).get("front")
     values = rows[[axis.name for axis in axes]].to_numpy(dtype=np.float64)
-    anew = _hypervolume(values, axes)
-    if volume is not None and not math.isclose(volume, anew, rel_tol=_SAME, abs_tol=1e-15):
-        words = f"it says hypervolume {volume:.6g}, and its front has {anew:.6g}"
+    recomputed = _hypervolume(values, axes)
+    if volume is not None and not math.isclose(volume, recomputed, rel_tol=_SAME, abs_tol=1e-15):
+        words = f"it says hypervolume {volume:.6g}, and its front has {recomputed:.6g}"
         yield Finding("run.json", "bad", words)
 
 
 def _non_dominated(
     entries: list[Mapping[str, Any]], axes: tuple[Axis, ...]
 ) -> list[Mapping[str, Any]]:
-    usable = [one for one in entries if one["status"] == "ok" and _is_feasible(one, axes)]
+    usable = [entry for entry in entries if entry["status"] == "ok" and _is_feasible(entry, axes)]
     if not usable:
         return []
-    values = np.array([[one["objectives"][axis.name] for axis in axes] for one in usable])
+    values = np.array([[entry["objectives"][axis.name] for axis in axes] for entry in usable])
     keep = front.non_dominated(values, maximise=[axis.maximise for axis in axes])
-    return [one for one, kept in zip(usable, keep, strict=True) if kept]
+    return [entry for entry, is_best in zip(usable, keep, strict=True) if is_best]
 
 
 def _is_feasible(entry: Mapping[str, Any], axes: tuple[Axis, ...]) -> bool:
@@ -166,7 +168,7 @@ def _hypervolume(values: np.ndarray[Any, Any], axes: tuple[Axis, ...]) -> float:
 
 
 def _of_named_files(run: Path, info: Mapping[str, Any]) -> Iterator[Finding]:
-    """Files whose checksums run.json holds."""
+    """Yield files whose checksums run.json holds."""
     for name, checksum in (info.get("files") or {}).items():
         path = run / name
         if not path.is_file():
@@ -183,7 +185,7 @@ def _of_named_files(run: Path, info: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _of_fits(run: Path, info: Mapping[str, Any]) -> Iterator[Finding]:
-    """Fits that run.json does not name, by the checksums within them."""
+    """Yield fits that run.json does not name, by the checksums within them."""
     named = info.get("files") or {}
     paths = sorted((run / "fits").glob("*.safetensors"))
     rest = [path for path in paths if f"fits/{path.name}" not in named]
@@ -192,13 +194,13 @@ def _of_fits(run: Path, info: Mapping[str, Any]) -> Iterator[Finding]:
     from pareto_rec.training.fit_store import read_tensors
 
     for path in rest:
-        whole = read_tensors(path) is not None
-        words = "as it was trained" if whole else "it is damaged, or another fit's"
-        yield Finding(f"fits/{path.name}", "good" if whole else "bad", words)
+        intact = read_tensors(path) is not None
+        words = "as it was trained" if intact else "it is damaged, or another fit's"
+        yield Finding(f"fits/{path.name}", "good" if intact else "bad", words)
 
 
 def _of_own_checksums(run: Path) -> Iterator[Finding]:
-    """Files that carry a checksum of their own, and what they name."""
+    """Yield files that carry a checksum of their own, and what they name."""
     readers = {
         "lists.json": read_lists,
         "confirm.json": read_confirmed,

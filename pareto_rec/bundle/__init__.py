@@ -1,4 +1,4 @@
-"""The exported, self-contained, deployable form of an operating point or of a whole front.
+"""Bundles: the exported, self-contained, deployable form of operating points.
 
 Names are loaded when they are first used.
 """

@@ -1,4 +1,4 @@
-"""The arithmetic of a bundle: what its experts and networks say of people."""
+"""Backends of a bundle: scores of its experts and networks for users."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class UserHistory:
-    """What of a person the scores depend on.
+    """User history that scores depend on.
 
     Attributes:
         items: Items of the catalogue, oldest first, and beyond its end rows of `vectors`.
@@ -36,7 +36,7 @@ class Backend(Protocol):
     """The arithmetic of a bundle in one of its forms; scores are over the whole catalogue."""
 
     def expert_scores(self, names: Sequence[str], starts: Ints, items: Ints) -> dict[str, Floats]:
-        """Scores ``[people, N]`` of some experts of equal catalogues by name.
+        """Return scores ``[people, N]`` of some experts of equal catalogues by name.
 
         Histories are given as `ItemModel.score` takes them.
         """
@@ -44,13 +44,13 @@ class Backend(Protocol):
     def network(
         self, fit_id: str, people: Sequence[UserHistory], tasks: Sequence[str]
     ) -> NetworkScores:
-        """What a fit says of relevance and of those of its tasks that are wanted."""
+        """Return what a fit says of relevance and of those of its tasks that are wanted."""
 
 
 def histories_of(
     people: Sequence[UserHistory], length: int, n_items: int
 ) -> tuple[Ints, Tensor | None]:
-    """Histories as a network reads them.
+    """Return histories as a network reads them.
 
     Returns:
         The last items ``[people, length]``, right-aligned, -1 where there is none; and the vectors
@@ -58,12 +58,12 @@ def histories_of(
     """
     more: list[Floats] = []
     histories: list[Ints] = []
-    for one in people:
-        last = one.items[-length:]
-        if one.vectors is not None:
+    for user in people:
+        last = user.items[-length:]
+        if user.vectors is not None:
             beyond = sum(len(part) for part in more)
             last = np.where(last >= n_items, last + beyond, last)
-            more.append(one.vectors)
+            more.append(user.vectors)
         histories.append(last)
     vectors = torch.from_numpy(np.concatenate(more)) if more else None
     return right_aligned(histories, length), vectors
@@ -92,6 +92,6 @@ class TorchBackend:
             return head.scores(self.states(fit_id, people), tasks)
 
     def states(self, fit_id: str, people: Sequence[UserHistory]) -> Tensor:
-        """User states of a fit ``[1, people, D]``."""
+        """Return user states of a fit ``[1, people, D]``."""
         head = self.heads[fit_id]
         return head.states(*histories_of(people, head.shape.history, head.n_items))

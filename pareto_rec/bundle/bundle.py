@@ -1,4 +1,4 @@
-"""A bundle in memory: the lists of people, by operating point."""
+"""Bundles in memory: lists of users, by operating point."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHUNK = 256  # people scored at a time
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Query:
     """A request, resolved."""
 
     request: Request
@@ -44,7 +44,7 @@ class _Asked:
     named: tuple[tuple[str, str], ...]  # id and title of every item of the history that was given
     source: Source
     notes: tuple[str, ...]
-    place: int | None  # among the known people, of one whose own history this is
+    index: int | None  # among the known people, of one whose own history this is
 
 
 class Bundle:
@@ -56,8 +56,8 @@ class Bundle:
         """Prepare everything that does not depend on people; see :meth:`load` and :meth:`of`."""
         self.parts, self.form, self.folder = parts, form, folder
         self.engine = Engine(parts, self._form())
-        self._items = {id_: place for place, id_ in enumerate(parts.items.ids)}
-        self._users = {id_: place for place, id_ in enumerate(parts.users.ids)}
+        self._items = {id_: index for index, id_ in enumerate(parts.items.ids)}
+        self._users = {id_: index for index, id_ in enumerate(parts.users.ids)}
         self._people = known_people(parts)
         self.prepared = ScorerCache(self.engine, self._people, room)
         self._points = frozenset(self.points)
@@ -84,8 +84,8 @@ class Bundle:
                 lists, the same to the last bit, cost about half; see `ScorerCache`.
 
         Raises:
-            BadRequestError: If it is no bundle, anything in it is not as it was written, or it does
-                not have the form.
+            BadRequestError: If it is not a bundle, anything in it is not as it was written, or it
+                does not have the form.
         """
         folder = Path(folder)
         parts = read_parts(folder, verify=verify, form=form, copies=copies)
@@ -93,7 +93,7 @@ class Bundle:
 
     @classmethod
     def of(cls, parts: BundleData) -> Bundle:
-        """A bundle without a folder."""
+        """Return a bundle without a folder."""
         return cls(parts)
 
     def _form(self) -> Backend:
@@ -112,7 +112,7 @@ class Bundle:
 
     @property
     def about(self) -> BundleManifest:
-        """What the bundle says of itself."""
+        """The bundle's manifest."""
         return self.parts.about
 
     @property
@@ -122,7 +122,7 @@ class Bundle:
 
     @property
     def version(self) -> str:
-        """What changes with any of its files; empty for one that was not read from a folder."""
+        """Hash of all its files; empty for one that was not read from a folder."""
         return "" if self.parts.manifest is None else self.parts.manifest.version
 
     @property
@@ -134,14 +134,14 @@ class Bundle:
     def objectives(self) -> list[str]:
         """Names of the objectives that every point has a value of."""
         points = self.about.points
-        names = [one.name for one in self.about.objectives]
+        names = [objective.name for objective in self.about.objectives]
         return [name for name in names if all(name in point.objectives for point in points)]
 
     def front(self) -> list[dict[str, Any]]:
-        """Its operating points as plain values, one row each."""
-        kept = {"id", "selected", "picked", "objectives", "intervals", "serving", "forms"}
+        """Return its operating points as plain values, one row each."""
+        fields = {"id", "selected", "picked", "objectives", "intervals", "serving", "forms"}
         return [
-            {**point.model_dump(include=kept), "default": point.id == self.about.default}
+            {**point.model_dump(include=fields), "default": point.id == self.about.default}
             for point in self.about.points
         ]
 
@@ -151,7 +151,7 @@ class Bundle:
         return Texts(self.parts)
 
     def choose(self, point: str | None = None, prefer: Mapping[str, float] | None = None) -> str:
-        """Id of the point that a request asks for.
+        """Return the id of the point that a request asks for.
 
         Raises:
             BadRequestError: If there is none, or both are given.
@@ -174,7 +174,7 @@ class Bundle:
         prefer: Mapping[str, float] | None = None,
         explain: bool = False,
     ) -> Recommendation:
-        """The list of one person; see `Request`.
+        """Return the list of one person; see `Request`.
 
         Raises:
             BadRequestError: If neither user nor history is given, or anything asked for is not
@@ -183,60 +183,60 @@ class Bundle:
         return self.recommend_many([Request(user, history, k, point, prefer, explain)])[0]
 
     def recommend_many(self, requests: Sequence[Request]) -> list[Recommendation]:
-        """The lists of several people; those of one point and length are scored together.
+        """Return the lists of several people; those of one point and length are scored together.
 
         Raises:
             BadRequestError: As :meth:`recommend`; then none is answered.
         """
-        asked = [self._resolve(request) for request in requests]
+        resolved = [self._resolve(request) for request in requests]
         groups: dict[tuple[object, ...], list[int]] = {}
-        for place, one in enumerate(asked):
-            key = (one.point, one.request.k, one.source == "popularity")
-            groups.setdefault(key, []).append(place)
-        found: dict[int, Recommendation] = {}
+        for number, query in enumerate(resolved):
+            key = (query.point, query.request.k, query.source == "popularity")
+            groups.setdefault(key, []).append(number)
+        answers: dict[int, Recommendation] = {}
         for places in groups.values():
             for begin in range(0, len(places), CHUNK):
                 part = places[begin : begin + CHUNK]
                 interruption_point()
-                found |= dict(zip(part, self._answer([asked[p] for p in part]), strict=True))
-        return [found[place] for place in range(len(requests))]
+                answers |= dict(zip(part, self._answer([resolved[p] for p in part]), strict=True))
+        return [answers[number] for number in range(len(requests))]
 
     @torch.inference_mode()
-    def _answer(self, asked: Sequence[_Asked]) -> list[Recommendation]:
-        """Answers to requests of one point and length, all with a history or all without."""
-        people, first = [one.known for one in asked], asked[0]
+    def _answer(self, requests: Sequence[_Query]) -> list[Recommendation]:
+        """Return answers to requests of one point and length, all with a history or all without."""
+        people, first = [request.known for request in requests], requests[0]
         if first.source == "popularity":
             scorers, serving = self.engine.popular(people, self.parts.serving(first.point))
-        elif len(asked) == 1 and first.place is not None:
-            scorers, serving = self.prepared.of_point(first.place, first.point)
+        elif len(requests) == 1 and first.index is not None:
+            scorers, serving = self.prepared.of_point(first.index, first.point)
         else:
             scorers, serving = self.engine.of_point(people, first.point)
         lists, scores = recommend(scorers, [serving], k=first.request.k)
         answers = []
-        for place, one in enumerate(asked):
-            answer = self._said(one, lists[0, place], scores[0, place])
-            if one.request.explain:
+        for row, request in enumerate(requests):
+            answer = self._recommendation(request, lists[0, row], scores[0, row])
+            if request.request.explain:
                 from pareto_rec.bundle.explain import explained
 
                 interruption_point()
-                kept = lists[0, place][lists[0, place] >= 0]
-                names = self._names(one)
-                answer = explained(self.engine, answer, one.known, names, kept, serving)
+                listed = lists[0, row][lists[0, row] >= 0]
+                names = self._names(request)
+                answer = explained(self.engine, answer, request.known, names, listed, serving)
             answers.append(answer)
         return answers
 
-    def _said(
-        self, one: _Asked, items: NDArray[np.int64], scores: NDArray[np.float32]
+    def _recommendation(
+        self, request: _Query, items: NDArray[np.int64], scores: NDArray[np.float32]
     ) -> Recommendation:
-        table, notes = self.parts.items, one.notes
+        table, notes = self.parts.items, request.notes
         pairs = zip(items.tolist(), scores.tolist(), strict=True)
         shown = [(item, score) for item, score in pairs if item >= 0]
-        if len(shown) < one.request.k:
+        if len(shown) < request.request.k:
             notes = (*notes, f"only {len(shown)} items are left that are not in the history")
         listed = tuple(Recommended(table.ids[i], table.titles[i], score) for i, score in shown)
-        return Recommendation(listed, one.point, one.source, notes)
+        return Recommendation(listed, request.point, request.source, notes)
 
-    def _resolve(self, request: Request) -> _Asked:
+    def _resolve(self, request: Request) -> _Query:
         if request.user is None and request.history is None:
             raise BadRequestError("give a user or a history (it may be empty)")
         k, most = request.k, len(self.parts.items)
@@ -244,10 +244,10 @@ class Bundle:
             raise BadRequestError(f"k = {k!r} must be a whole number from 1 to {most}")
         point = self.choose(request.point, request.prefer)
         notes: list[str] = []
-        items, place = np.empty(0, dtype=np.int64), None
+        items, index = np.empty(0, dtype=np.int64), None
         if request.user is not None and request.user in self._users:
-            place = self._users[request.user]
-            items = self._people[place].items
+            index = self._users[request.user]
+            items = self._people[index].items
         elif request.user is not None:
             notes.append(f'user "{request.user}" is not known')
         known = bool(len(items))
@@ -255,7 +255,7 @@ class Bundle:
         reads = self.form == "fp32" and not own
         given, vectors, named = self._history(request.history or (), notes, reads=reads)
         if len(given):
-            items, place = np.concatenate([items, given]), None
+            items, index = np.concatenate([items, given]), None
         source: Source = "user" if known else "history" if len(items) else "popularity"
         if source == "popularity":
             notes.append("no history to go by: the most popular items")
@@ -266,18 +266,18 @@ class Bundle:
             notes.append(
                 f"{', '.join(silent)}: no item of the history is known to it, popularity stands in"
             )
-        return _Asked(request, point, person, tuple(named), source, tuple(notes), place)
+        return _Query(request, point, person, tuple(named), source, tuple(notes), index)
 
-    def _names(self, one: _Asked) -> list[tuple[str, str]]:
-        """Id and title of every item that the list was made from."""
-        table, before = self.parts.items, len(one.known.items) - len(one.named)
-        own = one.known.items[:before].tolist()
-        return [*((table.ids[i], table.titles[i]) for i in own), *one.named]
+    def _names(self, request: _Query) -> list[tuple[str, str]]:
+        """Return the id and title of every item that the list was made from."""
+        table, before = self.parts.items, len(request.known.items) - len(request.named)
+        own = request.known.items[:before].tolist()
+        return [*((table.ids[i], table.titles[i]) for i in own), *request.named]
 
     def _history(
         self, history: Sequence[str | NewItem], notes: list[str], *, reads: bool
     ) -> tuple[NDArray[np.int64], NDArray[np.float32] | None, list[tuple[str, str]]]:
-        """Places of the given items, vectors of those outside the catalogue, and names of all.
+        """Return positions of the given items, vectors of those outside the catalogue, and names.
 
         Notes are added to; `reads` says whether texts can be read.
         """
@@ -287,8 +287,8 @@ class Bundle:
         names: list[tuple[str, str]] = []
         texts: list[str] = []
         lost: list[str] = []
-        for one in history:
-            item = NewItem(one) if isinstance(one, str) else one
+        for entry in history:
+            item = NewItem(entry) if isinstance(entry, str) else entry
             text = item.text or item.title
             if item.id in self._items:
                 places.append(self._items[item.id])
@@ -312,7 +312,7 @@ class Bundle:
         items: Sequence[NewItem],
         features: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> Bundle:
-        """A bundle in which items are added or changed; this one stays as it is.
+        """Return a bundle in which items are added or changed; this one stays as it is.
 
         An added item is scored from its text alone (no one has met it, experts give it 0); a
         changed one keeps what was learnt of it, with its new text, title and categories. What is
@@ -339,10 +339,10 @@ class Bundle:
         return changed
 
     def top(self, k: int, point: str | None = None) -> NDArray[np.int64]:
-        """Lists of every known user, as places in the catalogue ``[users, k]``; -1 pads."""
-        chosen, found = self.choose(point), []
+        """Return lists of every known user, as places in the catalogue ``[users, k]``; -1 pads."""
+        chosen, lists = self.choose(point), []
         for begin in range(0, len(self._people), CHUNK):
             people = self._people[begin : begin + CHUNK]
             scorers, serving = self.engine.of_point(people, chosen)
-            found.append(recommend(scorers, [serving], k=k)[0][0])
-        return np.concatenate(found)
+            lists.append(recommend(scorers, [serving], k=k)[0][0])
+        return np.concatenate(lists)

@@ -1,4 +1,4 @@
-"""The model card: what a person should know before serving a bundle."""
+"""Model card of a bundle: what to know before serving it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHOWN = 20  # points in the table of a whole front
 
 
 def card_of(parts: BundleData) -> str:
-    """README.md of a bundle: a metadata header, then what it is, where it lies and its limits."""
+    """Return README.md: a metadata header, then what it is, where it lies and its limits."""
     about, config = parts.about, tomllib.loads(parts.config)
     sections = [
         _header(about, config),
@@ -32,7 +32,7 @@ def card_of(parts: BundleData) -> str:
 
 def _header(about: BundleManifest, config: dict[str, Any]) -> str:
     backbone = config.get("backbone", {}).get("name", "unknown")
-    metrics = [one.name for one in about.objectives if one.searched]
+    metrics = [objective.name for objective in about.objectives if objective.searched]
     lines = [
         "---",
         "library_name: pareto_rec",
@@ -50,7 +50,7 @@ def _header(about: BundleManifest, config: dict[str, Any]) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A YAML scalar in double quotes, which reads as JSON does."""
+    """Return a YAML scalar in double quotes, which reads as JSON does."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -61,13 +61,13 @@ def _what(about: BundleManifest) -> str:
 
 
 def _use(about: BundleManifest) -> str:
-    prefer = {one.name: 0.5 for one in about.objectives if one.searched}
+    prefer = {objective.name: 0.5 for objective in about.objectives if objective.searched}
     shown = ", ".join(f'"{name}": {weight}' for name, weight in prefer.items())
     lines = [
         "## Intended use",
         "",
         f"Lists of up to {about.k} items (longer ones were not measured) for people of the data set"
-        " below, or for anybody whose history names items of its catalogue. Lists never repeat an"
+        " below, or for any history that names items of its catalogue. Lists never repeat an"
         " item of the history. Who has no history gets what is most popular, and the answer says"
         " so.",
         "",
@@ -105,13 +105,13 @@ def _data(parts: BundleData, config: dict[str, Any]) -> str:
 
 
 def _tasks(config: dict[str, Any]) -> str:
-    """What is predicted besides, of a config with tasks."""
-    said = [
-        f'{one["name"]} ("{one["signal"]}"'
-        + (f", given {one['condition']})" if one.get("condition") else ")")
-        for one in config.get("task", [])
+    """Return what is predicted besides, of a config with tasks."""
+    text = [
+        f'{task["name"]} ("{task["signal"]}"'
+        + (f", given {task['condition']})" if task.get("condition") else ")")
+        for task in config.get("task", [])
     ]
-    return f" Tasks on what was shown: {', '.join(said)}." if said else ""
+    return f" Tasks on what was shown: {', '.join(text)}." if text else ""
 
 
 def _number(value: float | None) -> str:
@@ -123,22 +123,22 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, ruled, *rows))
 
 
-def _direction(one: ObjectiveAbout) -> str:
-    unit = "" if one.unit in ("", "1") else f" [{one.unit}]"
-    return f"{one.name}{unit} ({'more' if one.maximise else 'less'} is better)"
+def _direction(objective: ObjectiveAbout) -> str:
+    unit = "" if objective.unit in ("", "1") else f" [{objective.unit}]"
+    return f"{objective.name}{unit} ({'more' if objective.maximise else 'less'} is better)"
 
 
 def _objectives(about: BundleManifest) -> str:
     point = about.point(about.default)
     rows = []
-    for one in about.objectives:
-        if one.name not in point.objectives:
+    for objective in about.objectives:
+        if objective.name not in point.objectives:
             continue
-        span = point.intervals.get(one.name)
-        test = _number(point.test.get(one.name))
+        span = point.intervals.get(objective.name)
+        test = _number(point.test.get(objective.name))
         test += f" [{_number(span[0])}, {_number(span[1])}]" if span and test else ""
-        kind = "searched" if one.searched else "reported"
-        rows.append([_direction(one), kind, _number(point.objectives[one.name]), test])
+        kind = "searched" if objective.searched else "reported"
+        rows.append([_direction(objective), kind, _number(point.objectives[objective.name]), test])
     lines = ["## Objectives", "", f"Of point {point.id}, on rows that were held out.", ""]
     if about.note:
         lines[2] += f" {about.note}"
@@ -150,28 +150,31 @@ def _objectives(about: BundleManifest) -> str:
 
 
 def _forms(about: BundleManifest) -> str:
-    """Where each exported form lies: of the default point, and the largest change of any."""
+    """Say where each exported form lies: of the default point, and the largest change of any."""
     measured = list(about.point(about.default).forms)
     if not measured:
         return ""
     lines = ["## Where each form lies", "", _agreements(about), ""]
     point = about.point(about.default)
     rows = []
-    for one in about.objectives:
-        found = [point.forms[form].get(one.name) for form in measured]
-        if found[0] is None:
+    for objective in about.objectives:
+        values = [point.forms[form].get(objective.name) for form in measured]
+        if values[0] is None:
             continue
-        cells = [_number(found[0])]
-        for value in found[1:]:
-            cells.append("" if value is None else f"{_number(value)} ({value - found[0]:+.4f})")
-        rows.append([one.name, *cells])
+        cells = [_number(values[0])]
+        for value in values[1:]:
+            cells.append("" if value is None else f"{_number(value)} ({value - values[0]:+.4f})")
+        rows.append([objective.name, *cells])
     heads = [measured[0], *(f"{form} (change)" for form in measured[1:])]
     lines.append(_table(["objective", *heads], rows))
     if len(about.points) > 1 and len(measured) > 1:
         lines += ["", "Largest change of any point of the front:", ""]
-        spread = [[one.name, *_largest(about, one.name, measured)] for one in about.objectives]
-        kept = [row for row in spread if any(row[1:])]
-        lines.append(_table(["objective", *measured[1:]], kept))
+        spread = [
+            [objective.name, *_largest(about, objective.name, measured)]
+            for objective in about.objectives
+        ]
+        changed = [row for row in spread if any(row[1:])]
+        lines.append(_table(["objective", *measured[1:]], changed))
     return "\n".join(lines)
 
 
@@ -188,31 +191,36 @@ def _largest(about: BundleManifest, name: str, measured: Sequence[str]) -> list[
 
 
 def _agreements(about: BundleManifest) -> str:
-    said = []
-    for form, found in about.agreement.items():
-        text = f"- {form}: {found['same_lists']:.2%} of the lists of all users are those of the run"
-        if found.get("ties"):
-            text += f" ({found['ties']:.0f} differ where scores tie within rounding)"
-        if "text_cosine" in found:
-            text += f"; texts encoded with a cosine of at least {found['text_cosine']:.5f} to fp32"
-        if "p95_ms" in found:
-            text += f"; one request takes {found['p50_ms']:.2f} ms (p95 {found['p95_ms']:.2f})"
+    lines = []
+    for form, agreement in about.agreement.items():
+        same = f"{agreement['same_lists']:.2%}"
+        text = f"- {form}: {same} of the lists of all users are those of the run"
+        if agreement.get("ties"):
+            text += f" ({agreement['ties']:.0f} differ where scores tie within rounding)"
+        if "text_cosine" in agreement:
+            text += (
+                f"; texts encoded with a cosine of at least {agreement['text_cosine']:.5f} to fp32"
+            )
+        if "p95_ms" in agreement:
+            text += (
+                f"; one request takes {agreement['p50_ms']:.2f} ms (p95 {agreement['p95_ms']:.2f})"
+            )
             text += " on one core of the machine of the export"
-            text += f", whose load was {found['load']:.1f}" if "load" in found else ""
-        said.append(text)
+            text += f", whose load was {agreement['load']:.1f}" if "load" in agreement else ""
+        lines.append(text)
     texts = [name for name in about.point(about.default).forms if name.endswith("text")]
     if texts:
-        said.append(
-            f"- {', '.join(texts)}: every item read anew by that form's text encoder, as new items"
+        lines.append(
+            f"- {', '.join(texts)}: every item read again by that form's text encoder, as new items"
             " are; scored in fp32"
         )
-    return "\n".join(said)
+    return "\n".join(lines)
 
 
 def _front(about: BundleManifest) -> str:
     if len(about.points) == 1:
         return ""
-    names = [one.name for one in about.objectives if one.searched]
+    names = [objective.name for objective in about.objectives if objective.searched]
     shown = [point for point in about.points if point.selected] or about.points
     if about.default not in {point.id for point in shown[:_SHOWN]}:
         shown = [about.point(about.default), *shown]
@@ -235,14 +243,15 @@ def _values(point: PointAbout, names: Sequence[str]) -> list[str]:
 def _neighbours(about: BundleManifest) -> str:
     if not about.neighbours:
         return ""
-    names = [one.name for one in about.objectives if one.searched]
+    names = [objective.name for objective in about.objectives if objective.searched]
     here = about.point(about.default).objectives
     rows = [[f"{about.default} (this one)", "", *(_number(here.get(name)) for name in names)]]
-    for one in about.neighbours:
+    for neighbour in about.neighbours:
         values = [
-            f"{_number(one.objectives[n])} ({one.objectives[n] - here[n]:+.4f})" for n in names
+            f"{_number(neighbour.objectives[n])} ({neighbour.objectives[n] - here[n]:+.4f})"
+            for n in names
         ]
-        rows.append([one.id, one.better_in, *values])
+        rows.append([neighbour.id, neighbour.better_in, *values])
     lines = ["## Trade-offs", "", "The nearest point of the run's front that is better in ...:", ""]
     return "\n".join([*lines, _table(["point", "better in", *names], rows)])
 
@@ -263,8 +272,8 @@ def _limits(parts: BundleData) -> str:
         " data.",
         "- Offline measures reward what people met under another system; they say little of what"
         " they would do with these lists.",
-        "- Items added after export are scored from their text alone, and nobody has met them.",
-        "- Checksums (manifest.json) show damage, not who wrote the bundle.",
+        "- Items added after export are scored from their text alone, without interactions.",
+        "- Checksums (manifest.json) show damage, not its author.",
     ]
     if about.forms != ["fp32"]:
         lines.append(

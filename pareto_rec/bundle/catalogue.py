@@ -1,4 +1,4 @@
-"""Catalogue, people and log of a bundle, out of files and checked against one another."""
+"""Catalogue, users and log of a bundle, read from files and checked against one another."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TIMES = 1 << 60  # no time is further from 1970 than that many seconds
 
 @dataclass(frozen=True)
 class Names:
-    """What ``catalogue.json`` holds.
+    """Content of ``catalogue.json``.
 
     Attributes:
         items: Column of the catalogue -> a text for each item.
@@ -63,7 +63,7 @@ class Names:
 
 
 def _wrong(where: Path, key: str, reason: str) -> BadRequestError:
-    return BadRequestError(f"{where}: {key} {reason}; export the bundle anew")
+    return BadRequestError(f"{where}: {key} {reason}; export the bundle again")
 
 
 def _table(content: Mapping[str, Any], key: str, where: Path) -> Mapping[str, Any]:
@@ -82,7 +82,7 @@ def _texts(
     *,
     distinct: bool = False,
 ) -> tuple[str, ...]:
-    """A list of texts that can be printed: lone surrogates cannot."""
+    """Return a list of texts that can be printed: lone surrogates cannot."""
     values, name = content.get(key), f"{table}.{key}".strip(".")
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise _wrong(where, ascii(name)[1:-1][:80], "is not a list of texts")
@@ -108,7 +108,7 @@ def _attributes(
 
 @dataclass(frozen=True)
 class ItemArrays:
-    """The tensors of the catalogue; see `Parts`."""
+    """The tensors of the catalogue; see `BundleData`."""
 
     features: Floats
     vectors: Floats
@@ -120,7 +120,7 @@ class ItemArrays:
 
 
 def read_items(file: TensorFile, names: Names) -> ItemArrays:
-    """Tensors of the catalogue, of the sizes that its names give.
+    """Return tensors of the catalogue, of the sizes that its names give.
 
     Raises:
         BadRequestError: If one is missing, of another type or shape, or holds impossible numbers.
@@ -146,7 +146,7 @@ def read_items(file: TensorFile, names: Names) -> ItemArrays:
 
 
 def items_of(names: Names, arrays: ItemArrays) -> Items:
-    """The catalogue."""
+    """Return the catalogue."""
     ids, titles, texts = (names.items[name] for name in ("ids", "titles", "texts"))
     more = (arrays.categories, names.categories, arrays.prices, names.attributes)
     return Items(ids, titles, texts, *more)
@@ -155,7 +155,7 @@ def items_of(names: Names, arrays: ItemArrays) -> Items:
 def read_log(
     file: TensorFile, n_users: int, n_items: int
 ) -> tuple[Interactions, NDArray[np.uint8]]:
-    """The log, and what each of its rows is.
+    """Return the log, and what each of its rows is.
 
     Raises:
         BadRequestError: If a tensor is missing, of another type or length, names a user or an item

@@ -1,4 +1,4 @@
-"""Whether a bundle does what the run did: its lists, its objectives, its speed, form by form."""
+"""Checks of a bundle against its run: lists, objectives and speed, form by form."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Lists = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How many lists of two sources agree.
+    """Agreement of the lists of two sources.
 
     Attributes:
         lists: Lists compared.
@@ -56,7 +56,7 @@ class Agreement:
 
 
 def run_lists(evaluator: Evaluator, parts: BundleData, point: str, k: int) -> tuple[Lists, Floats]:
-    """Lists and scores ``[users, k]`` of a point by the code that searched."""
+    """Return lists and scores ``[users, k]`` of a point by the code that searched."""
     fits = {fit_id: parts.fits[fit_id] for fit_id in parts.networks(point)}
     scorers = evaluator.with_fits(fits)
     lists, scores = recommend(scorers, [parts.serving(point)], k=k)
@@ -83,35 +83,35 @@ def verify_lists(bundle: Bundle, evaluator: Evaluator, k: int) -> Agreement:
     Raises:
         RunFailedError: If they differ by more than rounding.
     """
-    total, people = Agreement(0, 0, 0), asked(bundle.parts, evaluator)
+    total, people = Agreement(0, 0, 0), users_of(bundle.parts, evaluator)
     for point in bundle.points:
         lists, scores = run_lists(evaluator, bundle.parts, point, k)
-        found = compare((lists, scores), all_lists(bundle.engine, people, point, k))
-        if found.differ > found.ties:
+        agreement = compare((lists, scores), all_lists(bundle.engine, people, point, k))
+        if agreement.differ > agreement.ties:
+            others = agreement.differ - agreement.ties
             raise RunFailedError(
-                f"the bundle's lists of point {point} are not the run's: "
-                f"{found.differ - found.ties} of {found.lists} users get another top {k}; "
-                "nothing was exported"
+                f"the bundle's lists of point {point} are not the run's: {others} of "
+                f"{agreement.lists} users get another top {k}; nothing was exported"
             )
-        total += found
+        total += agreement
     return total
 
 
 def all_lists(
     engine: Engine, people: Sequence[UserHistory], point: str, k: int
 ) -> tuple[Lists, Floats]:
-    """Lists and scores ``[people, k]``."""
-    found = []
+    """Return lists and scores ``[people, k]``."""
+    chunks = []
     for begin in range(0, len(people), CHUNK):
         scorers, serving = engine.of_point(people[begin : begin + CHUNK], point)
         lists, scores = recommend(scorers, [serving], k=k)
-        found.append((lists[0], scores[0]))
-    lists, scores = (np.concatenate(part) for part in zip(*found, strict=True))
+        chunks.append((lists[0], scores[0]))
+    lists, scores = (np.concatenate(chunk) for chunk in zip(*chunks, strict=True))
     return lists, scores
 
 
-def asked(parts: BundleData, evaluator: Evaluator) -> list[UserHistory]:
-    """The users whom an evaluator asks, in its order."""
+def users_of(parts: BundleData, evaluator: Evaluator) -> list[UserHistory]:
+    """Return the users of an evaluator, in its order."""
     people = dict(zip(parts.users.ids, known_people(parts), strict=True))
     return [people[id_] for id_ in evaluator.stage.users.ids]
 
@@ -119,7 +119,7 @@ def asked(parts: BundleData, evaluator: Evaluator) -> list[UserHistory]:
 def measure_form(
     engine: Engine, evaluator: Evaluator, k: int, points: Sequence[PointAbout]
 ) -> tuple[dict[str, dict[str, float]], Agreement]:
-    """Every objective of the run at every point, on the lists of a form.
+    """Return every objective of the run at every point, on the lists of a form.
 
     Objectives on predicted values are those of the network in float32 in every form: they are not
     served.
@@ -132,30 +132,30 @@ def measure_form(
     by_fits: dict[tuple[str, ...], list[PointAbout]] = {}
     for point in points:
         by_fits.setdefault(engine.parts.networks(point.id), []).append(point)
-    people = asked(engine.parts, evaluator)
+    people = users_of(engine.parts, evaluator)
     for fit_ids, members in by_fits.items():
         settings = [engine.parts.serving(point.id) for point in members]
         names = dict.fromkeys(n for point in members for n in engine.parts.experts_of(point.id))
-        whole = _scorers(engine, people, list(names), fit_ids)
+        scorers = _scorers(engine, people, list(names), fit_ids)
         fit = engine.parts.fits[fit_ids[0]] if fit_ids else None
-        found = evaluator.measuring.values(whole, settings, fit)
-        lists, scores = recommend(whole, settings, k=k)
-        for place, (point, measured) in enumerate(zip(members, found, strict=True)):
+        results = evaluator.measuring.values(scorers, settings, fit)
+        lists, scores = recommend(scorers, settings, k=k)
+        for index, (point, measured) in enumerate(zip(members, results, strict=True)):
             values[point.id] = dict(measured.objectives)
             run = run_lists(evaluator, engine.parts, point.id, k)
-            agreed += compare(run, (lists[place], scores[place]))
+            agreed += compare(run, (lists[index], scores[index]))
     return values, agreed
 
 
 def _scorers(
     engine: Engine, people: Sequence[UserHistory], names: Sequence[str], fit_ids: Sequence[str]
 ) -> Scorers | PartScorers:
-    """Scorers of people, all at once where they are not too many."""
+    """Return scorers of people, all at once where they are not too many."""
     fits = {fit_id: engine.parts.fits[fit_id].shape.tasks for fit_id in fit_ids}
 
     def take(rows: torch.Tensor | slice) -> Scorers:
         places = range(len(people))[rows] if isinstance(rows, slice) else rows.tolist()
-        return engine.scorers([people[place] for place in places], names, fits)
+        return engine.scorers([people[index] for index in places], names, fits)
 
     shape = (len(people), engine.n_items)
     return take(slice(None)) if shape[0] * shape[1] <= WHOLE else PartScorers(shape, take)
@@ -169,16 +169,16 @@ def check_records(values: Mapping[str, Mapping[str, float]], points: Sequence[Po
     """
     for point in points:
         for name, recorded in point.objectives.items():
-            found = values[point.id].get(name)
-            if found is not None and abs(found - recorded) > DRIFT * max(abs(recorded), 0.01):
+            value = values[point.id].get(name)
+            if value is not None and abs(value - recorded) > DRIFT * max(abs(recorded), 0.01):
                 raise RunFailedError(
-                    f"{name} of point {point.id} is {found:.4f} with the present code and data and "
+                    f"{name} of point {point.id} is {value:.4f} with the present code and data and "
                     f"{recorded:.4f} in the run's record; search again, then export that run"
                 )
 
 
 def latencies(bundle: Bundle) -> dict[str, float]:
-    """Milliseconds of single requests on one thread: ``p50_ms``, ``p95_ms``, ``p99_ms``.
+    """Return milliseconds of single requests on one thread: ``p50_ms``, ``p95_ms``, ``p99_ms``.
 
     With them the ``load`` of the machine before, where it tells: on a busy one they say little.
     """
@@ -186,16 +186,18 @@ def latencies(bundle: Bundle) -> dict[str, float]:
     ids = bundle.parts.users.ids
     took = []
     with one_thread():
-        for place in range(_WARM + _REQUESTS):
+        for index in range(_WARM + _REQUESTS):
             began = time.perf_counter()
-            bundle.recommend(ids[place % len(ids)], k=min(10, len(bundle.parts.items)))
+            bundle.recommend(ids[index % len(ids)], k=min(10, len(bundle.parts.items)))
             took.append(1000 * (time.perf_counter() - began))
-    found = np.percentile(took[_WARM:], [50, 95, 99])
-    return load | {f"p{p}_ms": float(value) for p, value in zip((50, 95, 99), found, strict=True)}
+    percentiles = np.percentile(took[_WARM:], [50, 95, 99])
+    return load | {
+        f"p{p}_ms": float(value) for p, value in zip((50, 95, 99), percentiles, strict=True)
+    }
 
 
 def read_anew(parts: BundleData, form: OnnxBackend) -> tuple[Engine, float]:
-    """The bundle with every item read anew by a form's text encoder, scored in float32.
+    """Return the bundle with every item read again by a form's text encoder, scored in float32.
 
     Returns:
         Its engine, and the smallest cosine of any item's centred features with those of the
@@ -203,8 +205,8 @@ def read_anew(parts: BundleData, form: OnnxBackend) -> tuple[Engine, float]:
     """
     reader = Texts(parts)
     features = form.features(parts.items.texts, reader)
-    one, other = features - parts.mean, parts.features - parts.mean
-    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    cosine = float(((one * other).sum(axis=1) / np.maximum(norms, 1e-12)).min())
+    first, second = features - parts.mean, parts.features - parts.mean
+    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    cosine = float(((first * second).sum(axis=1) / np.maximum(norms, 1e-12)).min())
     changed = replace(parts, vectors=reader.project(features), features=features)
     return Engine(changed, TorchBackend(changed)), cosine

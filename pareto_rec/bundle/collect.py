@@ -1,4 +1,4 @@
-"""From a run directory to the parts of a bundle."""
+"""Collection of a bundle's data from a run directory."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ KEPT = ("confirm.csv", "picks.json")
 
 
 def gathered(run: Run, points: list[PointAbout], default: str) -> BundleData:
-    """The parts of a bundle of some points, as the run left them."""
+    """Return the parts of a bundle of some points, as the run left them."""
     names = _experts_of(points)
     stage = run.experiment.split.validation
     models = {name: BASELINES[name].fit(stage.train, stage.shape) for name in names}
-    fits = run.fits([one for point in points for one in point.members if one not in BASELINES])
+    fits = run.fits(
+        [member for point in points for member in point.members if member not in BASELINES]
+    )
     rows, part = log_of(stage)
     about = _about(run, points, default, {name: models[name].tau for name in names})
     return _parts(run, stage, about, (rows, part), models, fits)
@@ -79,17 +81,17 @@ def _parts(
 def own_vectors(
     evaluator: Evaluator, vectors: Floats, fits: Mapping[str, Fit]
 ) -> dict[str, Floats]:
-    """What networks read of the items, for those that read texts in a way of their own."""
-    found = {}
+    """Return what networks read of the items, for those that read texts in a way of their own."""
+    by_fit = {}
     for fit_id, fit in fits.items():
         own = evaluator.data.item_features(fit.spec, fit.difference).cpu().numpy()
         if own.shape != vectors.shape or not np.array_equal(own, vectors):
-            found[fit_id] = np.asarray(own, dtype=np.float32)
-    return found
+            by_fit[fit_id] = np.asarray(own, dtype=np.float32)
+    return by_fit
 
 
 def _experts_of(points: Sequence[PointAbout]) -> list[str]:
-    """Experts with a weight in any point."""
+    """Return experts with a weight in any point."""
     weighed = [name for p in points for name, weight in p.members.items() if weight > 0]
     return [name for name in dict.fromkeys(weighed) if name in BASELINES]
 
@@ -128,7 +130,7 @@ def _about(
 
 
 def log_of(stage: Stage) -> tuple[Interactions, NDArray[np.uint8]]:
-    """Rows of a stage, sorted by user, then time, and what each of them is."""
+    """Return rows of a stage, sorted by user, then time, and what each of them is."""
     learnt = np.zeros(stage.shape[0], dtype=bool)
     learnt[stage.train.user] = True
     known = np.where(learnt[stage.history.user], TRAIN, CONTEXT)
@@ -144,24 +146,24 @@ def log_of(stage: Stage) -> tuple[Interactions, NDArray[np.uint8]]:
 def merged(
     logs: Sequence[tuple[Interactions, NDArray[np.int64]]],
 ) -> tuple[Interactions, NDArray[np.uint8]]:
-    """Logs in one, by user, then time; rows of one moment stay in the order given."""
-    rows = [one for one, _ in logs]
+    """Return logs in one, by user, then time; rows of one moment stay in the order given."""
+    rows = [log for log, _ in logs]
     part = np.concatenate([what for _, what in logs]).astype(np.uint8)
     user, item, time = (
-        np.concatenate([getattr(one, name) for one in rows]) for name in ("user", "item", "time")
+        np.concatenate([getattr(log, name) for log in rows]) for name in ("user", "item", "time")
     )
     names = rows[0].signals
-    signals = {name: np.concatenate([one.signals[name] for one in rows]) for name in names}
+    signals = {name: np.concatenate([log.signals[name] for log in rows]) for name in names}
     shown = []
     for name in ("position", "propensity"):
-        columns = [getattr(one, name) for one in rows]
+        columns = [getattr(log, name) for log in rows]
         shown.append(None if columns[0] is None else np.concatenate(columns))
     order = np.lexsort([time, user])
     return Interactions(user, item, time, signals, *shown).take(order), part[order]
 
 
 def reading(features: Floats, vectors: Floats) -> tuple[Floats, Floats]:
-    """The affine map from features to what networks read, for items that come later.
+    """Return the affine map from features to what networks read, for items that come later.
 
     Returns:
         Mean ``[F]`` and loadings ``[F, D]`` with ``vectors = (features - mean) @ loadings``: the
@@ -177,7 +179,7 @@ def reading(features: Floats, vectors: Floats) -> tuple[Floats, Floats]:
     error = float(np.abs(centred @ loadings - vectors).max(initial=0))
     if error > 1e-2:
         raise RunFailedError(
-            f"what networks read is no linear map of the backbone's states (off by {error:.2g}); "
-            "new items could not be read"
+            f"what networks read is not a linear map of the backbone's states (off by "
+            f"{error:.2g}); new items could not be read"
         )
     return mean.astype(np.float32), loadings.astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a bundle holds, as values: what it says of itself, and its arrays."""
+"""Data of a bundle, as values: its manifest and its arrays."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class PointAbout(_Said):
         test: Means of the objectives on test data, where ``confirm`` has measured them.
         intervals: Their low and high.
         forms: Form -> objective -> value on the validation stage, measured on the bundle.
-        picked: Why it was picked; empty where nobody said.
+        picked: Why it was picked; empty if not given.
         selected: Whether it is one of the points that keep the most hypervolume.
     """
 
@@ -103,7 +103,7 @@ class Neighbour(_Said):
 
 
 class BundleManifest(_Said):
-    """What a bundle says of itself, in ``bundle.json``.
+    """Manifest of a bundle, in ``bundle.json``.
 
     Attributes:
         format: Version of the layout.
@@ -155,16 +155,16 @@ class BundleManifest(_Said):
         return sorted(known - set(self.experts))
 
     def point(self, id_: str) -> PointAbout:
-        """The point of an id, or of the beginning of one that only one point has.
+        """Return the point of an id, or of the beginning of one that only one point has.
 
         Raises:
             BadRequestError: If there is none, or more than one.
         """
-        found = [one for one in self.points if one.id.startswith(id_)] if id_ else []
-        exact = [one for one in found if one.id == id_]
-        if exact or len(found) == 1:
-            return (exact or found)[0]
-        raise unknown("point of the bundle", id_, [one.id for one in self.points])
+        matches = [point for point in self.points if point.id.startswith(id_)] if id_ else []
+        exact = [point for point in matches if point.id == id_]
+        if exact or len(matches) == 1:
+            return (exact or matches)[0]
+        raise unknown("point of the bundle", id_, [point.id for point in self.points])
 
 
 @dataclass(frozen=True)
@@ -230,16 +230,16 @@ class BundleData:
         return np.bincount(self.train.item, minlength=len(self.items)).astype(np.int64)
 
     def vectors_of(self, fit_id: str) -> Floats:
-        """What a network reads of the items ``[N, D]``."""
+        """Return what a network reads of the items ``[N, D]``."""
         return self.own_vectors.get(fit_id, self.vectors)
 
     def networks(self, point: str) -> tuple[str, ...]:
-        """Ids of the fits that have a say at a point."""
+        """Return ids of the fits that have a say at a point."""
         fusion = self.serving(point).fusion
         return tuple(name for name, weight in fusion.items() if weight > 0 and name in self.fits)
 
     def experts_of(self, point: str) -> list[str]:
-        """Experts that have a say at a point."""
+        """Return experts that have a say at a point."""
         fusion = self.serving(point).fusion
         return [n for n, weight in fusion.items() if weight > 0 and n not in self.fits]
 
@@ -248,16 +248,16 @@ class BundleData:
         return {}
 
     def serving(self, point: str) -> ServingParams:
-        """Serving variables of a point, its members as names of the fusion; looked up once.
+        """Return the serving variables of a point, its members as names of the fusion; cached.
 
         Raises:
             BadRequestError: If there is no such point, or a variable is not known.
         """
         if point not in self._resolved:
-            said = self.about.point(point)
-            values = {**said.serving, "fusion": said.members}
+            chosen = self.about.point(point)
+            values = {**chosen.serving, "fusion": chosen.members}
             serving = construct("serving variable", ServingParams, values)
-            if point != said.id:  # ids are few; what people write for them need not be
+            if point != chosen.id:  # ids are few; what people write for them need not be
                 return serving
             self._resolved[point] = serving
         return self._resolved[point]

@@ -1,4 +1,4 @@
-"""The text encoder of a bundle: how texts are read, and its files, checked and copied."""
+"""Text encoder of a bundle: how texts are read, and its files, checked and copied."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.encoders import TOKENIZER_FILES
 from pareto_rec.bundle.files import BACKBONE, Manifest, json_object
-from pareto_rec.bundle.folders import temporary_folder
+from pareto_rec.bundle.folders import work_folder
 from pareto_rec.core.errors import BadRequestError
 
 _FILES = ("config.json", *TOKENIZER_FILES)
@@ -26,7 +26,7 @@ _WIDTH, _LAYERS = ("hidden_size", "dim"), ("num_hidden_layers", "n_layers")
 
 @dataclass(frozen=True)
 class Reading:
-    """How texts are read.
+    """Settings by which texts are read.
 
     Attributes:
         text: Whether they are.
@@ -40,7 +40,7 @@ class Reading:
 
 
 def reading_of(config: str, where: Path) -> Reading:
-    """How texts are read, by the config of the run.
+    """Return how texts are read, by the config of the run.
 
     Raises:
         BadRequestError: If the config is damaged.
@@ -51,7 +51,7 @@ def reading_of(config: str, where: Path) -> Reading:
         reading = Reading(**chosen)
     except (tomllib.TOMLDecodeError, RecursionError, TypeError, AttributeError) as error:
         reason = ascii(" ".join(str(error).split()))[1:-1][:100]
-        raise BadRequestError(f"{where} is damaged ({reason}); export the bundle anew") from None
+        raise BadRequestError(f"{where} is damaged ({reason}); export the bundle again") from None
     for name, value, least in (("max_length", reading.max_length, 3), ("cut", reading.cut, 0)):
         right = type(value) is int and least <= value <= _MOST_TOKENS
         if not right and not (name == "cut" and value is None):
@@ -62,7 +62,7 @@ def reading_of(config: str, where: Path) -> Reading:
 
 
 def names_of(folder: Path) -> list[str]:
-    """Files of an encoder that transformers reads: config, weights as safetensors, tokenizer."""
+    """Return the files that transformers reads: config, weights as safetensors, tokenizer."""
     ends = (".safetensors", ".safetensors.index.json")
     names = sorted(path.name for path in folder.iterdir())
     return [name for name in names if name in _FILES or name.endswith(ends)]
@@ -95,12 +95,12 @@ def _listed(manifest: Manifest) -> list[str]:
 
 
 def load_backbone(folder: Path, manifest: Manifest | None) -> Backbone:
-    """The encoder of a bundle, loaded from a copy that nobody else can change or cut short.
+    """Load the encoder of a bundle from a copy that no other process can change.
 
     Raises:
         BadRequestError: If a file is not as it was written, or they hold no encoder.
     """
-    with temporary_folder("encoder") as private:
+    with work_folder() as private:
         copy_backbone(folder, private, manifest)
         try:
             backbone = Backbone.load(private, private)
@@ -128,25 +128,25 @@ def check_backbone(folder: Path, manifest: Manifest | None, width: int) -> None:
     names = names_of(folder) if manifest is None else _listed(manifest)
     config = folder / "config.json"
     if config.name not in names:
-        raise BadRequestError(f"{config} is missing; export the bundle anew")
+        raise BadRequestError(f"{config} is missing; export the bundle again")
     settings = {name: _settings(folder / name) for name in names if name.endswith(".json")}
     for name, content in settings.items():
         if "auto_map" in content:
             raise BadRequestError(f"{folder / name}: auto_map asks for code, which is never run")
     tensors, elements = _sizes(folder, [name for name in names if name.endswith(".safetensors")])
     if not tensors:
-        raise BadRequestError(f"{folder} has no weights; export the bundle anew")
+        raise BadRequestError(f"{folder} has no weights; export the bundle again")
     _check_settings(config, settings[config.name], width, tensors, elements)
 
 
 def _settings(path: Path) -> Mapping[str, Any]:
     if path.stat().st_size > _SETTINGS and path.name in ("config.json", "tokenizer_config.json"):
-        raise BadRequestError(f"{path} has more than {_SETTINGS // 10**6} MB; export anew")
+        raise BadRequestError(f"{path} has more than {_SETTINGS // 10**6} MB; export again")
     return json_object(path, path.read_bytes())
 
 
 def _sizes(folder: Path, names: Iterable[str]) -> tuple[int, int]:
-    """Number of tensors and of numbers in files of weights, by their headers."""
+    """Return the number of tensors and of numbers in files of weights, by their headers."""
     tensors = elements = 0
     for name in names:
         try:
@@ -157,8 +157,8 @@ def _sizes(folder: Path, names: Iterable[str]) -> tuple[int, int]:
         except (SafetensorError, OSError) as error:
             reason = " ".join(str(error).split())[:100]
             raise BadRequestError(
-                f"{folder / name} is no safetensors file ({reason}); pickles are never loaded: "
-                "export the bundle anew, or copy it again"
+                f"{folder / name} is not a safetensors file ({reason}); pickles are never loaded: "
+                "export the bundle again, or restore a copy of it"
             ) from None
     return tensors, elements
 
@@ -170,12 +170,12 @@ def _check_settings(
     for keys in (_WIDTH, _LAYERS):
         named = [config[key] for key in keys if key in config]
         if not named or type(named[0]) is not int or not 1 <= named[0] <= max(elements, tensors):
-            raise BadRequestError(f"{path}: {keys[0]} makes no sense; export the bundle anew")
+            raise BadRequestError(f"{path}: {keys[0]} makes no sense; export the bundle again")
         sizes[keys] = named[0]
     if sizes[_WIDTH] != width:
         raise BadRequestError(
             f"{path}: states of length {sizes[_WIDTH]}, but those of the bundle's items have "
-            f"length {width}; export the bundle anew"
+            f"length {width}; export the bundle again"
         )
     for key, value in config.items():
         size = value * width if key.endswith(("_size", "_embeddings")) else value
@@ -184,5 +184,5 @@ def _check_settings(
         if type(value) is int and key not in ("pad_token_id",) and size > most:
             raise BadRequestError(
                 f"{path}: {ascii(key)[1:-1][:40]} = {value} is more than the weights hold; export "
-                "the bundle anew"
+                "the bundle again"
             )

@@ -1,4 +1,4 @@
-"""Where a score comes from: shares of the items of the history, task scores, re-ranking.
+"""Attribution of a score: shares of history items, task scores, re-ranking.
 
 Given its attention weights, attention pooling is linear in the item vectors, and ``gelu(h) = Phi(h)
 h`` is linear in ``h`` given the gate ``Phi(h)``, in task towers as in the experts of a trunk; so
@@ -63,7 +63,7 @@ class Shares:
         return np.asarray(self.items.sum(axis=0) + self.rest)
 
     def scaled(self, by: float) -> Shares:
-        """All of it times a number."""
+        """Return all of it times a number."""
         return Shares(self.items * by, self.rest * by)
 
 
@@ -75,7 +75,7 @@ def explained(
     items: NDArray[np.int64],
     serving: ServingParams,
 ) -> Recommendation:
-    """The answer with explanations.
+    """Return the answer with explanations.
 
     Args:
         engine: What scored it.
@@ -110,10 +110,10 @@ def explained(
     for fit_id in engine.parts.networks(answer.point):
         head = engine.form.heads[fit_id]
         exact = exact and head.shape.model == AttentionPooling.name
-        asked = _Asked(engine.form, fit_id, known, items, unseen)
-        shares = _network_shares(asked, _powers(head, serving))
+        query = _Query(engine.form, fit_id, known, items, unseen)
+        shares = _network_shares(query, _powers(head, serving))
         parts[fit_id] = shares.scaled(_network_weight(scorers.networks[fit_id], serving, fit_id))
-        tasks |= _tasks(asked)
+        tasks |= _tasks(query)
     if len(engine.parts.networks(answer.point)) == 1:  # as its serving variables call it
         parts = {NETWORK if name in engine.form.heads else name: of for name, of in parts.items()}
     if serving.popularity_penalty:
@@ -135,7 +135,7 @@ def _expert_shares(
     items: NDArray[np.int64],
     unseen: NDArray[np.bool_],
 ) -> Shares:
-    """Standardised scores of an expert: exact shares."""
+    """Return exact shares of an expert's standardised scores."""
     model = engine.parts.experts[name]
     n_known, rows = len(model.bias), known.items
     inside = np.flatnonzero(rows < n_known)
@@ -146,9 +146,9 @@ def _expert_shares(
         weight = history_matrix(starts, rows[inside], n_known, tau=model.tau)
         latest = {int(item): int(row) for row, item in zip(inside, rows[inside], strict=True)}
         for item, value in zip(weight.indices, weight.data, strict=True):
-            said = model.weights[[int(item)]]
-            said = said if isinstance(said, np.ndarray) else said.toarray()
-            shares[latest[int(item)], :n_known] = value * said[0]
+            weights = model.weights[[int(item)]]
+            weights = weights if isinstance(weights, np.ndarray) else weights.toarray()
+            shares[latest[int(item)], :n_known] = value * weights[0]
     total = shares.sum(axis=0) + bias
     deviation = max(float(total[unseen].std()), 1e-6)
     return _centred(shares, bias, items, unseen).scaled(1 / deviation)
@@ -157,28 +157,28 @@ def _expert_shares(
 def _centred(
     shares: Floats, rest: Floats, items: NDArray[np.int64], unseen: NDArray[np.bool_]
 ) -> Shares:
-    """Shares over the catalogue ``[rows, N]``, less their means over unseen items, at some."""
-    kept = shares[:, items] - shares[:, unseen].mean(axis=1, keepdims=True)
-    return Shares(kept, rest[items] - rest[unseen].mean())
+    """Return shares over the catalogue ``[rows, N]`` at some items, centred over unseen ones."""
+    centred = shares[:, items] - shares[:, unseen].mean(axis=1, keepdims=True)
+    return Shares(centred, rest[items] - rest[unseen].mean())
 
 
 def _network_weight(network: Network, serving: ServingParams, name: str) -> float:
-    """Weight of a network over the deviation of its score, as the policy has it."""
+    """Return the weight of a network over the deviation of its score, as the policy has it."""
     powers = torch.tensor([powers_of(network.tasks, serving)])
     return float(serving.fusion[name] / deviations(network.products[:1], powers)[0, 0])
 
 
 def _powers(head: ScoringHead, serving: ServingParams) -> dict[str, float]:
-    """Tower -> its power in the network's score, those without any left out."""
+    """Return tower -> its power in the network's score, without zeros."""
     shape = head.shape
-    found = dict(zip(shape.towers, powers_of(shape.tasks, serving), strict=True))
+    powers = dict(zip(shape.towers, powers_of(shape.tasks, serving), strict=True))
     if not head.ranks:
-        found[RELEVANCE] = 0.0
-    return {name: power for name, power in found.items() if power}
+        powers[RELEVANCE] = 0.0
+    return {name: power for name, power in powers.items() if power}
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Query:
     """A network, whose history it reads, and the items that are explained.
 
     Attributes:
@@ -202,12 +202,12 @@ class _Asked:
 
 
 @torch.inference_mode()
-def _network_shares(asked: _Asked, powers: Mapping[str, float]) -> Shares:
-    """Shares of the log of a product of powers, centred over unseen items."""
-    rows, head = len(asked.known.items), asked.head
+def _network_shares(query: _Query, powers: Mapping[str, float]) -> Shares:
+    """Return shares of the log of a product of powers, centred over unseen items."""
+    rows, head = len(query.known.items), query.head
     if head.shape.model != AttentionPooling.name:
-        return _left_out(asked, powers)
-    states, n_items = pooled_shares(head, asked.known), head.n_items
+        return _left_out(query, powers)
+    states, n_items = pooled_shares(head, query.known), head.n_items
     shares, rest = np.zeros((len(states), n_items)), np.zeros(n_items)
     for task, power in powers.items():
         more, base = _task_shares(head, task, states)
@@ -215,13 +215,13 @@ def _network_shares(asked: _Asked, powers: Mapping[str, float]) -> Shares:
             shares, rest = shares + power * more, rest + power * base
             continue
         before, after = base, base + more.sum(axis=0)
-        log_before, log_after = (_factor(head, task, one) for one in (before, after))
+        log_before, log_after = (_factor(head, task, logits) for logits in (before, after))
         change = np.where(np.abs(after - before) > 1e-9, after - before, 1.0)
         slope = np.where(np.abs(after - before) > 1e-9, (log_after - log_before) / change, 0.0)
         shares, rest = shares + power * slope * more, rest + power * log_before
-    whole = np.zeros((rows, shares.shape[1]))
-    whole[rows - len(shares) :] = shares
-    return _centred(whole, rest, asked.items, asked.unseen)
+    padded = np.zeros((rows, shares.shape[1]))
+    padded[rows - len(shares) :] = shares
+    return _centred(padded, rest, query.items, query.unseen)
 
 
 def _factor(head: ScoringHead, task: str, logits: Floats) -> Floats:
@@ -230,7 +230,7 @@ def _factor(head: ScoringHead, task: str, logits: Floats) -> Floats:
 
 
 def pooled_shares(head: ScoringHead, known: UserHistory) -> Tensor:
-    """What each of the last rows of the history adds to the state ``[rows, D]``."""
+    """Return what each of the last rows of the history adds to the state ``[rows, D]``."""
     table, histories = head.rows(*histories_of([known], head.shape.history, head.n_items))
     places = histories[0, 0]
     places = places[places >= 0]
@@ -239,7 +239,7 @@ def pooled_shares(head: ScoringHead, known: UserHistory) -> Tensor:
 
 
 def _task_shares(head: ScoringHead, task: str, states: Tensor) -> tuple[Floats, Floats]:
-    """Shares of a task's logits over the catalogue ``[rows, N]``, and what no row adds ``[N]``."""
+    """Return shares of a task's logits over the catalogue ``[rows, N]``, and their rest ``[N]``."""
     params = {name: part[0].double() for name, part in head.params.items()}
     states, table = states.double(), head.table[0].double()
     states, base = mixed_shares(params, task, states)
@@ -256,35 +256,35 @@ def _task_shares(head: ScoringHead, task: str, states: Tensor) -> tuple[Floats, 
     return (scale * shares @ table.T).numpy(), (scale * rest @ table.T + bias).numpy()
 
 
-def _left_out(asked: _Asked, powers: Mapping[str, float]) -> Shares:
-    """What is lost without each row of the history; the rest is how rows work together."""
-    head, known, items = asked.head, asked.known, asked.items
+def _left_out(query: _Query, powers: Mapping[str, float]) -> Shares:
+    """Return what is lost without each row of the history; the rest is how rows work together."""
+    head, known, items = query.head, query.known, query.items
     rows, length = len(known.items), head.shape.history
     first = max(0, rows - length)
     without = [
         UserHistory(np.delete(known.items, row), known.vectors) for row in range(first, rows)
     ]
-    states = asked.form.states(asked.fit_id, [known, *without])
-    found = np.zeros((len(without) + 1, head.n_items))
+    states = query.form.states(query.fit_id, [known, *without])
+    scores = np.zeros((len(without) + 1, head.n_items))
     for task, logits in head.logits(list(powers), states).items():
         values = logits.double().numpy()
-        found += powers[task] * (values if task == RELEVANCE else _factor(head, task, values))
-    found = found[:, items] - found[:, asked.unseen].mean(axis=1, keepdims=True)
+        scores += powers[task] * (values if task == RELEVANCE else _factor(head, task, values))
+    scores = scores[:, items] - scores[:, query.unseen].mean(axis=1, keepdims=True)
     shares = np.zeros((rows, len(items)))
-    shares[first:] = found[0] - found[1:]
-    return Shares(shares, found[0] - shares.sum(axis=0))
+    shares[first:] = scores[0] - scores[1:]
+    return Shares(shares, scores[0] - shares.sum(axis=0))
 
 
 @torch.inference_mode()
-def _tasks(asked: _Asked) -> dict[str, Floats]:
-    head = asked.head
-    logits = head.logits(head.shape.towers, asked.form.states(asked.fit_id, [asked.known]))
-    found = {}
+def _tasks(query: _Query) -> dict[str, Floats]:
+    head = query.head
+    logits = head.logits(head.shape.towers, query.form.states(query.fit_id, [query.known]))
+    predictions = {}
     for tower, values in logits.items():
         own = values.double()
         predicted = own if tower == RELEVANCE else head.predicted(tower, own)
-        found[tower.removeprefix(PREFIX)] = predicted[0].numpy()[asked.items]
-    return found
+        predictions[tower.removeprefix(PREFIX)] = predicted[0].numpy()[query.items]
+    return predictions
 
 
 def _filled(
@@ -304,14 +304,14 @@ def _filled(
     rest = np.sum([part.rest for part in parts.values()], axis=0)
     fused = fused_scores(scorers, serving, slice(0, 1))[0]
     listed = []
-    for place, item in enumerate(answer.items):
+    for index, item in enumerate(answer.items):
         explanation = Explanation(
-            history=_by_item(names, shares[:, place] if len(shares) else ()),
-            rest=float(rest[place]),
-            scorers={name: float(part.total[place]) for name, part in parts.items()},
-            tasks={name: float(values[place]) for name, values in tasks.items()},
+            history=_by_item(names, shares[:, index] if len(shares) else ()),
+            rest=float(rest[index]),
+            scorers={name: float(part.total[index]) for name, part in parts.items()},
+            tasks={name: float(values[index]) for name, values in tasks.items()},
             exact=exact,
-            rank_before=1 + int((fused > fused[items[place]]).sum()),
+            rank_before=1 + int((fused > fused[items[index]]).sum()),
         )
         listed.append(replace(item, explanation=explanation))
     changed = _changed(engine, serving, fused, items)
@@ -321,7 +321,7 @@ def _filled(
 def _by_item(
     names: Sequence[tuple[str, str]], shares: Sequence[float] | Floats
 ) -> tuple[Contribution, ...]:
-    """Shares of the rows, those of a repeated item together, largest first."""
+    """Return shares of the rows, those of a repeated item together, largest first."""
     total: dict[tuple[str, str], float] = {}
     for name, share in zip(names, shares, strict=False):
         total[name] = total.get(name, 0.0) + float(share)

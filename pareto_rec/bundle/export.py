@@ -28,13 +28,13 @@ from pareto_rec.bundle.refit import refit
 from pareto_rec.bundle.source import Run, chosen_rows
 from pareto_rec.bundle.store import finish, read_parts, write_files
 
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 Values = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What an export shall hold.
+    """Options of an export.
 
     Attributes:
         point: Id of the operating point; None: the latest pick. With `front`, the default.
@@ -57,7 +57,12 @@ class ExportOptions:
 
 
 def export_run(
-    path: Path, to: Path, wanted: ExportOptions, *, cache: Path, told: Told = lambda _: None
+    path: Path,
+    to: Path,
+    wanted: ExportOptions,
+    *,
+    cache: Path,
+    on_progress: Progress = lambda _: None,
 ) -> Bundle:
     """Export points of a run, check them, and write a bundle.
 
@@ -66,7 +71,7 @@ def export_run(
         to: Where to write; must not exist, or be empty. It appears whole or not at all.
         wanted: What the bundle shall hold.
         cache: Root of the cache.
-        told: Told in a few words what is done now.
+        on_progress: Called with a few words about each step as it begins.
 
     Returns:
         The bundle, loaded from `to`.
@@ -80,23 +85,23 @@ def export_run(
     check_vacant(to)
     run = Run.read(path, cache)
     rows, default = chosen_rows(run, wanted.point, front=wanted.front)
-    told("reading data")
+    on_progress("reading data")
     points = points_of(run, rows)
-    told("fitting experts")
+    on_progress("fitting experts")
     parts = gathered(run, points, default)
     parts = _with_about(parts, forms=["fp32", *wanted.forms])
-    with new_folder(to) as spare:
-        folder = spare / "bundle"
-        parts = _checked(folder, run, parts, wanted, told)
+    with new_folder(to) as temporary:
+        folder = temporary / "bundle"
+        parts = _checked(folder, run, parts, wanted, on_progress)
         if wanted.refit:
             shutil.rmtree(folder)
-            told("training again on all data")
+            on_progress("training again on all data")
             parts = _again(folder, run, parts, wanted)
         for entry in folder.iterdir():
-            entry.rename(spare / entry.name)
+            entry.rename(temporary / entry.name)
         folder.rmdir()
-        finish(spare, parts)
-    told("reading it back")
+        finish(temporary, parts)
+    on_progress("reading it back")
     return Bundle.load(to)
 
 
@@ -105,7 +110,7 @@ def _with_about(parts: BundleData, **changed: object) -> BundleData:
 
 
 def _written(folder: Path, parts: BundleData, wanted: ExportOptions) -> Bundle:
-    """The bundle as it lies on disk, with its graphs."""
+    """Return the bundle as it lies on disk, with its graphs."""
     folder.mkdir()
     write_files(folder, parts)
     finish(folder, parts, card="")
@@ -120,37 +125,39 @@ def _written(folder: Path, parts: BundleData, wanted: ExportOptions) -> Bundle:
 
 
 def _checked(
-    folder: Path, run: Run, parts: BundleData, wanted: ExportOptions, told: Told
+    folder: Path, run: Run, parts: BundleData, wanted: ExportOptions, on_progress: Progress
 ) -> BundleData:
     """Write a bundle of what the run found, and measure all of its forms."""
-    told("writing")
+    on_progress("writing")
     bundle = _written(folder, parts, wanted)
     about, evaluator = parts.about, run.experiment.evaluator()
-    told("comparing lists with the run's")
+    on_progress("comparing lists with the run's")
     agreed = verify_lists(bundle, evaluator, about.k)
-    told("measuring fp32")
+    on_progress("measuring fp32")
     values, _ = measure_form(bundle.engine, evaluator, about.k, about.points)
     check_records(values, about.points)
     forms: dict[str, Values] = {"fp32": values}
-    agreement = {"fp32": _said(agreed) | latencies(bundle)}
+    agreement = {"fp32": _agreement_values(agreed) | latencies(bundle)}
     for name in wanted.forms:
-        told(f"measuring {name}")
+        on_progress(f"measuring {name}")
         served = Bundle.load(folder, form=name)
         forms[name], agreed = measure_form(served.engine, evaluator, about.k, about.points)
-        agreement[name] = _said(agreed) | latencies(served)
+        agreement[name] = _agreement_values(agreed) | latencies(served)
         if run.experiment.config.backbone.text and parts.fits:
             assert isinstance(served.engine.form, OnnxBackend)
             engine, cosine = read_anew(bundle.parts, served.engine.form)
             forms[f"{name}, text"], _ = measure_form(engine, evaluator, about.k, about.points)
             agreement[name]["text_cosine"] = cosine
     points = [
-        point.model_copy(update={"forms": {name: found[point.id] for name, found in forms.items()}})
+        point.model_copy(
+            update={"forms": {name: by_point[point.id] for name, by_point in forms.items()}}
+        )
         for point in about.points
     ]
     return _with_about(parts, points=points, agreement=agreement)
 
 
-def _said(agreed: Agreement) -> dict[str, float]:
+def _agreement_values(agreed: Agreement) -> dict[str, float]:
     return {"same_lists": agreed.same, "ties": float(agreed.ties)}
 
 

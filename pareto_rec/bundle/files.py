@@ -1,4 +1,4 @@
-"""The files of a bundle: what the manifest lists, and what is refused before anything is used."""
+"""Files of a bundle: the manifest, and checks before anything is used."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LARGEST = {MANIFEST: 16, ABOUT: 64, CONFIG: 1, CARD: 16, "picks.json": 64, "conf
 """Megabytes that files may have which are read as text."""
 
 _PICKLES = {".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"}
-_AGAIN = "export the bundle anew, or copy it again"
+_AGAIN = "export the bundle again, or restore a copy of it"
 _BLOCK = 1 << 22
 
 
@@ -44,7 +44,7 @@ class Manifest:
     files: Mapping[str, tuple[int, str]]
 
     def below(self, folder: str) -> list[str]:
-        """Names of the files in a folder of the bundle."""
+        """Return names of the files in a folder of the bundle."""
         return [name for name in self.files if name.startswith(f"{folder}/")]
 
     def read(self, name: str, put: Callable[[memoryview], object], *, check: bool = True) -> None:
@@ -75,19 +75,19 @@ class Manifest:
             raise _altered(path)
 
     def content(self, name: str, *, check: bool = True) -> bytes:
-        """The content of a file; raises as :meth:`read`."""
+        """Return the content of a file; raises as :meth:`read`."""
         content = bytearray()
         self.read(name, content.extend, check=check)
         return bytes(content)
 
 
 def files_of(folder: Path) -> Iterator[str]:
-    """Names of the files below a folder, hidden ones left out, in order."""
-    for place, folders, names in os.walk(folder):
+    """Yield names of the files below a folder, hidden ones left out, in order."""
+    for path, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):
-                yield (Path(place) / name).relative_to(folder).as_posix()
+                yield (Path(path) / name).relative_to(folder).as_posix()
 
 
 def seal(folder: Path) -> str:
@@ -103,8 +103,8 @@ def seal(folder: Path) -> str:
     }
     version = _version(files)
     content = {"format": FORMAT, "version": version, "files": files}
-    with written_whole(folder / MANIFEST) as spare:
-        spare.write_text(json.dumps(content, indent=1) + "\n")
+    with written_whole(folder / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
     return version
 
 
@@ -115,7 +115,7 @@ def _version(files: Mapping[str, Any]) -> str:
 def verify(folder: Path, *, hashes: bool = True) -> str:
     """Refuse a bundle that is not as it was written.
 
-    Checksums show damage and careless changes. They do not show who wrote a bundle: whoever can
+    Checksums show damage and careless changes. They do not prove its author: anyone that can
     change a file can change the manifest.
 
     Args:
@@ -136,7 +136,7 @@ def verify(folder: Path, *, hashes: bool = True) -> str:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a bundle, whose files are there and have the sizes that it says.
+    """Return the manifest of a bundle, whose files are there and have the sizes that it says.
 
     Raises:
         BadRequestError: If it is not a bundle, a file is missing, truncated, too large or not
@@ -173,7 +173,7 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
     if content.get("format") != FORMAT:
         raise BadRequestError(
             f"{path}: format {repr(content.get('format'))[:20]} is not the {FORMAT} that this "
-            "version reads; use the version of pareto_rec that wrote it, or export anew"
+            "version reads; use the version of pareto_rec that wrote it, or export again"
         )
     if not isinstance(content.get("files"), Mapping):
         raise BadRequestError(f'{path}: "files" is damaged; {_AGAIN}')
@@ -181,7 +181,7 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file, whatever the name is made of."""
+    """Return whether there is a file; False for names that no file can have."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long; with a NUL
@@ -189,7 +189,7 @@ def is_file(path: Path) -> bool:
 
 
 def _checked(folder: Path, root: Path, name: str, entry: Any) -> tuple[int, str]:  # Any: JSON
-    """Size and checksum of a listed file that is there."""
+    """Return the size and checksum of a listed file that is there."""
     path = folder / inside(folder, name)
     if PurePosixPath(name).suffix in _PICKLES:
         raise BadRequestError(f"{path} may be a pickle, which is never loaded; {_AGAIN}")
@@ -205,16 +205,16 @@ def _checked(folder: Path, root: Path, name: str, entry: Any) -> tuple[int, str]
     size, checksum = entry.get("bytes"), entry.get("sha256")
     if not isinstance(size, int) or not isinstance(checksum, str):
         raise BadRequestError(f'{folder / MANIFEST}: the entry "{name}" is damaged; {_AGAIN}')
-    found = path.stat().st_size
-    if found != size:
-        raise _other_size(path, found, size)
+    actual = path.stat().st_size
+    if actual != size:
+        raise _other_size(path, actual, size)
     _check_size(path, size)
     return size, checksum
 
 
-def _other_size(path: Path, found: int, size: int) -> BadRequestError:
-    what = "truncated" if found < size else "altered"
-    return BadRequestError(f"{path} is {what}: {found} bytes instead of {size}; {_AGAIN}")
+def _other_size(path: Path, actual: int, size: int) -> BadRequestError:
+    what = "truncated" if actual < size else "altered"
+    return BadRequestError(f"{path} is {what}: {actual} bytes instead of {size}; {_AGAIN}")
 
 
 def _altered(path: Path) -> BadRequestError:
@@ -225,7 +225,7 @@ def _check_size(path: Path, size: int) -> None:
     most = LARGEST.get(path.name)
     if most is not None and size > most * 10**6:
         raise BadRequestError(
-            f"{path} has {size} bytes, and at most {most} MB are read; export the bundle anew"
+            f"{path} has {size} bytes, and at most {most} MB are read; export the bundle again"
         )
 
 
@@ -240,7 +240,7 @@ def _check_memory(folder: Path, size: int) -> None:
 
 
 def inside(folder: Path, name: str) -> str:
-    """The name of a file, if it stays inside the bundle.
+    """Return the name of a file, if it stays inside the bundle.
 
     Raises:
         BadRequestError: If it does not, or cannot be the name of a file.
@@ -258,7 +258,7 @@ def inside(folder: Path, name: str) -> str:
 
 
 def opened(path: Path, shown: Path | None = None) -> Any:  # safetensors ships no types
-    """A safetensors file, its tensors mapped when they are asked for.
+    """Return a safetensors file, its tensors mapped when they are asked for.
 
     Args:
         path: The file.
@@ -272,12 +272,13 @@ def opened(path: Path, shown: Path | None = None) -> Any:  # safetensors ships n
     except (SafetensorError, OSError) as error:
         reason = " ".join(str(error).split())[:100]
         raise BadRequestError(
-            f"{shown or path} is no safetensors file ({reason}); pickles are never loaded: {_AGAIN}"
+            f"{shown or path} is not a safetensors file ({reason}); pickles are never "
+            f"loaded: {_AGAIN}"
         ) from None
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
-    """A JSON object out of a file.
+    """Return a JSON object out of a file.
 
     Raises:
         BadRequestError: If the file holds none.
@@ -290,19 +291,19 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 
 def json_object(path: Path, content: bytes) -> Mapping[str, Any]:
-    """A JSON object out of the content of a file.
+    """Return a JSON object out of the content of a file.
 
     Raises:
-        BadRequestError: If it is none: no JSON, nested too deep, or with numbers that are none.
+        BadRequestError: If it is not a JSON object, is nested too deep, or holds a NaN or infinity.
     """
     try:
-        found = json.loads(content.decode("utf-8"), parse_constant=_no_number)
+        value = json.loads(content.decode("utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError, MemoryError) as error:
         reason = " ".join(str(error).split())[:100]
         raise BadRequestError(f"{path} cannot be read ({reason}); {_AGAIN}") from None
-    if not isinstance(found, Mapping):
-        raise BadRequestError(f"{path} is no JSON object; {_AGAIN}")
-    return found
+    if not isinstance(value, Mapping):
+        raise BadRequestError(f"{path} is not a JSON object; {_AGAIN}")
+    return value
 
 
 def _no_number(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Graphs of a bundle, tried out in another process before they serve.
+"""Checks of a bundle's graphs in another process, before they serve.
 
 A graph is a program: opening or running it may take any time and memory. So that is done once in a
 process with limits, on small inputs, and the graph that serves is the one with the same checksum.
@@ -48,7 +48,7 @@ def check_graphs(parts: BundleData, form: str) -> None:
         file = graph_file(name, form)
         path = manifest.folder / file
         if file not in manifest.files:
-            raise BadRequestError(f"{path} is missing; export the bundle anew with --{form}")
+            raise BadRequestError(f"{path} is missing; export the bundle again with --{form}")
         if manifest.files[file][0] > LARGEST:
             raise BadRequestError(f"{path} has more than 2 GB, which no graph can have")
         size += manifest.files[file][0]
@@ -57,7 +57,7 @@ def check_graphs(parts: BundleData, form: str) -> None:
 
 
 def _jobs(parts: BundleData) -> dict[str, dict[str, Any]]:
-    """Graph -> its inputs, by name the shape they are tried in, and the shapes of its outputs."""
+    """Return graph -> its inputs with the shapes to try, and the shapes of its outputs."""
     jobs = {}
     for name, expert in parts.experts.items():
         size = len(expert.bias)
@@ -94,7 +94,7 @@ def _try_out(jobs: list[dict[str, Any]], folder: Path, seconds: float) -> None:
     except subprocess.TimeoutExpired:
         raise BadRequestError(
             f"{folder / ONNX}: its graphs could not be run within {seconds:.0f} s; export the "
-            "bundle anew, or load its form fp32"
+            "bundle again, or load its form fp32"
         ) from None
     lines = ended.stdout.splitlines()
     begun = lines[-1] if lines else str(folder / ONNX)
@@ -104,5 +104,5 @@ def _try_out(jobs: list[dict[str, Any]], folder: Path, seconds: float) -> None:
     if ended.returncode:
         raise BadRequestError(
             f"{begun} cannot be run within limits of time and memory (its process ended with "
-            f"{ended.returncode}); export the bundle anew, or load its form fp32"
+            f"{ended.returncode}); export the bundle again, or load its form fp32"
         )

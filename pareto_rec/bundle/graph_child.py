@@ -1,4 +1,4 @@
-"""The process that tries out graphs: ``python -m pareto_rec.bundle.graph_child`` (`graph_check`).
+"""Process that tries out graphs: ``python -m pareto_rec.bundle.graph_child`` (`graph_check`).
 
 It prints the path of each graph before it touches it, so that its last line names the one that
 ended it. Exit code 2: a graph is not as it should be, and why is on standard error.
@@ -23,7 +23,7 @@ _COPIES = 6  # of a graph, in memory while it is opened
 
 
 class _RefusedError(Exception):
-    """What is wrong with a graph."""
+    """Error that says what is wrong with a graph."""
 
 
 def main() -> int:
@@ -32,7 +32,7 @@ def main() -> int:
     import onnxruntime  # noqa: F401
 
     content = json.load(sys.stdin)
-    _limit([Path(one["path"]) for one in content["graphs"]], content["seconds"])
+    _limit([Path(graph["path"]) for graph in content["graphs"]], content["seconds"])
     for job in content["graphs"]:
         print(job["path"], flush=True)
         try:
@@ -73,12 +73,12 @@ def _try(job: Mapping[str, Any]) -> None:
         raise _RefusedError("it is altered: its SHA-256 is another")
     model = onnx.load_model_from_string(content)
     _look_at(model)
-    for kind, wanted, found in (
-        ("inputs", job["inputs"], {one.name for one in model.graph.input}),
-        ("outputs", job["outputs"], {one.name for one in model.graph.output}),
+    for kind, wanted, actual in (
+        ("inputs", job["inputs"], {value.name for value in model.graph.input}),
+        ("outputs", job["outputs"], {value.name for value in model.graph.output}),
     ):
-        if found != set(wanted):
-            raise _RefusedError(f"its {kind} are {sorted(found)} instead of {sorted(wanted)}")
+        if actual != set(wanted):
+            raise _RefusedError(f"its {kind} are {sorted(actual)} instead of {sorted(wanted)}")
     del model
     opened = session(content)
     given = {

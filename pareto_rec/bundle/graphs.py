@@ -29,11 +29,11 @@ class Encoding(nn.Module):
         self.encoder = encoder
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Features ``[texts, F]``."""
-        found = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
-        states: Tensor = found.last_hidden_state
-        kept = attention_mask.unsqueeze(-1).to(states.dtype)
-        return (states * kept).sum(1) / kept.sum(1)
+        """Return features ``[texts, F]``."""
+        output = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
+        states: Tensor = output.last_hidden_state
+        mask = attention_mask.unsqueeze(-1).to(states.dtype)
+        return (states * mask).sum(1) / mask.sum(1)
 
 
 class ExpertScores(nn.Module):
@@ -59,7 +59,7 @@ class ExpertScores(nn.Module):
         self.register_buffer("scale", scale)
 
     def forward(self, items: Tensor) -> Tensor:
-        """Scores ``[people, N]``."""
+        """Return scores ``[people, N]``."""
         bias = self.get_buffer("bias")
         if self.fixed:
             return bias + 0 * items[:, :1].to(torch.float32)
@@ -83,9 +83,9 @@ class Scores(nn.Module):
         super().__init__()
         self.shape = head.shape
         self.names = list(head.params)
-        for place, part in enumerate(head.params.values()):
-            if self.names[place] not in _REPLACED:
-                self.register_buffer(f"part_{place}", part.clone())
+        for index, part in enumerate(head.params.values()):
+            if self.names[index] not in _REPLACED:
+                self.register_buffer(f"part_{index}", part.clone())
         self.tasks = head.shape.towers
         for task in self.tasks:
             scale = self.shape.width**-0.5 / (head.temperature if task == "relevance" else 1)
@@ -94,22 +94,22 @@ class Scores(nn.Module):
         self.register_buffer("across", head.table[0].T.clone().contiguous())
 
     def forward(self, items: Tensor) -> tuple[Tensor, ...]:
-        """Logits ``[people, N]`` of relevance and of the tasks."""
+        """Return logits ``[people, N]`` of relevance and of the tasks."""
         params = {
-            name: self.get_buffer(f"part_{place}")
-            for place, name in enumerate(self.names)
+            name: self.get_buffer(f"part_{index}")
+            for index, name in enumerate(self.names)
             if name not in _REPLACED
         }
         states = self._states(params, items)
         across = self.get_buffer("across")
-        found = []
+        outputs = []
         for task in self.tasks:
             scaled = tower(params, task, states)[0] * self.get_buffer(f"scale_{graph_name(task)}")
-            found.append(scaled @ across + params[f"{task}.item_bias"][0])
-        return tuple(found)
+            outputs.append(scaled @ across + params[f"{task}.item_bias"][0])
+        return tuple(outputs)
 
     def _states(self, params: Params, items: Tensor) -> Tensor:
-        """User states ``[1, people, D]``."""
+        """Return user states ``[1, people, D]``."""
         people, length = items.shape
         rows = self.get_buffer("table")[items.clamp(min=0).reshape(-1)]
         if self.shape.model == AttentionPooling.name:  # its own sum is no operation of ONNX

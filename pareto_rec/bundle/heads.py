@@ -22,7 +22,7 @@ from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.models.trunk.shared_bottom import SharedBottom
 from pareto_rec.tasks import RELEVANCE
 from pareto_rec.training.data import Fit
-from pareto_rec.training.fit_store import fit_of, read_tensors
+from pareto_rec.training.fit_store import checked_tensors, fit_of
 from pareto_rec.training.spec import TrainSpec, train_spec
 
 _MOST = 1 << 16  # of any number that sizes a network, unless it is named here
@@ -33,7 +33,7 @@ _POSITIVE = ("width", "history", "layers", "heads", "trunk_experts", "check_ever
 
 
 def read_fit(path: Path, shown: Path, n_items: int, feature_dim: int) -> Fit:
-    """A fit out of a file.
+    """Return a fit out of a file.
 
     Args:
         path: The file.
@@ -46,11 +46,11 @@ def read_fit(path: Path, shown: Path, n_items: int, feature_dim: int) -> Fit:
     """
     opened(path, shown)
     try:
-        stored = read_tensors(path, shown.name)
+        stored = checked_tensors(path, shown.name)
     except (ValueError, TypeError, RecursionError, RuntimeError) as error:
         raise _wrong(shown, _short(error)) from None
     if stored is None:
-        raise BadRequestError(f"{shown} holds no fit, or an altered one; export the bundle anew")
+        raise BadRequestError(f"{shown} holds no fit, or an altered one; export the bundle again")
     content, tensors = stored
     try:
         _check_content(content, n_items, feature_dim)
@@ -69,7 +69,7 @@ def _short(error: Exception) -> str:
 
 def _wrong(shown: Path, reason: str) -> BadRequestError:
     return BadRequestError(
-        f"{shown} holds no fit of this bundle ({reason}); export the bundle anew"
+        f"{shown} holds no fit of this bundle ({reason}); export the bundle again"
     )
 
 
@@ -105,16 +105,16 @@ def _check_content(content: Mapping[str, Any], n_items: int, feature_dim: int) -
 def _check_spec(fit: Fit) -> None:
     """Refuse training variables of another type than their defaults, or unlike the shape."""
     spec, plain = fit.spec, TrainSpec()
-    for one in fields(TrainSpec):
-        value, default = getattr(spec, one.name), getattr(plain, one.name)
+    for field in fields(TrainSpec):
+        value, default = getattr(spec, field.name), getattr(plain, field.name)
         kinds = (int, float) if isinstance(default, float) else (type(default),)
         if type(value) not in kinds:
-            raise BadRequestError(f"spec.{one.name} is {str(value)[:40]!r}")
+            raise BadRequestError(f"spec.{field.name} is {str(value)[:40]!r}")
         if isinstance(value, int | float) and not abs(value) <= LARGEST:
-            raise BadRequestError(f"spec.{one.name} is {str(value)[:40]}")
-        if one.name in _POSITIVE and value < 1:
-            raise BadRequestError(f"spec.{one.name} is {value}")
-    train_spec({}, {one.name: getattr(spec, one.name) for one in fields(TrainSpec)})
+            raise BadRequestError(f"spec.{field.name} is {str(value)[:40]}")
+        if field.name in _POSITIVE and value < 1:
+            raise BadRequestError(f"spec.{field.name} is {value}")
+    train_spec({}, {field.name: getattr(spec, field.name) for field in fields(TrainSpec)})
     if spec.temperature < 1e-6:
         raise BadRequestError(f"spec.temperature is {spec.temperature}")
     for name, weight in spec.loss_weights.items():
@@ -172,9 +172,9 @@ Sizes = Mapping[str, tuple[int, ...]]
 def _declared(shape: Shape) -> tuple[Sizes, Sizes]:
     """Name -> shape of the parameters that a fit must have, and of those that it may have."""
     source = torch.Generator()
-    one = replace(shape, n_items=1)  # the catalogue's size is put in afterwards
-    params = init_shared(one, source)
-    params |= MODELS[shape.model].init(one, source)
+    single = replace(shape, n_items=1)  # the catalogue's size is put in afterwards
+    params = init_shared(single, source)
+    params |= MODELS[shape.model].init(single, source)
     params |= TRUNKS[shape.trunk].init(shape.width, shape.experts, shape.towers, source)
     sizes = {name: tuple(part.shape) for name, part in params.items()}
     sizes["item.embed"] = (shape.n_items, shape.width)

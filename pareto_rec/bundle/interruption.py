@@ -1,4 +1,4 @@
-"""Points at which long work on a bundle may be given up."""
+"""Interruption points of long work on a bundle."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _check: ContextVar[Callable[[], None] | None] = ContextVar("interruption", defau
 
 @contextmanager
 def interruptible(check: Callable[[], None]) -> Iterator[None]:
-    """Within the block, work calls `check` between its steps; what it raises ends the work.
+    """Let `check` be called between the steps of work in the block; what it raises ends it.
 
     A step is the encoding of one text, or the scoring or explaining of one list or group of lists.
     """

@@ -22,7 +22,7 @@ MOST_DENSE = 16_000_000  # weights of such a table, 64 MB
 
 
 def densify_if_small(model: ItemModel) -> ItemModel:
-    """The same expert, its weights dense where that is faster and does not cost much memory."""
+    """Return the expert with dense weights where that is faster and costs little memory."""
     weights = model.weights
     if weights is None or isinstance(weights, np.ndarray):
         return model
@@ -33,7 +33,7 @@ def densify_if_small(model: ItemModel) -> ItemModel:
 
 
 def scores_of(models: Mapping[str, ItemModel], starts: Ints, items: Ints) -> dict[str, Floats]:
-    """Scores ``[people, items]`` by expert.
+    """Return scores ``[people, items]`` by expert.
 
     Args:
         models: Experts over one catalogue.

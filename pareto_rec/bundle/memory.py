@@ -1,6 +1,6 @@
-"""The files of a bundle in memory, where nothing that happens to its folder reaches them.
+"""In-memory copies of a bundle's files, which no change of its folder reaches.
 
-Tensors that were mapped from the folder would end the process with SIGBUS once somebody truncated a
+Tensors that were mapped from the folder would end the process with SIGBUS once a program cut a
 file or wrote a new bundle over the old one. So every file is read once, what was read is compared
 with its checksum, and tensors are mapped from the copy: an anonymous file of the kernel (Linux:
 ``memfd_create``) that is sealed against changes. Processes of one service map the same copy.
@@ -75,30 +75,30 @@ class Copies:
         self.paths[name] = Path(f"{where}/{handle}")
 
     def content(self, name: str) -> bytes:
-        """The content of a file."""
+        """Return the content of a file."""
         return self.paths[name].read_bytes()
 
     def __contains__(self, name: object) -> bool:
         return name in self.paths
 
     def to_json(self) -> str:
-        """For :meth:`from_json` in another process."""
+        """Return values for :meth:`from_json` in another process."""
         return json.dumps({name: str(path) for name, path in self.paths.items()})
 
     @classmethod
     def from_json(cls, text: str) -> Copies:
-        """The copies of another process, which must live until they have been read here."""
+        """Return the copies of another process, which must live until they have been read here."""
         return cls({name: Path(path) for name, path in json.loads(text).items()})
 
     def close(self) -> None:
-        """Let go of the copies; what is mapped from them stays until nobody uses it."""
+        """Let go of the copies; mapped arrays stay valid until they are released."""
         for handle in self._handles:
             os.close(handle)
         self._handles.clear()
 
 
 def _anonymous_file(name: str) -> tuple[int, bool]:
-    """A file without a name that only this process can write to; whether it can be sealed."""
+    """Open a nameless file of this process alone; says whether it can be sealed."""
     if hasattr(os, "memfd_create"):
         flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
         return os.memfd_create(f"pareto-rec {name}"[:200], flags), True

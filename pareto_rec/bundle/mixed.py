@@ -1,4 +1,4 @@
-"""Shares of the rows of a history in what a trunk makes of a state, given gates."""
+"""Attribution of a trunk's output to history items, gates held fixed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pareto_rec.models.mixture import SHARED
 
 
 def mixed_shares(params: Mapping[str, Tensor], task: str, states: Tensor) -> tuple[Tensor, Tensor]:
-    """What each row adds to the state that a task's tower reads, and what no row adds.
+    """Return what each row adds to the state that a task's tower reads, and what no row adds.
 
     Given the gate of the task and ``gelu(h) = Phi(h) h`` given ``Phi(h)``, experts are linear.
 

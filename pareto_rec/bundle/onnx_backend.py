@@ -1,4 +1,4 @@
-"""A bundle served by onnxruntime."""
+"""Backend of onnxruntime."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class OnnxBackend:
         file = graph_file(name, self.form)
         path = self.manifest.folder / file
         if file not in self.manifest.files:
-            raise BadRequestError(f"{path} is missing; export the bundle anew with --{self.form}")
+            raise BadRequestError(f"{path} is missing; export the bundle again with --{self.form}")
         content = self.manifest.content(file)
         try:
             return session(content)
@@ -61,30 +61,30 @@ class OnnxBackend:
             raise BadRequestError(f"{path} is not a graph of this bundle: {reason}") from None
 
     def expert_scores(self, names: Sequence[str], starts: Ints, items: Ints) -> dict[str, Floats]:
-        """As `pareto_rec.bundle.scoring.Form.expert_scores`."""
+        """As `pareto_rec.bundle.backends.Backend.expert_scores`."""
         return {name: self.expert(name, starts, items) for name in names}
 
     def expert(self, name: str, starts: Ints, items: Ints) -> Floats:
-        """Scores ``[people, N]`` of an expert, histories given as `ItemModel.score` takes them."""
+        """Return scores ``[people, N]`` of an expert; histories as for `ItemModel.score`."""
         histories = np.split(items, starts[1:-1])
-        found = np.empty((len(histories), len(self.parts.experts[name].bias)), dtype=np.float32)
-        order = np.argsort([len(one) for one in histories], kind="stable")
-        for rows in _bounded(order, [len(one) for one in histories], found.shape[1]):
+        scores = np.empty((len(histories), len(self.parts.experts[name].bias)), dtype=np.float32)
+        order = np.argsort([len(history) for history in histories], kind="stable")
+        for rows in _bounded(order, [len(history) for history in histories], scores.shape[1]):
             part = [histories[row] for row in rows]
             given = right_aligned(part, max(1, *map(len, part)))
-            found[rows] = self.experts[name].run(["scores"], {"items": given})[0]
-        return found
+            scores[rows] = self.experts[name].run(["scores"], {"items": given})[0]
+        return scores
 
     def network(
         self, fit_id: str, people: Sequence[UserHistory], tasks: Sequence[str]
     ) -> NetworkScores:
-        """As `pareto_rec.bundle.scoring.Form.network`."""
+        """As `pareto_rec.bundle.backends.Backend.network`."""
         n_items, fit = len(self.parts.items), self.parts.fits[fit_id]
-        inside = [one.items[one.items < n_items] for one in people]
+        inside = [user.items[user.items < n_items] for user in people]
         given = {"items": right_aligned(inside, fit.shape.history)}
         keys = [RELEVANCE, *map(key_of, tasks)]
-        found = self.heads[fit_id].run([graph_name(key) for key in keys], given)
-        logits = dict(zip(keys, map(torch.from_numpy, found), strict=True))
+        outputs = self.heads[fit_id].run([graph_name(key) for key in keys], given)
+        logits = dict(zip(keys, map(torch.from_numpy, outputs), strict=True))
         params = {name: fit.params[name].unsqueeze(0) for name in fit.params}
         return network_scores(params, logits, tasks, ranks=not fit.spec.by_tasks_alone)
 
@@ -93,7 +93,7 @@ class OnnxBackend:
         return self._open("encoder")
 
     def features(self, texts: Sequence[str], reader: Texts) -> NDArray[np.float32]:
-        """Features ``[texts, F]`` by the encoder's graph.
+        """Return features ``[texts, F]`` by the encoder's graph.
 
         Args:
             texts: What to read.
@@ -102,16 +102,16 @@ class OnnxBackend:
         tokens = reader.backbone.tokenizer(
             list(texts), truncation=True, max_length=reader.max_length
         )["input_ids"]
-        found = np.empty((len(texts), len(reader.mean)), dtype=np.float32)
+        features = np.empty((len(texts), len(reader.mean)), dtype=np.float32)
         for rows in equal_lengths([len(ids) for ids in tokens], _BATCH):
             ids = np.array([tokens[row] for row in rows.tolist()], dtype=np.int64)
             given = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-            found[rows] = self._encoder.run(["features"], given)[0]
-        return found
+            features[rows] = self._encoder.run(["features"], given)[0]
+        return features
 
 
 def _bounded(order: Ints, lengths: Sequence[int], n_items: int) -> Iterator[Ints]:
-    """Rows in the given order, in parts whose gathered matrices stay below `_ELEMENTS`."""
+    """Yield rows in the given order, in parts whose gathered matrices stay below `_ELEMENTS`."""
     begin = 0
     for end in range(1, len(order) + 1):
         following = lengths[order[end]] if end < len(order) else None

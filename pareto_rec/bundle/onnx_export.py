@@ -76,33 +76,33 @@ def export_graphs(
             f"the ONNX graph of the experts stops at {MAX_ITEMS} items; these are "
             f"{len(parts.items)}: export without --onnx and --int8"
         )
-    place = folder / files.ONNX
-    place.mkdir(exist_ok=True)
+    target = folder / files.ONNX
+    target.mkdir(exist_ok=True)
     texts = Texts(parts)
     if texts.reads:
-        _export_encoder(place, parts, texts)
+        _export_encoder(target, parts, texts)
     given = {"items": _sample_histories(parts, 7)}
     for name, expert in parts.experts.items():
         for variant in (False, True) if int8 else (False,):
-            path = place / f"{_EXPERT}{name}{'.int8' * variant}.onnx"
+            path = target / f"{_EXPERT}{name}{'.int8' * variant}.onnx"
             _export(ExpertScores(expert, int8=variant), given, ["scores"], path)
-    _export_heads(place, parts, heads)
+    _export_heads(target, parts, heads)
     if int8:
-        for path in sorted(place.glob("*.onnx")):
+        for path in sorted(target.glob("*.onnx")):
             if not path.name.startswith(_EXPERT):
                 _quantise(path)
     if not onnx:
-        for path in sorted(set(place.glob("*.onnx")) - set(place.glob("*.int8.onnx"))):
+        for path in sorted(set(target.glob("*.onnx")) - set(target.glob("*.int8.onnx"))):
             path.unlink()
 
 
-def _export_heads(place: Path, parts: BundleData, heads: Mapping[str, ScoringHead]) -> None:
-    """One graph per fit. Heads of one shape share it, so its numbers alone are replaced."""
+def _export_heads(folder: Path, parts: BundleData, heads: Mapping[str, ScoringHead]) -> None:
+    """Write one graph per fit; heads of one shape share it, and only its numbers are replaced."""
     import onnx
 
     templates: dict[tuple[Shape, int], Path] = {}
     for fit_id, head in heads.items():
-        path = place / f"head_{fit_id}.onnx"
+        path = folder / f"head_{fit_id}.onnx"
         model, length = Scores(head), head.shape.history
         given = {"items": _sample_histories(parts, length)}
         known = templates.get((head.shape, length))
@@ -114,10 +114,10 @@ def _export_heads(place: Path, parts: BundleData, heads: Mapping[str, ScoringHea
             continue
         graph = onnx.load(known)
         values = dict(model.named_buffers())
-        for one in graph.graph.initializer:
-            if one.name in values:
-                array = values.pop(one.name).numpy()
-                one.CopyFrom(onnx.numpy_helper.from_array(array, one.name))
+        for tensor in graph.graph.initializer:
+            if tensor.name in values:
+                array = values.pop(tensor.name).numpy()
+                tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
         if values:
             raise RunFailedError(f"{known.name} has no {', '.join(values)}: export without --onnx")
         onnx.save(graph, path)
@@ -133,14 +133,14 @@ def _check_head(head: ScoringHead, items: Tensor, path: Path) -> None:
 
 
 def _sample_histories(parts: BundleData, length: int) -> Tensor:
-    """A few histories with gaps at their beginning, as example input."""
+    """Return a few histories with gaps at their beginning, as example input."""
     rng = np.random.default_rng(0)
     items = rng.integers(0, len(parts.items), (_SAMPLE, length))
     items[0, : length // 2] = -1
     return torch.from_numpy(items)
 
 
-def _export_encoder(place: Path, parts: BundleData, texts: Texts) -> None:
+def _export_encoder(folder: Path, parts: BundleData, texts: Texts) -> None:
     read = texts.backbone.tokenizer(
         list(parts.items.texts[:_SAMPLE]), truncation=True, max_length=texts.max_length
     )["input_ids"]
@@ -151,7 +151,7 @@ def _export_encoder(place: Path, parts: BundleData, texts: Texts) -> None:
         ids[row, : len(tokens)], mask[row, : len(tokens)] = torch.tensor(tokens), 1
     model = Encoding(texts.encoder)
     inputs = {"input_ids": ids, "attention_mask": mask}
-    _export(model, inputs, ["features"], place / "encoder.onnx", fold=True)
+    _export(model, inputs, ["features"], folder / "encoder.onnx", fold=True)
 
 
 def _export(
@@ -205,15 +205,15 @@ def _alike(
         RunFailedError: Names the output and how far off it is.
     """
     given = {name: value.numpy() for name, value in inputs.items()}
-    found = session(path.read_bytes()).run(list(outputs), given)
-    for name, one, other in zip(outputs, wanted, found, strict=True):
-        if not np.allclose(one.numpy(), other, rtol=1e-3, atol=1e-3):
-            worst = float(np.abs(one.numpy() - other).max())
+    results = session(path.read_bytes()).run(list(outputs), given)
+    for name, expected, actual in zip(outputs, wanted, results, strict=True):
+        if not np.allclose(expected.numpy(), actual, rtol=1e-3, atol=1e-3):
+            worst = float(np.abs(expected.numpy() - actual).max())
             raise RunFailedError(f"{path.name}: {name} is off by {worst:.3g} from PyTorch")
 
 
 def _quantise(path: Path) -> None:
-    """Weights of matrix products in int8 per column, activations quantised on the fly.
+    """Quantise matrix weights to int8 per column, and activations on the fly.
 
     Small weights that carry the leading dimension of a pack stay as they are: onnxruntime has no
     product of theirs per column.
@@ -222,7 +222,7 @@ def _quantise(path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = onnx.load(path).graph
-    flat = {one.name for one in graph.initializer if len(one.dims) == 2}
+    flat = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
     nodes = [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] in flat]
     with _quietly():
         quantize_dynamic(
@@ -237,7 +237,7 @@ def _quantise(path: Path) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the exporter's remarks on itself."""
+    """Silence the exporter's remarks."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "root")]
     levels = [logger.level for logger in loggers]
     try:

@@ -1,4 +1,4 @@
-"""What a bundle says of the points of a run."""
+"""Operating points of a bundle, described from a run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pareto_rec.runs.view import RunView
 
 
 def points_of(run: Run, rows: Sequence[Mapping[str, Any]]) -> list[PointAbout]:
-    """What a bundle says of each point."""
+    """Return what a bundle says of each point."""
     records, reasons, confirmed = run.records(), _reasons(run.path), _confirmed(run.path)
-    found = []
+    entries = []
     for row in rows:
         key = str(row["id"]), str(row["fit"]), int(row["seed"])
         record, measured = records[key], confirmed.get(key[0], {})
-        found.append(
+        entries.append(
             PointAbout(
                 id=key[0],
                 fit=key[1],
@@ -39,34 +39,34 @@ def points_of(run: Run, rows: Sequence[Mapping[str, Any]]) -> list[PointAbout]:
                 selected=bool(row["selected"]),
             )
         )
-    return found
+    return entries
 
 
 def _typed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values out of JSON, weights as the tuples that they were."""
-    return {n: tuple(one) if isinstance(one, list) else one for n, one in values.items()}
+    """Return values out of JSON, weights as the tuples that they were."""
+    return {n: tuple(value) if isinstance(value, list) else value for n, value in values.items()}
 
 
 def _reasons(path: Path) -> dict[str, str]:
-    """Why each point was picked, by the latest pick."""
-    found = {}
+    """Return why each point was picked, by the latest pick."""
+    reasons = {}
     for entry in read_picks(path):
         if isinstance(entry.get("point"), str):
-            found[entry["point"]] = str(entry.get("reason") or "picked")
-    return found
+            reasons[entry["point"]] = str(entry.get("reason") or "picked")
+    return reasons
 
 
 def _confirmed(path: Path) -> dict[str, dict[str, list[float]]]:
-    """Mean, low and high of the objectives on test data by point, where ``confirm`` has run."""
+    """Return mean, low and high on test data by point and objective, after ``confirm``."""
     file = path / "confirm.csv"
     if not file.is_file():
         return {}
-    found: dict[str, dict[str, list[float]]] = {}
+    intervals: dict[str, dict[str, list[float]]] = {}
     with file.open(newline="", encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
             if row.get("front") == "search":
-                found[str(row["id"])] = _spans(row)
-    return found
+                intervals[str(row["id"])] = _spans(row)
+    return intervals
 
 
 def _spans(row: Mapping[str, str]) -> dict[str, list[float]]:
@@ -79,7 +79,7 @@ def _spans(row: Mapping[str, str]) -> dict[str, list[float]]:
 
 
 def neighbours_of(view: RunView, id_: str) -> list[Neighbour]:
-    """For each searched objective the nearest point of the front that is better in it.
+    """Find, for each searched objective, the nearest point of the front that is better.
 
     Nearest by the Euclidean distance of objective values over their ranges on the front.
     """
@@ -89,14 +89,14 @@ def neighbours_of(view: RunView, id_: str) -> list[Neighbour]:
     widths = values.max(axis=0) - values.min(axis=0)
     scaled = values / np.where(widths > 0, widths, 1.0)
     distance = np.linalg.norm(scaled - scaled[here], axis=1)
-    found = []
+    neighbours = []
     for column, (name, up) in enumerate(zip(view.names, view.maximise, strict=True)):
         gain = (values[:, column] - values[here, column]) * (1 if up else -1)
         better = np.flatnonzero(gain > 0)
         if len(better):
-            place = int(better[np.argmin(distance[better])])
-            said = dict(zip(view.names, map(float, values[place]), strict=True))
-            found.append(
-                Neighbour(id=str(frame["id"].iloc[place]), better_in=name, objectives=said)
+            index = int(better[np.argmin(distance[better])])
+            objectives = dict(zip(view.names, map(float, values[index]), strict=True))
+            neighbours.append(
+                Neighbour(id=str(frame["id"].iloc[index]), better_in=name, objectives=objectives)
             )
-    return found
+    return neighbours

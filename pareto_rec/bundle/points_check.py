@@ -28,7 +28,7 @@ def check_points(parts: BundleData) -> None:
 
 
 def _faults(parts: BundleData, point: PointAbout) -> Iterator[tuple[str, str]]:
-    """Variable and fault of everything that is not as it should be."""
+    """Yield variable and fault of everything that is wrong."""
     serving = construct("serving variable", ServingParams, point.serving)
     for name in ("popularity_penalty", "mmr"):
         if not _number(getattr(serving, name)):

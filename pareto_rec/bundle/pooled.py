@@ -9,7 +9,7 @@ from pareto_rec.models.base import Params
 
 
 def attention_shares(params: Params, heads: int, vectors: Tensor, mask: Tensor) -> Tensor:
-    """What each row of a history adds to the state of `AttentionPooling`; they sum to it.
+    """Return what each row of a history adds to the state of `AttentionPooling`; they sum to it.
 
     Args:
         params: Parameters of a pack of one.

@@ -1,4 +1,4 @@
-"""The operating point of a preference."""
+"""Preferences, and the operating point that each asks for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AUGMENTED = 1e-3  # breaks ties of the largest loss by the sum of losses
 def achievement(
     values: NDArray[np.float64], weights: Sequence[float], *, maximise: Sequence[bool]
 ) -> NDArray[np.float64]:
-    """Augmented achievement scalarising function; the smallest value is the best compromise.
+    """Return the augmented achievement scalarising function; the smallest value is best.
 
     ``max_m w_m loss_m + 0.001 sum_m w_m loss_m``, where a loss is the distance to the best value of
     any point, divided by the range over the points (0 where they are all equal).
@@ -42,7 +42,7 @@ def achievement(
 
 
 def preferred(about: BundleManifest, weights: Mapping[str, float]) -> str:
-    """The point that a preference asks for.
+    """Return the point that a preference asks for.
 
     Args:
         about: What the bundle says of its points.
@@ -52,17 +52,17 @@ def preferred(about: BundleManifest, weights: Mapping[str, float]) -> str:
         BadRequestError: If an objective is not known, or the weights make no sense.
     """
     measured = [o for o in about.objectives if all(o.name in p.objectives for p in about.points)]
-    known = {one.name: one for one in measured}
+    known = {objective.name: objective for objective in measured}
     for name, weight in weights.items():
         if name not in known:
             raise unknown("objective in prefer", name, known)
         if isinstance(weight, bool) or not math.isfinite(weight) or weight < 0:
             raise BadRequestError(f"prefer: the weight of {name} must be a number of at least 0")
-    asked = [name for name, weight in weights.items() if weight > 0]
-    if not asked:
+    weighted = [name for name, weight in weights.items() if weight > 0]
+    if not weighted:
         raise BadRequestError("prefer: give at least one objective a weight above 0")
-    values = np.array([[point.objectives[name] for name in asked] for point in about.points])
-    found = achievement(
-        values, [weights[name] for name in asked], maximise=[known[n].maximise for n in asked]
+    values = np.array([[point.objectives[name] for name in weighted] for point in about.points])
+    losses = achievement(
+        values, [weights[name] for name in weighted], maximise=[known[n].maximise for n in weighted]
     )
-    return about.points[int(np.argmin(found))].id
+    return about.points[int(np.argmin(losses))].id

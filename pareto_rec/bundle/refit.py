@@ -1,4 +1,4 @@
-"""The chosen points once more, learnt from all data."""
+"""Refits of the chosen points on all data."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def whole_stage(experiment: Experiment, ledger: OpeningLedger) -> tuple[Stage, s
     validation = experiment.split.validation
     test = experiment.open_test(ledger) if ledger.opened else None
     logs = [test.history, test.held_out] if test else [experiment.rows_before_test()]
-    said = "train + validation" + (" + test" if test else "")
+    description = "train + validation" + (" + test" if test else "")
     rows, _ = merged([(log, np.zeros(len(log), dtype=np.int64)) for log in logs])
     empty = rows.take(np.zeros(0, dtype=np.int64))
-    digest = hashlib.sha256(f"{validation.content_hash} refit {said}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{validation.content_hash} refit {description}".encode()).hexdigest()
     stage = Stage("refit", rows, rows, empty, validation.items, validation.users, digest)
     shown = _shown(validation, test)
-    return replace(stage, shown=shown, held_out_shown=None if shown is None else empty), said
+    return replace(stage, shown=shown, held_out_shown=None if shown is None else empty), description
 
 
 def _shown(validation: Stage, test: Stage | None) -> Interactions | None:
@@ -50,7 +50,7 @@ def _shown(validation: Stage, test: Stage | None) -> Interactions | None:
 
 
 def refit(run: Run, parts: BundleData) -> tuple[BundleData, Evaluator]:
-    """Heads and experts learnt again from all data, with the same training variables and seeds.
+    """Train heads and experts on all data, with the same training variables and seeds.
 
     A head is trained as many steps as the one of the run that was kept, on the same schedule:
     there is nothing left to stop it by.
@@ -61,16 +61,16 @@ def refit(run: Run, parts: BundleData) -> tuple[BundleData, Evaluator]:
     Raises:
         RunFailedError: If a fit fails.
     """
-    stage, said = whole_stage(run.experiment, OpeningLedger(run.path))
+    stage, description = whole_stage(run.experiment, OpeningLedger(run.path))
     evaluator = run.experiment.evaluator(stage)
     fits = {
-        fit_id: _again(one, _seed_of(parts, fit_id), evaluator)
-        for fit_id, one in parts.fits.items()
+        fit_id: _again(fit, _seed_of(parts, fit_id), evaluator)
+        for fit_id, fit in parts.fits.items()
     }
     models = {name: BASELINES[name].fit(stage.train, stage.shape) for name in parts.experts}
     rows, part = log_of(stage)
-    before = f"Metrics are those of the point before it was trained again on {said}."
-    about = parts.about.model_copy(update={"learned_from": said, "note": before})
+    before = f"Metrics are those of the point before it was trained again on {description}."
+    about = parts.about.model_copy(update={"learned_from": description, "note": before})
     return replace(
         parts, about=about, interactions=rows, part=part, experts=models, fits=fits
     ), evaluator
@@ -80,17 +80,17 @@ def _seed_of(parts: BundleData, fit_id: str) -> int:
     return next(point.seed for point in parts.about.points if point.fit == fit_id)
 
 
-def _again(one: Fit, seed: int, evaluator: Evaluator) -> Fit:
-    """The fit again on the evaluator's rows, kept after as many steps as before."""
-    monitor = _until(one.best_step // max(one.spec.check_every, 1))
-    made = train_pack([one.spec], [seed], evaluator.data, monitor, pack_size=1)[0]
-    if made.reason is not None:
-        raise RunFailedError(f"training again on all data failed: {made.reason}")
-    return made
+def _again(fit: Fit, seed: int, evaluator: Evaluator) -> Fit:
+    """Return the fit again on the evaluator's rows, kept after as many steps as before."""
+    monitor = _until(fit.best_step // max(fit.spec.check_every, 1))
+    refitted = train_pack([fit.spec], [seed], evaluator.data, monitor, pack_size=1)[0]
+    if refitted.reason is not None:
+        raise RunFailedError(f"training again on all data failed: {refitted.reason}")
+    return refitted
 
 
 def _until(looks: int) -> Callable[[object], float]:
-    """A monitor that is happy until so many looks have been taken, and never after."""
+    """Return a monitor that is happy until so many looks have been taken, and never after."""
     taken = 0
 
     def value(_: object) -> float:

@@ -1,4 +1,4 @@
-"""Scorers of known people, made once and kept while there is room."""
+"""Cache of scorers of known users, within a memory limit."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ AROUND = 8000  # bytes that surround the arrays of one person
 
 
 class ScorerCache:
-    """What the policy fuses for known people, least recently asked for forgotten first.
+    """Cache of scorers of known users, least recently used ones dropped first.
 
     It depends on nothing but the bundle, which never changes, so that a list made from it is the
-    list that would be made anew. Threads may share it.
+    list that would be made again. Threads may share it.
     """
 
     def __init__(self, engine: Engine, people: Sequence[UserHistory], room: int) -> None:
-        """Keep nothing yet.
+        """Create an empty cache.
 
         Args:
             engine: Makes the scorers.
@@ -37,10 +37,10 @@ class ScorerCache:
         # not of this object: a circle would keep replaced bundles in memory until it is found
         self._scorers = lru_cache(maxsize=self.capacity)(partial(_scorers, engine, people))
 
-    def of_point(self, place: int, point: str) -> tuple[Scorers, ServingParams]:
+    def of_point(self, index: int, point: str) -> tuple[Scorers, ServingParams]:
         """As `Engine.of_point`, for one known person; points of one fit share what they can."""
         needs = self.engine.needs(point)
-        return self._scorers(place, needs), self.engine.parts.serving(point)
+        return self._scorers(index, needs), self.engine.parts.serving(point)
 
     def fill(self, point: str, seconds: float) -> int:
         """Prepare those with the longest histories, as many as there is room and time for.
@@ -49,22 +49,22 @@ class ScorerCache:
             How many people are prepared.
         """
         ends = time.monotonic() + seconds
-        order = np.argsort([-len(one.items) for one in self.people], kind="stable")
+        order = np.argsort([-len(user.items) for user in self.people], kind="stable")
         with torch.inference_mode():
-            for place in order[: self.capacity].tolist():
-                if not len(self.people[place].items) or time.monotonic() >= ends:
+            for index in order[: self.capacity].tolist():
+                if not len(self.people[index].items) or time.monotonic() >= ends:
                     break
-                self.of_point(place, point)
+                self.of_point(index, point)
         return self._scorers.cache_info().currsize
 
 
-def _scorers(engine: Engine, people: Sequence[UserHistory], place: int, needs: Needs) -> Scorers:
+def _scorers(engine: Engine, people: Sequence[UserHistory], index: int, needs: Needs) -> Scorers:
     names, fits = needs
-    return engine.scorers([people[place]], names, dict(fits))
+    return engine.scorers([people[index]], names, dict(fits))
 
 
 def bytes_each(engine: Engine) -> int:
-    """Memory that the scorers of one person take, at the point that needs most."""
+    """Return the memory that the scorers of one person take, at the point that needs most."""
     needed = map(engine.needs, (point.id for point in engine.parts.about.points))
     rows = [len(names) + sum(1 + len(tasks) for _, tasks in fits) for names, fits in needed]
     return engine.n_items * (FLOAT * max(rows) + FLAG) + AROUND

@@ -1,4 +1,4 @@
-"""From histories to the scorers of the serving policy; what does not depend on people is ready."""
+"""Scoring engine: from histories to the scorers of the serving policy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Needs = tuple[tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...]]
 
 
 class Engine:
-    """Makes the scorers of the serving policy out of histories."""
+    """Engine that turns histories into the scorers of the serving policy."""
 
     def __init__(self, parts: BundleData, form: Backend) -> None:
         self.parts, self.form = parts, form
@@ -35,36 +35,36 @@ class Engine:
         names: Sequence[str],
         fits: Mapping[str, Sequence[str]],
     ) -> Scorers:
-        """What the policy fuses.
+        """Return what the policy fuses.
 
         Args:
             people: Whose lists are made.
             names: Experts that are fused.
             fits: Fit id -> its tasks that have a say, for every network that is fused.
         """
-        inside = [one.items[one.items < self.n_items] for one in people]
+        inside = [user.items[user.items < self.n_items] for user in people]
         lengths = np.array([len(items) for items in inside])
         flat = np.concatenate([*inside, np.empty(0, dtype=np.int64)])
-        lowest = [int(one.items.min(initial=self.n_items)) for one in people]
-        found = self.experts(names, lengths, flat)
+        lowest = [int(user.items.min(initial=self.n_items)) for user in people]
+        scores = self.experts(names, lengths, flat)
         return self.builder.build(
             seen_by(inside, self.n_items),
-            {name: torch.from_numpy(found[name]) for name in names},
+            {name: torch.from_numpy(scores[name]) for name in names},
             {name: np.array(self._unread(lowest, name)) for name in names},
             {fit_id: self.form.network(fit_id, people, tasks) for fit_id, tasks in fits.items()},
         )
 
     def _unread(self, lowest: Sequence[int], name: str) -> list[bool]:
-        """Whether an expert knows no item of a history, whose first item in the catalogue is given.
+        """Return whether an expert knows no item of a history, given its lowest item.
 
         Of a history without items that is the end of the catalogue.
         """
         known = len(self.parts.experts[name].bias)
-        return [place >= known for place in lowest]
+        return [index >= known for index in lowest]
 
-    def silent(self, one: UserHistory, point: str) -> list[str]:
-        """Experts of a point that popularity stands in for, as they know none of the history."""
-        lowest = [int(one.items.min(initial=self.n_items))]
+    def silent(self, user: UserHistory, point: str) -> list[str]:
+        """Return experts of a point that know none of the history: popularity replaces them."""
+        lowest = [int(user.items.min(initial=self.n_items))]
         return [
             name
             for name in self.parts.experts_of(point)
@@ -72,7 +72,7 @@ class Engine:
         ]
 
     def experts(self, names: Sequence[str], lengths: Ints, items: Ints) -> dict[str, Floats]:
-        """Scores ``[people, N]`` of experts, 0 for items that came after they were fitted.
+        """Return scores ``[people, N]`` of experts, 0 for items that came after they were fitted.
 
         Args:
             names: The experts.
@@ -80,11 +80,11 @@ class Engine:
             items: Histories end to end.
         """
         known = {name: len(self.parts.experts[name].bias) for name in names}
-        found: dict[str, Floats] = {}
+        scores: dict[str, Floats] = {}
         for count in set(known.values()):
             same = [name for name in names if known[name] == count]
-            found |= self._over(count, same, lengths, items)
-        return found
+            scores |= self._over(count, same, lengths, items)
+        return scores
 
     def _over(
         self, count: int, names: Sequence[str], lengths: Ints, items: Ints
@@ -95,19 +95,19 @@ class Engine:
             lengths = np.bincount(owner[items < count], minlength=len(lengths))
             items = items[items < count]
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        found = self.form.expert_scores(names, starts, items)
+        scores = self.form.expert_scores(names, starts, items)
         if count == self.n_items:
-            return found
+            return scores
         more = (0, 0), (0, self.n_items - count)
-        return {name: np.pad(scores, more) for name, scores in found.items()}
+        return {name: np.pad(values, more) for name, values in scores.items()}
 
     def of_point(self, people: Sequence[UserHistory], point: str) -> tuple[Scorers, ServingParams]:
-        """Scorers and serving variables of an operating point."""
+        """Return scorers and serving variables of an operating point."""
         names, fits = self.needs(point)
         return self.scorers(people, names, dict(fits)), self.parts.serving(point)
 
     def needs(self, point: str) -> Needs:
-        """What the lists of a point are made from."""
+        """Return what the lists of a point are made from."""
         serving = self.parts.serving(point)
         fits = tuple(
             (fit_id, serving.weighed_tasks(self.parts.fits[fit_id].shape.tasks))
@@ -118,13 +118,13 @@ class Engine:
     def popular(
         self, people: Sequence[UserHistory], serving: ServingParams
     ) -> tuple[Scorers, ServingParams]:
-        """What answers people without a history: popularity, re-ranked as the point has it."""
+        """Return popularity, re-ranked as the point has it, for people without a history."""
         scorers = self.builder.popular(len(people), POPULARITY)
         return scorers, ServingParams({POPULARITY: 1.0}, mmr=serving.mmr, depth=serving.depth)
 
 
 def known_people(parts: BundleData) -> list[UserHistory]:
-    """Every known user with the history that lists are made from."""
+    """Return every known user with the history that lists are made from."""
     rows = parts.history
     counts = np.bincount(rows.user, minlength=len(parts.users))
     return [UserHistory(items) for items in np.split(rows.item, np.cumsum(counts)[:-1])]

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def session(graph: bytes) -> Any:  # onnxruntime ships no types
-    """An inference session of one thread on the CPU.
+    """Return an inference session of one thread on the CPU.
 
     Args:
         graph: Content of a file; nothing beside it is read.

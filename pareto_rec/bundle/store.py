@@ -1,4 +1,4 @@
-"""From parts to files and back; what is read is checked once, and lies in memory from then on."""
+"""Storage of bundles: what is read is checked once, and lies in memory from then on."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def write_bundle(folder: Path, parts: BundleData, card: str | None = None) -> No
     Raises:
         BadRequestError: If the folder is taken or cannot be written.
     """
-    with new_folder(folder) as spare:
-        write_files(spare, parts)
-        finish(spare, parts, card)
+    with new_folder(folder) as temporary:
+        write_files(temporary, parts)
+        finish(temporary, parts, card)
 
 
 def finish(folder: Path, parts: BundleData, card: str | None = None) -> None:
@@ -124,7 +124,7 @@ def _expert_arrays(experts: Mapping[str, ItemModel]) -> dict[str, Array]:
 def read_parts(
     folder: Path, *, verify: bool = True, form: str = "fp32", copies: Copies | None = None
 ) -> BundleData:
-    """The parts of a bundle on disk, read into memory and checked.
+    """Return the parts of a bundle on disk, read into memory and checked.
 
     Args:
         folder: The bundle.
@@ -149,7 +149,7 @@ def read_parts(
 
 
 def copies_of(manifest: files.Manifest, *, verify: bool = True) -> Copies:
-    """What lists are made from, read into memory; files that stay on disk are compared alone.
+    """Read what lists are made from into memory; only check files that stay on disk.
 
     Those are the backbone and the graphs, which are read when they are needed, and compared again
     with their checksums then.
@@ -165,8 +165,8 @@ def copies_of(manifest: files.Manifest, *, verify: bool = True) -> Copies:
     for name in manifest.files if verify else ():
         if name in later:
             manifest.read(name, len)
-    kept = [*files.NEEDED, *manifest.below(files.HEADS), *_EXTRA]
-    return Copies.of(manifest, [n for n in kept if n in manifest.files], check=verify)
+    names = [*files.NEEDED, *manifest.below(files.HEADS), *_EXTRA]
+    return Copies.of(manifest, [n for n in names if n in manifest.files], check=verify)
 
 
 def _read(manifest: files.Manifest, copies: Copies) -> BundleData:
@@ -178,7 +178,7 @@ def _read(manifest: files.Manifest, copies: Copies) -> BundleData:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = ascii(f"{type(error).__name__}: {error}")[1:-1][:200]
         raise BadRequestError(
-            f"{folder} does not fit together ({reason}); export it anew"
+            f"{folder} does not fit together ({reason}); export it again"
         ) from None
 
 
@@ -230,7 +230,7 @@ def _about(folder: Path, copies: Copies) -> BundleManifest:
     except ValidationError as error:
         first = error.errors()[0]
         key = ascii(".".join(map(str, first["loc"])))[1:-1][:100]
-        raise BadRequestError(f"{path}: {key}: {first['msg']}; export anew") from None
+        raise BadRequestError(f"{path}: {key}: {first['msg']}; export again") from None
     try:
         about.point(about.default)
     except BadRequestError as error:
@@ -239,7 +239,7 @@ def _about(folder: Path, copies: Copies) -> BundleManifest:
 
 
 def _experts(about: BundleManifest, file: TensorFile, n_items: int) -> dict[str, ItemModel]:
-    """Experts over the first items of the catalogue, or all of them."""
+    """Return experts over the first items of the catalogue, or all of them."""
     experts = {}
     for name, tau in about.experts.items():
         bias = file.floats(f"{name}.bias", (None,))
@@ -263,7 +263,7 @@ def _fits(
     for fit_id in about.fits:
         name = f"{files.HEADS}/{fit_id}.safetensors"
         if name not in copies:
-            raise BadRequestError(f"{folder / name} is missing; export the bundle anew")
+            raise BadRequestError(f"{folder / name} is missing; export the bundle again")
         vectors = arrays.own.get(fit_id, arrays.vectors)
         fits[fit_id] = read_fit(copies.paths[name], folder / name, *vectors.shape)
     return fits
@@ -275,12 +275,12 @@ def _check(parts: BundleData) -> None:
     try:
         check_points(parts)
     except BadRequestError as error:
-        raise BadRequestError(f"{folder / files.ABOUT}: {error}; export the bundle anew") from None
+        raise BadRequestError(f"{folder / files.ABOUT}: {error}; export the bundle again") from None
     unknown = parts.own_vectors.keys() - parts.fits.keys()
     if unknown:
         raise BadRequestError(
-            f"{folder / files.ITEMS}: vectors of {min(unknown)!a}, which is no fit of the "
-            "bundle; export it anew"
+            f"{folder / files.ITEMS}: vectors of {min(unknown)!a}, which is not a fit of the "
+            "bundle; export it again"
         )
     reading = reading_of(parts.config, folder / files.CONFIG)
     if reading.text:

@@ -1,6 +1,6 @@
 """Tensors of a safetensors file, checked before anything is computed with them.
 
-Checksums say that a file is as it was sealed, not who sealed it. What compiled loops read without
+Checksums say that a file is as it was sealed, not its author. What compiled loops read without
 looking at bounds (indices, pointers) and what would spoil every score (NaN, infinities) is refused
 here.
 """
@@ -42,11 +42,11 @@ class TensorFile:
         self._unread = set(self.names)
 
     def error(self, name: str, reason: str) -> BadRequestError:
-        """The error for a tensor."""
+        """Return the error for a tensor."""
         return BadRequestError(f'{self.shown}: tensor "{ascii(name)[1:-1][:80]}" {reason}; {_ANEW}')
 
     def read(self, name: str, kinds: tuple[str, ...], shape: Shape) -> Array:
-        """A tensor of one of some types (``"F32"``, ``"I64"``, ...) and a shape; None: any length.
+        """Return a tensor of given types (``"F32"``, ``"I64"``, ...) and shape; None: any length.
 
         Raises:
             BadRequestError: If there is none, or it is of another type or shape.
@@ -54,13 +54,13 @@ class TensorFile:
         if name not in self.names:
             raise self.error(name, "is missing")
         part = self._stored.get_slice(name)
-        kind, found = str(part.get_dtype()), tuple(part.get_shape())
+        kind, actual = str(part.get_dtype()), tuple(part.get_shape())
         if kind not in kinds:
             raise self.error(name, f"is of type {kind} instead of {' or '.join(kinds)}")
-        same = [want is None or want == have for want, have in zip(shape, found, strict=False)]
-        if len(shape) != len(found) or not all(same):
+        same = [want is None or want == have for want, have in zip(shape, actual, strict=False)]
+        if len(shape) != len(actual) or not all(same):
             wanted = ["any" if size is None else str(size) for size in shape]
-            raise self.error(name, f"has shape {list(found)} instead of [{', '.join(wanted)}]")
+            raise self.error(name, f"has shape {list(actual)} instead of [{', '.join(wanted)}]")
         self._unread.discard(name)
         array: Array = self._stored.get_tensor(name).numpy()
         return array
@@ -74,7 +74,7 @@ class TensorFile:
         *,
         missing: bool = False,
     ) -> NDArray[np.float32]:
-        """A tensor of float32, its numbers from `low` to `high`, or NaN where `missing` is allowed.
+        """Return a tensor of float32 from `low` to `high`, or NaN where `missing` is allowed.
 
         Raises:
             BadRequestError: As :meth:`read`, or if a number is not finite or out of range.
@@ -86,7 +86,7 @@ class TensorFile:
     def integers(
         self, name: str, shape: Shape, low: int, high: int, kinds: tuple[str, ...] = ("I64",)
     ) -> Array:
-        """A tensor of whole numbers from `low` to `high`.
+        """Return a tensor of whole numbers from `low` to `high`.
 
         Raises:
             BadRequestError: As :meth:`read`, or if a number is out of range.
@@ -118,11 +118,11 @@ class TensorFile:
             raise self.error(min(self._unread), "is not one that a bundle holds")
 
 
-_ANEW = "export the bundle anew"
+_ANEW = "export the bundle again"
 
 
 def sparse_square(file: TensorFile, name: str, size: int) -> sparse.csr_array:
-    """A sparse matrix ``[size, size]`` in the form of compressed rows, fully checked.
+    """Return a sparse matrix ``[size, size]`` in the form of compressed rows, fully checked.
 
     Raises:
         BadRequestError: If pointers do not start at 0, fall or do not end with the entries, an
@@ -144,7 +144,7 @@ def sparse_square(file: TensorFile, name: str, size: int) -> sparse.csr_array:
 
 
 def _repeats(matrix: sparse.csr_array) -> bool:
-    """Whether a row of a matrix, whose indices need not be in order, names a column twice."""
+    """Return whether a row of a matrix of unsorted indices names a column twice."""
     ordered = matrix.copy()
     ordered.sort_indices()
     same = ordered.indices[1:] == ordered.indices[:-1]

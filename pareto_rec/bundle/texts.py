@@ -1,4 +1,4 @@
-"""Items that come after export: from their text to what networks read of them."""
+"""New items of a bundle: from their text to what networks read of them."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Texts:
         if layers > self.backbone.n_layers:
             raise BadRequestError(
                 f"{self.folder}: an encoder of {self.backbone.n_layers} layers cannot be cut at "
-                f"{layers}; export the bundle anew"
+                f"{layers}; export the bundle again"
             )
         return self.backbone.below(layers)
 
     def features(self, texts: Sequence[str]) -> Floats:
-        """States of the backbone ``[texts, F]``, mean over tokens, one text at a time."""
+        """Return states of the backbone ``[texts, F]``, mean over tokens, one text at a time."""
         if not self.reads:
             return np.zeros((len(texts), len(self.mean)), dtype=np.float32)
         rows: list[Floats] = []
@@ -64,16 +64,16 @@ class Texts:
             interruption_point()
             ids = self.backbone.tokenizer(text, truncation=True, max_length=self.max_length)
             with torch.inference_mode():
-                found = self.encoder(input_ids=torch.tensor([ids["input_ids"]]))
-                rows.append(found.last_hidden_state.mean(dim=1)[0].float().numpy())
+                output = self.encoder(input_ids=torch.tensor([ids["input_ids"]]))
+                rows.append(output.last_hidden_state.mean(dim=1)[0].float().numpy())
         return np.stack(rows) if rows else np.empty((0, len(self.mean)), dtype=np.float32)
 
     def project(self, features: Floats) -> Floats:
-        """What networks read of items with these features ``[texts, D]``."""
+        """Return what networks read of items with these features ``[texts, D]``."""
         return np.asarray((features - self.mean) @ self.loadings, dtype=np.float32)
 
     def vectors(self, texts: Sequence[str]) -> Floats:
-        """What networks read of items with these texts ``[texts, D]``."""
+        """Return what networks read of items with these texts ``[texts, D]``."""
         return self.project(self.features(texts))
 
 
@@ -83,7 +83,7 @@ def with_new_items(
     texts: Texts,
     features: Mapping[str, Floats] | None = None,
 ) -> BundleData:
-    """Parts in which items are added, or changed where the id is known.
+    """Return parts with items added, or changed where the id is known.
 
     Args:
         parts: The parts; they are not changed.
@@ -100,7 +100,7 @@ def with_new_items(
             "cannot pass; export a point without tuned layers to add items"
         )
     latest = {item.id: item for item in items}
-    known = {id_: place for place, id_ in enumerate(parts.items.ids)}
+    known = {id_: index for index, id_ in enumerate(parts.items.ids)}
     for item in latest.values():
         if not item.id or not (item.text or item.title):
             raise BadRequestError(f'item "{item.id}" needs an id and a text')
@@ -110,7 +110,7 @@ def with_new_items(
     if not latest:
         return parts
     added = [id_ for id_ in latest if id_ not in known]
-    places = known | {id_: len(known) + place for place, id_ in enumerate(added)}
+    places = known | {id_: len(known) + index for index, id_ in enumerate(added)}
     rows = np.array([places[id_] for id_ in latest])
     given = features or {}
     unread = [id_ for id_ in latest if id_ not in given]
@@ -140,11 +140,11 @@ def _catalogue(old: Items, latest: Mapping[str, NewItem], places: Mapping[str, i
     width = old.categories.shape[1]
     categories = np.concatenate([old.categories, np.zeros((missing, width), dtype=np.float32)])
     for id_, item in latest.items():
-        place = places[id_]
-        ids[place], texts[place] = id_, item.text or item.title
-        titles[place] = item.title or titles[place] or id_
-        if item.categories or place >= len(old):
-            categories[place] = [name in item.categories for name in old.category_names]
+        index = places[id_]
+        ids[index], texts[index] = id_, item.text or item.title
+        titles[index] = item.title or titles[index] or id_
+        if item.categories or index >= len(old):
+            categories[index] = [name in item.categories for name in old.category_names]
     prices = old.prices
     if prices is not None:
         prices = np.concatenate([prices, np.full(missing, np.nan, dtype=np.float32)])
@@ -154,7 +154,7 @@ def _catalogue(old: Items, latest: Mapping[str, NewItem], places: Mapping[str, i
 
 
 def _longer(fit: Fit, count: int, popularity: NDArray[np.int64]) -> Fit:
-    """A fit over more items: no embedding of their own, and the bias of those hardly known."""
+    """Return a fit over more items: without own embeddings, with the bias of rare ones."""
     if not count:
         return fit
     n_items = len(fit.params["item.embed"])

@@ -1,4 +1,4 @@
-"""What is asked of a bundle, and what it answers."""
+"""Requests to a bundle, and its answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Source = Literal["user", "history", "popularity"]
 
 @dataclass(frozen=True)
 class NewItem:
-    """An item that the bundle may not know, told by its text.
+    """An item that the bundle may not know, given by its text.
 
     Attributes:
         id: Its id.
@@ -49,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Contribution:
-    """What one item of the history adds to a score."""
+    """Contribution of one history item to a score."""
 
     id: str
     title: str
@@ -58,7 +58,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where the score of one recommended item comes from.
+    """Explanation of the score of one recommended item.
 
     Attributes:
         history: What each item of the history adds, largest first.
@@ -107,7 +107,7 @@ class Recommended:
 
 @dataclass(frozen=True)
 class Reranking:
-    """What re-ranking changed.
+    """Changes by re-ranking.
 
     Attributes:
         mmr: Weight of diversity.
@@ -143,7 +143,7 @@ class Recommendation:
     def to_json(self) -> dict[str, Any]:
         """As values that ``json`` writes; explanations are there only where they were asked for."""
         content: dict[str, Any] = {
-            "items": [one.to_json() for one in self.items],
+            "items": [item.to_json() for item in self.items],
             "point": self.point,
             "served_from": self.served_from,
             "notes": list(self.notes),

@@ -1,1 +1,1 @@
-"""One module per command; each imports what is heavy inside its function, and prints."""
+"""Commands, one module each; each imports what is heavy inside its function, and prints."""

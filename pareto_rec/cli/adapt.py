@@ -1,4 +1,4 @@
-"""The command that adapts the backbone to a data set."""
+"""Command ``adapt``: continued pre-training of the backbone on a data set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def adapt(
     compare: Annotated[
         bool,
         typer.Option(
-            "--compare", help="Then fit on both backbones and compare on validation data."
+            "--compare",
+            help="Afterwards, train on both backbones and compare them on validation data.",
         ),
     ] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Fits of each kind for --compare.")] = 3,
@@ -48,20 +49,20 @@ def adapt(
     sweep_below(cache)
     stage = Experiment.of(resolved, cache).split.validation
     backbone = Backbone.load(resolved.backbone.name, cache)
-    with counting("adapting", quiet=json_) as told:
-        folder, kept = adapted(
+    with counting("adapting", quiet=json_) as on_progress:
+        folder, existed = adapted(
             backbone,
             stage,
             adapt_recipe(resolved),
             cache,
             device=resolved.train.device,
-            on_progress=told,
+            on_progress=on_progress,
         )
-    content: dict[str, object] = {"folder": str(folder), "made_before": kept}
-    said = [f"{folder}{' (made before)' if kept else ''}"]
+    content: dict[str, object] = {"folder": str(folder), "made_before": existed}
+    text = [f"{folder}{' (made before)' if existed else ''}"]
     if compare:
-        with counting("fitting", quiet=json_) as told:
-            rows = compared(resolved, cache, seeds=seeds, told=told)
+        with counting("fitting", quiet=json_) as on_progress:
+            rows = compared(resolved, cache, seeds=seeds, told=on_progress)
         content["compared"] = of_gains(rows)
-        said += lines(rows)
-    show(content, said, as_json=json_)
+        text += lines(rows)
+    show(content, text, as_json=json_)

@@ -1,4 +1,4 @@
-"""The command that says what of a run can be trusted."""
+"""Command ``check``: verification of a run directory."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ def check(run: RunPath, json_: Json = False) -> None:
     """
     from pareto_rec.analysis.verify import check_run
 
-    found = check_run(run)
-    bad = [one for one in found if one.state == "bad"]
+    findings = check_run(run)
+    bad = [finding for finding in findings if finding.state == "bad"]
     content = {
         "run": str(run),
         "trusted": not bad,
-        "findings": [asdict(one) for one in found],
+        "findings": [asdict(finding) for finding in findings],
     }
-    show(content, _lines(run, found), as_json=json_)
+    show(content, _lines(run, findings), as_json=json_)
     if bad:
         raise typer.Exit(1)
 
 
-def _lines(run: Path, found: Sequence[Finding]) -> list[str]:
-    """What is bad or unknown, a line each, then what that means."""
-    count = {state: sum(one.state == state for one in found) for state in ("good", "bad")}
+def _lines(run: Path, findings: Sequence[Finding]) -> list[str]:
+    """Return what is bad or unknown, a line each, then what that means."""
+    count = {
+        state: sum(finding.state == state for finding in findings) for state in ("good", "bad")
+    }
     lines = [
-        f"{'cannot be trusted' if one.state == 'bad' else 'cannot be known'}: {one.file}: "
-        + " ".join(one.says.split())
-        for one in found
-        if one.state != "good"
+        f"{'cannot be trusted' if finding.state == 'bad' else 'cannot be known'}: {finding.file}: "
+        + " ".join(finding.says.split())
+        for finding in findings
+        if finding.state != "good"
     ]
-    files = {one.file for one in found if one.state == "good"}
-    files -= {one.file for one in found if one.state != "good"}
+    files = {finding.file for finding in findings if finding.state == "good"}
+    files -= {finding.file for finding in findings if finding.state != "good"}
     lines.append(f"can be trusted: {', '.join(sorted(files)) or 'nothing'}")
     if count["bad"]:
         lines.append(f"{run}: {count['bad']} things cannot be trusted")

@@ -1,4 +1,4 @@
-"""The command that compares runs."""
+"""Command ``compare``: comparison of runs."""
 
 from __future__ import annotations
 

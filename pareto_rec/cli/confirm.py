@@ -1,4 +1,4 @@
-"""The command that opens test data."""
+"""Command ``confirm``: confirmation of a front on test data."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pareto_rec.core.provenance import cores
 def confirm(
     run: RunPath,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Fresh seeds that points are trained with.")
+        int, typer.Option(min=1, help="Number of fresh seeds to train each point with.")
     ] = 3,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes of one thread each; default: all cores.")
+        int | None, typer.Option(min=1, help="Number of worker processes; default: all cores.")
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Train the front's selected points anew, then open test data once and say what is left.
+    """Train the front's selected points again, then open test data once and say what is left.
 
     Writes confirm.json, confirm.csv and confirm.png. Nothing may be tuned on what it says.
 
@@ -44,16 +44,16 @@ def confirm(
     sweep_below(run, 1)
     words = f"the same command goes on: no fit is trained twice (pareto-rec confirm {run})"
     with stoppable(lambda: words), watching(load_config(run), quiet=json_) as callback:
-        found = confirm_run(
+        result = confirm_run(
             run,
             seeds=seeds,
             cache=cache_dir(),
             workers=workers or cores(),
             callbacks=[callback],
         )
-    content = json.loads(found.read_text(encoding="utf-8"))
+    content = json.loads(result.read_text(encoding="utf-8"))
     view = read_run(run)
-    paths = [found, found.with_suffix(".csv"), *save_confirmed(view, content, run)]
+    paths = [result, result.with_suffix(".csv"), *save_confirmed(view, content, run)]
     paths += save_plots(view, run)  # they say now that test data was opened
     try:
         paths.append(write_report(view, run))

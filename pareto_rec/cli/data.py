@@ -1,4 +1,4 @@
-"""The commands about data: list, fetch, inspect."""
+"""Commands ``data``: list, fetch, inspect and draft data sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pareto_rec.core.errors import BadRequestError, unknown
 
 @dataclass(frozen=True)
 class _Columns:
-    """Columns of a log that somebody named."""
+    """Columns of a log that the user named."""
 
     user: str | None
     item: str | None
@@ -68,13 +68,28 @@ def data_inspect(
         typer.Argument(help="A data set's name, a config, or files.", metavar="NAME|CONFIG|FILES"),
     ],
     user: Annotated[
-        str | None, typer.Option("--user", metavar="COLUMN", help="Of files: who, if not told.")
+        str | None,
+        typer.Option(
+            "--user",
+            metavar="COLUMN",
+            help="Of files: the column of users; recognised by its name if not given.",
+        ),
     ] = None,
     item: Annotated[
-        str | None, typer.Option("--item", metavar="COLUMN", help="Of files: what, if not told.")
+        str | None,
+        typer.Option(
+            "--item",
+            metavar="COLUMN",
+            help="Of files: the column of items; recognised by its name if not given.",
+        ),
     ] = None,
     time: Annotated[
-        str | None, typer.Option("--time", metavar="COLUMN", help="Of files: when, if not told.")
+        str | None,
+        typer.Option(
+            "--time",
+            metavar="COLUMN",
+            help="Of files: the column of times; recognised by its name if not given.",
+        ),
     ] = None,
     json_: Json = False,
 ) -> None:
@@ -108,14 +123,14 @@ def _inspect_files(files: list[str], columns: _Columns, *, json_: bool) -> None:
     from pareto_rec.data.table.sources import sources_of
 
     options = TableOptions()
-    found = profiles(find(files, "FILES"), options)
-    sources = sources_of(found, Roles(columns.user, columns.item, columns.time))
+    files_read = profiles(find(files, "FILES"), options)
+    sources = sources_of(files_read, Roles(columns.user, columns.item, columns.time))
     first = sources.log.files[0]
     name = Path(first.member or first.path.name).name.partition(".")[0]
     text = draft(sources, re.sub(r"\W+", "_", name).strip("_") or "table", options)
     shown = {
         profile.files[0].name: {column.name: column.summary() for column in profile.columns}
-        for profile in found
+        for profile in files_read
     }
     show({"config": text, "columns": shown}, [text.rstrip()], as_json=json_)
 
@@ -130,13 +145,13 @@ def _inspect_config(path: Path, *, json_: bool) -> None:
     config = load_data_config(path)
     dataset = read_dataset(config, cache_dir())
     try:
-        found = describe(dataset, split_dataset(config, dataset))
+        description = describe(dataset, split_dataset(config, dataset))
     except BadRequestError as error:  # the rows are worth knowing all the same
-        found = {**describe(dataset), "split": {"problem": str(error)}}
+        description = {**describe(dataset), "split": {"problem": str(error)}}
     account = dict(dataset.account or {})
     lines = [*as_lines(account), ""] if account else []
     more = {"account": account} if account else {}
-    show({**found, **more}, [*lines, as_text(found)], as_json=json_)
+    show({**description, **more}, [*lines, as_text(description)], as_json=json_)
 
 
 def _inspect_registered(name: str, *, json_: bool) -> None:
@@ -154,18 +169,20 @@ def _inspect_registered(name: str, *, json_: bool) -> None:
         test=shares.test,
         seed=shares.seed,
     )
-    found = describe(dataset, split)
-    show(found, [as_text(found)], as_json=json_)
+    description = describe(dataset, split)
+    show(description, [as_text(description)], as_json=json_)
 
 
 @data_app.command("synth")
 def data_synth(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the files; made if need be.")],
-    users: Annotated[int, typer.Option("--users", help="People.")] = 1_000,
-    items: Annotated[int, typer.Option("--items", help="Size of the catalogue.")] = 2_000,
-    interactions: Annotated[int, typer.Option("--interactions", help="Rows.")] = 50_000,
-    seed: Annotated[int, typer.Option("--seed", help="Equal seeds make equal files.")] = 0,
-    form: Annotated[str, typer.Option("--format", help="parquet or csv.")] = "parquet",
+    out: Annotated[Path, typer.Option("--out", help="Folder for the files; created if missing.")],
+    users: Annotated[int, typer.Option("--users", help="Number of users.")] = 1_000,
+    items: Annotated[int, typer.Option("--items", help="Number of items.")] = 2_000,
+    interactions: Annotated[int, typer.Option("--interactions", help="Number of rows.")] = 50_000,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Random seed; equal seeds give equal files.")
+    ] = 0,
+    form: Annotated[str, typer.Option("--format", help="File format: parquet or csv.")] = "parquet",
     json_: Json = False,
 ) -> None:
     """Make up a log of any size: power-law people and items, tastes, texts, times, ratings.
@@ -174,6 +191,6 @@ def data_synth(
     """
     from pareto_rec.data.synth import Recipe, write
 
-    made = write(Recipe(users, items, interactions, seed), out, form)
-    content = {name: str(path) for name, path in made.items()}
+    paths = write(Recipe(users, items, interactions, seed), out, form)
+    content = {name: str(path) for name, path in paths.items()}
     show(content, list(content.values()), as_json=json_)

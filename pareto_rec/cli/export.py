@@ -1,4 +1,4 @@
-"""The command that exports points of a run as a bundle."""
+"""Command ``export``: points of a run as a bundle."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ def export(
         typer.Option(help="Operating point, or the beginning of its id; default: the last pick."),
     ] = None,
     front: Annotated[
-        bool, typer.Option("--front", help="Every point of the front; one is chosen per request.")
+        bool, typer.Option("--front", help="Export every point of the front; requests choose one.")
     ] = False,
-    onnx: Annotated[bool, typer.Option("--onnx", help="Also as ONNX graphs.")] = False,
-    int8: Annotated[bool, typer.Option("--int8", help="Also with int8 weights (ONNX).")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also export ONNX graphs.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Also export ONNX graphs with int8 weights.")
+    ] = False,
     refit: Annotated[
         str | None,
-        typer.Option(help="all: train again on all data; metrics stay those from before."),
+        typer.Option(help="all: retrain on all data; the metrics remain those from before."),
     ] = None,
     json_: Json = False,
 ) -> None:
@@ -48,15 +50,15 @@ def export(
         raise BadRequestError(f'--refit {refit}: there is only "all"')
     wanted = ExportOptions(point, front, onnx, int8, refit == "all")
 
-    def told(text: str) -> None:
+    def print_progress(text: str) -> None:
         if not json_:
             typer.echo(text, err=True)
 
-    bundle = export_run(run, to, wanted, cache=cache_dir(), told=told)
-    show(*_said(bundle, to), as_json=json_)
+    bundle = export_run(run, to, wanted, cache=cache_dir(), on_progress=print_progress)
+    show(*_summary(bundle, to), as_json=json_)
 
 
-def _said(bundle: Bundle, to: Path) -> tuple[dict[str, object], list[str]]:
+def _summary(bundle: Bundle, to: Path) -> tuple[dict[str, object], list[str]]:
     about = bundle.about
     content: dict[str, object] = {
         "bundle": str(to),
@@ -68,9 +70,9 @@ def _said(bundle: Bundle, to: Path) -> tuple[dict[str, object], list[str]]:
         "learned_from": about.learned_from,
     }
     lines = [
-        f"{form}: {found['same_lists']:.2%} of the lists are the run's, "
-        f"{found['p50_ms']:.2f} ms a request (p95 {found['p95_ms']:.2f})"
-        for form, found in about.agreement.items()
+        f"{form}: {agreement['same_lists']:.2%} of the lists are the run's, "
+        f"{agreement['p50_ms']:.2f} ms a request (p95 {agreement['p95_ms']:.2f})"
+        for form, agreement in about.agreement.items()
     ]
     count = len(about.points)
     lines.append(f"{count} point{'s' * (count > 1)}, default {about.default}, in {to}")

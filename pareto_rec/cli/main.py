@@ -1,4 +1,4 @@
-"""The program: which commands there are, and one line for whatever goes wrong."""
+"""Command-line program: its commands, and one line for every error."""
 
 from __future__ import annotations
 
@@ -93,23 +93,25 @@ def start(
 
 
 def _fail(kind: str, message: object, code: int) -> NoReturn:
-    """One line on standard error, then the end."""
+    """Print one line on standard error and end the program."""
     line = f"{kind}: {' '.join(str(message).split())}"
     if len(line) > _MOST_SAID:
         line = f"{line[: _MOST_SAID // 2]} ... {line[-_MOST_SAID // 2 :]}"
-    typer.echo(line.encode(errors="backslashreplace").decode(), err=True)  # names may be no text
+    typer.echo(
+        line.encode(errors="backslashreplace").decode(), err=True
+    )  # names need not be valid text
     raise SystemExit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Entry point of `pareto-rec`; see :func:`run_program`."""
+    """Run `pareto-rec`; see :func:`run_program`."""
     run_program(app, "pareto-rec", arguments)
 
 
 def run_program(
     program: typer.Typer, name: str, arguments: Sequence[str] | None = None
 ) -> NoReturn:
-    """Run a command line: one line for whatever goes wrong, a traceback only with --debug.
+    """Run a command line: one line for every error, a traceback only with --debug.
 
     Args:
         program: Its commands.
@@ -155,7 +157,7 @@ def _explain(error: Exception) -> NoReturn:
 
 
 def _plain(message: str) -> str:
-    """What is wrong with the command line, in plain words."""
+    """Return what is wrong with the command line, in plain words."""
     for pattern, words in _PLAIN:
         message = pattern.sub(words, message)
     return message.rstrip(".")

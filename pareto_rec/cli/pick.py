@@ -1,4 +1,4 @@
-"""The command that picks an operating point, or a mixture of them."""
+"""Command ``pick``: an operating point, or a mixture of several."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pick(
         typer.Option(metavar="BOUND", help='A bound such as "ndcg@10>=0.15"; repeatable.'),
     ] = None,
     best: Annotated[
-        str | None, typer.Option(metavar="OBJECTIVE", help="The best point in one objective.")
+        str | None, typer.Option(metavar="OBJECTIVE", help="Pick the best point in one objective.")
     ] = None,
     weights: Annotated[
         str | None,
@@ -41,19 +41,17 @@ def pick(
         ),
     ] = None,
     knee: Annotated[
-        bool, typer.Option("--knee", help="The point to leave which costs the most.")
+        bool, typer.Option("--knee", help="Pick the knee: the point with the steepest trade-offs.")
     ] = False,
     utopia: Annotated[
         bool,
-        typer.Option("--utopia", help="The point nearest to the best of every objective at once."),
+        typer.Option("--utopia", help="Pick the point nearest to the best of every objective."),
     ] = False,
     per_user: Annotated[
         bool,
-        typer.Option("--per-user", help="The point nearest, on average, to each user's own best."),
+        typer.Option("--per-user", help="Pick the point nearest, on average, to each user's best."),
     ] = False,
-    point: Annotated[
-        str | None, typer.Option(metavar="ID", help="The point of your own choice.")
-    ] = None,
+    point: Annotated[str | None, typer.Option(metavar="ID", help="Pick this point.")] = None,
     mixture: Annotated[
         bool,
         typer.Option(
@@ -79,15 +77,15 @@ def pick(
         "per_user": per_user,
         "point": point,
     }
-    asked = [name for name, value in rules.items() if value not in (None, False)]
-    _check(asked, method, mixture=mixture)
+    rules_given = [name for name, value in rules.items() if value not in (None, False)]
+    _check(rules_given, method, mixture=mixture)
     from pareto_rec.analysis.decide import Bound
     from pareto_rec.analysis.picks import points_of, read_picks
     from pareto_rec.core.leftovers import sweep_below
     from pareto_rec.runs.reader import read_run
 
     bounds = [Bound.read(text) for text in where or []]
-    picker = _picker(asked[0], rules[asked[0]], method)
+    picker = _picker(rules_given[0], rules[rules_given[0]], method)
     sweep_below(run, 1)
     points = points_of(read_run(run), per_user=per_user)
     read_picks(run)  # a damaged history is refused before any work
@@ -97,13 +95,13 @@ def pick(
         _pick_point(run, points, picker, bounds, as_json=json_)
 
 
-def _check(asked: Sequence[str], method: str | None, *, mixture: bool) -> None:
-    if len(asked) != 1:
-        found = " and ".join("--" + name.replace("_", "-") for name in asked) or "none"
-        raise BadRequestError(f"say how to pick, in one way ({RULES}); found {found}")
-    if mixture and asked != ["best"]:
+def _check(rules: Sequence[str], method: str | None, *, mixture: bool) -> None:
+    if len(rules) != 1:
+        names = " and ".join("--" + name.replace("_", "-") for name in rules) or "none"
+        raise BadRequestError(f"say how to pick, in one way ({RULES}); found {names}")
+    if mixture and rules != ["best"]:
         raise BadRequestError("--mixture takes --best OBJECTIVE, and --where for the others")
-    if method is not None and asked != ["weights"]:
+    if method is not None and rules != ["weights"]:
         raise BadRequestError("--method belongs to --weights")
     if method is not None and method not in METHODS:
         raise unknown("method", method, METHODS)
@@ -118,8 +116,8 @@ def _picker(rule: str, value: object, method: str | None) -> Picker:
 
 
 def _weights(text: str) -> dict[str, float]:
-    """Weights of a text such as ``ndcg@10=0.7,ild@10=0.3``."""
-    found: dict[str, float] = {}
+    """Return weights of a text such as ``ndcg@10=0.7,ild@10=0.3``."""
+    weights: dict[str, float] = {}
     for part in text.split(","):
         name, sign, value = part.rpartition("=")
         try:
@@ -131,10 +129,10 @@ def _weights(text: str) -> dict[str, float]:
                 f'weights "{text}" cannot be read at "{part}": write for example '
                 '"ndcg@10=0.7,ild@10=0.3"'
             )
-        if name.strip() in found:
+        if name.strip() in weights:
             raise BadRequestError(f'weights "{text}" name {name.strip()} twice')
-        found[name.strip()] = weight
-    return found
+        weights[name.strip()] = weight
+    return weights
 
 
 def _pick_point(
@@ -145,13 +143,15 @@ def _pick_point(
     from pareto_rec.analysis.picks import entry_of, remember
 
     confirmed = read_confirmed(run)
-    made = choose(points, picker, bounds)
-    entry = entry_of(made, picker, bounds)
+    choice = choose(points, picker, bounds)
+    entry = entry_of(choice, picker, bounds)
     remember(run, entry)
-    steps = [{"gains": e.gains, "point": points.ids[e.row], "change": e.change} for e in made.steps]
-    test = asdict(confirmed[made.id]) if made.id in confirmed else None
-    lines = [*pick_lines(points, made, confirmed), "", f"noted in {run / 'picks.json'}"]
-    show({**entry, "tied": made.tied, "steps": steps, "test": test}, lines, as_json=as_json)
+    steps = [
+        {"gains": e.gains, "point": points.ids[e.row], "change": e.change} for e in choice.steps
+    ]
+    test = asdict(confirmed[choice.id]) if choice.id in confirmed else None
+    lines = [*pick_lines(points, choice, confirmed), "", f"noted in {run / 'picks.json'}"]
+    show({**entry, "tied": choice.tied, "steps": steps, "test": test}, lines, as_json=as_json)
 
 
 def _pick_mixture(
@@ -161,8 +161,8 @@ def _pick_mixture(
     from pareto_rec.analysis.decide.table import mixture_lines
     from pareto_rec.analysis.picks import entry_of, remember
 
-    made = mix(points, goal, bounds)
-    entry = entry_of(made, picker, bounds)
+    mixture = mix(points, goal, bounds)
+    entry = entry_of(mixture, picker, bounds)
     remember(run, entry)
-    lines = [*mixture_lines(points, made), "", f"noted in {run / 'picks.json'}"]
-    show({**entry, "prices": made.prices, "single": made.single}, lines, as_json=as_json)
+    lines = [*mixture_lines(points, mixture), "", f"noted in {run / 'picks.json'}"]
+    show({**entry, "prices": mixture.prices, "single": mixture.single}, lines, as_json=as_json)

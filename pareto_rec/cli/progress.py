@@ -1,4 +1,4 @@
-"""The live line of a search."""
+"""Progress of commands: a live line on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pareto_rec.search import Progress
 
 
 class _Line(SearchCallback):
-    """The live line of a terminal, drawn anew a few times a second."""
+    """The live line of a terminal, drawn again a few times a second."""
 
     def __init__(self, config: Config, console: Console) -> None:
         self.console = console
@@ -42,7 +42,7 @@ class _Line(SearchCallback):
         return 0 if self.last is None else self.last.generation + 1
 
     def searching(self, generation: int) -> Text:
-        """The line of a generation, counted from 1."""
+        """Return the line of a generation, counted from 1."""
         spent = time.monotonic() - self.began
         counts = self.counts
         parts = [
@@ -120,7 +120,7 @@ def watching(config: Config, *, quiet: bool) -> Iterator[SearchCallback]:
 
 @contextmanager
 def counting(what: str, *, quiet: bool) -> Iterator[Callable[..., None]]:
-    """A live line ``what: done/total`` with figures behind it; every tenth elsewhere.
+    """Yield a live line ``what: done/total`` with figures behind it; every tenth elsewhere.
 
     Args:
         what: What is done.
@@ -133,7 +133,7 @@ def counting(what: str, *, quiet: bool) -> Iterator[Callable[..., None]]:
     began = time.monotonic()
     with Live("", console=console, refresh_per_second=4, transient=True) as live:
 
-        def told(done: int, total: int, *figures: float) -> None:
+        def on_progress(done: int, total: int, *figures: float) -> None:
             spent = time.monotonic() - began
             values = ", ".join(f"{figure:.3f}" for figure in figures if math.isfinite(figure))
             left = spent / done * (total - done)
@@ -143,4 +143,4 @@ def counting(what: str, *, quiet: bool) -> Iterator[Callable[..., None]]:
             elif done % max(1, total // 10) == 0:
                 console.print(text, soft_wrap=True, highlight=False)
 
-        yield told
+        yield on_progress

@@ -1,4 +1,4 @@
-"""The command that asks a bundle for one list."""
+"""Command ``recommend``: one list from a bundle."""
 
 from __future__ import annotations
 
@@ -28,25 +28,23 @@ def recommend(
         list[str] | None,
         typer.Option(
             metavar="ID,ID",
-            help="Ids of items met, oldest first, separated by commas. Where ids hold commas: "
+            help="Ids of a history, oldest first, separated by commas. Where ids hold commas: "
             """repeat the option, an id each time, or write a JSON list such as '["a,b", "c"]'.""",
         ),
     ] = None,
     k: Annotated[int, typer.Option("-k", help="Length of the list.")] = 10,
     point: Annotated[
-        str | None, typer.Option(help="Operating point; default: the one of the bundle.")
+        str | None, typer.Option(help="Operating point; default: the bundle's default.")
     ] = None,
     prefer: Annotated[
         str | None,
         typer.Option(help="Weights that choose the point, such as ndcg@10=.7,ild@10=.3."),
     ] = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Say where each score comes from.")
-    ] = False,
-    form: Annotated[str, typer.Option(help="fp32, onnx or int8.")] = "fp32",
+    explain: Annotated[bool, typer.Option("--explain", help="Explain each score.")] = False,
+    form: Annotated[str, typer.Option(help="Form of the bundle: fp32, onnx or int8.")] = "fp32",
     json_: Json = False,
 ) -> None:
-    """Recommend items to a user, or to whoever has a history.
+    """Recommend items to a user, or for a history of items.
 
     Example: pareto-rec recommend bundle --history 50,181 -k 5 --explain
     """
@@ -54,7 +52,7 @@ def recommend(
 
     history = history or None  # typer has an empty list where the option was not given
     if user is None and history is None:
-        raise BadRequestError("say for whom: --user ID or --history ID,ID")
+        raise BadRequestError("give --user ID or --history ID,ID")
     wanted = None if prefer is None else weights(prefer)
     items = None if history is None else ids_of(history)
     loaded = Bundle.load(bundle, form=form)
@@ -63,7 +61,7 @@ def recommend(
 
 
 def ids_of(given: Sequence[str]) -> list[str]:
-    """Ids of a history as the option names them: once with commas or as JSON, or one each time.
+    """Parse ids of a history: one option with commas or JSON, or several options.
 
     Raises:
         BadRequestError: If JSON is damaged, or holds something else than ids.
@@ -87,27 +85,29 @@ def ids_of(given: Sequence[str]) -> list[str]:
 
 
 def weights(text: str) -> dict[str, float]:
-    """Weights written as ``a=.7,b=.3``.
+    """Return weights written as ``a=.7,b=.3``.
 
     Raises:
         BadRequestError: If they are written otherwise.
     """
-    found = {}
+    result = {}
     for part in text.split(","):
         name, equals, value = part.rpartition("=")
         try:
-            found[name.strip()] = float(value)
+            result[name.strip()] = float(value)
         except ValueError:
             equals = ""
         if not equals or not name.strip():
-            raise BadRequestError(f'"{part}" is no weight; write for example ndcg@10=.7,ild@10=.3')
-    return found
+            raise BadRequestError(
+                f'"{part}" is not a weight; write for example ndcg@10=.7,ild@10=.3'
+            )
+    return result
 
 
 def _lines(answer: Recommendation) -> list[str]:
     lines = [f"note: {note}" for note in answer.notes]
-    for place, item in enumerate(answer.items, start=1):
-        lines.append(f"{place:3}  {item.score:8.3f}  {isolated(item.title)}  ({isolated(item.id)})")
+    for rank, item in enumerate(answer.items, start=1):
+        lines.append(f"{rank:3}  {item.score:8.3f}  {isolated(item.title)}  ({isolated(item.id)})")
         lines += _why(item)
     if answer.reranking is not None and answer.reranking.brought_in:
         lines.append(f"re-ranking brought in: {', '.join(answer.reranking.brought_in)}")
@@ -122,9 +122,9 @@ def _why(item: Recommended) -> list[str]:
         return []
     parts = ", ".join(f"{name} {value:+.3f}" for name, value in why.scorers.items())
     lines = [f"       {parts}; place {why.rank_before} before re-ranking"]
-    for one in why.history[:_SHOWN]:
-        lines.append(f"       {one.value:+.3f}  {isolated(one.title)}")
-    others = sum(one.value for one in why.history[_SHOWN:])
+    for contribution in why.history[:_SHOWN]:
+        lines.append(f"       {contribution.value:+.3f}  {isolated(contribution.title)}")
+    others = sum(contribution.value for contribution in why.history[_SHOWN:])
     share = "" if why.exact else " (approximate)"
     lines.append(
         f"       {others:+.3f}  the rest of the history{share}, {why.rest:+.3f} no part of it"

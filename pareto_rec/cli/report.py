@@ -1,4 +1,4 @@
-"""The command that draws a run, and what a search prints at its end."""
+"""Command ``report``: plots and page of a run, and the summary after a search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pareto_rec.core.errors import BadRequestError
 
 
 def report(run: RunPath, json_: Json = False) -> None:
-    """Draw the plots and the page of a run anew; a run that goes on is shown as far as it is.
+    """Draw the plots and the page of a run again; a run that goes on is shown as far as it is.
 
     Example: pareto-rec report results/movielens_accuracy_diversity_fairness/2026-01-31T12-00-00
     """
@@ -22,7 +22,7 @@ def report(run: RunPath, json_: Json = False) -> None:
 
 
 def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None:
-    """Draw and print; after a search, a page that cannot be made is no failure."""
+    """Draw and print; after a search, a page that cannot be made is not a failure."""
     from pareto_rec.report import write_report
     from pareto_rec.report.answer import given, notes, worthless
     from pareto_rec.report.groups import groups, sentences
@@ -38,13 +38,13 @@ def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None
             raise
         typer.echo(f"no report.html: {error}", err=True)
     apart = groups(view)
-    status, found = str(view.info.get("status")), view.info.get("hypervolume", {})
+    status, volumes = str(view.info.get("status")), view.info.get("hypervolume", {})
     lines = [
         *view.controls,
-        f"hypervolume x 1000: {1000 * (found.get('front') or 0):.3f}",
-        f"all baselines: {1000 * (found.get('all_baselines') or 0):.3f}",
+        f"hypervolume x 1000: {1000 * (volumes.get('front') or 0):.3f}",
+        f"all baselines: {1000 * (volumes.get('all_baselines') or 0):.3f}",
         *([f"{given(view)}."] if given(view) else []),
-        *([f"the front is worth nothing: {worthless(view)}"] if found.get("front") == 0 else []),
+        *([f"the front is worth nothing: {worthless(view)}"] if volumes.get("front") == 0 else []),
         *notes(view),
         f"front: {len(view.front)} points in {run / 'front.csv'}",
         *([] if apart is None else sentences(apart)),
@@ -53,7 +53,7 @@ def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None
     if status != "finished":
         lines.insert(0, f"this run is not complete (status: {status})")
     files = [str(path) for path in paths]
-    content = {"run": str(run), "status": status, "hypervolume": found, "files": files}
+    content = {"run": str(run), "status": status, "hypervolume": volumes, "files": files}
     if apart is not None:
         content |= {"point": apart.point, "groups": apart.to_json()}
     show(content, lines, as_json=as_json)

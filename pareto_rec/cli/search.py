@@ -1,4 +1,4 @@
-"""The command that searches."""
+"""Command ``search``."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def search(
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes of one thread each; default: all cores.")
+        int | None, typer.Option(min=1, help="Number of worker processes; default: all cores.")
     ] = None,
     backend: Annotated[
         str | None,
-        typer.Option(metavar="dask://HOST:PORT", help="Work on a Dask cluster instead."),
+        typer.Option(metavar="dask://HOST:PORT", help="Train on a Dask cluster instead."),
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Go on with a run: that of --out (begun if there is none), else the last one of "
+            help="Resume a run: that of --out (started if missing), else the last one of "
             "the experiment in results/. It ends as if it had never been interrupted.",
         ),
     ] = False,
@@ -62,7 +62,7 @@ def search(
         bool,
         typer.Option(
             "--controls",
-            help="Then search again with one part taken away or replaced, at as many fits each.",
+            help="Afterwards, search again with one part removed or replaced, as many fits each.",
         ),
     ] = False,
     json_: Json = False,
@@ -82,7 +82,7 @@ def search(
 
 @contextmanager
 def _target(config: Path, experiment: str, out: Path | None, *, resume: bool) -> Iterator[Path]:
-    """The run directory; a new one is made at once, so that nobody else takes its name."""
+    """Return the run directory; a new one is created at once, to reserve its name."""
     if out is not None or resume:
         yield out or _earlier_run(config, experiment)
         return
@@ -106,7 +106,7 @@ class _How:
     quiet: bool
 
     def going_on(self, target: Path) -> str:
-        """The command that goes on."""
+        """Return the command that goes on."""
         parts = ["pareto-rec", "search", str(target), "--resume"]
         parts += ["--workers", str(self.workers)] if self.workers else []
         parts += ["--backend", self.backend] if self.backend else []
@@ -114,23 +114,23 @@ class _How:
 
 
 def _earlier_run(config: Path, experiment: str) -> Path:
-    """The run to go on with: what was named, where it is one, or the last of the experiment."""
+    """Return the run to resume: the named one, or the last of the experiment."""
     from pareto_rec.core.errors import BadRequestError
     from pareto_rec.execution.resume import is_begun, newest_run
 
     if is_begun(config):
         return config
     results = Path("results") / experiment
-    found = newest_run(results)
-    if found is None:
+    newest = newest_run(results)
+    if newest is None:
         raise BadRequestError(
             f"no run to go on with in {results}; name its directory, or leave --resume away"
         )
-    return found
+    return newest
 
 
 def _next_run(experiment: str) -> Path:
-    """A new directory named by the time; a second run within the second gets a number."""
+    """Return a new directory named by the time; a second run within the second gets a number."""
     from datetime import UTC, datetime
 
     from pareto_rec.core.errors import BadRequestError

@@ -1,4 +1,4 @@
-"""The command that serves a bundle over HTTP."""
+"""Command ``serve``: a bundle over HTTP."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 def serve(
     bundle: Annotated[
-        Path, typer.Argument(help="What `pareto-rec export` wrote.", metavar="BUNDLE")
+        Path, typer.Argument(help="A bundle, written by `pareto-rec export`.", metavar="BUNDLE")
     ],
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port; 0 takes any that is free.")
-    ] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any free port.")] = 8000,
     workers: Annotated[
         int, typer.Option(min=1, max=64, help="Processes; they share the bundle's memory.")
     ] = 1,
-    form: Annotated[str, typer.Option(help="fp32, or onnx or int8 if exported.")] = "fp32",
+    form: Annotated[
+        str, typer.Option(help="Form of the bundle: fp32; onnx or int8 if exported.")
+    ] = "fp32",
     items: Annotated[
         Path | None,
         typer.Option(help="File that keeps items added over HTTP; default: until it stops."),
     ] = None,
     allow_items: Annotated[
-        bool, typer.Option("--allow-items", help="Take POST /items: add and change items.")
+        bool, typer.Option("--allow-items", help="Allow POST /items: add and change items.")
     ] = False,
     allowed_host: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Name by which the service may be asked, besides loopback names and --host; "
-            "repeatable; * allows every name, web pages that misuse one among them.",
+            help="Host name to accept, besides loopback names and --host; repeatable; * accepts "
+            "every name, also from web pages that misuse one.",
         ),
     ] = None,
     token_file: Annotated[
@@ -52,8 +52,8 @@ def serve(
         typer.Option(
             min=1,
             max=1024,
-            help="Connections of one address; beyond them, the one that has kept the service "
-            "waiting longest gives way. Behind a proxy: as many as it opens.",
+            help="Most connections per client address; beyond them, the one that has been idle "
+            "longest is closed. Behind a proxy: as many as it opens.",
         ),
     ] = 512,
     prepare: Annotated[
@@ -61,8 +61,8 @@ def serve(
         typer.Option(
             min=0,
             max=1 << 20,
-            help="Megabytes of each process in which to keep what lists of known users are made "
-            "from: prepared at the start for up to 5 seconds, else when first asked for.",
+            help="Megabytes per process for cached scores of known users, computed at the start "
+            "for up to 5 seconds, else at the first request.",
         ),
     ] = 64,
 ) -> None:
@@ -75,8 +75,8 @@ def serve(
     try:
         import uvicorn  # noqa: F401  # first, so that nothing is loaded in vain
 
-        from pareto_rec.serve.run import Service
         from pareto_rec.serve.run import serve as serve_until_stopped
+        from pareto_rec.serve.service import Service
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("fastapi", "uvicorn", "starlette"):
             raise BadRequestError(

@@ -1,4 +1,4 @@
-"""What the commands share: the option --json, and how they print."""
+"""Helpers of the commands: the option --json, and printing."""
 
 from __future__ import annotations
 

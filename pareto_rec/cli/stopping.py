@@ -1,4 +1,4 @@
-"""Ctrl-C: the first stops cleanly, another at once."""
+"""Interruption by Ctrl-C: the first stops cleanly, another at once."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def stoppable(last_words: Callable[[], str]) -> Iterator[None]:
             raise KeyboardInterrupt
         _end_at_once(f"interrupted: stopped at once; {last_words()}")
 
-    before = {one: signal.signal(one, stop) for one in _SIGNALS}
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
         yield
     except KeyboardInterrupt:
         raise InterruptedRunError(last_words()) from None
     finally:
         if not heard:
-            for one, handler in before.items():
-                signal.signal(one, handler)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _end_at_once(line: str) -> None:

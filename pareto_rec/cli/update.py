@@ -1,4 +1,4 @@
-"""The command that brings a bundle up to date."""
+"""Command ``update``: new interactions into a bundle."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def update(
     bundle: Annotated[
-        Path, typer.Argument(help="What `pareto-rec export` wrote.", metavar="BUNDLE")
+        Path, typer.Argument(help="A bundle, written by `pareto-rec export`.", metavar="BUNDLE")
     ],
     interactions: Annotated[
         Path,
@@ -26,18 +26,18 @@ def update(
             metavar="INTERACTIONS",
         ),
     ],
-    to: Annotated[Path, typer.Option(help="Where the new bundle goes.")],
+    to: Annotated[Path, typer.Option(help="Folder for the new bundle.")],
     tolerance: Annotated[
         list[str] | None,
         typer.Option(
             metavar="OBJECTIVE=FALL",
-            help="Largest accepted fall, natural units; default 2 % of the value. Repeatable.",
+            help="Largest accepted loss in natural units; default 2 % of the value; repeatable.",
         ),
     ] = None,
     hold_out: Annotated[
-        float, typer.Option(help="Share of the new rows, the last, that is measured on.")
+        float, typer.Option(help="Share of the new rows, the latest, to measure on.")
     ] = 0.3,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of what is drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     json_: Json = False,
 ) -> None:
     """Learn from new interactions into a new bundle, unless an objective falls too far.
@@ -47,7 +47,7 @@ def update(
     from pareto_rec.bundle.update.flow import refusal
     from pareto_rec.bundle.update.flow import update as update_bundle
 
-    made = update_bundle(
+    result = update_bundle(
         bundle,
         interactions,
         to,
@@ -55,32 +55,33 @@ def update(
         hold_out=hold_out,
         seed=seed,
     )
-    lines = [*_lines(made), "" if made.refused else f"written to {to}"]
-    show(made.to_json(), lines, as_json=json_)
-    if made.refused:
-        raise refusal(made)
+    lines = [*_lines(result), "" if result.refused else f"written to {to}"]
+    show(result.to_json(), lines, as_json=json_)
+    if result.refused:
+        raise refusal(result)
 
 
 def _tolerances(texts: list[str]) -> dict[str, float]:
-    found = {}
+    tolerances = {}
     for text in texts:
         name, sign, value = text.rpartition("=")
         try:
-            found[name.strip()] = float(value)
+            tolerances[name.strip()] = float(value)
         except ValueError:
             sign = ""
         if not sign or not name.strip():
             raise BadRequestError(
                 f'tolerance "{text}" cannot be read: write for example "ndcg@10=0.005"'
             )
-    return found
+    return tolerances
 
 
-def _lines(made: Update) -> list[str]:
-    drift = made.drift
+def _lines(update: Update) -> list[str]:
+    drift = update.drift
     lines = [
-        f"{drift.rows} new rows: {made.learnt} learnt from, the last {made.held_out} measured on"
-        + (f", {made.unknown_items} left out (unknown items)" if made.unknown_items else ""),
+        f"{drift.rows} new rows: {update.learnt} learnt from, the last {update.held_out} measured "
+        "on"
+        + (f", {update.unknown_items} left out (unknown items)" if update.unknown_items else ""),
         f"drift: {drift.new_users:.1%} of their users and {drift.new_items:.1%} of their items are "
         f"new; popularity moved by {drift.popularity:.3f} of 1 (by chance alone: "
         f"{drift.popularity_by_chance:.3f}), categories by {drift.categories:.3f}",
@@ -89,8 +90,9 @@ def _lines(made: Update) -> list[str]:
         f"{'rows':<15} {'point':<13} {'objective':<18} {'before':>8} {'after':>8} {'tolerance':>9}",
     ]
     lines += [
-        f"{one.rows:<15} {one.point:<13} {one.objective:<18} {one.before:8.4f} {one.after:8.4f} "
-        f"{one.tolerance:9.4f}" + ("  fell too far" if one.fell > one.tolerance else "")
-        for one in made.changes
+        f"{change.rows:<15} {change.point:<13} {change.objective:<18} {change.before:8.4f} "
+        f"{change.after:8.4f} {change.tolerance:9.4f}"
+        + ("  fell too far" if change.fell > change.tolerance else "")
+        for change in update.changes
     ]
-    return [*lines, "", f"{made.seconds:.1f} s"]
+    return [*lines, "", f"{update.seconds:.1f} s"]

@@ -1,1 +1,1 @@
-"""What every part may know: errors, seeds, files, provenance, threads."""
+"""Foundations of every package: errors, seeds, files, provenance, threads."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 KEY = "checksum"
-_DIGITS = 16  # 64 bits: against damage and changes by hand, not against somebody who computes it
+_DIGITS = 16  # 64 bits: against damage and changes by hand, not against deliberate forgery
 
 
 def checksum_of(content: Mapping[str, Any]) -> str:
-    """Hexadecimal digits of a SHA-256 over the content, whatever the order of its keys.
+    """Return hexadecimal digits of a SHA-256 over the content, for any order of its keys.
 
     Args:
         content: What JSON can hold; its own checksum is left out.
@@ -24,18 +24,18 @@ def checksum_of(content: Mapping[str, Any]) -> str:
 
 
 def signed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content with its checksum, the last key."""
+    """Return the content with its checksum, the last key."""
     rest = {key: value for key, value in content.items() if key != KEY}
     return {**rest, KEY: checksum_of(rest)}
 
 
 def is_whole(content: Mapping[str, Any]) -> bool | None:
-    """Whether content is what its checksum says; None where it carries none."""
+    """Return whether content is what its checksum says; None where it carries none."""
     return None if KEY not in content else content[KEY] == checksum_of(content)
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal.
+    """Return the SHA-256 of a file, hexadecimal.
 
     Raises:
         OSError: If it cannot be read.

@@ -59,27 +59,27 @@ _STATEMENT = re.compile(
 
 
 def imported_names(tree: ast.AST) -> set[str]:
-    """Full names of what is imported anywhere below a node.
+    """Return full names of everything imported anywhere below a node.
 
     Raises:
         ValueError: If an import is relative.
     """
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             if node.level or node.module is None:
                 raise ValueError("imports are absolute")
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 class Package:
     """The modules of the package in a folder, each read and looked through once."""
 
     def __init__(self, root: Path) -> None:
-        """The package whose ``__init__.py`` lies in `root`."""
+        """Read the package whose ``__init__.py`` lies in `root`."""
         self.root = root
         self._sources: dict[str, bytes] = {}
         self._needed: dict[str, frozenset[str]] = {}
@@ -87,16 +87,16 @@ class Package:
     @cached_property
     def modules(self) -> Mapping[str, Path]:
         """Full name -> file; the package itself, which loads its public names late, is left out."""
-        found = {}
+        files = {}
         for path in sorted(self.root.rglob("*.py")):
             parts = path.relative_to(self.root).with_suffix("").parts
             name = ".".join(part for part in parts if part != "__init__")
             if name:
-                found[f"{PACKAGE}.{name}"] = path
-        return found
+                files[f"{PACKAGE}.{name}"] = path
+        return files
 
     def source(self, module: str) -> bytes:
-        """The file of a module, of this package or of another one that is loaded.
+        """Return the file of a module, of this package or of another one that is loaded.
 
         Raises:
             KeyError: If there is no such module.
@@ -109,7 +109,7 @@ class Package:
         return self._sources[module]
 
     def imports(self, module: str) -> frozenset[str]:
-        """Modules of the package that a module names in its imports."""
+        """Return modules of the package that a module names in its imports."""
         names = (name for name in self._names(module) if name.startswith(f"{PACKAGE}."))
         return frozenset(
             name if name in self.modules else name.rpartition(".")[0] for name in names
@@ -123,7 +123,7 @@ class Package:
         return self._needed[module]
 
     def closure(self, *entries: str) -> tuple[str, ...]:
-        """The modules and all that they need, in order, without those that decide nothing."""
+        """Return the modules and all that they need, in order, except those that decide nothing."""
         todo, seen = list(entries), set()
         while todo:
             module = todo.pop()
@@ -133,7 +133,7 @@ class Package:
         return tuple(sorted(seen))
 
     def code_key(self, *entries: str) -> str:
-        """SHA-256 over the closure of some modules."""
+        """Return the SHA-256 over the closure of some modules."""
         digest = hashlib.sha256()
         for module in self.closure(*entries):
             source = self.source(module)
@@ -145,7 +145,7 @@ class Package:
         return imported_names(self._statements(module))
 
     def _statements(self, module: str) -> ast.Module:
-        """The import statements of a module."""
+        """Return the import statements of a module."""
         source = self.source(module).decode()
         if module not in self.modules:  # not of our making: any layout
             return ast.parse(source)
@@ -155,7 +155,7 @@ class Package:
             return ast.parse(source)
 
     def _origin(self, name: str) -> str:
-        """The module that a full name stands for or is defined in."""
+        """Return the module that a full name stands for or is defined in."""
         while name not in self.modules:
             module, _, own = name.rpartition(".")
             passed = dict(self._passed_on(module))
@@ -165,7 +165,7 @@ class Package:
         return name
 
     def _passed_on(self, module: str) -> Iterator[tuple[str, str]]:
-        """Names that the ``__init__`` of a folder takes from its modules -> their full names."""
+        """Return names that a folder's ``__init__`` takes from its modules -> full names."""
         if module == PACKAGE:  # the public names, which only plugins import from here
             tree = ast.parse((self.root / "__init__.py").read_bytes())
         elif self.modules[module].name == "__init__.py":
@@ -187,7 +187,7 @@ INSTALLED = Package(Path(__file__).parents[1])
 
 
 def code_key(*entries: str) -> str:
-    """Sixteen hex digits of the code that computes something, plugins included.
+    """Return sixteen hex digits of the code that computes something, plugins included.
 
     Args:
         entries: Full names of the modules that compute it, ``__name__`` among them; those of

@@ -1,4 +1,4 @@
-"""The one exception that a user sees as a single line."""
+"""Errors that a user sees as a single line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_BITS = 200  # of a whole number that they show; Python itself refuses to w
 
 
 class BadRequestError(ValueError):
-    """What was asked for is wrong; the message says what, where and what to do.
+    """Error in a request; the message says what, where and what to do.
 
     The command line prints the message alone and exits with code 2.
     """
@@ -49,14 +49,14 @@ class _Short(reprlib.Repr):
     """Values of any size and kind, shortened."""
 
     def repr_int(self, x: int, level: int) -> str:
-        """A whole number, or how long it is."""
+        """Return a whole number, or how long it is."""
         if x.bit_length() > _MOST_BITS:
             return f"a whole number of about {x.bit_length() * 0.30103:,.0f} digits"
         return super().repr_int(x, level)
 
 
 def shown(value: object) -> str:
-    """A value from outside as it may stand in a message: short, in one line, whatever it is."""
+    """Return a value of any kind as it may stand in a message: short and in one line."""
     try:
         return _Short().repr(value)
     except (RecursionError, ValueError):
@@ -64,14 +64,14 @@ def shown(value: object) -> str:
 
 
 def plain_number(value: float) -> str:
-    """A number as people write it: 10,000,000 and 0.000001, without an exponent."""
+    """Return a number as people write it: 10,000,000 and 0.000001, without an exponent."""
     if isinstance(value, int) or value.is_integer():
         return f"{int(value):,}"
     return f"{value:.9f}".rstrip("0")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> BadRequestError:
-    """Error for a name that no registry knows: lists the known ones, names the nearest.
+    """Return the error for a name that no registry knows: lists the known ones, names the nearest.
 
     Args:
         kind: What the name should have been, for example ``"objective"``.
@@ -93,7 +93,7 @@ def renamed(name: str) -> BadRequestError:
 
 
 def construct(kind: str, build: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass from named values; what they leave out keeps its default.
+    """Return a dataclass from named values; what they leave out keeps its default.
 
     Args:
         kind: What a name stands for, for example ``"serving variable"``.
@@ -101,10 +101,10 @@ def construct(kind: str, build: type[T], values: Mapping[str, Any]) -> T:
         values: Field name -> value.
 
     Raises:
-        BadRequestError: If a name is no field.
+        BadRequestError: If a name is not a field.
     """
     assert is_dataclass(build)
-    known = [one.name for one in fields(build)]
+    known = [field.name for field in fields(build)]
     for name in values:
         if name not in known:
             raise unknown(kind, name, known)

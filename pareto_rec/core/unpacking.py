@@ -1,4 +1,4 @@
-"""Packed files are unpacked while they are read, and never to more than a stated size."""
+"""Unpacking of compressed files while they are read, up to a stated size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BROKEN = (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError)
 
 
 def most_bytes(packed: int) -> int:
-    """To how many bytes a packed file may grow.
+    """Return the number of bytes to which a packed file may grow.
 
     Args:
         packed: Its size as it lies on disk.
@@ -49,16 +49,16 @@ def most_bytes(packed: int) -> int:
 
 
 def too_large(name: str, packed: int) -> BadRequestError:
-    """Error for a file that unpacks to more than it may: says how to raise the limit."""
+    """Return the error for a file that unpacks to more than it may: says how to raise the limit."""
     most = most_bytes(packed)
     return BadRequestError(
-        f"{name} unpacks to more than {_said(most)} ({_said(packed)} as it lies there): if that is "
-        f"right, unpack it yourself, or set the environment variable {LIMIT_VARIABLE} to the "
-        "number of gigabytes that it may grow to"
+        f"{name} unpacks to more than {_readable_size(most)} ({_readable_size(packed)} as it lies "
+        f"there): if that is right, unpack it yourself, or set the environment variable "
+        f"{LIMIT_VARIABLE} to the number of gigabytes that it may grow to"
     )
 
 
-def _said(size: int) -> str:
+def _readable_size(size: int) -> str:
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= scale:
             return f"{size / scale:.3g} {unit}"
@@ -79,7 +79,7 @@ class Bounded(io.RawIOBase):
         self._left = most_bytes(packed)
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Return True: it can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -105,7 +105,7 @@ class _Xz(io.RawIOBase):
         self._raw = b""
 
     def readable(self) -> bool:
-        """It can be read."""
+        """Return True: it can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int:
@@ -127,7 +127,7 @@ class _Xz(io.RawIOBase):
                 return len(content)
 
     def _begin(self) -> bool:
-        """Whether another stream begins here; NULs between streams fill up."""
+        """Return whether another stream begins here; NULs between streams fill up."""
         while not (raw := self._raw.lstrip(b"\x00")):
             raw = self._source.read(_BLOCK)
             if not raw:

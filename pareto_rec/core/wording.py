@@ -1,4 +1,4 @@
-"""Lines that both a run and its page say."""
+"""Sentences that a run and its page share."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ _RIGHT_TO_LEFT = {"R", "AL", "AN", "RLE", "RLO", "RLI"}
 
 
 def isolated(text: str) -> str:
-    """Somebody's own text, ready to stand in a line with other words.
+    """Isolate a user's text, so that it can stand in a line with other words.
 
     A text that runs from right to left would take the numbers beside it along: isolates (U+2068
     and U+2069, the Unicode Bidirectional Algorithm, UAX 9) keep them apart. Other texts stay as
     they are.
     """
-    if any(unicodedata.bidirectional(one) in _RIGHT_TO_LEFT for one in text):
+    if any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in text):
         return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}"
     return text
 
 
 def repeats_in_words(account: Mapping[str, int], stage: str) -> str:
-    """What was left out of a truth (see `Stage.truth_account`), in one line; "" for nothing."""
+    """Say what was left out of a truth (see `Stage.truth_account`); "" for nothing."""
     if not account["repeats"]:
         return ""
     words = (
@@ -37,7 +37,7 @@ def repeats_in_words(account: Mapping[str, int], stage: str) -> str:
 
 
 def kept_in_words(share: float) -> str:
-    """How much of a gain is left: a share below 0 is nothing, one above 1 is all."""
+    """Return how much of a gain is left: a share below 0 is nothing, one above 1 is all."""
     if share <= 0:
         return "nothing"
     return f"{share:.0%}" if share <= 1 else "all"
@@ -46,7 +46,7 @@ def kept_in_words(share: float) -> str:
 def lacking_in_words(
     name: str, entry: Mapping[str, Any], counts: Sequence[tuple[int, int]] = ()
 ) -> str:
-    """One line about an objective.
+    """Return one line about an objective.
 
     Args:
         name: The objective.
@@ -60,8 +60,8 @@ def lacking_in_words(
     text += ", which never makes a list better"
     if counts:
         what = "pairs of listed items" if entry["pairs"] else "listed items"
-        measured, whole = (sum(column) for column in zip(*counts, strict=True))
+        measured, total = (sum(column) for column in zip(*counts, strict=True))
         least = min((n / of for n, of in counts if of), default=0.0)
-        text += f"; {measured:,} of {whole:,} {what} in the front's lists were measured, at the "
+        text += f"; {measured:,} of {total:,} {what} in the front's lists were measured, at the "
         text += f"least {least:.1%} of a point's"
     return text

@@ -1,4 +1,4 @@
-"""The report page: one HTML file that opens from disk and never asks the network."""
+"""Report page: one HTML file that opens from disk and never asks the network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCRIPTS = (
 
 
 def build_report(view: RunView) -> str:
-    """The page as text.
+    """Return the page as text.
 
     Args:
         view: The run.
@@ -90,5 +90,5 @@ def _asset(name: str) -> str:
 
 
 def _inline(script: str) -> str:
-    """A script that cannot close its own element."""
+    """Return a script that cannot close its own element."""
     return re.sub(r"</(script)", r"<\\/\1", script, flags=re.IGNORECASE)

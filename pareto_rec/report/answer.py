@@ -1,4 +1,4 @@
-"""What a run found, in sentences and small tables of plain facts."""
+"""Findings of a run, in sentences and small tables of plain facts."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from pareto_rec.search.pareto import non_dominated
 
 
 def answer(view: RunView) -> list[str]:
-    """The answer first: size of the front, gain over the baselines, where a baseline wins.
+    """Return the answer first: size of the front, gain over the baselines, where a baseline wins.
 
     Returns:
         Sentences of the first paragraph, plain text.
     """
-    found = view.confirmed
+    confirmed = view.confirmed
     on_test = (
-        [*found.says[:1], _challengers_on_test(view, found)] if found and found.finished else []
+        [*confirmed.says[:1], _challengers_on_test(view, confirmed)]
+        if confirmed and confirmed.finished
+        else []
     )
     return [_size(view), *on_test, _best_point(view), _challengers(view)]
 
 
 def caveat(view: RunView) -> str:
-    """What the numbers do not say."""
+    """Return what the numbers do not say."""
     records = int((view.records["status"] == "ok").sum())
     luck = f"the front is the best of {records:,} records: part of it is luck"
     if view.confirmed is None:
@@ -47,15 +49,18 @@ def caveat(view: RunView) -> str:
 
 
 def worthless(view: RunView) -> str:
-    """Why a hypervolume is 0: the references that no point reaches, or all at once."""
+    """Return why a hypervolume is 0: the references that no point reaches, or all at once."""
     if view.front.empty:
         return "no record is feasible"
     beyond = {axis: _beyond(view.front[axis.name], axis) for axis in view.axes}
     never = [axis for axis, reached in beyond.items() if not reached.any()]
     if never:
-        said = (f"{a.label} = {a.reference:g} (best {_best(view.front[a.name], a.maximise)[1]:.4g})"
-                for a in never)  # fmt: skip
-        return f"no point of the front gets beyond the reference {' or '.join(said)}"
+        best = (_best(view.front[axis.name], axis.maximise)[1] for axis in never)
+        references = (
+            f"{axis.label} = {axis.reference:g} (best {value:.4g})"
+            for axis, value in zip(never, best, strict=True)
+        )
+        return f"no point of the front gets beyond the reference {' or '.join(references)}"
     return "every reference is passed by some point, but no point passes all of them at once"
 
 
@@ -65,17 +70,17 @@ def _beyond(column: Any, axis: Axis) -> NDArray[np.bool_]:  # Any: a pandas Seri
 
 
 def notes(view: RunView) -> list[str]:
-    """What of the data limits what was measured: held-out rows left out, attributes missing."""
+    """Return what limits the measurement: held-out rows left out, attributes missing."""
     truth, described = view.info.get("truth") or {}, view.info.get("described") or {}
-    found = [repeats_in_words(account, stage) for stage, account in truth.items()]
+    sentences = [repeats_in_words(account, stage) for stage, account in truth.items()]
     for name, entry in (view.info.get("lacking") or {}).items():
         counts = [(of[name][0], of[name][1]) for of in described.values() if name in of]
-        found.append(lacking_in_words(name, entry, counts))
-    return [f"{words[0].upper()}{words[1:]}." for words in found if words]
+        sentences.append(lacking_in_words(name, entry, counts))
+    return [f"{words[0].upper()}{words[1:]}." for words in sentences if words]
 
 
 def given(view: RunView) -> str:
-    """What the baselines were given and what the search was, in one sentence; empty without any."""
+    """Describe the search's and the baselines' budgets in one sentence; empty without any."""
     if view.baselines.empty:
         return ""
     counts = view.baselines["expert"].value_counts().tolist()
@@ -111,7 +116,7 @@ def _size(view: RunView) -> str:
 
 
 def _best_point(view: RunView) -> str:
-    """The point that is best in the first objective, and the best baseline in it."""
+    """Return the point that is best in the first objective, and the best baseline in it."""
     axis = view.axes[0]
     if view.front.empty:
         return "No record is feasible, so there is no point to choose."
@@ -120,18 +125,18 @@ def _best_point(view: RunView) -> str:
     rows = view.baselines[view.feasible(view.baselines)]
     if rows.empty:
         return f"{text}."
-    place, value = _best(rows[axis.name], axis.maximise)
-    return f"{text}; the best feasible baseline, {rows['expert'].iloc[place]}, has {value:.4f}."
+    index, value = _best(rows[axis.name], axis.maximise)
+    return f"{text}; the best feasible baseline, {rows['expert'].iloc[index]}, has {value:.4f}."
 
 
 def _best(column: Any, maximise: bool) -> tuple[int, float]:  # Any: a pandas Series
     values = column.to_numpy(dtype=np.float64)
-    place = int(values.argmax() if maximise else values.argmin())
-    return place, float(values[place])
+    index = int(values.argmax() if maximise else values.argmin())
+    return index, float(values[index])
 
 
 def _challengers(view: RunView) -> str:
-    """Whether a baseline setting is better than the front somewhere."""
+    """Return whether a baseline setting is better than the front somewhere."""
     rows = view.baselines[view.feasible(view.baselines)]
     if view.baselines.empty:
         return "The run has no baselines to compare with."
@@ -153,16 +158,16 @@ def _challengers(view: RunView) -> str:
     )
 
 
-def _challengers_on_test(view: RunView, found: Confirmed) -> str:
-    """Whether a confirmed point of a baseline is better on test data than all of the front's."""
-    known = [p for p in found.points if set(view.names) <= set(p.values.get("test", ()))]
+def _challengers_on_test(view: RunView, confirmed: Confirmed) -> str:
+    """Say whether a confirmed baseline point is better on test data than all of the front."""
+    known = [p for p in confirmed.points if set(view.names) <= set(p.values.get("test", ()))]
     rivals = [point for point in known if point.front != OWN and point.feasible]
     own = [point for point in known if point.front == OWN]
     if not rivals or not own:
         return "No feasible point of a baseline stands beside it on test data."
     means = [[p.values["test"][name][0] for name in view.names] for p in (*own, *rivals)]
     best = non_dominated(np.array(means), maximise=view.maximise)[len(own) :]
-    names = [point.front for point, kept in zip(rivals, best, strict=True) if kept]
+    names = [point.front for point, is_best in zip(rivals, best, strict=True) if is_best]
     if not names:
         return "On test data no baseline wins anywhere among the confirmed points, by means."
     counts = ", ".join(f"{name} {names.count(name)}" for name in dict.fromkeys(names))
@@ -173,7 +178,7 @@ def _challengers_on_test(view: RunView, found: Confirmed) -> str:
 
 
 def failures(view: RunView) -> list[tuple[str, int]]:
-    """Reason and number of the records that are not ``ok``, the most frequent first."""
+    """Return the reason and number of the records that are not ``ok``, the most frequent first."""
     bad = view.records[view.records["status"] != "ok"]
     reasons = [
         f"{status}: {reason}" if isinstance(reason, str) and reason else str(status)
@@ -184,7 +189,7 @@ def failures(view: RunView) -> list[tuple[str, int]]:
 
 
 def cost(view: RunView) -> list[tuple[str, str]]:
-    """Counts and seconds as the run wrote them."""
+    """Return counts and seconds as the run wrote them."""
     counts, seconds = view.info.get("counts") or {}, view.info.get("seconds") or {}
     rows = [
         (str(name), f"{value:,}" if isinstance(value, int) else _plain(value))
@@ -194,20 +199,20 @@ def cost(view: RunView) -> list[tuple[str, str]]:
 
 
 def choices(view: RunView) -> list[tuple[str, str]]:
-    """Per variable without an order, what the front's points chose and how many chose it."""
+    """Return, per unordered variable, what the front's points chose and how often."""
     rows = []
     for name in view.front:
         column = view.front[name].dropna()
         variable = str(name).startswith(("train.", "serve."))
         if variable and any(isinstance(value, str) for value in column):
             counts = column.value_counts()
-            said = ", ".join(f"{value} {count:,}" for value, count in counts.items())
-            rows.append((str(name), said))
+            shares = ", ".join(f"{value} {count:,}" for value, count in counts.items())
+            rows.append((str(name), shares))
     return rows
 
 
 def provenance(view: RunView) -> list[tuple[str, str]]:
-    """Where the run came from: seed, commit, versions, hardware, hashes."""
+    """Return the provenance of the run: seed, commit, versions, hardware, hashes."""
     rows = [
         (key, _plain(view.info[key]))
         for key in ("seed", "git_commit")

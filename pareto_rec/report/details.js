@@ -48,7 +48,7 @@ function confirmedParts(row) {
   const known = data.confirmed?.points[row.id];
   if (!known) return [];
   return data.confirmed.stages.filter((stage) => known[stage]).flatMap((stage) => [
-    element("h4", {}, `Trained anew, on ${stage} data`),
+    element("h4", {}, `Trained again, on ${stage} data`),
     valueRows(searched.filter((axis) => known[stage][axis.name]).map((axis) => {
       const [mean, low, high] = known[stage][axis.name].map(showObjective);
       return [axis.label, low === high ? mean : `${mean}  [${low}, ${high}]`];

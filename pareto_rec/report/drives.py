@@ -1,4 +1,4 @@
-"""Which decision variable goes with which objective, over all records and not the front alone."""
+"""Associations of decision variables with objectives, over all records and not the front alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHANCE = 0.05  # of a strength as large where variable and objective are indepen
 
 @dataclass(frozen=True)
 class Drive:
-    """How one decision variable goes with the searched objectives.
+    """Association of one decision variable with the searched objectives.
 
     Attributes:
         name: ``train.<name>`` or ``serve.<name>``.
@@ -37,7 +37,7 @@ class Drive:
 
 
 def drives(view: RunView) -> list[Drive]:
-    """Every variable that varies, the strongest first.
+    """Return every variable that varies, the strongest first.
 
     A training variable is held against the mean rank of each fit's records, since the records of
     one fit share it; a serving variable against the ranks of the records. Strength: Spearman's
@@ -51,18 +51,18 @@ def drives(view: RunView) -> list[Drive]:
     ranks = rows[view.names].rank()
     fits = ranks.groupby(rows["fit"]).mean()
     first = rows.drop_duplicates("fit").set_index("fit").loc[fits.index]
-    found = []
+    candidates = []
     for name in map(str, rows):
         if name.startswith("train."):
-            found.append(_drive(name, first[name], fits))
+            candidates.append(_drive(name, first[name], fits))
         elif name.startswith("serve."):
-            found.append(_drive(name, rows[name], ranks))
-    varied = [one for one in found if one is not None]
-    return sorted(varied, key=lambda one: -float(np.abs(one.strengths).max()))
+            candidates.append(_drive(name, rows[name], ranks))
+    varied = [drive for drive in candidates if drive is not None]
+    return sorted(varied, key=lambda drive: -float(np.abs(drive.strengths).max()))
 
 
 def _drive(name: str, column: pd.Series, outcomes: pd.DataFrame) -> Drive | None:
-    """Strengths over the cases in which the variable is active; None where it does not vary."""
+    """Return strengths over the cases with the variable active; None where it is constant."""
     from scipy.stats import chi2
 
     active = column.notna().to_numpy()

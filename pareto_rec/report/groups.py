@@ -1,4 +1,4 @@
-"""The front for people with short and long histories apart, from what the run measured per user."""
+"""Groups of users by length of history, from the values per user that the run measured."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLD = "cold_"  # objectives on cold items begin with it
 
 @dataclass(frozen=True)
 class Group:
-    """People whose histories are about equally long.
+    """Users with histories of about equal length.
 
     Attributes:
         name: ``none``, ``short``, ``medium`` or ``long``.
@@ -43,7 +43,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Groups:
-    """What a run says of people and items that little is known of.
+    """Values of a run for users with little history and for cold items.
 
     Attributes:
         point: Id of the point shown, the best by the first objective.
@@ -66,17 +66,17 @@ class Groups:
         """As values that ``json`` writes."""
         return [
             {
-                "history": one.name,
-                "users": one.users,
-                "rows": list(one.rows),
-                "values": {name: list(found) for name, found in one.values.items() if found},
+                "history": group.name,
+                "users": group.users,
+                "rows": list(group.rows),
+                "values": {name: list(values) for name, values in group.values.items() if values},
             }
-            for one in self.groups
+            for group in self.groups
         ]
 
 
 def groups(view: RunView) -> Groups | None:
-    """The groups of a run; None where it has no values per user, as while it goes on.
+    """Return the groups of a run; None where it has no values per user, as while it goes on.
 
     Raises:
         BadRequestError: If a file is there and damaged.
@@ -99,16 +99,16 @@ def groups(view: RunView) -> Groups | None:
     ordered = view.front.sort_values(first.name, ascending=not first.maximise)
     point = str(ordered["id"].iloc[0])
     marked = view.front.loc[view.front["selected"], "id"].astype(str).tolist() or [point]
-    found = [
+    members = [
         _group(name, people, means.loc[[name]].droplevel(0), names, point, marked)
         for name in sorted(set(means.index.get_level_values("group")), key=_place)
     ]
     items = (view.info.get("cold_start") or {}).get("items")
-    return Groups(point, axes, tuple(found), None if items is None else int(items))
+    return Groups(point, axes, tuple(members), None if items is None else int(items))
 
 
 def _place(name: str) -> tuple[int, str]:
-    """Short histories first; groups that the data set made itself come last."""
+    """Sort by length of history; groups of the data set's own come last."""
     return ORDER.index(name) if name in ORDER else len(ORDER), name
 
 
@@ -123,11 +123,13 @@ def _group(
     own = people.loc[people["history_length"] == name, "history"]
     there = means.reindex([point, *marked])[names]
     values: dict[str, tuple[float, float, float] | None] = {}
-    for one in names:
-        column = there[one].to_numpy(dtype=np.float64)
+    for objective in names:
+        column = there[objective].to_numpy(dtype=np.float64)
         known = column[np.isfinite(column)]
         shown = np.isfinite(column[0])
-        values[one] = (float(column[0]), float(known.min()), float(known.max())) if shown else None
+        values[objective] = (
+            (float(column[0]), float(known.min()), float(known.max())) if shown else None
+        )
     return Group(name, len(own), (int(own.min()), int(own.max())), values)
 
 
@@ -145,32 +147,32 @@ def _read(path: Path, needed: list[str]) -> pd.DataFrame:
     return frame
 
 
-def sentences(found: Groups) -> list[str]:
-    """One line for each group, and one on cold items, plain text."""
+def sentences(groups: Groups) -> list[str]:
+    """Return one line for each group, and one on cold items, plain text."""
     lines = [
-        f"{_people(one)}: "
-        + ", ".join(f"{axis.name} {_cell(one.values[axis.name])}" for axis in found.axes)
-        for one in found.groups
+        f"{_people(group)}: "
+        + ", ".join(f"{axis.name} {_cell(group.values[axis.name])}" for axis in groups.axes)
+        for group in groups.groups
     ]
-    return [*lines, *_on_cold_items(found)]
+    return [*lines, *_on_cold_items(groups)]
 
 
 def groups_part(view: RunView) -> str:
-    """The section of the page; nothing where the run has no values per user."""
-    found = groups(view)
-    if found is None:
+    """Return the section of the page; nothing where the run has no values per user."""
+    content = groups(view)
+    if content is None:
         return ""
-    heads = "".join(f'<th scope="col">{html.escape(axis.label)}</th>' for axis in found.axes)
+    heads = "".join(f'<th scope="col">{html.escape(axis.label)}</th>' for axis in content.axes)
     body = "".join(
-        f'<tr><th scope="row">{html.escape(_people(one))}</th>'
-        + "".join(f"<td>{_cell(one.values[axis.name])}</td>" for axis in found.axes)
+        f'<tr><th scope="row">{html.escape(_people(group))}</th>'
+        + "".join(f"<td>{_cell(group.values[axis.name])}</td>" for axis in content.axes)
         + "</tr>"
-        for one in found.groups
+        for group in content.groups
     )
-    notes = " ".join([_what(found), *_on_cold_items(found)])
+    notes = " ".join([_what(content), *_on_cold_items(content)])
     return (
         '<section aria-labelledby="groups-title">'
-        '<h2 id="groups-title">For people of whom little is known</h2>'
+        '<h2 id="groups-title">For people with little history</h2>'
         f'<p class="hint" id="groups-note">{html.escape(notes)}</p>'
         '<div class="scroll" tabindex="0" role="region" aria-labelledby="groups-title">'
         '<table id="groups" class="grid"><thead><tr><th scope="col">History</th>'
@@ -178,18 +180,18 @@ def groups_part(view: RunView) -> str:
     )
 
 
-def _what(found: Groups) -> str:
+def _what(groups: Groups) -> str:
     return (
-        f"Means over the people of each group at point {found.point}, the best by the first "
+        f"Means over the people of each group at point {groups.point}, the best by the first "
         "objective; in brackets the lowest and highest of the marked points. Validation data."
     )
 
 
-def _people(one: Group) -> str:
-    if one.name == "none":
-        return f"none ({one.users:,} users)"
-    low, high = one.rows
-    return f"{isolated(one.name)}: {low:,}\N{EN DASH}{high:,} rows ({one.users:,} users)"
+def _people(group: Group) -> str:
+    if group.name == "none":
+        return f"none ({group.users:,} users)"
+    low, high = group.rows
+    return f"{isolated(group.name)}: {low:,}\N{EN DASH}{high:,} rows ({group.users:,} users)"
 
 
 def _cell(values: tuple[float, float, float] | None) -> str:
@@ -199,10 +201,10 @@ def _cell(values: tuple[float, float, float] | None) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def _on_cold_items(found: Groups) -> list[str]:
-    if not found.cold_items:
-        return [] if found.cold_items is None else ["Every item has a training row."]
-    text = f"{found.cold_items:,} items are cold: they have no training row"
-    if found.measures_cold:
+def _on_cold_items(groups: Groups) -> list[str]:
+    if not groups.cold_items:
+        return [] if groups.cold_items is None else ["Every item has a training row."]
+    text = f"{groups.cold_items:,} items are cold: they have no training row"
+    if groups.measures_cold:
         return [f"{text}; accuracy among them has a column of its own."]
     return [f"{text}; report cold_ndcg to measure accuracy among them."]

@@ -19,7 +19,7 @@ function itemTitle(id) { return isolated(shownLists.items[id]?.title ?? id); }
 function listItem(id, other, wanted) {
   const known = shownLists.items[id] ?? { title: id, categories: [], popularity: null };
   const facts = [known.categories.map(isolated).join(", "), known.popularity === null ? "" : `${known.popularity} in training`];
-  const line = element("li", { class: other.includes(id) ? "" : "only" }, element("bdi", { class: "film" }, known.title));
+  const line = element("li", { class: other.includes(id) ? "" : "only" }, element("bdi", { class: "item" }, known.title));
   if (wanted.includes(id)) line.append(" ", element("span", { class: "hit" }, "\u2713 hit"));
   line.append(element("span", { class: "facts" }, facts.filter(Boolean).join(" \u00b7 ")));
   return line;

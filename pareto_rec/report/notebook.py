@@ -1,4 +1,4 @@
-"""A run in a notebook: its tables as frames, its answer as rich text, its plots as figures."""
+"""Runs in a notebook: tables as frames, the answer as rich text, plots as figures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Run:
             path: ``results/<experiment>/<run>``.
 
         Raises:
-            BadRequestError: If it is no run directory, or a file is missing or damaged.
+            BadRequestError: If it is not a run directory, or a file is missing or damaged.
         """
         return cls(read_run(Path(path)))
 
@@ -75,7 +75,7 @@ class Run:
 
     @cached_property
     def confirmed(self) -> pd.DataFrame | None:
-        """What ``confirm`` found, one row per confirmed point; None before it has run.
+        """Results of ``confirm``, one row per confirmed point; None before it has run.
 
         Columns: ``front``, ``id``, ``non_dominated`` (probability on test data among its own
         front's points), ``non_dominated_all`` (among all fronts'), and per stage and objective
@@ -83,11 +83,11 @@ class Run:
         """
         import pandas as pd
 
-        found = self.view.confirmed
-        if found is None or not found.finished:
+        confirmed = self.view.confirmed
+        if confirmed is None or not confirmed.finished:
             return None
         rows = []
-        for point in found.points:
+        for point in confirmed.points:
             row: dict[str, Any] = {
                 "front": point.front,
                 "id": point.id,
@@ -102,7 +102,7 @@ class Run:
         return pd.DataFrame(rows)
 
     def plot(self, kind: Kind = "front", *, x: str | None = None, y: str | None = None) -> Figure:
-        """A figure of matplotlib.
+        """Return a figure of matplotlib.
 
         Args:
             kind: ``"front"``: every pair of searched objectives, or the pair `x` and `y`;
@@ -142,7 +142,7 @@ class Run:
         )
 
     def _repr_html_(self) -> str:
-        """The answer, what it does not say, and the selected points."""
+        """Return the answer, what it does not say, and the selected points."""
         from pareto_rec.report.answer import answer, caveat
 
         status = html.escape(str(self.view.info.get("status", "unknown")))

@@ -1,4 +1,4 @@
-"""What the page's script gets: the front, the other records and the baselines as JSON values."""
+"""Payload of the page's script: front, other records and baselines as JSON values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHOWN_VARIABLES = 6  # on the parallel coordinates at first
 
 
 def payload(view: RunView) -> dict[str, Any]:
-    """Everything that the page draws, with floats rounded and missing values as ``None``."""
+    """Return everything that the page draws, with floats rounded and missing values as ``None``."""
     names = [axis.name for axis in (*view.axes, *view.reported)]
     variables = [str(name) for name in view.front if str(name).startswith(("train.", "serve."))]
     others = view.records[view.records["status"] == "ok"]
@@ -56,7 +56,7 @@ def payload(view: RunView) -> dict[str, Any]:
 
 
 def script_json(value: Any) -> str:  # Any: JSON
-    """JSON that is safe inside a script element, whatever its strings hold."""
+    """Return JSON that is safe inside a script element, also with markup in its strings."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     for sign in ("<", ">", "&", "\u2028", "\u2029"):
         text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -64,7 +64,7 @@ def script_json(value: Any) -> str:  # Any: JSON
 
 
 def main_variables(view: RunView, variables: list[str]) -> list[str]:
-    """The decision variables that the searched objectives go with most on the front.
+    """Return the decision variables that the searched objectives go with most on the front.
 
     Strength is the largest absolute rank correlation with an objective; for words, the square
     root of the share of rank variance between them. Variables that do not vary are left out.
@@ -97,15 +97,15 @@ def _axis(axis: Axis) -> dict[str, Any]:
     }
 
 
-def _confirmed(found: Confirmed | None) -> dict[str, Any] | None:
-    """Means and intervals of the search's points by id, and those of the baselines' in a row."""
-    if found is None or not found.finished or not found.own:
+def _confirmed(confirmed: Confirmed | None) -> dict[str, Any] | None:
+    """Return means and intervals of the search's points by id, and of the baselines'."""
+    if confirmed is None or not confirmed.finished or not confirmed.own:
         return None
-    others = [point for point in found.points if point.front != found.own[0].front]
+    others = [point for point in confirmed.points if point.front != confirmed.own[0].front]
     return {
-        "stages": [stage for stage in STAGES if any(stage in p.values for p in found.own)],
-        "level": found.level,
-        "points": {point.id: _confirmed_point(point) for point in found.own},
+        "stages": [stage for stage in STAGES if any(stage in p.values for p in confirmed.own)],
+        "level": confirmed.level,
+        "points": {point.id: _confirmed_point(point) for point in confirmed.own},
         "baselines": [
             {"front": point.front, "id": point.id} | _confirmed_point(point) for point in others
         ],
@@ -114,7 +114,7 @@ def _confirmed(found: Confirmed | None) -> dict[str, Any] | None:
 
 def _confirmed_point(point: ConfirmedPoint) -> dict[str, Any]:
     values = {
-        stage: {name: [_cell(value) for value in one] for name, one in by_name.items()}
+        stage: {name: [_cell(value) for value in cells] for name, cells in by_name.items()}
         for stage, by_name in point.values.items()
     }
     chances = {"own": point.non_dominated, "all": point.non_dominated_all}
@@ -138,9 +138,11 @@ def _convergence(view: RunView) -> dict[str, Any]:
 
 
 def _table(frame: pd.DataFrame, columns: list[str], digits: int = DIGITS) -> dict[str, Any]:
-    kept = [name for name in columns if name in frame]
-    rows = [[_cell(value, digits) for value in row] for row in frame[kept].itertuples(index=False)]
-    return {"columns": kept, "rows": rows}
+    present = [name for name in columns if name in frame]
+    rows = [
+        [_cell(value, digits) for value in row] for row in frame[present].itertuples(index=False)
+    ]
+    return {"columns": present, "rows": rows}
 
 
 def _cell(value: Any, digits: int = DIGITS) -> Any:  # Any: what a frame holds, to what JSON holds

@@ -94,7 +94,7 @@ function confirmedTrace() {
   const x = found.map(({ values }) => values[state.x]), y = found.map(({ values }) => values[state.y]);
   const rows = found.map(({ row }, place) => ({ ...row, [state.x]: x[place][0], [state.y]: y[place][0] }));
   const marker = { size: 9, symbol: "diamond", color: colourOf("confirmed"), line: { width: 0.7, color: colourOf("paper") } };
-  const drawn = trace(rows, `confirmed on ${stage} data`, marker, (row) => `point ${row.id}, trained anew`);
+  const drawn = trace(rows, `confirmed on ${stage} data`, marker, (row) => `point ${row.id}, trained again`);
   return { ...drawn, customdata: rows.map((row) => row.index), error_x: errorBars(x), error_y: errorBars(y), legendrank: 2 };
 }
 

@@ -17,7 +17,7 @@ SHOWN_DRIVES = 12
 
 
 def rows_of(rows: Iterable[tuple[str, str]]) -> str:
-    """Rows of a table: a name and a value."""
+    """Return rows of a table: a name and a value."""
     return "".join(
         f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
         for name, value in rows
@@ -25,21 +25,21 @@ def rows_of(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def failures_part(view: RunView) -> str:
-    """How many records are not usable, and why."""
-    found = failures(view)
-    if not found:
+    """Return how many records are not usable, and why."""
+    counts = failures(view)
+    if not counts:
         return f"<p>None of the {len(view.records):,} records failed.</p>"
-    total = sum(count for _, count in found)
-    stopped = sum(count for reason, count in found if reason.startswith("pruned"))
-    said = f"{total:,} of {len(view.records):,} records are not usable."
+    total = sum(count for _, count in counts)
+    stopped = sum(count for reason, count in counts if reason.startswith("pruned"))
+    text = f"{total:,} of {len(view.records):,} records are not usable."
     if stopped:
-        said += f" {stopped:,} of them are no failures: their fits were stopped early."
-    rows = rows_of((reason, f"{count:,}") for reason, count in found)
-    return f"<p>{said}</p><table>{rows}</table>"
+        text += f" {stopped:,} of them are not failures: their fits were stopped early."
+    rows = rows_of((reason, f"{count:,}") for reason, count in counts)
+    return f"<p>{text}</p><table>{rows}</table>"
 
 
 def controls_part(view: RunView) -> str:
-    """The section of the controls; nothing where none was run."""
+    """Return the section of the controls; nothing where none was run."""
     if not view.controls:
         return ""
     items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in view.controls)
@@ -51,22 +51,22 @@ def controls_part(view: RunView) -> str:
 
 
 def confirmed_part(view: RunView) -> str:
-    """Hypervolumes on validation and test data with intervals; nothing before ``confirm``."""
-    found = view.confirmed
-    if found is None or not found.finished:
+    """Return a table of hypervolumes on validation and test data; empty before ``confirm``."""
+    confirmed = view.confirmed
+    if confirmed is None or not confirmed.finished:
         return ""
-    level = f"{found.level:.0%} interval"
+    level = f"{confirmed.level:.0%} interval"
     heads = (
         *("Front", "Records", "Points", "As searched", f"Validation ({level})", f"Test ({level})"),
         *(f"Search divided by it, on test ({level})", "Share of the gain kept on test"),
     )
-    head = "".join(f'<th scope="col">{html.escape(one)}</th>' for one in heads)
-    body = "".join(_front_row(front) for front in found.fronts)
+    head = "".join(f'<th scope="col">{html.escape(heading)}</th>' for heading in heads)
+    body = "".join(_front_row(front) for front in confirmed.fronts)
     note = (
-        f"Hypervolume {TIMES} 1000 of the selected points, trained anew with {found.seeds} fresh "
-        f"seeds. {opened(found)}"
+        f"Hypervolume {TIMES} 1000 of the selected points, trained again with "
+        f"{confirmed.seeds} fresh seeds. {opened(confirmed)}"
     )
-    more = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in found.says[1:])
+    more = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in confirmed.says[1:])
     return _section(
         "confirmed",
         "What is left of it on test data",
@@ -92,34 +92,34 @@ def _front_row(front: ConfirmedFront) -> str:
     return f"<tr>{first}{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
 
 
-def _volume(found: Interval | None) -> str:
-    if found is None:
+def _volume(interval: Interval | None) -> str:
+    if interval is None:
         return "\N{EN DASH}"
-    value, low, high = map(thousandths, found)
+    value, low, high = map(thousandths, interval)
     return f"{value} [{low}, {high}]"
 
 
-def _kept(found: Interval) -> str:
-    value, low, high = map(kept_in_words, found)
+def _kept(ratio: Interval) -> str:
+    value, low, high = map(kept_in_words, ratio)
     return f"{value} [{low}, {high}]"
 
 
-def _interval(found: Interval, form: str) -> str:
-    value, low, high = map(form.format, found)
+def _interval(interval: Interval, form: str) -> str:
+    value, low, high = map(form.format, interval)
     return f"{value} [{low}, {high}]"
 
 
 def drives_part(view: RunView) -> str:
-    """Table of strengths, variables by objectives."""
-    found = drives(view)
-    if not found:
+    """Return a table of strengths, variables by objectives."""
+    associations = drives(view)
+    if not associations:
         return '<p id="drives">No decision variable varies.</p>'
     heads = "".join(f'<th scope="col">{html.escape(axis.label)}</th>' for axis in view.axes)
-    shown = "".join(map(_drive_row, found[:SHOWN_DRIVES]))
-    more = "".join(map(_drive_row, found[SHOWN_DRIVES:]))
+    shown = "".join(map(_drive_row, associations[:SHOWN_DRIVES]))
+    more = "".join(map(_drive_row, associations[SHOWN_DRIVES:]))
     head = f'<thead><tr><th scope="col">Variable</th>{heads}<th scope="col">Cases</th></tr></thead>'
     rest = (
-        f"<details><summary>{len(found) - SHOWN_DRIVES} weaker variables</summary>"
+        f"<details><summary>{len(associations) - SHOWN_DRIVES} weaker variables</summary>"
         f'<table class="grid drives">{head}<tbody>{more}</tbody></table></details>'
         if more
         else ""
@@ -127,23 +127,23 @@ def drives_part(view: RunView) -> str:
     return f'<table id="drives" class="grid drives">{head}<tbody>{shown}</tbody></table>{rest}'
 
 
-def _drive_row(one: Drive) -> str:
+def _drive_row(drive: Drive) -> str:
     cells = []
-    for strength in one.strengths:
+    for strength in drive.strengths:
         size = round(100 * abs(float(strength)))
-        weak = abs(strength) < one.chance
+        weak = abs(strength) < drive.chance
         text = (
             f"{strength:+.2f}".replace("-", "\N{MINUS SIGN}")
-            if one.ordered
+            if drive.ordered
             else f"η {strength:.2f}"
         )
-        colour = "weak" if weak else "up" if one.ordered and strength > 0 else "down"
-        colour = "word" if not (weak or one.ordered) else colour
+        colour = "weak" if weak else "up" if drive.ordered and strength > 0 else "down"
+        colour = "word" if not (weak or drive.ordered) else colour
         cells.append(f'<td class="{colour}" style="--strength: {size}%">{text}</td>')
-    kind = "fits" if one.name.startswith("train.") else "records"
-    breakable = re.sub(r"(?<=[._])", "<wbr>", html.escape(one.name))
+    kind = "fits" if drive.name.startswith("train.") else "records"
+    breakable = re.sub(r"(?<=[._])", "<wbr>", html.escape(drive.name))
     name = f'<th scope="row">{breakable}</th>'
-    return f"<tr>{name}{''.join(cells)}<td>{one.cases:,} {kind}</td></tr>"
+    return f"<tr>{name}{''.join(cells)}<td>{drive.cases:,} {kind}</td></tr>"
 
 
 def _section(name: str, title: str, content: str) -> str:

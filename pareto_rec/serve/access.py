@@ -1,4 +1,4 @@
-"""Who may ask: the names that the service goes by, and the token."""
+"""Access rules: the host names of the service, and the token."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask.
+    """Access rules.
 
     Attributes:
         hosts: Names in lower case that a request may give as its host; ``"*"`` allows all.
@@ -33,7 +33,7 @@ class Access:
 
 
 def access(host: str, allowed: Iterable[str] = (), token_file: Path | None = None) -> Access:
-    """Who may ask a service that listens at an address.
+    """Return the access rules of a service that listens at an address.
 
     Args:
         host: The address.
@@ -71,13 +71,13 @@ def _token(path: Path) -> str:
 
 
 def _name(header: str) -> str | None:
-    """The host of a Host header; None where it is not well-formed."""
+    """Return the host of a Host header; None where it is not well-formed."""
     match = _HOST.fullmatch(header.lower())
     return match[1] if match else None
 
 
 class AccessMiddleware:
-    """Refuses requests to other names, and those without the token.
+    """Middleware that refuses requests to other names, and those without the token.
 
     A page in a browser can make its own name stand for the address of this service (DNS rebinding),
     and then read what it answers; but its requests go on giving that name as their host.

@@ -1,4 +1,4 @@
-"""The routes."""
+"""Routes of the service."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def create_app(
     rules: Access | None = None,
     state: ServiceState | None = None,
 ) -> Callable[..., Any]:
-    """The service as an ASGI application.
+    """Return the service as an ASGI application.
 
     Args:
         bundle: What is served.
         limits: How much is taken; None for the default ones.
         items: File of added items, shared with other processes; None to keep them in memory.
         allow_items: Whether items may be added and changed over HTTP.
-        rules: Who may ask; None for those who ask for this machine by a loopback name.
+        rules: Access rules; None: requests to a loopback name of this machine alone.
         state: What the server says of itself.
 
     Raises:
@@ -98,7 +98,7 @@ def create_app(
 
 
 def _dispatcher(live: LiveBundle, limits: Limits) -> Dispatcher:
-    """Answers from the bundle as it stands when they are computed."""
+    """Return answers from the bundle as it stands when they are computed."""
 
     def answer(requests: Sequence[Wanted]) -> Answers:
         return live.bundle().recommend_many(requests)
@@ -109,7 +109,7 @@ def _dispatcher(live: LiveBundle, limits: Limits) -> Dispatcher:
 def _framework(
     bundle: Bundle, dispatcher: Dispatcher, limits: Limits, state: ServiceState
 ) -> FastAPI:
-    """The application without routes, which begins and ends with the dispatcher."""
+    """Return the application without routes, which begins and ends with the dispatcher."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -159,19 +159,19 @@ def _add_lists(app: FastAPI, dispatcher: Dispatcher) -> None:
     answers = {200: {"model": Answer | list[Answer]}, **_problems(*ASKING)}
 
     @app.post("/recommend", responses=answers, dependencies=JSON_ONLY)
-    async def recommend(asked: Asked) -> Response:
+    async def recommend(body: Asked) -> Response:
         """Recommend: one request gives one answer, a list of them a list of answers."""
-        content = [one.to_json() for one in await dispatcher.answers(asked.requests())]
-        return _json(content[0] if asked.single else content)
+        content = [answer.to_json() for answer in await dispatcher.answers(body.requests())]
+        return _json(content[0] if body.single else content)
 
 
 def _add_items(app: FastAPI, live: LiveBundle, dispatcher: Dispatcher) -> None:
     full = _problems(*ASKING, 507, c409="The service has changed as many items as it may.")
 
     @app.post("/items", responses={200: {"model": Added}, **full}, dependencies=JSON_ONLY)
-    async def items(asked: Items) -> Response:
+    async def items(body: Items) -> Response:
         """Add items from their text, or change known ones."""
-        new = [one.new() for one in asked.items]
+        new = [item.new() for item in body.items]
         added, changed = await dispatcher.call(lambda: live.add(new))
         size = len(live.known.parts.items)
         return _json({"added": added, "changed": changed, "items": size})
@@ -190,7 +190,7 @@ def _add_facts(
 
     @app.get("/front", responses={200: {"model": FrontAnswer}, **_problems(*FOR_ALL)})
     async def front() -> Response:
-        """The operating points, their objectives and intervals; ids go into `point`."""
+        """Return the operating points, their objectives and intervals; ids go into `point`."""
         return front_content
 
     unwell: dict[int | str, dict[str, Any]] = {
@@ -202,7 +202,7 @@ def _add_facts(
         responses={200: {"model": Health | Liveness}, **_problems(400, 421), **unwell},
     )
     async def health(request: Request) -> Response:
-        """Whether the service answers, and what it serves; without the token the former alone."""
+        """Report whether the service answers, and, with the token, what it serves."""
         status = "stopping" if state.stopping else dispatcher.status
         code = 503 if status in ("full", "stopping") else 200
         if not request.scope.get("trusted", True):
@@ -238,7 +238,7 @@ def _front(bundle: Bundle) -> dict[str, Any]:
         "name": bundle.name,
         "version": bundle.version,
         "default": bundle.about.default,
-        "objectives": [one.model_dump() for one in bundle.about.objectives],
+        "objectives": [objective.model_dump() for objective in bundle.about.objectives],
         "points": bundle.front(),
     }
 
@@ -253,19 +253,19 @@ def _refusal(status: int, reason: str, headers: dict[str, str] | None = None) ->
 
 
 def _problem(error: Exception) -> Response:
-    found = to_problem(error)
-    return _refusal(found.status, found.reason, found.headers)
+    problem = to_problem(error)
+    return _refusal(problem.status, problem.reason, problem.headers)
 
 
 def _say_problems(app: FastAPI) -> None:
-    """One line of JSON for whatever is wrong."""
+    """Answer every error with one line of JSON."""
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        found = error.errors()
-        if found[0]["type"] == "json_invalid":
-            return _refusal(400, f"the body is not JSON: {found[0]['ctx']['error']}")
-        return _refusal(422, "; ".join(_line(one) for one in found[:3]))
+        problems = error.errors()
+        if problems[0]["type"] == "json_invalid":
+            return _refusal(400, f"the body is not JSON: {problems[0]['ctx']['error']}")
+        return _refusal(422, "; ".join(_line(problem) for problem in problems[:3]))
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> Response:
@@ -288,7 +288,7 @@ _NOT_KEYS = {"body", "single", "batch", "constrained-str", "Item"}
 
 
 def _line(error: dict[str, Any]) -> str:
-    """Where and what, without the input."""
+    """Say where and what is wrong, without the input."""
     where = ".".join(str(part) for part in error["loc"] if part not in _NOT_KEYS)
     says = "unknown key" if error["type"] == "extra_forbidden" else str(error["msg"])
     return f"{where}: {says}" if where else says

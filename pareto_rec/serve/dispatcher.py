@@ -1,4 +1,4 @@
-"""Where answers are computed: in the event loop what is quick, in a thread what takes longer."""
+"""Dispatcher of requests: quick ones in the event loop, longer ones in a thread."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Answers = list[Recommendation]
 
 
 class BusyError(Exception):
-    """More waits already than the limit allows."""
+    """Error: the queue is longer than the limit allows."""
 
 
 class LateError(Exception):
-    """The answer did not come in time."""
+    """Error: the answer did not come in time."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class _Waiting:
 
 
 class _Job:
-    """Work of the thread, which is given up when nobody waits for it any more."""
+    """Work of the thread, cancelled once no client waits for it."""
 
     def __init__(self, call: Callable[[], Any], until: float) -> None:
         self.call, self.until = call, until
@@ -48,16 +48,16 @@ class _Job:
         self.abandoned = False
 
     def check(self) -> None:
-        """Called between steps of the work.
+        """End the work between its steps.
 
         Raises:
-            LateError: If nobody waits for it.
+            LateError: If no client waits for it.
         """
         if self.abandoned or time.monotonic() > self.until:
             raise LateError
 
     def run(self) -> None:
-        """Work, unless nobody waits."""
+        """Run the work, unless no client waits for it."""
         if not self.future.set_running_or_notify_cancel():
             return
         try:
@@ -71,7 +71,7 @@ class _Job:
 
 
 class Dispatcher:
-    """Answers quick requests in the event loop, and everything else in a thread of its own.
+    """Dispatcher: quick requests in the event loop, everything else in a thread of its own.
 
     A single list costs a few milliseconds of arithmetic; to hand it to a thread and back wakes a
     sleeping processor twice and doubles what a lone request waits. So it is scored where it was
@@ -113,12 +113,14 @@ class Dispatcher:
 
     @property
     def pending(self) -> int:
-        """Requests that wait for the event loop, and for which somebody waits."""
-        return sum(not one.future.done() for group in self._waiting.values() for one in group)
+        """Requests that wait for the event loop and whose clients still wait."""
+        return sum(
+            not waiting.future.done() for group in self._waiting.values() for waiting in group
+        )
 
     @property
     def jobs(self) -> int:
-        """Requests that wait for the thread or are worked on, and for which somebody waits."""
+        """Requests that wait for the thread or are worked on, and whose clients still wait."""
         with self._changed:
             current = self._job
             return len(self._jobs) + (current is not None and not current.abandoned)
@@ -131,7 +133,7 @@ class Dispatcher:
         return "busy" if self.jobs >= self._most_jobs or self._overdue() else "ok"
 
     def _overdue(self) -> bool:
-        """Whether the thread works on what nobody waits for: a step of it takes very long."""
+        """Return whether the thread is in a long step of a job that no client waits for."""
         current = self._job
         return current is not None and time.monotonic() > current.until
 
@@ -140,7 +142,7 @@ class Dispatcher:
         _one_thread()
 
     async def answers(self, requests: Sequence[Request]) -> Answers:
-        """Answers to requests.
+        """Return answers to requests.
 
         Raises:
             BadRequestError: If one of them cannot be answered.
@@ -153,7 +155,7 @@ class Dispatcher:
         return await self._in_thread(lambda: self._answer(requests), until)
 
     async def call(self, call: Callable[[], T]) -> T:
-        """What `call` returns, computed in the thread; raises what it raises, and as above."""
+        """Return the result of `call`, computed in the thread; raises its errors, and as above."""
         return await self._in_thread(call, time.monotonic() + self._seconds)
 
     async def _in_turn(self, request: Request, until: float) -> Recommendation:
@@ -175,15 +177,15 @@ class Dispatcher:
             self._changed.notify()
         left = until - time.monotonic()
         try:
-            found: T = await asyncio.wait_for(asyncio.wrap_future(job.future), left)
+            result: T = await asyncio.wait_for(asyncio.wrap_future(job.future), left)
         except TimeoutError:
             raise LateError from None
         finally:
             self._abandon(job)
-        return found
+        return result
 
     def _abandon(self, job: _Job) -> None:
-        """Nobody waits for a job any more: it counts no longer, and ends at its next step."""
+        """Cancel a job that no client waits for: it ends at its next step."""
         job.abandoned = True
         with self._changed, suppress(ValueError):
             self._jobs.remove(job)
@@ -198,31 +200,31 @@ class Dispatcher:
             asyncio.get_running_loop().call_soon(self._turn)
         now = time.monotonic()
         group = []
-        for one in waiting[:TOGETHER]:
-            if one.until < now:
-                _late(one)
-            elif not one.future.done():  # else nobody waits for it any more
-                group.append(one)
+        for request in waiting[:TOGETHER]:
+            if request.until < now:
+                _late(request)
+            elif not request.future.done():  # else no client waits for it
+                group.append(request)
         if group:
             self._settle(group)
 
     def _settle(self, group: Sequence[_Waiting]) -> None:
         try:
-            answers = self._answer([one.request for one in group])
+            answers = self._answer([waiting.request for waiting in group])
         except Exception as error:
             if len(group) == 1:
                 group[0].future.set_exception(error)
                 return
-            half = len(group) // 2  # whose fault it was is found by halving
+            half = len(group) // 2  # the request at fault is found by halving
             self._settle(group[:half])
             self._settle(group[half:])
             return
         now = time.monotonic()  # not the loop's time, which may stand still while it computes
-        for one, answer in zip(group, answers, strict=True):
-            if one.until < now:
-                _late(one)
+        for waiting, answer in zip(group, answers, strict=True):
+            if waiting.until < now:
+                _late(waiting)
             else:
-                one.future.set_result(answer)
+                waiting.future.set_result(answer)
 
     def stop(self, seconds: float) -> bool:
         """End the thread after what waits for it, or after so many seconds.
@@ -253,25 +255,29 @@ class Dispatcher:
 
 
 def _one_thread() -> None:
-    """The arithmetic of a request is too small to cut; the setting is that of a thread."""
+    """Set one thread for this thread: a request's arithmetic is too small to split."""
     import torch
 
     torch.set_num_threads(1)
 
 
 def _quick(requests: Sequence[Request]) -> bool:
-    """Whether it is one list without texts and explanations."""
+    """Return whether it is one list without texts and explanations."""
     if len(requests) != 1:
         return False
-    [one] = requests
-    return not one.explain and all(isinstance(item, str) for item in one.history or ())
+    [request] = requests
+    return not request.explain and all(isinstance(item, str) for item in request.history or ())
 
 
-def _kind(one: Request) -> Hashable:
-    """What lists that are scored together have in common."""
-    return one.k, one.point, None if one.prefer is None else tuple(sorted(one.prefer.items()))
+def _kind(request: Request) -> Hashable:
+    """Return what lists that are scored together have in common."""
+    return (
+        request.k,
+        request.point,
+        None if request.prefer is None else tuple(sorted(request.prefer.items())),
+    )
 
 
-def _late(one: _Waiting) -> None:
-    if not one.future.done():
-        one.future.set_exception(LateError())
+def _late(waiting: _Waiting) -> None:
+    if not waiting.future.done():
+        waiting.future.set_exception(LateError())

@@ -1,4 +1,4 @@
-"""What a client is told where there is no answer: one line of JSON."""
+"""Errors as HTTP responses: one line of JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORESEEN: tuple[type[Exception], ...] = (
 
 
 def to_problem(error: Exception) -> Problem:
-    """What is told of one of the `FORESEEN` errors."""
+    """Return the response for one of the `FORESEEN` errors."""
     if isinstance(error, FullError):
         return Problem(409, "no more items can be added or changed; update the bundle")
     if isinstance(error, NotKeptError):

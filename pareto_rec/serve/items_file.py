@@ -1,8 +1,8 @@
-"""The file of added and changed items, which the processes of a service share.
+"""File of added and changed items, which the processes of a service share.
 
 A line is what one request added or changed, with the states that the backbone made of the texts, so
 that no process and no restart has to encode them again. Whoever changes the file holds its lock; to
-read it nobody needs one, as a line counts once its end is there.
+read it no lock is needed, as a line counts once its end is there.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from pareto_rec.bundle import NewItem
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.leftovers import spare_path, sweep
 
 Floats = NDArray[np.float32]
-SLACK = 1 << 20  # bytes that a file may grow by before it is written anew
+SLACK = 1 << 20  # bytes that a file may grow by before it is written again
 log = logging.getLogger("pareto_rec.serve")
 
 
@@ -45,7 +46,7 @@ class ItemsFile:
     """Lines that are appended, read from where the reader left off, and now and then compacted."""
 
     def __init__(self, path: Path, encoder: str) -> None:
-        """Open the file, or begin it; nothing is read yet.
+        """Open the file, or create it.
 
         Args:
             path: The file.
@@ -56,6 +57,7 @@ class ItemsFile:
         """
         self.path, self.encoder = path, encoder
         self._lines = 0
+        sweep([path.absolute().parent])
         try:
             self._descriptor = self._open()
         except OSError as error:
@@ -63,7 +65,7 @@ class ItemsFile:
                 f"{path} cannot be written: {error.strerror}; give another file with --items"
             ) from None
         self._seen = self._identity()  # the file that was read, and how many bytes of it
-        self._base = 0  # bytes after the file was written anew
+        self._base = 0  # bytes after the file was written again
 
     def _open(self) -> int:
         new = not self.path.exists()
@@ -76,16 +78,16 @@ class ItemsFile:
         return os.fstat(self._descriptor).st_ino, 0
 
     def behind(self) -> bool:
-        """Whether there is something that has not been read; any thread may ask."""
+        """Return whether there is something that has not been read; any thread may ask."""
         number, read = self._seen
         try:
             now = os.stat(self.path)
         except FileNotFoundError:
-            return False  # the next change writes it anew
+            return False  # the next change writes it again
         return now.st_ino != number or now.st_size > read
 
     def read(self) -> list[StoredItem]:
-        """What came since the last time, in its order; everything once the file was replaced.
+        """Return the changes since the last call; all of them once the file was replaced.
 
         Raises:
             BadRequestError: If a line is not what `append` writes.
@@ -94,9 +96,9 @@ class ItemsFile:
         number, begin = self._seen
         size = os.fstat(self._descriptor).st_size
         content = _read(self._descriptor, begin, size)
-        whole = content[: content.rfind(b"\n") + 1]
-        items = [item for line in whole.splitlines() for item in self._parsed(line)]
-        self._seen = number, begin + len(whole)
+        complete = content[: content.rfind(b"\n") + 1]
+        items = [item for line in complete.splitlines() for item in self._parsed(line)]
+        self._seen = number, begin + len(complete)
         return items
 
     def _follow(self) -> None:
@@ -118,8 +120,8 @@ class ItemsFile:
         try:
             content = json.loads(line)
             known = isinstance(content, dict) and content["encoder"] == self.encoder
-            for one in content["items"] if isinstance(content, dict) else content:
-                yield _stored(one, known=known)
+            for entry in content["items"] if isinstance(content, dict) else content:
+                yield _stored(entry, known=known)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise BadRequestError(
                 f"{self.path}, line {self._lines}: not a list of items ({error}); remove the line, "
@@ -128,7 +130,7 @@ class ItemsFile:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One process at a time changes the file; torn ends of those that died are cut off."""
+        """Hold the lock on changes of the file; cut off torn ends of dead processes."""
         while True:
             descriptor = self._descriptor
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -151,10 +153,10 @@ class ItemsFile:
         while begin and b"\n" not in tail:
             begin = max(0, begin - (1 << 16))
             tail = _read(self._descriptor, begin, size)
-        whole = begin + tail.rfind(b"\n") + 1
-        if whole < size:
-            log.warning("%s: cut off %d bytes of an incomplete line", self.path, size - whole)
-            os.ftruncate(self._descriptor, whole)
+        end = begin + tail.rfind(b"\n") + 1
+        if end < size:
+            log.warning("%s: cut off %d bytes of an incomplete line", self.path, size - end)
+            os.ftruncate(self._descriptor, end)
 
     def append(self, items: Iterable[StoredItem]) -> None:
         """Write a line, all of it or nothing; it counts as read. The lock has to be held.
@@ -188,17 +190,18 @@ class ItemsFile:
         Raises:
             NotKeptError: If it cannot be written; then it stays as it is.
         """
-        spare = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        temporary = spare_path(self.path)
         try:
-            descriptor = os.open(spare, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            descriptor = os.open(temporary, flags, 0o644)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)  # for those who follow to it
-                lines = [self._line([one]) for one in items]
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # for processes that switch to it
+                lines = [self._line([item]) for item in items]
                 _write(descriptor, b"".join(lines), 0)
-                os.replace(spare, self.path)
+                os.replace(temporary, self.path)
             except OSError:
                 os.close(descriptor)
-                spare.unlink(missing_ok=True)
+                temporary.unlink(missing_ok=True)
                 raise
             _sync_folder(self.path)
         except OSError as error:
@@ -206,10 +209,10 @@ class ItemsFile:
         old, self._descriptor = self._descriptor, descriptor
         self._base, self._lines = sum(map(len, lines)), len(lines)
         self._seen = self._identity()[0], self._base
-        os.close(old)  # whoever waits for its lock wakes and follows
+        os.close(old)  # processes that wait for its lock wake and follow
 
     def _line(self, items: Iterable[StoredItem]) -> bytes:
-        content = {"encoder": self.encoder, "items": [_as_json(one) for one in items]}
+        content = {"encoder": self.encoder, "items": [_as_json(item) for item in items]}
         return json.dumps(content).encode() + b"\n"
 
 
@@ -221,12 +224,12 @@ def _read(descriptor: int, begin: int, end: int) -> bytes:
     return b"".join(parts)
 
 
-def _write(descriptor: int, content: bytes, place: int) -> None:
+def _write(descriptor: int, content: bytes, offset: int) -> None:
     """Write all of it and have it on the disk."""
     rest = memoryview(content)
     while rest:
-        count = os.pwrite(descriptor, rest, place)
-        rest, place = rest[count:], place + count
+        count = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[count:], offset + count
     os.fsync(descriptor)
 
 
@@ -249,7 +252,7 @@ def _as_json(stored: StoredItem) -> dict[str, Any]:
 
 def _stored(content: dict[str, Any], *, known: bool) -> StoredItem:
     id_, text, title, names = (content[key] for key in ("id", "text", "title", "categories"))
-    if not all(isinstance(one, str) for one in (id_, text, title, *names)):
+    if not all(isinstance(part, str) for part in (id_, text, title, *names)):
         raise ValueError("an id, a text, a title or a category is not a text")
     if unknown := set(content) - {"id", "text", "title", "categories", "features"}:
         raise ValueError(f"unknown key {min(unknown)}")

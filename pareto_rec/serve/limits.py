@@ -1,4 +1,4 @@
-"""How much one request, one address, and all of them together, may ask for."""
+"""Limits of one request, one address, and all of them together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_NAMES = 100  # categories of an item, objectives of a preference
 LARGE = 16 * 1024  # bytes of a body from which on it takes milliseconds to read it
 
 # Of all lists of a batch together, as what they cost adds up:
-MOST_READ = 64  # items told by their text; each is encoded by the backbone
+MOST_READ = 64  # items given by their text; each is encoded by the backbone
 MOST_MET = 8000  # items of histories
 MOST_LISTED = 3200  # items of the lists
 MOST_EXPLAINED = 16  # lists with explanations
@@ -23,7 +23,7 @@ MOST_EXPLAINED = 16  # lists with explanations
 
 @dataclass(frozen=True)
 class Limits:
-    """What the process as a whole takes; the limits of one request are the constants above.
+    """Limits of the process as a whole; those of one request are the constants above.
 
     Attributes:
         body_bytes: Longest body; beyond it, 413.

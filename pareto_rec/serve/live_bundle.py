@@ -1,4 +1,4 @@
-"""The bundle as it stands now: items that were added, seen by every process of the service."""
+"""Bundle with the items added while serving, seen by every process of the service."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class FullError(Exception):
 class LiveBundle:
     """A bundle and the items that were added to it or changed; threads may share it.
 
-    Changes are lines of a file that the processes of a service share: whoever makes one writes a
-    line, and all read what is new before they answer. So an item that was accepted is known to
-    every process from then on, and, where the file was named by the user, after a restart as well.
+    Changes are lines of a file that the processes of a service share: a process writes a line
+    per change, and all read what is new before they answer. So an accepted item is known to every
+    process from then on, and, where the file was named by the user, after a restart as well.
     """
 
     def __init__(self, bundle: Bundle, path: Path | None, most: int) -> None:
@@ -57,7 +57,7 @@ class LiveBundle:
             self._apply(stored)
         except BadRequestError as error:
             raise BadRequestError(f"{file.path}: {error}") from None
-        if len(stored) > len(self._touched) or any(one.features is None for one in stored):
+        if len(stored) > len(self._touched) or any(item.features is None for item in stored):
             self._compact(file)
 
     @property
@@ -76,7 +76,7 @@ class LiveBundle:
         return self._bundle
 
     def bundle(self) -> Bundle:
-        """The bundle with every item that any process has accepted."""
+        """Return the bundle with every item that any process has accepted."""
         if self._file is not None and self._file.behind():
             with self._mutex:
                 self._apply(self._file.read())
@@ -95,7 +95,7 @@ class LiveBundle:
         """
         before = self.bundle()
         self._check_room(items)
-        draft = before.with_items(items)  # what takes long, while nobody has to wait
+        draft = before.with_items(items)  # slow, so done before the lock is taken
         features = _features(draft, [item.id for item in items])
         stored = [StoredItem(item, features[item.id]) for item in items]
         with self._alone():
@@ -112,7 +112,7 @@ class LiveBundle:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One process at a time changes the file, and begins with what all others did."""
+        """Hold the lock on the file, after reading the changes of all other processes."""
         if self._file is None:
             with self._mutex:
                 yield
@@ -129,13 +129,13 @@ class LiveBundle:
         if not stored:
             return
         shape = self._bundle.parts.features.shape[1:]
-        last = {one.item.id: one.features for one in stored}
+        last = {item.item.id: item.features for item in stored}
         features = {
             id_: states
             for id_, states in last.items()
             if states is not None and states.shape == shape
         }
-        latest = _merged({}, [one.item for one in stored])
+        latest = _merged({}, [item.item for item in stored])
         self._accept(self._bundle.with_items(list(latest.values()), features), latest.values())
 
     def _accept(self, bundle: Bundle, items: Iterable[NewItem]) -> None:
@@ -143,7 +143,7 @@ class LiveBundle:
         self._bundle = bundle
 
     def _keep(self, file: ItemsFile, stored: Sequence[StoredItem]) -> None:
-        if file.empty and self._touched:  # somebody took the old one away
+        if file.empty and self._touched:  # the old one was removed
             file.rewrite(self._all())
         file.append(stored)
 
@@ -159,21 +159,21 @@ class LiveBundle:
 
 
 def encoder_key(bundle: Bundle) -> str:
-    """What the states of added items depend on: the backbone, and how it reads texts."""
+    """Return what the states of added items depend on: the backbone, and how it reads texts."""
     texts = bundle.texts
     files = {} if bundle.folder is None else read_json(bundle.folder / MANIFEST)["files"]
-    backbone = {name: one for name, one in files.items() if name.startswith(f"{BACKBONE}/")}
+    backbone = {name: entry for name, entry in files.items() if name.startswith(f"{BACKBONE}/")}
     content = json.dumps([backbone, texts.reads, texts.max_length, texts.cut], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _features(bundle: Bundle, ids: Sequence[str]) -> dict[str, Floats]:
-    places = {id_: place for place, id_ in enumerate(bundle.parts.items.ids)}
+    places = {id_: position for position, id_ in enumerate(bundle.parts.items.ids)}
     return {id_: bundle.parts.features[places[id_]] for id_ in ids}
 
 
 def _merged(known: Mapping[str, NewItem], items: Iterable[NewItem]) -> dict[str, NewItem]:
-    """What is known of items after changes, as `Bundle.with_items` has it one after the other."""
+    """Return items after changes, as repeated `Bundle.with_items` gives them."""
     merged = dict(known)
     for item in items:
         old = merged.get(item.id, NewItem(item.id))

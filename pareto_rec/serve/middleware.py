@@ -1,4 +1,4 @@
-"""What stands before the routes: bodies are read whole, in time and within the limit."""
+"""Middleware before the routes: bodies are read completely, in time and within the limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger("pareto_rec.serve")
 
 
 def logged(scope: Scope) -> str:
-    """Log the exception at hand; what the client is told of it."""
+    """Log the exception at hand; return the message for the client."""
     number = secrets.token_hex(4)
     log.exception("error %s in %s %s", number, scope["method"], scope["path"])
     return f"internal error {number}; the log says more"
@@ -42,10 +42,10 @@ class _GoneError(Exception):
 
 
 class RequestMiddleware:
-    """An ASGI application around another; whatever goes wrong inside is one line for the client.
+    """An ASGI application around another; every error inside becomes one line for the client.
 
-    What was not foreseen is logged with its traceback under a number that the client is told. Work
-    for clients that have closed their connections is given up.
+    What was not foreseen is logged with its traceback under a number that the response contains.
+    Work for clients that have closed their connections is given up.
     """
 
     def __init__(self, app: App, limits: Limits) -> None:
@@ -78,7 +78,7 @@ class RequestMiddleware:
         except _RefusedError as error:
             await refuse(send, error.status, error.reason)
         except Exception:
-            if not begun:  # else whoever began has logged it
+            if not begun:  # else it is logged where the response began
                 await refuse(send, 500, logged(scope))
 
     async def _unless_gone(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
@@ -101,7 +101,7 @@ class RequestMiddleware:
         """Refuse a large body that asks for too much, at little cost to everybody else.
 
         To read it holds up the event loop for milliseconds. So one is read at a time, and no other
-        for a while, in which those who ask for little are answered.
+        for a while, in which small requests are answered.
         """
         if self._large_waiting >= self.limits.large:
             raise _RefusedError(503, "too many large bodies wait; try again")
@@ -144,7 +144,7 @@ class RequestMiddleware:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """The body in one message, then what the connection says."""
+    """Return the body in one message, then what the connection says."""
     given = False
 
     async def again() -> Message:

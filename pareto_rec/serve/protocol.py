@@ -1,4 +1,4 @@
-"""Connections that may not wait for their clients for ever, nor take each other's room.
+"""HTTP protocol with limits on slow clients and on connections per address.
 
 Uvicorn bounds neither the time that headers take nor their length (its issue 157), and refuses new
 connections where old ones have done nothing but stay.
@@ -40,7 +40,9 @@ class LimitedProtocol(HttpToolsProtocol):
         crowd = crowded(self.connections, self, self.limits)
         if crowd is None:
             return
-        waiting = (one for one in crowd if one.waits and one is not self)
+        waiting = (
+            connection for connection in crowd if connection.waits and connection is not self
+        )
         slowest = min(waiting, key=_patience, default=None)
         if slowest is None:
             self.say_and_close(HTTPStatus.SERVICE_UNAVAILABLE, "too many open connections")
@@ -80,17 +82,17 @@ class LimitedProtocol(HttpToolsProtocol):
             self.say_and_close(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Note that a request begins."""
         super().on_message_begin()
         self._in_headers, self.since = True, self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header, or a trailer, which nobody needs."""
+        """Take a header, and ignore a trailer."""
         if self._in_headers:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The request is handed on."""
+        """Hand the request on."""
         self._in_headers, self._headers_due, self._header_bytes = False, None, 0
         self.served += 1
         super().on_headers_complete()
@@ -132,20 +134,28 @@ def crowded(
     newest: LimitedProtocol,
     limits: Limits,
 ) -> Sequence[LimitedProtocol] | None:
-    """Connections of which one is too many: of the address of the newest, or all; None: neither."""
-    everyone = [one for one in connections if isinstance(one, LimitedProtocol) and not one.leaving]
+    """Return connections of which one must end: those of one address, or all; else None."""
+    everyone = [
+        connection
+        for connection in connections
+        if isinstance(connection, LimitedProtocol) and not connection.leaving
+    ]
     if len(everyone) <= min(limits.address_connections, limits.connections):
         return None
     address = newest.client and newest.client[0]
-    neighbours = [one for one in everyone if (one.client and one.client[0]) == address]
+    neighbours = [
+        connection
+        for connection in everyone
+        if (connection.client and connection.client[0]) == address
+    ]
     if len(neighbours) > limits.address_connections:
         return neighbours
     return everyone if len(everyone) > limits.connections else None
 
 
-def _patience(one: LimitedProtocol) -> tuple[bool, float]:
-    """Who gives way first: the oldest half-sent request, and only then an idle connection."""
-    return not one.begun, one.since
+def _patience(protocol: LimitedProtocol) -> tuple[bool, float]:
+    """Order connections to end: the oldest half-sent request first, then idle ones."""
+    return not protocol.begun, protocol.since
 
 
 def _refusal(status: HTTPStatus, reason: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What may be asked and what is answered, for validation and for the OpenAPI page."""
+"""Schemas of requests and answers, for validation and for the OpenAPI page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from pareto_rec.serve.limits import (
 
 
 def _as_text(value: Any) -> Any:  # anything that JSON can be
-    """An id that is a whole number, as the text that stands for it."""
+    """Return an id that is a whole number, as the text that stands for it."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -44,12 +44,12 @@ Text = Annotated[str, Field(max_length=MOST_TEXT)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Asked(BaseModel):
+class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Item(_Asked):
-    """An item told by its text; a known id keeps what was learnt of it."""
+class Item(_Body):
+    """An item given by its text; a known id keeps what was learnt of it."""
 
     id: Id
     text: Text = Field("", description="What the backbone reads; empty: the title.")
@@ -68,7 +68,7 @@ def _kind(value: Any) -> str:
 Met = Annotated[Annotated[Id, Tag("id")] | Annotated[Item, Tag("item")], Discriminator(_kind)]
 
 
-class One(_Asked):
+class One(_Body):
     """One list: for a user, a history, or both; the history is what came last."""
 
     model_config = ConfigDict(
@@ -96,7 +96,7 @@ class One(_Asked):
             self.user,
             None
             if history is None
-            else [one.new() if isinstance(one, Item) else one for one in history],
+            else [item.new() if isinstance(item, Item) else item for item in history],
             self.k,
             self.point,
             self.prefer,
@@ -112,19 +112,21 @@ Batch = Annotated[list[One], Field(min_length=1, max_length=MOST_BATCH)]
 
 
 def _work(value: Any) -> Iterator[tuple[str, int, int]]:
-    """What the lists of a request ask for together, and the most of it; forms are not checked."""
-    lists = [one for one in (value if isinstance(value, list) else [value]) if type(one) is dict]
-    histories = [one["history"] for one in lists if type(one.get("history")) is list]
-    lengths = [one.get("k", 10) for one in lists]
+    """Yield the work that a request's lists ask for, and its maximum; forms are not checked."""
+    lists = [
+        entry for entry in (value if isinstance(value, list) else [value]) if type(entry) is dict
+    ]
+    histories = [entry["history"] for entry in lists if type(entry.get("history")) is list]
+    lengths = [entry.get("k", 10) for entry in lists]
     read = sum(type(item) is dict for history in histories for item in history)
     yield "items of histories with a text", read, MOST_READ
     yield "items of histories", sum(map(len, histories)), MOST_MET
     yield "items of lists", sum(k for k in lengths if type(k) is int and k > 0), MOST_LISTED
-    yield "explained lists", sum(one.get("explain") is True for one in lists), MOST_EXPLAINED
+    yield "explained lists", sum(entry.get("explain") is True for entry in lists), MOST_EXPLAINED
 
 
 def too_much(value: Any) -> str | None:
-    """Why the lists of a request together ask for too much; None: they do not."""
+    """Return why the lists of a request together ask for too much; None: they do not."""
     if isinstance(value, list) and len(value) > MOST_BATCH:
         return f"{len(value)} lists in one request; at most {MOST_BATCH} are taken"
     for name, count, most in _work(value):
@@ -144,7 +146,7 @@ class Asked(RootModel[Any]):
     @model_validator(mode="before")
     @classmethod
     def _within_limits(cls, value: Any) -> Any:
-        """Before anything else is looked at, as what is too much shall cost little."""
+        """Refuse large requests before validation, so that they cost little."""
         if (problem := too_much(value)) is not None:
             raise PydanticCustomError("too_much", "{problem}", {"problem": problem})
         return value
@@ -156,10 +158,10 @@ class Asked(RootModel[Any]):
 
     def requests(self) -> list[Request]:
         """As a bundle takes them."""
-        return [one.request() for one in ([self.root] if self.single else self.root)]  # type: ignore[union-attr]
+        return [entry.request() for entry in ([self.root] if self.single else self.root)]  # type: ignore[union-attr]
 
 
-class Items(_Asked):
+class Items(_Body):
     """Items to add or to change."""
 
     items: list[Item] = Field(min_length=1, max_length=MOST_ITEMS)
@@ -185,7 +187,7 @@ class Answer(BaseModel):
 
 
 class Added(BaseModel):
-    """What became of the items."""
+    """Counts of added and changed items."""
 
     added: int
     changed: int
@@ -203,7 +205,7 @@ class FrontAnswer(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether the service answers, and what it serves."""
+    """State of the service, and what it serves."""
 
     status: Literal["ok", "busy", "full", "stopping"] = Field(
         description="busy: lone lists alone are taken; full: no list is (503); stopping: the "
@@ -223,12 +225,12 @@ class Health(BaseModel):
 
 
 class Liveness(BaseModel):
-    """What is said without the token."""
+    """State of the service, without the token."""
 
     status: Literal["ok", "busy", "full", "stopping"]
 
 
 class Problem(BaseModel):
-    """Why there is no answer, in one line."""
+    """An error, in one line."""
 
     error: str

@@ -1,4 +1,4 @@
-"""Uvicorn's server with limits on its connections and an end that resets none of them."""
+"""Server: uvicorn's with limits on connections and an end that resets none of them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
         beat: Callable[[], None] = lambda: None,
         **options: Any,
     ) -> None:
-        """Prepare.
+        """Create a server that does not listen yet.
 
         Args:
             app: An ASGI application.
@@ -67,7 +67,7 @@ class Server(uvicorn.Server):
         self._ready()
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second."""
+        """Run ten times a second."""
         if counter % TICKS == 0:
             self._beat()
             self._check_connections()
@@ -75,9 +75,9 @@ class Server(uvicorn.Server):
 
     def _check_connections(self) -> None:
         now = asyncio.get_running_loop().time()
-        for one in list(self.server_state.connections):
-            if isinstance(one, LimitedProtocol):
-                one.check(now)
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, LimitedProtocol):
+                connection.check(now)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End in three steps."""

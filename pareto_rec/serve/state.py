@@ -1,4 +1,4 @@
-"""What the parts of a serving process know of each other."""
+"""State that the parts of a serving process share."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass
 class ServiceState:
-    """Whether it is about to end, and whether all its threads have ended.
+    """State of a serving process: stopping, and ended.
 
     Attributes:
-        stopping: Set by the server when it was told to end.
+        stopping: Set by the server when it was asked to stop.
         ended: Set by the application once its thread has ended.
     """
 

@@ -1,4 +1,4 @@
-"""The processes of a service: started, watched, replaced on SIGHUP, and ended with their parent.
+"""Worker processes of a service: started, watched, replaced on SIGHUP, ended with their parent.
 
 Uvicorn's own supervisor gives up a reload whose workers take more than 5 seconds to load, hears no
 signal meanwhile, restarts failing workers without a pause, and leaves them behind if it is killed.
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pareto_rec.core.errors import BadRequestError
 
 if TYPE_CHECKING:
-    from pareto_rec.serve.run import Service
+    from pareto_rec.serve.service import Service
 
 SILENT = 30.0  # seconds without a sign from the event loop of a worker, after which it is killed
 PATIENCE = 600.0  # seconds that a worker may take to load
@@ -44,7 +44,7 @@ class Worker:
         self.begun = self.heard = time.monotonic()
         self.ready = False
         self.problem: str | None = None
-        self.kill_at: float | None = None  # None: it has not been told to end
+        self.kill_at: float | None = None  # None: it has not been asked to end
 
     def listen(self) -> None:
         """Read what it says."""
@@ -79,7 +79,7 @@ class Workers:
     """The processes of a service."""
 
     def __init__(self, service: Service, listener: socket.socket) -> None:
-        """Start nothing yet.
+        """Create the supervisor; :meth:`run` starts the processes.
 
         Args:
             service: What to serve; its bundle has been verified.
@@ -106,7 +106,7 @@ class Workers:
         """
         handlers = {signal.SIGINT: self._on_stop, signal.SIGTERM: self._on_stop,
                     signal.SIGHUP: self._on_reload}  # fmt: skip
-        before = {one: signal.signal(one, handler) for one, handler in handlers.items()}
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         self._workers = [self._start(verify=False) for _ in range(self.service.workers)]
         try:
             self._until_ready()
@@ -116,8 +116,8 @@ class Workers:
                 self._turn()
         finally:
             self._end_all()
-            for one, handler in before.items():
-                signal.signal(one, handler)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _on_stop(self, *_: object) -> None:
         self._stop = True
@@ -129,46 +129,46 @@ class Workers:
         return Worker(self.service, self.listener, verify=verify)
 
     def _until_ready(self) -> None:
-        while not self._stop and not all(one.ready for one in self._workers):
+        while not self._stop and not all(worker.ready for worker in self._workers):
             self._hear()
-            for one in self._workers:
-                if one.dead or one.stuck:
-                    raise BadRequestError(one.problem or _end_of(one))
+            for worker in self._workers:
+                if worker.dead or worker.stuck:
+                    raise BadRequestError(worker.problem or _end_of(worker))
 
     def _turn(self) -> None:
         self._hear()
-        for one in [one for one in self._workers if one.stuck and not one.dead]:
-            log.error("process %d of the service is stuck: it is killed", one.process.pid)
-            one.process.kill()
-            one.process.join()
+        for worker in [worker for worker in self._workers if worker.stuck and not worker.dead]:
+            log.error("process %d of the service is stuck: it is killed", worker.process.pid)
+            worker.process.kill()
+            worker.process.join()
         self._replace_dead()
         self._go_on_reloading()
 
     def _hear(self) -> None:
         """Wait for a moment for a sign of any process."""
         everyone = [*self._workers, *self._leaving, *([self._coming] if self._coming else [])]
-        connection.wait([one.process.sentinel for one in everyone], timeout=0.2)
-        for one in everyone:
-            one.listen()
-        for one in [one for one in self._leaving if one.dead or one.stuck]:
-            _kill(one)
-            self._leaving.remove(one)
+        connection.wait([worker.process.sentinel for worker in everyone], timeout=0.2)
+        for worker in everyone:
+            worker.listen()
+        for worker in [worker for worker in self._leaving if worker.dead or worker.stuck]:
+            _kill(worker)
+            self._leaving.remove(worker)
 
     def _replace_dead(self) -> None:
         """Start workers in the place of those that died, less and less often if they go on to."""
         now = time.monotonic()
-        for place, one in enumerate(self._workers):
-            if not one.dead or now < self._restart_at:
+        for index, worker in enumerate(self._workers):
+            if not worker.dead or now < self._restart_at:
                 continue
-            self._pause = PAUSE if now - one.begun > LONGEST_PAUSE else min(
+            self._pause = PAUSE if now - worker.begun > LONGEST_PAUSE else min(
                 2 * self._pause, LONGEST_PAUSE
             )  # fmt: skip
             self._restart_at = now + self._pause
-            log.error("%s; another one is started", one.problem or _end_of(one))
-            _kill(one)
-            if one in self._old:
-                self._old.remove(one)
-            self._workers[place] = self._start(verify=True)
+            log.error("%s; another one is started", worker.problem or _end_of(worker))
+            _kill(worker)
+            if worker in self._old:
+                self._old.remove(worker)
+            self._workers[index] = self._start(verify=True)
 
     def _go_on_reloading(self) -> None:
         if self._reload and self._coming is None and not self._old:
@@ -195,26 +195,26 @@ class Workers:
 
     def _end_all(self) -> None:
         everyone = [*self._workers, *self._leaving, *([self._coming] if self._coming else [])]
-        for one in everyone:
-            one.end(self._to_end)
-        for one in everyone:
-            one.process.join(max(0.0, (one.kill_at or 0.0) - time.monotonic()))
-            _kill(one)
+        for worker in everyone:
+            worker.end(self._to_end)
+        for worker in everyone:
+            worker.process.join(max(0.0, (worker.kill_at or 0.0) - time.monotonic()))
+            _kill(worker)
 
 
-def _kill(one: Worker) -> None:
-    if not one.dead:
-        one.process.kill()
-    one.process.join()
-    one.pipe.close()
+def _kill(worker: Worker) -> None:
+    if not worker.dead:
+        worker.process.kill()
+    worker.process.join()
+    worker.pipe.close()
 
 
-def _end_of(one: Worker) -> str:
-    if not one.dead:
-        return f"process {one.process.pid} of the service did not start in {PATIENCE:g} seconds"
-    code = one.process.exitcode or 0
+def _end_of(worker: Worker) -> str:
+    if not worker.dead:
+        return f"process {worker.process.pid} of the service did not start in {PATIENCE:g} seconds"
+    code = worker.process.exitcode or 0
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    return f"process {one.process.pid} of the service ended with {how}"
+    return f"process {worker.process.pid} of the service ended with {how}"
 
 
 def work(service: Service, listener: socket.socket, pipe: Any, verify: bool) -> None:
@@ -227,15 +227,15 @@ def work(service: Service, listener: socket.socket, pipe: Any, verify: bool) -> 
         verify: Whether the bundle is verified.
     """
     from pareto_rec.bundle import Bundle
-    from pareto_rec.serve.run import answer, leave
+    from pareto_rec.serve.service import answer, leave
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # reaches the whole group: the parent acts on it
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.set_blocking(pipe.fileno(), False)  # a parent that does not read holds up nobody
+    os.set_blocking(pipe.fileno(), False)  # a parent that does not read must not block the worker
 
     def say(kind: str, text: str = "") -> None:
-        with suppress(OSError):  # full, or nobody is there any more
+        with suppress(OSError):  # the pipe is full, or the parent has ended
             pipe.send((kind, text))
 
     try:

@@ -140,20 +140,31 @@ def save_tensors(
         temporary.unlink(missing_ok=True)
 
 
-def read_tensors(path: Path, name: str = "") -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """Return what :func:`write_tensors` wrote; None where there is none or the file is damaged."""
+def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """What :func:`write_tensors` wrote; None where there is none or the file is damaged."""
+    if not path.exists():
+        return None
+    stored = checked_tensors(path, path.name)
+    if stored is None:
+        damaged(path)
+    return stored
+
+
+def checked_tensors(path: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+    """What :func:`write_tensors` wrote under a name; None where the file is damaged.
+
+    Args:
+        path: The file; a descriptor's path has another name than the file.
+        name: The file's name.
+    """
     with suppress(OSError, SafetensorError, ValueError, TypeError):
-        if not path.exists():
-            return None
         with safe_open(path, framework="pt") as stored:
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - no mapping
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - no mapping
             checksum, _, text = (stored.metadata() or {}).get("fit", "").partition(" ")
         if _checksum(text, tensors) == checksum:
             content = json.loads(text)
-            kept_as = content.pop(_FILE, None)
-            if kept_as in (None, name or path.name):  # else it lies in the place of another
+            if content.pop(_FILE, name) == name:  # else it lies in another's place
                 return content, tensors
-    damaged(path)
     return None
 
 

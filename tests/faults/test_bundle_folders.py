@@ -17,7 +17,7 @@ from running_service import served
 from tiny_bundle import tiny_parts
 
 from pareto_rec.bundle import Bundle, BundleData, NewItem, files, write_bundle
-from pareto_rec.bundle.folders import new_folder, temporary_folder
+from pareto_rec.bundle.folders import new_folder, work_folder
 from pareto_rec.core.errors import BadRequestError
 
 SERVING = """
@@ -106,8 +106,8 @@ def test_a_service_outlives_a_bundle_that_is_overwritten(folder: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from pareto_rec.bundle.folders import new_folder, temporary_folder
-with new_folder(Path(sys.argv[1])) as unfinished, temporary_folder("update") as work:
+from pareto_rec.bundle.folders import new_folder, work_folder
+with new_folder(Path(sys.argv[1])) as unfinished, work_folder() as work:
     for one in (unfinished, work):
         (one / "large").write_text("x")
         print(one, flush=True)
@@ -123,7 +123,7 @@ def test_what_a_killed_process_leaves_is_swept_by_the_next(
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    others = [tmp_path / ".bundle.git", tmp_path / ".b.0123456z.bundle-part"]
+    others = [tmp_path / ".bundle.git", tmp_path / ".b.0123456z-1-00000000.spare"]
     others += [temporary / "pareto-rec-notes"]
     for other in others:
         other.mkdir()
@@ -133,7 +133,7 @@ def test_what_a_killed_process_leaves_is_swept_by_the_next(
     left = [Path(process.stdout.readline().strip()) for _ in range(2)]
 
     def begin() -> None:
-        with new_folder(tmp_path / "another") as unfinished, temporary_folder("encoder"):
+        with new_folder(tmp_path / "another") as unfinished, work_folder():
             (unfinished / "file").write_text("x")
         shutil.rmtree(tmp_path / "another")
 

@@ -73,7 +73,7 @@ def test_a_copy_is_as_good_as_the_original(whole: Path, folder: Path) -> None:
 def test_a_truncated_file(folder: Path, name: str) -> None:
     path = folder / name
     path.write_bytes(path.read_bytes()[:-7])
-    refused(folder, str(path), "truncated", "export the bundle anew, or copy it again")
+    refused(folder, str(path), "truncated", "export the bundle again, or restore a copy of it")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_pickle_in_place_of_safetensors(folder: Path, name: str) -> None:
     trace = folder.parent / "exploded"
     (folder / name).write_bytes(pickle.dumps(_Bomb(trace)))
     files.seal(folder)
-    refused(folder, str(folder / name), "is no safetensors file", "pickles are never loaded")
+    refused(folder, str(folder / name), "is not a safetensors file", "pickles are never loaded")
     assert not trace.exists()
 
 

@@ -48,7 +48,7 @@ def test_the_budget_is_counted_in_steps(run: Path) -> None:
     assert [one["pruned"] for one in info["history"]] == [12, 24]
     page = (run / "report.html").read_text()
     assert "pruned: stopped after 2 of 6 steps" in page
-    assert "24 of them are no failures: their fits were stopped early." in page
+    assert "24 of them are not failures: their fits were stopped early." in page
 
 
 @pytest.fixture(scope="module")

@@ -149,7 +149,9 @@ def test_a_mixture(run: Path, said: Said) -> None:
     assert read_picks(run)[0]["rule"] == "mixture"
     assert read_picks(run)[0]["point"] is None
     assert "expected" in said(*request)
-    assert "coverage@10 is no mean over users" in said("--mixture", "--best", "coverage@10", code=2)
+    assert "coverage@10 is not a mean over users" in said(
+        "--mixture", "--best", "coverage@10", code=2
+    )
 
 
 def test_intervals_stand_beside_the_point_once_they_are_known(run: Path, said: Said) -> None:

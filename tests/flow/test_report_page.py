@@ -355,7 +355,7 @@ def test_lists_of_two_points_stand_side_by_side(page: Any, run: tuple[RunView, P
     page.select_option("#person", "1")
     for side, point in (("a", a), ("b", b)):
         rows = lists["lists"][point][1]
-        shown = page.locator(f"#list-{side} .film").all_inner_texts()
+        shown = page.locator(f"#list-{side} .item").all_inner_texts()
         assert shown == [lists["items"][one]["title"] for one in rows]
         hits = len(set(rows) & set(lists["users"][1]["held_out"]))
         assert page.locator(f"#list-{side} .hit").count() == hits
@@ -490,7 +490,7 @@ def test_titles_from_right_to_left_stay_in_their_places(browser: Any, tmp_path: 
     view = read_run(tmp_path / "run")
     page = browser.new_page(viewport={"width": 3000, "height": 1000})
     page.goto(write_report(view, tmp_path / "run").as_uri())
-    page.wait_for_selector("#list-a .film")
+    page.wait_for_selector("#list-a .item")
     user = lists["users"][0]
     titles = [f"{HEBREW} {name}" for name in user["held_out"][:3]]
     lefts = page.evaluate(
@@ -506,13 +506,13 @@ def test_titles_from_right_to_left_stay_in_their_places(browser: Any, tmp_path: 
         titles,
     )
     assert lefts == sorted(lefts), "the titles of a line stand in the line's order"
-    assert page.locator("#list-a .film").first.inner_text().startswith(HEBREW)
+    assert page.locator("#list-a .item").first.inner_text().startswith(HEBREW)
     assert page.locator("h1 bdi").count() == 1
     beside = page.evaluate(
-        "() => { const film = document.querySelector('#list-a .film');"
-        "return [film.getBoundingClientRect().right,"
-        " film.parentElement.querySelector('.facts').getBoundingClientRect().left,"
-        " getComputedStyle(film).unicodeBidi]; }"
+        "() => { const item = document.querySelector('#list-a .item');"
+        "return [item.getBoundingClientRect().right,"
+        " item.parentElement.querySelector('.facts').getBoundingClientRect().left,"
+        " getComputedStyle(item).unicodeBidi]; }"
     )
     assert beside[2] == "isolate"
     page.close()

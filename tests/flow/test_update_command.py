@@ -172,7 +172,7 @@ FAULTS: list[tuple[Callable[[Rows], Rows], str]] = [
     (lambda rows: [{k: v for k, v in r.items() if k != "user"} for r in rows], 'column "user"'),
     (lambda rows: [{k: v for k, v in r.items() if k != "liked"} for r in rows], 'column "liked"'),
     (lambda rows: [*rows, {**rows[0], "timestamp": "soon"}], 'row 421: "soon" is not a time'),
-    (lambda rows: [{**rows[0], "liked": "so"}, *rows], 'row 1: "so" is no value of liked'),
+    (lambda rows: [{**rows[0], "liked": "so"}, *rows], 'row 1: "so" is not a value of liked'),
     (
         lambda rows: (
             [{**row, "timestamp": 1000 * (1.7e9 + n)} for n, row in enumerate(rows)]

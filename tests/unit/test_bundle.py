@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import subprocess
 import sys
@@ -528,3 +529,13 @@ def test_a_bundle_whose_lists_are_others_is_refused(parts: BundleData) -> None:
 
     with pytest.raises(RunFailedError, match=r"lists of point aa01 are not the run's: \d+ of 48"):
         verify_lists(Bundle.of(parts), Searched(), 5)  # type: ignore[arg-type]  # what is asked of it
+
+
+def test_what_a_service_has_loaded_is_left_out_of_garbage_collection() -> None:
+    from pareto_rec.serve.service import freeze_loaded
+
+    try:
+        freeze_loaded()
+        assert gc.get_freeze_count() > 10_000  # torch alone has more
+    finally:
+        gc.unfreeze()

@@ -10,8 +10,8 @@ from scipy import sparse
 
 from pareto_rec.baselines.base import ItemModel
 from pareto_rec.bundle.linear import densify_if_small, scores_of
-from pareto_rec.bundle.scoring import FEW
 from pareto_rec.ranking import standardise, unseen_count
+from pareto_rec.ranking.builder import FEW
 
 ITEMS = 40
 Ints = NDArray[np.int64]

@@ -332,7 +332,7 @@ def test_a_mixture_that_no_single_point_could_be() -> None:
 
 def test_only_means_over_users_may_be_mixed() -> None:
     points = Points(("x",), ("a", "b"), np.ones((1, 2)), (True, True), 2, linear=frozenset({"a"}))
-    with pytest.raises(BadRequestError, match=r"b is no mean over users.*with --mixture name a"):
+    with pytest.raises(BadRequestError, match=r"b is not a mean over users.*with --mixture name a"):
         mix(points, "a", [Bound("b", True, 0.5)])
-    with pytest.raises(BadRequestError, match="b is no mean over users"):
+    with pytest.raises(BadRequestError, match="b is not a mean over users"):
         mix(points, "b", [])

@@ -1,4 +1,4 @@
-"""Everything that a comparison says, as one JSON object."""
+"""Content of a comparison, as one JSON object."""
 
 from __future__ import annotations
 
@@ -59,15 +59,15 @@ def _volume(run: Compared) -> float:
 
 
 def _groups(runs: Sequence[Compared]) -> dict[str, list[Compared]]:
-    """Runs of one config but for the seed, under the names A, B, ..."""
-    found: dict[str, list[Compared]] = {}
+    """Return runs of one config but for the seed, under the names A, B, ..."""
+    by_config: dict[str, list[Compared]] = {}
     for run in runs:
-        found.setdefault(run.experiment, []).append(run)
-    return {_letters(place): members for place, members in enumerate(found.values())}
+        by_config.setdefault(run.experiment, []).append(run)
+    return {_letters(number): members for number, members in enumerate(by_config.values())}
 
 
-def _letters(place: int) -> str:
-    return (_letters(place // 26 - 1) if place >= 26 else "") + chr(ord("A") + place % 26)
+def _letters(index: int) -> str:
+    return (_letters(index // 26 - 1) if index >= 26 else "") + chr(ord("A") + index % 26)
 
 
 def _row(
@@ -102,22 +102,22 @@ def _course(curve: Curve) -> dict[str, Any]:
 
 
 def _at_equal(runs: Sequence[Compared], curves: Sequence[Curve]) -> dict[str, Any]:
-    """Hypervolumes at the same numbers of fits and after the same seconds."""
-    found: dict[str, Any] = {}
+    """Return hypervolumes at the same numbers of fits and after the same seconds."""
+    volumes: dict[str, Any] = {}
     for name in ("fits", "seconds"):
         axes = [np.asarray(getattr(curve, name), dtype=np.float64) for curve in curves]
         if not all(np.isfinite(axis).any() for axis in axes):
             continue
         budget = min(float(np.nanmax(axis)) for axis in axes)
         marks = [share * budget for share in SHARES]
-        found[name] = {
+        volumes[name] = {
             "at": marks,
             "hypervolume": {
                 run.label: [_reached(axis, curve.hypervolume, mark) for mark in marks]
                 for run, axis, curve in zip(runs, axes, curves, strict=True)
             },
         }
-    return found
+    return volumes
 
 
 def _reached(spent: np.ndarray[Any, Any], volumes: np.ndarray[Any, Any], budget: float) -> float:

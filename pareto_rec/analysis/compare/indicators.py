@@ -1,4 +1,4 @@
-"""How good fronts are against each other: pure functions of arrays in natural units."""
+"""Quality indicators of fronts: pure functions of arrays in natural units."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SHARES = {"any": 0, "half": 50, "all": 100}  # of the runs; percentiles of the a
 
 
 def union_front(fronts: Sequence[Floats], *, maximise: Sequence[bool]) -> Floats:
-    """Non-dominated points of all fronts together ``[points, objectives]``."""
+    """Return non-dominated points of all fronts together ``[points, objectives]``."""
     points = np.concatenate(list(fronts))
     return points[non_dominated(points, maximise=maximise)]
 
 
 def igd_plus(front: Floats, target: Floats, *, maximise: Sequence[bool]) -> float:
-    """Modified inverted generational distance to a target front; 0 is best.
+    """Return the modified inverted generational distance to a target front; 0 is best.
 
     Both are scaled so that the target spans [0, 1] in every objective.
 
@@ -38,7 +38,7 @@ def igd_plus(front: Floats, target: Floats, *, maximise: Sequence[bool]) -> floa
 
 
 def coverage(front: Floats, other: Floats, *, maximise: Sequence[bool]) -> float:
-    """Share of the other front that some point of this one weakly dominates, 0 to 1.
+    """Return the share of the other front that some point of this one weakly dominates, 0 to 1.
 
     Source: Zitzler and Thiele (1999), the C-metric; C(A, B) and C(B, A) need not sum to 1.
     """
@@ -49,7 +49,7 @@ def coverage(front: Floats, other: Floats, *, maximise: Sequence[bool]) -> float
 
 
 def attainment(fronts: Sequence[Floats], percentile: float, *, maximise: Sequence[bool]) -> Floats:
-    """What at least a share of the runs attains, as the corners of the surface.
+    """Return what at least a share of the runs attains, as the corners of the surface.
 
     Args:
         fronts: One front per run ``[points, objectives]``, two or three objectives.
@@ -64,14 +64,14 @@ def attainment(fronts: Sequence[Floats], percentile: float, *, maximise: Sequenc
     sign = np.where(maximise, -1.0, 1.0)
     points = np.concatenate([front * sign for front in fronts])
     sets = np.repeat(np.arange(1, len(fronts) + 1), [len(front) for front in fronts])
-    found = moocore.eaf(points, sets, percentiles=[percentile])
-    return np.asarray(found[:, :-1] * sign, dtype=np.float64)
+    corners = moocore.eaf(points, sets, percentiles=[percentile])
+    return np.asarray(corners[:, :-1] * sign, dtype=np.float64)
 
 
 def attained_volumes(
     fronts: Sequence[Floats], *, reference: Sequence[float], maximise: Sequence[bool]
 ) -> dict[str, float] | None:
-    """Hypervolume of what any, half and all runs attain; None above three objectives."""
+    """Return the hypervolume of what any, half and all runs attain; None above three objectives."""
     if not 2 <= len(maximise) <= 3:
         return None
     return {

@@ -1,4 +1,4 @@
-"""The files of a comparison: JSON, tables and one figure."""
+"""Files of a comparison: JSON, tables and one figure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Surfaces = Mapping[str, Mapping[tuple[str, str], Mapping[str, np.ndarray[Any, An
 
 
 def surfaces(paths: Sequence[Path], content: Mapping[str, Any]) -> Surfaces:
-    """Attainment surfaces of every group on every pair of objectives.
+    """Return attainment surfaces of every group on every pair of objectives.
 
     A group of one run has its front's edge as the only surface.
 
@@ -42,12 +42,12 @@ def surfaces(paths: Sequence[Path], content: Mapping[str, Any]) -> Surfaces:
     """
     runs = {run.label: run for run in read_runs(paths)}
     axes = next(iter(runs.values())).view.axes
-    found: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+    result: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     for group in content["groups"]:
         fronts = [runs[label].front for label in group["runs"]]
         shares = SHARES if len(fronts) > 1 else {"any": 0}
         pairs = itertools.combinations(range(len(axes)), 2)
-        found[group["group"]] = {
+        result[group["group"]] = {
             (axes[x].name, axes[y].name): {
                 name: attainment(
                     [front[:, [x, y]] for front in fronts],
@@ -58,7 +58,7 @@ def surfaces(paths: Sequence[Path], content: Mapping[str, Any]) -> Surfaces:
             }
             for x, y in pairs
         }
-    return found
+    return result
 
 
 def save_comparison(paths: Sequence[Path], content: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -72,17 +72,17 @@ def save_comparison(paths: Sequence[Path], content: Mapping[str, Any], folder: P
     Raises:
         RunFailedError: If it cannot be written.
     """
-    found = surfaces(paths, content)
+    by_group = surfaces(paths, content)
     rows = [{k: v for k, v in row.items() if k != "course"} for row in content["runs"]]
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         contents = {"compare.json": text, "compare.csv": _csv(rows)}
-        for name, written in (contents | {"attainment.csv": _csv(_flat(found))}).items():
-            with swapped(folder / name) as spare:
-                spare.write_text(written, encoding="utf-8")
+        for name, written in (contents | {"attainment.csv": _csv(_flat(by_group))}).items():
+            with swapped(folder / name) as temporary:
+                temporary.write_text(written, encoding="utf-8")
         axes = read_runs(paths)[0].view.axes
-        picture = style.save(plot(content, found, axes), folder / "compare.png")
+        picture = style.save(plot(content, by_group, axes), folder / "compare.png")
     except OSError as error:
         raise RunFailedError(
             f"{folder} cannot be written: {error.strerror}; give another --out"
@@ -90,11 +90,11 @@ def save_comparison(paths: Sequence[Path], content: Mapping[str, Any], folder: P
     return [folder / "compare.json", folder / "compare.csv", folder / "attainment.csv", picture]
 
 
-def _flat(found: Surfaces) -> list[dict[str, Any]]:
+def _flat(surfaces: Surfaces) -> list[dict[str, Any]]:
     return [
         {"group": group, "x_objective": x, "y_objective": y, "attained_by": share}
         | {"x": float(corner[0]), "y": float(corner[1])}
-        for group, pairs in found.items()
+        for group, pairs in surfaces.items()
         for (x, y), shares in pairs.items()
         for share, corners in shares.items()
         for corner in corners
@@ -109,12 +109,12 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def plot(content: Mapping[str, Any], found: Surfaces, axes: Sequence[Axis]) -> Figure:
-    """Hypervolume against fits and seconds, and attainment surfaces of every pair of objectives.
+def plot(content: Mapping[str, Any], surfaces: Surfaces, axes: Sequence[Axis]) -> Figure:
+    """Plot hypervolume against fits and seconds, and attainment surfaces of objective pairs.
 
     Args:
         content: From ``compare_runs``.
-        found: From :func:`surfaces`.
+        surfaces: From :func:`surfaces`.
         axes: The searched objectives.
     """
     from matplotlib.figure import Figure
@@ -123,17 +123,18 @@ def plot(content: Mapping[str, Any], found: Surfaces, axes: Sequence[Axis]) -> F
     rows = math.ceil((2 + len(pairs)) / 3)
     figure = Figure(figsize=(11.7, 3.5 * rows + 1.0), layout="constrained", dpi=style.DPI)
     colours = {
-        one["group"]: _COLOURS[place % len(_COLOURS)] for place, one in enumerate(content["groups"])
+        entry["group"]: _COLOURS[number % len(_COLOURS)]
+        for number, entry in enumerate(content["groups"])
     }
-    for place, name in enumerate(("fits", "seconds")):
-        panel = figure.add_subplot(rows, 3, place + 1)
+    for number, name in enumerate(("fits", "seconds")):
+        panel = figure.add_subplot(rows, 3, number + 1)
         _draw_course(panel, content, name, colours)
-    for place, (x, y) in enumerate(pairs):
-        panel = figure.add_subplot(rows, 3, place + 3)
+    for number, (x, y) in enumerate(pairs):
+        panel = figure.add_subplot(rows, 3, number + 3)
         panel.set_xlabel(style.arrow(x))
         panel.set_ylabel(style.arrow(y))
         for group, colour in colours.items():
-            _draw_surfaces(panel, found[group][x.name, y.name], (x, y), colour)
+            _draw_surfaces(panel, surfaces[group][x.name, y.name], (x, y), colour)
         style.tidy(panel)
     handles = [
         panel.plot([], [], color=colour, label=f"group {group}: {_members(content, group)}")[0]
@@ -149,7 +150,7 @@ def plot(content: Mapping[str, Any], found: Surfaces, axes: Sequence[Axis]) -> F
 
 
 def _members(content: Mapping[str, Any], group: str) -> str:
-    names = next(one["runs"] for one in content["groups"] if one["group"] == group)
+    names = next(entry["runs"] for entry in content["groups"] if entry["group"] == group)
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 

@@ -57,7 +57,7 @@ class Compared:
         return json.dumps({k: v for k, v in self.config.items() if k != "seed"}, sort_keys=True)
 
     def per_user(self) -> pd.DataFrame | None:
-        """Values per user of the front's points; None where the run has none.
+        """Return values per user of the front's points; None where the run has none.
 
         Raises:
             BadRequestError: If the file is damaged.
@@ -70,7 +70,9 @@ class Compared:
         check_file(self.view.path, PER_USER, self.view.info)
         try:
             return pd.read_parquet(path)
-        except Exception as error:  # whatever the reader of Parquet says of a damaged file
+        except (
+            Exception
+        ) as error:  # the Parquet reader raises errors of many kinds for a damaged file
             reason = str(error).splitlines()[0]
             raise BadRequestError(
                 f"{path} is damaged ({reason}); remove it to compare without intervals"
@@ -106,16 +108,18 @@ def read_runs(paths: Sequence[Path]) -> list[Compared]:
     return runs
 
 
-def _difference(one: Compared, other: Compared) -> str | None:
-    """Why two runs answer different questions; None where they answer the same."""
+def _difference(first: Compared, second: Compared) -> str | None:
+    """Return why two runs answer different questions; None where they answer the same."""
     for name, section, key in _SAME:
-        mine, theirs = (run.config.get(section, {}).get(key) for run in (one, other))
+        mine, theirs = (run.config.get(section, {}).get(key) for run in (first, second))
         if mine != theirs:
             return f"its {name} differ: {section}.{key} = {theirs!r}, not {mine!r}"
-    mine, theirs = (str(run.view.info.get("hashes", {}).get("stage")) for run in (one, other))
+    mine, theirs = (str(run.view.info.get("hashes", {}).get("stage")) for run in (first, second))
     if mine != theirs:
         return f"its data differ under the same name: hash {theirs[:12]}, not {mine[:12]}"
-    return _other_aims([_aim(axis) for axis in one.view.axes], [_aim(a) for a in other.view.axes])
+    return _other_aims(
+        [_aim(axis) for axis in first.view.axes], [_aim(a) for a in second.view.axes]
+    )
 
 
 def _other_aims(
@@ -137,7 +141,7 @@ def _aim(axis: object) -> dict[str, Any]:
 
 
 def values_per_user(runs: Sequence[Compared]) -> tuple[list[Floats], list[str]] | str:
-    """Per-user values of the selected points of every run, users aligned.
+    """Return per-user values of the selected points of every run, users aligned.
 
     Args:
         runs: Comparable ones.
@@ -156,7 +160,7 @@ def values_per_user(runs: Sequence[Compared]) -> tuple[list[Floats], list[str]] 
                 return f"{name} has no values per user: it is one number for all lists together"
         tables.append(frame)
     users = sorted(set(tables[0]["user"]))
-    found = []
+    values = []
     for run, frame in zip(runs, tables, strict=True):
         chosen = run.view.front.loc[run.view.front["selected"], "id"].tolist()
         if sorted(set(frame["user"])) != users:
@@ -166,5 +170,5 @@ def values_per_user(runs: Sequence[Compared]) -> tuple[list[Floats], list[str]] 
         wide = frame[frame["id"].isin(chosen)].pivot(index="id", columns="user", values=names)
         wide = wide.loc[chosen]
         parts = [wide[name][users].to_numpy(dtype=np.float64) for name in names]
-        found.append(np.stack(parts, axis=2))
-    return found, users
+        values.append(np.stack(parts, axis=2))
+    return values, users

@@ -1,4 +1,4 @@
-"""Whether runs, and groups of runs, differ by more than chance."""
+"""Significance tests between runs, and between groups of runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DRAWS = 1000
 
 
 def paired_runs(runs: Sequence[Compared], *, seed: int = 0) -> dict[str, Any]:
-    """Ratios of hypervolumes, every pair of runs under the same resampled users.
+    """Return ratios of hypervolumes, every pair of runs under the same resampled users.
 
     The fronts' selected points as they are: this says whether two fronts differ for people like
     these, not whether one way to search is better than another, which takes several seeds of each.
@@ -36,10 +36,10 @@ def paired_runs(runs: Sequence[Compared], *, seed: int = 0) -> dict[str, Any]:
     arrays, users = values
     resample = Resample(len(users), 1, DRAWS, seed)
     view = runs[0].view
-    found = [_volumes(one, resample, view) for one in arrays]
+    volumes = [_volumes(values, resample, view) for values in arrays]
     pairs = []
     for i, j in combinations(range(len(runs)), 2):
-        (mine, my_draws), (other, other_draws) = found[i], found[j]
+        (mine, my_draws), (other, other_draws) = volumes[i], volumes[j]
         drawn = bootstrap.ratio(my_draws, other_draws)
         ratio = bootstrap.interval(mine / other, drawn) if other > 0 else None
         pairs.append(
@@ -54,10 +54,10 @@ def paired_runs(runs: Sequence[Compared], *, seed: int = 0) -> dict[str, Any]:
 
 
 def _volumes(values: Floats, resample: Resample, view: RunView) -> tuple[float, Floats]:
-    """Hypervolume of one run's points ``[points, users, objectives]``, measured and drawn."""
+    """Return hypervolumes of a run's points ``[points, users, objectives]``, measured and drawn."""
     columns = np.moveaxis(values, 2, 0)[:, :, None, :]  # [objectives, points, seed, users]
-    drawn = np.stack([bootstrap.draw_means(one, resample) for one in columns], axis=2)
-    means = np.stack([bootstrap.seed_means(one)[:, 0] for one in columns], axis=1)
+    drawn = np.stack([bootstrap.draw_means(column, resample) for column in columns], axis=2)
+    means = np.stack([bootstrap.seed_means(column)[:, 0] for column in columns], axis=1)
     both = np.concatenate([means[None], drawn])
     volumes = bootstrap.hypervolumes(
         both, _feasible(both, view), reference=view.reference, maximise=view.maximise
@@ -72,13 +72,13 @@ def _feasible(values: Floats, view: RunView) -> bootstrap.Bools:
 
 
 def _two_sided(difference: Floats) -> float:
-    """Share of draws on the smaller side of zero, doubled, counting the measured one as a draw."""
+    """Return the share of draws on the smaller side of zero, doubled, the measured one included."""
     least = min((difference <= 0).sum(), (difference >= 0).sum())
     return float(min(1.0, 2.0 * (least + 1) / (len(difference) + 1)))
 
 
 def between_groups(groups: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
-    """Differences of mean hypervolumes between groups of runs that differ by their seeds alone.
+    """Return differences of mean hypervolumes between groups of runs of different seeds.
 
     Args:
         groups: Name -> hypervolume of each run; groups of one run say nothing about chance.
@@ -92,11 +92,11 @@ def between_groups(groups: Mapping[str, Sequence[float]]) -> list[dict[str, Any]
 
     known = {name: values for name, values in groups.items() if len(values) > 1}
     rows = []
-    for one, other in combinations(known, 2):
-        mine, theirs = known[one], known[other]
+    for first, second in combinations(known, 2):
+        mine, theirs = known[first], known[second]
         same = np.ptp(mine) == 0 and np.ptp(theirs) == 0
         difference = float(np.mean(mine) - np.mean(theirs))
-        row: dict[str, Any] = {"group": one, "other": other, "difference": difference}
+        row: dict[str, Any] = {"group": first, "other": second, "difference": difference}
         if same:  # no spread at all: nothing to test
             rows.append(row | {"low": None, "high": None, "p": 1.0 if difference == 0 else 0.0})
             continue
@@ -109,7 +109,7 @@ def between_groups(groups: Mapping[str, Sequence[float]]) -> list[dict[str, Any]
 
 
 def with_holm(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with ``p_holm``: their p-values corrected for how many there are."""
+    """Return the rows with ``p_holm``: their p-values corrected for how many there are."""
     adjusted = bootstrap.holm([float(row["p"]) for row in rows])
     return [dict(row) | {"p_holm": p} for row, p in zip(rows, adjusted, strict=True)]
 

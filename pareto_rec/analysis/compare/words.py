@@ -7,12 +7,12 @@ from typing import Any
 
 
 def lines(content: Mapping[str, Any]) -> list[str]:
-    """A comparison for people.
+    """Return a comparison for people.
 
     Args:
         content: From :func:`compare_runs`.
     """
-    said = [
+    text = [
         f"union of all fronts: {content['union']['points']} points, hypervolume x 1000 "
         f"{1000 * content['union']['hypervolume']:.3f}",
         "",
@@ -20,24 +20,24 @@ def lines(content: Mapping[str, Any]) -> list[str]:
     ]
     for row in content["runs"]:
         fits = "?" if row["fits"] is None else row["fits"]
-        said.append(
+        text.append(
             f"{row['group']:>5} {row['seed']!s:>5} {fits!s:>5} {row['records']:>8} "
             f"{row['front']:>6} {1000 * row['hypervolume']:>19.3f} {row['igd_plus']:>7.4f}  "
             f"{row['run']}"
         )
     for group in content["groups"]:
         if group["hypervolume"]["sd"] is not None:
-            said += ["", _of_group(group)]
+            text += ["", _of_group(group)]
     paired = content["paired"]
     if paired["reason"] is not None:
-        said += ["", f"no intervals over users: {paired['reason']}"]
+        text += ["", f"no intervals over users: {paired['reason']}"]
     elif paired["pairs"]:
-        said += ["", "paired over users (95 % interval; p corrected by Holm):"]
-        said += [_of_pair(pair) for pair in paired["pairs"]]
+        text += ["", "paired over users (95 % interval; p corrected by Holm):"]
+        text += [_of_pair(pair) for pair in paired["pairs"]]
     if content["between_groups"]:
-        said += ["", "between groups, over their seeds (Welch; p corrected by Holm):"]
-        said += [_of_groups(row) for row in content["between_groups"]]
-    return said
+        text += ["", "between groups, over their seeds (Welch; p corrected by Holm):"]
+        text += [_of_groups(row) for row in content["between_groups"]]
+    return text
 
 
 def _of_group(group: Mapping[str, Any]) -> str:

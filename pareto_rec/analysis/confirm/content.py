@@ -1,4 +1,4 @@
-"""From what was measured to the content of confirm.json."""
+"""Content of confirm.json, from measured values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def report(
     hashes: Mapping[str, str],
     earlier: Sequence[str],
 ) -> dict[str, Any]:
-    """What confirm.json says, without its openings.
+    """Return what confirm.json says, without its openings.
 
     Args:
         claim: What is confirmed.
@@ -65,9 +65,9 @@ def report(
     }
 
 
-def _worked(answers: Answers, place: int) -> int:
-    """How many seeds a point has values of."""
-    return sum(at[0] == place and not isinstance(one, str) for at, one in answers.items())
+def _worked(answers: Answers, index: int) -> int:
+    """Return how many seeds a point has values of."""
+    return sum(at[0] == index and not isinstance(values, str) for at, values in answers.items())
 
 
 def _figures(
@@ -88,25 +88,25 @@ def _objectives(experiment: Experiment, stage: StageFigures) -> list[dict[str, A
     goals = {goal.name: goal for goal in experiment.goals}
     return [
         {
-            "name": one.name,
-            "maximise": one.maximise,
-            "unit": one.unit,
-            "searched": one.name in goals,
-            "kind": "user" if isinstance(one, UserObjective) else "set",
-            "interval_over": stage.over[one.name],
+            "name": objective.name,
+            "maximise": objective.maximise,
+            "unit": objective.unit,
+            "searched": objective.name in goals,
+            "kind": "user" if isinstance(objective, UserObjective) else "set",
+            "interval_over": stage.over[objective.name],
         }
         | {
-            key: getattr(goals.get(one.name), key, None)
+            key: getattr(goals.get(objective.name), key, None)
             for key in ("reference", "at_least", "at_most")
         }
-        for one in recorded(experiment.objectives)
+        for objective in recorded(experiment.objectives)
     ]
 
 
 def _best(fronts: Sequence[Mapping[str, Any]]) -> str | None:
-    """The single baseline with the most hypervolume on validation data."""
-    singles = [one for one in fronts if one["name"] not in (SEARCH, ALL)]
-    best = max(singles, key=lambda one: float(one["hypervolume"][SEARCH] or 0.0), default=None)
+    """Return the single baseline with the most hypervolume on validation data."""
+    singles = [front for front in fronts if front["name"] not in (SEARCH, ALL)]
+    best = max(singles, key=lambda rival: float(rival["hypervolume"][SEARCH] or 0.0), default=None)
     return str(best["name"]) if best is not None and best["hypervolume"][SEARCH] else None
 
 
@@ -119,7 +119,7 @@ def _fronts(
     """The search's front, each baseline's, and the best of all baselines' points together."""
     goals, count = claim.experiment.goals, claim.records
     heads = [(SEARCH, "search", "the selected points of the search", count)]
-    heads += [(one.name, one.kind, one.says, count) for one in against]
+    heads += [(rival.name, rival.kind, rival.says, count) for rival in against]
     members = {name: [point for point in points if point.front == name] for name, *_ in heads}
     if against:
         rest = [point for point in points if point.front != SEARCH]
@@ -127,10 +127,10 @@ def _fronts(
         heads.append(
             (ALL, "union", "the best points of all baselines together", count * len(against))
         )
-    place = {(point.front, point.id): number for number, point in enumerate(points)}
+    position = {(point.front, point.id): number for number, point in enumerate(points)}
     fronts = []
     for name, kind, says, records in heads:
-        places = tuple(place[point.front, point.id] for point in members[name])
+        places = tuple(position[point.front, point.id] for point in members[name])
         claimed = rivals.claimed(members[name], goals)
         figures = {
             stage: statistics.front_figures(stages[stage], places, goals) for stage in tables.STAGES

@@ -1,4 +1,4 @@
-"""confirm.json: what was found, and every opening of test data, which is never forgotten."""
+"""Ledger of test data: confirm.json with its results and every opening."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMAT = 1
 
 
 def openings(run: Path) -> list[str]:
-    """When test data was opened for a run, first time first.
+    """Return the times at which test data was opened for a run, in order.
 
     Raises:
         BadRequestError: If confirm.json is damaged.
@@ -78,7 +78,7 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if is_whole(content) is not False and all("at" in one for one in content["opened"]):
+        if is_whole(content) is not False and all("at" in opening for opening in content["opened"]):
             return {key: value for key, value in content.items() if key != KEY}
     except (OSError, ValueError, KeyError, TypeError):
         pass
@@ -94,8 +94,8 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 def _text(path: Path, text: str) -> None:
     try:
-        with swapped(path) as spare:
-            spare.write_text(text, encoding="utf-8")
+        with swapped(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunFailedError(
             f"{path} cannot be written: {error.strerror}; free some "

@@ -1,4 +1,4 @@
-"""What a front is held against: simple models, as many records each, no search.
+"""Baselines of equal budget: simple models, as many records each, no search.
 
 Every rival is one fixed set of scores, swept over the same re-ranking that the search may use; its
 points are then chosen on validation data by the rule that chose the search's.
@@ -114,7 +114,7 @@ def without_network(experiment: Experiment) -> list[MatchedBaseline]:
 
 
 def with_network(expert: str, space: SearchSpace) -> MatchedBaseline:
-    """The best expert fused with one network that nobody searched for.
+    """Return the best expert fused with one network of default variables.
 
     What one would train without a search: every hyperparameter of the head in the middle of its
     range, the loss on accuracy alone, the network weighing seven tenths.
@@ -132,7 +132,7 @@ def with_network(expert: str, space: SearchSpace) -> MatchedBaseline:
 
 
 def settings(space: SearchSpace, count: int) -> list[dict[str, Any]]:
-    """Serving variables of a rival's records, without the fusion.
+    """Return the serving variables of a rival's records, without the fusion.
 
     The first is plain; then comes the grid that is drawn beside every front, or an even selection
     from it where there are fewer records than its 279 settings; the rest is quasi-random over the
@@ -148,7 +148,7 @@ def settings(space: SearchSpace, count: int) -> list[dict[str, Any]]:
         for penalty, (mmr, depth) in product(PENALTIES, pairs)
     ]
     if count <= len(grid):
-        return [grid[place] for place in np.linspace(0, len(grid) - 1, count).astype(int)]
+        return [grid[index] for index in np.linspace(0, len(grid) - 1, count).astype(int)]
     variables = {
         name: own if (own := space.serve.get(name)) is not None and not own.when else default
         for name, default in _SWEPT.items()
@@ -163,25 +163,25 @@ def settings(space: SearchSpace, count: int) -> list[dict[str, Any]]:
 
 
 def sweeps(rival: MatchedBaseline, fit: str, swept: Sequence[Mapping[str, Any]]) -> Iterator[Sweep]:
-    """A rival's settings in jobs of a size that bounds memory.
+    """Yield a rival's settings in jobs of a size that bounds memory.
 
     Args:
         rival: Whose.
         fit: Id of its fit, ``"experts"`` for none.
         swept: What :func:`settings` gave.
     """
-    serve = [serving_of(rival.fusion, one) for one in swept]
-    ids = [f"{rival.name}-{place:04d}" for place in range(len(serve))]
+    serve = [serving_of(rival.fusion, setting) for setting in swept]
+    ids = [f"{rival.name}-{number:04d}" for number in range(len(serve))]
     for begin in range(0, len(serve), _AT_ONCE):
         part = slice(begin, begin + _AT_ONCE)
         yield Sweep(rival, fit, tuple(ids[part]), tuple(serve[part]))
 
 
 def sweep(evaluator: Evaluator, job: Sweep, cache: Path) -> tuple[str, list[Row]]:
-    """Rows of the settings that could be measured, computed once, with their rival's name."""
+    """Return rows of the settings that could be measured, with their rival's name."""
     own = evaluator.measuring
-    names = [one.name for one in own.measures.all]
-    chosen = [asdict(evaluator.serving(one)) for one in job.serve]
+    names = [objective.name for objective in own.measures.all]
+    chosen = [asdict(evaluator.serving(serve)) for serve in job.serve]
     content = [job.fit, job.ids, job.serve, chosen, names, evaluator.store.data_key, own.relevance]
     text = json.dumps([*content, code_key(*MEASURING)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:24]
@@ -195,23 +195,23 @@ def sweep(evaluator: Evaluator, job: Sweep, cache: Path) -> tuple[str, list[Row]
 
 def _measured(evaluator: Evaluator, job: Sweep) -> list[Row]:
     scorers, fit = evaluator.stored(job.fit)
-    chosen = [evaluator.serving(one) for one in job.serve]
-    found = evaluator.measuring.values(scorers, chosen, fit)
+    chosen = [evaluator.serving(serve) for serve in job.serve]
+    measured = evaluator.measuring.values(scorers, chosen, fit)
     return [
-        {"id": key, "serve": serve, "objectives": dict(one.objectives)}
-        for key, serve, one in zip(job.ids, job.serve, found, strict=True)
-        if one.reason is None
+        {"id": key, "serve": serve, "objectives": dict(values.objectives)}
+        for key, serve, values in zip(job.ids, job.serve, measured, strict=True)
+        if values.reason is None
     ]
 
 
 def claimed(points: Sequence[Point], goals: Sequence[Goal]) -> float:
-    """Hypervolume of the feasible points by the values that they were chosen by."""
+    """Return the hypervolume of the feasible points by the values that they were chosen by."""
     values, up, bound = _arrays([point.claimed for point in points], goals)
     return front.hypervolume(values[violation(values, goals) <= 0], reference=bound, maximise=up)
 
 
 def choose(rival: MatchedBaseline, rows: Sequence[Row], goals: Sequence[Goal]) -> list[Point]:
-    """The points of a rival that keep the most hypervolume, as many as a run's front selects."""
+    """Return the points of a rival that keep most hypervolume, as many as a front selects."""
     train = rival.train if rival.trains else None
     points = [
         Point(rival.name, row["id"], train, row["serve"], row["objectives"])
@@ -221,7 +221,7 @@ def choose(rival: MatchedBaseline, rows: Sequence[Row], goals: Sequence[Goal]) -
 
 
 def select(points: Sequence[Point], goals: Sequence[Goal]) -> list[Point]:
-    """At most `SELECTED` feasible points that keep the most hypervolume."""
+    """Return at most `SELECTED` feasible points that keep the most hypervolume."""
     values, up, bound = _arrays([point.claimed for point in points], goals)
     keep = np.flatnonzero(violation(values, goals) <= 0)
     chosen = keep[front.select(values[keep], SELECTED, reference=bound, maximise=up)]
@@ -233,6 +233,6 @@ def select(points: Sequence[Point], goals: Sequence[Goal]) -> list[Point]:
 def _arrays(
     rows: Sequence[Mapping[str, float]], goals: Sequence[Goal]
 ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], list[bool], list[float]]:
-    values = np.array([[one[goal.name] for goal in goals] for one in rows], dtype=np.float64)
+    values = np.array([[row[goal.name] for goal in goals] for row in rows], dtype=np.float64)
     up, bound = [goal.maximise for goal in goals], [goal.reference for goal in goals]
     return values.reshape(len(rows), len(goals)), up, bound

@@ -1,4 +1,4 @@
-"""What a finished run claims: its selected points, and what they were measured to be."""
+"""Reported front of a finished run: its selected points and their measured values."""
 
 from __future__ import annotations
 

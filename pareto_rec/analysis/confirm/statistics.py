@@ -1,4 +1,4 @@
-"""From values per point, seed and user to intervals, probabilities and hypervolumes."""
+"""Statistics of points: intervals, probabilities and hypervolumes from values per seed and user."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ class StageFigures:
 
 
 def _table(answers: Answers, name: str, points: int, seeds: int) -> NDArray[np.float64]:
-    """Values of one objective ``[points, seeds, users]``, or ``[points, seeds]`` of a set one."""
+    """Return values of an objective ``[points, seeds, users]``; set ones ``[points, seeds]``."""
     known = {
-        at: np.asarray(one[name], dtype=np.float64)
-        for at, one in answers.items()
-        if not isinstance(one, str)
+        at: np.asarray(values[name], dtype=np.float64)
+        for at, values in answers.items()
+        if not isinstance(values, str)
     }
-    shape = next((one.shape for one in known.values()), ())
+    shape = next((values.shape for values in known.values()), ())
     table = np.full((points, seeds, *shape), np.nan)
-    for at, one in known.items():
-        table[at] = one
+    for at, values in known.items():
+        table[at] = values
     return table
 
 
@@ -97,7 +97,7 @@ def figures(
     resample = Resample(users, seeds, draws, seed)
     by_user = all(tables[goal.name].ndim == 3 for goal in goals)
     searched = {goal.name for goal in goals}
-    summaries, kept = {}, {}
+    summaries, draws_of = {}, {}
     for name, table in tables.items():
         means = bootstrap.seed_means(table) if table.ndim == 3 else table
         drawn = (
@@ -107,12 +107,12 @@ def figures(
         )
         summaries[name] = _summaries(means, drawn)
         if name in searched:
-            kept[name] = drawn if by_user else bootstrap.draw_seed_means(means, resample)
-    means_of = [[one.mean for one in summaries[goal.name]] for goal in goals]
+            draws_of[name] = drawn if by_user else bootstrap.draw_seed_means(means, resample)
+    means_of = [[summary.mean for summary in summaries[goal.name]] for goal in goals]
     return StageFigures(
         summaries,
         np.array(means_of).T.reshape(points, len(goals)),
-        np.stack([kept[goal.name] for goal in goals], axis=2),
+        np.stack([draws_of[goal.name] for goal in goals], axis=2),
         {name: _covers(table.ndim == 3, seeds) for name, table in tables.items()},
         _covers(by_user, seeds),
     )
@@ -120,11 +120,12 @@ def figures(
 
 def _summaries(means: Floats, drawn: Floats) -> list[Summary]:
     middle, deviation = bootstrap.over_seeds(means)
-    found = []
-    for place, value in enumerate(middle):
-        one = bootstrap.interval(float(value), drawn[:, place])
-        found.append(Summary(one.value, float(deviation[place]), one.low, one.high))
-    return found
+    summaries = []
+    for index, value in enumerate(middle):
+        interval = bootstrap.interval(float(value), drawn[:, index])
+        low, high = interval.low, interval.high
+        summaries.append(Summary(interval.value, float(deviation[index]), low, high))
+    return summaries
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class FrontFigures:
 def front_figures(
     stage: StageFigures, places: Sequence[int], goals: Sequence[Goal]
 ) -> FrontFigures:
-    """Hypervolume of some of the points.
+    """Return the hypervolume of some of the points.
 
     Args:
         stage: What is known of all points.
@@ -167,7 +168,7 @@ def _volumes(goals: Sequence[Goal]) -> Callable[[Floats], Floats]:
 
 
 def paired(above: FrontFigures, below: FrontFigures) -> Interval | None:
-    """Ratio of two hypervolumes with its interval; None where the lower one is 0."""
+    """Return the ratio of two hypervolumes with its interval; None where the lower one is 0."""
     if not below.volume.value > 0:
         return None
     drawn = bootstrap.ratio(above.draws, below.draws)
@@ -175,15 +176,15 @@ def paired(above: FrontFigures, below: FrontFigures) -> Interval | None:
 
 
 def feasible(values: Floats, goals: Sequence[Goal]) -> Bools:
-    """Which values ``[points, goals]`` keep every bound; NaN never does."""
+    """Return which values ``[points, goals]`` keep every bound; NaN never does."""
     known = np.asarray(~np.isnan(values).any(axis=1))
-    kept = violation(np.where(known[:, None], values, 0.0), goals) <= 0
-    return np.asarray(known & kept)
+    is_feasible = violation(np.where(known[:, None], values, 0.0), goals) <= 0
+    return np.asarray(known & is_feasible)
 
 
 @dataclass(frozen=True)
 class DominanceProbabilities:
-    """Where the points stand among each other on one stage, each ``[points]``.
+    """Probabilities of dominance between the points on one stage, each ``[points]``.
 
     Attributes:
         share_own: Probability of being non-dominated among the points of the same front.
@@ -213,7 +214,7 @@ def standing(
     up = [goal.maximise for goal in goals]
     own, by_own = np.full(len(points), np.nan), np.zeros(len(points), dtype=bool)
     for name in dict.fromkeys(point.front for point in points):
-        places = [place for place, point in enumerate(points) if point.front == name]
+        places = [index for index, point in enumerate(points) if point.front == name]
         own[places] = bootstrap.non_dominated_share(stage.draws[:, places], maximise=up)
         by_own[places] = bootstrap.dominated(stage.means[None, places], maximise=up)[0]
     return DominanceProbabilities(

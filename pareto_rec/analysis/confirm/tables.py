@@ -1,4 +1,4 @@
-"""The rows and the answer that a confirmation writes down."""
+"""Tables and answer of a confirmation."""
 
 from __future__ import annotations
 
@@ -46,18 +46,22 @@ class Front:
 
 
 def number(value: float) -> float | None:
-    """A number for JSON; None for what is not known or not finite."""
+    """Return a number for JSON; None for what is not known or not finite."""
     return float(value) if math.isfinite(value) else None
 
 
-def _interval(one: Interval | None) -> dict[str, float | None] | None:
-    if one is None:
+def _interval(interval: Interval | None) -> dict[str, float | None] | None:
+    if interval is None:
         return None
-    return {"value": number(one.value), "low": number(one.low), "high": number(one.high)}
+    return {
+        "value": number(interval.value),
+        "low": number(interval.low),
+        "high": number(interval.high),
+    }
 
 
 def _kept(ratio: Interval | None, claimed: float | None) -> Interval | None:
-    """Share of the claimed gain that is left; None where none was claimed."""
+    """Return the share of the claimed gain that is left; None where none was claimed."""
     if ratio is None or claimed is None or not claimed > 1.0:
         return None
     value, low, high = ((x - 1.0) / (claimed - 1.0) for x in (ratio.value, ratio.low, ratio.high))
@@ -65,26 +69,26 @@ def _kept(ratio: Interval | None, claimed: float | None) -> Interval | None:
 
 
 def front_rows(fronts: Sequence[Front], points: Sequence[Point]) -> list[dict[str, Any]]:
-    """One entry per front, the search first; ratios are the search's over the others'."""
+    """Return one entry per front, the search first; ratios are the search's over the others'."""
     search = fronts[0]
     rows = []
-    for one in fronts:
-        alike = one is search
-        claimed = None if alike or not one.claimed > 0 else search.claimed / one.claimed
+    for front in fronts:
+        alike = front is search
+        claimed = None if alike or not front.claimed > 0 else search.claimed / front.claimed
         ratio = {
-            stage: None if alike else paired(search.stages[stage], one.stages[stage])
+            stage: None if alike else paired(search.stages[stage], front.stages[stage])
             for stage in STAGES
         }
-        volumes = {stage: _interval(one.stages[stage].volume) for stage in STAGES}
+        volumes = {stage: _interval(front.stages[stage].volume) for stage in STAGES}
         rows.append(
             {
-                "name": one.name,
-                "kind": one.kind,
-                "says": one.says,
-                "records": one.records,
-                "points": len(one.places),
-                "ids": [points[place].id for place in one.places],
-                "hypervolume": {SEARCH: number(one.claimed), **volumes},
+                "name": front.name,
+                "kind": front.kind,
+                "says": front.says,
+                "records": front.records,
+                "points": len(front.places),
+                "ids": [points[index].id for index in front.places],
+                "hypervolume": {SEARCH: number(front.claimed), **volumes},
                 "ratio": {SEARCH: claimed} | {k: _interval(v) for k, v in ratio.items()},
                 "kept": _interval(_kept(ratio["test"], claimed)),
             }
@@ -98,7 +102,7 @@ def point_rows(
     stages: Mapping[str, StageFigures],
     where: DominanceProbabilities,
 ) -> list[dict[str, Any]]:
-    """One entry per point.
+    """Return one entry per point.
 
     Args:
         points: All of them.
@@ -107,10 +111,10 @@ def point_rows(
         where: How they stand on test data.
     """
     rows = []
-    for place, (point, seeds) in enumerate(zip(points, worked, strict=True)):
+    for index, (point, seeds) in enumerate(zip(points, worked, strict=True)):
         values = {
             name: {SEARCH: point.claimed.get(name)}
-            | {stage: _summary(stages[stage].summaries[name][place]) for stage in STAGES}
+            | {stage: _summary(stages[stage].summaries[name][index]) for stage in STAGES}
             for name in stages["test"].summaries
         }
         rows.append(
@@ -118,11 +122,11 @@ def point_rows(
                 "front": point.front,
                 "id": point.id,
                 "seeds": seeds,
-                "p_non_dominated": number(where.share_own[place]),
-                "p_non_dominated_all": number(where.share_all[place]),
-                "dominated_by_own": bool(where.by_own[place]),
-                "dominated_by_any": bool(where.by_any[place]),
-                "feasible": bool(where.feasible[place]),
+                "p_non_dominated": number(where.share_own[index]),
+                "p_non_dominated_all": number(where.share_all[index]),
+                "dominated_by_own": bool(where.by_own[index]),
+                "dominated_by_any": bool(where.by_any[index]),
+                "feasible": bool(where.feasible[index]),
                 "serve": {
                     k: list(v) if isinstance(v, tuple) else v for k, v in point.serve.items()
                 },
@@ -132,18 +136,18 @@ def point_rows(
     return rows
 
 
-def _summary(one: Summary) -> dict[str, float | None]:
+def _summary(summary: Summary) -> dict[str, float | None]:
     return {
-        "mean": number(one.mean),
-        "sd": number(one.deviation),
-        "low": number(one.low),
-        "high": number(one.high),
+        "mean": number(summary.mean),
+        "sd": number(summary.deviation),
+        "low": number(summary.low),
+        "high": number(summary.high),
     }
 
 
 def flat(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of confirm.csv from :func:`point_rows`: one column per value."""
-    found = []
+    """Return rows of confirm.csv from :func:`point_rows`: one column per value."""
+    lines = []
     for row in rows:
         line = {k: v for k, v in row.items() if k not in ("serve", "values")}
         line = {k: int(v) if isinstance(v, bool) else v for k, v in line.items()}
@@ -154,15 +158,15 @@ def flat(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 line |= {f"{stage}.{name}.{k}": stages[stage][k] for k in ("sd", "low", "high")}
         for name, value in row["serve"].items():
             line |= _columns(f"serve.{name}", value)
-        found.append({k: "" if v is None else v for k, v in line.items()})
-    return found
+        lines.append({k: "" if v is None else v for k, v in line.items()})
+    return lines
 
 
 def _columns(name: str, value: Any) -> dict[str, Any]:  # Any: a value of any serving variable
     if isinstance(value, Mapping):
         return {f"{name}.{key}": weight for key, weight in value.items()}
     if isinstance(value, list):
-        return {f"{name}.{place}": weight for place, weight in enumerate(value, start=1)}
+        return {f"{name}.{number}": weight for number, weight in enumerate(value, start=1)}
     return {name: value}
 
 
@@ -173,7 +177,7 @@ def answer(
     objectives: Sequence[Mapping[str, Any]],
     earlier: Sequence[str],
 ) -> dict[str, Any]:
-    """The answer in words and in three numbers.
+    """Return the answer in words and in three numbers.
 
     Args:
         fronts: From :func:`front_rows`.
@@ -190,7 +194,7 @@ def answer(
         f"On test data {by_own} of the {len(own)} confirmed points are dominated by another of "
         f"them, and {by_any} by a confirmed point of any front."
     )
-    says += _best_values(points, [one for one in objectives if one["searched"]])
+    says += _best_values(points, [objective for objective in objectives if objective["searched"]])
     if earlier:
         says.append(f"Test data had been opened before: {', '.join(earlier)}.")
     counts = {"dominated_by_own": by_own, "dominated_by_any": by_any}
@@ -200,13 +204,13 @@ def answer(
 def _headline(fronts: Sequence[Mapping[str, Any]], best: str | None) -> str:
     volume = fronts[0]["hypervolume"]["test"]
     text = f"On test data the hypervolume x 1000 of the confirmed front is {_thousand(volume)}"
-    front = next((one for one in fronts if one["name"] == best), None)
+    front = next((entry for entry in fronts if entry["name"] == best), None)
     if front is None or front["ratio"]["test"] is None:
         return f"{text}; no baseline is worth anything by the reference."
     ratio = front["ratio"]["test"]
     text += f", {_spread(ratio, 2)} times that of the best baseline ({best}, {front['says']})"
-    kept = front["kept"]
-    share = f"; {kept_in_words(kept['value'])} of that gain is kept" if kept else ""
+    retained = front["kept"]
+    share = f"; {kept_in_words(retained['value'])} of that gain is kept" if retained else ""
     text += f"; the search's own values claimed {front['ratio'][SEARCH]:.2f} times{share}."
     if ratio["low"] is not None and ratio["low"] <= 1.0:
         text += " The interval holds 1: test data does not show that the search is better."
@@ -218,39 +222,44 @@ def _thousand(volume: Mapping[str, Any]) -> str:
     return _spread(scaled, 3)
 
 
-def _spread(one: Mapping[str, Any], digits: int) -> str:
-    text = _shown(one["value"], digits)
-    if one["low"] is None or one["high"] is None:
+def _spread(interval: Mapping[str, Any], digits: int) -> str:
+    text = _shown(interval["value"], digits)
+    if interval["low"] is None or interval["high"] is None:
         return text
-    return f"{text} (95 % interval {_shown(one['low'], digits)} to {_shown(one['high'], digits)})"
+    low, high = (_shown(interval[end], digits) for end in ("low", "high"))
+    return f"{text} (95 % interval {low} to {high})"
 
 
 def _shown(value: float, digits: int) -> str:
-    """A number as a person reads it: a hypervolume may have a dozen digits, or zeros alone."""
+    """Format a number for people: a hypervolume may have a dozen digits, or only zeros."""
     usual = value == 0 or 0.1 <= abs(value) < 1000
     return f"{value:.{digits}f}" if usual else f"{value:.4g}"
 
 
 def _lost(rivals: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Baselines that have more hypervolume than the search on test data."""
-    found = [one for one in rivals if one["ratio"]["test"] and one["ratio"]["test"]["value"] < 1.0]
+    """Return baselines that have more hypervolume than the search on test data."""
+    better = [
+        rival
+        for rival in rivals
+        if rival["ratio"]["test"] and rival["ratio"]["test"]["value"] < 1.0
+    ]
     return [
-        f"{one['name']} has more hypervolume on test data than the search (ratio "
-        f"{_spread(one['ratio']['test'], 2)})."
-        for one in found
+        f"{rival['name']} has more hypervolume on test data than the search (ratio "
+        f"{_spread(rival['ratio']['test'], 2)})."
+        for rival in better
     ]
 
 
 def _best_values(
     points: Sequence[Mapping[str, Any]], searched: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Objectives in which a feasible baseline point beats every feasible point of the search."""
-    found = []
-    for one in searched:
-        sign = 1.0 if one["maximise"] else -1.0
+    """Return objectives in which a feasible baseline point beats all of the search's."""
+    sentences = []
+    for objective in searched:
+        sign = 1.0 if objective["maximise"] else -1.0
         best: dict[bool, tuple[float, str]] = {}
         for row in points:
-            mean = row["values"][one["name"]]["test"]["mean"]
+            mean = row["values"][objective["name"]]["test"]["mean"]
             if mean is None or not row["feasible"]:
                 continue
             mine, entry = row["front"] == SEARCH, (sign * mean, str(row["front"]))
@@ -262,8 +271,8 @@ def _best_values(
         ours = None if own is None else f"{sign * own[0]:.4f}"
         if own is None or (value > own[0] and reached != ours):
             rest = "" if ours is None else f" (its best: {ours})"
-            found.append(
-                f"{name} reaches {one['name']} = {reached} on test data, better than any "
+            sentences.append(
+                f"{name} reaches {objective['name']} = {reached} on test data, better than any "
                 f"confirmed point of the search{rest}."
             )
-    return found
+    return sentences

@@ -1,4 +1,4 @@
-"""Bounds on objectives: reading them, keeping them, and saying why no point does."""
+"""Bounds on objectives: parsing, filtering, and why no point keeps them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Bound:
 
     @classmethod
     def read(cls, text: str) -> Bound:
-        """The bound of a text such as ``ndcg@10>=0.15``.
+        """Return the bound of a text such as ``ndcg@10>=0.15``.
 
         Raises:
             BadRequestError: If it cannot be read.
@@ -52,13 +52,13 @@ class Bound:
         return f"{self.name} {'>=' if self.at_least else '<='} {self.limit:g}"
 
     def kept(self, values: Floats) -> Bools:
-        """Which values keep it; NaN never does."""
+        """Return which values keep it; NaN never does."""
         within = values >= self.limit if self.at_least else values <= self.limit
         return np.asarray(within)
 
 
 def kept(points: Points, bounds: Sequence[Bound]) -> Bools:
-    """Which points keep every bound ``[points]``.
+    """Return which points keep every bound ``[points]``.
 
     Raises:
         BadRequestError: If an objective is not known, or no point keeps them all.
@@ -74,14 +74,14 @@ def kept(points: Points, bounds: Sequence[Bound]) -> Bools:
 
 
 def _reason(points: Points, bounds: Sequence[Bound], masks: Sequence[Bools]) -> str:
-    """Which bound fails, alone or together with those before it, and what comes nearest."""
+    """Return which bound fails, alone or together with those before it, and what comes nearest."""
     before = np.ones(len(points.ids), dtype=bool)
-    for bound, mask in zip(bounds, masks, strict=True):  # one that nothing keeps, whatever else
+    for bound, mask in zip(bounds, masks, strict=True):  # one that no point keeps, even alone
         if not mask.any():
             return f"no point has {bound}; {_nearest(points, bound, before)}"
-    for place, (bound, mask) in enumerate(zip(bounds, masks, strict=True)):
+    for index, (bound, mask) in enumerate(zip(bounds, masks, strict=True)):
         if not (before & mask).any():
-            given = " and ".join(str(one) for one in bounds[:place])
+            given = " and ".join(str(earlier) for earlier in bounds[:index])
             near = _nearest(points, bound, before)
             return f"no point has {given} and {bound} together; with {given} {near}"
         before = before & mask

@@ -1,4 +1,4 @@
-"""One point out of a front: a rule under bounds, with its reason."""
+"""Choice of one point from a front: a rule under bounds, with its reason."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Pick:
 
 
 def choose(points: Points, picker: Picker, bounds: Sequence[Bound] = ()) -> Pick:
-    """The least bad point among those that keep the bounds.
+    """Return the least bad point among those that keep the bounds.
 
     Of points that the rule cannot tell apart, the one with the smallest sum of losses on the
     front's ranges is taken, then the first.
@@ -77,14 +77,16 @@ def choose(points: Points, picker: Picker, bounds: Sequence[Bound] = ()) -> Pick
 
 
 def _none(picker: Picker, points: Points, bounds: Sequence[Bound]) -> str:
-    said = " and ".join(str(bound) for bound in bounds)
+    conditions = " and ".join(str(bound) for bound in bounds)
     if isinstance(picker, ByHand):
         row = points.row(picker.id)
         broken = next(b for b in bounds if not b.kept(points.values[row])[points.column(b.name)])
         value = points.values[row, points.column(broken.name)]
         return f"point {points.ids[row]} has {broken.name} = {value:.6g}, not {broken}"
     if bounds:
-        return f"the rule can judge no point that has {said}; relax a bound or take another rule"
+        return (
+            f"the rule can judge no point that has {conditions}; relax a bound or take another rule"
+        )
     return f'the rule "{picker.name}" can judge no point of this front; take another rule'
 
 
@@ -98,8 +100,8 @@ def _reason(
 ) -> str:
     among = f"of {len(points.ids)} points"
     if bounds:
-        said = " and ".join(str(bound) for bound in bounds)
-        among = f"of the {int(allowed.sum())} {among} with {said}"
+        conditions = " and ".join(str(bound) for bound in bounds)
+        among = f"of the {int(allowed.sum())} {among} with {conditions}"
     text = f"{among}, it {picker.says(points, row)}"
     if tied:
         count = len(tied) + 1

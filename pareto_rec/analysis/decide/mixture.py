@@ -1,4 +1,4 @@
-"""The best randomised policy over the points of a front: each request is served by one of them."""
+"""Randomised policies over a front: each request is served by one of its points."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEAST = 1e-9  # smaller shares are rounding errors of the solver
 
 @dataclass(frozen=True)
 class Mixture:
-    """How often to serve which point.
+    """Shares of requests that each point serves.
 
     Attributes:
         shares: Point -> share of the users; at most one point more than there are bounds.
@@ -38,7 +38,7 @@ class Mixture:
 
 
 def mix(points: Points, goal: str, bounds: Sequence[Bound]) -> Mixture:
-    """The mixture with the best expected goal under bounds on expected values.
+    """Return the mixture with the best expected goal under bounds on expected values.
 
     A linear programme in the shares, solved by HiGHS: maximise (or minimise) the sum of
     ``share_i * goal_i`` with every bound on a sum of ``share_i * objective_i``. It assumes that a
@@ -50,8 +50,8 @@ def mix(points: Points, goal: str, bounds: Sequence[Bound]) -> Mixture:
         bounds: What has to hold in expectation.
 
     Raises:
-        BadRequestError: If an objective is not known or is no mean over users, or no mixture keeps
-            the bounds.
+        BadRequestError: If an objective is not known or not a mean over users, or no mixture
+            keeps the bounds.
         RunFailedError: If the solver gives up.
     """
     for name in (goal, *(bound.name for bound in bounds)):
@@ -81,10 +81,10 @@ def mix(points: Points, goal: str, bounds: Sequence[Bound]) -> Mixture:
 def _linear(points: Points, name: str) -> None:
     points.column(name)
     if name not in points.linear:
-        usable = ", ".join(one for one in points.names if one in points.linear) or "none here"
+        usable = ", ".join(known for known in points.names if known in points.linear) or "none here"
         raise BadRequestError(
-            f"{name} is no mean over users, so its value under a mixture cannot be told from the "
-            f"points' values; with --mixture name {usable}"
+            f"{name} is not a mean over users, so its value under a mixture cannot be derived from "
+            f"the points' values; with --mixture name {usable}"
         )
 
 
@@ -102,7 +102,7 @@ def _solve(
     goal: str,
     bounds: Sequence[Bound],
 ) -> tuple[Floats, list[float]]:
-    """Shares of the rows, and the price of each bound."""
+    """Return shares of the rows, and the price of each bound."""
     from scipy.optimize import linprog
 
     column = points.column(goal)
@@ -132,7 +132,7 @@ def _solve(
 
 
 def _width(values: Floats) -> float:
-    """Largest size of the values; 1 where all are 0."""
+    """Return the largest absolute value; 1 where all are 0."""
     return float(np.abs(values).max()) or 1.0
 
 
@@ -146,8 +146,8 @@ def _infeasible(points: Points, bounds: Sequence[Bound]) -> str:
                 f"no mixture has {bound}; the {word} that any point has is {values[best]:.6g}, "
                 f"point {points.ids[best]}"
             )
-    said = " and ".join(str(bound) for bound in bounds)
-    return f"no mixture has {said} together, though some point keeps each of them; relax one"
+    conditions = " and ".join(str(bound) for bound in bounds)
+    return f"no mixture has {conditions} together, though some point keeps each of them; relax one"
 
 
 def _alone(
@@ -164,8 +164,8 @@ def _alone(
 def _reason(
     goal: str, bounds: Sequence[Bound], value: float, single: str | None, gain: float
 ) -> str:
-    said = " and ".join(str(bound) for bound in bounds)
-    text = f"{goal} = {value:.6g} expected" + (f" with {said}" if said else "")
+    conditions = " and ".join(str(bound) for bound in bounds)
+    text = f"{goal} = {value:.6g} expected" + (f" with {conditions}" if conditions else "")
     if single is None:
         return f"{text}; no single point keeps the bounds"
     if gain <= 1e-9 * max(abs(value), 1e-9):

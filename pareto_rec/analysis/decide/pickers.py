@@ -1,4 +1,4 @@
-"""The rules that pick one point; each gives every point a badness, and the least bad is picked."""
+"""Pickers: each rule gives every point a badness, and the least bad is picked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Picker(ABC):
 
     @abstractmethod
     def badness(self, points: Points, /) -> Floats:
-        """A number per point ``[points]``, the smaller the better; inf for one never to be picked.
+        """Return a number per point ``[points]``, the smaller the better; inf to exclude it.
 
         Raises:
             BadRequestError: If the front does not have what the rule asks for.
@@ -36,7 +36,7 @@ class Picker(ABC):
 
     @abstractmethod
     def says(self, points: Points, row: int, /) -> str:
-        """Why this point, in a few words that follow "because it"."""
+        """Return why this point, in a few words that follow "because it"."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,14 @@ class Best(Picker):
     objective: str
 
     def badness(self, points: Points, /) -> Floats:
-        """The objective, negated where larger is better."""
+        """Return the objective, negated where larger is better."""
         column = points.column(self.objective)
         values = points.values[:, column]
         signed = -values if points.maximise[column] else values
         return np.where(np.isfinite(values), signed, np.inf)
 
     def says(self, points: Points, row: int, /) -> str:
-        """The value."""
+        """Return the value."""
         column = points.column(self.objective)
         word = "highest" if points.maximise[column] else "lowest"
         return f"has the {word} {self.objective}, {points.values[row, column]:.6g}"
@@ -65,12 +65,12 @@ class Best(Picker):
 
 @dataclass(frozen=True)
 class _Weighted(Picker):
-    """What rules with weights share; weights need not sum to 1, and 0 is what is not named."""
+    """Base of rules with weights, which need not sum to 1; 0 for objectives not named."""
 
     weights: Mapping[str, float]
 
     def shares(self, points: Points) -> Floats:
-        """Weights ``[searched]`` that sum to 1.
+        """Return weights ``[searched]`` that sum to 1.
 
         Raises:
             BadRequestError: If an objective was not searched, or no weight is above 0.
@@ -84,10 +84,10 @@ class _Weighted(Picker):
                 )
             if not (np.isfinite(weight) and weight >= 0):
                 raise BadRequestError(f"the weight of {name} must not be negative: {weight:g}")
-        found = np.array([self.weights.get(name, 0.0) for name in searched])
-        if found.sum() <= 0:
+        weights = np.array([self.weights.get(name, 0.0) for name in searched])
+        if weights.sum() <= 0:
             raise BadRequestError("at least one weight must be above 0")
-        return np.asarray(found / found.sum())
+        return np.asarray(weights / weights.sum())
 
     def _named(self, points: Points) -> str:
         pairs = zip(points.names, self.shares(points).tolist(), strict=False)
@@ -107,11 +107,11 @@ class AchievementScalarizing(_Weighted):
     name: ClassVar[str] = "asf"
 
     def badness(self, points: Points, /) -> Floats:
-        """``max_m weight_m * loss_m``."""
+        """Return ``max_m weight_m * loss_m``."""
         return np.asarray((points.losses * self.shares(points)).max(axis=1))
 
     def says(self, points: Points, row: int, /) -> str:
-        """The largest weighted loss, and whose it is."""
+        """Return the largest weighted loss and its objective."""
         weighted = points.losses[row] * self.shares(points)
         worst = int(weighted.argmax())
         return (
@@ -134,7 +134,7 @@ class PseudoWeights(_Weighted):
     name: ClassVar[str] = "pseudo"
 
     def own(self, points: Points) -> Floats:
-        """Pseudo-weights ``[points, searched]``; equal ones for a point that is worst in all."""
+        """Return pseudo-weights ``[points, searched]``; equal for a point that is worst in all."""
         gained = 1.0 - points.losses
         total = gained.sum(axis=1, keepdims=True)
         equal = np.full_like(gained, 1.0 / points.searched)
@@ -145,7 +145,7 @@ class PseudoWeights(_Weighted):
         return np.asarray(np.abs(self.own(points) - self.shares(points)).sum(axis=1))
 
     def says(self, points: Points, row: int, /) -> str:
-        """Its own pseudo-weights."""
+        """Return its own pseudo-weights."""
         own = zip(points.names, self.own(points)[row].tolist(), strict=False)
         text = ", ".join(f"{name} {share:.3g}" for name, share in own)
         return f"has the pseudo-weights ({text}) nearest to ({self._named(points)})"
@@ -162,11 +162,11 @@ class Utopia(Picker):
     name: ClassVar[str] = "utopia"
 
     def badness(self, points: Points, /) -> Floats:
-        """Distances, 0 to the root of the number of objectives."""
+        """Return distances, 0 to the root of the number of objectives."""
         return np.asarray(np.sqrt((points.losses**2).sum(axis=1)))
 
     def says(self, points: Points, row: int, /) -> str:
-        """Its distance."""
+        """Return its distance."""
         return (
             f"comes nearest to the best of every objective at once, at a distance of "
             f"{self.badness(points)[row]:.4g} of the ranges"
@@ -174,7 +174,7 @@ class Utopia(Picker):
 
 
 def _times(ratio: float) -> str:
-    """A ratio for people: beyond `MOST_TIMES` the gain is next to nothing and so are its digits."""
+    """Format a ratio: beyond `MOST_TIMES` neither the gain nor its digits mean much."""
     if ratio > MOST_TIMES:
         return f"more than {MOST_TIMES:,} times"
     return f"at least {ratio:.4g} times"
@@ -190,16 +190,16 @@ class Knee(Picker):
     name: ClassVar[str] = "knee"
 
     def badness(self, points: Points, /) -> Floats:
-        """The trade-off, negated; inf for a point that no neighbour improves on anywhere."""
-        found = tradeoffs(points.losses)
-        if not np.isfinite(found).any():
+        """Return the trade-off, negated; inf for a point that no neighbour improves on anywhere."""
+        rates = tradeoffs(points.losses)
+        if not np.isfinite(rates).any():
             raise BadRequestError(
                 "the front has no knee: no point gains on any other; pick it with --point"
             )
-        return np.where(np.isfinite(found), -found, np.inf)
+        return np.where(np.isfinite(rates), -rates, np.inf)
 
     def says(self, points: Points, row: int, /) -> str:
-        """The trade-off."""
+        """Return the trade-off."""
         return (
             "is the knee: a step to any neighbour loses "
             f"{_times(float(tradeoffs(points.losses)[row]))} what it gains, both as shares of the "
@@ -214,7 +214,7 @@ class PerUser(Picker):
     A user's utopia is the best value that any point of the front has for them in each objective.
     Values are divided by the range over all users and points, so that each objective counts alike
     and each user counts with what is at stake for them. Objectives without a value per user have no
-    say, and neither has an objective for a user whom it leaves out at some point.
+    say, and neither has an objective for a user that it leaves out at some point.
 
     Source: Paparella, Anelli, Nardini, Perego and Di Noia (CIKM 2023), "Post-hoc Selection of
     Pareto-Optimal Solutions in Search and Recommendation": population distance from utopia with a
@@ -224,7 +224,7 @@ class PerUser(Picker):
     name: ClassVar[str] = "per_user"
 
     def badness(self, points: Points, /) -> Floats:
-        """Mean distances."""
+        """Return the mean distances."""
         names = self.heard(points)
         if not names:
             raise BadRequestError(
@@ -240,12 +240,12 @@ class PerUser(Picker):
 
     @staticmethod
     def heard(points: Points) -> list[str]:
-        """Searched objectives that have values per user."""
+        """Return the searched objectives that have values per user."""
         return [name for name in points.names[: points.searched] if name in points.per_user]
 
     @staticmethod
     def _losses(points: Points, name: str) -> Floats:
-        """Distance from each user's best ``[points, users]``, on the range over all of them."""
+        """Return distances from each user's best ``[points, users]``, on the range over them."""
         values = points.per_user[name]
         values = values if points.maximise[points.column(name)] else -values
         known = np.isfinite(values).all(axis=0)
@@ -254,7 +254,7 @@ class PerUser(Picker):
         return np.asarray((values.max(axis=0) - values) / (width if width > 0 else 1.0))
 
     def says(self, points: Points, row: int, /) -> str:
-        """Its mean distance, and which objectives had no say."""
+        """Return its mean distance and the objectives that were left out."""
         names = self.heard(points)
         deaf = [name for name in points.names[: points.searched] if name not in names]
         text = (
@@ -272,13 +272,13 @@ class ByHand(Picker):
     id: str
 
     def badness(self, points: Points, /) -> Floats:
-        """0 for the point, inf for all others."""
-        found = np.full(len(points.ids), np.inf)
-        found[points.row(self.id)] = 0.0
-        return found
+        """Return 0 for the point, inf for all others."""
+        values = np.full(len(points.ids), np.inf)
+        values[points.row(self.id)] = 0.0
+        return values
 
     def says(self, _: Points, __: int, /) -> str:
-        """That it was a person."""
+        """Return that a person chose it."""
         return "was asked for by its id"
 
 
@@ -291,5 +291,5 @@ _PICKERS: tuple[type[Picker], ...] = (
     PerUser,
     ByHand,
 )
-PICKERS: Mapping[str, type[Picker]] = MappingProxyType({one.name: one for one in _PICKERS})
+PICKERS: Mapping[str, type[Picker]] = MappingProxyType({picker.name: picker for picker in _PICKERS})
 """Registered name -> rule."""

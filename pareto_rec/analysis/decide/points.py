@@ -1,4 +1,4 @@
-"""The points to choose from, on scales that make objectives comparable."""
+"""Points of a front, on scales that make objectives comparable."""
 
 from __future__ import annotations
 
@@ -52,24 +52,26 @@ class Points:
             raise BadRequestError("the front has no point, so there is none to pick")
 
     def column(self, name: str) -> int:
-        """Column of an objective.
+        """Return the column of an objective.
 
         Raises:
-            BadRequestError: If there is none of that name; the nearest name is given.
+            BadRequestError: If nothing has that name; the nearest name is given.
         """
         if name not in self.names:
             raise unknown("objective", name, self.names)
         return self.names.index(name)
 
     def row(self, wanted: str) -> int:
-        """Row of a point, by its id or the beginning of it.
+        """Return the row of a point, by its id or the beginning of it.
 
         Raises:
             BadRequestError: If no point, or more than one, begins like that.
         """
         if wanted in self.ids:
             return self.ids.index(wanted)
-        near = [row for row, one in enumerate(self.ids) if wanted and one.startswith(wanted)]
+        near = [
+            row for row, point_id in enumerate(self.ids) if wanted and point_id.startswith(wanted)
+        ]
         if len(near) > 1:
             some = ", ".join(self.ids[row] for row in near[:3])
             raise BadRequestError(
@@ -85,8 +87,8 @@ class Points:
     def losses(self) -> Floats:
         """Searched objectives ``[points, searched]``: 0 the best value of the front, 1 the worst.
 
-        The range is that of the whole front, whatever a request leaves of it, so that a bound never
-        changes what a weight means. An objective that is the same everywhere is 0.
+        The range is that of the whole front, not only of the points that keep the bounds, so that
+        a bound never changes what a weight means. An objective that is the same everywhere is 0.
         """
         own = self.values[:, : self.searched]
         best = np.where(self.maximise[: self.searched], own.max(axis=0), own.min(axis=0))
@@ -94,6 +96,6 @@ class Points:
         return np.asarray(np.abs(own - best) / np.where(width > 0, width, 1.0))
 
     def objectives(self, row: int) -> dict[str, float]:
-        """Every value of a point that there is, by objective."""
+        """Return every value of a point that there is, by objective."""
         pairs = zip(self.names, self.values[row].tolist(), strict=True)
         return {name: value for name, value in pairs if np.isfinite(value)}

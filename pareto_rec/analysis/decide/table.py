@@ -1,4 +1,4 @@
-"""What a person sees of a pick: the point, its price in every objective, and its test values."""
+"""Tables of a pick: the point, its price in every objective, and its test values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GAP = "  "
 
 @dataclass(frozen=True)
 class Confirmed:
-    """What ``confirm`` found for one point, on test data.
+    """Test values of one point, from ``confirm``.
 
     Attributes:
         means: Objective -> mean.
@@ -30,7 +30,7 @@ class Confirmed:
 
 
 def read_confirmed(run: Path) -> dict[str, Confirmed]:
-    """Confirmed points of the run's own front by id; empty before ``confirm`` has run.
+    """Return confirmed points of the run's own front by id; empty before ``confirm`` has run.
 
     Raises:
         BadRequestError: If the file is damaged.
@@ -66,7 +66,7 @@ def _confirmed(row: Mapping[str, str]) -> Confirmed:
 
 
 def pick_lines(points: Points, pick: Pick, confirmed: Mapping[str, Confirmed]) -> list[str]:
-    """The chosen point, what each objective costs in the others, and its neighbours.
+    """Return the chosen point, what each objective costs in the others, and its neighbours.
 
     Args:
         points: The front.
@@ -77,13 +77,13 @@ def pick_lines(points: Points, pick: Pick, confirmed: Mapping[str, Confirmed]) -
     rows = [["", "point", *shown]]
     rows.append(["chosen", pick.id, *(_value(pick.objectives.get(name)) for name in shown)])
     rows += _test_rows(pick.id, shown, confirmed)
-    for one in pick.steps:
-        there = points.objectives(one.row)
+    for step in pick.steps:
+        there = points.objectives(step.row)
         here = (_value(there.get(n), minus=pick.objectives.get(n)) for n in shown)
         rows.append(
             [
-                f"more {one.gains}" if _up(points, one.gains) else f"less {one.gains}",
-                points.ids[one.row],
+                f"more {step.gains}" if _up(points, step.gains) else f"less {step.gains}",
+                points.ids[step.row],
                 *here,
             ]
         )
@@ -103,12 +103,12 @@ def pick_lines(points: Points, pick: Pick, confirmed: Mapping[str, Confirmed]) -
 
 
 def mixture_lines(points: Points, mixture: Mixture) -> list[str]:
-    """The shares of a mixture, what it expects, and what its bounds cost."""
+    """Return the shares of a mixture, what it expects, and what its bounds cost."""
     shown = [name for name in points.names if name in mixture.objectives]
     rows = [["share", "point", *shown]]
-    for one, share in mixture.shares.items():
-        values = points.objectives(points.row(one))
-        rows.append([f"{share:.4f}", one, *(_value(values.get(name)) for name in shown)])
+    for point_id, share in mixture.shares.items():
+        values = points.objectives(points.row(point_id))
+        rows.append([f"{share:.4f}", point_id, *(_value(values.get(name)) for name in shown)])
     rows.append(["expected", "", *(_value(mixture.objectives[name]) for name in shown)])
     lines = [f"mixture: {mixture.reason}", "", *_aligned(rows)]
     paid = [(bound, price) for bound, price in mixture.prices.items() if price > 0]
@@ -122,24 +122,24 @@ def _up(points: Points, name: str) -> bool:
 
 
 def _shown(points: Points, pick: Pick) -> list[str]:
-    """Searched objectives, and every other one that the reason speaks of."""
+    """Return the searched objectives and every other one in the reason."""
     searched = points.names[: points.searched]
     more = [n for n in points.names[points.searched :] if n in pick.reason]
     return [*searched, *more]
 
 
 def _test_rows(
-    one: str, shown: Sequence[str], confirmed: Mapping[str, Confirmed]
+    point_id: str, shown: Sequence[str], confirmed: Mapping[str, Confirmed]
 ) -> list[list[str]]:
-    if one not in confirmed:
+    if point_id not in confirmed:
         return []
-    found = confirmed[one]
-    chance = "" if found.non_dominated is None else f"P(non-dominated) {found.non_dominated:.2f}"
-    ends = [found.intervals.get(name) for name in shown]
-    said = ["" if pair is None else f"[{pair[0]:.4g}, {pair[1]:.4g}]" for pair in ends]
+    point = confirmed[point_id]
+    chance = "" if point.non_dominated is None else f"P(non-dominated) {point.non_dominated:.2f}"
+    ends = [point.intervals.get(name) for name in shown]
+    intervals = ["" if pair is None else f"[{pair[0]:.4g}, {pair[1]:.4g}]" for pair in ends]
     return [
-        ["on test", "", *(_value(found.means.get(name)) for name in shown)],
-        ["", chance, *said],
+        ["on test", "", *(_value(point.means.get(name)) for name in shown)],
+        ["", chance, *intervals],
     ]
 
 
@@ -155,8 +155,8 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         GAP.join(
-            cell.ljust(width) if place < 2 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]

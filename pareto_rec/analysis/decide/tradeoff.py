@@ -1,4 +1,4 @@
-"""What leaving a point costs: trade-offs with its neighbours, and the price of each objective."""
+"""Trade-offs between neighbouring points, and the price of each objective."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STEP = 0.05  # share of a range; a smaller gain is no step worth naming
 
 
 def tradeoffs(losses: Floats) -> Floats:
-    """The least that is given up per unit gained in going from each point to a neighbour.
+    """Return the least that is given up per unit gained in going from each point to a neighbour.
 
     Neighbours lie within `RADIUS`, or are the two nearest per objective where there are fewer than
     that. For each of them, what is lost over all objectives is divided by what is gained.
@@ -29,7 +29,7 @@ def tradeoffs(losses: Floats) -> Floats:
     """
     count, dimensions = losses.shape
     least = min(2 * dimensions, count - 1)
-    found = np.full(count, np.nan)
+    rates = np.full(count, np.nan)
     for row in range(count):
         steps = losses - losses[row]
         distance = np.sqrt((steps**2).sum(axis=1))
@@ -41,8 +41,8 @@ def tradeoffs(losses: Floats) -> Floats:
         given = np.maximum(steps[near], 0).sum(axis=1)
         gained = np.maximum(-steps[near], 0).sum(axis=1)
         ratio = np.divide(given, gained, out=np.full(len(given), np.inf), where=gained > 0)
-        found[row] = ratio.min(initial=np.inf)
-    return found
+        rates[row] = ratio.min(initial=np.inf)
+    return rates
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Exchange:
 
 
 def exchanges(points: Points, row: int, allowed: Bools | None = None) -> list[Exchange]:
-    """For each searched objective, the step that gains in it and gives up least per gain.
+    """Find, for each searched objective, the step that gains in it at the lowest price.
 
     Only steps of at least `STEP` of the objective's range count; where none is that long, the
     longest does. An objective in which the point is the best of all is left out.
@@ -74,7 +74,7 @@ def exchanges(points: Points, row: int, allowed: Bools | None = None) -> list[Ex
     change = points.losses - points.losses[row]
     given = np.maximum(change, 0).sum(axis=1)
     may = np.ones(len(points.ids), dtype=bool) if allowed is None else allowed
-    found = []
+    steps = []
     for column, name in enumerate(points.names[: points.searched]):
         gain = -change[:, column]
         rows = np.flatnonzero(may & (gain > 0))
@@ -86,5 +86,5 @@ def exchanges(points: Points, row: int, allowed: Bools | None = None) -> list[Ex
         else:
             best = int(rows[np.argmax(gain[rows])])
         delta = (points.values[best] - points.values[row])[: points.searched].tolist()
-        found.append(Exchange(name, best, dict(zip(points.names, delta, strict=False))))
-    return found
+        steps.append(Exchange(name, best, dict(zip(points.names, delta, strict=False))))
+    return steps

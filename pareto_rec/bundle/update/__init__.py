@@ -1,1 +1,1 @@
-"""Keeping a bundle fresh: what changed, what is learnt from it, and whether it may replace it."""
+"""Updates of a bundle: drift, training on new rows, and the decision to replace it."""

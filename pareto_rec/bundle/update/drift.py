@@ -1,4 +1,4 @@
-"""How new interactions differ from those that a bundle has learnt from."""
+"""Drift between new interactions and those that a bundle was trained on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Drift:
-    """What changed.
+    """Drift of the new rows.
 
     Attributes:
         rows: New rows.
-        new_users: Share of the new rows' users whom the bundle does not know.
+        new_users: Share of the new rows' users that the bundle does not know.
         new_items: Share of the new rows' items that it does not know.
         rows_of_new_items: Share of the new rows that are of such items.
         popularity: Distance of the items' shares of rows, before and now; 0 equal, 1 disjoint.
@@ -38,22 +38,22 @@ class Drift:
     category_shift: tuple[tuple[str, float, float], ...]
 
 
-def jensen_shannon(one: Floats, other: Floats) -> float:
-    """Jensen-Shannon distance of two vectors of counts, base 2: 0 for equal shares, 1 for disjoint.
+def jensen_shannon(first: Floats, second: Floats) -> float:
+    """Return the Jensen-Shannon distance of two vectors of counts, base 2, 0 to 1.
 
     Raises:
         ValueError: If one of them is all 0.
 
     Source: Endres and Schindelin (2003), the root of the divergence is a metric.
     """
-    if one.sum() <= 0 or other.sum() <= 0:
+    if first.sum() <= 0 or second.sum() <= 0:
         raise ValueError("shares of nothing")
-    p, q = one / one.sum(), other / other.sum()
+    p, q = first / first.sum(), second / second.sum()
     middle = (p + q) / 2
 
     def relative(part: Floats) -> float:
-        kept = part > 0
-        return float((part[kept] * np.log2(part[kept] / middle[kept])).sum())
+        positive = part > 0
+        return float((part[positive] * np.log2(part[positive] / middle[positive])).sum())
 
     return float(np.sqrt(max(0.0, (relative(p) + relative(q)) / 2)))
 
@@ -102,4 +102,4 @@ def _shift(
 ) -> tuple[tuple[str, float, float], ...]:
     before, now = (part / part.sum() for part in shares)
     order = np.argsort(-np.abs(now - before), kind="stable")[:most]
-    return tuple((names[one], float(before[one]), float(now[one])) for one in order)
+    return tuple((names[index], float(before[index]), float(now[index])) for index in order)

@@ -1,4 +1,4 @@
-"""The update itself: read, compare, learn, measure, and only then write."""
+"""Update of a bundle: read, compare, train, measure, and only then write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from pareto_rec.bundle import Bundle, BundleData, write_bundle
 from pareto_rec.bundle.collect import merged
 from pareto_rec.bundle.data import CONTEXT, TRAIN, VALIDATION
-from pareto_rec.bundle.folders import check_vacant, temporary_folder
+from pareto_rec.bundle.folders import check_vacant, work_folder
 from pareto_rec.bundle.texts import Texts, with_new_items
 from pareto_rec.bundle.update.drift import Drift, drift_of
 from pareto_rec.bundle.update.learn import learnt
@@ -59,7 +59,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Update:
-    """What an update did.
+    """Result of an update.
 
     Attributes:
         drift: How the new rows differ from the old ones.
@@ -127,7 +127,7 @@ def update(
         known = len(bundle.parts.users), len(bundle.parts.items)
         new = indexed(rows, *ids)
         drift = drift_of(parts.train, new, parts.items, known, generator(seed, "update", "drift"))
-        with temporary_folder("update") as work:
+        with work_folder() as work:
             after, values = _learn(parts, learn, held, work, seed)
         changes = _changes(parts, values, tolerance or {})
         refused = _refused(changes, parts.about.default)
@@ -138,13 +138,13 @@ def update(
 
 
 def _check(parts: BundleData, tolerance: Mapping[str, float]) -> None:
-    searched = [one.name for one in parts.about.objectives if one.searched]
+    searched = [objective.name for objective in parts.about.objectives if objective.searched]
     for name, most in tolerance.items():
         if name not in searched:
             raise unknown("objective in tolerance", name, searched)
         if not (np.isfinite(most) and most >= 0):
             raise BadRequestError(f"the tolerance of {name} must be a number of at least 0")
-    if any(set(one.shape.tasks) - set(BUILT_IN) for one in parts.fits.values()):
+    if any(set(objective.shape.tasks) - set(BUILT_IN) for objective in parts.fits.values()):
         raise BadRequestError(
             "networks of this bundle were trained on [[task]]s, and a bundle does not hold the "
             "impressions that they learn from; search again with the new data"
@@ -157,7 +157,7 @@ def _check(parts: BundleData, tolerance: Mapping[str, float]) -> None:
 
 
 def _cut(rows: NewRows, share: float, path: Path) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """The last rows in time; rows of one moment stay together."""
+    """Return the last rows in time; rows of one moment stay together."""
     held = rows.time > np.quantile(rows.time, 1 - share, method="lower")
     if min(held.sum(), (~held).sum()) < LEAST // 2:
         raise BadRequestError(
@@ -168,27 +168,27 @@ def _cut(rows: NewRows, share: float, path: Path) -> np.ndarray[tuple[int], np.d
 
 
 def _extended(bundle: Bundle, rows: NewRows) -> BundleData:
-    """The bundle's parts with the users and items of the new rows."""
+    """Return the bundle's parts with the users and items of the new rows."""
     parts = bundle.parts
-    met = [one for one in dict.fromkeys(rows.items) if one not in set(parts.items.ids)]
+    met = [item for item in dict.fromkeys(rows.items) if item not in set(parts.items.ids)]
     if met:
-        parts = with_new_items(parts, [rows.told[one] for one in met], Texts(parts))
+        parts = with_new_items(parts, [rows.new_items[item] for item in met], Texts(parts))
     return replace(parts, users=with_people(parts, list(rows.users)))
 
 
 def _learn(
     parts: BundleData, learn: Interactions, held: Interactions, work: Path, seed: int
 ) -> tuple[BundleData, dict[str, tuple[Values, Values]]]:
-    """The updated parts, and values before and after by set of rows."""
-    asked = questions_of(parts, learn, held)
+    """Return the updated parts, and values before and after by set of rows."""
+    questions = questions_of(parts, learn, held)
     config = work / "config.toml"
     config.write_text(parts.config, encoding="utf-8")  # as it was read: the folder may change
-    teacher = evaluator_of(parts, asked.learn, config, work, asked.learn)
-    after = learnt(parts, asked.learn, teacher, seed)
+    teacher = evaluator_of(parts, questions.learn, config, work, questions.learn)
+    after = learnt(parts, questions.learn, teacher, seed)
     values = {}
-    for name, stage in (("new rows", asked.new), ("old validation", asked.old)):
+    for name, stage in (("new rows", questions.new), ("old validation", questions.old)):
         if len(stage.held_out):
-            evaluator = evaluator_of(parts, stage, config, work, asked.learn)
+            evaluator = evaluator_of(parts, stage, config, work, questions.learn)
             values[name] = values_of(parts, evaluator), values_of(after, evaluator)
     return after, values
 
@@ -196,33 +196,35 @@ def _learn(
 def _changes(
     parts: BundleData, values: Mapping[str, tuple[Values, Values]], tolerance: Mapping[str, float]
 ) -> tuple[Change, ...]:
-    found = []
+    changes = []
     for rows, (before, after) in values.items():
         for point in parts.about.points:
-            for one in parts.about.objectives:
-                was, now = before[point.id].get(one.name), after[point.id].get(one.name)
-                if not one.searched or was is None or now is None:
+            for objective in parts.about.objectives:
+                was, now = before[point.id].get(objective.name), after[point.id].get(objective.name)
+                if not objective.searched or was is None or now is None:
                     continue
-                most = tolerance.get(one.name, TOLERANCE * abs(was))
-                fell = (was - now) * (1 if one.maximise else -1)
-                found.append(Change(rows, point.id, one.name, was, now, most, fell))
-    return tuple(found)
+                most = tolerance.get(objective.name, TOLERANCE * abs(was))
+                fell = (was - now) * (1 if objective.maximise else -1)
+                changes.append(Change(rows, point.id, objective.name, was, now, most, fell))
+    return tuple(changes)
 
 
 def _refused(changes: Sequence[Change], default: str) -> str:
-    """Why the updated bundle may not replace the old one."""
-    bad = [one for one in changes if one.point == default and one.fell > one.tolerance]
+    """Return why the updated bundle may not replace the old one."""
+    bad = [
+        change for change in changes if change.point == default and change.fell > change.tolerance
+    ]
     return "; ".join(
-        f"{one.objective} on {one.rows} went from {one.before:.4f} to {one.after:.4f}, more than "
-        f"the tolerance of {one.tolerance:.2g}"
-        for one in bad
+        f"{change.objective} on {change.rows} went from {change.before:.4f} to {change.after:.4f}, "
+        f"more than the tolerance of {change.tolerance:.2g}"
+        for change in bad
     )
 
 
 def _finished(
     parts: BundleData, learn: Interactions, held: Interactions, values: Values, version: str
 ) -> BundleData:
-    """What is written: rows with what became of them, and what was measured."""
+    """Return what is written: rows with what became of them, and what was measured."""
     part = parts.part.astype(np.int64)
     part[part == VALIDATION] = CONTEXT  # known by now, and still not learnt from
     rows, what = merged(
@@ -253,6 +255,6 @@ def _finished(
     return replace(parts, about=about, interactions=rows, part=what, extra=extra)
 
 
-def refusal(made: Update) -> RunFailedError:
-    """The error that a refused update ends with."""
-    return RunFailedError(f"the bundle was not replaced: {made.refused}; nothing was written")
+def refusal(update: Update) -> RunFailedError:
+    """Return the error that a refused update ends with."""
+    return RunFailedError(f"the bundle was not replaced: {update.refused}; nothing was written")

@@ -1,4 +1,4 @@
-"""Going on with training: heads a little, experts anew."""
+"""Fine-tuning of heads from their current weights, and refitting of the baselines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RATE = 0.4  # of the learning rate that it was trained with
 
 
 def learnt(parts: BundleData, stage: Stage, evaluator: Evaluator, seed: int) -> BundleData:
-    """Heads that went on learning and experts fitted anew.
+    """Return heads that went on learning and experts fitted again.
 
     A head goes on from where it is, on all rows, for `SHARE` of its steps at `RATE` of its learning
     rate: enough to take up the new, not enough to forget the old. Experts have closed forms.
@@ -37,16 +37,16 @@ def learnt(parts: BundleData, stage: Stage, evaluator: Evaluator, seed: int) -> 
     """
     experts = {name: BASELINES[name].fit(stage.train, stage.shape) for name in parts.experts}
     fits, names = {}, {}
-    for fit_id, one in parts.fits.items():
-        made = _on(one, parts, fit_id, evaluator, seed)
+    for fit_id, fit in parts.fits.items():
+        tuned = _on(fit, parts, fit_id, evaluator, seed)
         text = f"{fit_id} {stage.content_hash} {seed}"
         names[fit_id] = hashlib.sha256(text.encode()).hexdigest()[:16]
-        fits[names[fit_id]] = made
+        fits[names[fit_id]] = tuned
     points = [
         point.model_copy(
             update={
                 "fit": names.get(point.fit, point.fit),
-                "members": {names.get(one, one): of for one, of in point.members.items()},
+                "members": {names.get(member, member): of for member, of in point.members.items()},
             }
         )
         for point in parts.about.points
@@ -55,23 +55,23 @@ def learnt(parts: BundleData, stage: Stage, evaluator: Evaluator, seed: int) -> 
     return replace(parts, about=about, experts=experts, fits=fits)
 
 
-def _on(one: Fit, parts: BundleData, fit_id: str, evaluator: Evaluator, seed: int) -> Fit:
-    looks = max(1, round(SHARE * one.best_step / one.spec.check_every))
+def _on(fit: Fit, parts: BundleData, fit_id: str, evaluator: Evaluator, seed: int) -> Fit:
+    looks = max(1, round(SHARE * fit.best_step / fit.spec.check_every))
     spec = replace(
-        one.spec,
-        steps=looks * one.spec.check_every,
+        fit.spec,
+        steps=looks * fit.spec.check_every,
         patience=looks + 1,
-        learning_rate=RATE * one.spec.learning_rate,
+        learning_rate=RATE * fit.spec.learning_rate,
     )
     data = replace(evaluator.data, features=torch.from_numpy(parts.vectors_of(fit_id).copy()))
-    found = train_pack([spec], [seed], data, _to_the_end(), pack_size=1, starts=[one.params])[0]
-    if found.reason is not None:
-        raise RunFailedError(f"learning from the new rows failed: {found.reason}")
-    return replace(found, spec=one.spec, best_step=one.best_step, difference=one.difference)
+    tuned = train_pack([spec], [seed], data, _to_the_end(), pack_size=1, starts=[fit.params])[0]
+    if tuned.reason is not None:
+        raise RunFailedError(f"learning from the new rows failed: {tuned.reason}")
+    return replace(tuned, spec=fit.spec, best_step=fit.best_step, difference=fit.difference)
 
 
 def _to_the_end() -> Callable[[object], float]:
-    """A monitor to which every look is better than the one before: the last step is kept."""
+    """Return a monitor to which every look is better than the one before: the last step is kept."""
     looks = 0
 
     def value(_: object) -> float:

@@ -1,4 +1,4 @@
-"""New interactions from a file, told in the words of a bundle."""
+"""New interactions from a file, by the ids of a bundle."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ LEAST = 20  # rows; fewer can neither be learnt from nor measured on
 
 @dataclass(frozen=True)
 class NewRows:
-    """What a file holds.
+    """New rows of a file.
 
     Attributes:
         users: Ids ``[rows]``.
         items: Ids ``[rows]``.
         time: Seconds since 1970 ``[rows]``, not falling.
         signals: Signal -> values ``[rows]``.
-        told: Items that the file describes, by id.
+        new_items: Items that the file describes, by id.
         unknown: Rows that were left out: items that neither the bundle nor the file describes.
         known_before: Rows that were left out: the bundle has them already.
     """
@@ -41,7 +41,7 @@ class NewRows:
     items: NDArray[np.object_]
     time: NDArray[np.int64]
     signals: dict[str, NDArray[np.float32]]
-    told: dict[str, NewItem]
+    new_items: dict[str, NewItem]
     unknown: int = 0
     known_before: int = 0
 
@@ -49,10 +49,10 @@ class NewRows:
         return len(self.time)
 
     def take(self, mask: NDArray[np.bool_]) -> NewRows:
-        """The rows of a mask."""
+        """Return the rows of a mask."""
         signals = {name: values[mask] for name, values in self.signals.items()}
         taken = (self.users[mask], self.items[mask], self.time[mask], signals)
-        return NewRows(*taken, self.told, self.unknown, self.known_before)
+        return NewRows(*taken, self.new_items, self.unknown, self.known_before)
 
 
 def read_rows(path: Path, parts: BundleData) -> NewRows:
@@ -82,7 +82,7 @@ def read_rows(path: Path, parts: BundleData) -> NewRows:
         frame["item"].astype(str).to_numpy(dtype=object)[order],
         time[order],
         {name: _signal(path, frame, name)[order] for name in signals},
-        _told(frame),
+        _described_items(frame),
     )
     return _usable(path, rows, parts)
 
@@ -110,28 +110,28 @@ def _signal(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.float32]:
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         raise BadRequestError(
-            f'{path}, row {bad[0] + 1}: "{frame[name].iloc[bad[0]]}" is no value of {name}'
+            f'{path}, row {bad[0] + 1}: "{frame[name].iloc[bad[0]]}" is not a value of {name}'
         )
     return values
 
 
-def _told(frame: pd.DataFrame) -> dict[str, NewItem]:
+def _described_items(frame: pd.DataFrame) -> dict[str, NewItem]:
     columns = [name for name in ("text", "title", "categories") if name in frame]
     if not {"text", "title"} & set(columns):
         return {}
     first = frame.drop_duplicates("item")
-    found = {}
+    items = {}
     for row in first[["item", *columns]].astype(str).to_dict("records"):
         if row.get("text") or row.get("title"):
-            names = tuple(one for one in row.get("categories", "").split(SEPARATOR) if one)
+            names = tuple(name for name in row.get("categories", "").split(SEPARATOR) if name)
             item = NewItem(row["item"], row.get("text", ""), row.get("title", ""), names)
-            found[item.id] = item
-    return found
+            items[item.id] = item
+    return items
 
 
 def _usable(path: Path, rows: NewRows, parts: BundleData) -> NewRows:
-    """Without rows of unknown items, and without those that the bundle has."""
-    known = {*parts.items.ids, *rows.told}
+    """Drop rows of unknown items, and rows that the bundle has."""
+    known = {*parts.items.ids, *rows.new_items}
     described = np.array([item in known for item in rows.items], dtype=bool)
     old = parts.interactions
     places = zip(old.user.tolist(), old.item.tolist(), old.time.tolist(), strict=True)
@@ -139,30 +139,30 @@ def _usable(path: Path, rows: NewRows, parts: BundleData) -> NewRows:
     had = {(ids[0][user], ids[1][item], time) for user, item, time in places}
     keys = zip(rows.users, rows.items, rows.time.tolist(), strict=True)
     fresh = np.array([key not in had for key in keys], dtype=bool)
-    kept = rows.take(described & fresh)
-    if len(kept) < LEAST:
+    usable = rows.take(described & fresh)
+    if len(usable) < LEAST:
         raise BadRequestError(
-            f"{path} has {len(kept)} new rows to learn from and at least {LEAST} are needed "
+            f"{path} has {len(usable)} new rows to learn from and at least {LEAST} are needed "
             f"({int((~described).sum())} of {len(rows)} are of items that neither the bundle nor a "
             f"column title or text describes, {int((~fresh).sum())} are in the bundle already)"
         )
     return replace(
-        kept, unknown=int((~described).sum()), known_before=int((described & ~fresh).sum())
+        usable, unknown=int((~described).sum()), known_before=int((described & ~fresh).sum())
     )
 
 
 def with_people(parts: BundleData, ids: Sequence[str]) -> Users:
-    """The bundle's users, then those of new rows, in the order of their first row."""
+    """Return the bundle's users, then those of new rows, in the order of their first row."""
     known = set(parts.users.ids)
-    added = [one for one in dict.fromkeys(ids) if one not in known]
+    added = [user for user in dict.fromkeys(ids) if user not in known]
     attributes = {name: (*of, *[""] * len(added)) for name, of in parts.users.attributes.items()}
     return replace(parts.users, ids=(*parts.users.ids, *added), attributes=attributes)
 
 
 def indexed(rows: NewRows, users: Sequence[str], items: Sequence[str]) -> Interactions:
-    """New rows by compact index; no place or propensity is known of them."""
-    user_of = {one: place for place, one in enumerate(users)}
-    item_of = {one: place for place, one in enumerate(items)}
-    user = np.array([user_of[one] for one in rows.users], dtype=np.int64)
-    item = np.array([item_of[one] for one in rows.items], dtype=np.int64)
+    """Return new rows by compact index, without positions and propensities."""
+    user_of = {key: index for index, key in enumerate(users)}
+    item_of = {key: index for index, key in enumerate(items)}
+    user = np.array([user_of[key] for key in rows.users], dtype=np.int64)
+    item = np.array([item_of[key] for key in rows.items], dtype=np.int64)
     return Interactions(user, item, rows.time, rows.signals)

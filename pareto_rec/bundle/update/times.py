@@ -1,4 +1,4 @@
-"""Times of new rows as whole seconds since 1970, whatever they were written in."""
+"""Times of new rows as whole seconds since 1970, from numbers of any unit, dates or times."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SHOWN = 3
 
 
 def seconds_of(path: Path, column: pd.Series, config: str) -> NDArray[np.int64]:
-    """Seconds since 1970 ``[rows]`` out of numbers of any unit, dates or times.
+    """Return seconds since 1970 ``[rows]`` out of numbers of any unit, dates or times.
 
-    A unit is told by the size of the numbers; a pattern of dates is the config's where it has one,
-    else it is told by the first rows.
+    A unit is recognised by the size of the numbers; a pattern of dates is the config's where
+    it has one, else it is inferred from the first rows.
 
     Args:
         path: The file, for errors.
@@ -52,7 +52,7 @@ def seconds_of(path: Path, column: pd.Series, config: str) -> NDArray[np.int64]:
         read.append((seconds, np.asarray(bad)))
         if not bad.any():
             return seconds
-    _, bad = min(read, key=lambda one: int(one[1].sum()))
+    _, bad = min(read, key=lambda values: int(values[1].sum()))
     row = int(np.flatnonzero(bad)[0])
     raise BadRequestError(
         f'{path}, row {row + 1}: "{column.iloc[row]}" is not a time as the other rows have it '
@@ -61,7 +61,7 @@ def seconds_of(path: Path, column: pd.Series, config: str) -> NDArray[np.int64]:
 
 
 def _written(config: str) -> tuple[str, str]:
-    """Pattern of dates and time zone of the log that the bundle was learnt from.
+    """Return the pattern of dates and time zone of the log that the bundle was learnt from.
 
     A unit of numbers is not taken from there: numbers show their own.
     """
@@ -71,7 +71,7 @@ def _written(config: str) -> tuple[str, str]:
 
 
 def _unit(path: Path, column: pd.Series) -> str:
-    """What numbers count, as `Clock` has it; empty where most rows hold no numbers.
+    """Return what numbers count, as `Clock` has it; empty where most rows hold no numbers.
 
     Raises:
         BadRequestError: If they count several things: some would be read as of another age.
@@ -99,8 +99,8 @@ def _unit(path: Path, column: pd.Series) -> str:
 
 def _day_like(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     year, month, day = values // 10_000, values // 100 % 100, values % 100
-    whole = (values == np.floor(values)) & (year >= 1900) & (year <= 2100)
-    return np.asarray(whole & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31))
+    plausible = (values == np.floor(values)) & (year >= 1900) & (year <= 2100)
+    return np.asarray(plausible & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31))
 
 
 def _rows(column: pd.Series, rows: NDArray[np.intp], unit: str) -> str:

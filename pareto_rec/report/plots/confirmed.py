@@ -35,7 +35,7 @@ def save_confirmed(view: RunView, content: Mapping[str, Any], folder: Path) -> l
 
 
 def plot_confirmed(view: RunView, content: Mapping[str, Any]) -> Figure:
-    """Every pair of searched objectives on test data, with intervals.
+    """Return every pair of searched objectives on test data, with intervals.
 
     Args:
         view: The run: axes and title.
@@ -47,7 +47,7 @@ def plot_confirmed(view: RunView, content: Mapping[str, Any]) -> Figure:
     columns = min(3, len(pairs))
     rows = math.ceil(len(pairs) / columns)
     width = max(6.4, PANEL_INCHES * columns)
-    fronts = [one for one in content["fronts"] if one["kind"] != "union" and one["points"]]
+    fronts = [front for front in content["fronts"] if front["kind"] != "union" and front["points"]]
     per_row = style.legend_columns(width)
     legend = 0.22 * math.ceil((1 + len(fronts)) / per_row)
     note = _note(content, int(width * style.CHARACTERS_PER_INCH))
@@ -57,8 +57,8 @@ def plot_confirmed(view: RunView, content: Mapping[str, Any]) -> Figure:
     below = style.write_footnote(figure, note)
     style.reserve(figure, 0.6, below + legend + 0.1)
     handles: dict[str, Any] = {}  # artists of several kinds
-    for place, (x, y) in enumerate(pairs):
-        axes = figure.add_subplot(rows, columns, place + 1)
+    for panel, (x, y) in enumerate(pairs, start=1):
+        axes = figure.add_subplot(rows, columns, panel)
         axes.set_xlabel(style.arrow(x))
         axes.set_ylabel(style.arrow(y))
         for number, front in enumerate(fronts):
@@ -91,7 +91,7 @@ def _verdict(content: Mapping[str, Any]) -> str:
 def _note(content: Mapping[str, Any], room: int) -> list[str]:
     import textwrap
 
-    opened = ", ".join(str(one["at"])[:10] for one in content["opened"])
+    opened = ", ".join(str(opening["at"])[:10] for opening in content["opened"])
     text = (
         f"Values on test data, opened on {opened}. Means of {len(content['seeds'])} fresh seeds; "
         f"bars: {content['level']:.0%} intervals over {covered(content)}. "
@@ -101,11 +101,11 @@ def _note(content: Mapping[str, Any], room: int) -> list[str]:
 
 
 def covered(content: Mapping[str, Any]) -> str:
-    """What the bars cover; a worst group has no values per user, other objectives may."""
+    """Return what the bars cover; a worst group has no values per user, other objectives may."""
     covers: dict[str, list[str]] = {}
-    for one in content["objectives"]:
-        if one["searched"]:
-            covers.setdefault(one["interval_over"] or "nothing", []).append(one["name"])
+    for objective in content["objectives"]:
+        if objective["searched"]:
+            covers.setdefault(objective["interval_over"] or "nothing", []).append(objective["name"])
     first, *rest = covers
     return "; ".join([first, *(f"of {', '.join(covers[over])} over {over}" for over in rest)])
 
@@ -113,7 +113,7 @@ def covered(content: Mapping[str, Any]) -> str:
 def _draw(
     axes: Axes, content: Mapping[str, Any], name: str, number: int, pair: Sequence[Axis]
 ) -> dict[str, Any]:
-    """Points of one front with bars; its handle for the legend."""
+    """Return points of one front with bars; its handle for the legend."""
     rows = [row for row in content["points"] if row["front"] == name and row["seeds"]]
     if not rows:
         return {}
@@ -140,11 +140,14 @@ def _draw(
 def _values(
     rows: Sequence[Mapping[str, Any]], name: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Means ``[points]`` and how far the interval reaches below and above ``[2, points]``."""
-    found = [row["values"][name]["test"] for row in rows]
-    mean = np.array([one["mean"] for one in found], dtype=np.float64)
+    """Return means ``[points]`` and distances to the interval's ends ``[2, points]``."""
+    values = [row["values"][name]["test"] for row in rows]
+    mean = np.array([value["mean"] for value in values], dtype=np.float64)
     ends = np.array(
-        [[one["mean"] if one[k] is None else one[k] for one in found] for k in ("low", "high")],
+        [
+            [value["mean"] if value[end] is None else value[end] for value in values]
+            for end in ("low", "high")
+        ],
         dtype=np.float64,
     )
     return mean, np.maximum(np.stack([mean - ends[0], ends[1] - mean]), 0.0)

@@ -28,7 +28,7 @@ LEGEND_NOTE = (
 
 
 def plot_front(view: RunView, axes: Sequence[Axis] | None = None) -> Figure:
-    """Every pair of objectives: the front, its selected points and the baselines.
+    """Return every pair of objectives: the front, its selected points and the baselines.
 
     Args:
         view: The run.
@@ -49,9 +49,9 @@ def plot_front(view: RunView, axes: Sequence[Axis] | None = None) -> Figure:
     below = style.write_footnote(figure, note)
     style.reserve(figure, 0.6, below + legend + 0.1)
     handles: dict[str, Artist] = {}
-    for place, (x, y) in enumerate(pairs):
+    for number, (x, y) in enumerate(pairs):
         ends: Any = {"xlim": style.limits(view, x), "ylim": style.limits(view, y)}
-        panel = figure.add_subplot(rows, columns, place + 1, **ends)
+        panel = figure.add_subplot(rows, columns, number + 1, **ends)
         panel.set_xlabel(style.arrow(x))
         panel.set_ylabel(style.arrow(y))
         handles |= _draw_pair(panel, view, x, y)
@@ -61,7 +61,7 @@ def plot_front(view: RunView, axes: Sequence[Axis] | None = None) -> Figure:
 
 
 def plot_convergence(view: RunView) -> Figure:
-    """Hypervolume against evaluations and against seconds, with the baselines' as lines.
+    """Return the hypervolume against evaluations and against seconds, with the baselines' as lines.
 
     Args:
         view: The run.
@@ -110,7 +110,7 @@ def save_plots(view: RunView, run_dir: Path) -> list[Path]:
 
 
 def _draw_pair(axes: Axes, view: RunView, x: Axis, y: Axis) -> dict[str, Artist]:
-    """Everything of one panel; legend label -> artist."""
+    """Return everything of one panel; legend label -> artist."""
     pair, maximise = [x.name, y.name], [x.maximise, y.maximise]
     front = _values(view.front, pair)
     chosen = front[view.front["selected"].to_numpy(dtype=bool)]
@@ -127,7 +127,7 @@ def _draw_pair(axes: Axes, view: RunView, x: Axis, y: Axis) -> dict[str, Artist]
 
 
 def _values(frame: pd.DataFrame, pair: list[str]) -> NDArray[np.float64]:
-    """Two objectives of the rows that have both ``[rows, 2]``."""
+    """Return two objectives of the rows that have both ``[rows, 2]``."""
     known: NDArray[np.float64] = frame.reindex(columns=pair).to_numpy(dtype=np.float64)
     return known[~np.isnan(known).any(axis=1)]
 
@@ -135,7 +135,7 @@ def _values(frame: pd.DataFrame, pair: list[str]) -> NDArray[np.float64]:
 def _dots(
     axes: Axes, points: NDArray[np.float64], colour: str, alpha: float, **look: Any
 ) -> Artist:
-    """A cloud of points ``[points, 2]``; `look` goes to matplotlib."""
+    """Return a cloud of points ``[points, 2]``; `look` goes to matplotlib."""
     look = {"s": 6, "lw": 0} | look
     return axes.scatter(points[:, 0], points[:, 1], color=colour, alpha=alpha, **look)
 
@@ -145,11 +145,11 @@ def _draw_experts(
 ) -> dict[str, Artist]:
     volumes = view.hypervolumes.experts
     handles: dict[str, Artist] = {}
-    for place, expert in enumerate(sorted(view.experts, key=lambda name: -volumes.get(name, 0))):
+    for number, expert in enumerate(sorted(view.experts, key=lambda name: -volumes.get(name, 0))):
         rows = view.baselines[view.baselines["expert"] == expert]
         swept = _values(rows, pair)
-        colour = style.EXPERTS[place % len(style.EXPERTS)]
-        marker = style.MARKERS[place % len(style.MARKERS)]
+        colour = style.EXPERTS[number % len(style.EXPERTS)]
+        marker = style.MARKERS[number % len(style.MARKERS)]
         _dots(axes, swept, colour, 0.22, marker=marker, zorder=2, rasterized=True)
         corners = style.stairs(_values(rows[view.feasible(rows)], pair), maximise)
         axes.plot(*corners, color=colour, lw=1.0, alpha=0.9, zorder=3)
@@ -162,7 +162,7 @@ def _draw_experts(
 
 
 def _shade(axes: Axes, x: Axis, y: Axis) -> Artist:
-    """Where values count for nothing: beyond the reference value or a bound of either axis."""
+    """Shade the region beyond the reference value or a bound of either axis."""
     from matplotlib.patches import Patch
 
     shade: Any = {"color": style.FAINT, "alpha": 0.16, "lw": 0, "zorder": 0}
@@ -185,7 +185,7 @@ def _shade(axes: Axes, x: Axis, y: Axis) -> Artist:
 
 
 def _baseline_lines(view: RunView) -> dict[str, tuple[float, str]]:
-    """Label -> hypervolume and colour; one line where one expert is all there is to beat."""
+    """Return label -> hypervolume and colour; one line if there is only one expert."""
     volumes, best = view.hypervolumes, view.hypervolumes.best_expert
     together = volumes.all_baselines
     lines: dict[str, tuple[float, str]] = {}
@@ -211,8 +211,8 @@ def _draw_curve(
         steps, y, color=style.FRONT, lw=1.8, drawstyle="steps-post", zorder=3, label="search"
     )
     axes.fill_between(steps, y, step="post", color=style.FRONT, alpha=0.08, lw=0)
-    for place, (label, (volume, colour)) in enumerate(lines.items()):
-        dashes = (0, (5, 2)) if place == 0 else (0, (1.5, 1.5))
+    for number, (label, (volume, colour)) in enumerate(lines.items()):
+        dashes = (0, (5, 2)) if number == 0 else (0, (1.5, 1.5))
         handles[label] = axes.axhline(
             1000 * volume, color=colour, lw=1.4, ls=dashes, zorder=2, label=label
         )
@@ -225,7 +225,7 @@ def _draw_curve(
 
 
 def _fits_on_top(axes: Axes, curve: Curve) -> None:
-    """Fits at the ends of at most seven generations, on an axis above."""
+    """Draw an axis above with the fits at the ends of at most seven generations."""
     ends = np.flatnonzero(curve.boundary)
     shown = ends[np.unique(np.linspace(0, len(ends) - 1, min(7, len(ends))).astype(int))]
     top = axes.secondary_xaxis("top")

@@ -1,4 +1,4 @@
-"""What the figures share: colours, words around the axes, limits, and writing a file whole."""
+"""Style of the figures: colours, words around the axes, limits, and writing files."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ LEGEND_COLUMN_INCHES = 2.3
 
 
 def legend_columns(width: float) -> int:
-    """Columns of a legend below a figure of that many inches."""
+    """Return columns of a legend below a figure of that many inches."""
     return max(2, int(width / LEGEND_COLUMN_INCHES))
 
 
 def thousandths(volume: float) -> str:
-    """A hypervolume times 1000, two decimals where that says enough."""
+    """Return a hypervolume times 1000, two decimals where that says enough."""
     value = 1000 * volume
     return f"{value:.2f}" if value == 0 or 0.01 <= value < 1000 else f"{value:.3g}"
 
 
 def arrow(axis: Axis) -> str:
-    """Axis label with an arrow that points where values get better."""
+    """Return an axis label with an arrow that points where values get better."""
     name = "\n".join(textwrap.wrap(axis.label_with_unit, LABEL_CHARACTERS))
     return f"{name}   better →" if axis.maximise else f"← better   {name}"
 
 
 def verdict(view: RunView) -> str:
-    """Hypervolume of the front beside the baselines', in one line."""
+    """Return the hypervolume of the front beside the baselines', in one line."""
     volumes = view.hypervolumes
     if volumes.front is None:
         return f"{len(view.front)} points on the front"
@@ -62,21 +62,22 @@ def verdict(view: RunView) -> str:
     return f"{text} (ratio {volumes.gain:.2f}, not at equal numbers of settings)"
 
 
-def opened(found: Confirmed) -> str:
-    """When test data was opened, and how often, in one sentence."""
-    first = found.opened[0][:10] if found.opened else "a day that was not noted"
-    if len(found.opened) < 2:
+def opened(confirmed: Confirmed) -> str:
+    """Say when test data was opened, and how often, in one sentence."""
+    times = len(confirmed.opened)
+    first = confirmed.opened[0][:10] if times else "a day that was not noted"
+    if times < 2:
         text = f"The test data was opened once, on {first}"
     else:
         text = (
-            f"The test data was opened {len(found.opened)} times, first on {first}, so that later "
+            f"The test data was opened {times} times, first on {first}, so that later "
             "choices may have been led by it"
         )
-    return f"{text}{'.' if found.finished else '; confirm did not come to its end.'}"
+    return f"{text}{'.' if confirmed.finished else '; confirm did not come to its end.'}"
 
 
 def footnote(view: RunView) -> str:
-    """Which data the values come from, and what the split leaks."""
+    """Return which data the values come from, and what the split leaks."""
     text = "Values on validation data; the test data was not opened."
     if view.confirmed is not None:
         text = f"Values on validation data. {opened(view.confirmed)}"
@@ -84,7 +85,7 @@ def footnote(view: RunView) -> str:
 
 
 def leak(view: RunView) -> str:
-    """What the split lets a model see of the future, in one sentence; empty where none knows."""
+    """Say what the split lets a model see of the future; empty if that is unknown."""
     share = view.late_train_share
     if share is None:
         return ""
@@ -96,7 +97,7 @@ def leak(view: RunView) -> str:
 
 
 def heading(figure: Figure, title: str, line: str, left: float = 0.01) -> None:
-    """Title and verdict at the upper left, in the room that `reserve` keeps."""
+    """Write title and verdict at the upper left, in the room that `reserve` keeps."""
     height = float(figure.get_figheight())
     figure.text(
         left, 1 - 0.1 / height, title, ha="left", va="top", size=11, weight="bold", color=INK
@@ -105,7 +106,7 @@ def heading(figure: Figure, title: str, line: str, left: float = 0.01) -> None:
 
 
 def footnote_lines(view: RunView, width: float, extra: str = "") -> list[str]:
-    """Footnote in lines of about equal length that fit a figure of `width` inches."""
+    """Return the footnote in lines of about equal length that fit a figure of `width` inches."""
     text = f"{footnote(view)} {extra}".strip()
     room = int(width * CHARACTERS_PER_INCH)
     count = len(_wrap(text, room))
@@ -122,7 +123,7 @@ def _wrap(text: str, size: int) -> list[str]:
 
 
 def write_footnote(figure: Figure, lines: list[str]) -> float:
-    """Footnote at the lower edge; its height in inches."""
+    """Return the footnote at the lower edge; its height in inches."""
     height = float(figure.get_figheight())
     text = "\n".join(lines)
     figure.text(0.5, 0.08 / height, text, ha="center", va="bottom", size=7.5, color=RULE)
@@ -137,7 +138,7 @@ def reserve(figure: Figure, head: float, foot: float) -> None:
 
 
 def tidy(axes: Axes) -> None:
-    """No box, quiet ticks, no grid."""
+    """Remove box and grid, and lighten the ticks."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(RULE)
     axes.tick_params(labelsize=8, color=RULE, labelcolor=INK, length=3)
@@ -149,7 +150,7 @@ def tidy(axes: Axes) -> None:
 def stairs(
     values: NDArray[np.float64], maximise: list[bool]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Edge of what two objectives' values ``[points, 2]`` dominate, as corners of a staircase.
+    """Return the edge of the dominated region of values ``[points, 2]`` as stairs.
 
     Returns:
         x and y of the corners, in the order of x.
@@ -167,7 +168,7 @@ def stairs(
 
 
 def limits(view: RunView, axis: Axis) -> tuple[float, float]:
-    """Where an axis starts and ends: around the front and all baselines that are worth something.
+    """Return the range of an axis: around the front and all baselines above the reference.
 
     Corners that are worth nothing do not stretch the axis; the reference value is inside where it
     is near.
@@ -190,7 +191,7 @@ def limits(view: RunView, axis: Axis) -> tuple[float, float]:
 
 
 def _column(frame: pd.DataFrame, axis: Axis) -> NDArray[np.float64]:
-    """Values of an objective where there are any."""
+    """Return values of an objective where there are any."""
     if axis.name not in frame:
         return np.empty(0)
     values: NDArray[np.float64] = frame[axis.name].to_numpy(dtype=np.float64)
