@@ -37,6 +37,7 @@ class Service:
         limits: How much is taken.
         access: Who may ask.
         prepare: Bytes of each process for what lists of known users are made from.
+        plugins: Plugins that every process imports first.
     """
 
     bundle: Path
@@ -49,6 +50,7 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     access: Access = field(default_factory=Access)
     prepare: int = 0
+    plugins: tuple[str, ...] = ()
 
 
 def serve(service: Service, ready: Callable[[str, Bundle], None]) -> None:
