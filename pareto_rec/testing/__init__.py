@@ -1,9 +1,6 @@
 """Contract suites: what everything that is registered promises, as classes for pytest.
 
-A plugin holds its own things against them in two lines each::
-
-    from pareto_rec.testing import ModelContract
-    import my_plugin
+A plugin holds its own things against them in two lines each: a subclass, and what to test::
 
     class TestModels(ModelContract):
         subjects = (my_plugin.model,)
