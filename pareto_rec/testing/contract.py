@@ -12,9 +12,13 @@ Test = TypeVar("Test", bound=Callable[..., None])
 
 
 def examples(count: int) -> settings:
-    """How a property is tried out; a suite's tests run in the classes of all its users."""
+    """How a property is tried out; a suite's tests run in the classes of all its users.
+
+    Args:
+        count: Examples of each property; fewer where Hypothesis's profile says so.
+    """
     return settings(
-        max_examples=count,
+        max_examples=min(count, settings.default.max_examples),
         deadline=None,
         suppress_health_check=[HealthCheck.differing_executors],
     )
