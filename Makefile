@@ -1,4 +1,5 @@
-# front: a Pareto front on MovieLens 100K from nothing but Python 3.11+; test: the whole test suite.
+# front: a Pareto front on MovieLens 100K from nothing but Python 3.11+; check: lint, types and quick
+# tests, while you work; test: the whole test suite.
 # Both install into .venv once, with the versions of constraints.txt.
 PYTHON ?= python3
 VENV := .venv
@@ -6,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 MAIN := experiments/movielens_accuracy_diversity_fairness
 
-.PHONY: front test lint evidence bench
+.PHONY: front check test lint evidence bench
 .DELETE_ON_ERROR:
 
 front: $(VENV)/.installed-all
@@ -16,8 +17,15 @@ front: $(VENV)/.installed-all
 bench: $(VENV)/.installed-all
 	$(BIN)/python -m benchmarks
 
+# Whole files go to as many processes as there are cores, so that what a file prepares is prepared once.
+PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
+
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# Within two minutes on two cores: no training, no commands, four examples of each property.
+check: lint
+	$(PYTEST) -m "not trains" --hypothesis-profile=check
 
 # Everything that README and results claim, in full: hours. ONLY=name runs one step; --list names them.
 evidence: $(VENV)/.installed-dev

@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
 from running_search import endless, start
 from tiny_experiment import sources, tiny_cache
 
 __all__ = ["endless", "sources", "start", "tiny_cache"]
+
+# Modules whose tests take more than two seconds in all because they train, encode, or start
+# commands; those of the folders flow and faults nearly all do.
+TRAINING_FOLDERS = {"flow", "faults"}
+TRAINING_MODULES = {
+    *("adapt", "backbone", "bench", "bundle", "bundle_onnx", "bundle_plugins", "cold_start"),
+    *("compare", "confirm", "coupon_tables", "drafts", "entire_space", "evaluate", "evidence"),
+    *("expert_methods", "fidelity", "fitstore", "items_file", "live_table", "notebook"),
+    *("optional_losses", "pool", "prepared", "ranking_objectives", "replay", "rows", "scale"),
+    *("search_quality", "serving_costs", "standing", "task_bundle", "task_training", "training"),
+    *("tuned_layers", "tuned_training", "ways_to_combine", "workers"),
+}
+settings.register_profile("check", max_examples=4)  # of each property, for `make check`
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make check` leaves out."""
+    for item in items:
+        path = Path(item.path)
+        name = path.stem.removeprefix("test_")
+        if TRAINING_FOLDERS & set(path.parts[-3:-1]) or name in TRAINING_MODULES:
+            item.add_marker(pytest.mark.trains)

@@ -30,6 +30,7 @@ from pareto_rec.bundle.folders import new_folder
 from pareto_rec.bundle.graph_check import check_graphs
 from pareto_rec.bundle.heads import read_fit
 from pareto_rec.bundle.memory import Copies
+from pareto_rec.bundle.plugins_check import check_plugins
 from pareto_rec.bundle.points_check import check_points
 from pareto_rec.bundle.tensors import TensorFile, sparse_square
 from pareto_rec.core.errors import BadRequestError
@@ -184,7 +185,8 @@ def _read(manifest: files.Manifest, copies: Copies) -> BundleData:
 
 def _parts(manifest: files.Manifest, copies: Copies) -> BundleData:
     folder = manifest.folder
-    about = _about(folder, copies)
+    about, config = _about(folder, copies), _text(folder, copies, files.CONFIG)
+    check_plugins(config, folder)  # models and tasks of theirs have no meaning without them
     named = folder / files.CATALOGUE
     names = Names.of(files.json_object(named, copies.content(files.CATALOGUE)), named)
     arrays = read_items(_tensors(folder, copies, files.ITEMS), names)
@@ -194,7 +196,7 @@ def _parts(manifest: files.Manifest, copies: Copies) -> BundleData:
     experts = _experts(about, _tensors(folder, copies, files.EXPERTS), len(items))
     parts = BundleData(
         about=about,
-        config=_text(folder, copies, files.CONFIG),
+        config=config,
         items=items,
         users=names.users,
         interactions=rows,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.registry import loaded_plugins
 
 if TYPE_CHECKING:
     from pareto_rec.bundle import Bundle
@@ -89,9 +91,8 @@ def serve(
     rules = access(host, allowed_host or (), token_file)
     limits = Limits(seconds=seconds, address_connections=address_connections)
     room = prepare * 10**6
-    serve_until_stopped(
-        Service(bundle, host, port, workers, form, items, allow_items, limits, rules, room), _say
-    )
+    service = Service(bundle, host, port, workers, form, items, allow_items, limits, rules, room)
+    serve_until_stopped(replace(service, plugins=loaded_plugins()), _say)
 
 
 def _say(address: str, bundle: Bundle) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Generic, TypeVar
 
 from pareto_rec.core.errors import BadRequestError
@@ -58,15 +58,32 @@ class Registry(Mapping[str, T], Generic[T]):
         self._entries[name] = entry
 
 
-_plugin_sources: dict[str, str] = {}
+_plugins: dict[str, dict[str, str]] = {}  # name as given -> file -> SHA-256 of its source
 
 
-def add_plugin_source(path: Path) -> None:
-    """Make a file of a plugin part of every key that depends on code."""
-    _plugin_sources[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+def add_plugin(name: str, sources: Mapping[str, Path]) -> None:
+    """Make the source of a plugin part of every key that depends on code.
+
+    Args:
+        name: The plugin as a config or a command names it.
+        sources: Its files, by their names within it.
+    """
+    _plugins[name] = {
+        file: hashlib.sha256(path.read_bytes()).hexdigest() for file, path in sources.items()
+    }
+
+
+def loaded_plugins() -> tuple[str, ...]:
+    """Names of the plugins of this process, as they were given, in the order of their loading."""
+    return tuple(_plugins)
+
+
+def plugin_stem(name: str) -> str:
+    """What a plugin is known by wherever its file lies: the last part of its name."""
+    return PurePath(name).stem if name.endswith(".py") else name.rpartition(".")[2]
 
 
 def plugin_key() -> str:
     """Return what identifies the code of all plugins of this process; "" without any."""
-    content = sorted(_plugin_sources.items())
+    content = sorted((plugin_stem(name), sorted(files.items())) for name, files in _plugins.items())
     return hashlib.sha256(repr(content).encode()).hexdigest() if content else ""

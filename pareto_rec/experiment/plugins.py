@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from pareto_rec.baselines import BASELINES, Baseline
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.core.registry import Registry, add_plugin_source
+from pareto_rec.core.registry import Registry, add_plugin
 from pareto_rec.data import DATASETS, Loader
 from pareto_rec.losses import AGGREGATORS, LOSSES, Loss
 from pareto_rec.losses.aggregation import Aggregator
@@ -124,8 +124,7 @@ def _imported(name: str) -> ModuleType:
         raise _failure(name, error) from None
     except (Exception, SystemExit) as error:
         raise _failure(name, error) from None
-    for path in _sources(module):
-        add_plugin_source(path)
+    add_plugin(name, _sources(module))
     return module
 
 
@@ -135,7 +134,11 @@ def _from_file(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None  # the name ends in .py
     assert spec.loader is not None
-    if path.stem in sys.modules:
+    loaded = sys.modules.get(path.stem)
+    file = getattr(loaded, "__file__", None)
+    if loaded is not None and file is not None and Path(file).resolve() == path.resolve():
+        return loaded  # imported by name before, as a test of it does
+    if loaded is not None:
         raise ImportError(f'a module "{path.stem}" is loaded already: give the file another name')
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
@@ -164,10 +167,13 @@ def _failure(name: str, error: BaseException) -> BadRequestError:
     return BadRequestError(f'plugin "{name}" cannot be used: {where}{kind}{error}')
 
 
-def _sources(module: ModuleType) -> list[Path]:
-    """Files that a plugin is made of: one, or all of a package."""
+def _sources(module: ModuleType) -> dict[str, Path]:
+    """Files that a plugin is made of, by name within it: one, or all of a package."""
     file = getattr(module, "__file__", None)
     if file is None:
-        return []
+        return {}
     path = Path(file)
-    return sorted(path.parent.rglob("*.py")) if path.name == "__init__.py" else [path]
+    if path.name != "__init__.py":
+        return {path.name: path}
+    folder = path.parent
+    return {str(each.relative_to(folder)): each for each in sorted(folder.rglob("*.py"))}

@@ -34,6 +34,7 @@ class Service:
         limits: How much is taken.
         access: Who may ask.
         prepare: Bytes of each process for what lists of known users are made from.
+        plugins: Plugins that every process imports first.
     """
 
     bundle: Path
@@ -46,6 +47,7 @@ class Service:
     limits: Limits = field(default_factory=Limits)
     access: Access = field(default_factory=Access)
     prepare: int = 0
+    plugins: tuple[str, ...] = ()
 
 
 def answer(

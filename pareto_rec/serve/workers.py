@@ -239,6 +239,10 @@ def work(service: Service, listener: socket.socket, pipe: Any, verify: bool) -> 
             pipe.send((kind, text))
 
     try:
+        if service.plugins:
+            from pareto_rec.experiment.plugins import load_plugins
+
+            load_plugins(service.plugins)
         bundle = Bundle.load(service.bundle, form=service.form, verify=verify, room=service.prepare)
         ended = answer(service, bundle, listener, lambda: say(READY), lambda: say(ALIVE))
     except BadRequestError as error:

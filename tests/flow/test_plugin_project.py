@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +15,15 @@ from tiny_experiment import environment
 
 HERE = Path(__file__).parent / "plugin_project"
 ROOT = Path(__file__).parents[2]
+BREAKS = {  # class in broken.py -> the test that must say so
+    "TestModels": "test_no_place_looks_ahead",
+    "TestLosses": "test_candidates_do_not_see_each_other",
+    "TestAggregators": "test_a_loss_of_preference_zero_is_left_out",
+    "TestObjectives": "test_only_the_first_k_places_count",
+    "TestBaselines": "test_the_numbering_of_items_does_not_matter",
+    "TestAlgorithms": "test_global_random_state_is_neither_used_nor_changed",
+    "TestDatasets": "test_signals_are_finite_and_one_of_them_is_always_there",
+}
 CONFIG = """\
 name = "plugged"
 question = "Does everything that a plugin adds work?"
@@ -117,7 +126,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(tmp_path: Path) -> Path:
     (tmp_path / "config.toml").write_text(CONFIG)
     (tmp_path / "search.py").write_text(SCRIPT)
-    shutil.copyfile(HERE / "shop_plugin.py", tmp_path / "shop_plugin.py")
+    for name in ("shop_plugin.py", "contracts.py", "broken.py"):
+        shutil.copyfile(HERE / name, tmp_path / name)
     return tmp_path
 
 
@@ -169,6 +179,32 @@ def test_a_plugin_of_each_kind_is_searched_with(
     assert "code" in changed.stderr
 
 
+def contracts(project: Path, site: Path, cache: Path, *arguments: str) -> tuple[int, str]:
+    """The exit code and the words of pytest in the project, on the installed package."""
+    given = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *arguments)
+    done = python(project, site, cache, *given)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_plugin_fulfils_the_contracts(project: Path, installed: Path, tiny_cache: Path) -> None:
+    code, output = contracts(project, installed, tiny_cache, "contracts.py")
+    assert code == 0, output
+    passed = re.search(r"(\d+) passed", output)
+    assert passed is not None
+    assert int(passed[1]) > 150, output
+
+
+def test_what_is_broken_fails_the_contract_that_it_breaks(
+    project: Path, installed: Path, tiny_cache: Path
+) -> None:
+    wanted = " or ".join(f"({name} and {test})" for name, test in BREAKS.items())
+    code, output = contracts(project, installed, tiny_cache, "broken.py", "-k", wanted)
+    assert code == 1, output
+    for name, test in BREAKS.items():
+        assert f"FAILED broken.py::{name}::{test}" in output
+    assert "passed" not in output.splitlines()[-1].replace("xpassed", "")
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [
@@ -207,4 +243,4 @@ def test_a_plugin_that_is_not_there_is_named(project: Path, tiny_cache: Path) ->
     )
     assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1)
     assert "shop_plugin.py" in done.stderr
-    assert os.listdir(project) == ["config.toml", "search.py"] or not (project / "run").exists()
+    assert not (project / "run").exists()

@@ -110,11 +110,6 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert path.exists(), f"{document.name}: {target}"
 
 
-def test_the_readme_of_an_experiment_fits_a_screen() -> None:
-    for readme in (ROOT / "experiments").glob("*/README.md"):
-        assert len(readme.read_text().splitlines()) <= 60
-
-
 def test_every_experiment_can_be_run_by_its_script() -> None:
     for config in (ROOT / "experiments").glob("*/config.toml"):
         assert load_config(config).name == config.parent.name
@@ -130,10 +125,3 @@ def test_versions_agree() -> None:
     wanted = chain(project["dependencies"], *project["optional-dependencies"].values())
     names = {re.split(r"[\[><=]", one)[0].lower().replace("_", "-") for one in wanted}
     assert names - {"pareto-rec"} <= {pin.partition("==")[0] for pin in pins}
-
-
-def test_every_lower_bound_has_its_reason() -> None:
-    table = (ROOT / "pyproject.toml").read_text().partition("dependencies = [")[2]
-    bounds = re.findall(r"(?m)^  \"[\w-]+>=.*$", table.partition("\n]\n")[0])
-    assert len(bounds) > 10
-    assert not [line for line in bounds if "#" not in line]

@@ -68,12 +68,15 @@ ALLOWED: dict[str, str] = {
     "tasks training",
     "bundle.update": "baselines bundle core data evaluation experiment experiment.config tasks "
     "training",
-    "serve": "bundle core",
+    # every process of a service imports the plugins that its parent has
+    "serve": "bundle core experiment",
     # the commands
     "cli": "analysis analysis.compare analysis.confirm analysis.decide backbone bundle "
     "bundle.update core data execution experiment experiment.config report report.plots runs "
     "search serve training.adapt",
     "__main__": "cli",
+    # the contracts of what may be registered: for tests, ours and those of plugins
+    "testing": "baselines core data losses models objectives search",
 }
 
 PYMOO = {"search.algorithms", "analysis.decide"}  # the only modules that may know pymoo

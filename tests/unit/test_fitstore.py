@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -176,14 +177,13 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
         print([path.name for path in store.folder.iterdir()], store.get("a"))
         """
     )
-    tests = Path(__file__).parent
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "fits")],
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
-        env={"PYTHONPATH": f"{tests}:{tests.parent}:{tests.parent.parent}", "PATH": ""},
+        env={"PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:4])), "PATH": ""},
     )
     failure, left = done.stdout.splitlines()
     assert failure

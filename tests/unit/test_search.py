@@ -20,7 +20,6 @@ from pareto_rec.search import (
     run_search,
     sweep,
 )
-from pareto_rec.search import pareto as front
 from pareto_rec.search.constraints import choose_parents, constraints, violation
 from pareto_rec.search.space import (
     Candidate,
@@ -28,116 +27,17 @@ from pareto_rec.search.space import (
     Integer,
     Real,
     SearchSpace,
-    Simplex,
 )
+from pareto_rec.testing.algorithms import GOALS, SPACE, answer, asked, candidates, measure
 
-SPACE = SearchSpace(
-    train={
-        "losses": Simplex(("accuracy", "diversity", "tail"), floor={"accuracy": 0.2}),
-        "model": Choice(("pooling", "attention")),
-        "layers": Integer(1, 3, when={"model": ("attention",)}),
-        "rate": Real(1e-4, 1e-1, log=True),
-    },
-    serve={
-        "fusion": Simplex(("network", "ease", "knn")),
-        "mmr": Real(0.0, 1.0),
-        "depth": Integer(10, 200, log=True),
-        "precision": Choice(("float32", "bfloat16")),
-    },
-)
-GOALS = (
-    Goal("accuracy", True, 0.05, at_least=0.1),
-    Goal("diversity", True, 0.5),
-    Goal("cost", False, 12.0),
-)
 SMALL = Settings(population=8, sweep=6)
-
-
-def measure(candidate):
-    """A made-up trade-off with one optimum of the rate and a serving optimum that depends on it."""
-    train, serve = candidate.train, candidate.serve
-    near = 1.0 - (np.log10(train["rate"]) + 2.5) ** 2 / 8
-    fused = 1.0 - (serve["fusion"][0] - 0.7 * near) ** 2
-    deep = 1.1 if train.get("layers", 0) >= 2 else 1.0
-    return {
-        "accuracy": 0.2 * near * fused * deep * (1.0 - 0.5 * serve["mmr"]) * train["losses"][0],
-        "diversity": 0.5 + 0.3 * serve["mmr"] + 0.2 * train["losses"][1],
-        "cost": 10.0 * deep + serve["depth"] / 100 - train["losses"][2],
-        "reported only": float("nan"),
-    }
-
-
-def answer(trials):
-    return {c.id: measure(c) for trial in trials for c in trial.candidates}
 
 
 def evaluate(trials):
     yield from answer(trials).items()
 
 
-def asked(searcher, generations, results=answer):
-    """All trials of some generations."""
-    trials = []
-    for _ in range(generations):
-        trials.append(searcher.ask())
-        searcher.tell(results(trials[-1]))
-    return trials
-
-
-def candidates(trials):
-    return [c for trial in trials for c in trial.candidates]
-
-
 # ---------------------------------------------------------------- determinism
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-class TestEveryAlgorithm:
-    def test_same_seed_same_asks_also_when_interleaved(self, algorithm):
-        settings = Settings(algorithm=algorithm, population=8, sweep=4)
-        alone = asked(Searcher(SPACE, GOALS, settings, seed=5), 4)
-        one, two = (Searcher(SPACE, GOALS, settings, seed=5) for _ in range(2))
-        other = Searcher(SPACE, GOALS, settings, seed=6)
-        for generation in range(4):
-            for searcher in (one, other, two):
-                trials = searcher.ask()
-                assert (trials == alone[generation]) == (searcher is not other)
-                searcher.tell(answer(trials))
-        assert one.history == two.history
-        assert one.history != other.history
-
-    def test_ties_and_constraints_that_nothing_meets_are_broken_by_the_seed(self, algorithm):
-        goals = (Goal("a", True, 0.0, at_least=5.0), Goal("b", True, 0.0))
-
-        def flat(trials):
-            return {c.id: {"a": 1.0, "b": 1.0} for c in candidates(trials)}
-
-        settings = Settings(algorithm=algorithm, population=10, sweep=3)
-        runs = [asked(Searcher(SPACE, goals, settings, seed=1), 5, flat) for _ in range(3)]
-        assert runs[0] == runs[1] == runs[2]
-
-    def test_global_random_state_is_neither_used_nor_changed(self, algorithm):
-        settings = Settings(algorithm=algorithm, population=8, sweep=4)
-        state = np.random.get_state(legacy=False)  # noqa: NPY002
-        asked(Searcher(SPACE, GOALS, settings, seed=5), 2)
-        after = np.random.get_state(legacy=False)  # noqa: NPY002
-        np.testing.assert_array_equal(state["state"]["key"], after["state"]["key"])
-        assert state["state"]["pos"] == after["state"]["pos"]
-
-    def test_the_front_is_the_feasible_front_of_everything_told(self, algorithm):
-        searcher = Searcher(SPACE, GOALS, Settings(algorithm=algorithm, population=8), seed=2)
-        seen = [c for trials in asked(searcher, 3) for c in candidates(trials)]
-        rows = np.array([[measure(c)[g.name] for g in GOALS] for c in seen])
-        feasible = rows[:, 0] >= 0.1
-        up = [g.maximise for g in GOALS]
-        keep = front.non_dominated(rows[feasible], maximise=up)
-        expected = [c for c, ok in zip(seen, feasible, strict=True) if ok]
-        expected = {c.id for c, stays in zip(expected, keep, strict=True) if stays}
-        assert {scored.candidate.id for scored in searcher.front()} == expected
-        volume = front.hypervolume(
-            rows[feasible], reference=[g.reference for g in GOALS], maximise=up
-        )
-        assert searcher.history[-1].hypervolume == pytest.approx(volume, rel=1e-12)
 
 
 def test_the_order_of_arrival_changes_nothing():

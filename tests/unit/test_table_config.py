@@ -141,9 +141,8 @@ def own_data() -> None:
         *("coupon_ctr_cvr", "vehicle_coupon_acceptance"),
     ],
 )
-def test_configs_of_the_experiments_are_short_and_sound(name: str) -> None:
+def test_configs_of_the_experiments_are_sound(name: str) -> None:
     path = EXPERIMENTS / name / "config.toml"
-    assert len(path.read_text().splitlines()) <= 40
     for smoke in (False, True):
         Experiment.of(load_config(path, smoke=smoke))
 

@@ -35,7 +35,8 @@ class FirstHit(UserObjective):
 
     def per_user(self, outcome: Outcome, /) -> np.ndarray:
         """Values ``[users]``."""
-        return np.asarray(self.top_hits(outcome)[:, 0], dtype=np.float64)
+        first = np.asarray(self.top_hits(outcome)[:, 0], dtype=np.float64)
+        return np.where(outcome.truth(self.signal).counts > 0, first, np.nan)
 
 
 class SquaredStates(Loss):
@@ -49,13 +50,14 @@ class SquaredStates(Loss):
 
 
 class EqualSum(Aggregator):
-    """The sum of the losses, whatever the preference."""
+    """The sum of the losses that count, whatever their preference."""
 
     name = "equal_sum"
 
     def weights(self, step: AggregationStep, state: dict, /) -> tuple[np.ndarray, dict]:
         """Equal weights."""
-        return np.full_like(step.preference, 1 / len(step.preference)), state
+        counts = (step.preference > 0).astype(np.float64)
+        return counts / counts.sum(), state
 
 
 class GRU(nn.Module):
@@ -83,24 +85,30 @@ class Newest(Baseline):
         return ItemModel(weights=None, bias=last.astype(np.float32), tau=None)
 
 
-def _read(_: Path) -> Dataset:
+def read(_: Path) -> Dataset:
+    """Everybody watched some of the things."""
     draw = np.random.default_rng(0)
     item = np.concatenate([draw.permutation(N_ITEMS)[:ROWS] for _ in range(N_USERS)])
     user = np.repeat(np.arange(N_USERS), ROWS)
     ids = tuple(f"{index:02d}" for index in range(N_ITEMS))
     kinds = np.eye(3, dtype=np.float32)[np.arange(N_ITEMS) % 3]
+    kinds.flags.writeable = False  # data sets are shared, and so read-only
     names = tuple(f"thing number {index}" for index in range(N_ITEMS))
     rows = Interactions(
         user, item, np.arange(len(item)), {"watched": np.ones(len(item), np.float32)}
     )
+    rows = rows.read_only()
     users = Users(tuple(map(str, range(N_USERS))), {})
     return Dataset("made_up_shop", rows, Items(ids, names, names, kinds, ("a", "b", "c")), users)
 
 
+squared_states, equal_sum = SquaredStates(), EqualSum()
+gru = ModuleModel("gru", lambda shape: GRU(shape.width))
+
 register(objective=FirstHit)
-register(loss=SquaredStates())
-register(aggregation=EqualSum())
-register(model=ModuleModel("gru", lambda shape: GRU(shape.width)))
+register(loss=squared_states)
+register(aggregation=equal_sum)
+register(model=gru)
 register("newest", baseline=Newest())
 register("my_random", algorithm=RandomSearch)
-register("made_up_shop", dataset=Loader("a shop that is made up", (), _read))
+register("made_up_shop", dataset=Loader("a shop that is made up", (), read))

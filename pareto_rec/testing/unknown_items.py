@@ -1,4 +1,4 @@
-"""No list gains by items of which less is known: for every registered objective.
+"""No list gains by items of which less is known.
 
 Attributes (categories, text, price, groups) are blanked in two ways. In one, every item has a twin
 that is the same in all (who wants it, how popular it is, how it scores) but of which nothing is
@@ -8,16 +8,17 @@ known, and lists take twins instead. In the other, what is known of listed items
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
-import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
-from test_objectives import CATEGORIES, FAMILIES, GROUPS, NAMES, SIGNALS, USERS, CostObjective
 
 from pareto_rec.data.schema import Interactions, Items, Users
 from pareto_rec.objectives import (
+    FAMILIES,
+    GROUPS,
     Catalogue,
     GroupObjective,
     HeldOut,
@@ -27,12 +28,18 @@ from pareto_rec.objectives import (
     UserObjective,
     parse,
 )
+from pareto_rec.objectives.cost import CostObjective
+from pareto_rec.testing.contract import Contract, examples, only
+from pareto_rec.testing.outcomes import CATEGORIES, SIGNALS, USERS
 
 OWN, LENGTH = 24, 10
-EXAMPLES = settings(max_examples=15, deadline=None)
 SEEDS = st.integers(0, 2**32 - 1)
-BRANDED = ["worst(price_ndcg@10 by item.brand)", "mean(revenue@10 by item.brand=own)"]
-ALL = [*NAMES, *BRANDED]
+
+
+def written(family: str, k: int, signal: str | None = None) -> str:
+    """The name of an objective as a config has it."""
+    cut = f"@{k}" if FAMILIES[family].takes_k else ""
+    return f"{family}{cut}" + (f"[{signal}]" if signal else "")
 
 
 def doubled(table: np.ndarray) -> np.ndarray:
@@ -40,7 +47,7 @@ def doubled(table: np.ndarray) -> np.ndarray:
     return np.concatenate([table, table], axis=-1)
 
 
-def world(seed: int, *, apart: bool) -> Outcome:
+def twin_world(seed: int, *, apart: bool) -> Outcome:
     """A catalogue with a twin of each item; lists of the items themselves.
 
     Args:
@@ -76,6 +83,7 @@ def world(seed: int, *, apart: bool) -> Outcome:
     user, item = np.nonzero(doubled(watched))
     guesses = rng.random(len(user))
     truth = {"watched": doubled(watched), "liked": doubled(liked)}
+    drawn = rng.integers(0, [[USERS], [OWN], [9]], (3, 200))
     return Outcome(
         lists=lists,
         scores=-np.sort(-rng.random(lists.shape).astype(np.float32), axis=1),
@@ -98,7 +106,9 @@ def world(seed: int, *, apart: bool) -> Outcome:
             for name, of in truth.items()
         },
         shown=Interactions(
-            *rng.integers(0, [[USERS], [OWN], [9]], (3, 200)),
+            drawn[0],
+            drawn[1],
+            drawn[2],
             {name: rng.choice([0, 1], 200).astype(np.float32) for name in SIGNALS},
         ),
         chances={name: rng.random(lists.shape) for name in SIGNALS},
@@ -147,56 +157,72 @@ def assert_no_gain(objective: Objective, before: Outcome, after: Outcome) -> Non
     assert (sign * now[known] <= sign * was[known] + 1e-9).all()
 
 
-@pytest.mark.parametrize("name", ALL)
-@given(seed=SEEDS)
-@EXAMPLES
-def test_no_list_gains_by_items_of_which_nothing_is_known(name: str, seed: int) -> None:
-    before, which = world(seed, apart=False), np.random.default_rng(seed + 1).random(OWN) < 0.4
-    assert_no_gain(parse(name), before, with_twins(before, which))
+class UnknownItemsContract(Contract):
+    """The part of an objective's contract that is about items of which less is known.
 
+    Attributes:
+        also: Names of further objectives to test, as a config has them.
+    """
 
-@pytest.mark.parametrize("name", ALL)
-def test_nor_by_such_items_alone(name: str) -> None:
-    before = world(5, apart=False)
-    assert_no_gain(parse(name), before, with_twins(before, np.ones(OWN, dtype=bool)))
+    argument = "name"
+    also: ClassVar[tuple[str, ...]] = ()
 
+    def cases(self) -> list[str]:
+        """Names of objectives of every family, and of groups of those with a value per user.
 
-@pytest.mark.parametrize("name", [name for name in ALL if "item." not in name])
-@given(seed=SEEDS)
-@EXAMPLES
-def test_no_list_gains_by_what_is_taken_away_of_its_items(name: str, seed: int) -> None:
-    """Of items that nobody wanted: what is wanted is no matter of lists (say in "Misleads")."""
-    before, which = world(seed, apart=True), np.random.default_rng(seed + 1).random(OWN) < 0.4
-    which[OWN // 2 :] = False
-    assert_no_gain(parse(name), before, blanked(before, which))
+        Raises:
+            LookupError: If one is not registered.
+        """
+        for kind in self.subjects:
+            if FAMILIES.get(kind.family) is not kind:
+                raise LookupError(f"register(objective={kind.__name__}) first")
+        plain = [written(kind.family, 10) for kind in self.subjects]
+        signalled = [
+            written(kind.family, 5, "liked") for kind in self.subjects if kind.takes_signal
+        ]
+        per_user = [
+            name for name in plain + signalled[:1] if isinstance(parse(name), UserObjective)
+        ]
+        groups = [f"{group}({name} by gender)" for group in GROUPS for name in per_user]
+        return [*plain, *signalled, *groups, *self.also]
 
+    @given(seed=SEEDS)
+    @examples(15)
+    def test_no_list_gains_by_items_of_which_nothing_is_known(self, name: str, seed: int) -> None:
+        before, which = (
+            twin_world(seed, apart=False),
+            np.random.default_rng(seed + 1).random(OWN) < 0.4,
+        )
+        assert_no_gain(parse(name), before, with_twins(before, which))
 
-READING = [name for name in ALL if parse(name).reads]
+    def test_nor_by_such_items_alone(self, name: str) -> None:
+        before = twin_world(5, apart=False)
+        assert_no_gain(parse(name), before, with_twins(before, np.ones(OWN, dtype=bool)))
 
+    @only(lambda name: "item." not in name)
+    @given(seed=SEEDS)
+    @examples(15)
+    def test_no_list_gains_by_what_is_taken_away_of_its_items(self, name: str, seed: int) -> None:
+        """Of items that nobody wanted: what is wanted is no matter of lists (say in "Misleads")."""
+        before, which = (
+            twin_world(seed, apart=True),
+            np.random.default_rng(seed + 1).random(OWN) < 0.4,
+        )
+        which[OWN // 2 :] = False
+        assert_no_gain(parse(name), before, blanked(before, which))
 
-@pytest.mark.parametrize("name", READING)
-def test_it_counts_what_was_measured(name: str) -> None:
-    objective, before = parse(name), world(2, apart=False)
-    some = np.arange(OWN) % 2 == 0
-    described = ~some[before.lists[:, : objective.k]]
-    per_list = described.sum(axis=1)
-    whole = np.full(USERS, objective.k)
-    if objective.of_pairs:
-        per_list, whole = (count * (count - 1) // 2 for count in (per_list, whole))
-    categories = before.catalogue.known("categories")[:OWN]  # some have none by chance
-    if "categories" not in objective.reads or categories.all():
-        expected = int(per_list.sum()), int(whole.sum())
-        assert objective.described(with_twins(before, some)) == expected
-    nothing = objective.described(with_twins(before, np.ones(OWN, dtype=bool)))
-    assert nothing == (0, int(whole.sum()))
-
-
-def test_what_reads_nothing_counts_nothing() -> None:
-    assert parse("ndcg@10").described(world(2, apart=False)) is None
-    assert READING
-
-
-@pytest.mark.parametrize("kind", [*FAMILIES.values(), *GROUPS.values()], ids=lambda c: c.family)
-def test_it_says_what_missing_values_do(kind: type) -> None:
-    doc = kind.__doc__ or ""
-    assert "issing" in doc.partition("Misleads:")[2].split("\n\n")[0]
+    @only(lambda name: bool(parse(name).reads))
+    def test_it_counts_what_was_measured(self, name: str) -> None:
+        objective, before = parse(name), twin_world(2, apart=False)
+        some = np.arange(OWN) % 2 == 0
+        described = ~some[before.lists[:, : objective.k]]
+        per_list = described.sum(axis=1)
+        whole = np.full(USERS, objective.k)
+        if objective.of_pairs:
+            per_list, whole = (count * (count - 1) // 2 for count in (per_list, whole))
+        categories = before.catalogue.known("categories")[:OWN]  # some have none by chance
+        if "categories" not in objective.reads or categories.all():
+            expected = int(per_list.sum()), int(whole.sum())
+            assert objective.described(with_twins(before, some)) == expected
+        nothing = objective.described(with_twins(before, np.ones(OWN, dtype=bool)))
+        assert nothing == (0, int(whole.sum()))

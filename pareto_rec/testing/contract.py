@@ -1,0 +1,68 @@
+"""What all contract suites share: each test runs once for every subject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def examples(count: int) -> settings:
+    """How a property is tried out; a suite's tests run in the classes of all its users.
+
+    Args:
+        count: Examples of each property; fewer where Hypothesis's profile says so.
+    """
+    return settings(
+        max_examples=min(count, settings().max_examples),
+        deadline=None,
+        suppress_health_check=[HealthCheck.differing_executors],
+    )
+
+
+def only(condition: Callable[[Any], bool]) -> Callable[[Test], Test]:
+    """Run a test only for the cases that meet a condition."""
+
+    def mark(test: Test) -> Test:
+        test.only_for = condition  # type: ignore[attr-defined]  # read by `Contract`
+        return test
+
+    return mark
+
+
+class Contract:
+    """A suite of tests for each of some subjects; subclasses are collected by pytest.
+
+    Attributes:
+        subjects: What is held against the contract.
+        argument: The argument of tests that stands for a subject or a case of it.
+    """
+
+    subjects: ClassVar[Sequence[Any]] = ()
+    argument: ClassVar[str]
+
+    def cases(self) -> list[Any]:
+        """What tests are given: the subjects, or what is made of them."""
+        return list(self.subjects)
+
+    def label(self, case: Any) -> str:
+        """How a case is shown."""
+        return str(getattr(case, "name", case))
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Pytest's hook: one test for every case that the test is for.
+
+        Raises:
+            TypeError: If there is nothing to test.
+        """
+        if self.argument not in metafunc.fixturenames:
+            return
+        if not self.subjects:
+            raise TypeError(f"{type(self).__name__}.subjects is empty: name what is to be tested")
+        condition = getattr(metafunc.function, "only_for", lambda _: True)
+        cases = [case for case in self.cases() if condition(case)]
+        metafunc.parametrize(self.argument, cases, ids=[self.label(case) for case in cases])
