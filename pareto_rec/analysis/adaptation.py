@@ -49,7 +49,7 @@ def compared(
     cache: Path,
     *,
     seeds: int,
-    told: Callable[[int, int], None] = lambda *_: None,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[Gain]:
     """Fit on both backbones with text alone and with item embeddings, and fuse the latter.
 
@@ -58,7 +58,7 @@ def compared(
             middle of their range.
         cache: Root of the cache, which holds the adapted backbone.
         seeds: Fits of each kind on each backbone.
-        told: Told fits done and fits in all.
+        on_progress: Called with fits done and fits in all.
 
     Returns:
         Text alone, text and embeddings, and the latter fused with an expert.
@@ -66,7 +66,7 @@ def compared(
     Raises:
         BadRequestError: If no backbone was adapted yet.
     """
-    values = [_values(config, cache, seeds, adapted, told) for adapted in (False, True)]
+    values = [_values(config, cache, seeds, adapted, on_progress) for adapted in (False, True)]
     rows = []
     for kind in values[0]:
         plain, adapted = (np.stack(side[kind]) for side in values)
@@ -75,7 +75,7 @@ def compared(
 
 
 def _values(
-    config: Config, cache: Path, seeds: int, adapted: bool, told: Callable[[int, int], None]
+    config: Config, cache: Path, seeds: int, adapted: bool, on_progress: Callable[[int, int], None]
 ) -> dict[str, list[NDArray[np.float64]]]:
     """Kind -> per seed NDCG@10 of every user ``[users]``."""
     chosen = config.backbone.model_copy(update={"adapted": adapted, "text": True})
@@ -96,7 +96,7 @@ def _values(
                 settings, _fitted(evaluator, spec, seed, list(settings.values())), strict=True
             ):
                 found.setdefault(name, []).append(value)
-            told(2 * seeds * adapted + 2 * seed + 1 + (inputs == "both"), 4 * seeds)
+            on_progress(2 * seeds * adapted + 2 * seed + 1 + (inputs == "both"), 4 * seeds)
     return found
 
 

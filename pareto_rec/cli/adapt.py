@@ -62,7 +62,7 @@ def adapt(
     text = [f"{folder}{' (made before)' if existed else ''}"]
     if compare:
         with counting("fitting", quiet=json_) as on_progress:
-            rows = compared(resolved, cache, seeds=seeds, told=on_progress)
+            rows = compared(resolved, cache, seeds=seeds, on_progress=on_progress)
         content["compared"] = of_gains(rows)
         text += lines(rows)
     show(content, text, as_json=json_)

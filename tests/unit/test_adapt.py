@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from toy_learning import interactions, next_item_stage
 
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.core.errors import BadRequestError, RunFailedError
+from pareto_rec.core.sealed import read_json
 from pareto_rec.core.threads import one_thread
 from pareto_rec.data.schema import Stage
 from pareto_rec.training.adapt.examples import Pairs, masked
@@ -174,7 +174,8 @@ def test_the_result_is_a_backbone_in_transformers_layout(
     )
     assert found.weights_hash != backbone.weights_hash
     assert found.tokenizer_hash == backbone.tokenizer_hash
-    note = json.loads((where / NOTE).read_text())
+    note = read_json(where / NOTE)
+    assert note is not None
     assert note["weights_hash"] == backbone.weights_hash
     assert len(note["curve"]) == QUICK.steps
 

@@ -51,7 +51,7 @@ ALLOWED: dict[str, str] = {
     # from a config to a run directory
     "execution.workers": "core evaluation experiment experiment.config runs search",
     "execution": "core data evaluation execution.workers experiment experiment.config objectives "
-    "ranking runs search training",
+    "ranking runs search tasks training",
     # from a run directory to pictures
     "report.plots": "core runs search",
     "report": "core report.plots runs search",

@@ -167,13 +167,13 @@ def test_a_module_of_another_package_counts_with_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "other_package.py"
-    path.write_text("from pareto_rec import seeds; x = 1\n")
+    path.write_text("from pareto_rec.core import seeds; x = 1\n")
     module = types.ModuleType("other_package")
     module.__file__ = str(path)
     monkeypatch.setitem(sys.modules, "other_package", module)
     before = Package(INSTALLED.root)
     assert before.closure("other_package") == ("other_package", "pareto_rec.core.seeds")
-    path.write_text("from pareto_rec import seeds; x = 2\n")
+    path.write_text("from pareto_rec.core import seeds; x = 2\n")
     assert Package(INSTALLED.root).code_key("other_package") != before.code_key("other_package")
 
 

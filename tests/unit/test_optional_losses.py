@@ -119,7 +119,7 @@ def seen_by(monkeypatch: pytest.MonkeyPatch, name: str) -> list[LossInputs]:
             value: torch.Tensor = loss(inputs)
             return value
 
-    monkeypatch.setitem(LOSSES, name, Recording())
+    monkeypatch.setitem(LOSSES._entries, name, Recording())
     return found
 
 
@@ -253,7 +253,7 @@ def test_units(monkeypatch: pytest.MonkeyPatch) -> None:
             seen.append(moment.losses.copy())
             return super().weights(moment, state)
 
-    monkeypatch.setitem(AGGREGATORS, "weighted_sum", Recording())
+    monkeypatch.setitem(AGGREGATORS._entries, "weighted_sum", Recording())
     gap_of = LOSSES["group_gap"]
     inputs = seen_by(monkeypatch, "group_gap")
     names = list(LOSSES)

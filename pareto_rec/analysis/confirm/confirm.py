@@ -130,7 +130,7 @@ def _rivals(ready: Opened) -> tuple[list[MatchedBaseline], list[Point]]:
     chosen = {one.name: rivals.choose(one, rows.get(one.name, []), goals) for one in simple}
     alone = [one for one in simple if one.kind == "expert"]
     if alone and pool.evaluator.trains:
-        best = max(alone, key=lambda one: rivals.claimed(chosen[one.name], goals))
+        best = max(alone, key=lambda rival: rivals.claimed(chosen[rival.name], goals))
         rival = rivals.with_network(best.name, space)
         job = Training(rival.train, pool.evaluator.seed)
         _, fit = train(pool.evaluator, job, pool.cache)

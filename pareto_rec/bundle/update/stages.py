@@ -70,11 +70,10 @@ def questions_of(parts: BundleData, learn: Interactions, held: Interactions) -> 
     )
 
 
-def _log(one: Interactions, other: Interactions) -> Interactions:
+def _log(old: Interactions, new: Interactions) -> Interactions:
     """Rows of both by user, then time."""
-    one, other = _plain(one), _plain(other)
-    zeros = [np.zeros(len(rows), dtype=np.int64) for rows in (one, other)]
-    return merged([(one, zeros[0]), (other, zeros[1])])[0]
+    logs = _plain(old), _plain(new)
+    return merged([(rows, np.zeros(len(rows), dtype=np.int64)) for rows in logs])[0]
 
 
 def _plain(rows: Interactions) -> Interactions:

@@ -13,6 +13,7 @@ from pareto_rec.experiment.config.sections import SearchConfig
 from pareto_rec.ranking import NETWORK
 from pareto_rec.search.space import SearchSpace, Simplex
 from pareto_rec.search.variables import named_values
+from pareto_rec.tasks import EXPONENT
 
 Table = dict[str, Any]  # a config as a plain table
 WEIGHTS = "loss_weights"
@@ -88,6 +89,12 @@ def _no_network(table: Table, space: SearchSpace) -> Table:
     search["sweep"] = round(search["sweep"] * fits / generations)  # no fit, as many records
     search |= {"population": 2, "offspring": 1, "first": 1}
     table["space"]["train"] = {}
+    for section in (
+        table["space"]["serve"],
+        table["serving"],
+    ):  # powers of what no network predicts
+        for name in [name for name in section if name.endswith(EXPONENT)]:
+            del section[name]
     return _fusion_of(table, [name for name in fusion.names if name != NETWORK])
 
 

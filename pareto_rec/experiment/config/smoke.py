@@ -2,7 +2,7 @@
 
 What takes long is the encoding of texts, then lists for many users, then training steps. A try
 therefore takes a sample of whole users and of what they met, short texts, few steps and few
-settings; a key that the config's own ``[smoke]`` names is kept.
+settings; a key that the config's own ``[smoke]`` names is own_keys.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ _DEFAULTS = {
 Table = dict[str, Any]
 
 
-def bounded(table: Mapping[str, Any], kept: Collection[str]) -> Table:
+def bounded(table: Mapping[str, Any], own_keys: Collection[str]) -> Table:
     """A config, its own ``[smoke]`` applied, with bounds on what a try may cost.
 
     Args:
         table: As TOML, right or wrong; not altered.
-        kept: Dotted keys that are left as they are.
+        own_keys: Dotted keys that are left as they are.
     """
     quick = copy.deepcopy(dict(table))
     searched = _at(quick, "space.train") or {}
     for key, most in MOST.items():
         section, _, name = key.partition(".")
         value = (_at(quick, section) or {}).get(name, _DEFAULTS.get(key, 0))
-        if key in kept or (section == "fixed" and name in searched):
+        if key in own_keys or (section == "fixed" and name in searched):
             continue
         if section == "backbone" and _learnt_before(quick):
             continue
@@ -53,11 +53,11 @@ def bounded(table: Mapping[str, Any], kept: Collection[str]) -> Table:
             own = quick.setdefault(section, {})
             if isinstance(own, dict):
                 own[name] = most
-    if isinstance(searched.get("steps"), dict) and not _below(kept, "space.train.steps"):
+    if isinstance(searched.get("steps"), dict) and not _below(own_keys, "space.train.steps"):
         searched["steps"] = _fewer(searched["steps"], MOST["fixed.steps"])
-    if not _below(kept, "search.fidelity"):
+    if not _below(own_keys, "search.fidelity"):
         _rungs(quick)
-    _sample(quick, kept)
+    _sample(quick, own_keys)
     return quick
 
 
@@ -69,8 +69,8 @@ def _at(table: Mapping[str, Any], key: str) -> Any:
     return here if isinstance(here, dict) else None
 
 
-def _below(kept: Collection[str], key: str) -> bool:
-    return any(one == key or one.startswith(f"{key}.") for one in kept)
+def _below(own_keys: Collection[str], key: str) -> bool:
+    return any(one == key or one.startswith(f"{key}.") for one in own_keys)
 
 
 def _fewer(variable: Table, most: int) -> Table:
@@ -107,17 +107,17 @@ def _learnt_before(table: Table) -> bool:
     return bool((_at(table, "backbone") or {}).get("adapted") or table.get("references"))
 
 
-def _sample(quick: Table, kept: Collection[str]) -> None:
+def _sample(quick: Table, own_keys: Collection[str]) -> None:
     if _learnt_before(quick):
         evaluate = quick.setdefault("evaluate", {})
-        if isinstance(evaluate, dict) and "evaluate.users" not in kept:
+        if isinstance(evaluate, dict) and "evaluate.users" not in own_keys:
             users = evaluate.get("users", 0)
             if isinstance(users, int) and not 0 < users <= EVALUATED:
                 evaluate["users"] = EVALUATED
         return
     sample = quick.setdefault("sample", {})
     for name, most in SAMPLE.items():
-        if isinstance(sample, dict) and f"sample.{name}" not in kept:
+        if isinstance(sample, dict) and f"sample.{name}" not in own_keys:
             value = sample.get(name, 0)
             if isinstance(value, int) and not 0 < value <= most:
                 sample[name] = most

@@ -34,13 +34,13 @@ _PATTERN = "letters, digits, dots, dashes and underscores, with a letter or a di
 Place = tuple[int | str, ...]
 
 
-def first_error(error: ValidationError, given: object, whole: type[BaseModel]) -> str:
+def first_error(error: ValidationError, given: object, model: type[BaseModel]) -> str:
     """The first error as ``key: what is wrong``, with the nearest key for an unknown one.
 
     Args:
         error: What the validator raised.
         given: What it was given.
-        whole: The model that it should have been.
+        model: The model that it should have been.
     """
     problems = error.errors(include_url=False)
     places = [_place(problem, given) for problem in problems]
@@ -48,7 +48,7 @@ def first_error(error: ValidationError, given: object, whole: type[BaseModel]) -
     key = ".".join(map(str, place))
     more = f" (and {len(set(places)) - 1} more)" if len(set(places)) > 1 else ""
     if first["type"] == "extra_forbidden":
-        known = _known_keys(whole, place[:-1])
+        known = _known_keys(model, place[:-1])
         near = difflib.get_close_matches(str(place[-1])[:60], known, n=1, cutoff=0.4)
         near = [".".join([*map(str, place[:-1]), name]) for name in near]
         hint = f'; did you mean "{near[0]}"?' if near else f"; known here: {', '.join(known)}"
@@ -109,13 +109,13 @@ def _said(problems: Sequence[ErrorDetails]) -> str:
     return f"{message[:1].lower()}{message[1:]}{value}"
 
 
-def _known_keys(whole: Any, place: Sequence[int | str]) -> list[str]:
-    """Keys of the section at a place of the config."""
-    for part in place:
-        if hasattr(whole, "model_fields"):
-            whole = whole.model_fields[str(part)].annotation
+def _known_keys(section: Any, position: Sequence[int | str]) -> list[str]:
+    """Return the keys of the section at a position of the config."""
+    for part in position:
+        if hasattr(section, "model_fields"):
+            section = section.model_fields[str(part)].annotation
         else:  # an entry of a list or of a table of sections
-            whole = get_args(whole)[-1]
-        if type(None) in get_args(whole):  # a section that may be left out
-            whole = get_args(whole)[0]
-    return list(whole.model_fields)
+            section = get_args(section)[-1]
+        if type(None) in get_args(section):  # a section that may be left out
+            section = get_args(section)[0]
+    return list(section.model_fields)
