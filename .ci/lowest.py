@@ -26,11 +26,33 @@ ROOT = Path(__file__).resolve().parents[1]
 AT_CONSTRAINTS = ("torch",)
 TESTS = (  # quick ones, which together touch every dependency
     *("contracts/test_objectives.py", "contracts/test_pickers.py", "contracts/test_models.py"),
-    *("unit/test_config.py", "unit/test_limits.py", "unit/test_table_reading.py"),
-    *("unit/test_front.py", "unit/test_store.py", "unit/test_surrogate.py", "unit/test_plots.py"),
-    *("unit/test_search.py", "unit/test_kernels.py", "unit/test_policy.py", "unit/test_report.py"),
-    *("unit/test_aggregation_tables.py", "unit/test_fitstore.py", "unit/test_fetch.py"),
-    *("unit/test_tuned_layers.py", "unit/test_cluster.py", "unit/test_bundle_onnx.py"),
+    *(
+        "unit/experiment/test_config.py",
+        "unit/experiment/test_limits.py",
+        "unit/data/test_table_reading.py",
+    ),
+    *(
+        "unit/search/test_front.py",
+        "unit/runs/test_store.py",
+        "unit/search/test_surrogate.py",
+        "unit/report/test_plots.py",
+    ),
+    *(
+        "unit/search/test_search.py",
+        "unit/kernels/test_kernels.py",
+        "unit/ranking/test_policy.py",
+        "unit/report/test_report.py",
+    ),
+    *(
+        "unit/test_aggregation_tables.py",
+        "unit/training/test_fitstore.py",
+        "unit/core/test_fetch.py",
+    ),
+    *(
+        "unit/training/test_tuned_layers.py",
+        "unit/execution/test_cluster.py",
+        "unit/bundle/test_bundle_onnx.py",
+    ),
     *(
         "contracts/test_aggregation.py",
         "contracts/test_experts.py",

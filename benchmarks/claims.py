@@ -255,7 +255,7 @@ def _in_full() -> Iterator[Step]:
     yield Step(
         "esmm",
         "ESMM estimates conversion on the entire space better than models of clicked rows alone.",
-        lambda _: [["-m", "pytest", "-s", "tests/unit/test_entire_space.py"]],
+        lambda _: [["-m", "pytest", "-s", "tests/unit/training/test_entire_space.py"]],
         lambda folder: lines_of(folder, "ESMM:"),
         {"PARETO_REC_ESMM_SEEDS": "10"},
     )
@@ -269,6 +269,6 @@ def _in_full() -> Iterator[Step]:
     yield Step(
         "intervals",
         "95 % intervals hold the truth of synthetic fronts in 90 to 98 % of 500 repetitions.",
-        tests("tests/unit/test_bootstrap.py"),
+        tests("tests/unit/analysis/test_bootstrap.py"),
         last_line,
     )

@@ -16,7 +16,7 @@ from pareto_rec.experiment.config import Config, load_config, parse_config, whol
 from pareto_rec.experiment.config import sections as parts
 from pareto_rec.search.space import Choice, Integer, Real, Simplex
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXPERIMENTS = sorted((ROOT / "experiments").glob("*/config.toml"))
 
 TABLE: dict[str, Any] = {

@@ -11,7 +11,7 @@ from pareto_rec.execution.ablations.kinds import CONTROLS, applicable, derive
 from pareto_rec.experiment.config import Config, load_config, parse_config
 from pareto_rec.experiment.experiment import Experiment
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 KEPT = ("name", "seed", "data", "split", "objective", "train")
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_evaluate import evaluator, trial, untimed
-from test_identity import config
+from changed_config import config
+from evaluator_world import evaluator, trial, untimed
 
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.evaluation.evaluator import Evaluator

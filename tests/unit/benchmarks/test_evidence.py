@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from tiny_experiment import CONFIG
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 
 @pytest.fixture

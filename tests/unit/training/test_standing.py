@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from test_rows import DATA as WIDE_DATA
-from test_rows import MONITOR as WIDE_MONITOR
-from test_rows import SPEC as TOUCHING
-from test_training import DATA, MONITOR, NAMES, spec_of
-from test_tuned_training import FULL, LORA, cache, data, folder, stage  # noqa: F401 - fixtures
+from small_fits import DATA, MONITOR, NAMES, spec_of
 from toy_learning import mean_reciprocal_rank
+from tuned_world import FULL, LORA
+from wide_world import DATA as WIDE_DATA
+from wide_world import MONITOR as WIDE_MONITOR
+from wide_world import SPEC as TOUCHING
 
 from pareto_rec.core.threads import one_thread
 from pareto_rec.data.schema import Stage
@@ -95,8 +95,8 @@ def test_steps_on_the_items_that_they_touch() -> None:
 def test_layers_of_the_backbone(
     changes: dict[str, Any],
     accumulate: int,
-    data: TrainData,  # noqa: F811 - a fixture
-    stage: Stage,  # noqa: F811 - a fixture
+    data: TrainData,
+    stage: Stage,
 ) -> None:
     small = {"steps": 15, "check_every": 5, "accumulate": accumulate, "refresh_every": 3}
     specs = [train_spec({}, changes | small)] * 2

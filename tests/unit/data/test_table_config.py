@@ -119,7 +119,7 @@ def test_objectives_on_prices_need_prices(tmp_path: Path) -> None:
         check_objectives(made, Experiment.of(made).objectives, stage)
 
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 RETAIL = {  # counted with pandas, apart from the last two
     "no customer": 135_080,
     "postage, fees and corrections, no products": 1_920,

@@ -5,24 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tiny_experiment import CONFIG
+from changed_config import config
 
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.experiment.config import Config, parse_config
 from pareto_rec.experiment.identity import config_differences, info_differences, refuse
-
-
-def config(**changes: Any) -> Config:
-    import tomllib
-
-    table = tomllib.loads(CONFIG)
-    for key, value in changes.items():
-        *parents, last = key.split("__")
-        here = table
-        for parent in parents:
-            here = here.setdefault(parent, {})
-        here[last] = value
-    return parse_config(table, "test")
 
 
 @pytest.mark.parametrize(

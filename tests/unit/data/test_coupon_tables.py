@@ -16,7 +16,7 @@ from pareto_rec.experiment.config import load_config
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.inputs import read_split
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 PRODUCTS = [  # product, department, category, type
     *(("p1", "GROCERY", "TEA", "GREEN TEA"), ("p2", "GROCERY", "TEA", "BLACK TEA")),
     *(("p3", "GROCERY", "JAM", "CHERRY JAM"), ("p4", "GROCERY", "JAM", "PLUM JAM")),

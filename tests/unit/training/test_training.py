@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy_learning import CPU, logits_of, mean_reciprocal_rank, next_item_stage, train_data
+from small_fits import DATA, MONITOR, NAMES, STAGE, spec_of
+from toy_learning import CPU, logits_of
 
 from pareto_rec.core.threads import one_thread
 from pareto_rec.losses import AGGREGATORS, LOSSES
-from pareto_rec.models import MODELS
 from pareto_rec.training import batches
 from pareto_rec.training.data import Fit, Monitor, Relevance
 from pareto_rec.training.fitting import train_pack
@@ -22,24 +22,8 @@ from pareto_rec.training.matmul_dtype import matmul_dtype_of
 from pareto_rec.training.optimizer import StackedAdamW, schedule
 from pareto_rec.training.spec import TrainSpec, pack_key
 
-STAGE = next_item_stage()
-DATA = train_data(STAGE)
-MONITOR = mean_reciprocal_rank(STAGE)
-NAMES = list(MODELS)
 # losses that need no more than every training has
 PLAIN = ["liked", *(name for name, loss in LOSSES.items() if not loss.needs)]
-SMALL: dict[str, Any] = {
-    "width": 8,
-    "history": 6,
-    "layers": 1,
-    "heads": 2,
-    "steps": 12,
-    "batch": 16,
-    "horizon": 2,
-    "negatives": 5,
-    "check_every": 5,
-    "learning_rate": 0.01,
-}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -59,10 +43,6 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[batches.Batch]:
 
     monkeypatch.setattr("pareto_rec.training.examples.draw", recording)
     return found
-
-
-def spec_of(model: str, **changes: Any) -> TrainSpec:
-    return TrainSpec(model=model, **{**SMALL, **changes})
 
 
 def train(*specs: TrainSpec, seeds: tuple[int, ...] = (), pack_size: int = 8) -> list[Fit]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from test_evaluate import evaluator, trial
-from test_identity import config
+from changed_config import config
+from evaluator_world import evaluator, trial
 
 from pareto_rec.core.threads import one_thread
 from pareto_rec.evaluation.evaluator import Evaluator
@@ -243,7 +243,7 @@ def test_settings_are_those_of_the_sweeps_with_the_network_alone() -> None:
 
 
 def evaluator_space() -> Any:
-    from test_evaluate import SPACE
+    from evaluator_world import SPACE
 
     return SPACE
 

@@ -1,0 +1,12 @@
+"""Fixtures of several modules."""
+
+from __future__ import annotations
+
+from tuned_world import cache, data, folder, stage
+
+__all__ = [
+    "cache",
+    "data",
+    "folder",
+    "stage",
+]
