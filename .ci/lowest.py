@@ -44,7 +44,7 @@ TESTS = (  # quick ones, which together touch every dependency
         "unit/report/test_report.py",
     ),
     *(
-        "unit/test_aggregation_tables.py",
+        "unit/losses/test_aggregation_tables.py",
         "unit/training/test_fitstore.py",
         "unit/core/test_fetch.py",
     ),
