@@ -185,7 +185,7 @@ def riddles(tree: ast.AST) -> list[tuple[int, str]]:
 
 def test_parameters_are_named_after_what_they_are() -> None:
     wrong = [
-        f"pareto_rec/{module.replace('.', '/')}.py:{line}: {name}"
+        f"{INSTALLED.modules[f'pareto_rec.{module}']}:{line}: {name}"
         for module in MODULES
         for line, name in riddles(tree_of(module))
     ]
