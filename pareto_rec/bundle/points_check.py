@@ -50,7 +50,7 @@ def _faults(parts: BundleData, point: PointAbout) -> Iterator[tuple[str, str]]:
     tasks = {RELEVANCE, *(task for fit in fits.values() for task in fit.shape.tasks)}
     if not _numbers(serving.exponents):
         yield "exponents", "is not a table of numbers"
-    elif fits and not set(serving.exponents) <= tasks:
+    elif fits and any(power and task not in tasks for task, power in serving.exponents.items()):
         yield "exponents", "names a task that the network was not trained on"
 
 

@@ -12,7 +12,9 @@ import pytest
 from tiny_experiment import CONFIG, DATA, environment, fresh_cache, pareto_rec, write_config
 
 from pareto_rec.cli.main import main
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.paths import CACHE_VARIABLE
+from pareto_rec.data import fetch
 
 Refused = Callable[..., str]
 
@@ -248,19 +250,22 @@ def test_what_the_data_or_the_backbone_cannot_answer(
     assert line in refused("--set", setting)
 
 
-def test_a_checksum_that_differs(
-    refused: Refused, sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checksum_that_differs(sources: Path, tmp_path: Path) -> None:
+    """The file is fetched again; where that cannot be, the line says what to delete."""
     cache = tmp_path / "cache"
     shutil.copytree(sources / "data" / DATA, cache / "data" / DATA)
     damaged = max((cache / "data" / DATA).iterdir(), key=lambda path: path.stat().st_size)
-    content = bytearray(damaged.read_bytes())
+    original = damaged.read_bytes()
+    content = bytearray(original)
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
-    monkeypatch.setenv(CACHE_VARIABLE, str(cache))
-    line = refused()
-    assert f"{damaged} has another checksum" in line
-    assert "delete the file and run again" in line
+    try:
+        fetch(DATA, cache)
+    except BadRequestError as error:
+        assert f"{damaged} has another checksum" in str(error)
+        assert "delete the file and run again" in str(error)
+    else:
+        assert damaged.read_bytes() == original
 
 
 def test_no_network_and_nothing_cached(tmp_path: Path) -> None:

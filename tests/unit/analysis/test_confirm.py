@@ -304,7 +304,13 @@ def test_costs_are_those_of_the_validation_stage(
 
     def made(name: str) -> Any:
         own = Measures(Supplied(f"costs of {name}"))
-        return SimpleNamespace(store=f"fits of {name}", measuring=own)
+        return SimpleNamespace(
+            store=f"fits of {name}",
+            measuring=own,
+            with_=lambda store, costs: SimpleNamespace(
+                store=store, measuring=Measures(Supplied(costs))
+            ),
+        )
 
     seen: list[Any] = []
     monkeypatch.setattr(measuring, "_test_evaluator", lambda *_: made("test"))
