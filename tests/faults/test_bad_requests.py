@@ -112,7 +112,7 @@ RANGES = [
     ("fixed.history=1000", "it must be a whole number at least 1 and at most 200"),
     ("fixed.dropout=1.0", "it must be a number at least 0 and below 1"),
     ("fixed.temperature=0.0", "must be a number at least 0.000001 and at most 1,000,000"),
-    ("fixed.temperature=nan", "fixed.temperature: nan is not a finite number"),
+    ("fixed.temperature=nan", "fixed: nan is not a finite number"),
     ("fixed.learning_rate=0.1", "space.train.learning_rate searches it"),
     ("fixed.heads=3", "a width of 8 cannot be shared by 3 heads"),
     ("space.train.steps={kind='integer', low=0, high=5}", "space.train.steps: 0 is out of range"),
@@ -127,7 +127,7 @@ RANGES = [
     ("space.serve.mmr.high=1.5", "space.serve.mmr: 1.5 is out of range"),
     ("space.serve.depth.low=0", "space.serve.depth: 0 is out of range"),
     ("space.serve.fusion={kind='real', low=0.0, high=1.0}", 'must be of kind "simplex"'),
-    ("objective.0.at_least=nan", "objective.0.at_least: nan is not a finite number"),
+    ("objective.0.at_least=nan", "objective: nan is not a finite number"),
 ]
 
 

@@ -174,7 +174,7 @@ def test_writing_goes_on_after_the_disk_was_full(tmp_path: Path) -> None:
             stream.write(content[:10])
             raise OSError(28, "No space left on device")
 
-        truncate, seek = stream.truncate, stream.seek
+        truncate, seek, fileno = stream.truncate, stream.seek, stream.fileno
 
     run._store._stream = Failing()  # type: ignore[assignment]  # the methods that are called
     with pytest.raises(RunFailedError, match="No space left on device"):
@@ -193,15 +193,9 @@ def test_every_other_file_is_whole_or_as_before(tmp_path: Path) -> None:
         (run.path / "front.csv").mkdir()  # a rename onto a folder fails as a full disk does
         with pytest.raises(RunFailedError, match=r"front\.csv cannot be written"):
             run.write_table("front.csv", [{"a": 1}])
-    assert json.loads((run.path / "run.json").read_text()) == {"status": "running"}
+    kept = json.loads((run.path / "run.json").read_text())
+    assert kept.pop("checksum")
+    assert kept == {"status": "running"}
     assert sorted(path.name for path in run.path.iterdir()) == [
         *("front.csv", "records.jsonl", "run.json"),
     ]
-
-
-def test_checking_a_place_leaves_nothing_behind(tmp_path: Path) -> None:
-    RunDirectory.check(tmp_path / "a" / "b" / "run")
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "a").mkdir()
-    RunDirectory.check(tmp_path / "a")
-    assert list(tmp_path.iterdir()) == [tmp_path / "a"]

@@ -33,7 +33,7 @@ def strike(fault: str) -> None:
 
 def spoil(module: ModuleType) -> None:
     faults: dict[str, float] = json.loads(os.environ["FAULTS"])
-    fit = module.fit  # type: ignore[attr-defined]
+    fit = module.train_pack  # type: ignore[attr-defined]
 
     def failing(specs: list[Any], *rest: Any, **more: Any) -> Any:
         for spec in specs:
@@ -43,7 +43,7 @@ def spoil(module: ModuleType) -> None:
                     break
         return fit(specs, *rest, **more)
 
-    module.fit = failing  # type: ignore[attr-defined]
+    module.train_pack = failing  # type: ignore[attr-defined]
 
 
 class Spoiler(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -190,9 +190,9 @@ LEAVE = """
 import os
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from multiprocessing import resource_tracker
-from pareto_rec.execution.workers.pool import _deaf
+from pareto_rec.execution.workers.pool import _signals_blocked
 
-with _deaf():
+with _signals_blocked():
     pass
 loky_tracker.register("/gone", "semlock")  # as if it had been interrupted while it removed one
 resource_tracker.register("/gone", "semaphore")

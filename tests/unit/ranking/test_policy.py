@@ -192,7 +192,7 @@ def test_lists_are_re_ranked_alike_wherever_they_are(
     """By compiled loops, and by torch's operators as on other devices."""
     of, wanted = world(7, users=40, n_items=n_items), random_settings(7, 6)
     compiled, scores = recommend(of.scorers, wanted, k=10)
-    monkeypatch.setattr(mmr, "suits", lambda _: False)
+    monkeypatch.setattr(mmr, "is_cpu_float32", lambda _: False)
     lists, same = recommend(of.scorers, wanted, k=10)
     np.testing.assert_array_equal(compiled, lists)
     np.testing.assert_array_equal(scores, same)

@@ -104,7 +104,7 @@ def test_a_config_without_tasks_does_not_mention_them(tmp_path: Path) -> None:
             [("click_exponent", "liked_exponent"), ("data = {", 'data = { liked = "bought",')],
             'liked_exponent has no effect, as no loss trains the task: add "liked"',
         ),
-        ([('"task:buy" = 0.2', "liked = 0.2")], 'loss "liked" needs a signal of what was liked'),
+        ([('"task:buy" = 0.2', "liked = 0.2")], 'unknown loss "liked"'),
         (
             [
                 ('condition = "click"', 'condition = "liked"'),
