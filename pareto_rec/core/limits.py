@@ -28,11 +28,15 @@ class Number:
         Raises:
             BadRequestError: With the value and the bounds.
         """
+        if not self.holds(value):
+            raise BadRequestError(f"{shown(value)} is out of range: it must be {self}")
+
+    def holds(self, value: Any) -> bool:
+        """Tell whether a value is a number of the range."""
         kinds = int if self.whole else (int, float)
         number = isinstance(value, kinds) and not isinstance(value, bool)
         number = number and not (isinstance(value, float) and not math.isfinite(value))
-        if not number or not self._inside(value):
-            raise BadRequestError(f"{shown(value)} is out of range: it must be {self}")
+        return number and self._inside(value)
 
     def _inside(self, value: float) -> bool:
         above = value > self.low if self.open_low else value >= self.low

@@ -94,9 +94,10 @@ def check_smoke(table: Mapping[str, Any], above: str = "") -> None:
 
 def _check_names(key: str, limit: Limit, table: object, known: Collection[str]) -> None:
     """Refuse a number of a family for a name that the config does not know."""
-    for name in table if isinstance(table, Mapping) and isinstance(limit, Numbers) else ():
-        if name not in known:
-            raise unknown(f"{limit.kind} in {key}", name, known)
+    if isinstance(table, Mapping) and isinstance(limit, Numbers):
+        for name in table:
+            if name not in known:
+                raise unknown(f"{limit.kind} in {key}", name, known)
 
 
 def _limit(key: str, kind: str, name: str, limits: Mapping[str, Limit]) -> Limit:
