@@ -56,7 +56,7 @@ ALLOWED: dict[str, str] = {
     "report": "core report.plots runs search",
     # from a front to evidence and to a choice
     "analysis.bootstrap": "core",
-    "analysis.decide": "core",
+    "analysis.decide": "core runs",
     "analysis.compare": "analysis.bootstrap core experiment.config report.plots runs search",
     "analysis.confirm": "analysis.bootstrap core evaluation execution execution.workers "
     "experiment objectives ranking runs search training",
