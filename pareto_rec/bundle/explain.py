@@ -30,6 +30,7 @@ from pareto_rec.core.errors import BadRequestError
 from pareto_rec.models.attention_pooling import AttentionPooling
 from pareto_rec.models.head import ScoringHead
 from pareto_rec.models.scoring import log_natural
+from pareto_rec.objectives.gains import BOOSTS
 from pareto_rec.ranking import (
     NETWORK,
     Network,
@@ -121,6 +122,10 @@ def explained(
             np.float64
         )
         parts[PENALTY] = _unshared(penalty)
+    for gain, weight in serving.boosts.items():
+        if weight:
+            added = engine.builder.boosts[gain].numpy()[items].astype(np.float64)
+            parts[BOOSTS.key(gain)] = _unshared(weight * added)
     return _filled(engine, answer, scorers, serving, items, names, parts, tasks, exact=exact)
 
 

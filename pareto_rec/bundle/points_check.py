@@ -48,6 +48,8 @@ def _faults(parts: BundleData, point: PointAbout) -> Iterator[tuple[str, str]]:
         if weight > 0 and name not in known:
             yield "fusion", f'names the scorer "{name}", which the bundle does not hold'
     tasks = {RELEVANCE, *(task for fit in fits.values() for task in fit.shape.tasks)}
+    if not _numbers(serving.boosts):
+        yield "boosts", "is not a table of numbers"
     if not _numbers(serving.exponents):
         yield "exponents", "is not a table of numbers"
     elif fits and any(power and task not in tasks for task, power in serving.exponents.items()):

@@ -10,6 +10,8 @@ import torch
 from pareto_rec.bundle.backends import Backend, Floats, Ints, UserHistory
 from pareto_rec.bundle.data import BundleData
 from pareto_rec.data.ties import tie_ranks
+from pareto_rec.objectives import Catalogue
+from pareto_rec.objectives.gains import boosts_of
 from pareto_rec.ranking import ScorerBuilder, Scorers, ServingParams, seen_by
 from pareto_rec.training.item_features import log_popularity
 
@@ -27,7 +29,16 @@ class Engine:
         norm = np.linalg.norm(parts.items.categories, axis=1, keepdims=True)
         unit = parts.items.categories / np.where(norm > 0, norm, 1)
         ties = tie_ranks(parts.items, parts.train)
-        self.builder = ScorerBuilder(unit, log_popularity(parts.popularity), ties)
+        catalogue = Catalogue(parts.items, parts.users, parts.popularity)
+        gains = [
+            gain
+            for point in parts.about.points
+            for gain, weight in parts.serving(point.id).boosts.items()
+            if weight
+        ]
+        self.builder = ScorerBuilder(
+            unit, log_popularity(parts.popularity), ties, boosts=boosts_of(catalogue, gains)
+        )
 
     def scorers(
         self,

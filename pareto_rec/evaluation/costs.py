@@ -205,6 +205,7 @@ def serving_shape(serving: ServingParams, n_items: int, k: int) -> ServingParams
         fusion=dict.fromkeys(names, 1.0 / max(len(names), 1)),
         exponents=dict.fromkeys(tasks if NETWORK in names else (), 1.0),
         popularity_penalty=0.5 if serving.popularity_penalty else 0.0,
+        boosts={name: 0.5 for name, weight in sorted(serving.boosts.items()) if weight},
         mmr=0.5 if serving.mmr > 0 else 0.0,
         depth=min(n_items, 1 << (depth - 1).bit_length()),
     )
@@ -284,8 +285,7 @@ def flops(fit: Fit | None, serving: ServingParams, n_items: int, *, k: int, hist
             total += network_flops(fit.shape, fit.spec.history, tasks)
             scorers += len(tasks)
     total += scorers * (_STANDARDISE + 2) * n_items
-    if serving.popularity_penalty:
-        total += 2 * n_items
+    total += 2 * n_items * sum(map(bool, (serving.popularity_penalty, *serving.boosts.values())))
     if serving.mmr > 0:  # per place and candidate: weigh, subtract, compare
         total += 3 * k * min(n_items, max(k, serving.depth))
     return total

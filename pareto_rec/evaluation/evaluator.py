@@ -23,6 +23,7 @@ from pareto_rec.evaluation.reference_policies import of_experts, with_fits
 from pareto_rec.evaluation.scorers import UserScorers
 from pareto_rec.evaluation.training_data import training_data
 from pareto_rec.objectives import Catalogue, HeldOut
+from pareto_rec.objectives.gains import boosts_of
 from pareto_rec.ranking import NETWORK, BlockwiseScorers, Scorers, ServingParams
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Trial
@@ -97,7 +98,8 @@ class Evaluator:
         catalogue = Catalogue(stage.items, stage.users, learn.popularity, met, features, learn.rate)
         facts = item_facts(catalogue)
         ties = tie_ranks(learn.items, learn.train)
-        self.users = UserScorers(met, data.experts, facts, ties, self.device)
+        boosts = boosts_of(catalogue, variables.boosts)
+        self.users = UserScorers(met, data.experts, facts, ties, self.device, boosts=boosts)
         self.scorers = self.users.all()
         kept_to = self._kept_to({*data.experts, *data.references}, learn)
         without = training_data(

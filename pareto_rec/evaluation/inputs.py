@@ -14,6 +14,7 @@ from pareto_rec.core.errors import construct
 from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation.costs import Encoders
 from pareto_rec.evaluation.scorers import ExpertScores
+from pareto_rec.objectives.gains import boosted, with_boosts
 from pareto_rec.ranking import NETWORK, ServingParams
 from pareto_rec.search.space import SearchSpace, Simplex, Value
 from pareto_rec.search.variables import named_values
@@ -104,4 +105,11 @@ class CandidateVariables:
             BadRequestError: If a variable is not known.
         """
         values = {**self.serving_fixed, **named_values(self.space.serve, values)}
-        return construct("serving variable", ServingParams, with_exponents(values, self.tasks))
+        values = with_boosts(with_exponents(values, self.tasks))
+        return construct("serving variable", ServingParams, values)
+
+    @property
+    def boosts(self) -> tuple[str, ...]:
+        """Gains that any setting may weigh."""
+        fixed = self.serving_fixed.get("boosts") or {}
+        return tuple(dict.fromkeys([*fixed, *boosted([*self.serving_fixed, *self.space.serve])]))

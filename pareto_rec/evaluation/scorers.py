@@ -42,6 +42,8 @@ class UserScorers:
         facts: Facts,
         ties: NDArray[np.int64],
         device: torch.device,
+        *,
+        boosts: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> None:
         """Set up what all blocks of users share.
 
@@ -51,9 +53,10 @@ class UserScorers:
             facts: Facts about items.
             ties: Ranks of items of equal score ``[N]``.
             device: Where tensors live.
+            boosts: Gain -> its standardised logarithm ``[N]``.
         """
         self.met, self.experts, self.device = met, experts, device
-        self.builder = ScorerBuilder(facts[0], facts[1], ties, device)
+        self.builder = ScorerBuilder(facts[0], facts[1], ties, device, boosts=boosts)
         self.ties = self.builder.ties
 
     @property

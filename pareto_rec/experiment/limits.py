@@ -12,6 +12,7 @@ from pareto_rec.core.declarations import declarations, limits_of
 from pareto_rec.core.errors import FORMER_NAMES, BadRequestError, renamed, unknown
 from pareto_rec.core.limits import Limit, Number, Numbers, Weights
 from pareto_rec.models.attention_pooling import AttentionPooling
+from pareto_rec.objectives.gains import BOOSTS, boosted, split_gain
 from pareto_rec.ranking import ServingParams
 from pareto_rec.search.space import (
     Choice,
@@ -45,7 +46,10 @@ def check_variables(
         BadRequestError: Names the key, the bound and, for a name, the known ones.
     """
     losses = [one.key for one in tasks]
-    families = {"exponents": tuple(exponent_names(tasks).values())}
+    families = {
+        "exponents": tuple(exponent_names(tasks).values()),
+        "boosts": _known_gains([*serving, *space.serve], serving.get("boosts")),
+    }
     train_limits = limits_of(TrainSpec, {"loss_weights": losses})
     serve_limits = limits_of(ServingParams, families)
     for family, known in families.items():
@@ -90,6 +94,17 @@ def check_smoke(table: Mapping[str, Any], above: str = "") -> None:
             variable = key.removeprefix(part).partition(".")[0]
             if key.startswith(part) and variable in FORMER_NAMES:
                 raise BadRequestError(f"smoke.{key}: {renamed(variable)}")
+
+
+def _known_gains(variables: Iterable[str], table: object) -> tuple[str, ...]:
+    """Return the gains that boosts name; whether the data has them is looked at once it is read."""
+    named = (*boosted(variables), *(table if isinstance(table, Mapping) else ()))
+    for name in named:
+        try:
+            split_gain(name)
+        except BadRequestError as error:
+            raise BadRequestError(f"{BOOSTS.key(name)}: {error}") from None
+    return named
 
 
 def _check_names(key: str, limit: Limit, table: object, known: Collection[str]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import UserObjective
+from pareto_rec.objectives.gains import gain_of
 from pareto_rec.objectives.outcome import Outcome, sum_over_positions
 from pareto_rec.objectives.ranking import discounts, ideal_dcg
 
@@ -35,7 +36,7 @@ class EPC(UserObjective):
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Compute the values ``[users]``."""
-        novelty = outcome.catalogue.novelty[self.top(outcome)]
+        novelty = gain_of(outcome.catalogue, "novelty")[self.top(outcome)]
         gain = (self.top_hits(outcome) * novelty) @ discounts(self.k)
         return np.asarray(gain / ideal_dcg(outcome.truth(self.signal).counts, self.k))
 

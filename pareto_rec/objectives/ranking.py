@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import UserObjective
+from pareto_rec.objectives.gains import gain_of
 from pareto_rec.objectives.outcome import Outcome
 
 
@@ -89,11 +90,11 @@ class TailNDCG(UserObjective):
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Compute the values ``[users]``."""
-        head = outcome.catalogue.head
+        worth = gain_of(outcome.catalogue, "tail")
         # -1 looks up some item or other here, but is never a hit
-        gain = (self.top_hits(outcome) & ~head[self.top(outcome)]) @ discounts(self.k)
+        gain = (self.top_hits(outcome) * worth[self.top(outcome)]) @ discounts(self.k)
         matrix = outcome.truth(self.signal).matrix
-        cumulated = np.concatenate([[0], np.cumsum(~head[matrix.indices])])
+        cumulated = np.concatenate([[0], np.cumsum(worth[matrix.indices] > 0)])
         return np.asarray(gain / ideal_dcg(np.diff(cumulated[matrix.indptr]), self.k))
 
 

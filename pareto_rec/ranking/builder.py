@@ -24,6 +24,7 @@ class ScorerBuilder:
         popularity: Standardised ``log1p`` popularity ``[N]``.
         similarity: Of items by their categories.
         ties: Order of items of equal score.
+        boosts: Gain -> its standardised logarithm ``[N]``.
     """
 
     def __init__(
@@ -32,6 +33,8 @@ class ScorerBuilder:
         log_popularity: NDArray[np.floating[Any]],
         ties: NDArray[np.int64],
         device: torch.device | str = "cpu",
+        *,
+        boosts: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> None:
         """Prepare what is known of the items.
 
@@ -40,6 +43,7 @@ class ScorerBuilder:
             log_popularity: ``log1p`` popularity in any unit ``[N]``.
             ties: Ranks of items of equal score ``[N]``.
             device: Where scores are fused.
+            boosts: Gain -> its standardised logarithm ``[N]``, for what a setting may weigh.
         """
         spread = max(log_popularity.std(), 1e-9)
         standard = ((log_popularity - log_popularity.mean()) / spread).astype(np.float32)
@@ -47,6 +51,9 @@ class ScorerBuilder:
         vectors = torch.from_numpy(np.array(categories, dtype=np.float32))
         self.similarity = Similarity.of(vectors.to(device))
         self.ties = Ties.of(ties, torch.device(device))
+        self.boosts = {
+            name: torch.from_numpy(values).to(device) for name, values in (boosts or {}).items()
+        }
 
     def build(
         self,
@@ -68,14 +75,19 @@ class ScorerBuilder:
             name: self._or_popularity(scores, unread[name])
             for name, scores in self._standardised(seen, baselines).items()
         }
-        base = Scorers(experts, seen, self.popularity, self.similarity, ties=self.ties)
+        base = self._scorers(experts, seen)
         return base.with_networks(networks) if networks else base
 
     def popular(self, users: int, name: str) -> Scorers:
         """Return scorers of users without a history: popularity, under a name."""
         seen = torch.zeros(users, len(self.popularity), dtype=torch.bool)
         scores = standardise(self.popularity.expand(users, -1), seen)
-        return Scorers({name: scores}, seen, self.popularity, self.similarity, ties=self.ties)
+        return self._scorers({name: scores}, seen)
+
+    def _scorers(self, experts: Mapping[str, Tensor], seen: Tensor) -> Scorers:
+        return Scorers(
+            experts, seen, self.popularity, self.similarity, boosts=self.boosts, ties=self.ties
+        )
 
     def _standardised(self, seen: Tensor, baselines: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return standardised scores; of few users, of all baselines at once."""

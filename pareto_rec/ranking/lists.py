@@ -1,4 +1,4 @@
-"""Serving policy: fused scores -> popularity penalty -> MMR within a depth -> top k.
+"""Serving policy: fused scores -> popularity penalty and boosts -> MMR within a depth -> top k.
 
 Everything is vectorised over users and over serving settings, in chunks of users so that memory
 stays bounded.
@@ -30,6 +30,9 @@ def _check(scorers: Scorers, settings: Sequence[ServingParams]) -> None:
         for name in setting.fusion:
             if name not in known and setting.fusion[name] > 0:
                 raise unknown("scorer in the fusion", name, known)
+        for name, weight in setting.boosts.items():
+            if name not in scorers.boosts and weight:
+                raise unknown("gain in the boosts", name, scorers.boosts)
         if not sum(setting.fusion.values()) > 0:
             raise BadRequestError("fusion weights must not all be 0; give one scorer a weight")
 
@@ -45,11 +48,12 @@ def recommend(
         k: Length of the lists.
 
     Returns:
-        Item indices and fused scores (popularity penalty applied), each ``[S, users, k]``, best
+        Item indices and fused scores (penalty and boosts applied), each ``[S, users, k]``, best
         first; -1 (and a score of `HIDDEN`) where a user had fewer than k unseen items.
 
     Raises:
-        BadRequestError: If a fusion names a scorer that is not there, or has no weight above 0.
+        BadRequestError: If a fusion names a scorer, or a boost a gain, that is not there, or no
+            scorer has a weight above 0.
     """
     if isinstance(scorers, BlockwiseScorers):
         blocks = [_recommend(scorers.take(rows), settings, k) for rows in parts_of(scorers.shape)]
@@ -99,7 +103,7 @@ def fused_scores(
     """Return what the lists of some users are made from, before re-ranking.
 
     Returns:
-        Fused scores, popularity penalty applied, ``[rows, N]``; NaN for items of the history.
+        Fused scores, penalty and boosts applied, ``[rows, N]``; NaN for items of the history.
     """
     if isinstance(scorers, BlockwiseScorers):
         scorers, rows = scorers.take(rows), slice(None)
@@ -137,8 +141,8 @@ def _distinct(settings: Sequence[ServingParams]) -> tuple[list[ServingParams], l
     fused: list[ServingParams] = []
     which = []
     for setting in settings:
-        powers = sorted(setting.exponents.items())
-        key = repr((setting.fusion, powers, setting.popularity_penalty))
+        powers, boosts = sorted(setting.exponents.items()), sorted(setting.boosts.items())
+        key = repr((setting.fusion, powers, setting.popularity_penalty, boosts))
         if key not in index:
             index[key] = len(fused)
             fused.append(setting)
@@ -168,9 +172,12 @@ def _fuse(scorers: Scorers, settings: Sequence[ServingParams], rows: slice) -> T
         weight = column([setting.fusion.get(name, 0.0) for setting in settings]) / deviation
         parts += [values[rows] for values in (network.relevance, *network.tasks.values())]
         weights += [weight * power for power in powers.T]
-    # the penalty is one more scorer with a negative sign, so that one bmm does everything
+    # penalty and boosts are scorers that do not depend on the user, so that one bmm does everything
     parts.append(-scorers.popularity.expand_as(parts[0]))
     weights.append(column([setting.popularity_penalty for setting in settings]))
+    for name in sorted({name for setting in settings for name in setting.boosts}):
+        parts.append(scorers.boosts[name].expand_as(parts[0]))
+        weights.append(column([setting.boosts.get(name, 0.0) for setting in settings]))
     fused = torch.bmm(torch.stack(weights, 2), torch.stack(parts, 1))
     return fused.masked_fill_(seen.unsqueeze(1), HIDDEN)
 

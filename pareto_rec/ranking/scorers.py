@@ -12,6 +12,7 @@ from pareto_rec.baselines import BASELINES
 from pareto_rec.core.declarations import variable
 from pareto_rec.core.limits import Number, Weights
 from pareto_rec.models.head import NetworkScores
+from pareto_rec.objectives.gains import BOOSTS
 from pareto_rec.ranking.ties import Ties
 from pareto_rec.tasks import EXPONENTS
 
@@ -48,6 +49,12 @@ class ServingParams:
         EXPONENTS,
         'Task -> its power in the network\'s score, and under `"relevance"` that of relevance, '
         "1 unless given.",
+    )
+    boosts: Mapping[str, float] = variable(
+        {},
+        BOOSTS,
+        "Gain (what a hit is worth: `tail`, `novelty`, `cold`, `price`, `category=VALUE`, or "
+        "`ATTRIBUTE=VALUE` of an item attribute) -> weight of its standardised logarithm, added.",
     )
 
     def weighed_tasks(self, tasks: Iterable[str]) -> tuple[str, ...]:
@@ -122,6 +129,7 @@ class Scorers:
         popularity: Standardised ``log1p`` popularity ``[N]``.
         similarity: Of items by their categories.
         networks: Name in a fusion -> network; `NETWORK` where there is one alone.
+        boosts: Gain -> its standardised logarithm ``[N]``.
         ties: Order of items of equal score; None: as they stand in the catalogue.
     """
 
@@ -130,6 +138,7 @@ class Scorers:
     popularity: Tensor
     similarity: Similarity
     networks: Mapping[str, Network] = field(default_factory=dict)
+    boosts: Mapping[str, Tensor] = field(default_factory=dict)
     ties: Ties | None = None
 
     def take(self, users: Tensor | slice) -> Scorers:

@@ -34,7 +34,7 @@ ALLOWED: dict[str, str] = {
     "objectives": "core data",
     "losses": "core kernels tasks",
     "models": "core kernels tasks",
-    "ranking": "baselines core kernels models tasks",
+    "ranking": "baselines core kernels models objectives tasks",
     "training": "backbone core data kernels losses models objectives tasks",
     "training.adapt": "backbone core data training",
     # a run directory, written and read; it does not know what it is a run of
@@ -44,7 +44,7 @@ ALLOWED: dict[str, str] = {
     "search tasks training",
     # from a config to everything that is evaluated
     "experiment.config": "core data search tasks",
-    "experiment.limits": "core models ranking search tasks training",
+    "experiment.limits": "core models objectives ranking search tasks training",
     "experiment": "backbone baselines core data evaluation experiment.config experiment.limits "
     "losses models objectives runs search tasks training training.adapt",
     # from a config to a run directory
@@ -63,8 +63,8 @@ ALLOWED: dict[str, str] = {
     "analysis": "analysis.bootstrap analysis.decide core evaluation experiment experiment.config "
     "objectives ranking runs search training",
     # from a choice to what is served
-    "bundle": "analysis backbone baselines core data evaluation experiment models ranking runs "
-    "tasks training",
+    "bundle": "analysis backbone baselines core data evaluation experiment models objectives "
+    "ranking runs tasks training",
     "bundle.update": "baselines bundle core data evaluation experiment experiment.config tasks "
     "training",
     # every process of a service imports the plugins that its parent has

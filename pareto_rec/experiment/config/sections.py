@@ -233,6 +233,21 @@ class SpaceConfig(Section):
     train: dict[str, VariableConfig] = Field(default_factory=dict)
     serve: dict[str, VariableConfig] = Field(default_factory=dict)
 
+    @field_validator("serve", mode="before")
+    @classmethod
+    def _dotted(cls, given: Any) -> Any:  # Any: TOML
+        """``boost.tail = {...}`` is a table of a table in TOML, and one name here."""
+        if not isinstance(given, Mapping):
+            return given
+        flat: dict[str, Any] = {}
+        for name, value in given.items():
+            family = isinstance(value, Mapping) and "kind" not in value and len(value) > 0
+            if family and all(isinstance(one, Mapping) for one in value.values()):
+                flat |= {f"{name}.{key}": one for key, one in value.items()}
+            else:
+                flat[name] = value
+        return flat
+
     def build(self) -> SearchSpace:
         """The search space."""
         return SearchSpace(

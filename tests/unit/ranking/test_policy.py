@@ -50,6 +50,7 @@ class World:
     seen: NDArray[np.bool_]
     popularity: NDArray[np.float64]
     categories: Matrix
+    boosts: dict[str, NDArray[np.float64]]
 
     @property
     def scorers(self) -> Scorers:
@@ -64,6 +65,7 @@ class World:
             seen,
             tensor(self.popularity),
             Similarity.of(tensor(self.categories)),
+            boosts={name: tensor(one) for name, one in self.boosts.items()},
         )
         return base.with_networks({policy.NETWORK: said(self.relevance, self.liked)})
 
@@ -87,6 +89,7 @@ def world(seed: int, users: int = 5, n_items: int = 30, seen_share: float = 0.3)
         rng.random((users, n_items)) < seen_share,
         (popularity - popularity.mean()) / popularity.std(),
         categories / np.maximum(np.linalg.norm(categories, axis=1, keepdims=True), 1e-12),
+        {name: rng.normal(size=n_items) for name in ("tail", "price")},
     )
 
 
@@ -102,6 +105,7 @@ def random_settings(seed: int, count: int) -> list[ServingParams]:
                 popularity_penalty=float(rng.uniform(-0.2, 1.5)),
                 mmr=float(rng.choice([0.0, rng.uniform(0.05, 0.9)])),
                 depth=int(rng.integers(1, 40)),
+                boosts={"tail": float(rng.normal()), "price": float(rng.choice([0.0, 0.7]))},
             )
         )
     return found
@@ -136,6 +140,7 @@ def fused_scores(of: World, user: int, setting: ServingParams) -> dict[int, floa
     return {
         item: sum(weight * parts[name][place] for name, weight in setting.fusion.items())
         - setting.popularity_penalty * of.popularity[item]
+        + sum(weight * of.boosts[name][item] for name, weight in setting.boosts.items())
         for place, item in enumerate(unseen)
     }
 
@@ -255,6 +260,7 @@ def test_several_settings_at_once_are_each_alone(seed: int, count: int) -> None:
         {"fusion": {"network": 0.3, "a": 0.7}},
         {"exponents": {"liked": 1.5}},
         {"popularity_penalty": 0.8},
+        {"boosts": {"tail": 0.8}},
         {"mmr": 0.6},
         {"depth": 12},
     ],
@@ -413,6 +419,21 @@ def test_similarity_is_the_cosine_of_every_pair() -> None:
 
 
 # ------------------------------------------------------- refusals
+
+
+def test_more_boost_means_lists_of_more_gain() -> None:
+    scorers = world(3).scorers
+    gains = []
+    for weight in (0.0, 0.5, 2.0, 50.0):
+        lists, _ = recommend(scorers, [ServingParams({"a": 1.0}, boosts={"tail": weight})], k=5)
+        gains.append(scorers.boosts["tail"].numpy()[lists].mean())
+    assert gains == sorted(gains)
+    assert gains[0] < gains[-1]
+
+
+def test_a_boost_of_a_gain_that_is_not_there_is_refused() -> None:
+    with pytest.raises(BadRequestError, match='unknown gain in the boosts "tial"'):
+        recommend(world(3).scorers, [ServingParams({"a": 1.0}, boosts={"tial": 1.0})], k=5)
 
 
 def test_an_unknown_scorer_is_refused_with_the_nearest_name() -> None:
