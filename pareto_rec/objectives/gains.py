@@ -28,7 +28,7 @@ _LEAST = 0.01  # of the mean gain: what is worth nothing has a logarithm too
 
 
 def _tail(catalogue: Catalogue) -> Floats:
-    return np.asarray(~catalogue.head, dtype=np.float64)
+    return np.asarray(np.where(catalogue.head, 0.0, 1.0), dtype=np.float64)
 
 
 def _novelty(catalogue: Catalogue) -> Floats:
@@ -49,7 +49,8 @@ def _category(catalogue: Catalogue, value: str) -> Floats:
     names = catalogue.items.category_names
     if value not in names:
         raise unknown("category", value, names)
-    return np.asarray(catalogue.items.categories[:, names.index(value)] > 0, dtype=np.float64)
+    within = catalogue.items.categories[:, names.index(value)] > 0
+    return np.asarray(np.where(within, 1.0, 0.0), dtype=np.float64)
 
 
 def _attribute(catalogue: Catalogue, attribute: str, value: str) -> Floats:
@@ -122,8 +123,8 @@ def boost_of(catalogue: Catalogue, name: str) -> NDArray[np.float32]:
     known = gain[np.isfinite(gain)]
     if not len(known) or np.ptp(known) == 0:
         raise BadRequestError(
-            f"{BOOSTS.key(name)}: this gain is the same for all items, so it cannot tell them apart; "
-            "remove the boost"
+            f"{BOOSTS.key(name)}: this gain is the same for all items, so it tells none of them "
+            "apart; remove the boost"
         )
     least = _LEAST * max(float(known.mean()), np.finfo(np.float64).tiny)
     logs = np.log(np.maximum(np.nan_to_num(gain, nan=float(known.min())), least))
