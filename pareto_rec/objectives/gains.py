@@ -28,7 +28,8 @@ _LEAST = 0.01  # of the mean gain: what is worth nothing has a logarithm too
 
 
 def _tail(catalogue: Catalogue) -> Floats:
-    return np.asarray(np.where(catalogue.head, 0.0, 1.0), dtype=np.float64)
+    worth: Floats = np.where(catalogue.head, 0.0, 1.0)
+    return worth
 
 
 def _novelty(catalogue: Catalogue) -> Floats:
@@ -36,7 +37,7 @@ def _novelty(catalogue: Catalogue) -> Floats:
 
 
 def _cold(catalogue: Catalogue) -> Floats:
-    return (catalogue.popularity == 0).astype(np.float64)
+    return np.asarray(catalogue.popularity == 0, dtype=np.float64)
 
 
 def _price(catalogue: Catalogue) -> Floats:
@@ -50,14 +51,15 @@ def _category(catalogue: Catalogue, value: str) -> Floats:
     if value not in names:
         raise unknown("category", value, names)
     within = catalogue.items.categories[:, names.index(value)] > 0
-    return np.asarray(np.where(within, 1.0, 0.0), dtype=np.float64)
+    worth: Floats = np.where(within, 1.0, 0.0)
+    return worth
 
 
 def _attribute(catalogue: Catalogue, attribute: str, value: str) -> Floats:
     names, codes = catalogue.item_groups(attribute)
     if value not in names:
         raise unknown(f'value of the item attribute "{attribute}":', value, names)
-    return (codes == names.index(value)).astype(np.float64)
+    return np.asarray(codes == names.index(value), dtype=np.float64)
 
 
 GAINS: Mapping[str, Callable[[Catalogue], Floats]] = MappingProxyType(
