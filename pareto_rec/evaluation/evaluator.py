@@ -242,7 +242,7 @@ class Evaluator:
 
     def _train(self, specs: Sequence[TrainSpec]) -> list[Fit]:
         """Return fits of one pack, trained in one go."""
-        seeds, size = [self.seed] * len(specs), self.train_settings.pack_size
+        seeds, size = [spec.seed(self.seed) for spec in specs], self.train_settings.pack_size
         return train_pack(specs, seeds, self.data, self.monitor(), pack_size=size)
 
     def monitor(self) -> Monitor:

@@ -115,7 +115,7 @@ def finish_climb(evaluator: Evaluator, climb: RungHistory) -> list[Record]:
         standing = [one for one in here if isinstance(one, Checkpoint)]
         assert len(standing) == len(here), "what failed at a rung goes no further"
         specs = [evaluator.spec(trial) for trial in climb]
-        seeds = [evaluator.seed] * len(specs)
+        seeds = [spec.seed(evaluator.seed) for spec in specs]
         ends = resume_pack(
             specs,
             seeds,
@@ -160,7 +160,7 @@ def _reach(
     here = [one for t in rung.company if isinstance(one := before.get(t.index), Checkpoint)]
     assert len(here) in (0, len(rung.company)), "what failed at a rung goes no further"
     specs = [evaluator.spec(trial) for trial in rung.company]
-    seeds = [evaluator.seed] * len(specs)
+    seeds = [spec.seed(evaluator.seed) for spec in specs]
     monitor = evaluator.monitor()
     reached = resume_pack(specs, seeds, evaluator.data, monitor, until=rung.step, standings=here)
     by_index = {trial.index: one for trial, one in zip(rung.company, reached, strict=True)}

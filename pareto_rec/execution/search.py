@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +23,17 @@ from pareto_rec.execution import lists, per_user
 from pareto_rec.execution.callbacks import CallbackList, SearchCallback
 from pareto_rec.execution.resume import earlier_info, is_begun, merged_info
 from pareto_rec.execution.run_writer import RunWriter, first_info
+from pareto_rec.execution.serving_stage import ServingStage
 from pareto_rec.execution.stored_records import StoredRecords
 from pareto_rec.execution.successive_halving import Fidelity, SuccessiveHalving
 from pareto_rec.execution.trial_runner import TrialRunner
 from pareto_rec.execution.workers.cluster import check_address
 from pareto_rec.execution.workers.evaluation import Job, Workers
 from pareto_rec.experiment.checks import check_objectives
-from pareto_rec.experiment.config import Config
+from pareto_rec.experiment.config import Config, ServingSearchConfig, load_config
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.extent import limited_by_size, measured_groups
-from pareto_rec.runs.directory import RunDirectory
+from pareto_rec.runs.directory import CONFIG, RunDirectory
 from pareto_rec.runs.lines import is_signed
 from pareto_rec.runs.record import Record
 from pareto_rec.runs.record_store import RECORDS
@@ -97,7 +98,7 @@ def search_experiment(
             callback.on_start(config, out)
             with journal.closing():
                 journal.begin(tomli_w.dumps(config.model_dump(exclude_none=True)))
-                _search(searcher, config, pool, journal, answers, callback)
+                _search(searcher, experiment, pool, journal, answers, callback)
                 callback.on_stage("measuring the front per user")
                 answers.restore({record.fit for record in journal.front})
                 run.write_bytes(per_user.FILE, _per_user(journal.front, pool))
@@ -124,12 +125,23 @@ def _opened(
     before = earlier_info(out, config)
     with RunDirectory.open(out, signed=is_signed(before)) as run:
         stored = 1 + max((record.generation for record in run.stored.records), default=-1)
-        if stored > config.search.generations:
-            raise BadRequestError(
-                f"{out} holds {stored} generations already; ask for as many at least, not "
-                f"search.generations = {config.search.generations}"
-            )
+        _check_generations(out, stored, config)
         yield run, before
+
+
+def _check_generations(out: Path, stored: int, config: Config) -> None:
+    """Refuse to go on with fewer generations than are stored, or after the serving search began."""
+    asked, begun = config.search.generations, load_config(out / CONFIG).search.generations
+    if config.search.serving is None and stored > asked:
+        raise BadRequestError(
+            f"{out} holds {stored} generations already; ask for as many at least, not "
+            f"search.generations = {asked}"
+        )
+    if config.search.serving is not None and stored > min(begun, asked) and begun != asked:
+        raise BadRequestError(
+            f"{out} has {begun} generations and went on with them: search.generations = {asked} "
+            "would lead elsewhere; go on as it was begun, or begin a new run"
+        )
 
 
 def _answers(
@@ -199,14 +211,14 @@ def _prepare(experiment: Experiment, callback: SearchCallback) -> _Ready:
 
 def _search(
     searcher: Searcher,
-    config: Config,
+    experiment: Experiment,
     pool: Workers,
     journal: RunWriter,
     answers: TrialRunner,
     callback: SearchCallback,
 ) -> None:
     """Sweep the baselines, then search, and journal everything the moment it exists."""
-    began = time.perf_counter()
+    began, config = time.perf_counter(), experiment.config
     callback.on_stage("sweeping baselines")
     swept = pool.map(sweep_expert, config.baselines)
     journal.set_baselines([row for rows in swept for row in rows])
@@ -217,12 +229,38 @@ def _search(
         journal.end_generation(progress, replayed=answers.replayed)
         callback.on_generation(progress, replayed=answers.replayed)
 
-    run_search(searcher, answers, config.search.generations, on_generation=on_generation)
+    history = run_search(searcher, answers, config.search.generations, on_generation=on_generation)
+    if config.search.serving is not None:
+        stage = ServingStage(experiment, pool, journal, answers)
+        _search_serving(stage, config.search.serving, len(history), on_generation, callback)
+        journal.add_info(worth=stage.worth())
     if answers.differing:
         callback.on_note(
             f"{answers.differing:,} records that had been stored came out differently this time; "
             "what was stored has been kept"
         )
+
+
+def _search_serving(
+    stage: ServingStage,
+    config: ServingSearchConfig,
+    generation: int,
+    on_generation: Callable[[Progress], None],
+    callback: SearchCallback,
+) -> None:
+    """Train the replicas, then search settings of the pool; rounds count on from `generation`."""
+    callback.on_stage("training replicas")
+    if trials := stage.replicas(generation):
+        stage.evaluate(trials)
+        on_generation(stage.progress(generation))
+        generation += 1
+    callback.on_stage("searching serving settings")
+    searcher = stage.searcher(stage.space(generation), generation)
+    left = config.settings
+    while left and (measured := stage.round(searcher, generation, left)):
+        left -= measured
+        on_generation(stage.progress(generation))
+        generation += 1
 
 
 def _per_user(records: Sequence[Record], pool: Workers) -> bytes:

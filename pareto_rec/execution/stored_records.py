@@ -30,26 +30,22 @@ class StoredRecords:
         for line, record in enumerate(records, start=1):
             self._found.setdefault(record.generation, {})[record.id] = line, record
 
-    def answer(
-        self, trials: Sequence[Trial], fit_id: Callable[[Trial], str], seed: int
-    ) -> dict[str, Record]:
+    def answer(self, asked: Sequence[Record]) -> dict[str, Record]:
         """Return stored records of the generation that the search asks for now, by candidate id.
 
         Args:
-            trials: What it asks for.
-            fit_id: Fit that a trial is evaluated on.
-            seed: Seed of the fits.
+            asked: What all records of that generation will say, apart from results.
 
         Raises:
             BadRequestError: If there is a record of this generation that it does not ask for.
         """
-        stored = self._found.get(trials[0].generation, {})
+        stored = self._found.get(asked[0].generation, {})
         if not stored:
             return {}
-        asked = {record.id: record for record in asked_for(trials, fit_id, seed)}
+        expected = {record.id: record for record in asked}
         for line, record in stored.values():
-            expected = asked.get(record.id)
-            if expected is None or not _same_question(record, expected):
+            question = expected.get(record.id)
+            if question is None or not _same_question(record, question):
                 raise BadRequestError(
                     f"{self._store}, line {line}: the search does not ask for this record of "
                     f"generation {record.generation} again; it was changed or belongs to another "

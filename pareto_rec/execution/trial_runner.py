@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from pareto_rec.execution.run_writer import RunWriter
-from pareto_rec.execution.stored_records import StoredRecords
+from pareto_rec.execution.stored_records import StoredRecords, asked_for
 from pareto_rec.execution.successive_halving import SuccessiveHalving
-from pareto_rec.execution.workers.evaluation import Workers
+from pareto_rec.execution.workers.evaluation import Job, Workers
 from pareto_rec.execution.workers.packs import Pack, packs_of
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Failure, Pruned, Result, Trial
@@ -54,7 +55,7 @@ class TrialRunner:
     def __call__(self, trials: Sequence[Trial]) -> Iterator[tuple[str, Result]]:
         """Yield candidate ids and results, in any order."""
         evaluator = self._pool.evaluator
-        stored = self._replay.answer(trials, evaluator.fit_id, evaluator.seed)
+        stored = self._replay.answer(asked_for(trials, evaluator.fit_id, evaluator.seed))
         ids = [candidate.id for trial in trials for candidate in trial.candidates]
         self.replayed = all(candidate_id in stored for candidate_id in ids)
         packs: Sequence[Pack] = packs_of(trials, evaluator, self._pack_size)
@@ -74,15 +75,40 @@ class TrialRunner:
         if self._halving is not None:
             self._halving.forget()
 
+    def settings(self, asked: Sequence[Record], job: Job, size: int) -> list[Record]:
+        """Return records of serving settings, in their order; new ones are journaled at once.
+
+        Args:
+            asked: What they will say, apart from results; all of one generation.
+            job: Takes some of them, and gives them with their results, or `Trouble`.
+            size: Settings of one call. A call that lacks any record is made again whole.
+        """
+        stored = self._replay.answer(asked)
+        self.replayed = all(record.id in stored for record in asked)
+        blocks = [tuple(asked[begin : begin + size]) for begin in range(0, len(asked), size)]
+        lacking = [block for block in blocks if any(one.id not in stored for one in block)]
+        known = dict(stored)
+        for block, found in self._pool.settled(job, lacking):
+            if isinstance(found, str):
+                found = [replace(one, status="failed", reason=found) for one in block]
+            new = [record for record in found if record.id not in stored]
+            self._compare([record for record in found if record.id in stored], stored)
+            self._write_down(new)
+            known |= {record.id: record for record in new}
+        return [known[record.id] for record in asked]
+
+    def _write_down(self, new: Sequence[Record]) -> None:
+        self._journal.retried = self._retried + self._pool.retried
+        self._journal.add(new)
+        self._on_records(new)
+
     def _taken(
         self, records: Sequence[Record], stored: dict[str, Record]
     ) -> Iterator[tuple[str, Result]]:
         """Write down what is new of some records, and hand it on."""
         new = [record for record in records if record.id not in stored]
         self._compare([record for record in records if record.id in stored], stored)
-        self._journal.retried = self._retried + self._pool.retried
-        self._journal.add(new)
-        self._on_records(new)
+        self._write_down(new)
         yield from _results(new)
 
     def _compare(self, again: Iterable[Record], stored: dict[str, Record]) -> None:

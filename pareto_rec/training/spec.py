@@ -10,6 +10,7 @@ from pareto_rec.backbone.views import PRECISIONS
 from pareto_rec.core.declarations import common_values, declarations, variable, without_idle
 from pareto_rec.core.errors import construct, unknown
 from pareto_rec.core.limits import Name, Number, Weights, Word
+from pareto_rec.core.seeds import child_seed
 from pareto_rec.losses import AGGREGATORS, LOSSES
 from pareto_rec.models import MODELS
 from pareto_rec.models.trunk import TRUNKS
@@ -104,6 +105,11 @@ class TrainSpec:
         Weights("loss", LOSSES),
         "Loss name -> weight, on the simplex.",
         shared=tuple,
+    )
+    replica: int = variable(
+        0,
+        Number(low=0, high=1000, whole=True),
+        "Number of a repetition: the same training with other random draws.",
     )
     check_every: int = variable(25, _STEPS, "Steps between two looks at validation.", shared=True)
     patience: int = variable(
@@ -227,6 +233,10 @@ class TrainSpec:
     checkpointing: int = variable(
         0, _SWITCH, "1: activations are computed twice to save memory.", shared=True, needs=_tunes
     )
+
+    def seed(self, root: int) -> int:
+        """Return the seed of the fit, given that of all fits."""
+        return child_seed(root, "replica", self.replica) if self.replica else root
 
     @property
     def touched(self) -> int:

@@ -1,6 +1,13 @@
 """Experiment configs, validated and frozen."""
 
-from pareto_rec.experiment.config.sections import SplitConfig
+from pareto_rec.experiment.config.sections import ServingSearchConfig, SplitConfig
 from pareto_rec.experiment.config.whole import Config, load_config, load_data_config, parse_config
 
-__all__ = ["Config", "SplitConfig", "load_config", "load_data_config", "parse_config"]
+__all__ = [
+    "Config",
+    "ServingSearchConfig",
+    "SplitConfig",
+    "load_config",
+    "load_data_config",
+    "parse_config",
+]

@@ -292,6 +292,28 @@ class FidelityConfig(Section):
         return self
 
 
+class ServingSearchConfig(Section):
+    """Search of serving settings over all fits and baselines, after the last generation.
+
+    Attributes:
+        settings: How many are measured; each is a record.
+        members: Most networks of one list; each costs time and memory where it is served.
+        pool: Fits that lists may choose from besides the replicas: those whose records keep the
+            most hypervolume.
+        replicas: Fits of the most accurate training variables, which differ in their random draws
+            and are also averaged into one member; 1: no more than the one that is there.
+        population: Settings that survive, and that are proposed at a time.
+        algorithm: A registered search algorithm.
+    """
+
+    settings: int = Field(2000, ge=1, le=10_000_000)
+    members: int = Field(4, ge=1, le=64)
+    pool: int = Field(8, ge=0, le=1000)
+    replicas: int = Field(3, ge=1, le=64)
+    population: int = Field(64, ge=2, le=MOST_CANDIDATES)
+    algorithm: str = "nsga2"
+
+
 class SearchConfig(Section):
     """Algorithm and budget.
 
@@ -306,6 +328,7 @@ class SearchConfig(Section):
         corners: Begin with the corners of the simplexes.
         surrogate: Model that chooses among proposals.
         fidelity: Stop fits early; none: every fit is trained to its end.
+        serving: Search serving settings of all fits and baselines at the end; none: do not.
         timeout_s: Seconds for a pack; none: as long as it takes.
         retries: Tries of a pack after the first, where a worker dies over it.
     """
@@ -320,6 +343,7 @@ class SearchConfig(Section):
     corners: bool = True
     surrogate: Literal["none", "gaussian_process"] = "none"
     fidelity: FidelityConfig | None = None
+    serving: ServingSearchConfig | None = None
     timeout_s: float | None = Field(None, gt=0, le=1e9)
     retries: int = Field(2, ge=0, le=1000)
 

@@ -1,0 +1,320 @@
+"""Serving stage of a search: thousands of settings of the fits and baselines that it has made.
+
+After the last generation the most accurate fit is trained again with other random draws, its
+replicas are averaged into one member, and the settings of the best fits, the replicas and the
+baselines are searched together (`search.serving`). Every setting is a record; the rounds count on
+from the generations, and a resumed search answers them from its store like those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pareto_rec.core.seeds import child_seed
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.execution.run_writer import RunWriter
+from pareto_rec.execution.trial_runner import TrialRunner
+from pareto_rec.execution.workers.evaluation import Workers
+from pareto_rec.execution.workers.packs import Trouble, attempt
+from pareto_rec.experiment.config import ServingSearchConfig
+from pareto_rec.experiment.experiment import Experiment
+from pareto_rec.runs.record import Record, joined
+from pareto_rec.search import Candidate, Goal, Progress, Trial
+from pareto_rec.search import pareto as front
+from pareto_rec.search.constraints import violation
+from pareto_rec.search.serving import FUSION, ServingSearcher, ServingSpace, Slot
+from pareto_rec.search.space import Simplex
+
+BLOCK = 16  # settings of one job; the same for any number of workers, so that records are too
+REPLICA = "replica"  # the training variable that numbers them
+_SETTINGS = 8  # of the replicated fit that each replica is measured at
+
+Floats = NDArray[np.float64]
+
+
+class Box(TypedDict):
+    """What a hypervolume is computed with."""
+
+    reference: list[float]
+    maximise: list[bool]
+
+
+@dataclass(frozen=True)
+class FitRecords:
+    """One fit with its feasible records.
+
+    Attributes:
+        fit: Its id.
+        records: They name no other fit.
+        values: Their searched objectives ``[records, goals]``.
+    """
+
+    fit: str
+    records: tuple[Record, ...]
+    values: Floats
+
+
+def by_fit(records: Iterable[Record], goals: Sequence[Goal]) -> list[FitRecords]:
+    """Return the fits that have feasible records of their own, in the order of the search."""
+    ordered = sorted(records, key=lambda record: (record.generation, record.position))
+    own: dict[str, list[Record]] = {}
+    for record in ordered:
+        if record.status == "ok" and len(record.fit_ids) == 1:
+            own.setdefault(record.fit, []).append(record)
+    fits = []
+    for fit, members in own.items():
+        values = values_of(members, goals)
+        inside = np.flatnonzero(violation(values, goals) == 0.0)
+        if len(inside):
+            kept = tuple(members[index] for index in inside.tolist())
+            fits.append(FitRecords(fit, kept, values[inside]))
+    return fits
+
+
+def values_of(records: Sequence[Record], goals: Sequence[Goal]) -> Floats:
+    """Return searched objectives ``[records, goals]``, natural units."""
+    rows = [[record.objectives[goal.name] for goal in goals] for record in records]
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(goals))
+
+
+def most_accurate(fits: Sequence[FitRecords], goals: Sequence[Goal]) -> FitRecords:
+    """Return the fit with the best record by the first objective."""
+    sign = 1.0 if goals[0].maximise else -1.0
+    return max(fits, key=lambda one: float((sign * one.values[:, 0]).max()))
+
+
+def chosen_fits(fits: Sequence[FitRecords], count: int, goals: Sequence[Goal]) -> list[str]:
+    """Return ids of the fits whose records together keep the most hypervolume.
+
+    Args:
+        fits: To choose from.
+        count: How many; fewer where no other adds anything.
+        goals: What is searched for.
+    """
+    picked = front.select_sets(
+        [one.values for one in fits],
+        count,
+        given=np.zeros((0, len(goals))),
+        reference=[goal.reference for goal in goals],
+        maximise=[goal.maximise for goal in goals],
+    )
+    return [fits[index].fit for index in picked]
+
+
+def measure_block(evaluator: Evaluator, asked: Sequence[Record], _: Path) -> list[Record] | Trouble:
+    """Return records of settings with their objectives, or failed ones.
+
+    Args:
+        evaluator: Of the stage that is searched on.
+        asked: What the records will say, apart from results.
+    """
+
+    def measured() -> list[Record]:
+        results = evaluator.measuring.values(*evaluator.fused(asked))
+        return [
+            replace(
+                record,
+                status="ok" if result.reason is None else "failed",
+                objectives=result.objectives,
+                reason=result.reason,
+                timing={
+                    "train_seconds": 0.0,
+                    "serve_seconds": result.seconds,
+                    "train_steps": 0,
+                },
+            )
+            for record, result in zip(asked, results, strict=True)
+        ]
+
+    return attempt(measured)
+
+
+class ServingStage:
+    """Replicas, then rounds of settings, from the records of the generations before."""
+
+    def __init__(
+        self, experiment: Experiment, pool: Workers, journal: RunWriter, answers: TrialRunner
+    ) -> None:
+        """Set up the stage of one run.
+
+        Args:
+            experiment: The experiment; its config says how much is searched.
+            pool: Evaluates fits and settings.
+            journal: Holds all records so far, and takes new ones.
+            answers: Evaluates the replicas, and knows stored records.
+        """
+        config = experiment.config.search.serving
+        assert config is not None
+        self._config: ServingSearchConfig = config
+        self._experiment, self._goals = experiment, experiment.goals
+        self._pool, self._journal, self._answers = pool, journal, answers
+        self._seed = experiment.config.seed
+        self._box: Box = {
+            "reference": [goal.reference for goal in self._goals],
+            "maximise": [goal.maximise for goal in self._goals],
+        }
+
+    def _before(self, generation: int) -> list[Record]:
+        """Return records of the generations before one, in the order of the search.
+
+        A resumed run holds later ones already, which must not decide what is asked for.
+        """
+        earlier = [one for one in self._journal.records if one.generation < generation]
+        return sorted(earlier, key=lambda record: (record.generation, record.position))
+
+    def _feasible(self, generation: int) -> tuple[list[Record], Floats]:
+        """Return feasible records before a generation, and their values ``[records, goals]``."""
+        records = [record for record in self._before(generation) if record.status == "ok"]
+        values = values_of(records, self._goals)
+        inside = np.flatnonzero(violation(values, self._goals) == 0.0)
+        return [records[index] for index in inside.tolist()], values[inside]
+
+    def replicas(self, generation: int) -> list[Trial]:
+        """Return the most accurate fit with other random draws, to be evaluated.
+
+        Args:
+            generation: What its records say.
+        """
+        fits = by_fit(self._before(generation), self._goals)
+        if not fits or self._config.replicas < 2:
+            return []
+        best = most_accurate(fits, self._goals)
+        keep = front.select(best.values, _SETTINGS, **self._box).tolist() or [0]
+        trials: list[Trial] = []
+        for number in range(1, self._config.replicas):
+            train = {**best.records[0].train, REPLICA: number}
+            candidates = tuple(Candidate(train, best.records[index].serve) for index in keep)
+            trials.append(Trial(generation, number - 1, len(trials) * len(keep), candidates))
+        return trials
+
+    def evaluate(self, trials: Sequence[Trial]) -> None:
+        """Train and measure trials, or take what is stored of them."""
+        for _ in self._answers(trials):
+            pass
+
+    def space(self, generation: int) -> ServingSpace:
+        """Return the settings of baselines, the best fits so far, and the averaged replicas."""
+        fits = by_fit(self._before(generation), self._goals)
+        replicated = _replicated(fits)
+        single = chosen_fits(fits, self._config.pool, self._goals) if fits else []
+        slots = [Slot.of(name, fits=0) for name in fused_baselines(self._experiment)]
+        slots += [Slot.of(fit, fits=1) for fit in single]
+        if 1 < len(replicated) <= self._config.members:
+            slots.append(Slot.averaged(replicated))
+        return ServingSpace(tuple(slots), self._experiment.space.serve, self._config.members)
+
+    def searcher(self, space: ServingSpace, generation: int) -> ServingSearcher:
+        """Return the search over a space, which begins at the front so far."""
+        records, values = self._feasible(generation)
+        chosen = front.select(values, self._config.population, **self._box)
+        initial = [
+            {**records[index].serve, FUSION: records[index].members} for index in chosen.tolist()
+        ]
+        return ServingSearcher(
+            space,
+            self._goals,
+            algorithm=self._config.algorithm,
+            population=self._config.population,
+            seed=child_seed(self._seed, "serving search"),
+            initial=initial,
+        )
+
+    def round(self, searcher: ServingSearcher, generation: int, left: int) -> int:
+        """Measure the settings that a search asks for now, and tell it the results.
+
+        Args:
+            searcher: The search.
+            generation: What the records say.
+            left: Most settings.
+
+        Returns:
+            How many were measured, or found in the store; 0 where there is nothing new.
+        """
+        candidates = searcher.ask(left)
+        if not candidates:
+            return 0
+        asked = [
+            self._record(candidate, generation, position)
+            for position, candidate in enumerate(candidates)
+        ]
+        records = self._answers.settings(asked, measure_block, BLOCK)
+        searcher.tell(
+            {
+                record.id: values_of([record], self._goals)[0]
+                for record in records
+                if record.status == "ok"
+            }
+        )
+        return len(candidates)
+
+    def _record(self, candidate: Candidate, generation: int, position: int) -> Record:
+        evaluator = self._pool.evaluator
+        fusion = candidate.serve[FUSION]
+        assert isinstance(fusion, Mapping)
+        fits = [name for name in fusion if name not in evaluator.users.experts]
+        return Record(
+            id=candidate.id,
+            fit=joined(fits),
+            members=dict(fusion),
+            seed=evaluator.seed,
+            generation=generation,
+            position=position,
+            origin="serving",
+            train={},
+            serve=candidate.serve,
+            status="ok",
+            objectives={},
+        )
+
+    def progress(self, generation: int) -> Progress:
+        """Return where the search stands after a round, all records until then counted."""
+        records = self._before(generation + 1)
+        _, values = self._feasible(generation + 1)
+        return Progress(
+            generation=generation,
+            fits=len({fit for record in records for fit in record.fit_ids}),
+            evaluated=len(records),
+            failed=sum(record.status == "failed" for record in records),
+            front=int(front.non_dominated(values, maximise=self._box["maximise"]).sum()),
+            hypervolume=front.hypervolume(values, **self._box),
+            pruned=sum(record.status == "pruned" for record in records),
+        )
+
+    def worth(self) -> dict[str, float]:
+        """Return fit -> hypervolume that would be lost without the records that fuse it."""
+        last = max((one.generation for one in self._journal.records), default=-1)
+        records, values = self._feasible(last + 1)
+        whole = front.hypervolume(values, **self._box)
+        on_front = np.flatnonzero(front.non_dominated(values, maximise=self._box["maximise"]))
+        lost: dict[str, float] = {}
+        for fit in sorted({name for i in on_front.tolist() for name in records[i].fit_ids}):
+            # records behind those that fuse the fit come to the front: all are looked at
+            rest = [i for i, record in enumerate(records) if fit not in record.fit_ids]
+            lost[fit] = whole - front.hypervolume(values[rest], **self._box)
+        return lost
+
+
+def fused_baselines(experiment: Experiment) -> tuple[str, ...]:
+    """Return the baselines that lists may fuse: those of the fusion's simplex, or fixed ones."""
+    fusion = experiment.space.serve.get(FUSION)
+    if isinstance(fusion, Simplex):
+        named: Iterable[str] = fusion.names
+    else:
+        named = experiment.variables.serving({}).fusion
+    return tuple(name for name in named if name in experiment.experts)
+
+
+def _replicated(fits: Sequence[FitRecords]) -> list[str]:
+    """Return the fits that differ in their number of replica alone, of which there are several."""
+    groups: dict[str, list[str]] = {}
+    for one in fits:
+        train: dict[str, Any] = dict(one.records[0].train)
+        train.pop(REPLICA, None)
+        groups.setdefault(Candidate(train, {}).train_id, []).append(one.fit)
+    return max(groups.values(), key=len, default=[])
