@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from random_bert import random_bert
+from several_fits import fused_record
 
 from pareto_rec.baselines import BASELINES
 from pareto_rec.bundle import BundleData, BundleManifest, PointAbout, write_bundle
@@ -106,8 +107,11 @@ def stage_of(rows: Interactions, held: NDArray[np.bool_], label: str = "tiny") -
     return Stage("validation", train, train, rows.take(held), catalogue(), users, label)
 
 
-def learnt_parts(folder: Path) -> BundleData:
-    """Parts of a bundle with two points on one fit; encoder and cache are in the folder."""
+def learnt_parts(folder: Path, fits: int = 1) -> BundleData:
+    """Parts of a bundle with two points on one fit; encoder and cache are in the folder.
+
+    With more fits, the default is a point that fuses all of them.
+    """
     random_bert(folder / "encoder")
     text = CONFIG.replace("ENCODER", str(folder / "encoder"))
     (folder / "config.toml").write_text(text)
@@ -124,8 +128,14 @@ def learnt_parts(folder: Path) -> BundleData:
         for share, mmr in ((0.5, 0.0), (0.9, 0.8))
     ]
     records = evaluator.evaluate([Trial(0, 0, 0, tuple(candidates))])
-    fit = evaluator.store.get(records[0].fit)
-    assert fit is not None
+    if fits > 1:
+        others = [
+            Trial(0, n, 1 + n, (Candidate({"loss_weights": (0.9 - n / 9, 0.1 + n / 9)}, {}),))
+            for n in range(1, fits)
+        ]
+        ids = [records[0].fit, *(evaluator.evaluate([one])[0].fit for one in others)]
+        weights = {name: 0.1 + n / 20 for n, name in enumerate(ids)} | {"ease_recency": 0.3}
+        records.insert(0, fused_record(evaluator, weights, mmr=0.2, depth=20))
     states = np.asarray(features.states, dtype=np.float32)
     vectors = evaluator.data.features.numpy()
     mean = states.mean(axis=0)
@@ -141,7 +151,7 @@ def learnt_parts(folder: Path) -> BundleData:
         mean=mean,
         loadings=np.linalg.lstsq(states - mean, vectors, rcond=None)[0].astype(np.float32),
         experts={"ease_recency": BASELINES["ease_recency"].fit(stage.train, stage.shape)},
-        fits={records[0].fit: fit},
+        fits=dict(evaluator.scorers_of(records[0].members)[1]),
         backbone=folder / "encoder",
     )
 
@@ -187,9 +197,9 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return {n: list(one) if isinstance(one, tuple) else one for n, one in values.items()}
 
 
-def learnt_bundle(folder: Path) -> Path:
+def learnt_bundle(folder: Path, fits: int = 1) -> Path:
     """The bundle on disk."""
     folder.mkdir(parents=True, exist_ok=True)
     with one_thread():
-        write_bundle(folder / "bundle", learnt_parts(folder))
+        write_bundle(folder / "bundle", learnt_parts(folder, fits))
     return folder / "bundle"

@@ -12,7 +12,7 @@ from benchmarks.suite.measure import Result, Row
 from benchmarks.suite.task import Problem, problem
 from pareto_rec.core.paths import cache_dir
 from pareto_rec.core.threads import one_thread
-from pareto_rec.ranking import ServingParams
+from pareto_rec.ranking import NETWORK, ServingParams
 from pareto_rec.training.data import Fit
 from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.spec import TrainSpec
@@ -76,7 +76,9 @@ def _check(given: Problem, fit: Fit) -> float:
         AssertionError: If they differ.
     """
     evaluator = given.evaluator
-    [measured] = evaluator.measuring.values(evaluator.with_fit(fit), [ServingParams()], fit)
+    [measured] = evaluator.measuring.values(
+        evaluator.with_fit(fit), [ServingParams()], {NETWORK: fit}
+    )
     off = abs(measured.objectives["ndcg@10"] - _reached(fit))
     if off > 1e-6:
         raise AssertionError(f"NDCG@10 differs by {off:g}")

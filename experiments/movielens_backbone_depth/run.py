@@ -75,7 +75,7 @@ def run_arm(evaluator, fixed, split, name, values, seconds):
     scorers, setting = evaluator.with_fit(best), ServingParams({NETWORK: 1.0})
     row = {"split": split, "arm": name, "fits": len(found)}
     row["seconds_per_fit"] = round(float(np.mean([spent for _, spent in found])), 2)
-    measured = evaluator.measuring.values(scorers, [setting], best)[0].objectives
+    measured = evaluator.measuring.values(scorers, [setting], {NETWORK: best})[0].objectives
     return row | {name: round(measured[name], 4) for name in NAMES if name in measured}
 
 

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pareto_rec.bundle.backends import Backend, TorchBackend, UserHistory
 from pareto_rec.bundle.data import FORMS, BundleData, BundleManifest
 from pareto_rec.bundle.interruption import interruption_point
 from pareto_rec.bundle.memory import Copies
 from pareto_rec.bundle.prefer import preferred
 from pareto_rec.bundle.scorer_cache import ScorerCache
-from pareto_rec.bundle.scoring import Engine, known_people
+from pareto_rec.bundle.scoring import Engine, known_people, torch_backend
 from pareto_rec.bundle.store import read_parts
 from pareto_rec.bundle.texts import Texts, with_new_items
 from pareto_rec.bundle.types import (
@@ -30,6 +29,7 @@ from pareto_rec.bundle.types import (
 )
 from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.ranking import recommend
+from pareto_rec.ranking.backends import Backend, UserHistory
 
 CHUNK = 256  # people scored at a time
 
@@ -100,7 +100,7 @@ class Bundle:
         if self.form not in FORMS:
             raise unknown("form", self.form, FORMS)
         if self.form == "fp32":
-            return TorchBackend(self.parts)
+            return torch_backend(self.parts)
         if self.parts.manifest is None or self.form not in self.about.forms:
             raise BadRequestError(
                 f'this bundle has no form "{self.form}"; it has {", ".join(self.about.forms)}: '

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pareto_rec.bundle.backends import Floats, TorchBackend, UserHistory
 from pareto_rec.bundle.bundle import CHUNK, Bundle
 from pareto_rec.bundle.data import BundleData, PointAbout
 from pareto_rec.bundle.onnx_backend import OnnxBackend
-from pareto_rec.bundle.scoring import Engine, known_people
+from pareto_rec.bundle.scoring import Engine, known_people, torch_backend
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.core.threads import one_thread
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.ranking import BlockwiseScorers as PartScorers
 from pareto_rec.ranking import Scorers, recommend
+from pareto_rec.ranking.backends import Floats, UserHistory
 
 TIE = 1e-4  # of scores with deviation about 1: closer ones may change places by rounding
 DRIFT = 0.01  # relative difference to the record that another machine's rounding may explain
@@ -137,8 +137,8 @@ def measure_form(
         settings = [engine.parts.serving(point.id) for point in members]
         names = dict.fromkeys(n for point in members for n in engine.parts.experts_of(point.id))
         scorers = _scorers(engine, people, list(names), fit_ids)
-        fit = engine.parts.fits[fit_ids[0]] if fit_ids else None
-        results = evaluator.measuring.values(scorers, settings, fit)
+        fits = {fit_id: engine.parts.fits[fit_id] for fit_id in fit_ids}
+        results = evaluator.measuring.values(scorers, settings, fits)
         lists, scores = recommend(scorers, settings, k=k)
         for index, (point, measured) in enumerate(zip(members, results, strict=True)):
             values[point.id] = dict(measured.objectives)
@@ -209,4 +209,4 @@ def read_anew(parts: BundleData, form: OnnxBackend) -> tuple[Engine, float]:
     norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     cosine = float(((first * second).sum(axis=1) / np.maximum(norms, 1e-12)).min())
     changed = replace(parts, vectors=reader.project(features), features=features)
-    return Engine(changed, TorchBackend(changed)), cosine
+    return Engine(changed, torch_backend(changed)), cosine

@@ -27,9 +27,10 @@ TRAIN, CONTEXT, VALIDATION, TEST = range(4)
 
 FORMS = ("fp32", "onnx", "int8")
 _NAME = r"^[A-Za-z0-9_.-]+$"  # becomes a file's name
+_NAMES = r"^[A-Za-z0-9_.+-]+$"
 
 Floats = NDArray[np.float32]
-Value = float | int | str | list[float]
+Value = float | int | str | list[float] | dict[str, float]
 
 
 class _Said(BaseModel):
@@ -59,7 +60,8 @@ class PointAbout(_Said):
 
     Attributes:
         id: Candidate id.
-        fit: Id of the fit of its record, or ``"experts"`` where no network has a say.
+        fit: Id of the fit of its record, ids of several joined by "+", or ``"experts"`` where no
+            network has a say.
         members: What it fuses: fits by id and experts by name -> weight.
         seed: Seed of the fit.
         train: Training variables, as in the record.
@@ -74,8 +76,8 @@ class PointAbout(_Said):
     """
 
     id: str = Field(pattern=_NAME)
-    fit: str = Field(pattern=_NAME)
-    members: dict[str, float] = Field(min_length=1)
+    fit: str = Field(pattern=_NAMES)
+    members: dict[Annotated[str, Field(pattern=_NAME)], float] = Field(min_length=1)
     seed: int
     train: dict[str, Value]
     serve: dict[str, Value]

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pareto_rec.baselines.recency import history_matrix
-from pareto_rec.bundle.backends import TorchBackend, UserHistory, histories_of
 from pareto_rec.bundle.mixed import mixed_shares
 from pareto_rec.bundle.pooled import attention_shares
 from pareto_rec.bundle.scoring import Engine
@@ -40,6 +39,7 @@ from pareto_rec.ranking import (
     fused_scores,
     powers_of,
 )
+from pareto_rec.ranking.backends import TorchBackend, UserHistory, histories_of
 from pareto_rec.tasks import PREFIX, RELEVANCE
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pareto_rec.bundle import files
-from pareto_rec.bundle.backends import TorchBackend
 from pareto_rec.bundle.bundle import Bundle
 from pareto_rec.bundle.check import (
     Agreement,
@@ -27,6 +26,7 @@ from pareto_rec.bundle.points import points_of
 from pareto_rec.bundle.refit import refit
 from pareto_rec.bundle.source import Run, chosen_rows
 from pareto_rec.bundle.store import finish, read_parts, write_files
+from pareto_rec.ranking.backends import TorchBackend
 
 Progress = Callable[[str], None]
 Values = dict[str, dict[str, float]]

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from pareto_rec.backbone.features import equal_lengths
-from pareto_rec.bundle.backends import Floats, Ints, UserHistory
 from pareto_rec.bundle.data import BundleData
 from pareto_rec.bundle.files import Manifest
 from pareto_rec.bundle.graph_check import graph_file
@@ -21,6 +20,7 @@ from pareto_rec.bundle.session import session
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.models.head import NetworkScores, network_scores, right_aligned
+from pareto_rec.ranking.backends import Floats, Ints, UserHistory
 from pareto_rec.tasks import RELEVANCE, key_of
 
 _BATCH = 64
@@ -61,7 +61,7 @@ class OnnxBackend:
             raise BadRequestError(f"{path} is not a graph of this bundle: {reason}") from None
 
     def expert_scores(self, names: Sequence[str], starts: Ints, items: Ints) -> dict[str, Floats]:
-        """As `pareto_rec.bundle.backends.Backend.expert_scores`."""
+        """As `pareto_rec.ranking.backends.Backend.expert_scores`."""
         return {name: self.expert(name, starts, items) for name in names}
 
     def expert(self, name: str, starts: Ints, items: Ints) -> Floats:
@@ -78,7 +78,7 @@ class OnnxBackend:
     def network(
         self, fit_id: str, people: Sequence[UserHistory], tasks: Sequence[str]
     ) -> NetworkScores:
-        """As `pareto_rec.bundle.backends.Backend.network`."""
+        """As `pareto_rec.ranking.backends.Backend.network`."""
         n_items, fit = len(self.parts.items), self.parts.fits[fit_id]
         inside = [user.items[user.items < n_items] for user in people]
         given = {"items": right_aligned(inside, fit.shape.history)}

@@ -43,7 +43,7 @@ def _faults(parts: BundleData, point: PointAbout) -> Iterator[tuple[str, str]]:
     if not sum(serving.fusion.values()) > 0:
         yield "fusion", "gives no scorer a weight"
     fits = {name: parts.fits[name] for name in point.members if name in parts.fits}
-    known = {*parts.experts, *([NETWORK] if len(fits) == 1 else fits)}
+    known = {*parts.experts, *fits, *([NETWORK] if len(fits) == 1 else [])}
     for name, weight in serving.fusion.items():
         if weight > 0 and name not in known:
             yield "fusion", f'names the scorer "{name}", which the bundle does not hold'

@@ -17,6 +17,7 @@ from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.openings import OpeningLedger
+from pareto_rec.runs.record import fit_ids
 from pareto_rec.training.data import Fit
 from pareto_rec.training.fitting import train_pack
 
@@ -63,10 +64,8 @@ def refit(run: Run, parts: BundleData) -> tuple[BundleData, Evaluator]:
     """
     stage, description = whole_stage(run.experiment, OpeningLedger(run.path))
     evaluator = run.experiment.evaluator(stage)
-    fits = {
-        fit_id: _again(fit, _seed_of(parts, fit_id), evaluator)
-        for fit_id, fit in parts.fits.items()
-    }
+    seeds = _seeds(run, parts)
+    fits = {fit_id: _again(fit, seeds[fit_id], evaluator) for fit_id, fit in parts.fits.items()}
     models = {name: BASELINES[name].fit(stage.train, stage.shape) for name in parts.experts}
     rows, part = log_of(stage)
     before = f"Metrics are those of the point before it was trained again on {description}."
@@ -76,8 +75,11 @@ def refit(run: Run, parts: BundleData) -> tuple[BundleData, Evaluator]:
     ), evaluator
 
 
-def _seed_of(parts: BundleData, fit_id: str) -> int:
-    return next(point.seed for point in parts.about.points if point.fit == fit_id)
+def _seeds(run: Run, parts: BundleData) -> dict[str, int]:
+    """Return the seed of every fit: of its own records, or of a point that fuses it."""
+    fused = {fit_id: point.seed for point in parts.about.points for fit_id in fit_ids(point.fit)}
+    own = {fit: seed for _, fit, seed in run.records() if len(fit_ids(fit)) == 1}
+    return fused | own
 
 
 def _again(fit: Fit, seed: int, evaluator: Evaluator) -> Fit:

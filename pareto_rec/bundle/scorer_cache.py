@@ -9,9 +9,9 @@ from functools import lru_cache, partial
 import numpy as np
 import torch
 
-from pareto_rec.bundle.backends import UserHistory
 from pareto_rec.bundle.scoring import Engine, Needs
 from pareto_rec.ranking import Scorers, ServingParams
+from pareto_rec.ranking.backends import UserHistory
 
 FLOAT, FLAG = 4, 1  # bytes
 AROUND = 8000  # bytes that surround the arrays of one person

@@ -1,18 +1,19 @@
-"""Scoring engine: from histories to the scorers of the serving policy."""
+"""Scoring engine of a bundle: from histories to the scorers of an operating point."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from pareto_rec.bundle.backends import Backend, Floats, Ints, UserHistory
 from pareto_rec.bundle.data import BundleData
 from pareto_rec.data.ties import tie_ranks
 from pareto_rec.objectives import Catalogue
 from pareto_rec.objectives.gains import boosts_of
-from pareto_rec.ranking import ScorerBuilder, Scorers, ServingParams, seen_by
+from pareto_rec.ranking import ScorerBuilder, Scorers, ServingParams
+from pareto_rec.ranking.backends import Backend, TorchBackend, UserHistory
+from pareto_rec.ranking.engine import ScoringEngine
 from pareto_rec.training.item_features import log_popularity
 
 POPULARITY = "popularity"
@@ -20,12 +21,20 @@ Needs = tuple[tuple[str, ...], tuple[tuple[str, tuple[str, ...]], ...]]
 """Experts, and fits with their tasks that have a say."""
 
 
-class Engine:
-    """Engine that turns histories into the scorers of the serving policy."""
+def torch_backend(parts: BundleData) -> TorchBackend:
+    """Return the arithmetic of a bundle as it was trained, in float32."""
+    heads = {
+        fit_id: fit.head(torch.from_numpy(parts.vectors_of(fit_id)))
+        for fit_id, fit in parts.fits.items()
+    }
+    return TorchBackend(parts.experts, heads)
+
+
+class Engine(ScoringEngine):
+    """Scoring engine of a bundle, which knows its operating points."""
 
     def __init__(self, parts: BundleData, form: Backend) -> None:
-        self.parts, self.form = parts, form
-        self.n_items = len(parts.items)
+        self.parts = parts
         norm = np.linalg.norm(parts.items.categories, axis=1, keepdims=True)
         unit = parts.items.categories / np.where(norm > 0, norm, 1)
         ties = tie_ranks(parts.items, parts.train)
@@ -36,42 +45,10 @@ class Engine:
             for gain, weight in parts.serving(point.id).boosts.items()
             if weight
         ]
-        self.builder = ScorerBuilder(
-            unit, log_popularity(parts.popularity), ties, boosts=boosts_of(catalogue, gains)
-        )
-
-    def scorers(
-        self,
-        people: Sequence[UserHistory],
-        names: Sequence[str],
-        fits: Mapping[str, Sequence[str]],
-    ) -> Scorers:
-        """Return what the policy fuses.
-
-        Args:
-            people: Whose lists are made.
-            names: Experts that are fused.
-            fits: Fit id -> its tasks that have a say, for every network that is fused.
-        """
-        inside = [user.items[user.items < self.n_items] for user in people]
-        lengths = np.array([len(items) for items in inside])
-        flat = np.concatenate([*inside, np.empty(0, dtype=np.int64)])
-        lowest = [int(user.items.min(initial=self.n_items)) for user in people]
-        scores = self.experts(names, lengths, flat)
-        return self.builder.build(
-            seen_by(inside, self.n_items),
-            {name: torch.from_numpy(scores[name]) for name in names},
-            {name: np.array(self._unread(lowest, name)) for name in names},
-            {fit_id: self.form.network(fit_id, people, tasks) for fit_id, tasks in fits.items()},
-        )
-
-    def _unread(self, lowest: Sequence[int], name: str) -> list[bool]:
-        """Return whether an expert knows no item of a history, given its lowest item.
-
-        Of a history without items that is the end of the catalogue.
-        """
-        known = len(self.parts.experts[name].bias)
-        return [index >= known for index in lowest]
+        boosts = boosts_of(catalogue, gains)
+        builder = ScorerBuilder(unit, log_popularity(parts.popularity), ties, boosts=boosts)
+        known = {name: len(model.bias) for name, model in parts.experts.items()}
+        super().__init__(form, builder, known)
 
     def silent(self, user: UserHistory, point: str) -> list[str]:
         """Return experts of a point that know none of the history: popularity replaces them."""
@@ -79,38 +56,8 @@ class Engine:
         return [
             name
             for name in self.parts.experts_of(point)
-            if self._unread(lowest, name)[0] and not self.parts.experts[name].bias.any()
+            if self.unread(lowest, name)[0] and not self.parts.experts[name].bias.any()
         ]
-
-    def experts(self, names: Sequence[str], lengths: Ints, items: Ints) -> dict[str, Floats]:
-        """Return scores ``[people, N]`` of experts, 0 for items that came after they were fitted.
-
-        Args:
-            names: The experts.
-            lengths: Length of each history ``[people]``.
-            items: Histories end to end.
-        """
-        known = {name: len(self.parts.experts[name].bias) for name in names}
-        scores: dict[str, Floats] = {}
-        for count in set(known.values()):
-            same = [name for name in names if known[name] == count]
-            scores |= self._over(count, same, lengths, items)
-        return scores
-
-    def _over(
-        self, count: int, names: Sequence[str], lengths: Ints, items: Ints
-    ) -> dict[str, Floats]:
-        """As `experts`, of those that know the first `count` items of the catalogue."""
-        if count < self.n_items:
-            owner = np.repeat(np.arange(len(lengths)), lengths)
-            lengths = np.bincount(owner[items < count], minlength=len(lengths))
-            items = items[items < count]
-        starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        scores = self.form.expert_scores(names, starts, items)
-        if count == self.n_items:
-            return scores
-        more = (0, 0), (0, self.n_items - count)
-        return {name: np.pad(values, more) for name, values in scores.items()}
 
     def of_point(self, people: Sequence[UserHistory], point: str) -> tuple[Scorers, ServingParams]:
         """Return scorers and serving variables of an operating point."""

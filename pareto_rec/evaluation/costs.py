@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -23,18 +24,19 @@ from pareto_rec.baselines.knn import ItemKNN
 from pareto_rec.baselines.popularity import Popularity
 from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation.latency import Encode, Latencies
+from pareto_rec.evaluation.members import Fits
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
 from pareto_rec.models.head import ScoringHead
 from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.ranking import NETWORK, ServingParams
 from pareto_rec.tasks import RELEVANCE
-from pareto_rec.training.data import Fit
 from pareto_rec.training.spec import IDLE, TrainSpec
 
 COSTS = frozenset({"parameters", "flops", "latency"})
 """What objectives may need and `Costs` answers."""
 
+_ALONE = MappingProxyType({NETWORK: NETWORK})
 _STANDARDISE = 6  # operations per score: mean, difference, square, sum, root, quotient
 
 
@@ -161,24 +163,37 @@ class Costs:
     latencies: Latencies | None = None
     encoders: Encoders | None = None
 
-    def of(self, fit: Fit | None, serving: ServingParams) -> Mapping[str, float]:
-        """Compute the cost of a serving setting of a fit (None: without network), by objective."""
+    def of(self, fits: Fits, serving: ServingParams) -> Mapping[str, float]:
+        """Compute the cost of a serving setting, by objective: of all that has a weight above 0.
+
+        Args:
+            fits: Name in the fusion -> fit; those without a weight cost nothing.
+            serving: The setting.
+        """
         n_items = self.stage.shape[1]
-        spec = fit.spec if fit else TrainSpec()
-        reads_text = NETWORK in weighed(serving)  # experts know items by their ids alone
-        encoder = self.encoders.of(spec) if self.encoders and reads_text else None
+        fused = {name: fits[name] for name in weighed(serving) if name in fits}
+        encoders = self._encoders_of(fused)
         costs: dict[str, float] = {}
         if "parameters" in self.wanted:
-            costs["parameters"] = parameters(fit, serving, n_items)
-            costs["parameters"] += encoder.parameters if encoder else 0
+            costs["parameters"] = parameters(fused, serving, n_items)
+            costs["parameters"] += sum(encoder.parameters for encoder in encoders)
         if "flops" in self.wanted:
-            costs["flops"] = flops(fit, serving, n_items, k=self.k, history=self.history)
-            costs["flops"] += encoder.flops if encoder else 0
+            costs["flops"] = flops(fused, serving, n_items, k=self.k, history=self.history)
+            costs["flops"] += sum(encoder.flops for encoder in encoders)
         if "latency" in self.wanted and self.latencies is not None:
-            shape = serving_shape(serving, n_items, self.k)
-            reads = (encoder.encode, encoder.key) if encoder else (None, "")
-            costs |= self.latencies.of(fit, shape, *reads)
+            standing = by_shape(fused)
+            names = {name: standing_name for standing_name, name in standing.items()}
+            shape = serving_shape(serving, n_items, self.k, names)
+            alike = {standing_name: fused[name] for standing_name, name in standing.items()}
+            costs |= self.latencies.of(alike, shape, encoders)
         return costs
+
+    def _encoders_of(self, fits: Fits) -> list[Encoder]:
+        """Return the encoders that read a text for some fits; fits that read alike share one."""
+        if self.encoders is None:  # experts know items by their ids alone
+            return []
+        encoders = [self.encoders.of(fit.spec) for fit in fits.values()]
+        return list({encoder.key: encoder for encoder in encoders}.values())
 
     @property
     def history(self) -> int:
@@ -192,18 +207,39 @@ def weighed(serving: ServingParams) -> tuple[str, ...]:
     return tuple(sorted(name for name, weight in serving.fusion.items() if weight > 0))
 
 
-def serving_shape(serving: ServingParams, n_items: int, k: int) -> ServingParams:
+def by_shape(fits: Fits) -> dict[str, str]:
+    """Return names that depend on the shapes of some fits alone -> the names of the fits.
+
+    One fit is called ``"network"``, several ``"network 1"`` and so on, in the order of their
+    shapes: settings that differ in which fits of equal shapes they fuse take equally long.
+    """
+    ordered = sorted(fits, key=lambda name: (repr(fits[name].shape), name))
+    if len(ordered) == 1:
+        return {NETWORK: ordered[0]}
+    return {f"{NETWORK} {number}": name for number, name in enumerate(ordered, start=1)}
+
+
+def serving_shape(
+    serving: ServingParams, n_items: int, k: int, networks: Mapping[str, str] = _ALONE
+) -> ServingParams:
     """Return the setting that stands for its serving shape: for all that take equally long.
 
     Settings of one shape weigh the same scorers, agree on which tasks have a say, whether the
     penalty and re-ranking are on, and on the depth rounded up to a power of two.
+
+    Args:
+        serving: The setting.
+        n_items: Size of the catalogue.
+        k: Length of the lists.
+        networks: Names of fits in the fusion -> what they are called in the result.
     """
     names = weighed(serving)
+    named = sorted(networks.get(name, name) for name in names)
     tasks = sorted(n for n, power in serving.exponents.items() if power and n != RELEVANCE)
     depth = min(n_items, max(k, serving.depth)) if serving.mmr > 0 else k
     return ServingParams(
-        fusion=dict.fromkeys(names, 1.0 / max(len(names), 1)),
-        exponents=dict.fromkeys(tasks if NETWORK in names else (), 1.0),
+        fusion=dict.fromkeys(named, 1.0 / max(len(named), 1)),
+        exponents=dict.fromkeys(tasks if set(names) & set(networks) else (), 1.0),
         popularity_penalty=0.5 if serving.popularity_penalty else 0.0,
         boosts={name: 0.5 for name, weight in sorted(serving.boosts.items()) if weight},
         mmr=0.5 if serving.mmr > 0 else 0.0,
@@ -253,23 +289,24 @@ def network_flops(shape: Shape, history: int, tasks: tuple[str, ...]) -> int:
     return int(counter.get_total_flops())
 
 
-def parameters(fit: Fit | None, serving: ServingParams, n_items: int) -> int:
+def parameters(fits: Fits, serving: ServingParams, n_items: int) -> int:
     """Return learnt numbers that an answer depends on, the backbone's left out."""
     total = 0
     for name in weighed(serving):
-        if name != NETWORK:
+        if name in fits:
+            idle = IDLE.get(fits[name].spec.item_inputs)
+            params = fits[name].params
+            total += sum(part.numel() for part_name, part in params.items() if part_name != idle)
+        else:
             total += expert_parameters(name, n_items)
-        elif fit is not None:
-            idle = IDLE.get(fit.spec.item_inputs)
-            total += sum(part.numel() for name, part in fit.params.items() if name != idle)
     return total
 
 
-def flops(fit: Fit | None, serving: ServingParams, n_items: int, *, k: int, history: int) -> int:
+def flops(fits: Fits, serving: ServingParams, n_items: int, *, k: int, history: int) -> int:
     """Count operations of one request, the backbone's left out.
 
     Args:
-        fit: The network; None without one.
+        fits: Name in the fusion -> fit.
         serving: How scores are fused and re-ranked.
         n_items: Size of the catalogue.
         k: Length of the list.
@@ -278,12 +315,13 @@ def flops(fit: Fit | None, serving: ServingParams, n_items: int, *, k: int, hist
     total, scorers = 0, 0
     for name in weighed(serving):
         scorers += 1
-        if name != NETWORK:
-            total += expert_flops(name, n_items, history)
-        elif fit is not None:
+        if name in fits:
+            fit = fits[name]
             tasks = serving.weighed_tasks(fit.shape.tasks)
             total += network_flops(fit.shape, fit.spec.history, tasks)
             scorers += len(tasks)
+        else:
+            total += expert_flops(name, n_items, history)
     total += scorers * (_STANDARDISE + 2) * n_items
     total += 2 * n_items * sum(map(bool, (serving.popularity_penalty, *serving.boosts.values())))
     if serving.mmr > 0:  # per place and candidate: weigh, subtract, compare

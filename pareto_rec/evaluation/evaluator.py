@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol, Self
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from pareto_rec.data.ties import tie_ranks
 from pareto_rec.evaluation.costs import Costs
 from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
 from pareto_rec.evaluation.measurement import ObjectiveEvaluator, ObjectiveSet, ObjectiveValues
+from pareto_rec.evaluation.members import NO_FITS, Fits
 from pareto_rec.evaluation.monitor import ValidationMonitor
 from pareto_rec.evaluation.outcome_inputs import OutcomeInputs, met_before
 from pareto_rec.evaluation.reference_policies import check as check_held
@@ -25,12 +27,12 @@ from pareto_rec.evaluation.training_data import training_data
 from pareto_rec.objectives import Catalogue, HeldOut
 from pareto_rec.objectives.gains import boosts_of
 from pareto_rec.ranking import NETWORK, BlockwiseScorers, Scorers, ServingParams
-from pareto_rec.runs.record import Record
+from pareto_rec.runs.record import EXPERTS_ALONE, Record
 from pareto_rec.search import Trial
 from pareto_rec.search.space import SearchSpace, Value
 from pareto_rec.tasks import chain_of, product_name
 from pareto_rec.training.data import Fit, Monitor
-from pareto_rec.training.fit_store import EXPERTS_ALONE, FitStore
+from pareto_rec.training.fit_store import FitStore
 from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.item_features import item_facts
 from pareto_rec.training.spec import TrainSpec, pack_key
@@ -65,6 +67,23 @@ def resolve_device(name: str) -> torch.device:
         raise BadRequestError(
             f'train.device: "{name}" is not available on this machine: {reason}'
         ) from None
+
+
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
+
+
+class Fused(NamedTuple):
+    """Serving settings with what their lists are fused from, as `ObjectiveEvaluator` takes them.
+
+    Attributes:
+        scorers: Experts and fits.
+        settings: Serving variables; their fusions name fits by id.
+        fits: Fit id -> fit.
+    """
+
+    scorers: Scorers | BlockwiseScorers
+    settings: Sequence[ServingParams]
+    fits: Fits
 
 
 class Evaluator:
@@ -201,19 +220,37 @@ class Evaluator:
         """Return the id of a trial's fit; the same for all trials where experts serve alone."""
         return self.store.id(self.spec(trial), self.seed) if self.trains else EXPERTS_ALONE
 
-    def serving(self, values: Mapping[str, Value]) -> ServingParams:
+    def serving(
+        self, values: Mapping[str, Value], fits: Mapping[str, str] = NO_NAMES
+    ) -> ServingParams:
         """Return all serving variables, those of a candidate over the fixed ones.
+
+        Args:
+            values: Serving variables of a candidate.
+            fits: Names in its fusion -> ids of fits to put in their place; two names of one fit
+                add their weights.
 
         Raises:
             BadRequestError: If a variable is not known.
         """
-        return self.variables.serving(values)
+        serving = self.variables.serving(values)
+        if not fits.keys() & serving.fusion.keys():
+            return serving
+        fusion: dict[str, float] = {}
+        for name, weight in serving.fusion.items():
+            member = fits.get(name, name)
+            fusion[member] = fusion[member] + weight if member in fusion else weight
+        return replace(serving, fusion=fusion)
 
     def members(self, values: Mapping[str, Value], fit_id: str) -> dict[str, float]:
-        """Return what a candidate's lists fuse, and with which weight: a fit, and experts."""
-        weights = self.serving(values).fusion
-        named = {fit_id if name == NETWORK else name: of for name, of in weights.items()}
-        return {name: float(weight) for name, weight in named.items() if weight > 0}
+        """Return what a candidate's lists fuse, and with which weight: fits by id, and experts.
+
+        Args:
+            values: Its serving variables.
+            fit_id: Id of its one fit, if its fusion names ``"network"``.
+        """
+        fusion = self.serving(values, {NETWORK: fit_id}).fusion
+        return {name: float(weight) for name, weight in fusion.items() if weight > 0}
 
     def evaluate(
         self, pack: Sequence[Trial], trained: Callable[[], list[Fit]] | None = None
@@ -265,18 +302,38 @@ class Evaluator:
         """Return the scorers together with those of some fits, by their names in a fusion."""
         return self.users.with_fits(self.scorers, fits, self.data)
 
-    def stored(self, fit_id: str) -> tuple[Scorers | BlockwiseScorers, Fit | None]:
-        """Return what lists are made from with a stored fit, and the fit; None for experts alone.
+    def scorers_of(self, members: Iterable[str]) -> tuple[Scorers | BlockwiseScorers, Fits]:
+        """Return what some members are fused from, and those of them that are fits, by id.
+
+        Args:
+            members: Ids of stored fits, and names of experts, which are always there.
 
         Raises:
-            KeyError: If the fit is no longer stored.
+            KeyError: If a fit is no longer stored.
         """
-        if fit_id == EXPERTS_ALONE:
-            return self.scorers, None
-        fit = self.store.get(fit_id)
-        if fit is None:
-            raise KeyError(f"fit {fit_id} is no longer stored")
-        return self.with_fit(fit), fit
+        fits = {}
+        for name in dict.fromkeys(members):
+            if name in self.users.experts:
+                continue
+            fit = self.store.get(name)
+            if fit is None:
+                raise KeyError(f"fit {name} is no longer stored")
+            fits[name] = fit
+        return (self.with_fits(fits) if fits else self.scorers), fits
+
+    def fused(self, records: Sequence[Record]) -> Fused:
+        """Return what the lists of some records are fused from, for their objectives or lists.
+
+        Args:
+            records: Records of any fits; the scores of all of their fits are held together.
+
+        Raises:
+            KeyError: If a fit is no longer stored.
+        """
+        names = [name for one in records for name in (*one.fit_ids, *one.members)]
+        scorers, fits = self.scorers_of(names)
+        settings = [self.serving(record.serve, {NETWORK: record.fit}) for record in records]
+        return Fused(scorers, settings, fits)
 
     def records(
         self, trial: Trial, fit_id: str, fit: Fit | None, reason: str | None
@@ -286,8 +343,9 @@ class Evaluator:
             results = [ObjectiveValues({}, reason, 0.0)] * len(trial.candidates)
         else:
             settings = [self.serving(candidate.serve) for candidate in trial.candidates]
-            scorers = self.with_fit(fit) if fit else self.scorers
-            results = self.measuring.values(scorers, settings, fit)
+            fits = {NETWORK: fit} if fit else NO_FITS
+            scorers = self.with_fits(fits) if fits else self.scorers
+            results = self.measuring.values(scorers, settings, fits)
         return [
             Record(
                 id=candidate.id,

@@ -1,10 +1,11 @@
 """Latency of one request: from a user's history to the list, measured once and replayed.
 
-One user at a time through the code that serves: the user encoder over precomputed item vectors, the
-experts, standardisation, fusion and re-ranking. After a warm-up several rounds of requests are
-timed, and of each percentile the smallest round's counts, since whatever else runs on the machine
-can only slow a round down. What was measured is kept in the cache under everything that decides it,
-with the hardware's name, and read back from then on: the first measurement stands.
+One user at a time through the engine that serves (`pareto_rec.ranking.engine`): user encoders over
+precomputed item vectors, experts, standardisation, fusion and re-ranking. After a warm-up several
+rounds of requests are timed, and of each percentile the smallest round's counts, since whatever
+else runs on the machine can only slow a round down. What was measured is kept in the cache under
+everything that decides it, with the hardware's name, and read back from then on: the first
+measurement stands.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pareto_rec.baselines import BASELINES
 from pareto_rec.baselines.base import ItemModel
@@ -30,64 +31,50 @@ from pareto_rec.core.paths import alone, make_folder
 from pareto_rec.core.provenance import provenance
 from pareto_rec.core.sealed import read_json, write_json
 from pareto_rec.data.schema import Stage
-from pareto_rec.models.head import right_aligned
-from pareto_rec.ranking import (
-    NETWORK,
-    ScorerBuilder,
-    ServingParams,
-    recommend,
-    seen_by,
-)
-from pareto_rec.training.data import Fit
+from pareto_rec.evaluation.members import Fits
+from pareto_rec.ranking import ScorerBuilder, ServingParams, recommend
+from pareto_rec.ranking.backends import TorchBackend, UserHistory
+from pareto_rec.ranking.engine import ScoringEngine
+from pareto_rec.training.data import TrainData
 
 WARM, ROUNDS, REQUESTS = 20, 5, 100
 
 Encode = Callable[[str], object]
 
 
+class Reader(Protocol):
+    """What reads a text while a request waits."""
+
+    @property
+    def encode(self) -> Encode:
+        """Encodes one text."""
+
+    @property
+    def key(self) -> str:
+        """What identifies it."""
+
+
 class OneRequest:
     """The path of one request; everything that does not depend on the user is ready."""
 
-    def __init__(
-        self,
-        models: Mapping[str, ItemModel],
-        builder: ScorerBuilder,
-        features: Tensor,
-        fit: Fit | None,
-        serving: ServingParams,
-        k: int,
-    ) -> None:
+    def __init__(self, engine: ScoringEngine, fits: Fits, serving: ServingParams, k: int) -> None:
         """Prepare a path.
 
         Args:
-            models: Fitted experts of the fusion by name.
-            builder: Makes what is fused.
-            features: What the network reads of the items ``[N, F]``.
-            fit: The network; None without one.
+            engine: Scores the experts and fits of the fusion.
+            fits: Name in the fusion -> fit.
             serving: How scores are fused and re-ranked.
             k: Length of the list.
         """
-        self.models, self.builder, self.serving, self.k = models, builder, serving, k
-        self.head = None if fit is None else fit.head(features)
-        self.tasks = () if fit is None else serving.weighed_tasks(fit.shape.tasks)
-        self.device = features.device
+        self.engine, self.serving, self.k = engine, serving, k
+        self.experts = [name for name in serving.fusion if name not in fits]
+        self.tasks = {name: serving.weighed_tasks(fit.shape.tasks) for name, fit in fits.items()}
 
     def __call__(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the list ``[k]`` for a history, oldest item first."""
         with torch.inference_mode():
-            seen = seen_by([items], len(self.builder.popularity)).to(self.device)
-            starts = np.array([0, len(items)])
-            scores = {
-                name: torch.from_numpy(model.score(starts, items)).to(self.device)
-                for name, model in self.models.items()
-            }
-            unread = np.array([len(items) == 0])
-            network_scores = {}
-            if self.head is not None:
-                histories = right_aligned([items], self.head.shape.history)
-                network_scores[NETWORK] = self.head.scores(self.head.states(histories), self.tasks)
-            ready = self.builder.build(seen, scores, dict.fromkeys(scores, unread), network_scores)
-            lists, _ = recommend(ready, [self.serving], k=self.k)
+            scorers = self.engine.scorers([UserHistory(items)], self.experts, self.tasks)
+            lists, _ = recommend(scorers, [self.serving], k=self.k)
         return np.asarray(lists[0, 0])
 
 
@@ -98,52 +85,57 @@ class Latencies:
     Attributes:
         stage: Whose histories are served, and what experts are fitted on.
         builder: Makes what is fused.
-        features: What the network reads of the items ``[N, F]``.
+        data: What networks read of the items.
         k: Length of the lists.
         folder: Where results are kept.
     """
 
     stage: Stage
     builder: ScorerBuilder
-    features: Tensor
+    data: TrainData
     k: int
     folder: Path
 
     def of(
-        self,
-        fit: Fit | None,
-        serving: ServingParams,
-        encode: Encode | None = None,
-        encoder: str = "",
+        self, fits: Fits, serving: ServingParams, readers: Sequence[Reader] = ()
     ) -> dict[str, float]:
         """Return milliseconds ``latency_p50`` and ``latency_p95``, from the store or measured now.
 
         Args:
-            fit: The network; None without one.
-            serving: A setting that stands for its serving shape (`evaluate.costs.serving_shape`).
-            encode: Encodes one text per request; None where texts are not in the path.
-            encoder: What `encode` is, part of the key.
+            fits: Name in the fusion -> fit, for every fit that is fused.
+            serving: A setting that stands for its serving shape
+                (`pareto_rec.evaluation.costs.serving_shape`).
+            readers: Each reads one text per request; none where texts are not in the path.
         """
-        fit = fit if NETWORK in serving.fusion else None
-        key = self._key(fit, serving, encoder)
+        key = self._key(fits, serving, readers)
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
         path = self.folder / f"{digest}.json"
         measured = _read(path)
         if measured is None:
-            names = [name for name in serving.fusion if name != NETWORK]
-            models = {name: self._model(name) for name in names}
-            request = OneRequest(models, self.builder, self.features, fit, serving, self.k)
-            measured = _keep(path, self._measure(request, encode) | {"key": key})
+            request = OneRequest(self.engine(fits, serving), fits, serving, self.k)
+            measured = _keep(path, self._measure(request, readers) | {"key": key})
         return {name: measured[name] for name in ("latency_p50", "latency_p95")}
 
-    def _key(self, fit: Fit | None, serving: ServingParams, encoder: str) -> dict[str, object]:
+    def engine(self, fits: Fits, serving: ServingParams) -> ScoringEngine:
+        """Return the engine that serves a setting."""
+        experts = {name: self._model(name) for name in serving.fusion if name not in fits}
+        heads = {
+            name: fit.head(self.data.item_features(fit.spec, fit.difference))
+            for name, fit in fits.items()
+        }
+        known = {name: len(model.bias) for name, model in experts.items()}
+        return ScoringEngine(TorchBackend(experts, heads), self.builder, known)
+
+    def _key(
+        self, fits: Fits, serving: ServingParams, readers: Sequence[Reader]
+    ) -> dict[str, object]:
         return {
             "code": code_key(__name__),
-            "shape": asdict(fit.shape) if fit else None,
+            "shapes": {name: asdict(fit.shape) for name, fit in fits.items()},
             "serving": asdict(serving),
             "k": self.k,
             "stage": self.stage.content_hash,
-            "encoder": encoder,
+            "encoders": sorted(reader.key for reader in readers),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "hardware": self._hardware,
@@ -151,7 +143,7 @@ class Latencies:
 
     @cached_property
     def _hardware(self) -> Mapping[str, object]:
-        hardware: Mapping[str, object] = provenance(str(self.features.device))["hardware"]
+        hardware: Mapping[str, object] = provenance(str(self.data.features.device))["hardware"]
         return hardware
 
     @cached_property
@@ -163,7 +155,7 @@ class Latencies:
             self._models[name] = BASELINES[name].fit(self.stage.train, self.stage.shape)
         return self._models[name]
 
-    def _measure(self, request: OneRequest, encode: Encode | None) -> dict[str, object]:
+    def _measure(self, request: OneRequest, readers: Sequence[Reader]) -> dict[str, object]:
         requests = self.requests()
         texts = self.stage.items.texts
         load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
@@ -171,8 +163,8 @@ class Latencies:
         def once(index: int) -> float:
             items = requests[index % len(requests)]
             began = time.perf_counter()
-            if encode is not None:
-                encode(texts[index % len(texts)])
+            for reader in readers:
+                reader.encode(texts[index % len(texts)])
             request(items)
             return 1000 * (time.perf_counter() - began)
 

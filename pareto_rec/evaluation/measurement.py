@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.data.schema import Interactions
+from pareto_rec.evaluation.members import NO_FITS, Fits, fit_shares
 from pareto_rec.evaluation.outcome_inputs import OutcomeInputs
 from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome, UserObjective
 from pareto_rec.ranking import BlockwiseScorers, Scorers, ServingParams, recommend
-from pareto_rec.training.data import Fit
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ObjectiveSet:
 
 @dataclass(frozen=True)
 class ObjectiveEvaluator:
-    """Measures serving settings of a fit, or of experts alone.
+    """Measures serving settings of any number of fits, or of experts alone.
 
     Attributes:
         measures: Objectives.
@@ -80,47 +80,54 @@ class ObjectiveEvaluator:
         self,
         scorers: Scorers | BlockwiseScorers,
         settings: Sequence[ServingParams],
-        fit: Fit | None,
+        fits: Fits,
     ) -> Iterator[Outcome]:
-        """Yield what every setting serves; `fit` is None for experts alone."""
+        """Yield what every setting serves.
+
+        Args:
+            scorers: What is fused.
+            settings: Serving variables.
+            fits: The fits among the scorers, by their names in a fusion.
+        """
         lists, scores = recommend(scorers, settings, k=self.measures.k)
-        predictions = self.supplies.predictions(fit)
-        chances = self.supplies.chances(fit, lists)
-        for setting, chosen, values, chance in zip(settings, lists, scores, chances, strict=True):
-            outcome = self.outcome(chosen, values, fit.seconds if fit else 0.0)
+        predictions = self.supplies.predictions(fits, settings)
+        chances = self.supplies.chances(fits, settings, lists)
+        for row, setting in enumerate(settings):
+            seconds = sum(fits[name].seconds for name in fit_shares(fits, setting))
+            outcome = self.outcome(lists[row], scores[row], seconds)
             yield replace(
                 outcome,
-                cost={**outcome.cost, **self.supplies.cost(fit, setting)},
+                cost={**outcome.cost, **self.supplies.cost(fits, setting)},
                 all_scores=self.supplies.scores(scorers, setting),
-                predictions=predictions,
+                predictions=predictions[row],
                 shown=self.shown,
-                chances=chance,
+                chances=chances[row],
             )
 
     def values(
         self,
         scorers: Scorers | BlockwiseScorers,
         settings: Sequence[ServingParams],
-        fit: Fit | None = None,
+        fits: Fits = NO_FITS,
     ) -> list[ObjectiveValues]:
-        """Return objective values of every setting; `fit` is None for experts alone."""
+        """Return objective values of every setting; arguments as in `outcomes`."""
         began = time.perf_counter()
-        results = [self._of(outcome) for outcome in self.outcomes(scorers, settings, fit)]
+        results = [self._of(outcome) for outcome in self.outcomes(scorers, settings, fits)]
         share = (time.perf_counter() - began) / len(settings)
         return [replace(result, seconds=share) for result in results]
 
     def searched(
-        self, scorers: Scorers | BlockwiseScorers, settings: Sequence[ServingParams], fit: Fit
+        self, scorers: Scorers | BlockwiseScorers, settings: Sequence[ServingParams], fits: Fits
     ) -> list[list[float]]:
-        """Return values ``[settings][searched objectives]`` of a fit, natural units; may be NaN."""
-        outcomes = self.outcomes(scorers, settings, fit)
+        """Return values ``[settings][searched objectives]``, natural units; may be NaN."""
+        outcomes = self.outcomes(scorers, settings, fits)
         return [[goal.value(outcome) for goal in self.measures.searched] for outcome in outcomes]
 
     def per_user(
         self,
         scorers: Scorers | BlockwiseScorers,
         settings: Sequence[ServingParams],
-        fit: Fit | None,
+        fits: Fits,
     ) -> list[dict[str, NDArray[np.float64]]]:
         """Return values ``[users]`` of every per-user objective, for each setting."""
         wanted = [
@@ -128,7 +135,7 @@ class ObjectiveEvaluator:
         ]
         return [
             {objective.name: objective.per_user(outcome) for objective in wanted}
-            for outcome in self.outcomes(scorers, settings, fit)
+            for outcome in self.outcomes(scorers, settings, fits)
         ]
 
     def _of(self, outcome: Outcome) -> ObjectiveValues:

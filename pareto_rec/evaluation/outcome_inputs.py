@@ -14,8 +14,14 @@ from scipy import sparse
 from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation.costs import COSTS, Costs, Encoders
 from pareto_rec.evaluation.latency import Latencies
+from pareto_rec.evaluation.members import Fits, fit_shares
 from pareto_rec.evaluation.probabilities import Chances, chances_at
-from pareto_rec.evaluation.task_predictions import TaskOutputs
+from pareto_rec.evaluation.task_predictions import (
+    Part,
+    TaskOutputs,
+    mean_predictions,
+    weighted_mean,
+)
 from pareto_rec.objectives import Objective, Predicted
 from pareto_rec.objectives.outcome import Scores
 from pareto_rec.ranking import (
@@ -90,23 +96,52 @@ class OutcomeInputs:
         needs = needs_of(objectives)
         if not needs & COSTS:
             return cls(needs, stage, data, None, tuple(tasks))
-        latencies = Latencies(learn, builder, data.features, k, folder)
+        latencies = Latencies(learn, builder, data, k, folder)
         costs = Costs(learn, k, needs & COSTS, latencies, encoders)
         return cls(needs, stage, data, costs, tuple(tasks))
 
-    def predictions(self, fit: Fit | None) -> Mapping[str, Predicted]:
-        """Return predictions for the held-out rows by signal; the same for all serving settings."""
-        if fit is None or "predictions" not in self.needs:
-            return {}
-        return TaskOutputs.of(fit, self.data, self.tasks).of_stage(self.stage)
+    def predictions(
+        self, fits: Fits, settings: Sequence[ServingParams]
+    ) -> list[Mapping[str, Predicted]]:
+        """Return predictions for the held-out rows by signal, for each setting.
+
+        Of several fits, the mean of what those predict that have the task, weighted by their
+        shares in the setting (`pareto_rec.evaluation.members.fit_shares`). Settings of equal shares
+        share their predictions.
+        """
+        if not fits or "predictions" not in self.needs:
+            return [{} for _ in settings]
+        shares = [fit_shares(fits, setting) for setting in settings]
+        by_fit = {
+            name: TaskOutputs.of(fits[name], self.data, self.tasks).of_stage(self.stage)
+            for name in dict.fromkeys(name for one in shares for name in one)
+        }
+        by_shares = {
+            key: mean_predictions({name: (share, by_fit[name]) for name, share in key})
+            for key in dict.fromkeys(tuple(one.items()) for one in shares)
+        }
+        return [by_shares[tuple(one.items())] for one in shares]
 
     def chances(
-        self, fit: Fit | None, lists: NDArray[np.int64]
+        self, fits: Fits, settings: Sequence[ServingParams], lists: NDArray[np.int64]
     ) -> list[Mapping[str, NDArray[np.float32]]]:
-        """Return the probability of every signal at every list position ``[S, users, k]``."""
-        if fit is None or "chances" not in self.needs:
+        """Return the probability of every signal at every list position ``[S, users, k]``.
+
+        Of several fits, the mean as in `predictions`.
+        """
+        if not fits or "chances" not in self.needs:
             return [{} for _ in lists]
-        return chances_at(self.probabilities(fit), lists, self.stage.shape)
+        shares = [fit_shares(fits, setting) for setting in settings]
+        parts: list[dict[str, list[Part]]] = [{} for _ in settings]
+        for name, fit in fits.items():
+            rows = [row for row, own in enumerate(shares) if name in own]
+            if not rows:
+                continue
+            found = chances_at(self.probabilities(fit), lists[rows], self.stage.shape)
+            for row, chances in zip(rows, found, strict=True):
+                for signal, values in chances.items():
+                    parts[row].setdefault(signal, []).append((shares[row][name], values))
+        return [{signal: weighted_mean(own) for signal, own in row.items()} for row in parts]
 
     def probabilities(self, fit: Fit) -> Mapping[str, Chances]:
         """Return the probability of an outcome for every item, for tasks that predict one."""
@@ -122,6 +157,6 @@ class OutcomeInputs:
 
         return of_users
 
-    def cost(self, fit: Fit | None, setting: ServingParams) -> Mapping[str, Any]:
+    def cost(self, fits: Fits, setting: ServingParams) -> Mapping[str, Any]:
         """Compute the cost of serving, by objective."""
-        return self.costs.of(fit, setting) if self.costs is not None else {}
+        return self.costs.of(fits, setting) if self.costs is not None else {}

@@ -101,7 +101,9 @@ def _partial(
     if fit.reason is not None:
         return Partial(trial.index, (), fit.steps, False, fit.seconds, fit.reason)
     settings = [evaluator.serving(values) for values in climb.settings]
-    values = tuple(map(tuple, evaluator.measuring.searched(evaluator.with_fit(fit), settings, fit)))
+    fits = {NETWORK: fit}
+    measured = evaluator.measuring.searched(evaluator.with_fits(fits), settings, fits)
+    values = tuple(map(tuple, measured))
     running = isinstance(state, Checkpoint) and state.running
     return Partial(trial.index, values, fit.steps, running, fit.seconds)
 

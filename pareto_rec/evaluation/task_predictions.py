@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from pareto_rec.training.data import Fit, TrainData
 from pareto_rec.training.impressions import chain_known, condition_met, labels_of
 
 Floats = NDArray[np.float32]
+Part = tuple[float, Floats]
+"""The share of a fit, and its values."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,40 @@ def _product(outputs_of: TaskOutputs, parts: Sequence[str]) -> Callable[[slice],
         return product
 
     return chance
+
+
+def weighted_mean(parts: Sequence[Part]) -> Floats:
+    """Return the mean of the values of some fits, each weighted by its share.
+
+    Args:
+        parts: Shares above 0, of any sum, and values of one shape; at least one.
+    """
+    if len(parts) == 1:
+        return parts[0][1]
+    total = sum(share for share, _ in parts)
+    mean = np.zeros(parts[0][1].shape)
+    for share, values in parts:
+        mean += share / total * values
+    return mean.astype(np.float32)
+
+
+def mean_predictions(
+    by_fit: Mapping[str, tuple[float, Mapping[str, Predicted]]],
+) -> dict[str, Predicted]:
+    """Return the mean of what some fits predict, by output, over the fits that have the task.
+
+    Args:
+        by_fit: Name -> its share, and its predictions by output; those of one output are about
+            the same rows.
+    """
+    means: dict[str, Predicted] = {}
+    for output in dict.fromkeys(output for _, own in by_fit.values() for output in own):
+        telling = [(share, own[output]) for share, own in by_fit.values() if output in own]
+        means[output] = telling[0][1]
+        if len(telling) > 1:
+            mean = weighted_mean([(share, np.asarray(one.predicted)) for share, one in telling])
+            means[output] = replace(telling[0][1], predicted=mean)
+    return means
 
 
 def predicted_by(tasks: Sequence[Task], losses: Collection[str]) -> dict[str, bool]:

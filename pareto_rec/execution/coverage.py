@@ -44,7 +44,7 @@ def described_of(
 
     Args:
         evaluator: Of the stage that the records were measured on.
-        records: Records of one fit.
+        records: Records of the same fits.
     """
     own = evaluator.measuring
     wanted = [
@@ -54,10 +54,8 @@ def described_of(
     ]
     if not wanted:
         return [(record.id, {}) for record in records]
-    scorers, fit = evaluator.stored(records[0].fit)
-    settings = [evaluator.serving(record.serve) for record in records]
     described: list[tuple[str, Counts]] = []
-    for record, outcome in zip(records, own.outcomes(scorers, settings, fit), strict=True):
+    for record, outcome in zip(records, own.outcomes(*evaluator.fused(records)), strict=True):
         counts = {objective.name: objective.described(outcome) for objective in wanted}
         described.append((record.id, {name: n for name, n in counts.items() if n is not None}))
     return described

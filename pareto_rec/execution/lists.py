@@ -14,7 +14,6 @@ from pareto_rec.data.schema import Items, Stage
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.ranking import recommend
 from pareto_rec.runs.record import Record
-from pareto_rec.training.fit_store import EXPERTS_ALONE
 
 FILE = "lists.json"
 USERS = 6
@@ -52,19 +51,15 @@ def lists_of(evaluator: Evaluator, records: Sequence[Record], _: Path) -> list[t
 
     Args:
         evaluator: Of the stage that the records were measured on.
-        records: Records of one fit.
+        records: Records of the same fits.
 
     Raises:
-        KeyError: If the fit is no longer stored.
+        KeyError: If a fit is no longer stored.
     """
-    fit_id = records[0].fit
-    fit = evaluator.store.get(fit_id)
-    if fit is None and fit_id != EXPERTS_ALONE:
-        raise KeyError(fit_id)
     users = chosen_users(evaluator.stage, evaluator.measuring.relevance)
-    scorers = (evaluator.with_fit(fit) if fit else evaluator.scorers).take(torch.from_numpy(users))
-    settings = [evaluator.serving(record.serve) for record in records]
-    lists, _scores = recommend(scorers, settings, k=evaluator.measuring.measures.k)
+    scorers, settings, _fits = evaluator.fused(records)
+    of_users = scorers.take(torch.from_numpy(users))
+    lists, _scores = recommend(of_users, settings, k=evaluator.measuring.measures.k)
     return [
         (record.id, tuple(tuple(row[row >= 0][:LENGTH].tolist()) for row in chosen))
         for record, chosen in zip(records, lists, strict=True)

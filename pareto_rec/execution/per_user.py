@@ -31,11 +31,9 @@ def values_of(
 
     Args:
         evaluator: Of the stage that the records were measured on.
-        records: Records of one fit.
+        records: Records of the same fits.
     """
-    scorers, fit = evaluator.stored(records[0].fit)
-    settings = [evaluator.serving(record.serve) for record in records]
-    measured = evaluator.measuring.per_user(scorers, settings, fit)
+    measured = evaluator.measuring.per_user(*evaluator.fused(records))
     return [(record.id, values) for record, values in zip(records, measured, strict=True)]
 
 

@@ -18,9 +18,9 @@ from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.directory import CONFIG, INFO, RunDirectory
 from pareto_rec.runs.heartbeat import writer
 from pareto_rec.runs.lines import FORMAT
-from pareto_rec.runs.record import Record
+from pareto_rec.runs.record import EXPERTS_ALONE, Record, fit_ids
 from pareto_rec.search import Progress
-from pareto_rec.training.fit_store import EXPERTS_ALONE, FitStore
+from pareto_rec.training.fit_store import FitStore
 
 SUMMED_UP = (
     *("front.csv", "baselines.csv", "lists.json"),
@@ -93,12 +93,13 @@ class RunWriter:
 
     def _take(self, records: Sequence[Record]) -> None:
         self.records += records
-        self.fits.update(record.fit for record in records)
+        self.fits.update(name for one in records for name in one.fit_ids or (EXPERTS_ALONE,))
         self.failed += sum(record.status == "failed" for record in records)
         self.pruned += sum(record.status == "pruned" for record in records)
         for record in records:
             steps = int(record.timing.get("train_steps", 0))
-            self.steps[record.fit] = max(steps, self.steps.get(record.fit, 0))
+            if len(record.fit_ids) <= 1:  # fits of a fusion are counted with their own records
+                self.steps[record.fit] = max(steps, self.steps.get(record.fit, 0))
 
     @property
     def counts(self) -> Counts:
@@ -144,7 +145,9 @@ class RunWriter:
         self._run.write_table(
             "baselines.csv", self._baselines, ["expert", "id", "on_front", *searched]
         )
-        fits = sorted({str(row["fit"]) for row in rows} - {EXPERTS_ALONE}) if keep_fits else []
+        fits = (
+            sorted({name for row in rows for name in fit_ids(str(row["fit"]))}) if keep_fits else []
+        )
         self._keep(fits)
         summary = self._summary(status, rows)
         if status != "running":  # until then, the next generation replaces them one by one

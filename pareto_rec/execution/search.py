@@ -100,7 +100,7 @@ def search_experiment(
                 journal.begin(tomli_w.dumps(config.model_dump(exclude_none=True)))
                 _search(searcher, experiment, pool, journal, answers, callback)
                 callback.on_stage("measuring the front per user")
-                answers.restore({record.fit for record in journal.front})
+                answers.restore({name for record in journal.front for name in record.fit_ids})
                 run.write_bytes(per_user.FILE, _per_user(journal.front, pool))
                 run.write_bytes(per_user.PEOPLE, per_user.people_of(pool.evaluator.stage))
                 run.write_text(lists.FILE, _lists(journal.front, pool))
@@ -274,10 +274,10 @@ def _lists(records: Sequence[Record], pool: Workers) -> str:
 
 
 def _of_points(job: Job, records: Sequence[Record], pool: Workers) -> list[tuple[str, Any]]:
-    """Return what a job finds of every record, by record id, in their order; one call per fit."""
-    by_fit: dict[str, list[Record]] = {}
+    """Return what a job finds of every record, by record id, in order; one call per set of fits."""
+    by_fits: dict[str, list[Record]] = {}
     for record in records:
-        by_fit.setdefault(record.fit, []).append(record)
-    parts = pool.unordered(job, list(by_fit.values()))
+        by_fits.setdefault(record.fit, []).append(record)
+    parts = pool.unordered(job, list(by_fits.values()))
     results = {key: values for part in parts for key, values in part}
     return [(record.id, results[record.id]) for record in records]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.runs.record import Record
+from pareto_rec.runs.record import Record, without_fits
 from pareto_rec.search import Goal
 from pareto_rec.search import pareto as front
 from pareto_rec.search.constraints import violation
@@ -70,7 +70,10 @@ def front_rows(
                 if name in usable[row].objectives
             },
             **_columns("train", named_values(space.train, usable[row].train)),
-            **_columns("serve", named_values(space.serve, usable[row].serve)),
+            **_columns(
+                "serve",
+                without_fits(named_values(space.serve, usable[row].serve), usable[row].fit),
+            ),
         }
         for rank, row in enumerate(keep)
     ]

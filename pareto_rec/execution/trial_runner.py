@@ -12,7 +12,6 @@ from pareto_rec.execution.workers.evaluation import Job, Workers
 from pareto_rec.execution.workers.packs import Pack, packs_of
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Failure, Pruned, Result, Trial
-from pareto_rec.training.fit_store import EXPERTS_ALONE
 
 
 class TrialRunner:
@@ -124,7 +123,7 @@ class TrialRunner:
             fits: Ids of the fits that are needed.
         """
         store = self._pool.evaluator.store
-        lost = [fit for fit in fits if fit != EXPERTS_ALONE and store.get(fit) is None]
+        lost = [fit for fit in fits if store.get(fit) is None]
         packs = {id(pack): pack for pack in map(self._packs.get, lost) if pack is not None}
         for _ in self._pool.evaluate(list(packs.values())):
             pass

@@ -12,9 +12,10 @@ from pareto_rec.core.paths import file_sha256
 from pareto_rec.data.schema import Stage
 from pareto_rec.experiment.config import Config, load_config
 from pareto_rec.runs.reader import read_run
+from pareto_rec.runs.record import fit_ids
 from pareto_rec.runs.view import RunView
 from pareto_rec.training.data import Fit
-from pareto_rec.training.fit_store import EXPERTS_ALONE, FitStore
+from pareto_rec.training.fit_store import FitStore
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,11 @@ def _check(where: str, view: RunView, config: Config, hashes: Mapping[str, str])
 
 def _most_accurate(where: str, view: RunView) -> Reference:
     """The network of the front's point that is best by the first objective."""
-    first, rows = view.axes[0], view.front[view.front["fit"] != EXPERTS_ALONE]
+    first, rows = view.axes[0], view.front[[len(fit_ids(fit)) == 1 for fit in view.front["fit"]]]
     if rows.empty:
-        raise BadRequestError(f"{where} has no point with a network on its front; name another run")
+        raise BadRequestError(
+            f"{where} has no point with one network on its front; name another run"
+        )
     fit_id = str(rows.sort_values(first.name, ascending=not first.maximise)["fit"].iloc[0])
     store = FitStore(view.path / "fits", "")
     fit = store.get(fit_id)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pareto_rec.runs.record import EXPERTS_ALONE, fit_ids
 from pareto_rec.runs.view import RunView
 from pareto_rec.search.pareto import hypervolume
 
@@ -52,8 +54,18 @@ def convergence(view: RunView, checkpoints: int = CHECKPOINTS) -> Curve:
     ]
     return Curve(
         records=at + 1,
-        fits=np.cumsum(~records["fit"].duplicated().to_numpy())[at],
+        fits=_fits_so_far(records["fit"])[at],
         seconds=np.fmax.accumulate(records["elapsed_s"].to_numpy(dtype=np.float64))[at],
         hypervolume=np.array(volumes),
         boundary=np.isin(at, ends),
     )
+
+
+def _fits_so_far(named: Iterable[str]) -> NDArray[np.int64]:
+    """Count the distinct fits that records have named up to each of them ``[records]``."""
+    known: set[str] = set()
+    counts = []
+    for fit in named:
+        known.update(fit_ids(fit) or (EXPERTS_ALONE,))
+        counts.append(len(known))
+    return np.array(counts, dtype=np.int64)

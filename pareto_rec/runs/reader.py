@@ -21,6 +21,7 @@ from pareto_rec.runs.files import (
     read_text,
 )
 from pareto_rec.runs.lines import RECORDS, not_a_record, read_entries
+from pareto_rec.runs.record import without_fits
 from pareto_rec.runs.view import Axis, Hypervolumes, RunView
 
 if TYPE_CHECKING:
@@ -290,14 +291,17 @@ def _record_row(
     }
     values = entry["objectives"]
     row |= {name: np.nan if values.get(name) is None else float(values[name]) for name in names}
-    for stage in ("train", "serve"):
-        for name, value in (entry.get(stage) or {}).items():
+    serve = without_fits(entry.get("serve") or {}, row["fit"])
+    for stage, variables in (("train", entry.get("train") or {}), ("serve", serve)):
+        for name, value in variables.items():
             row |= _columns(f"{stage}.{name}", value, front_header)
     return row
 
 
 def _columns(name: str, value: Any, front_header: Sequence[str]) -> dict[str, Any]:
-    """Return a scalar as it is; a vector as one column per part, named as front.csv names them."""
+    """Return a scalar as it is; parts of a vector or table as columns, as front.csv names them."""
+    if isinstance(value, dict):
+        return {f"{name}.{part}": weight for part, weight in value.items()}
     if not isinstance(value, list | tuple):
         return {name: value}
     named = [column for column in front_header if column.startswith(f"{name}.")]

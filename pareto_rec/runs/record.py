@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from pareto_rec.core.checksums import KEY, signed
 from pareto_rec.runs.lines import entry_of
 
-Value = float | int | str | tuple[float, ...]
+Value = float | int | str | tuple[float, ...] | Mapping[str, float]
 Status = Literal["ok", "failed", "pruned"]
 Origin = Literal["own", "sweep"]
+
+EXPERTS_ALONE = "experts"  # fit of records that no network had a say in
+NETWORK = "network"  # the one fit of a candidate in its fusion (`pareto_rec.ranking.NETWORK`)
+_BETWEEN = "+"  # ids of fits in the fit of a record
 
 
 @dataclass(frozen=True)
@@ -22,15 +26,18 @@ class Record:
 
     Attributes:
         id: Candidate id, derived from its content.
-        fit: Id of the fit that it was evaluated on.
+        fit: Id of the fit that it was evaluated on; of several fits, their ids, sorted and joined
+            by "+" (`joined`); ``"experts"`` without one.
         members: What its lists fuse: fits by id and baselines by name -> weight; empty if it
             failed before that was known.
         seed: Seed of the fit.
         generation: Generation in which it was evaluated, from 0.
         position: Place within the generation; (generation, position) is the order of the search.
         origin: ``"own"``: the candidate's own serving variables; ``"sweep"``: one of the others.
-        train: Training variables, natural values.
-        serve: Serving variables, natural values.
+        train: Training variables, natural values; none where several fits are fused, each of
+            which has the training variables of its own records.
+        serve: Serving variables, natural values. A fusion names the one fit of a candidate
+            ``"network"``, and several fits, in a table of weights, by their ids.
         status: ``"ok"``, ``"failed"`` or ``"pruned"``.
         objectives: Objective name -> value in natural units, searched and reported ones.
         reason: Why it is not ``"ok"``.
@@ -50,6 +57,11 @@ class Record:
     objectives: Mapping[str, float]
     reason: str | None = None
     timing: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def fit_ids(self) -> tuple[str, ...]:
+        """Ids of the fits that it was evaluated on; none for experts alone."""
+        return fit_ids(self.fit)
 
     def to_json(self) -> str:
         """Return one line of ``records.jsonl``, without the line break."""
@@ -96,6 +108,34 @@ class Record:
         return {**asdict(self), "timing": None}
 
 
+def joined(fits: Iterable[str]) -> str:
+    """Return what a record calls some fits: their ids, sorted and joined, or `EXPERTS_ALONE`."""
+    return _BETWEEN.join(sorted(set(fits))) or EXPERTS_ALONE
+
+
+def fit_ids(fit: str) -> tuple[str, ...]:
+    """Return the ids of the fits that a record names; the inverse of `joined`."""
+    return () if fit == EXPERTS_ALONE else tuple(fit.split(_BETWEEN))
+
+
+def without_fits(values: Mapping[str, Any], fit: str) -> dict[str, Any]:
+    """Return serving variables as tables of records show them: fits together as ``"network"``.
+
+    Args:
+        values: Serving variables by name, tables of weights among them.
+        fit: Of the record; ids of its fits in a table give way to the sum of their weights.
+    """
+    return {name: _together(value, fit_ids(fit)) for name, value in values.items()}
+
+
+def _together(value: Any, fits: tuple[str, ...]) -> Any:  # Any: as `without_fits` is given it
+    own = [name for name in fits if isinstance(value, Mapping) and name in value]
+    if not own:
+        return value
+    rest = {name: weight for name, weight in value.items() if name not in own}
+    return {NETWORK: sum(value[name] for name in own), **rest}
+
+
 def _table(entry: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
     if not isinstance(entry[name], dict):
         raise ValueError(f"{name} is not a table")
@@ -113,4 +153,6 @@ def _value(name: str, value: object) -> Value:
         return value
     if isinstance(value, list):
         return tuple(_number(name, part) for part in value)
+    if isinstance(value, dict):
+        return {key: _number(name, part) for key, part in value.items()}
     return _number(name, value)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pareto_rec.core.errors import BadRequestError, unknown
 
-Value = float | int | str | tuple[float, ...]
+Value = float | int | str | tuple[float, ...] | Mapping[str, float]
 When = Mapping[str, tuple[Value, ...]]
 Floats = NDArray[np.float64]
 
@@ -231,6 +231,8 @@ Variable = Real | Integer | Choice | Simplex
 
 def plain(value: Value) -> Value:
     """Convert a value to Python's own types, sequences to tuples: as JSON and NumPy return it."""
+    if isinstance(value, Mapping):
+        return {name: float(weight) for name, weight in value.items()}
     if isinstance(value, list | tuple):
         return tuple(float(part) for part in value)
     return value.item() if isinstance(value, np.generic) else value

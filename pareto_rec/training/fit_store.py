@@ -41,7 +41,6 @@ DECIDING = tuple(
 LIBRARIES = ("numba", "numpy", "scipy", "torch", "torchjd", "transformers")
 _FILE = "file"  # name of the file, in its own description
 _DIFFERENCE = "backbone/"  # before the names of what tuned layers have learnt
-EXPERTS_ALONE = "experts"  # fit id of records that no network had a say in
 
 
 @cache

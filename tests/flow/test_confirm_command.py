@@ -97,7 +97,7 @@ def test_test_values_are_those_of_an_independent_calculation(confirmed: Confirme
     evaluator = Experiment.of(config, confirmed.cache).evaluator()
     plain = serving_of({"popularity": 1.0}, {})
     opened = OpenedTest(config.model_dump_json(), OpeningLedger(confirmed.run))
-    job = Question("plain", "experts", [plain], opened)
+    job = Question("plain", {}, [plain], opened)
     _, (values,) = measure(evaluator, job, confirmed.cache)
     assert not isinstance(values, str)
     stage = split.test

@@ -106,6 +106,30 @@ def test_an_update_learns_the_new_and_leaves_the_old_bundle_alone(
     assert "new rows" in new.about.learned_from
 
 
+def test_every_member_of_a_point_goes_on_learning(tmp_path: Path, run: Called) -> None:
+    old = Bundle.load(learnt_bundle(tmp_path / "old", fits=4))
+    assert old.folder is not None
+    file, to = write(tmp_path / "new.csv", new_rows()), tmp_path / "new"
+    found = json.loads(run(old.folder, file, "--to", to, *LOOSE, "--json")[0])
+    new, default = Bundle.load(to), old.about.default
+    before, after = (bundle.about.point(default) for bundle in (old, new))
+    assert list(after.members.values()) == list(before.members.values())
+    assert before.members.keys() & after.members.keys() == {"ease_recency"}
+    assert after.fit == "+".join(sorted(new.parts.fits))
+    assert len(new.parts.fits) == 4
+    ndcg = next(
+        one for one in found["changes"]
+        if (one["rows"], one["point"], one["objective"]) == ("new rows", default, "ndcg@5")
+    )  # fmt: skip
+    assert ndcg["after"] > ndcg["before"]
+    with one_thread():
+        answer = new.recommend("u41", k=5, explain=True)
+    for item in answer.items:
+        assert item.explanation is not None
+        assert set(item.explanation.scorers) == set(after.members)
+        assert sum(item.explanation.scorers.values()) == pytest.approx(item.score, abs=1e-4)
+
+
 def test_an_updated_bundle_can_be_updated_again(folder: Path, tmp_path: Path, run: Called) -> None:
     rows = new_rows()
     first = write(tmp_path / "1.csv", [row for row in rows if row["timestamp"] < 10**6 + 400])

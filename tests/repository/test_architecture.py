@@ -59,14 +59,14 @@ ALLOWED: dict[str, str] = {
     "analysis.decide": "core runs",
     "analysis.compare": "analysis.bootstrap core experiment.config report.plots runs search",
     "analysis.confirm": "analysis.bootstrap core evaluation execution execution.workers "
-    "experiment objectives ranking runs search training",
+    "experiment objectives ranking runs search",
     "analysis": "analysis.bootstrap analysis.decide core evaluation experiment experiment.config "
     "objectives ranking runs search training",
     # from a choice to what is served
     "bundle": "analysis backbone baselines core data evaluation experiment models objectives "
     "ranking runs tasks training",
-    "bundle.update": "baselines bundle core data evaluation experiment experiment.config tasks "
-    "training",
+    "bundle.update": "baselines bundle core data evaluation experiment experiment.config ranking "
+    "runs tasks training",
     # every process of a service imports the plugins that its parent has
     "serve": "bundle core experiment",
     # the commands

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,25 @@ from pareto_rec.analysis.confirm.measure import (
     measure,
     train,
 )
-from pareto_rec.analysis.confirm.reported_front import Point, ReportedFront, read_claim
+from pareto_rec.analysis.confirm.reported_front import (
+    Point,
+    ReportedFront,
+    TrainingKey,
+    read_claim,
+)
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.core.seeds import child_seed
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.execution.callbacks import CallbackList, SearchCallback
 from pareto_rec.execution.workers.evaluation import Workers
 from pareto_rec.experiment.openings import OpeningLedger
+from pareto_rec.ranking import NETWORK
 from pareto_rec.runs.record_store import RECORDS, locked
-from pareto_rec.training.fit_store import EXPERTS_ALONE
+from pareto_rec.search.space import Candidate
 
 Answers = dict[tuple[int, int], Values | str]
-Fits = Mapping[tuple[str, int], str]  # (training variables, place of the seed) -> fit
+Slot = tuple[TrainingKey, int]  # what is trained, and the place of its seed
+Fits = Mapping[Slot, str]
 
 
 @dataclass(frozen=True)
@@ -125,17 +132,18 @@ def _rivals(ready: Opened) -> tuple[list[MatchedBaseline], list[Point]]:
     space, goals = claim.experiment.space, claim.experiment.goals
     swept = rivals.settings(space, claim.records)
     simple = rivals.without_network(claim.experiment)
-    jobs = [one for rival in simple for one in rivals.sweeps(rival, EXPERTS_ALONE, swept)]
+    jobs = [one for rival in simple for one in rivals.sweeps(rival, {}, swept)]
     rows = _swept(ready, jobs, "sweeping baselines")
     chosen = {one.name: rivals.choose(one, rows.get(one.name, []), goals) for one in simple}
     alone = [one for one in simple if one.kind == "expert"]
     if alone and pool.evaluator.trains:
         best = max(alone, key=lambda rival: rivals.claimed(chosen[rival.name], goals))
         rival = rivals.with_network(best.name, space)
-        job = Training(rival.train, pool.evaluator.seed)
+        job = Training(rival.networks[NETWORK], pool.evaluator.seed)
         _, fit = train(pool.evaluator, job, pool.cache)
         if fit.reason is None:
-            again = _swept(ready, list(rivals.sweeps(rival, fit.fit, swept)), "sweeping a fusion")
+            fused = list(rivals.sweeps(rival, {NETWORK: fit.fit}, swept))
+            again = _swept(ready, fused, "sweeping a fusion")
             chosen[rival.name] = rivals.choose(rival, again.get(rival.name, []), goals)
             simple.append(rival)
     return simple, [*claim.points, *(point for points in chosen.values() for point in points)]
@@ -162,50 +170,71 @@ def _counted(
 
 
 def _train(ready: Opened, points: Sequence[Point]) -> tuple[Fits, list[dict[str, Any]]]:
-    """One fit for each training variables and seed, shared by the points that have them."""
-    wanted = {one.train_id: one.train for one in points if one.train is not None}
-    jobs = [Training(values, seed) for values in wanted.values() for seed in ready.seeds]
-    place = {seed: number for number, seed in enumerate(ready.seeds)}
+    """Make the fits of every network under every seed; points share those that they share."""
+    trainings = _trainings(points, ready.seeds)
+    slots = {_identity(job): slot for slot, job in trainings.items()}
     fits, reasons = {}, {}
-    for job, made in _counted(ready, train, jobs, "training anew"):
-        key = (str(_train_id(job)), place[job.seed])
+    for job, made in _counted(ready, train, list(trainings.values()), "training anew"):
         if made.reason is None:
-            fits[key] = made.fit
+            fits[slots[_identity(job)]] = made.fit
         else:
-            reasons[key] = made.reason
-    if jobs and not fits:
+            reasons[slots[_identity(job)]] = made.reason
+    if trainings and not fits:
         raise RunFailedError(
             f"every fresh fit failed, so test data was not opened: {next(iter(reasons.values()))}"
         )
-    failed = [
-        {"front": one.front, "id": one.id, "seed": seed, "reason": reasons[key]}
-        for one in points
-        for number, seed in enumerate(ready.seeds)
-        if (key := (str(one.train_id), number)) in reasons
-    ]
-    return fits, failed
+    return fits, list(_failures(points, ready.seeds, reasons))
 
 
-def _train_id(job: Training) -> str | None:
-    return Point("", "", job.train, {}, {}).train_id
+def _trainings(points: Sequence[Point], seeds: Sequence[int]) -> dict[Slot, Training]:
+    """Return the fits to make."""
+    wanted = {key: one.networks[name] for one in points for name, key in one.trainings.items()}
+    return {
+        (key, number): Training(values, copy_seed(seed, key.copy))
+        for key, values in wanted.items()
+        for number, seed in enumerate(seeds)
+    }
+
+
+def _identity(job: Training) -> tuple[str, int]:
+    return Candidate(job.train, {}).train_id, job.seed
+
+
+def _failures(
+    points: Sequence[Point], seeds: Sequence[int], reasons: Mapping[Slot, str]
+) -> Iterator[dict[str, Any]]:
+    """Yield every point and seed of which a fit failed, and why the first of them did."""
+    for point in points:
+        for number, seed in enumerate(seeds):
+            slots = [(key, number) for key in point.trainings.values()]
+            failed = [reasons[slot] for slot in slots if slot in reasons]
+            if failed:
+                yield {"front": point.front, "id": point.id, "seed": seed, "reason": failed[0]}
+
+
+def copy_seed(seed: int, copy: int) -> int:
+    """Return the seed of a copy of a fit: of the first, the seed itself."""
+    return seed if copy == 0 else child_seed(seed, "copy", copy)
 
 
 def _measure(
     ready: Opened, points: Sequence[Point], fits: Fits, test: OpenedTest | None
 ) -> Answers:
-    """Values of every point under every seed; those without a fit count as the first seed."""
-    together: dict[tuple[str, int], list[int]] = {}
+    """Values of every point under every seed; those without a network count as the first seed.
+
+    A point is left out under the seeds for which one of its fits failed.
+    """
+    together: dict[tuple[tuple[tuple[str, str], ...], int], list[int]] = {}
     for index, point in enumerate(points):
-        if point.train is None:
-            together.setdefault((EXPERTS_ALONE, 0), []).append(index)
-            continue
-        for number in range(len(ready.seeds)):
-            fit = fits.get((str(point.train_id), number))
-            if fit is not None:
-                together.setdefault((fit, number), []).append(index)
+        keys = point.trainings
+        for number in range(len(ready.seeds) if keys else 1):
+            names = {name: fits.get((key, number)) for name, key in keys.items()}
+            made = tuple((name, fit) for name, fit in names.items() if fit is not None)
+            if len(made) == len(keys):
+                together.setdefault((made, number), []).append(index)
     jobs = [
-        Question((number, indices), fit, [points[index].serve for index in indices], test)
-        for (fit, number), indices in together.items()
+        Question((number, indices), dict(names), [points[index].serve for index in indices], test)
+        for (names, number), indices in together.items()
     ]
     answers: Answers = {}
     label = "measuring on validation data" if test is None else "measuring on test data"

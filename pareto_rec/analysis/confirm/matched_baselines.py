@@ -63,19 +63,15 @@ class MatchedBaseline:
         kind: ``"expert"``, ``"fusion"`` or ``"network"``.
         says: What it is, in a sentence.
         fusion: Scorer -> weight.
-        train: Training variables of its network, those left out as the config or the defaults say.
+        networks: Name of a network in the fusion -> its training variables, those left out as the
+            config or the defaults say.
     """
 
     name: str
     kind: str
     says: str
     fusion: Mapping[str, float]
-    train: Mapping[str, Value] = field(default_factory=dict)
-
-    @property
-    def trains(self) -> bool:
-        """Whether a network has a say."""
-        return NETWORK in self.fusion
+    networks: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,13 +80,13 @@ class Sweep:
 
     Attributes:
         rival: Whose.
-        fit: Id of its fit, ``"experts"`` for none.
+        fits: Names of networks in its fusion -> ids of their fits; empty without one.
         ids: Of the settings.
         serve: Their serving variables.
     """
 
     rival: MatchedBaseline
-    fit: str
+    fits: Mapping[str, str]
     ids: tuple[str, ...]
     serve: tuple[Mapping[str, Any], ...]
 
@@ -128,7 +124,8 @@ def with_network(expert: str, space: SearchSpace) -> MatchedBaseline:
         f"{expert} and one network trained for accuracy alone, hyperparameters in the middle of "
         "their ranges, fused .3 and .7"
     )
-    return MatchedBaseline(WITH_NETWORK, "network", says, {NETWORK: 0.7, expert: 0.3}, middle)
+    fusion = {NETWORK: 0.7, expert: 0.3}
+    return MatchedBaseline(WITH_NETWORK, "network", says, fusion, {NETWORK: middle})
 
 
 def settings(space: SearchSpace, count: int) -> list[dict[str, Any]]:
@@ -162,19 +159,21 @@ def settings(space: SearchSpace, count: int) -> list[dict[str, Any]]:
     return [*grid, *more]
 
 
-def sweeps(rival: MatchedBaseline, fit: str, swept: Sequence[Mapping[str, Any]]) -> Iterator[Sweep]:
+def sweeps(
+    rival: MatchedBaseline, fits: Mapping[str, str], swept: Sequence[Mapping[str, Any]]
+) -> Iterator[Sweep]:
     """Yield a rival's settings in jobs of a size that bounds memory.
 
     Args:
         rival: Whose.
-        fit: Id of its fit, ``"experts"`` for none.
+        fits: Names of networks in its fusion -> ids of their fits; empty without one.
         swept: What :func:`settings` gave.
     """
     serve = [serving_of(rival.fusion, setting) for setting in swept]
     ids = [f"{rival.name}-{number:04d}" for number in range(len(serve))]
     for begin in range(0, len(serve), _AT_ONCE):
         part = slice(begin, begin + _AT_ONCE)
-        yield Sweep(rival, fit, tuple(ids[part]), tuple(serve[part]))
+        yield Sweep(rival, fits, tuple(ids[part]), tuple(serve[part]))
 
 
 def sweep(evaluator: Evaluator, job: Sweep, cache: Path) -> tuple[str, list[Row]]:
@@ -182,7 +181,8 @@ def sweep(evaluator: Evaluator, job: Sweep, cache: Path) -> tuple[str, list[Row]
     own = evaluator.measuring
     names = [objective.name for objective in own.measures.all]
     chosen = [asdict(evaluator.serving(serve)) for serve in job.serve]
-    content = [job.fit, job.ids, job.serve, chosen, names, evaluator.store.data_key, own.relevance]
+    fits = dict(job.fits)
+    content = [fits, job.ids, job.serve, chosen, names, evaluator.store.data_key, own.relevance]
     text = json.dumps([*content, code_key(*MEASURING)])
     digest = hashlib.sha256(text.encode()).hexdigest()[:24]
     path = cache / "baselines" / f"{job.rival.name}-{digest}.json"
@@ -194,9 +194,9 @@ def sweep(evaluator: Evaluator, job: Sweep, cache: Path) -> tuple[str, list[Row]
 
 
 def _measured(evaluator: Evaluator, job: Sweep) -> list[Row]:
-    scorers, fit = evaluator.stored(job.fit)
-    chosen = [evaluator.serving(serve) for serve in job.serve]
-    measured = evaluator.measuring.values(scorers, chosen, fit)
+    scorers, fits = evaluator.scorers_of(job.fits.values())
+    chosen = [evaluator.serving(serve, job.fits) for serve in job.serve]
+    measured = evaluator.measuring.values(scorers, chosen, fits)
     return [
         {"id": key, "serve": serve, "objectives": dict(values.objectives)}
         for key, serve, values in zip(job.ids, job.serve, measured, strict=True)
@@ -212,9 +212,8 @@ def claimed(points: Sequence[Point], goals: Sequence[Goal]) -> float:
 
 def choose(rival: MatchedBaseline, rows: Sequence[Row], goals: Sequence[Goal]) -> list[Point]:
     """Return the points of a rival that keep most hypervolume, as many as a front selects."""
-    train = rival.train if rival.trains else None
     points = [
-        Point(rival.name, row["id"], train, row["serve"], row["objectives"])
+        Point(rival.name, row["id"], rival.networks, row["serve"], row["objectives"])
         for row in sorted(rows, key=lambda row: str(row["id"]))
     ]
     return select(points, goals)

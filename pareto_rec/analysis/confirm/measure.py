@@ -61,17 +61,17 @@ class OpenedTest:
 
 @dataclass(frozen=True)
 class Question:
-    """Serving settings to measure on one fit.
+    """Serving settings to measure on the same fits.
 
     Attributes:
         key: Named by the answer.
-        fit: Id of the fit; ``"experts"`` for none.
+        fits: Names of networks in the fusions -> ids of their fits; empty for experts alone.
         serve: Serving variables of each setting.
         test: The test stage to measure on; None for validation data.
     """
 
     key: object
-    fit: str
+    fits: Mapping[str, str]
     serve: Sequence[Mapping[str, Any]]  # values, or weights by name for a fusion
     test: OpenedTest | None = None
 
@@ -102,19 +102,19 @@ def measure(evaluator: Evaluator, job: Question, cache: Path) -> tuple[object, l
         evaluator = _test_evaluator(job.test, cache).with_(
             store=evaluator.store, costs=evaluator.measuring.supplies.costs
         )
-    return job.key, _values(evaluator, job.fit, job.serve)
+    return job.key, _values(evaluator, job.fits, job.serve)
 
 
 def _values(
-    evaluator: Evaluator, fit_id: str, serve: Sequence[Mapping[str, Any]]
+    evaluator: Evaluator, names: Mapping[str, str], serve: Sequence[Mapping[str, Any]]
 ) -> list[Values | str]:
     try:
-        scorers, fit = evaluator.stored(fit_id)
+        scorers, fits = evaluator.scorers_of(names.values())
     except KeyError:
         return ["its fit is no longer stored"] * len(serve)
-    settings = [evaluator.serving(one) for one in serve]
-    single = evaluator.measuring.values(scorers, settings, fit)
-    per_user = evaluator.measuring.per_user(scorers, settings, fit)
+    settings = [evaluator.serving(one, names) for one in serve]
+    single = evaluator.measuring.values(scorers, settings, fits)
+    per_user = evaluator.measuring.per_user(scorers, settings, fits)
     wanted = recorded(evaluator.measuring.measures)
     found: list[Values | str] = []
     for own, one in zip(per_user, single, strict=True):

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.inputs import EncodeProgress
+from pareto_rec.ranking import NETWORK
 from pareto_rec.runs.lines import RECORDS, read_entries
 from pareto_rec.runs.reader import read_run
+from pareto_rec.runs.record import fit_ids
 from pareto_rec.runs.view import RunView
 from pareto_rec.search.space import Candidate, Value
 
 SEARCH = "search"  # name of the run's own front
+
+
+class TrainingKey(NamedTuple):
+    """Key of fits to make; points that share it share these fits.
+
+    Attributes:
+        train_id: Id of the training variables.
+        copy: Number among the networks of one point that have the same training variables.
+    """
+
+    train_id: str
+    copy: int = 0
 
 
 @dataclass(frozen=True)
@@ -25,21 +39,31 @@ class Point:
     Attributes:
         front: ``"search"`` or the name of a baseline.
         id: As in front.csv; of a baseline, its name and the number of the setting.
-        train: Training variables that a network is trained with; None where none is.
+        networks: Name of a network in the fusion -> the training variables that it is trained
+            with; empty where there is none.
         serve: Serving variables, natural values.
         claimed: Objective values that it was chosen by.
     """
 
     front: str
     id: str
-    train: Mapping[str, Value] | None
+    networks: Mapping[str, Mapping[str, Value]]
     serve: Mapping[str, Any]  # values, or weights by name for a fusion
     claimed: Mapping[str, float]
 
     @property
-    def train_id(self) -> str | None:
-        """Points that share it share their fits; None where there is nothing to fit."""
-        return None if self.train is None else Candidate(self.train, {}).train_id
+    def trainings(self) -> dict[str, TrainingKey]:
+        """Name of a network in the fusion -> what it is trained with, and which copy of that.
+
+        Networks of one point with the same training variables were trained with different seeds:
+        they are copies, numbered from 0 in the order of their names, each with seeds of its own.
+        """
+        keys: dict[str, TrainingKey] = {}
+        for name in sorted(self.networks):
+            train_id = Candidate(self.networks[name], {}).train_id
+            copies = sum(train_id == other.train_id for other in keys.values())
+            keys[name] = TrainingKey(train_id, copies)
+        return keys
 
 
 @dataclass(frozen=True)
@@ -91,12 +115,50 @@ def read_claim(
         )
     names = [one for one in (*view.names, *(axis.name for axis in view.reported)) if one in chosen]
     stored = {str(one["id"]): one for one in read_entries(run / RECORDS, view.info)}
-    trains = experiment.variables.trains
+    trained = _trained(experiment, stored.values())
     points = []
     for row in chosen.to_dict("records"):
         record = stored[str(row["id"])]
         candidate = Candidate(record["train"], record["serve"])
-        train = candidate.train if trains else None
         claimed = {name: float(row[name]) for name in names}
-        points.append(Point(SEARCH, str(row["id"]), train, candidate.serve, claimed))
+        networks = _networks(experiment, record, trained, run / RECORDS)
+        points.append(Point(SEARCH, str(row["id"]), networks, candidate.serve, claimed))
     return ReportedFront(view, experiment, tuple(points))
+
+
+Trained = Mapping[str, Mapping[str, Value]]
+"""Fit id -> the training variables that it was trained with."""
+
+
+def _names_network(experiment: Experiment, record: Mapping[str, Any]) -> bool:
+    """Return whether a record is a candidate's, whose one fit its fusion calls the network."""
+    serve = Candidate({}, record["serve"]).serve
+    return NETWORK in experiment.variables.serving(serve).fusion
+
+
+def _trained(experiment: Experiment, records: Iterable[Mapping[str, Any]]) -> Trained:
+    """Return the training variables of every fit, by the records of its candidates."""
+    return {
+        record["fit"]: Candidate(record["train"], {}).train
+        for record in records
+        if _names_network(experiment, record)
+    }
+
+
+def _networks(
+    experiment: Experiment, record: Mapping[str, Any], trained: Trained, path: Path
+) -> Trained:
+    """Return the networks that a record's lists fuse, by their names in the fusion.
+
+    Raises:
+        BadRequestError: If the records do not say how one of several fits was trained.
+    """
+    if _names_network(experiment, record):
+        return {NETWORK: Candidate(record["train"], {}).train}
+    lost = [fit_id for fit_id in fit_ids(record["fit"]) if fit_id not in trained]
+    if lost:
+        raise BadRequestError(
+            f"{path}: point {record['id']} fuses the fit {lost[0]}, of which there is no record "
+            "that says how it was trained; search again"
+        )
+    return {fit_id: trained[fit_id] for fit_id in fit_ids(record["fit"])}

@@ -13,6 +13,7 @@ from pareto_rec.bundle import BundleData
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.runs.record import fit_ids, joined
 from pareto_rec.training.data import Fit
 from pareto_rec.training.fitting import train_pack
 
@@ -45,7 +46,7 @@ def learnt(parts: BundleData, stage: Stage, evaluator: Evaluator, seed: int) -> 
     points = [
         point.model_copy(
             update={
-                "fit": names.get(point.fit, point.fit),
+                "fit": joined(names.get(fit_id, fit_id) for fit_id in fit_ids(point.fit)),
                 "members": {names.get(member, member): of for member, of in point.members.items()},
             }
         )

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from pareto_rec.baselines.base import ItemModel
 from pareto_rec.bundle import BundleData
-from pareto_rec.bundle.backends import TorchBackend, UserHistory
 from pareto_rec.bundle.collect import merged
 from pareto_rec.bundle.data import CONTEXT, TRAIN, VALIDATION
-from pareto_rec.bundle.scoring import Engine
+from pareto_rec.bundle.scoring import Engine, torch_backend
 from pareto_rec.data.schema import Interactions, Stage, Users
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.evaluation.inputs import EvaluationData
 from pareto_rec.experiment.config import load_config
 from pareto_rec.experiment.config.sections import TrainConfig
 from pareto_rec.experiment.experiment import Experiment
+from pareto_rec.ranking.backends import UserHistory
 from pareto_rec.training.fit_store import FitStore
 
 Values = Mapping[str, Mapping[str, float]]
@@ -146,7 +146,7 @@ def _scores(model: ItemModel, stage: Stage) -> NDArray[np.float32]:
 
 def values_of(parts: BundleData, evaluator: Evaluator) -> Values:
     """Point -> objective -> value of the bundle's lists for the users of an evaluator."""
-    engine = Engine(parts, TorchBackend(parts))
+    engine = Engine(parts, torch_backend(parts))
     rows = evaluator.stage
     ends = rows.history_indptr[1:-1]
     people = [UserHistory(items) for items in np.split(rows.history.item, ends)]
@@ -156,7 +156,7 @@ def values_of(parts: BundleData, evaluator: Evaluator) -> Values:
         tasks = {fit_id: parts.fits[fit_id].shape.tasks for fit_id in fit_ids}
         scorers = engine.scorers(people, parts.experts_of(point.id), tasks)
         # how long it was trained is not what is compared
-        fit = replace(parts.fits[fit_ids[0]], seconds=0.0) if fit_ids else None
-        [measured] = evaluator.measuring.values(scorers, [serving], fit)
+        fits = {fit_id: replace(parts.fits[fit_id], seconds=0.0) for fit_id in fit_ids}
+        [measured] = evaluator.measuring.values(scorers, [serving], fits)
         found[point.id] = dict(measured.objectives)
     return found

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from pareto_rec.analysis.bootstrap import Interval
-from pareto_rec.analysis.confirm import ledger, statistics, tables
+from pareto_rec.analysis.confirm import confirm, ledger, statistics, tables
 from pareto_rec.analysis.confirm import matched_baselines as rivals
 from pareto_rec.analysis.confirm import measure as measuring
-from pareto_rec.analysis.confirm.measure import Question
+from pareto_rec.analysis.confirm.measure import Question, Training
 from pareto_rec.analysis.confirm.reported_front import SEARCH, Point
 from pareto_rec.analysis.confirm.statistics import FrontFigures
 from pareto_rec.analysis.confirm.tables import Front
@@ -54,7 +54,7 @@ def test_more_records_keep_the_drawn_grid_and_fill_the_ranges_that_the_search_ha
 
 def test_sweeps_hold_every_setting_once_with_all_serving_variables() -> None:
     rival = rivals.MatchedBaseline("ease", "expert", "", {"ease": 1.0})
-    parts = list(rivals.sweeps(rival, "experts", rivals.settings(EMPTY, 300)))
+    parts = list(rivals.sweeps(rival, {}, rivals.settings(EMPTY, 300)))
     ids = [key for part in parts for key in part.ids]
     assert ids == [f"ease-{place:04d}" for place in range(300)]
     assert max(len(part.serve) for part in parts) <= 128
@@ -75,14 +75,18 @@ def test_the_network_of_a_baseline_lies_in_the_middle_of_what_is_searched() -> N
         {"mmr": Real(0.0, 0.5)},
     )
     rival = rivals.with_network("ease", space)
-    assert rival.train == {"learning_rate": pytest.approx(0.02), "dropout": 0.2, "horizon": 10}
+    assert rival.networks["network"] == {
+        "learning_rate": pytest.approx(0.02),
+        "dropout": 0.2,
+        "horizon": 10,
+    }
     assert rival.fusion == {"network": 0.7, "ease": 0.3}
     row = {"id": "a", "serve": {}, "objectives": {"ndcg@10": 0.2, "cost": 0.5}}
-    assert [one.train for one in rivals.choose(rival, [row], GOALS)] == [rival.train]
+    assert [one.networks for one in rivals.choose(rival, [row], GOALS)] == [rival.networks]
 
 
 def point(front: str, key: str, ndcg: float, cost: float) -> Point:
-    return Point(front, key, None, {}, {"ndcg@10": ndcg, "cost": cost})
+    return Point(front, key, {}, {}, {"ndcg@10": ndcg, "cost": cost})
 
 
 def test_baselines_are_chosen_by_hypervolume_among_feasible_points() -> None:
@@ -315,6 +319,28 @@ def test_costs_are_those_of_the_validation_stage(
     seen: list[Any] = []
     monkeypatch.setattr(measuring, "_test_evaluator", lambda *_: made("test"))
     monkeypatch.setattr(measuring, "_values", lambda evaluator, *_: seen.append(evaluator) or [])
-    measuring.measure(made("validation"), Question("key", "experts", [], "{}"), tmp_path)
+    measuring.measure(made("validation"), Question("key", {}, [], "{}"), tmp_path)
     assert seen[0].store == "fits of validation"
     assert seen[0].measuring.supplies.costs == "costs of validation"
+
+
+def test_networks_of_equal_training_variables_are_copies_with_seeds_of_their_own() -> None:
+    plain, other = {"learning_rate": 0.1}, {"learning_rate": 0.2}
+    fused = Point("search", "p", {"b": plain, "a": plain, "c": other}, {}, {})
+    alone = Point("search", "q", {"network": plain}, {}, {})
+    keys = fused.trainings
+    assert [keys[name].copy for name in "abc"] == [0, 1, 0]
+    assert alone.trainings == {"network": keys["a"]}  # shared with the first copy
+    trainings = confirm._trainings([fused, alone], [5, 6])
+    assert len(trainings) == 6
+    assert trainings[keys["a"], 1] == Training(plain, 6)
+    seeds = [job.seed for job in trainings.values() if job.train == plain]
+    assert len(set(seeds)) == 4
+    assert trainings[keys["c"], 0] == Training(other, 5)
+
+
+def test_a_point_fails_under_the_seeds_for_which_one_of_its_fits_failed() -> None:
+    fused = Point("search", "p", {"a": {"x": 1}, "b": {"x": 2}}, {}, {})
+    reasons = {(fused.trainings["b"], 1): "it diverged"}
+    found = list(confirm._failures([fused, point("search", "q", 0.1, 0.1)], [5, 6], reasons))
+    assert found == [{"front": "search", "id": "p", "seed": 6, "reason": "it diverged"}]

@@ -26,7 +26,6 @@ from pareto_rec.bundle import (
     Request,
     write_bundle,
 )
-from pareto_rec.bundle.backends import UserHistory
 from pareto_rec.bundle.check import Agreement, compare, verify_lists
 from pareto_rec.bundle.files import read_manifest
 from pareto_rec.bundle.prefer import achievement
@@ -42,6 +41,7 @@ from pareto_rec.ranking import (
     recommend,
     standardise,
 )
+from pareto_rec.ranking.backends import UserHistory
 from pareto_rec.training.batches import last_items
 
 POINTS = list(SERVINGS)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from pareto_rec.baselines.base import ItemModel
-from pareto_rec.bundle.linear import densify_if_small, scores_of
 from pareto_rec.ranking import standardise, unseen_count
 from pareto_rec.ranking.builder import FEW
+from pareto_rec.ranking.linear import densify_if_small, scores_of
 
 ITEMS = 40
 Ints = NDArray[np.int64]

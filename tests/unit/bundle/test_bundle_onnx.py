@@ -10,12 +10,12 @@ import pytest
 from tiny_bundle import SERVINGS, tiny_parts
 
 from pareto_rec.bundle import Bundle, BundleData, NewItem, files, write_bundle
-from pareto_rec.bundle.backends import TorchBackend
 from pareto_rec.bundle.check import read_anew
 from pareto_rec.bundle.onnx_backend import OnnxBackend
 from pareto_rec.bundle.onnx_export import export_graphs
 from pareto_rec.bundle.session import session
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.ranking.backends import TorchBackend
 
 pytest.importorskip("onnxruntime")
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from click_world import world
 
-from pareto_rec.bundle.backends import UserHistory, histories_of
 from pareto_rec.bundle.graphs import Scores, graph_name
 from pareto_rec.core.threads import one_thread
 from pareto_rec.models.trunk import TRUNKS
+from pareto_rec.ranking.backends import UserHistory, histories_of
 from pareto_rec.training.data import Fit
 from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.spec import train_spec

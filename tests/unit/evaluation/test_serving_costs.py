@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,12 +26,13 @@ from pareto_rec.data.split import SPLITS, split
 from pareto_rec.evaluation import costs, latency
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
+from pareto_rec.evaluation.latency import OneRequest
 from pareto_rec.evaluation.measurement import ObjectiveSet
 from pareto_rec.evaluation.task_predictions import predicted_by
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
 from pareto_rec.objectives import FAMILIES, UserObjective, parse
-from pareto_rec.ranking import ServingParams, fused_scores, recommend
+from pareto_rec.ranking import NETWORK, ServingParams, fused_scores, recommend
 from pareto_rec.search.space import SearchSpace
 from pareto_rec.tasks import built_in
 from pareto_rec.training.batches import Sequences, draw
@@ -104,11 +105,14 @@ def test_parameters_by_hand() -> None:
     # two towers of 8 x 8 twice and a bias of 8, item biases, embeddings and projection, pooling
     assert network == 2 * (2 * 64 + 8 + ITEMS) + ITEMS * 8 + FEATURES * 8 + 64 + 16 + 10
     count = costs.parameters
-    assert count(fit, ServingParams(), ITEMS) == network
-    assert count(fit, ServingParams({"network": 0.5, "popularity": 0.5}), ITEMS) == network + ITEMS
-    assert count(fit, ServingParams({"network": 0.0, "ease": 1.0}), ITEMS) == ITEMS**2
-    assert count(None, ServingParams({"item_knn": 1.0}), ITEMS) == 10 * ITEMS
-    assert count(None, ServingParams({"item_knn": 1.0}), 4) == 16  # no more neighbours than items
+    assert count({NETWORK: fit}, ServingParams(), ITEMS) == network
+    assert (
+        count({NETWORK: fit}, ServingParams({"network": 0.5, "popularity": 0.5}), ITEMS)
+        == network + ITEMS
+    )
+    assert count({NETWORK: fit}, ServingParams({"network": 0.0, "ease": 1.0}), ITEMS) == ITEMS**2
+    assert count({}, ServingParams({"item_knn": 1.0}), ITEMS) == 10 * ITEMS
+    assert count({}, ServingParams({"item_knn": 1.0}), 4) == 16  # no more neighbours than items
 
 
 @pytest.mark.parametrize("expert", BASELINES)
@@ -142,7 +146,7 @@ def test_flops_of_self_attention_by_hand() -> None:
 
 def test_flops_of_the_rest_by_hand() -> None:
     def count(**serving: Any) -> int:
-        return costs.flops(None, ServingParams(**serving), ITEMS, k=10, history=30)
+        return costs.flops({}, ServingParams(**serving), ITEMS, k=10, history=30)
 
     ease = 2 * 30 * ITEMS
     assert count(fusion={"popularity": 1.0}) == 8 * ITEMS
@@ -172,15 +176,18 @@ def test_settings_of_one_serving_shape_share_their_latency() -> None:
     assert shape(fusion={"ease": 1.0}, exponents={"liked": 1.0}) == shape(fusion={"ease": 1.0})
 
 
+def request_of(made: Evaluator, fits: Mapping[str, Fit], serving: ServingParams) -> OneRequest:
+    latencies = latency.Latencies(made.stage, made.users.builder, made.data, 10, Path("nowhere"))
+    return OneRequest(latencies.engine(fits, serving), fits, serving, 10)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_one_request_gives_the_list_of_the_batch(model: str, tmp_path: Path) -> None:
     made = evaluator(stage(), tmp_path)
     fit = fit_of(dataclasses.replace(SHAPE, model=model))
     serving = ServingParams({"network": 0.5, "ease_recency": 0.5}, 0.2, 0.3, 20, {"liked": 0.5})
-    names = [name for name in serving.fusion if name != "network"]
-    models = {name: BASELINES[name].fit(made.stage.train, made.stage.shape) for name in names}
-    path = latency.OneRequest(models, made.users.builder, made.data.features, fit, serving, 10)
-    expected = latency.recommend(made.with_fit(fit), [serving], k=10)[0][0]
+    path = request_of(made, {NETWORK: fit}, serving)
+    expected = recommend(made.with_fit(fit), [serving], k=10)[0][0]
     starts = made.stage.history_indptr
     for user in range(0, USERS, 7):
         found = path(made.stage.history.item[starts[user] : starts[user + 1]])
@@ -196,7 +203,8 @@ def test_latency_is_measured_once_and_replayed(
     made = evaluator(stage(), tmp_path, names)
     settings = [ServingParams(mmr=0.2, depth=20), ServingParams(mmr=0.4, depth=30), ServingParams()]
     first = [
-        one.objectives for one in made.measuring.values(made.with_fit(fit_of()), settings, fit_of())
+        one.objectives
+        for one in made.measuring.values(made.with_fit(fit_of()), settings, {NETWORK: fit_of()})
     ]
     assert first[0]["latency_p50"] == first[1]["latency_p50"]
     for one in first:
@@ -213,7 +221,7 @@ def test_latency_is_measured_once_and_replayed(
 
     monkeypatch.setattr(latency.Latencies, "_measure", refuse)
     again = evaluator(stage(), tmp_path, names)
-    second = again.measuring.values(again.with_fit(fit_of()), settings, fit_of())
+    second = again.measuring.values(again.with_fit(fit_of()), settings, {NETWORK: fit_of()})
     assert [one.objectives for one in second] == first
 
 
@@ -247,7 +255,7 @@ def test_text_in_the_path_is_counted_and_measured(
     made = evaluator(stage(), tmp_path, names)
     fit = fit_of()
     scorers, fused = made.with_fit(fit), ServingParams({"network": 0.5, "popularity": 0.5})
-    plain = made.measuring.values(scorers, [fused], fit)[0].objectives
+    plain = made.measuring.values(scorers, [fused], {NETWORK: fit})[0].objectives
     encoder = costs.Encoder(encoded.append, 1000, 5000, "an encoder")
     assert made.measuring.supplies.costs is not None
     assert made.measuring.supplies.costs.latencies is not None
@@ -255,10 +263,12 @@ def test_text_in_the_path_is_counted_and_measured(
         costs=dataclasses.replace(made.measuring.supplies.costs, encoders=Same(encoder))
     )
     alone = ServingParams({"network": 0.0, "popularity": 1.0})  # reads no text
-    assert made.measuring.values(scorers, [alone], fit)[0].objectives["parameters"] == ITEMS
+    assert (
+        made.measuring.values(scorers, [alone], {NETWORK: fit})[0].objectives["parameters"] == ITEMS
+    )
     assert made.measuring.values(made.scorers, [alone])[0].objectives["parameters"] == ITEMS
     assert not encoded
-    more = made.measuring.values(scorers, [fused], fit)[0].objectives
+    more = made.measuring.values(scorers, [fused], {NETWORK: fit})[0].objectives
     assert more["parameters"] - plain["parameters"] == 1000
     assert more["flops"] - plain["flops"] == 5000
     assert len(encoded) == latency.WARM + 3 * latency.ROUNDS
@@ -297,9 +307,9 @@ def test_nothing_is_computed_that_nobody_asks_for(tmp_path: Path) -> None:
     made = evaluator(stage(), tmp_path, ("recall@5", "train_seconds"))
     fit = fit_of()
     assert made.measuring.supplies.costs is None
-    assert made.measuring.supplies.predictions(fit) == {}
+    assert made.measuring.supplies.predictions({NETWORK: fit}, [ServingParams()])[0] == {}
     assert made.measuring.supplies.scores(made.scorers, ServingParams()) is None
-    assert made.measuring.supplies.cost(fit, ServingParams()) == {}
+    assert made.measuring.supplies.cost({NETWORK: fit}, ServingParams()) == {}
     assert not (tmp_path / "latency").exists()
 
 
@@ -307,7 +317,7 @@ def test_scores_and_predictions_are_those_of_the_network(tmp_path: Path) -> None
     made, fit = evaluator(stage(), tmp_path), fit_of()
     relevance, liked = (logits_of(fit, made.data, name, 5) for name in ("relevance", "liked"))
     rows = made.stage.held_out
-    found = made.measuring.supplies.predictions(fit)["liked"]
+    found = made.measuring.supplies.predictions({NETWORK: fit}, [ServingParams()])[0]["liked"]
     expected = 1 / (1 + np.exp(-liked.numpy()[rows.user, rows.item].astype(np.float64)))
     np.testing.assert_allclose(found.predicted, expected, atol=1e-6)
     np.testing.assert_array_equal(found.true, rows.signals["liked"])
@@ -323,14 +333,16 @@ def test_scores_and_predictions_are_those_of_the_network(tmp_path: Path) -> None
 
 def test_ratings_are_predicted_in_stars(tmp_path: Path) -> None:
     made, plain = evaluator(stage(), tmp_path, ("rmse[rating]",)), fit_of()
-    assert "rating" not in made.measuring.supplies.predictions(plain)
+    assert (
+        "rating" not in made.measuring.supplies.predictions({NETWORK: plain}, [ServingParams()])[0]
+    )
     source = torch.Generator().manual_seed(3)
     shape = dataclasses.replace(SHAPE, tasks=("liked", "rating"))
     more = init_shared(shape, source)
     params = {**more, **{n: p for n, p in plain.params.items() if n not in more}}
     params["rating.stars"] = torch.tensor([3.5, 0.0])
     fit = dataclasses.replace(plain, shape=shape, params=params)
-    (found,) = made.measuring.values(made.with_fit(fit), [ServingParams()], fit)
+    (found,) = made.measuring.values(made.with_fit(fit), [ServingParams()], {NETWORK: fit})
     true = made.stage.held_out.signals["rating"]  # a deviation of 0 predicts the mean everywhere
     assert found.objectives["rmse[rating]"] == pytest.approx(np.sqrt(((true - 3.5) ** 2).mean()))
 
@@ -350,7 +362,7 @@ def test_every_objective_can_be_measured_on_every_split(
     monkeypatch.setattr(latency, "REQUESTS", 2)
     made = evaluator(stage(kind), tmp_path)
     setting = ServingParams({"network": 0.5, "ease_recency": 0.5}, 0.2, 0.3, 20, {"liked": 0.5})
-    (found,) = made.measuring.values(made.with_fit(fit_of()), [setting], fit_of())
+    (found,) = made.measuring.values(made.with_fit(fit_of()), [setting], {NETWORK: fit_of()})
     assert found.reason is None
     recorded = [name for name in NAMES if parse(name).recorded]
     missing = set(recorded) - set(found.objectives)
@@ -360,10 +372,7 @@ def test_every_objective_can_be_measured_on_every_split(
     assert all(math.isfinite(value) for value in found.objectives.values())
     asked = np.unique(made.stage.held_out.user)
     outcome = made.measuring.outcome(
-        *(
-            part[0]
-            for part in latency.recommend(made.scorers, [ServingParams({"popularity": 1.0})], k=10)
-        )
+        *(part[0] for part in recommend(made.scorers, [ServingParams({"popularity": 1.0})], k=10))
     )
     ndcg = parse("ndcg@10")
     assert isinstance(ndcg, UserObjective)
@@ -422,7 +431,7 @@ def test_expected_revenue_is_that_of_the_network_at_its_lists(tmp_path: Path) ->
     one = dataclasses.replace(one, items=dataclasses.replace(one.items, prices=prices))
     made, fit = evaluator(one, tmp_path, ("expected_revenue@5[liked]", "recall@5")), fit_of()
     scorers = made.with_fit(fit)
-    (found,) = made.measuring.values(scorers, [ServingParams()], fit)
+    (found,) = made.measuring.values(scorers, [ServingParams()], {NETWORK: fit})
     liked = logits_of(fit, made.data, "liked", 5)
     (lists,), _ = recommend(scorers, [ServingParams()], k=5)
     chance = torch.sigmoid(liked).numpy()
@@ -430,3 +439,125 @@ def test_expected_revenue_is_that_of_the_network_at_its_lists(tmp_path: Path) ->
     assert found.objectives["expected_revenue@5[liked]"] == pytest.approx(expected, rel=1e-6)
     (alone,) = made.measuring.values(made.scorers, [ServingParams(fusion={"popularity": 1.0})])
     assert "expected_revenue@5[liked]" not in alone.objectives
+
+
+def four_fits() -> dict[str, Fit]:
+    """Fits of two models and two widths of their histories, with weights of their own."""
+    shapes = (
+        SHAPE,
+        dataclasses.replace(SHAPE, history=7),
+        dataclasses.replace(SHAPE, model="self_attention"),
+        dataclasses.replace(SHAPE, tasks=()),
+    )
+    fits = {}
+    for seed, (name, shape) in enumerate(zip("abcd", shapes, strict=True)):
+        source = torch.Generator().manual_seed(seed)
+        params = init_shared(shape, source) | MODELS[shape.model].init(shape, source)
+        fits[name] = dataclasses.replace(fit_of(shape), params=params, seconds=1.0 + seed)
+    return fits
+
+
+FOUR = ServingParams(
+    {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.1, "ease_recency": 0.3}, 0.2, 0.3, 20, {"liked": 0.5}
+)
+
+
+def test_one_request_of_four_fits_gives_the_list_of_the_batch(tmp_path: Path) -> None:
+    made, fits = evaluator(stage(), tmp_path), four_fits()
+    path, starts = request_of(made, fits, FOUR), made.stage.history_indptr
+    expected = recommend(made.with_fits(fits), [FOUR], k=10)[0][0]
+    for user in range(0, USERS, 7):
+        found = path(made.stage.history.item[starts[user] : starts[user + 1]])
+        np.testing.assert_array_equal(found, expected[user])
+
+
+def test_costs_count_every_member_with_a_weight(tmp_path: Path) -> None:
+    made = evaluator(stage(), tmp_path, ("parameters", "flops", "recall@5"))
+    fits = four_fits()
+    counted = made.measuring.supplies.costs
+    assert counted is not None
+
+    def cost(**weights: float) -> Mapping[str, float]:
+        return counted.of(fits, ServingParams(weights))
+
+    whole = cost(a=0.25, b=0.25, c=0.25, d=0.25)
+    each = [cost(**{name: 1.0}) for name in fits]
+    for name in ("parameters", "flops"):
+        assert whole[name] == sum(alone[name] for alone in each)
+        assert cost(a=0.5, b=0.5, c=0.0)[name] == each[0][name] + each[1][name]
+        assert cost(a=0.5, popularity=0.5)[name] == each[0][name] + cost(popularity=1.0)[name]
+    assert made.with_fits(fits) is not None
+    (found,) = made.measuring.values(made.with_fits(fits), [FOUR], fits)
+    assert found.objectives["parameters"] == whole["parameters"] + ITEMS**2
+
+
+def test_fits_that_read_texts_alike_share_an_encoder(tmp_path: Path) -> None:
+    made = evaluator(stage(), tmp_path, ("parameters",))
+    backbone = Backbone.load(random_bert(tmp_path / "bert"), tmp_path)
+    encoders = costs.Encoders(backbone, max_length=12, cut=None, device="cpu")
+    plain = made.measuring.supplies.costs
+    assert plain is not None
+    reading = dataclasses.replace(plain, encoders=encoders)
+    fits = {"a": fit_of(), "b": fit_of(), "c": fit_of(exit_layer=1)}
+
+    def more(**weights: float) -> float:
+        serving = ServingParams(weights)
+        return reading.of(fits, serving)["parameters"] - plain.of(fits, serving)["parameters"]
+
+    whole, early = (encoders.of(TrainSpec(exit_layer=layer)).parameters for layer in (0, 1))
+    assert more(a=1.0) == more(a=0.5, b=0.5) == whole
+    assert more(a=0.5, c=0.5) == whole + early
+    assert more(a=0.5, c=0.0, popularity=0.5) == whole
+    assert more(popularity=1.0) == 0
+
+
+def test_latency_of_several_fits_is_shared_by_fits_of_equal_shapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "REQUESTS", 3)
+    monkeypatch.setattr(latency, "ROUNDS", 1)
+    made = evaluator(stage(), tmp_path, ("latency_p50",))
+    fits = four_fits() | {"e": fit_of()}  # of the shape of the first
+
+    def measured(**weights: float) -> float:
+        setting = ServingParams(weights)
+        (found,) = made.measuring.values(made.with_fits(fits), [setting], fits)
+        return found.objectives["latency_p50"]
+
+    def files() -> int:
+        return len(list((tmp_path / "latency").iterdir()))
+
+    first = measured(a=0.2, c=0.3, popularity=0.5)
+    assert measured(c=0.6, e=0.1, popularity=0.3, b=0.0) == first
+    assert files() == 1
+    measured(a=0.2, e=0.3, c=0.1, popularity=0.4)
+    measured(a=0.5, popularity=0.5)
+    measured(a=0.5, b=0.5)
+    assert files() == 4
+
+
+def test_predictions_and_chances_of_several_fits_are_weighted_means(tmp_path: Path) -> None:
+    prices = np.linspace(1, 9, ITEMS).astype(np.float32)
+    one = stage()
+    one = dataclasses.replace(one, items=dataclasses.replace(one.items, prices=prices))
+    made, fits = evaluator(one, tmp_path, ("expected_revenue@5[liked]", "mse[liked]")), four_fits()
+    setting = dataclasses.replace(FOUR, exponents={})
+    (found,) = made.measuring.values(made.with_fits(fits), [setting], fits)
+    shares = {"a": 1 / 6, "b": 2 / 6, "c": 3 / 6}  # the fourth has no such task
+    chance = sum(
+        share * torch.sigmoid(logits_of(fits[name], made.data, "liked", fits[name].spec.history))
+        for name, share in shares.items()
+    )
+    assert isinstance(chance, torch.Tensor)
+    rows = one.held_out
+    (predictions,) = made.measuring.supplies.predictions(fits, [setting])
+    expected = chance.numpy()[rows.user, rows.item]
+    np.testing.assert_allclose(predictions["liked"].predicted, expected, atol=1e-6)
+    (lists,), _ = recommend(made.with_fits(fits), [setting], k=5)
+    revenue = (np.take_along_axis(chance.numpy(), lists, axis=1) * prices[lists]).sum(axis=1)
+    assert found.objectives["expected_revenue@5[liked]"] == pytest.approx(revenue.mean(), rel=1e-5)
+    # each setting has the shares of its own fusion
+    alone = [ServingParams({name: 1.0}) for name in "abd"]
+    found = made.measuring.values(made.with_fits(fits), [*alone, setting], fits)
+    assert len({one.objectives.get("mse[liked]") for one in found}) == 4
+    assert "mse[liked]" not in found[2].objectives

@@ -1,8 +1,8 @@
-"""Backends of a bundle: scores of its experts and networks for users."""
+"""Backends of the scoring engine: raw scores of baselines and networks for some histories."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.bundle.data import BundleData
-from pareto_rec.bundle.linear import densify_if_small, scores_of
-from pareto_rec.models.head import NetworkScores, right_aligned
+from pareto_rec.baselines.base import ItemModel
+from pareto_rec.models.head import NetworkScores, ScoringHead, right_aligned
+from pareto_rec.ranking.linear import densify_if_small, scores_of
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -33,7 +33,7 @@ class UserHistory:
 
 
 class Backend(Protocol):
-    """The arithmetic of a bundle in one of its forms; scores are over the whole catalogue."""
+    """The arithmetic of baselines and networks; scores are over the whole catalogue."""
 
     def expert_scores(self, names: Sequence[str], starts: Ints, items: Ints) -> dict[str, Floats]:
         """Return scores ``[people, N]`` of some experts of equal catalogues by name.
@@ -70,14 +70,16 @@ def histories_of(
 
 
 class TorchBackend:
-    """The bundle as it was trained, in float32."""
+    """Baselines and networks as they were fitted, in float32.
 
-    def __init__(self, parts: BundleData) -> None:
-        self.experts = {name: densify_if_small(model) for name, model in parts.experts.items()}
-        self.heads = {
-            fit_id: fit.head(torch.from_numpy(parts.vectors_of(fit_id)))
-            for fit_id, fit in parts.fits.items()
-        }
+    Attributes:
+        experts: Expert name -> its item-item model.
+        heads: Fit id -> its scoring head.
+    """
+
+    def __init__(self, experts: Mapping[str, ItemModel], heads: Mapping[str, ScoringHead]) -> None:
+        self.experts = {name: densify_if_small(model) for name, model in experts.items()}
+        self.heads = dict(heads)
 
     def expert_scores(self, names: Sequence[str], starts: Ints, items: Ints) -> dict[str, Floats]:
         """As `Backend.expert_scores`."""
