@@ -25,11 +25,11 @@ from pareto_rec.execution.workers.packs import Trouble, attempt
 from pareto_rec.experiment.config import ServingSearchConfig
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.record import Record, joined
-from pareto_rec.search import Candidate, Goal, Progress, Trial
+from pareto_rec.search import Goal, Progress, Trial
 from pareto_rec.search import pareto as front
 from pareto_rec.search.constraints import violation
 from pareto_rec.search.serving import FUSION, ServingSearcher, ServingSpace, Slot
-from pareto_rec.search.space import Simplex
+from pareto_rec.search.space import Candidate, Simplex
 
 BLOCK = 16  # settings of one job; the same for any number of workers, so that records are too
 REPLICA = "replica"  # the training variable that numbers them

@@ -13,7 +13,7 @@ from pareto_rec.runs.lines import entry_of
 
 Value = float | int | str | tuple[float, ...] | Mapping[str, float]
 Status = Literal["ok", "failed", "pruned"]
-Origin = Literal["own", "sweep"]
+Origin = Literal["own", "sweep", "serving"]
 
 EXPERTS_ALONE = "experts"  # fit of records that no network had a say in
 NETWORK = "network"  # the one fit of a candidate in its fusion (`pareto_rec.ranking.NETWORK`)
@@ -33,7 +33,8 @@ class Record:
         seed: Seed of the fit.
         generation: Generation in which it was evaluated, from 0.
         position: Place within the generation; (generation, position) is the order of the search.
-        origin: ``"own"``: the candidate's own serving variables; ``"sweep"``: one of the others.
+        origin: ``"own"``: the candidate's own serving variables; ``"sweep"``: one of the others;
+            ``"serving"``: a setting of the serving search.
         train: Training variables, natural values; none where several fits are fused, each of
             which has the training variables of its own records.
         serve: Serving variables, natural values. A fusion names the one fit of a candidate

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 
@@ -49,6 +49,9 @@ def _visible_gpus(config: Config, device: torch.device) -> list[str]:
         return []
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return chosen.split(",") if chosen else [str(n) for n in range(torch.cuda.device_count())]
+
+
+Part = TypeVar("Part")
 
 
 class Workers:
@@ -126,12 +129,14 @@ class Workers:
             else:
                 yield result
 
-    def settled(self, job: Job, packs: Sequence[Pack]) -> Iterator[tuple[Pack, list[Any] | str]]:
-        """Yield packs or halves of them with a job's results for each trial, or why there are none.
+    def settled(
+        self, job: Job, packs: Sequence[Sequence[Part]]
+    ) -> Iterator[tuple[Sequence[Part], list[Any] | str]]:
+        """Yield packs or halves of them with a job's results for each part, or why there are none.
 
         Args:
             job: Takes a pack, and gives a list or `Trouble`.
-            packs: What to work on.
+            packs: What to work on: trials, or settings.
 
         Yields:
             As they finish: the pack, and the list of the job or the reason.
