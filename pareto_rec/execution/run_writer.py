@@ -18,7 +18,7 @@ from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.directory import CONFIG, INFO, RunDirectory
 from pareto_rec.runs.heartbeat import writer
 from pareto_rec.runs.lines import FORMAT
-from pareto_rec.runs.record import EXPERTS_ALONE, Record, fit_ids
+from pareto_rec.runs.record import Record, fit_ids
 from pareto_rec.search import Progress
 from pareto_rec.training.fit_store import FitStore
 
@@ -93,7 +93,7 @@ class RunWriter:
 
     def _take(self, records: Sequence[Record]) -> None:
         self.records += records
-        self.fits.update(name for one in records for name in one.fit_ids or (EXPERTS_ALONE,))
+        self.fits.update(name for one in records for name in one.fit_ids)
         self.failed += sum(record.status == "failed" for record in records)
         self.pruned += sum(record.status == "pruned" for record in records)
         for record in records:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation.measurement import ObjectiveSet
 from pareto_rec.evaluation.task_predictions import predicted_by
 from pareto_rec.experiment.config import Config
 from pareto_rec.objectives.catalogue import OF_ITEMS
+from pareto_rec.search.algorithms import ALGORITHMS
 from pareto_rec.search.space import Choice, SearchSpace
 from pareto_rec.tasks import BUILT_IN, EXPONENTS, check_losses
 
@@ -36,6 +37,26 @@ def check_task_losses(config: Config, space: SearchSpace) -> None:
                 f'{name} has no effect, as no loss trains the task: add "{one.key}" to '
                 f"loss_weights, or remove {name}"
             )
+
+
+def check_serving_search(config: Config) -> None:
+    """Refuse a serving search by an unknown algorithm, or of more networks than there can be.
+
+    Raises:
+        BadRequestError: Names the key.
+    """
+    serving = config.search.serving
+    if serving is None:
+        return
+    if serving.algorithm not in ALGORITHMS:
+        unknown_name = unknown("search algorithm", serving.algorithm, ALGORITHMS)
+        raise BadRequestError(f"search.serving.algorithm: {unknown_name}")
+    fits = config.search.fits + serving.replicas - 1
+    if serving.members > fits:
+        raise BadRequestError(
+            f"search.serving.members: {serving.members} networks in one list, but the search "
+            f"trains {fits} fits; lower it"
+        )
 
 
 def check_objectives(config: Config, objectives: ObjectiveSet, stage: Stage) -> None:

@@ -25,7 +25,11 @@ from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
 from pareto_rec.evaluation.measurement import ObjectiveSet
 from pareto_rec.evaluation.outcome_inputs import needs_of
-from pareto_rec.experiment.checks import check_objectives, check_task_losses
+from pareto_rec.experiment.checks import (
+    check_objectives,
+    check_serving_search,
+    check_task_losses,
+)
 from pareto_rec.experiment.config import Config, load_config
 from pareto_rec.experiment.identity import code_hash
 from pareto_rec.experiment.inputs import (
@@ -105,6 +109,7 @@ class Experiment:
             tuple(parse(name) for name in config.reported),
         )
         settings = _settings_of(config)
+        check_serving_search(config)
         for name in config.baselines:
             if name not in BASELINES:
                 raise unknown("expert in baselines", name, BASELINES)

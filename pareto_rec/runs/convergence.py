@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pareto_rec.runs.record import EXPERTS_ALONE, fit_ids
+from pareto_rec.runs.record import fit_ids
 from pareto_rec.runs.view import RunView
 from pareto_rec.search.pareto import hypervolume
 
@@ -66,6 +66,6 @@ def _fits_so_far(named: Iterable[str]) -> NDArray[np.int64]:
     known: set[str] = set()
     counts = []
     for fit in named:
-        known.update(fit_ids(fit) or (EXPERTS_ALONE,))
+        known.update(fit_ids(fit))
         counts.append(len(known))
     return np.array(counts, dtype=np.int64)

@@ -311,7 +311,7 @@ class ServingSearchConfig(Section):
     pool: int = Field(8, ge=0, le=1000)
     replicas: int = Field(3, ge=1, le=64)
     population: int = Field(64, ge=2, le=MOST_CANDIDATES)
-    algorithm: str = "nsga2"
+    algorithm: str = "sms_emoa"
 
 
 class SearchConfig(Section):
