@@ -26,6 +26,7 @@ from pareto_rec.bundle.pooled import attention_shares
 from pareto_rec.bundle.scoring import Engine
 from pareto_rec.bundle.types import Contribution, Explanation, Recommendation, Reranking
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.evaluation.members import fit_shares
 from pareto_rec.models.attention_pooling import AttentionPooling
 from pareto_rec.models.head import ScoringHead
 from pareto_rec.models.scoring import log_natural
@@ -106,7 +107,7 @@ def explained(
         for name, weight in serving.fusion.items()
         if weight > 0 and name in engine.parts.experts
     }
-    tasks: dict[str, Floats] = {}
+    predicted: dict[str, dict[str, Floats]] = {}
     exact = True
     for fit_id in engine.parts.networks(answer.point):
         head = engine.form.heads[fit_id]
@@ -114,7 +115,7 @@ def explained(
         query = _Query(engine.form, fit_id, known, items, unseen)
         shares = _network_shares(query, _powers(head, serving))
         parts[fit_id] = shares.scaled(_network_weight(scorers.networks[fit_id], serving, fit_id))
-        tasks |= _tasks(query)
+        predicted[fit_id] = _tasks(query)
     if len(engine.parts.networks(answer.point)) == 1:  # as its serving variables call it
         parts = {NETWORK if name in engine.form.heads else name: of for name, of in parts.items()}
     if serving.popularity_penalty:
@@ -126,7 +127,21 @@ def explained(
         if weight:
             added = engine.builder.boosts[gain].numpy()[items].astype(np.float64)
             parts[BOOSTS.key(gain)] = _unshared(weight * added)
+    tasks = _mean_tasks(predicted, fit_shares(predicted, serving))
     return _filled(engine, answer, scorers, serving, items, names, parts, tasks, exact=exact)
+
+
+def _mean_tasks(
+    predicted: Mapping[str, Mapping[str, Floats]], shares: Mapping[str, float]
+) -> dict[str, Floats]:
+    """Return what networks predict, by task: the mean of those that have it, by their shares."""
+    means: dict[str, Floats] = {}
+    for task in dict.fromkeys(task for own in predicted.values() for task in own):
+        telling = [name for name, own in predicted.items() if task in own]
+        values = [predicted[name][task] for name in telling]
+        weights = [shares[name] for name in telling]
+        means[task] = values[0] if len(values) == 1 else np.average(values, 0, weights)
+    return means
 
 
 def _unshared(values: Floats) -> Shares:

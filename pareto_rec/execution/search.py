@@ -39,6 +39,8 @@ from pareto_rec.runs.record import Record
 from pareto_rec.runs.record_store import RECORDS
 from pareto_rec.search import Progress, Searcher, run_search
 
+AT_ONCE = 4  # fits whose scores of all users are held together, unless a single record has more
+
 
 @dataclass(frozen=True)
 class _Ready:
@@ -274,10 +276,28 @@ def _lists(records: Sequence[Record], pool: Workers) -> str:
 
 
 def _of_points(job: Job, records: Sequence[Record], pool: Workers) -> list[tuple[str, Any]]:
-    """Return what a job finds of every record, by record id, in order; one call per set of fits."""
-    by_fits: dict[str, list[Record]] = {}
-    for record in records:
-        by_fits.setdefault(record.fit, []).append(record)
-    parts = pool.unordered(job, list(by_fits.values()))
+    """Return what a job finds of every record, by record id, in their order."""
+    parts = pool.unordered(job, together(records))
     results = {key: values for part in parts for key, values in part}
     return [(record.id, results[record.id]) for record in records]
+
+
+def together(records: Sequence[Record]) -> list[list[Record]]:
+    """Return records in groups that share their fits, which are then scored once for a group.
+
+    Records of several fits stand with others whose fits, all together, are no more than `AT_ONCE`,
+    since the scores of all of them are held at once.
+    """
+    groups: list[list[Record]] = []
+    fits: list[set[str]] = []
+    for record in sorted(records, key=lambda one: (len(one.fit_ids), one.fit)):
+        own = set(record.fit_ids)
+        last = fits[-1] | own if fits else own
+        alike = bool(groups) and groups[-1][0].fit == record.fit
+        if alike or (len(own) > 1 and groups and len(last) <= AT_ONCE):
+            groups[-1].append(record)
+            fits[-1] = last
+        else:
+            groups.append([record])
+            fits.append(own)
+    return groups

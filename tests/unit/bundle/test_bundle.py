@@ -41,7 +41,7 @@ from pareto_rec.ranking import (
     recommend,
     standardise,
 )
-from pareto_rec.ranking.backends import UserHistory
+from pareto_rec.ranking.backends import TorchBackend, UserHistory
 from pareto_rec.training.batches import last_items
 
 POINTS = list(SERVINGS)
@@ -408,7 +408,17 @@ def test_a_point_may_fuse_several_networks(parts: BundleData) -> None:
     assert set(why(answer.items[0]).scorers) == {*weights, "popularity_penalty"}
     for item in answer.items:
         assert sum(why(item).scorers.values()) == pytest.approx(item.score, abs=1e-4)
-    people = known_people(parts)
+    people, heads = known_people(parts), both.engine.form
+    assert isinstance(heads, TorchBackend)
+    listed = [parts.items.ids.index(item.id) for item in answer.items]
+    of_user = people[parts.users.ids.index("user 1")]
+    factors = [
+        heads.network(name, [of_user], ["liked"]).tasks["liked"][0].exp()[listed]
+        for name in ("attention", "causal")
+    ]
+    for item, first, second in zip(answer.items, *factors, strict=True):
+        mean = 0.5 / 0.8 * float(first) + 0.3 / 0.8 * float(second)
+        assert why(item).tasks["liked"] == pytest.approx(mean, abs=1e-5)
     scorers, serving = both.engine.of_point(people, "aa01")
     assert serving.fusion == weights
     alone = []

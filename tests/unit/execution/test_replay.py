@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.execution.search import together
 from pareto_rec.execution.stored_records import StoredRecords, asked_for
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Goal, Result, Searcher, Settings, Trial, run_search
-from pareto_rec.search.space import Real, SearchSpace
+from pareto_rec.search.space import Candidate, Real, SearchSpace
 
 STORE = Path("run/records.jsonl")
 SPACE = SearchSpace(train={"x": Real(0.0, 1.0)}, serve={"y": Real(0.0, 1.0)})
@@ -100,3 +101,19 @@ def test_an_objective_that_was_changed_leads_elsewhere_and_is_noticed() -> None:
     wrong = [replace(first, objectives={"up": 9.0, "down": 0.0}), *whole[1:]]
     with pytest.raises(BadRequestError, match=r"line \d+: the search does not ask"):
         search(wrong)
+
+
+def test_records_are_scored_together_with_those_of_their_fits() -> None:
+    names = ["b", "a", "a+b", "a+c", "b+d", "e+f", "b", "a+b+c+d+e", "experts", "a+b+c+d+e"]
+    trial = Trial(0, 0, 0, (Candidate({"x": 0.5}, {"y": 0.5}),))
+    [any_record] = asked_for([trial], fit_id, 7)
+    records = [replace(any_record, id=str(number), fit=fit) for number, fit in enumerate(names)]
+    groups = [[(one.id, one.fit) for one in group] for group in together(records)]
+    assert [sorted({fit for _, fit in group}) for group in groups] == [
+        ["experts"],
+        ["a"],
+        ["a+b", "a+c", "b", "b+d"],
+        ["e+f"],
+        ["a+b+c+d+e"],
+    ]
+    assert sorted(key for group in groups for key, _ in group) == sorted(map(str, range(10)))
