@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -18,9 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.views import at_precision, layers_of, placed, states_of
-from pareto_rec.baselines import BASELINES
-from pareto_rec.baselines.knn import ItemKNN
-from pareto_rec.baselines.popularity import Popularity
+from pareto_rec.baselines import BASELINES, Baseline
 from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation.latency import Encode, Latencies
 from pareto_rec.models import MODELS
@@ -153,6 +151,7 @@ class Costs:
         wanted: Which of `COSTS` are asked for.
         latencies: Measured latencies; None where none are asked for.
         encoders: None where no text is encoded while a request waits.
+        baselines: Every baseline with its parameters.
     """
 
     stage: Stage
@@ -160,6 +159,7 @@ class Costs:
     wanted: frozenset[str]
     latencies: Latencies | None = None
     encoders: Encoders | None = None
+    baselines: Mapping[str, Baseline] = field(default_factory=lambda: BASELINES)
 
     def of(self, fit: Fit | None, serving: ServingParams) -> Mapping[str, float]:
         """Compute the cost of a serving setting of a fit (None: without network), by objective."""
@@ -169,10 +169,12 @@ class Costs:
         encoder = self.encoders.of(spec) if self.encoders and reads_text else None
         costs: dict[str, float] = {}
         if "parameters" in self.wanted:
-            costs["parameters"] = parameters(fit, serving, n_items)
+            costs["parameters"] = parameters(fit, serving, n_items, self.baselines)
             costs["parameters"] += encoder.parameters if encoder else 0
         if "flops" in self.wanted:
-            costs["flops"] = flops(fit, serving, n_items, k=self.k, history=self.history)
+            costs["flops"] = flops(
+                fit, serving, n_items, k=self.k, history=self.history, baselines=self.baselines
+            )
             costs["flops"] += encoder.flops if encoder else 0
         if "latency" in self.wanted and self.latencies is not None:
             shape = serving_shape(serving, n_items, self.k)
@@ -210,24 +212,6 @@ def serving_shape(serving: ServingParams, n_items: int, k: int) -> ServingParams
     )
 
 
-def expert_parameters(name: str, n_items: int) -> int:
-    """Count the numbers that an expert keeps at most; a dense matrix, unless its kind differs."""
-    match BASELINES[name]:
-        case Popularity():
-            return n_items
-        case ItemKNN(neighbours=neighbours):
-            return min(neighbours, n_items) * n_items
-        case _:
-            return n_items * n_items
-
-
-def expert_flops(name: str, n_items: int, history: int) -> int:
-    """Count operations of an expert's scores: two per number kept of each item of the history."""
-    if isinstance(BASELINES[name], Popularity):
-        return 0
-    return 2 * history * expert_parameters(name, n_items) // max(n_items, 1)
-
-
 _SUMS_OF_ROWS = (torch.ops.aten._embedding_bag, torch.ops.aten._embedding_bag_forward_only)
 
 
@@ -252,19 +236,32 @@ def network_flops(shape: Shape, history: int, tasks: tuple[str, ...]) -> int:
     return int(counter.get_total_flops())
 
 
-def parameters(fit: Fit | None, serving: ServingParams, n_items: int) -> int:
+def parameters(
+    fit: Fit | None,
+    serving: ServingParams,
+    n_items: int,
+    baselines: Mapping[str, Baseline] = BASELINES,
+) -> int:
     """Return learnt numbers that an answer depends on, the backbone's left out."""
     total = 0
     for name in weighed(serving):
         if name != NETWORK:
-            total += expert_parameters(name, n_items)
+            total += baselines[name].most_weights(n_items)
         elif fit is not None:
             idle = IDLE.get(fit.spec.item_inputs)
             total += sum(part.numel() for name, part in fit.params.items() if name != idle)
     return total
 
 
-def flops(fit: Fit | None, serving: ServingParams, n_items: int, *, k: int, history: int) -> int:
+def flops(
+    fit: Fit | None,
+    serving: ServingParams,
+    n_items: int,
+    *,
+    k: int,
+    history: int,
+    baselines: Mapping[str, Baseline] = BASELINES,
+) -> int:
     """Count operations of one request, the backbone's left out.
 
     Args:
@@ -273,12 +270,13 @@ def flops(fit: Fit | None, serving: ServingParams, n_items: int, *, k: int, hist
         n_items: Size of the catalogue.
         k: Length of the list.
         history: Rows of the history that experts read.
+        baselines: Every baseline with its parameters.
     """
     total, scorers = 0, 0
     for name in weighed(serving):
         scorers += 1
         if name != NETWORK:
-            total += expert_flops(name, n_items, history)
+            total += baselines[name].score_flops(n_items, history)
         elif fit is not None:
             tasks = serving.weighed_tasks(fit.shape.tasks)
             total += network_flops(fit.shape, fit.spec.history, tasks)

@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.baselines import BASELINES
+from pareto_rec.baselines import BASELINES, Baseline
 from pareto_rec.baselines.base import ItemModel
 from pareto_rec.core.code_keys import code_key
 from pareto_rec.core.paths import alone, make_folder
@@ -101,6 +101,7 @@ class Latencies:
         features: What the network reads of the items ``[N, F]``.
         k: Length of the lists.
         folder: Where results are kept.
+        baselines: Every baseline with its parameters.
     """
 
     stage: Stage
@@ -108,6 +109,7 @@ class Latencies:
     features: Tensor
     k: int
     folder: Path
+    baselines: Mapping[str, Baseline] = field(default_factory=lambda: BASELINES)
 
     def of(
         self,
@@ -141,6 +143,11 @@ class Latencies:
             "code": code_key(__name__),
             "shape": asdict(fit.shape) if fit else None,
             "serving": asdict(serving),
+            "baselines": {
+                name: self.baselines[name].parameters()
+                for name in serving.fusion
+                if name in self.baselines
+            },
             "k": self.k,
             "stage": self.stage.content_hash,
             "encoder": encoder,
@@ -160,7 +167,8 @@ class Latencies:
 
     def _model(self, name: str) -> ItemModel:
         if name not in self._models:
-            self._models[name] = BASELINES[name].fit(self.stage.train, self.stage.shape)
+            fitted = self.baselines[name].fit(self.stage.train, self.stage.shape)
+            self._models[name] = fitted
         return self._models[name]
 
     def _measure(self, request: OneRequest, encode: Encode | None) -> dict[str, object]:
