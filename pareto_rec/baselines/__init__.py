@@ -24,7 +24,6 @@ from pareto_rec.baselines.cooccurrence import Cooccurrence
 from pareto_rec.baselines.ease import EASE
 from pareto_rec.baselines.ials import IALS
 from pareto_rec.baselines.knn import ItemKNN
-from pareto_rec.baselines.parameters import with_parameters
 from pareto_rec.baselines.popularity import Popularity
 from pareto_rec.baselines.rp3beta import RP3Beta
 from pareto_rec.core.errors import unknown
@@ -63,7 +62,7 @@ BASELINES: Registry[Baseline] = Registry(
         "rp3beta": RP3Beta(),
         "rp3beta_recency": RP3Beta(tau=5.0),
         "ials": IALS(),
-        "ials_recency": IALS(tau=10.0),
+        "ials_recency": IALS(tau=8.0),
     },
 )
 """Name -> expert."""
@@ -82,7 +81,7 @@ def with_given_parameters(
         BadRequestError: If a baseline or a parameter is not known, or a value is out of bounds.
     """
     changed = {
-        name: with_parameters(BASELINES[name], parameters[name], f"{where}.{name}")
+        name: BASELINES[name].with_parameters(parameters[name], f"{where}.{name}")
         for name in _known(parameters)
     }
     return {**BASELINES, **changed}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from scipy import sparse
 
 from pareto_rec.baselines.parameters import Parameter
 from pareto_rec.baselines.recency import history_matrix
+from pareto_rec.core.errors import unknown
 from pareto_rec.data.schema import Interactions, Stage
 
 Weights = NDArray[np.float32] | sparse.csr_array
@@ -96,6 +97,29 @@ class Baseline(ABC):
     def parameters(self) -> dict[str, float | int | None]:
         """Return its parameters by name."""
         return asdict(self)  # type: ignore[call-overload,no-any-return]  # a dataclass, see above
+
+    def active(self) -> dict[str, Parameter]:
+        """Return the parameters that can be tuned: those that are not switched off."""
+        values = self.parameters()
+        return {name: of for name, of in self.tunable.items() if values.get(name) is not None}
+
+    def with_parameters(self, values: Mapping[str, object], where: str) -> Self:
+        """Return the method with other values of some of its parameters.
+
+        Args:
+            values: Parameter -> value.
+            where: Key of the config that they come from, for messages.
+
+        Raises:
+            BadRequestError: If a parameter is not known, or a value is out of bounds.
+        """
+        known = self.active()
+        checked = {}
+        for name, value in values.items():
+            if name not in known:
+                raise unknown(f"parameter in {where}", name, known)
+            checked[name] = known[name].check(value, f"{where}.{name}")
+        return replace(self, **checked)  # type: ignore[type-var]  # a dataclass, see above
 
     def most_weights(self, n_items: int) -> int:
         """Return how many numbers the fitted model keeps at most; by default a dense matrix."""

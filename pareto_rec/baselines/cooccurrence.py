@@ -18,6 +18,7 @@ from pareto_rec.data.schema import Interactions
 from pareto_rec.data.ties import row_ranks
 
 MOST_WEIGHTS = 50_000_000  # of a model (400 MB); beyond it each item keeps its strongest ones
+DENSE_COUNTS = 16_000_000  # most pairs of items that are counted in one array (128 MB)
 FEWEST_KEPT = 50  # weights that an item may keep at least
 
 
@@ -86,10 +87,16 @@ def pair_counts(train: Interactions, n_items: int, window: int) -> sparse.csr_ar
         Symmetric ``[n_items, n_items]`` of float64 with sorted indices; pairs of an item with
         itself are left out.
     """
-    total = sparse.csr_array((n_items, n_items), dtype=np.float64)
-    for earlier, later in _pairs(train, window):
-        ones = np.ones(len(earlier))
-        total = total + sparse.csr_array((ones, (earlier, later)), shape=total.shape)
+    shape, total = (n_items, n_items), sparse.csr_array((n_items, n_items), dtype=np.float64)
+    if n_items**2 <= DENSE_COUNTS:
+        counts = np.zeros(n_items**2)
+        for earlier, later in _pairs(train, window):
+            counts += np.bincount(earlier * n_items + later, minlength=n_items**2)
+        total = sparse.csr_array(counts.reshape(shape))
+    else:
+        for earlier, later in _pairs(train, window):
+            ones = np.ones(len(earlier))
+            total = total + sparse.csr_array((ones, (earlier, later)), shape=shape)
     both = sparse.csr_array(total + total.T)
     both.sort_indices()
     return both

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from pareto_rec.core.errors import BadRequestError, plain_number, unknown
-
-if TYPE_CHECKING:
-    from pareto_rec.baselines.base import Baseline
+from pareto_rec.core.errors import BadRequestError, plain_number
 
 Value = float | int
 MOST = 1e12  # beyond it, sums of squares no longer hold in float64
@@ -76,33 +71,3 @@ class Parameter:
                 f"{plain_number(MOST)}, not {value}"
             )
         return int(value) if self.whole else float(value)
-
-
-def active(baseline: Baseline) -> dict[str, Parameter]:
-    """Return the parameters of a baseline that can be tuned: those that are not switched off."""
-    values = baseline.parameters()
-    return {
-        name: parameter
-        for name, parameter in type(baseline).tunable.items()
-        if values.get(name) is not None
-    }
-
-
-def with_parameters(baseline: Baseline, values: Mapping[str, object], where: str) -> Baseline:
-    """Return a baseline with other values of some of its parameters.
-
-    Args:
-        baseline: What keeps the values of the others.
-        values: Parameter -> value.
-        where: Key of the config, for messages.
-
-    Raises:
-        BadRequestError: If a parameter is not known, or a value is out of bounds.
-    """
-    known = active(baseline)
-    checked = {}
-    for name, value in values.items():
-        if name not in known:
-            raise unknown(f"parameter in {where}", name, known)
-        checked[name] = known[name].check(value, f"{where}.{name}")
-    return replace(baseline, **checked)  # type: ignore[type-var]  # subclasses are dataclasses

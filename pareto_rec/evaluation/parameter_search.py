@@ -13,8 +13,9 @@ from pareto_rec.baselines.parameters import Parameter, Value
 
 ALONG = 5  # values of each parameter that needs no fit, tried beside the defaults
 SPREAD = 0.5  # share of the rest that is spread over all ranges, before the best is refined
+EACH = 4  # settings that are spread for each parameter at most
 STEP = 0.15  # first step of the refinement, as a share of a range
-FINEST = 0.01  # step at which it ends
+FINEST = 0.03  # step below which it ends
 
 Setting = Mapping[str, Value]
 
@@ -86,7 +87,8 @@ def search_parameters(
     best = {name: start[name] for name in names}
     start_value = value = worth(best)
     rest = settings - 1 - ALONG * sum(name in cheap for name in names)
-    spread = _spread(parameters, names, max(0, round(SPREAD * rest)), seed) if names else []
+    count = min(max(0, round(SPREAD * rest)), EACH * len(names))
+    spread = _spread(parameters, names, count, seed)
     for setting in (*_along(parameters, best, [n for n in names if n in cheap]), *spread):
         found = worth(setting)
         if found > value:

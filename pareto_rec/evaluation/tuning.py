@@ -17,7 +17,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from pareto_rec.baselines import Baseline, ItemModel, ScoresOnDemand, expert_key
-from pareto_rec.baselines.parameters import Value, active
+from pareto_rec.baselines.parameters import Value
 from pareto_rec.core.code_keys import code_key
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.sealed import read_json, write_json
@@ -129,7 +129,7 @@ class Tuner:
             BadRequestError: If the baseline refuses the data with its defaults.
         """
         began = time.perf_counter()
-        parameters = active(baseline)
+        parameters = baseline.active()
         defaults = {name: baseline.parameters()[name] for name in parameters}
         start: Setting = {name: value for name, value in defaults.items() if value is not None}
         fits = _Fits(self.stage)
@@ -241,7 +241,7 @@ def tuned_baselines(
     tuner: Tuner | None = None
     choices = {}
     for name, baseline in baselines.items():
-        if not active(baseline):
+        if not baseline.active():
             continue
         path = cache / "tuned" / f"{_stem(baseline, stage, settings, relevance)}.json"
         stored = read_json(path)
@@ -257,7 +257,7 @@ def _stem(baseline: Baseline, stage: Stage, settings: TuningSettings, relevance:
     """Return the name of a file by everything that decides a choice."""
     content = {
         "baseline": expert_key(baseline),
-        "ranges": {name: asdict(parameter) for name, parameter in active(baseline).items()},
+        "ranges": {name: asdict(parameter) for name, parameter in baseline.active().items()},
         "stage": stage.content_hash,
         "relevance": relevance,
         "how": [settings.settings, settings.seconds, settings.metric, settings.users],

@@ -16,7 +16,7 @@ from pareto_rec.baselines import (
     with_given_parameters,
 )
 from pareto_rec.baselines.cooccurrence import pair_counts
-from pareto_rec.baselines.parameters import Parameter, active
+from pareto_rec.baselines.parameters import Parameter
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import Interactions
 
@@ -57,6 +57,8 @@ def test_pairs_within_a_window_are_counted(window: int, repeats: bool) -> None:
 def test_counts_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = pair_counts(log(2), ITEMS, 7).toarray()
     monkeypatch.setattr("pareto_rec.baselines.cooccurrence.BLOCK_PAIRS", 1)
+    np.testing.assert_array_equal(pair_counts(log(2), ITEMS, 7).toarray(), whole)
+    monkeypatch.setattr("pareto_rec.baselines.cooccurrence.DENSE_COUNTS", 1)
     np.testing.assert_array_equal(pair_counts(log(2), ITEMS, 7).toarray(), whole)
 
 
@@ -148,8 +150,8 @@ def test_large_catalogues_get_item_knn_for_ials(monkeypatch: pytest.MonkeyPatch)
 def test_every_number_of_a_baseline_can_be_tuned_from_its_default(name: str) -> None:
     baseline = BASELINES[name]
     numbers = {key for key, value in baseline.parameters().items() if value is not None}
-    assert numbers == set(active(baseline))
-    for key, parameter in active(baseline).items():
+    assert numbers == set(baseline.active())
+    for key, parameter in baseline.active().items():
         value = baseline.parameters()[key]
         assert value is not None
         assert parameter.low <= value <= parameter.high
