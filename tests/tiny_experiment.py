@@ -62,6 +62,9 @@ population = 3
 generations = 2
 sweep = 4
 
+[tuning]
+settings = 1
+
 [smoke]
 search.generations = 1
 """

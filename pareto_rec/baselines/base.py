@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from pareto_rec.baselines.parameters import Parameter
 from pareto_rec.baselines.recency import history_matrix
+from pareto_rec.core.errors import unknown
 from pareto_rec.data.schema import Interactions, Stage
 
 Weights = NDArray[np.float32] | sparse.csr_array
+
+TAU = Parameter(0.5, 200.0, log=True, open_least=True)
+"""Range of the recency of a history (see `ItemModel.tau`), in rows."""
 
 
 def row_starts(user: NDArray[np.int64], n_users: int) -> NDArray[np.int64]:
@@ -63,9 +70,17 @@ class Baseline(ABC):
 
     Attributes:
         method: Name of the method; part of the key of cached scores.
+        tunable: Parameters that are tuned on validation data, with their ranges; one whose value
+            is None is switched off and stays so.
+        only_scores: Parameters that do not enter the fit, fields of `ItemModel`: trying another
+            value needs no second fit.
+        exported: Whether a bundle can hold the fitted model.
     """
 
     method: ClassVar[str]
+    tunable: ClassVar[Mapping[str, Parameter]] = MappingProxyType({})
+    only_scores: ClassVar[frozenset[str]] = frozenset()
+    exported: ClassVar[bool] = True
 
     @abstractmethod
     def fit(self, train: Interactions, shape: tuple[int, int], /) -> ItemModel:
@@ -82,6 +97,37 @@ class Baseline(ABC):
     def parameters(self) -> dict[str, float | int | None]:
         """Return its parameters by name."""
         return asdict(self)  # type: ignore[call-overload,no-any-return]  # a dataclass, see above
+
+    def active(self) -> dict[str, Parameter]:
+        """Return the parameters that can be tuned: those that are not switched off."""
+        values = self.parameters()
+        return {name: of for name, of in self.tunable.items() if values.get(name) is not None}
+
+    def with_parameters(self, values: Mapping[str, object], where: str) -> Self:
+        """Return the method with other values of some of its parameters.
+
+        Args:
+            values: Parameter -> value.
+            where: Key of the config that they come from, for messages.
+
+        Raises:
+            BadRequestError: If a parameter is not known, or a value is out of bounds.
+        """
+        known = self.active()
+        checked = {}
+        for name, value in values.items():
+            if name not in known:
+                raise unknown(f"parameter in {where}", name, known)
+            checked[name] = known[name].check(value, f"{where}.{name}")
+        return replace(self, **checked)  # type: ignore[type-var]  # a dataclass, see above
+
+    def most_weights(self, n_items: int) -> int:
+        """Return how many numbers the fitted model keeps at most; by default a dense matrix."""
+        return n_items * n_items
+
+    def score_flops(self, n_items: int, history: int) -> int:
+        """Return operations of one user's scores: two per number kept of each history item."""
+        return 2 * history * self.most_weights(n_items) // max(n_items, 1)
 
     def scores(self, stage: Stage, /) -> NDArray[np.float32]:
         """Fit on ``stage.train``, score every user from ``stage.history``: ``[users, items]``."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from pareto_rec.baselines.base import Baseline, ItemModel, presence
+from pareto_rec.baselines.base import TAU, Baseline, ItemModel, presence
 from pareto_rec.baselines.knn import ItemKNN
+from pareto_rec.baselines.parameters import Parameter
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import Interactions
 
@@ -40,6 +43,10 @@ class EASE(Baseline):
     tau: float | None = None
 
     method: ClassVar[str] = "ease"
+    tunable: ClassVar[Mapping[str, Parameter]] = MappingProxyType(
+        {"l2": Parameter(10.0, 20_000.0, log=True, open_least=True), "tau": TAU}
+    )
+    only_scores: ClassVar[frozenset[str]] = frozenset({"tau"})
 
     def fit(self, train: Interactions, shape: tuple[int, int], /) -> ItemModel:
         """Invert one matrix ``[items, items]`` in float64, or let item-kNN stand in."""

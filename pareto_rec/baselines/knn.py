@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from pareto_rec.baselines.base import Baseline, ItemModel, presence
+from pareto_rec.baselines.base import TAU, Baseline, ItemModel, presence
+from pareto_rec.baselines.parameters import Parameter
 from pareto_rec.data.schema import Interactions
 from pareto_rec.data.ties import row_ranks
 
 BLOCK_PAIRS = 20_000_000  # most pairs of items that are added up at a time
 MAX_PAIRS = 2_000_000_000  # in all; beyond it the longest histories are cut
 SHORTEST_CUT = 20  # rows that every history may keep
-_DIGITS = 10**12  # cosines are compared to twelve decimals
+_DIGITS = 10**12  # weights are compared to twelve digits of a row's largest
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,14 @@ class ItemKNN(Baseline):
     tau: float | None = None
 
     method: ClassVar[str] = "item_knn"
+    tunable: ClassVar[Mapping[str, Parameter]] = MappingProxyType(
+        {"neighbours": Parameter(5, 1000, log=True, whole=True, least=1), "tau": TAU}
+    )
+    only_scores: ClassVar[frozenset[str]] = frozenset({"tau"})
+
+    def most_weights(self, n_items: int) -> int:
+        """Return how many neighbours all items keep at most."""
+        return min(self.neighbours, n_items) * n_items
 
     def fit(self, train: Interactions, shape: tuple[int, int], /) -> ItemModel:
         """Find the neighbours, a block of items at a time; the matrix stays sparse."""
@@ -52,29 +63,39 @@ class ItemKNN(Baseline):
         transposed = sparse.csr_array(unit.T)
         ties = row_ranks(train, shape[1])
         blocks = [
-            self._nearest(sparse.csr_array(transposed[begin:end] @ unit), begin, ties)
-            for begin, end in _blocks(met, transposed)
+            strongest(sparse.csr_array(transposed[begin:end] @ unit), self.neighbours, ties, begin)
+            for begin, end in blocks_of(met, transposed)
         ]
         weights = sparse.csr_array(sparse.vstack(blocks)).astype(np.float32)
         weights.sort_indices()
         return ItemModel(weights, np.zeros(shape[1], dtype=np.float32), self.tau)
 
-    def _nearest(
-        self, similar: sparse.csr_array, start: int, ties: NDArray[np.int64]
-    ) -> sparse.csr_array:
-        """Select the largest entries of each row, without the one on the diagonal."""
-        starts, columns, values = similar.indptr, similar.indices, similar.data
-        # rounded, so that equal cosines tie in any order of summation
-        rank = np.round(values * _DIGITS).astype(np.int64)
-        many = np.flatnonzero(np.diff(starts) > self.neighbours)
-        keep = np.ones(len(values), dtype=bool)
-        row = np.repeat(np.arange(similar.shape[0]), np.diff(starts))
-        keep[columns == row + start] = False
-        rank[~keep] = -1
-        for index in many.tolist():
-            begin, end = starts[index], starts[index + 1]
-            keep[begin:end] &= _largest(rank[begin:end], ties[columns[begin:end]], self.neighbours)
-        return sparse.csr_array((values[keep], (row[keep], columns[keep])), shape=similar.shape)
+
+def strongest(
+    similar: sparse.csr_array, count: int, ties: NDArray[np.int64], start: int = 0
+) -> sparse.csr_array:
+    """Keep the largest weights of each row, without the one on the diagonal.
+
+    Args:
+        similar: Rows of a matrix over all items ``[rows, items]``, weights of 0 or more.
+        count: Weights that each row keeps.
+        ties: Rank of each item among those of equal weight ``[items]``, the first is kept.
+        start: Item that the first row belongs to.
+    """
+    starts, columns, values = similar.indptr, similar.indices, similar.data
+    # rounded, so that equal weights tie in any order of summation
+    row = np.repeat(np.arange(similar.shape[0]), np.diff(starts))
+    largest = np.zeros(similar.shape[0])
+    np.maximum.at(largest, row, values)
+    rank = np.round(values / np.maximum(largest, 1e-300)[row] * _DIGITS).astype(np.int64)
+    many = np.flatnonzero(np.diff(starts) > count)
+    keep = np.ones(len(values), dtype=bool)
+    keep[columns == row + start] = False
+    rank[~keep] = -1
+    for index in many.tolist():
+        begin, end = starts[index], starts[index + 1]
+        keep[begin:end] &= _largest(rank[begin:end], ties[columns[begin:end]], count)
+    return sparse.csr_array((values[keep], (row[keep], columns[keep])), shape=similar.shape)
 
 
 def shortened(train: Interactions, n_users: int) -> Interactions:
@@ -93,7 +114,7 @@ def shortened(train: Interactions, n_users: int) -> Interactions:
     return train.take(np.arange(len(train)) >= (ends - cut)[train.user])
 
 
-def _blocks(met: sparse.csr_array, transposed: sparse.csr_array) -> list[tuple[int, int]]:
+def blocks_of(met: sparse.csr_array, transposed: sparse.csr_array) -> list[tuple[int, int]]:
     """Split items into runs that add up at most `BLOCK_PAIRS` pairs, one item at least."""
     lengths = np.diff(met.indptr).astype(np.int64)
     per_row = np.concatenate([[0], np.cumsum(lengths[transposed.indices])])

@@ -35,7 +35,8 @@ def gathered(run: Run, points: list[PointAbout], default: str) -> BundleData:
     """Return the parts of a bundle of some points, as the run left them."""
     names = _experts_of(points)
     stage = run.experiment.split.validation
-    models = {name: BASELINES[name].fit(stage.train, stage.shape) for name in names}
+    known = run.experiment.baselines
+    models = {name: known[name].fit(stage.train, stage.shape) for name in names}
     fits = run.fits(
         [member for point in points for member in point.members if member not in BASELINES]
     )

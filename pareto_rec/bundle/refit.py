@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from pareto_rec.baselines import BASELINES
 from pareto_rec.bundle.collect import log_of, merged
 from pareto_rec.bundle.data import BundleData
 from pareto_rec.bundle.source import Run
@@ -66,7 +65,8 @@ def refit(run: Run, parts: BundleData) -> tuple[BundleData, Evaluator]:
     evaluator = run.experiment.evaluator(stage)
     seeds = _seeds(run, parts)
     fits = {fit_id: _again(fit, seeds[fit_id], evaluator) for fit_id, fit in parts.fits.items()}
-    models = {name: BASELINES[name].fit(stage.train, stage.shape) for name in parts.experts}
+    known = evaluator.baselines
+    models = {name: known[name].fit(stage.train, stage.shape) for name in parts.experts}
     rows, part = log_of(stage)
     before = f"Metrics are those of the point before it was trained again on {description}."
     about = parts.about.model_copy(update={"learned_from": description, "note": before})

@@ -27,6 +27,7 @@ def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None
     from pareto_rec.report.answer import given, notes, worthless
     from pareto_rec.report.groups import groups, sentences
     from pareto_rec.report.plots.figures import save_plots
+    from pareto_rec.report.tuned import lines as tuned_lines
     from pareto_rec.runs.reader import read_run
 
     view = read_run(run)
@@ -43,6 +44,7 @@ def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None
         *view.controls,
         f"hypervolume x 1000: {1000 * (volumes.get('front') or 0):.3f}",
         f"all baselines: {1000 * (volumes.get('all_baselines') or 0):.3f}",
+        *tuned_lines(view),
         *([f"{given(view)}."] if given(view) else []),
         *([f"the front is worth nothing: {worthless(view)}"] if volumes.get("front") == 0 else []),
         *notes(view),

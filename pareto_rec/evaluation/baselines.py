@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pareto_rec.baselines import BASELINES, expert_key
+from pareto_rec.baselines import expert_key
 from pareto_rec.core.code_keys import code_key
 from pareto_rec.core.sealed import read_json, write_json
 from pareto_rec.evaluation.evaluator import Evaluator
@@ -44,7 +44,7 @@ def sweep_expert(evaluator: Evaluator, expert: str, cache_root: Path) -> list[di
     own = evaluator.measuring
     names = [objective.name for objective in own.measures.all]
     content = [
-        expert_key(BASELINES[expert]),
+        expert_key(evaluator.baselines[expert]),
         evaluator.store.data_key,
         names,
         own.relevance,

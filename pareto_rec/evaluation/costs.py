@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -19,9 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.views import at_precision, layers_of, placed, states_of
-from pareto_rec.baselines import BASELINES
-from pareto_rec.baselines.knn import ItemKNN
-from pareto_rec.baselines.popularity import Popularity
+from pareto_rec.baselines import BASELINES, Baseline
 from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation.latency import Encode, Latencies
 from pareto_rec.evaluation.members import Fits
@@ -155,6 +153,7 @@ class Costs:
         wanted: Which of `COSTS` are asked for.
         latencies: Measured latencies; None where none are asked for.
         encoders: None where no text is encoded while a request waits.
+        baselines: Every baseline with its parameters.
     """
 
     stage: Stage
@@ -162,6 +161,7 @@ class Costs:
     wanted: frozenset[str]
     latencies: Latencies | None = None
     encoders: Encoders | None = None
+    baselines: Mapping[str, Baseline] = field(default_factory=lambda: BASELINES)
 
     def of(self, fits: Fits, serving: ServingParams) -> Mapping[str, float]:
         """Compute the cost of a serving setting, by objective: of all that has a weight above 0.
@@ -175,10 +175,12 @@ class Costs:
         encoders = self._encoders_of(fused)
         costs: dict[str, float] = {}
         if "parameters" in self.wanted:
-            costs["parameters"] = parameters(fused, serving, n_items)
+            costs["parameters"] = parameters(fused, serving, n_items, self.baselines)
             costs["parameters"] += sum(encoder.parameters for encoder in encoders)
         if "flops" in self.wanted:
-            costs["flops"] = flops(fused, serving, n_items, k=self.k, history=self.history)
+            costs["flops"] = flops(
+                fused, serving, n_items, k=self.k, history=self.history, baselines=self.baselines
+            )
             costs["flops"] += sum(encoder.flops for encoder in encoders)
         if "latency" in self.wanted and self.latencies is not None:
             standing = by_shape(fused)
@@ -247,24 +249,6 @@ def serving_shape(
     )
 
 
-def expert_parameters(name: str, n_items: int) -> int:
-    """Count the numbers that an expert keeps at most; a dense matrix, unless its kind differs."""
-    match BASELINES[name]:
-        case Popularity():
-            return n_items
-        case ItemKNN(neighbours=neighbours):
-            return min(neighbours, n_items) * n_items
-        case _:
-            return n_items * n_items
-
-
-def expert_flops(name: str, n_items: int, history: int) -> int:
-    """Count operations of an expert's scores: two per number kept of each item of the history."""
-    if isinstance(BASELINES[name], Popularity):
-        return 0
-    return 2 * history * expert_parameters(name, n_items) // max(n_items, 1)
-
-
 _SUMS_OF_ROWS = (torch.ops.aten._embedding_bag, torch.ops.aten._embedding_bag_forward_only)
 
 
@@ -289,7 +273,12 @@ def network_flops(shape: Shape, history: int, tasks: tuple[str, ...]) -> int:
     return int(counter.get_total_flops())
 
 
-def parameters(fits: Fits, serving: ServingParams, n_items: int) -> int:
+def parameters(
+    fits: Fits,
+    serving: ServingParams,
+    n_items: int,
+    baselines: Mapping[str, Baseline] = BASELINES,
+) -> int:
     """Return learnt numbers that an answer depends on, the backbone's left out."""
     total = 0
     for name in weighed(serving):
@@ -298,11 +287,19 @@ def parameters(fits: Fits, serving: ServingParams, n_items: int) -> int:
             params = fits[name].params
             total += sum(part.numel() for part_name, part in params.items() if part_name != idle)
         else:
-            total += expert_parameters(name, n_items)
+            total += baselines[name].most_weights(n_items)
     return total
 
 
-def flops(fits: Fits, serving: ServingParams, n_items: int, *, k: int, history: int) -> int:
+def flops(
+    fits: Fits,
+    serving: ServingParams,
+    n_items: int,
+    *,
+    k: int,
+    history: int,
+    baselines: Mapping[str, Baseline] = BASELINES,
+) -> int:
     """Count operations of one request, the backbone's left out.
 
     Args:
@@ -311,6 +308,7 @@ def flops(fits: Fits, serving: ServingParams, n_items: int, *, k: int, history: 
         n_items: Size of the catalogue.
         k: Length of the list.
         history: Rows of the history that experts read.
+        baselines: Every baseline with its parameters.
     """
     total, scorers = 0, 0
     for name in weighed(serving):
@@ -321,7 +319,7 @@ def flops(fits: Fits, serving: ServingParams, n_items: int, *, k: int, history: 
             total += network_flops(fit.shape, fit.spec.history, tasks)
             scorers += len(tasks)
         else:
-            total += expert_flops(name, n_items, history)
+            total += baselines[name].score_flops(n_items, history)
     total += scorers * (_STANDARDISE + 2) * n_items
     total += 2 * n_items * sum(map(bool, (serving.popularity_penalty, *serving.boosts.values())))
     if serving.mmr > 0:  # per place and candidate: weigh, subtract, compare

@@ -112,6 +112,7 @@ class Evaluator:
         stage, learn, features = data.stage, data.learnt_from, data.features
         self.stage, self.variables = stage, variables
         self.train_settings, self.store, self.seed = train, store, seed
+        self.baselines = data.baselines
         self.device = resolve_device(train.device)
         met = met_before(stage)
         catalogue = Catalogue(stage.items, stage.users, learn.popularity, met, features, learn.rate)
@@ -142,6 +143,7 @@ class Evaluator:
             folder=store.folder.parent / "latency",
             encoders=data.encoders,
             tasks=variables.tasks,
+            baselines=data.baselines,
         )
         held_out = {
             name: HeldOut(stage.relevance(name))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pareto_rec.baselines import BASELINES, Baseline
 from pareto_rec.core.errors import construct
 from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation.costs import Encoders
@@ -41,6 +42,7 @@ class EvaluationData:
         texts: Features of other depths and of tuned layers; None where no text is read.
         references: Fits that others may be kept to, by name.
         encoders: The backbone, where texts are encoded while a request waits; else None.
+        baselines: Every baseline with its parameters.
     """
 
     stage: Stage
@@ -53,6 +55,7 @@ class EvaluationData:
     texts: TextSource | None = None
     references: Mapping[str, Fit] = field(default_factory=lambda: MappingProxyType({}))
     encoders: Encoders | None = None
+    baselines: Mapping[str, Baseline] = field(default_factory=lambda: BASELINES)
 
     @property
     def learnt_from(self) -> Stage:

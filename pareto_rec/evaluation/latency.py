@@ -15,7 +15,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pareto_rec.baselines import BASELINES
+from pareto_rec.baselines import BASELINES, Baseline
 from pareto_rec.baselines.base import ItemModel
 from pareto_rec.core.code_keys import code_key
 from pareto_rec.core.paths import alone, make_folder
@@ -88,6 +88,7 @@ class Latencies:
         data: What networks read of the items.
         k: Length of the lists.
         folder: Where results are kept.
+        baselines: Every baseline with its parameters.
     """
 
     stage: Stage
@@ -95,6 +96,7 @@ class Latencies:
     data: TrainData
     k: int
     folder: Path
+    baselines: Mapping[str, Baseline] = field(default_factory=lambda: BASELINES)
 
     def of(
         self, fits: Fits, serving: ServingParams, readers: Sequence[Reader] = ()
@@ -133,6 +135,11 @@ class Latencies:
             "code": code_key(__name__),
             "shapes": {name: asdict(fit.shape) for name, fit in fits.items()},
             "serving": asdict(serving),
+            "baselines": {
+                name: self.baselines[name].parameters()
+                for name in serving.fusion
+                if name in self.baselines
+            },
             "k": self.k,
             "stage": self.stage.content_hash,
             "encoders": sorted(reader.key for reader in readers),
@@ -152,7 +159,8 @@ class Latencies:
 
     def _model(self, name: str) -> ItemModel:
         if name not in self._models:
-            self._models[name] = BASELINES[name].fit(self.stage.train, self.stage.shape)
+            fitted = self.baselines[name].fit(self.stage.train, self.stage.shape)
+            self._models[name] = fitted
         return self._models[name]
 
     def _measure(self, request: OneRequest, readers: Sequence[Reader]) -> dict[str, object]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from pareto_rec.baselines import BASELINES, Baseline
 from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation.costs import COSTS, Costs, Encoders
 from pareto_rec.evaluation.latency import Latencies
@@ -78,6 +79,7 @@ class OutcomeInputs:
         encoders: Encoders | None = None,
         learn: Stage | None = None,
         tasks: Sequence[Task] = (),
+        baselines: Mapping[str, Baseline] = BASELINES,
     ) -> OutcomeInputs:
         """Prepare what a set of objectives needs.
 
@@ -91,13 +93,14 @@ class OutcomeInputs:
             encoders: The backbone, where texts are encoded while a request waits.
             learn: The stage with everybody's rows, where `stage` has a sample of its users.
             tasks: Tasks of the config.
+            baselines: Every baseline with its parameters.
         """
         learn = learn or stage
         needs = needs_of(objectives)
         if not needs & COSTS:
             return cls(needs, stage, data, None, tuple(tasks))
-        latencies = Latencies(learn, builder, data, k, folder)
-        costs = Costs(learn, k, needs & COSTS, latencies, encoders)
+        latencies = Latencies(learn, builder, data, k, folder, baselines)
+        costs = Costs(learn, k, needs & COSTS, latencies, encoders, baselines)
         return cls(needs, stage, data, costs, tuple(tasks))
 
     def predictions(

@@ -10,6 +10,7 @@ from typing import Any
 from pareto_rec.core.checksums import is_whole, sha256_of
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.provenance import versions
+from pareto_rec.execution.tuned import with_choices_of
 from pareto_rec.experiment.config import Config, load_config
 from pareto_rec.experiment.identity import code_hash, config_differences, info_differences, refuse
 from pareto_rec.runs.directory import CONFIG, INFO
@@ -58,7 +59,8 @@ def earlier_info(run: Path, config: Config) -> dict[str, Any]:
             "put it back from a copy, or begin a new run"
         ) from None
     now = {"versions": versions(), "hashes": {"code": code_hash()}}
-    differences = config_differences(load_config(run / CONFIG), config)
+    stored = load_config(run / CONFIG)
+    differences = config_differences(stored, with_choices_of(run, info, config))
     refuse(run, differences + info_differences(info, now))
     return info
 

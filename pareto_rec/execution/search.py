@@ -27,6 +27,7 @@ from pareto_rec.execution.serving_stage import ServingStage
 from pareto_rec.execution.stored_records import StoredRecords
 from pareto_rec.execution.successive_halving import Fidelity, SuccessiveHalving
 from pareto_rec.execution.trial_runner import TrialRunner
+from pareto_rec.execution.tuned import tuned, with_choices_of
 from pareto_rec.execution.workers.cluster import check_address
 from pareto_rec.execution.workers.evaluation import Job, Workers
 from pareto_rec.experiment.checks import check_objectives
@@ -48,7 +49,7 @@ class _Ready:
 
     evaluator: Evaluator
     info: Mapping[str, Any]
-    encoding_seconds: float
+    seconds: Mapping[str, float]
 
 
 def search_experiment(
@@ -91,11 +92,15 @@ def search_experiment(
         check_address(backend)
     searcher = Searcher(experiment.space, experiment.goals, experiment.settings, seed=config.seed)
     with _opened(config, out, resume) as (run, before), run.living():
-        ready = _prepare(experiment, callback)
+        if before:
+            config = with_choices_of(out, before, config)
+            experiment = Experiment.of(config, cache, on_encoded=callback.on_encoded)
+        experiment, ready = _prepare(experiment, before, callback)
+        config = experiment.config
         with Workers(workers, config, cache, ready.evaluator, backend) as pool:
             info = merged_info(out, before, ready.info, run.stored.torn)
             journal = RunWriter(run, experiment, ready.evaluator.store, info, before, began)
-            journal.seconds["encoding"] = ready.encoding_seconds
+            journal.seconds |= ready.seconds
             answers = _answers(experiment, pool, journal, run, callback)
             callback.on_start(config, out)
             with journal.closing():
@@ -177,8 +182,14 @@ def _answers(
     return TrialRunner(replay, pool, journal, config.train.pack_size, on_records, halving)
 
 
-def _prepare(experiment: Experiment, callback: SearchCallback) -> _Ready:
-    """Data, features and experts; only validation data goes any further than this."""
+def _prepare(
+    experiment: Experiment, before: Mapping[str, Any], callback: SearchCallback
+) -> tuple[Experiment, _Ready]:
+    """Data, features and experts; only validation data goes any further than this.
+
+    Returns:
+        The experiment with the parameters that its baselines were tuned to, and what is ready.
+    """
     began = time.perf_counter()
     callback.on_stage("reading data")
     config, split = experiment.config, experiment.split
@@ -187,12 +198,17 @@ def _prepare(experiment: Experiment, callback: SearchCallback) -> _Ready:
     check_truth(stage, config.data.relevance)
     callback.on_stage("encoding texts")
     hashes = experiment.hashes  # encodes the texts
-    seconds = time.perf_counter() - began
+    encoding_seconds = time.perf_counter() - began
+    tuning_began = time.perf_counter()
+    experts = before.get("experts") or {}
+    experiment, choices = tuned(experiment, experts, callback.on_stage)
+    tuning_seconds = time.perf_counter() - tuning_began
     callback.on_stage("preparing experts")
     evaluator = experiment.evaluator()
     if config.references:
         hashes["references"] = evaluator.store.data_key
     info = first_info(experiment, split.late_train_share, hashes, str(evaluator.device))
+    info |= {"experts": choices} if choices else {}
     info["groups"] = measured_groups(experiment, evaluator)
     info["cold_start"] = cold_start(stage)
     info["truth"] = {stage.name: stage.truth_account}
@@ -208,7 +224,9 @@ def _prepare(experiment: Experiment, callback: SearchCallback) -> _Ready:
         info["limits"] = limits
         for what, words in limits.items():
             callback.on_stage(f"{what}: {words}")
-    return _Ready(evaluator, info, seconds)
+    return experiment, _Ready(
+        evaluator, info, {"encoding": encoding_seconds, "tuning": tuning_seconds}
+    )
 
 
 def _search(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -13,7 +13,14 @@ import numpy as np
 
 from pareto_rec.backbone.cached import Backbone
 from pareto_rec.backbone.features import Features
-from pareto_rec.baselines import BASELINES, expert_key, expert_scores, scores_on_demand
+from pareto_rec.baselines import (
+    BASELINES,
+    Baseline,
+    expert_key,
+    expert_scores,
+    scores_on_demand,
+    with_given_parameters,
+)
 from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.core.paths import cache_dir
 from pareto_rec.core.seeds import child_seed
@@ -25,6 +32,7 @@ from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
 from pareto_rec.evaluation.measurement import ObjectiveSet
 from pareto_rec.evaluation.outcome_inputs import needs_of
+from pareto_rec.evaluation.tuning import check_metric
 from pareto_rec.experiment.checks import (
     check_objectives,
     check_serving_search,
@@ -113,6 +121,8 @@ class Experiment:
         for name in config.baselines:
             if name not in BASELINES:
                 raise unknown("expert in baselines", name, BASELINES)
+        with_given_parameters(config.baseline_parameters)
+        check_metric(config.tuning.metric)
         check_variables(config.fixed, config.serving, space, config.tasks)
         rungs = config.search.fidelity.rungs if config.search.fidelity else ()
         check_rungs(config.fixed, space, rungs)
@@ -149,6 +159,28 @@ class Experiment:
             *self.config.baselines,
         ]
         return tuple(name for name in dict.fromkeys(named) if name in BASELINES)
+
+    @cached_property
+    def baselines(self) -> Mapping[str, Baseline]:
+        """Every registered baseline, with the parameters that the config gives."""
+        return with_given_parameters(self.config.baseline_parameters)
+
+    def with_baseline_parameters(
+        self, parameters: Mapping[str, Mapping[str, float | int]]
+    ) -> Experiment:
+        """The same experiment with other parameters of some baselines; data is not read again.
+
+        Args:
+            parameters: Name -> all parameters that the config shall give.
+        """
+        given = {**self.config.baseline_parameters, **{n: dict(v) for n, v in parameters.items()}}
+        changed = replace(
+            self, config=self.config.model_copy(update={"baseline_parameters": given})
+        )
+        for name in ("dataset", "split", "features"):
+            if name in self.__dict__:  # cached properties
+                changed.__dict__[name] = self.__dict__[name]
+        return changed
 
     @property
     def reference_experts(self) -> tuple[str, ...]:
@@ -268,13 +300,14 @@ class Experiment:
             EvaluationData(
                 stage,
                 features.states if config.backbone.text else np.zeros((len(stage.items), 1)),
-                scores(self.experts, stage, cache, learn=learn),
+                scores(self.experts, stage, cache, learn=learn, baselines=self.baselines),
                 config.data.relevance,
                 learn=learn,
                 components=config.backbone.components,
                 texts=text_source(config, self.space, texts, cache, lambda: self.backbone),
                 references={name: reference.fit for name, reference in references.items()},
                 encoders=self._waiting_encoders(),
+                baselines=self.baselines,
             ),
             self.variables,
             self.objectives,
@@ -302,7 +335,7 @@ class Experiment:
             "relevance": config.data.relevance,
             "reading": [config.backbone.components, config.backbone.text],
             "references": dict(references),
-            "experts": {name: expert_key(BASELINES[name]) for name in self.reference_experts},
+            "experts": {name: expert_key(self.baselines[name]) for name in self.reference_experts},
             "tasks": [asdict(task) for task in config.tasks],
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

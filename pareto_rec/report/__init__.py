@@ -19,6 +19,7 @@ from pareto_rec.report.tables import (
     failures_part,
     rows_of,
 )
+from pareto_rec.report.tuned import tuned_part
 from pareto_rec.runs.view import RunView
 
 SCRIPTS = (
@@ -46,6 +47,7 @@ def build_report(view: RunView) -> str:
         "controls": controls_part(view),
         "drives": drives_part(view),
         "groups": groups_part(view),
+        "tuned": tuned_part(view),
         "failures": failures_part(view),
         "choices": rows_of(choices(view)) or "<tr><td>no variable without an order</td></tr>",
         "cost": rows_of(cost(view)),

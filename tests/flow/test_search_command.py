@@ -118,7 +118,12 @@ def test_run_json_says_what_the_run_was_made_with(first: Finished) -> None:
 
 
 def test_the_resolved_config_is_the_config(first: Finished, config: Path) -> None:
-    assert load_config(first.run) == load_config(config)
+    resolved = load_config(first.run)
+    assert resolved.model_copy(update={"baseline_parameters": {}}) == load_config(config)
+    chosen = {"ease_recency": {"l2": 1000.0, "tau": 7.0}}  # [tuning] settings = 1: the defaults
+    assert resolved.baseline_parameters == chosen
+    experts = json.loads((first.run / "run.json").read_text())["experts"]
+    assert {name: one["parameters"] for name, one in experts.items()} == chosen
 
 
 def test_records_are_written_as_fits_finish(first: Finished) -> None:

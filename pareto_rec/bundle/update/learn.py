@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import torch
 
-from pareto_rec.baselines import BASELINES
 from pareto_rec.bundle import BundleData
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.data.schema import Stage
@@ -36,7 +35,8 @@ def learnt(parts: BundleData, stage: Stage, evaluator: Evaluator, seed: int) -> 
     Raises:
         RunFailedError: If a fit fails.
     """
-    experts = {name: BASELINES[name].fit(stage.train, stage.shape) for name in parts.experts}
+    known = evaluator.baselines
+    experts = {name: known[name].fit(stage.train, stage.shape) for name in parts.experts}
     fits, names = {}, {}
     for fit_id, fit in parts.fits.items():
         tuned = _on(fit, parts, fit_id, evaluator, seed)

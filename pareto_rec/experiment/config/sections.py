@@ -395,6 +395,26 @@ class EvaluateConfig(Section):
     users: int = Field(0, ge=0, le=MOST_ROWS)
 
 
+class TuningConfig(Section):
+    """How the parameters of baselines are chosen on validation data, before anything is searched.
+
+    The number of settings decides, so that a choice can be repeated; seconds only cap it, and a
+    choice that they cut short is said to be. A baseline with an entry in ``baseline_parameters``
+    keeps that.
+
+    Attributes:
+        settings: Most settings of a baseline that are tried; 1: its defaults are kept.
+        seconds: No further setting of a baseline is tried after as many.
+        metric: Objective per user that decides.
+        users: Most users that it is measured on, a seeded sample of those with held-out rows.
+    """
+
+    settings: int = Field(24, ge=1, le=MOST_CANDIDATES)
+    seconds: float = Field(60.0, gt=0, le=1e9)
+    metric: str = Field("ndcg@10", max_length=MOST_NAME)
+    users: int = Field(5_000, ge=1, le=MOST_ROWS)
+
+
 class LatencyConfig(Section):
     """What the path of a request holds, where its cost is an objective.
 

@@ -21,6 +21,7 @@ MOST = {
     "search.offspring": 6,
     "search.first": 6,
     "search.sweep": 6,
+    "tuning.settings": 6,
 }
 _DEFAULTS = {
     "backbone.max_length": 64,
@@ -28,6 +29,7 @@ _DEFAULTS = {
     "search.population": 24,
     "search.generations": 8,
     "search.sweep": 24,
+    "tuning.settings": 24,
 }
 
 Table = dict[str, Any]

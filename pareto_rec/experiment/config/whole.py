@@ -34,6 +34,7 @@ from pareto_rec.experiment.config.sections import (
     SplitConfig,
     TaskConfig,
     TrainConfig,
+    TuningConfig,
 )
 from pareto_rec.experiment.config.smoke import bounded
 from pareto_rec.experiment.config.words import first_error
@@ -68,6 +69,8 @@ class Config(Section):
         serving: Serving variables that are not searched.
         reported: Objectives that are measured but not searched on.
         baselines: Experts whose sweeps are drawn beside the front.
+        baseline_parameters: Baseline -> parameter -> value; a baseline without an entry is tuned
+            when a search begins, and config.toml of the run says what was chosen.
         references: Name -> run directory whose most accurate fit the training variable
             ``reference`` may name (the loss ``reference_kl``).
         plugins: Modules, or files beside the config, that register more to choose from.
@@ -88,6 +91,7 @@ class Config(Section):
     objective: Annotated[list[ObjectiveConfig], Field(min_length=2)]
     reported: list[Annotated[str, Field(max_length=MOST_NAME)]] = Field(default_factory=list)
     baselines: list[str] = Field(default_factory=list)
+    baseline_parameters: dict[str, dict[str, float | int]] = Field(default_factory=dict)
     references: dict[str, str] = Field(default_factory=dict)
     plugins: list[str] = Field(default_factory=list)
     search: SearchConfig = SearchConfig()
@@ -95,6 +99,7 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     sample: SampleConfig = SampleConfig()
     latency: LatencyConfig = LatencyConfig()
+    tuning: TuningConfig = TuningConfig()
     smoke: dict[str, TomlValue] = Field(default_factory=dict)
     task: list[TaskConfig] = Field(default_factory=list)
 
@@ -112,8 +117,9 @@ class Config(Section):
 
     @model_serializer(mode="wrap")
     def _without_empty_lists(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A config without tasks or plugins has no list of them."""
-        left_out = {name for name in ("task", "plugins") if not getattr(self, name)}
+        """A config without tasks, plugins or parameters of baselines has no list of them."""
+        lists = ("task", "plugins", "baseline_parameters")
+        left_out = {name for name in lists if not getattr(self, name)}
         return {name: value for name, value in handler(self).items() if name not in left_out}
 
 

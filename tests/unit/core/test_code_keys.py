@@ -15,7 +15,7 @@ import pytest
 from tiny_experiment import CONFIG
 
 from pareto_rec.backbone import features
-from pareto_rec.baselines import BASELINES, EASE
+from pareto_rec.baselines import BASELINES
 from pareto_rec.core.code_keys import (
     INNOCENT,
     INSTALLED,
@@ -177,11 +177,9 @@ def test_a_module_of_another_package_counts_with_its_file(
     assert Package(INSTALLED.root).code_key("other_package") != before.code_key("other_package")
 
 
-def test_the_parameters_of_an_expert_that_fits_are_kept_to_name_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def key(*options: str) -> str:
-        table = tomllib.loads(CONFIG)
+def test_the_parameters_of_an_expert_that_fits_are_kept_to_name_them() -> None:
+    def key(*options: str, **parameters: dict[str, float]) -> str:
+        table = tomllib.loads(CONFIG) | {"baseline_parameters": parameters}
         table["space"]["train"]["reference"] = {
             "kind": "choice",
             "options": list(options),
@@ -190,9 +188,8 @@ def test_the_parameters_of_an_expert_that_fits_are_kept_to_name_them(
 
     before = key("popularity", "ease"), key("popularity", "item_knn")
     assert len(set(before)) == 2
-    known = {**BASELINES, "ease": EASE(l2=101.0)}
-    monkeypatch.setattr("pareto_rec.experiment.experiment.BASELINES", known)
-    after = key("popularity", "ease"), key("popularity", "item_knn")
+    other = {"l2": 101.0}
+    after = key("popularity", "ease", ease=other), key("popularity", "item_knn", ease=other)
     assert after[0] != before[0]
     assert after[1] == before[1]
 

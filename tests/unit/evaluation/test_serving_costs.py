@@ -121,7 +121,7 @@ def test_an_expert_keeps_no_more_than_is_counted(expert: str) -> None:
     dense = model.weights if isinstance(model.weights, np.ndarray) else None
     kept = 0 if model.weights is None else dense.size if dense is not None else model.weights.nnz
     kept = kept or model.bias.size
-    assert kept <= costs.expert_parameters(expert, ITEMS)
+    assert kept <= BASELINES[expert].most_weights(ITEMS)
 
 
 def test_flops_of_attention_pooling_by_hand() -> None:
