@@ -10,6 +10,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.core.limits import Numbers
 
 PREFIX = "task:"
 """Before the name of a task where it names its loss and its parameters."""
@@ -25,7 +26,8 @@ BUILT_IN = ("liked", "rating")
 
 RELEVANCE = "relevance"
 RESERVED = (RELEVANCE, *BUILT_IN, "network", INTERACTION)
-EXPONENT = "_exponent"
+EXPONENTS = Numbers("task", pattern="NAME_exponent")
+"""Exponents of tasks in the ranking: the serving variables `NAME_exponent`."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -216,7 +218,7 @@ def check_losses(tasks: Sequence[Task], losses: Collection[str], chain: str) -> 
 def exponent_names(tasks: Sequence[Task]) -> dict[str, str]:
     """Map serving variables to what they are exponents of; empty where there is no task."""
     names = [task.name for task in tasks] + ([RELEVANCE] if tasks else [])
-    return {name + EXPONENT: name for name in names}
+    return {EXPONENTS.key(name): name for name in names}
 
 
 def with_exponents(values: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from torch import Tensor
 
 from pareto_rec.bundle.files import opened
 from pareto_rec.bundle.tensors import LARGEST
+from pareto_rec.core.declarations import declarations
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.limits import Number
 from pareto_rec.models import MODELS
 from pareto_rec.models.attention_pooling import AttentionPooling
 from pareto_rec.models.base import Shape, init_shared
@@ -29,7 +31,6 @@ _MOST = 1 << 16  # of any number that sizes a network, unless it is named here
 _SIZES = {"n_items": 1 << 40, "feature_dim": _MOST, "width": _MOST, "history": _MOST}
 _SIZES |= {"layers": 1024, "heads": _MOST, "experts": _MOST}
 _MOST_TASKS = 256
-_POSITIVE = ("width", "history", "layers", "heads", "trunk_experts", "check_every")
 
 
 def read_fit(path: Path, shown: Path, n_items: int, feature_dim: int) -> Fit:
@@ -103,20 +104,16 @@ def _check_content(content: Mapping[str, Any], n_items: int, feature_dim: int) -
 
 
 def _check_spec(fit: Fit) -> None:
-    """Refuse training variables of another type than their defaults, or unlike the shape."""
-    spec, plain = fit.spec, TrainSpec()
-    for field in fields(TrainSpec):
-        value, default = getattr(spec, field.name), getattr(plain, field.name)
-        kinds = (int, float) if isinstance(default, float) else (type(default),)
+    """Refuse training variables out of range, of a wrong type, or unlike the shape."""
+    spec, declared = fit.spec, declarations(TrainSpec)
+    for name, one in declared.items():
+        value = getattr(spec, name)
+        kinds = (int, float) if isinstance(one.default, float) else (type(one.default),)
         if type(value) not in kinds:
-            raise BadRequestError(f"spec.{field.name} is {str(value)[:40]!r}")
-        if isinstance(value, int | float) and not abs(value) <= LARGEST:
-            raise BadRequestError(f"spec.{field.name} is {str(value)[:40]}")
-        if field.name in _POSITIVE and value < 1:
-            raise BadRequestError(f"spec.{field.name} is {value}")
-    train_spec({}, {field.name: getattr(spec, field.name) for field in fields(TrainSpec)})
-    if spec.temperature < 1e-6:
-        raise BadRequestError(f"spec.temperature is {spec.temperature}")
+            raise BadRequestError(f"spec.{name} is {str(value)[:40]!r}")
+        if isinstance(one.limit, Number) and not one.limit.holds(value):
+            raise BadRequestError(f"spec.{name} is {str(value)[:40]}")
+    train_spec({}, {name: getattr(spec, name) for name in declared})
     for name, weight in spec.loss_weights.items():
         if not 0 <= weight <= LARGEST:
             raise BadRequestError(f"spec.loss_weights.{name} is {weight!r}")

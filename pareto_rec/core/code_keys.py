@@ -28,6 +28,7 @@ INNOCENT: Mapping[str, str] = MappingProxyType(
         "core.errors": "wording of refusals",
         "core.fetch": "what it fetches is checked against checksums",
         "core.leftovers": "sweeps what killed processes left",
+        "core.limits": "refuses values and changes none",
         "core.notices": "prints",
         "core.paths": "where files lie and how they are replaced; their content enters keys",
         "core.provenance": "describes versions and hardware, which are compared by name",

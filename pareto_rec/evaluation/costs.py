@@ -29,7 +29,8 @@ from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
 from pareto_rec.models.head import ScoringHead
 from pareto_rec.models.trunk import TRUNKS
-from pareto_rec.ranking import NETWORK, RELEVANCE, ServingParams
+from pareto_rec.ranking import NETWORK, ServingParams
+from pareto_rec.tasks import RELEVANCE
 from pareto_rec.training.spec import IDLE, TrainSpec
 
 COSTS = frozenset({"parameters", "flops", "latency"})

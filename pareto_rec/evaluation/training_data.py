@@ -17,9 +17,8 @@ from pareto_rec.training.batches import People, Sequences, last_items
 from pareto_rec.training.data import TrainData
 from pareto_rec.training.item_features import Facts
 from pareto_rec.training.pack_tasks import TaskLabels
+from pareto_rec.training.spec import MOST_HISTORY
 from pareto_rec.training.tuned.source import TextSource
-
-MOST_HISTORY = 200  # longest history that a model may read
 
 
 def training_data(

@@ -9,7 +9,7 @@ from pareto_rec.evaluation.task_predictions import predicted_by
 from pareto_rec.experiment.config import Config
 from pareto_rec.objectives.catalogue import OF_ITEMS
 from pareto_rec.search.space import Choice, SearchSpace
-from pareto_rec.tasks import BUILT_IN, EXPONENT, check_losses
+from pareto_rec.tasks import BUILT_IN, EXPONENTS, check_losses
 
 _SHORT = 100  # places of a list that may be more than there are items; the rest stays empty
 
@@ -29,7 +29,7 @@ def check_task_losses(config: Config, space: SearchSpace) -> None:
         keys = ", ".join(f'"{one.key}"' for one in own)
         raise BadRequestError(f"no loss trains a task: add {keys} to loss_weights")
     for one in config.tasks:
-        name = one.name + EXPONENT
+        name = EXPONENTS.key(one.name)
         given = name in {**config.serving, **space.serve}
         if given and one.name in BUILT_IN and one.key not in config.losses:
             raise BadRequestError(

@@ -10,7 +10,6 @@ from pareto_rec.ranking.lists import (
 )
 from pareto_rec.ranking.scorers import (
     NETWORK,
-    RELEVANCE,
     BlockwiseScorers,
     Network,
     Scorers,
@@ -25,7 +24,6 @@ from pareto_rec.ranking.ties import HIDDEN, Ties, largest
 __all__ = [
     "HIDDEN",
     "NETWORK",
-    "RELEVANCE",
     "BlockwiseScorers",
     "Network",
     "ScorerBuilder",

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.ranking.mmr import rerank
-from pareto_rec.ranking.scorers import RELEVANCE, BlockwiseScorers, Scorers, ServingParams
+from pareto_rec.ranking.scorers import BlockwiseScorers, Scorers, ServingParams
 from pareto_rec.ranking.ties import HIDDEN, as_they_stand, largest
+from pareto_rec.tasks import RELEVANCE
 
 CHUNK_ELEMENTS = 4_000_000  # most scores held at once while ranking
 PART_ELEMENTS = 16_000_000  # most scores of one scorer that a part of the users has

@@ -8,32 +8,47 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from pareto_rec.baselines import BASELINES
+from pareto_rec.core.declarations import variable
+from pareto_rec.core.limits import Number, Weights
 from pareto_rec.models.head import NetworkScores
 from pareto_rec.ranking.ties import Ties
+from pareto_rec.tasks import EXPONENTS
 
 NETWORK = "network"
-RELEVANCE = "relevance"  # among the exponents
 
 
 @dataclass(frozen=True)
 class ServingParams:
-    """Every serving variable, natural values.
+    """Every serving variable, natural values."""
 
-    Attributes:
-        fusion: Name of a scorer -> weight: an expert, ``"network"`` for the one network of a
-            point, or ids of fits where there are several.
-        popularity_penalty: Weight of standardised log popularity, subtracted.
-        mmr: Weight of diversity in maximal marginal relevance, 0 (off) to 1.
-        depth: Number of top items that are re-ranked.
-        exponents: Task -> its power in the network's score, and under ``"relevance"`` that of
-            relevance, 1 unless given.
-    """
-
-    fusion: Mapping[str, float] = field(default_factory=lambda: {NETWORK: 1.0})
-    popularity_penalty: float = 0.0
-    mmr: float = 0.0
-    depth: int = 50
-    exponents: Mapping[str, float] = field(default_factory=dict)
+    fusion: Mapping[str, float] = variable(
+        {NETWORK: 1.0},
+        Weights("expert", BASELINES, also=(NETWORK,)),
+        'Name of a scorer -> weight: an expert, `"network"` for the one network of a point, or '
+        "ids of fits where there are several.",
+    )
+    popularity_penalty: float = variable(
+        0.0,
+        Number(low=-1e3, high=1e3),
+        "Weight of standardised log popularity, subtracted.",
+    )
+    mmr: float = variable(
+        0.0,
+        Number(low=0, high=1),
+        "Weight of diversity in maximal marginal relevance, 0 (off) to 1.",
+    )
+    depth: int = variable(
+        50,
+        Number(low=1, high=1_000_000_000, whole=True),
+        "Number of top items that are re-ranked.",
+    )
+    exponents: Mapping[str, float] = variable(
+        {},
+        EXPONENTS,
+        'Task -> its power in the network\'s score, and under `"relevance"` that of relevance, '
+        "1 unless given.",
+    )
 
     def weighed_tasks(self, tasks: Iterable[str]) -> tuple[str, ...]:
         """Return the tasks that have an exponent other than 0 in the network's score."""

@@ -1,125 +1,232 @@
-"""Training variables: one value of each per fit, and those that a pack has in common."""
+"""Training variables: one value of each per fit, and what a pack has in common."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
+from pareto_rec.backbone.views import PRECISIONS
+from pareto_rec.core.declarations import common_values, declarations, variable, without_idle
 from pareto_rec.core.errors import construct, unknown
+from pareto_rec.core.limits import Name, Number, Weights, Word
 from pareto_rec.losses import AGGREGATORS, LOSSES
 from pareto_rec.models import MODELS
 from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.tasks import BUILT_IN, CHAINS, PREFIX, is_task
+from pareto_rec.training.matmul_dtype import MATMUL_DTYPES
+from pareto_rec.training.tuned.layers import METHODS, PROJECTIONS
 
 POPULARITY = "popularity"
+MOST_HISTORY = 200  # longest history that a model may read
 IDLE = {"text": "item.embed", "embedding": "item.project"}
 """What each of `item_inputs` leaves out: parameters that stay zero."""
+
+_STEPS = Number(low=1, high=10_000_000, whole=True)
+_ROWS = Number(low=1, high=1_000_000, whole=True)  # or items, or texts, of one step
+_SIZE = Number(low=1, high=8192, whole=True)  # of a layer
+_LAYERS = Number(low=1, high=256, whole=True)
+_SCALE = Number(low=1e-6, high=1e6)  # what something is multiplied or divided by
+_RATE = Number(low=0, high=1e3, open_low=True)
+_DECAY = Number(low=0, high=1e3)
+_SHARE = Number(low=0, high=1, open_high=True)
+_SWITCH = Number(low=0, high=1, whole=True)
+
+
+def _by_gradient(aggregation: str) -> bool:
+    """Whether it costs more backward passes, and is packed apart."""
+    return AGGREGATORS[aggregation].needs_gramian
+
+
+def _tunes(spec: TrainSpec) -> bool:
+    return spec.tuned_layers > 0
+
+
+def _adapts(spec: TrainSpec) -> bool:
+    return spec.tuned_layers > 0 and spec.tuning == "lora"
+
+
+def _has_experts(spec: TrainSpec) -> bool:
+    return spec.trunk != "shared_bottom"
+
+
+def _learns_tasks(spec: TrainSpec) -> bool:
+    return spec.on_tasks
 
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """Every training variable of one fit; those not searched keep the config's value.
+    """Every training variable of one fit; those not searched keep the config's value."""
 
-    Attributes:
-        model: Registered model.
-        width: Width of item and user vectors.
-        history: Number of last items read.
-        layers: Blocks of self-attention.
-        heads: Attention heads; must divide the width.
-        steps: Most training steps.
-        batch: Examples per step.
-        positions: Predicted positions per example (self-attention).
-        horizon: Items that follow, all of them targets.
-        regularizer_rows: Rows of a step on which losses on the whole predicted distribution are
-            estimated.
-        matmul_dtype: Type of the numbers that are multiplied with all item vectors, one of
-            `training.matmul_dtype.MATMUL_DTYPES`. In bfloat16 results are equal up to its
-            rounding only.
-        negatives: Items drawn per step for sampled losses.
-        learning_rate: Peak of the schedule.
-        weight_decay: Decoupled (AdamW).
-        dropout: Share of history items dropped.
-        item_dropout: Share of item embeddings dropped.
-        temperature: Of the softmax.
-        aggregation: Registered loss aggregation: how several losses become one step.
-        loss_weights: Loss name -> weight, on the simplex.
-        check_every: Steps between two looks at validation.
-        patience: Looks without improvement before a fit stops.
-        group: Attribute of users between whose values the loss ``group_gap`` is measured.
-        reference: Policy that the loss ``reference_kl`` keeps to: ``"popularity"``, or the name of
-            one of the :attr:`TrainData.references`.
-        trunk: Registered trunk: what lies between the user encoder and the towers of the tasks.
-        trunk_experts: Its experts: how many are shared, and how many each task has of its own.
-        chain: How tasks that are conditional on others are learnt: ``"esmm"`` on all shown rows,
-            ``"conditional"`` on those in which the condition is met.
-        task_batch: Shown rows per step, where losses of tasks are trained on.
-        item_inputs: What an item vector is made of: ``"both"``, ``"text"`` or ``"embedding"``.
-        exit_layer: Layers of the backbone that are run; 0: as many as the config says.
-        text_length: Tokens per text; 0: as many as the config says.
-        encoder_precision: Numbers that frozen layers compute with.
-        tuned_layers: How many of the topmost layers that are run are trained, at most all of them;
-            0 for a frozen backbone. What follows matters for tuned ones alone.
-        tuning: ``"lora"`` or ``"full"``.
-        lora_rank: Rank of the adapters.
-        lora_alpha: Their scale times their rank.
-        lora_targets: Which projections get one, a key of `training.tuned.layers.PROJECTIONS`.
-        lora_dropout: Share of the channels dropped before an adapter.
-        encoder_rate: Peak learning rate of the topmost layer.
-        layer_decay: Every layer further down learns at this share of the rate of the one above it.
-        encoder_decay: Decoupled weight decay of tuned layers.
-        live_texts: Most texts that a step encodes anew.
-        refresh_every: Steps between two encodings of all texts.
-        accumulate: Steps whose gradients make one update of tuned layers.
-        autocast: 1: tuned layers are trained in bfloat16.
-        checkpointing: 1: activations are computed twice to save memory.
-    """
-
-    model: str = "attention_pooling"
-    width: int = 64
-    history: int = 50
-    layers: int = 2
-    heads: int = 4
-    steps: int = 150
-    batch: int = 256
-    positions: int = 1
-    horizon: int = 1
-    regularizer_rows: int = 64
-    matmul_dtype: str = "float32"
-    negatives: int = 256
-    learning_rate: float = 0.003
-    weight_decay: float = 0.01
-    dropout: float = 0.1
-    item_dropout: float = 0.1
-    temperature: float = 1.0
-    aggregation: str = "weighted_sum"
-    loss_weights: Mapping[str, float] = field(default_factory=lambda: {"softmax": 1.0})
-    check_every: int = 25
-    patience: int = 3
-    group: str = ""
-    reference: str = POPULARITY
-    trunk: str = "shared_bottom"
-    trunk_experts: int = 4
-    chain: str = "esmm"
-    task_batch: int = 256
-    item_inputs: str = "both"
-    exit_layer: int = 0
-    text_length: int = 0
-    encoder_precision: str = "float32"
-    tuned_layers: int = 0
-    tuning: str = "lora"
-    lora_rank: int = 8
-    lora_alpha: float = 16.0
-    lora_targets: str = "query_value"
-    lora_dropout: float = 0.0
-    encoder_rate: float = 0.001
-    layer_decay: float = 0.9
-    encoder_decay: float = 0.01
-    live_texts: int = 48
-    refresh_every: int = 25
-    accumulate: int = 1
-    autocast: int = 0
-    checkpointing: int = 0
+    model: str = variable(
+        "attention_pooling", Name("model", MODELS), "Registered model.", shared=True
+    )
+    width: int = variable(64, _SIZE, "Width of item and user vectors.", shared=True)
+    history: int = variable(
+        50, Number(low=1, high=MOST_HISTORY, whole=True), "Number of last items read.", shared=True
+    )
+    layers: int = variable(2, _LAYERS, "Blocks of self-attention.", shared=True)
+    heads: int = variable(4, _LAYERS, "Attention heads; must divide the width.", shared=True)
+    steps: int = variable(150, _STEPS, "Most training steps.", shared=True)
+    batch: int = variable(256, _ROWS, "Examples per step.", shared=True)
+    positions: int = variable(
+        1, _SIZE, "Predicted positions per example (self-attention).", shared=True
+    )
+    horizon: int = variable(1, _ROWS, "Items that follow, all of them targets.")
+    regularizer_rows: int = variable(
+        64,
+        _ROWS,
+        "Rows of a step on which losses on the whole predicted distribution are estimated.",
+        shared=True,
+    )
+    matmul_dtype: str = variable(
+        "float32",
+        Name("dtype of matrix products", MATMUL_DTYPES),
+        "Type of the numbers that are multiplied with all item vectors, one of "
+        "`training.matmul_dtype.MATMUL_DTYPES`. In bfloat16 results are equal up to its "
+        "rounding only.",
+        shared=True,
+    )
+    negatives: int = variable(256, _ROWS, "Items drawn per step for sampled losses.", shared=True)
+    learning_rate: float = variable(0.003, _RATE, "Peak of the schedule.")
+    weight_decay: float = variable(0.01, _DECAY, "Decoupled (AdamW).")
+    dropout: float = variable(0.1, _SHARE, "Share of history items dropped.")
+    item_dropout: float = variable(0.1, _SHARE, "Share of item embeddings dropped.")
+    temperature: float = variable(1.0, _SCALE, "Of the softmax.")
+    aggregation: str = variable(
+        "weighted_sum",
+        Name("loss aggregation", AGGREGATORS),
+        "Registered loss aggregation: how several losses become one step.",
+        shared=_by_gradient,
+    )
+    loss_weights: Mapping[str, float] = variable(
+        {"softmax": 1.0},
+        Weights("loss", LOSSES),
+        "Loss name -> weight, on the simplex.",
+        shared=tuple,
+    )
+    check_every: int = variable(25, _STEPS, "Steps between two looks at validation.", shared=True)
+    patience: int = variable(
+        3, _STEPS, "Looks without improvement before a fit stops.", shared=True
+    )
+    group: str = variable(
+        "",
+        Word("user attribute"),
+        "Attribute of users between whose values the loss `group_gap` is measured.",
+        shared=True,
+    )
+    reference: str = variable(
+        POPULARITY,
+        Word("policy"),
+        'Policy that the loss `reference_kl` keeps to: `"popularity"`, or the name of one of '
+        "the `TrainData.references`.",
+        shared=True,
+    )
+    trunk: str = variable(
+        "shared_bottom",
+        Name("trunk", TRUNKS),
+        "Registered trunk: what lies between the user encoder and the towers of the tasks.",
+        shared=True,
+    )
+    trunk_experts: int = variable(
+        4,
+        _LAYERS,
+        "Its experts: how many are shared, and how many each task has of its own.",
+        shared=True,
+        needs=_has_experts,
+    )
+    chain: str = variable(
+        "esmm",
+        Name("way to learn a chain", CHAINS),
+        'How tasks that are conditional on others are learnt: `"esmm"` on all shown rows, '
+        '`"conditional"` on those in which the condition is met.',
+        shared=True,
+        needs=_learns_tasks,
+    )
+    task_batch: int = variable(
+        256,
+        _ROWS,
+        "Shown rows per step, where losses of tasks are trained on.",
+        shared=True,
+        needs=_learns_tasks,
+    )
+    item_inputs: str = variable(
+        "both",
+        Name("input of items", ("both", *IDLE)),
+        'What an item vector is made of: `"both"`, `"text"` or `"embedding"`.',
+        shared=True,
+    )
+    exit_layer: int = variable(
+        0,
+        Number(low=0, high=256, whole=True),
+        "Layers of the backbone that are run; 0: as many as the config says.",
+        shared=True,
+    )
+    text_length: int = variable(
+        0,
+        Number(low=0, high=512, whole=True),
+        "Tokens per text; 0: as many as the config says.",
+        shared=True,
+    )
+    encoder_precision: str = variable(
+        "float32",
+        Name("precision", PRECISIONS),
+        "Numbers that frozen layers compute with.",
+        shared=True,
+    )
+    tuned_layers: int = variable(
+        0,
+        Number(low=0, high=256, whole=True),
+        "How many of the topmost layers that are run are trained, at most all of them; 0 for a "
+        "frozen backbone. What follows matters for tuned ones alone.",
+        shared=True,
+    )
+    tuning: str = variable(
+        "lora", Name("way of tuning", METHODS), '`"lora"` or `"full"`.', shared=True, needs=_tunes
+    )
+    lora_rank: int = variable(8, _SIZE, "Rank of the adapters.", shared=True, needs=_adapts)
+    lora_alpha: float = variable(16.0, _SCALE, "Their scale times their rank.", needs=_adapts)
+    lora_targets: str = variable(
+        "query_value",
+        Name("set of projections", PROJECTIONS),
+        "Which projections get one, a key of `training.tuned.layers.PROJECTIONS`.",
+        shared=True,
+        needs=_adapts,
+    )
+    lora_dropout: float = variable(
+        0.0, _SHARE, "Share of the channels dropped before an adapter.", needs=_adapts
+    )
+    encoder_rate: float = variable(
+        0.001, _RATE, "Peak learning rate of the topmost layer.", needs=_tunes
+    )
+    layer_decay: float = variable(
+        0.9,
+        Number(low=0, high=1, open_low=True),
+        "Every layer further down learns at this share of the rate of the one above it.",
+        needs=_tunes,
+    )
+    encoder_decay: float = variable(
+        0.01, _DECAY, "Decoupled weight decay of tuned layers.", needs=_tunes
+    )
+    live_texts: int = variable(
+        48, _ROWS, "Most texts that a step encodes anew.", shared=True, needs=_tunes
+    )
+    refresh_every: int = variable(
+        25, _STEPS, "Steps between two encodings of all texts.", shared=True, needs=_tunes
+    )
+    accumulate: int = variable(
+        1,
+        _STEPS,
+        "Steps whose gradients make one update of tuned layers.",
+        shared=True,
+        needs=_tunes,
+    )
+    autocast: int = variable(
+        0, _SWITCH, "1: tuned layers are trained in bfloat16.", shared=True, needs=_tunes
+    )
+    checkpointing: int = variable(
+        0, _SWITCH, "1: activations are computed twice to save memory.", shared=True, needs=_tunes
+    )
 
     @property
     def touched(self) -> int:
@@ -139,37 +246,12 @@ class TrainSpec:
         return self.on_tasks and not any(LOSSES[name].accuracy for name in plain)
 
 
-SHARED = (
-    *("model", "width", "history", "layers", "heads", "steps", "batch", "positions"),
-    *(
-        "regularizer_rows",
-        "matmul_dtype",
-        "negatives",
-        "check_every",
-        "patience",
-        "group",
-        "reference",
-    ),
-    *("trunk", "trunk_experts", "chain", "task_batch"),
-    *("item_inputs", "exit_layer", "text_length", "encoder_precision", "tuned_layers"),
-)
-OF_TUNED = (
-    *("tuning", "lora_rank", "lora_targets", "live_texts", "refresh_every", "accumulate"),
-    *("autocast", "checkpointing"),
-)
-"""What tuned candidates of a pack have in common besides."""
-OF_LORA = ("lora_rank", "lora_alpha", "lora_targets", "lora_dropout")
-_ONLY_TUNED = (*OF_TUNED, *OF_LORA, "encoder_rate", "layer_decay", "encoder_decay")
-
-
 def pack_key(spec: TrainSpec) -> tuple[object, ...]:
     """Return what candidates must have in common to be trained in one pack.
 
     Gradient-based aggregators are packed apart: they cost more backward passes.
     """
-    by_gradient = AGGREGATORS[spec.aggregation].needs_gramian
-    shared = (*SHARED, *OF_TUNED) if spec.tuned_layers else SHARED
-    return (*(getattr(spec, name) for name in shared), by_gradient, *spec.loss_weights)
+    return common_values(spec)
 
 
 def reads_as_given(spec: TrainSpec) -> bool:
@@ -182,31 +264,13 @@ def train_spec(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainSpec
     """Return training variables, searched ones over fixed ones.
 
     Raises:
-        BadRequestError: If a variable, or the model, loss or aggregation, is not known.
+        BadRequestError: If a variable, or what one of them names, is not known.
     """
     spec = construct("training variable", TrainSpec, {**fixed, **values})
-    for kind, name, known in (
-        ("model", spec.model, MODELS),
-        ("loss aggregation", spec.aggregation, AGGREGATORS),
-        ("trunk", spec.trunk, TRUNKS),
-        ("way to learn a chain", spec.chain, CHAINS),
-    ):
-        if name not in known:
-            raise unknown(kind, name, known)
+    for name, one in declarations(TrainSpec).items():
+        if isinstance(one.limit, Name):
+            one.limit.check(getattr(spec, name))
     for name in spec.loss_weights:
         if name not in LOSSES and not is_task(name):
             raise unknown("loss", name, (*LOSSES, *BUILT_IN))
-    return _without_idle(spec)
-
-
-def _without_idle(spec: TrainSpec) -> TrainSpec:
-    """Reset what has no effect in a spec to its default, so that equal fits look equal."""
-    idle: tuple[str, ...] = OF_LORA if spec.tuning != "lora" else ()
-    if not spec.tuned_layers:
-        idle = _ONLY_TUNED
-    if spec.trunk == "shared_bottom":
-        idle += ("trunk_experts",)
-    if not spec.on_tasks:
-        idle += ("chain", "task_batch")
-    plain = TrainSpec()
-    return replace(spec, **{name: getattr(plain, name) for name in idle})
+    return without_idle(spec)  # so that equal fits look equal

@@ -34,7 +34,7 @@ ALLOWED: dict[str, str] = {
     "objectives": "core data",
     "losses": "core kernels tasks",
     "models": "core kernels tasks",
-    "ranking": "baselines core kernels models",
+    "ranking": "baselines core kernels models tasks",
     "training": "backbone core data kernels losses models objectives tasks",
     "training.adapt": "backbone core data training",
     # a run directory, written and read; it does not know what it is a run of
@@ -44,8 +44,7 @@ ALLOWED: dict[str, str] = {
     "search tasks training",
     # from a config to everything that is evaluated
     "experiment.config": "core data search tasks",
-    "experiment.limits": "backbone baselines core evaluation losses models ranking search tasks "
-    "training",
+    "experiment.limits": "core models ranking search tasks training",
     "experiment": "backbone baselines core data evaluation experiment.config experiment.limits "
     "losses models objectives runs search tasks training training.adapt",
     # from a config to a run directory

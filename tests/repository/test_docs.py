@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from pareto_rec.core.declarations import variable
+from pareto_rec.core.limits import Number, Numbers
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -67,3 +72,18 @@ def test_an_objective_says_when_it_misleads_and_where_it_comes_from() -> None:
     for section in GENERATE.PAGES["objectives.md"]().split("\n## ")[1:]:
         assert "**Misleads:**" in section
         assert "**Source:**" in section
+
+
+@dataclass(frozen=True)
+class Bent:
+    """Variables of a made-up model."""
+
+    curvature: float = variable(0.5, Number(low=0, high=2), "Bent|curved.", shared=True)
+    boosts: Mapping[str, float] = variable({}, Numbers("gain", pattern="boost.NAME"), "Powers.")
+
+
+def test_the_row_of_a_variable_is_its_declaration() -> None:
+    assert GENERATE.declared_in(Bent).splitlines()[2:] == [
+        "| `curvature` | `0.5` | a number at least 0 and at most 2 | Bent\\|curved. *Shared.* |",
+        "| `boosts` | `{  }` | a number for each gain, searched as `boost.NAME` | Powers. |",
+    ]

@@ -13,7 +13,7 @@ from pareto_rec.experiment.config.sections import SearchConfig
 from pareto_rec.ranking import NETWORK
 from pareto_rec.search.space import SearchSpace, Simplex
 from pareto_rec.search.variables import named_values
-from pareto_rec.tasks import EXPONENT
+from pareto_rec.tasks import EXPONENTS
 
 Table = dict[str, Any]  # a config as a plain table
 WEIGHTS = "loss_weights"
@@ -93,7 +93,7 @@ def _no_network(table: Table, space: SearchSpace) -> Table:
         table["space"]["serve"],
         table["serving"],
     ):  # powers of what no network predicts
-        for name in [name for name in section if name.endswith(EXPONENT)]:
+        for name in [name for name in section if EXPONENTS.name_of(name)]:
             del section[name]
     return _fusion_of(table, [name for name in fusion.names if name != NETWORK])
 

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import pytest
 
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.experiment.limits import (
-    SERVE,
-    TRAIN,
-    Number,
-    Weights,
-    check_variables,
-)
-from pareto_rec.ranking import ServingParams
+from pareto_rec.experiment.limits import check_variables
 from pareto_rec.search.space import (
     Choice,
     Integer,
@@ -22,62 +13,8 @@ from pareto_rec.search.space import (
     SearchSpace,
     Simplex,
 )
-from pareto_rec.training.spec import TrainSpec
 
 SPACE = SearchSpace({"learning_rate": Real(0.001, 0.1, log=True)}, {"mmr": Real(0.0, 1.0)})
-
-
-def test_every_variable_has_a_limit_and_every_limit_a_variable() -> None:
-    assert set(TRAIN) == {one.name for one in fields(TrainSpec)}
-    assert set(SERVE) == {one.name for one in fields(ServingParams)}
-
-
-def test_every_default_is_within_its_limit() -> None:
-    for limits, defaults in ((TRAIN, TrainSpec()), (SERVE, ServingParams())):
-        for name, limit in limits.items():
-            limit.check(getattr(defaults, name))
-
-
-@pytest.mark.parametrize(
-    ("limit", "text"),
-    [
-        (Number(), "a number"),
-        (Number(low=0), "a number at least 0"),
-        (Number(low=0, open_low=True), "a number above 0"),
-        (Number(low=1, high=200, whole=True), "a whole number at least 1 and at most 200"),
-        (Number(low=0, high=1, open_high=True), "a number at least 0 and below 1"),
-    ],
-)
-def test_a_limit_says_what_it_is(limit: Number, text: str) -> None:
-    assert str(limit) == text
-
-
-@pytest.mark.parametrize("value", [0, 1.0, True, "1", None, float("nan"), float("inf"), 201])
-def test_what_is_no_whole_number_of_the_range(value: object) -> None:
-    with pytest.raises(BadRequestError, match="out of range"):
-        Number(low=1, high=200, whole=True).check(value)
-
-
-def test_open_bounds_leave_out_the_bound_itself() -> None:
-    Number(low=0, high=1, open_high=True).check(0)
-    for limit, value in ((Number(high=1, open_high=True), 1), (Number(low=0, open_low=True), 0.0)):
-        with pytest.raises(BadRequestError, match="out of range"):
-            limit.check(value)
-
-
-@pytest.mark.parametrize(
-    ("value", "line"),
-    [
-        (0.5, "must be a table of weights, one for each loss"),
-        ({}, "must be a table of weights"),
-        ({"a": 0.0}, "must not all be 0"),
-        ({"a": -1.0}, "a: -1.0 is out of range"),
-        ({"a": 1.0, "c": 1.0}, 'unknown loss "c"; known: a, b'),
-    ],
-)
-def test_weights_that_are_none(value: object, line: str) -> None:
-    with pytest.raises(BadRequestError, match=line):
-        Weights("loss", ("a", "b")).check(value)
 
 
 def test_fixed_losses_need_no_simplex() -> None:

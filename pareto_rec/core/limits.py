@@ -1,4 +1,4 @@
-"""Kinds of limits: what a value may be, and what is said where it is something else."""
+"""Limits: what a value may be, and what is said where it is something else."""
 
 from __future__ import annotations
 
@@ -28,11 +28,15 @@ class Number:
         Raises:
             BadRequestError: With the value and the bounds.
         """
+        if not self.holds(value):
+            raise BadRequestError(f"{shown(value)} is out of range: it must be {self}")
+
+    def holds(self, value: Any) -> bool:
+        """Tell whether a value is a number of the range."""
         kinds = int if self.whole else (int, float)
         number = isinstance(value, kinds) and not isinstance(value, bool)
         number = number and not (isinstance(value, float) and not math.isfinite(value))
-        if not number or not self._inside(value):
-            raise BadRequestError(f"{shown(value)} is out of range: it must be {self}")
+        return number and self._inside(value)
 
     def _inside(self, value: float) -> bool:
         above = value > self.low if self.open_low else value >= self.low
@@ -98,9 +102,29 @@ class Weights:
 
 @dataclass(frozen=True)
 class Numbers:
-    """A number for some names, for example an exponent for each task."""
+    """A number for some names: a family of variables, for example an exponent for each task.
+
+    Attributes:
+        kind: What a name is the name of.
+        each: What every number may be.
+        pattern: Key of one number as a variable of its own, `NAME` in place of the name.
+    """
 
     kind: str
+    each: Number = Number(low=-MOST, high=MOST)
+    pattern: str = "NAME"
+
+    def key(self, name: str) -> str:
+        """Return the variable that is the number of a name."""
+        return self.pattern.replace("NAME", name)
+
+    def name_of(self, key: str) -> str | None:
+        """Return the name whose number a variable is; None for a variable of another kind."""
+        before, _, after = self.pattern.partition("NAME")
+        inside = len(key) > len(before) + len(after)
+        if not inside or not (key.startswith(before) and key.endswith(after)):
+            return None
+        return key[len(before) : len(key) - len(after)]
 
     def check(self, value: Any) -> None:
         """Refuse what is no table of numbers.
@@ -114,7 +138,7 @@ class Numbers:
             )
         for name, number in value.items():
             try:
-                Number(low=-MOST, high=MOST).check(number)
+                self.each.check(number)
             except BadRequestError as error:
                 raise BadRequestError(f"{name}: {error}") from None
 

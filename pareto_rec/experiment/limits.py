@@ -1,19 +1,18 @@
-"""Every option of a config is checked before any work is done."""
+"""Limits of training and serving variables: a config's are checked before any work is done."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice, product
 from typing import Any
 
 import numpy as np
 
+from pareto_rec.core.declarations import declarations, limits_of
 from pareto_rec.core.errors import FORMER_NAMES, BadRequestError, renamed, unknown
-from pareto_rec.experiment.limits.kinds import Limit, Number, Numbers, Weights
-from pareto_rec.experiment.limits.tables import SERVE, TRAIN
-from pareto_rec.losses import LOSSES
+from pareto_rec.core.limits import Limit, Number, Numbers, Weights
 from pareto_rec.models.attention_pooling import AttentionPooling
+from pareto_rec.ranking import ServingParams
 from pareto_rec.search.space import (
     Choice,
     Integer,
@@ -45,11 +44,12 @@ def check_variables(
     Raises:
         BadRequestError: Names the key, the bound and, for a name, the known ones.
     """
-    train_limits, serve_limits = _with_tasks(tasks)
-    exponents = serving.get("exponents")
-    for name in exponents if isinstance(exponents, Mapping) else ():
-        if name not in exponent_names(tasks).values():
-            raise unknown("task in serving.exponents", name, exponent_names(tasks).values())
+    losses = [one.key for one in tasks]
+    families = {"exponents": tuple(exponent_names(tasks).values())}
+    train_limits = limits_of(TrainSpec, {"loss_weights": losses})
+    serve_limits = limits_of(ServingParams, families)
+    for family, known in families.items():
+        _check_names(f"serving.{family}", serve_limits[family], serving.get(family), known)
     for table, values, part, variables, limits, kind in (
         ("fixed", fixed, "train", space.train, train_limits, "training variable"),
         ("serving", serving, "serve", space.serve, serve_limits, "serving variable"),
@@ -92,11 +92,12 @@ def check_smoke(table: Mapping[str, Any], above: str = "") -> None:
                 raise BadRequestError(f"smoke.{key}: {renamed(variable)}")
 
 
-def _with_tasks(tasks: Sequence[Task]) -> tuple[Mapping[str, Limit], Mapping[str, Limit]]:
-    """Limits of training and of serving variables where the config has tasks."""
-    losses = Weights("loss", (*LOSSES, *(one.key for one in tasks)))
-    exponents = {name: Number() for name in exponent_names(tasks)}
-    return {**TRAIN, "loss_weights": losses}, {**SERVE, **exponents}
+def _check_names(key: str, limit: Limit, table: object, known: Collection[str]) -> None:
+    """Refuse a number of a family for a name that the config does not know."""
+    if isinstance(table, Mapping) and isinstance(limit, Numbers):
+        for name in table:
+            if name not in known:
+                raise unknown(f"{limit.kind} in {key}", name, known)
 
 
 def _limit(key: str, kind: str, name: str, limits: Mapping[str, Limit]) -> Limit:
@@ -116,7 +117,7 @@ def _within(key: str, limit: Limit, values: Iterable[Any]) -> None:
 def _extremes(key: str, limit: Limit, variable: Variable) -> list[Any]:
     """Values of a variable that are in range only if all of them are."""
     if isinstance(limit, Numbers):
-        raise BadRequestError(f"{key}: search NAME_exponent of a task instead")
+        raise BadRequestError(f"{key}: search {limit.pattern} of a {limit.kind} instead")
     if isinstance(limit, Weights) != isinstance(variable, Simplex):
         needs = "" if isinstance(limit, Weights) else "not "
         raise BadRequestError(f'{key}: this variable must {needs}be of kind "simplex"')
@@ -133,7 +134,7 @@ def _extremes(key: str, limit: Limit, variable: Variable) -> list[Any]:
 
 def _check_shapes(fixed: Mapping[str, Any], space: SearchSpace) -> None:
     """Refuse widths that some number of heads does not divide, and positions that no model has."""
-    defaults = {one.name: one.default for one in fields(TrainSpec)}
+    defaults = {name: one.default for name, one in declarations(TrainSpec).items()}
     for train in islice(_shapes(space), _MOST_SHAPES):
         values = {**defaults, **fixed, **train}
         width, heads = values["width"], values["heads"]
