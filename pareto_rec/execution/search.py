@@ -308,7 +308,7 @@ def together(records: Sequence[Record]) -> list[list[Record]]:
     """
     groups: list[list[Record]] = []
     fits: list[set[str]] = []
-    for record in sorted(records, key=lambda one: (len(one.fit_ids), one.fit)):
+    for record in sorted(records, key=lambda record: (len(record.fit_ids), record.fit)):
         own = set(record.fit_ids)
         last = fits[-1] | own if fits else own
         alike = bool(groups) and groups[-1][0].fit == record.fit

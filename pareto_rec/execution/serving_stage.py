@@ -86,7 +86,7 @@ def values_of(records: Sequence[Record], goals: Sequence[Goal]) -> Floats:
 def most_accurate(fits: Sequence[FitRecords], goals: Sequence[Goal]) -> FitRecords:
     """Return the fit with the best record by the first objective."""
     sign = 1.0 if goals[0].maximise else -1.0
-    return max(fits, key=lambda one: float((sign * one.values[:, 0]).max()))
+    return max(fits, key=lambda fit: float((sign * fit.values[:, 0]).max()))
 
 
 def chosen_fits(fits: Sequence[FitRecords], count: int, goals: Sequence[Goal]) -> list[str]:
@@ -112,11 +112,11 @@ def measure_block(evaluator: Evaluator, asked: Sequence[Record], _: Path) -> lis
 
     Args:
         evaluator: Of the stage that is searched on.
-        asked: What the records will say, apart from results.
+        questions: What the records will say, apart from results.
     """
 
     def measured() -> list[Record]:
-        results = evaluator.measuring.values(*evaluator.fused(asked))
+        results = evaluator.measuring.values(*evaluator.fused(questions))
         return [
             replace(
                 record,
@@ -129,7 +129,7 @@ def measure_block(evaluator: Evaluator, asked: Sequence[Record], _: Path) -> lis
                     "train_steps": 0,
                 },
             )
-            for record, result in zip(asked, results, strict=True)
+            for record, result in zip(questions, results, strict=True)
         ]
 
     return attempt(measured)
@@ -239,11 +239,11 @@ class ServingStage:
         candidates = searcher.ask(left)
         if not candidates:
             return 0
-        asked = [
+        questions = [
             self._record(candidate, generation, position)
             for position, candidate in enumerate(candidates)
         ]
-        records = self._answers.settings(asked, measure_block, BLOCK)
+        records = self._answers.settings(questions, measure_block, BLOCK)
         searcher.tell(
             {
                 record.id: values_of([record], self._goals)[0]

@@ -30,19 +30,19 @@ class StoredRecords:
         for line, record in enumerate(records, start=1):
             self._found.setdefault(record.generation, {})[record.id] = line, record
 
-    def answer(self, asked: Sequence[Record]) -> dict[str, Record]:
+    def answer(self, questions: Sequence[Record]) -> dict[str, Record]:
         """Return stored records of the generation that the search asks for now, by candidate id.
 
         Args:
-            asked: What all records of that generation will say, apart from results.
+            questions: What all records of that generation will say, apart from results.
 
         Raises:
             BadRequestError: If there is a record of this generation that it does not ask for.
         """
-        stored = self._found.get(asked[0].generation, {})
+        stored = self._found.get(questions[0].generation, {})
         if not stored:
             return {}
-        expected = {record.id: record for record in asked}
+        expected = {record.id: record for record in questions}
         for line, record in stored.values():
             question = expected.get(record.id)
             if question is None or not _same_question(record, question):

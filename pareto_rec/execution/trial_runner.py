@@ -74,17 +74,19 @@ class TrialRunner:
         if self._halving is not None:
             self._halving.forget()
 
-    def settings(self, asked: Sequence[Record], job: Job, size: int) -> list[Record]:
+    def settings(self, questions: Sequence[Record], job: Job, size: int) -> list[Record]:
         """Return records of serving settings, in their order; new ones are journaled at once.
 
         Args:
-            asked: What they will say, apart from results; all of one generation.
+            questions: What they will say, apart from results; all of one generation.
             job: Takes some of them, and gives them with their results, or `Trouble`.
             size: Settings of one call. A call that lacks any record is made again whole.
         """
-        stored = self._replay.answer(asked)
-        self.replayed = all(record.id in stored for record in asked)
-        blocks = [tuple(asked[begin : begin + size]) for begin in range(0, len(asked), size)]
+        stored = self._replay.answer(questions)
+        self.replayed = all(record.id in stored for record in questions)
+        blocks = [
+            tuple(questions[begin : begin + size]) for begin in range(0, len(questions), size)
+        ]
         lacking = [block for block in blocks if any(one.id not in stored for one in block)]
         known = dict(stored)
         for block, found in self._pool.settled(job, lacking):
@@ -94,7 +96,7 @@ class TrialRunner:
             self._compare([record for record in found if record.id in stored], stored)
             self._write_down(new)
             known |= {record.id: record for record in new}
-        return [known[record.id] for record in asked]
+        return [known[record.id] for record in questions]
 
     def _write_down(self, new: Sequence[Record]) -> None:
         self._journal.retried = self._retried + self._pool.retried

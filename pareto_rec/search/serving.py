@@ -157,7 +157,6 @@ class ServingSearcher:
         population: int,
         seed: int,
         initial: Sequence[Mapping[str, Value]] = (),
-        asked: frozenset[str] = frozenset(),
     ) -> None:
         """Start with the points that are known already.
 
@@ -169,11 +168,10 @@ class ServingSearcher:
             seed: Root of every random draw.
             initial: Serving variables of good settings, the best first; half a population of them
                 is tried at first.
-            asked: Ids of candidates that need no trying.
         """
         self.space, self._goals, self._population, self._seed = space, goals, population, seed
         self._maximise = [goal.maximise for goal in goals]
-        self._asked = set(asked)
+        self._asked: set[str] = set()
         self._pending: list[tuple[Candidate, Floats]] = []
         self._rounds = 0
         known = [point for serve in initial if (point := space.encode(serve)) is not None]

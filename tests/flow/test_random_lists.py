@@ -71,7 +71,14 @@ def filled(
 
 
 def test_random_items_add_no_hypervolume(evaluator: Evaluator) -> None:
-    lists, _ = recommend(evaluator.scorers, grid("ease_recency")[SETTINGS], k=10)
+    plain = grid("ease_recency")[SETTINGS]
+    boosted = [
+        replace(setting, boosts={gain: weight})
+        for gain in evaluator.variables.boosts
+        for weight in (0.3, 1.0)
+        for setting in plain
+    ]
+    lists, _ = recommend(evaluator.scorers, [*plain, *boosted], k=10)
     before, values = volume(evaluator, lists)
     assert before > 0
     seen = evaluator.scorers.seen.cpu().numpy()

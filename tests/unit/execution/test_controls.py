@@ -53,10 +53,10 @@ def test_each_control_takes_away_its_part(config: Config) -> None:
 def test_equal_weights_share_what_the_floors_leave(config: Config) -> None:
     weights = derive(config, CONTROLS["equal_weights"]).fixed["loss_weights"]
     assert sum(weights.values()) == pytest.approx(1)
-    # floors .55 and .2 leave .25, a twentieth for each of five losses
-    assert weights["softmax"] == pytest.approx(0.6)
-    assert weights["negative_entropy"] == pytest.approx(0.25)
-    assert weights["popularity"] == pytest.approx(0.05)
+    # a floor of .7 leaves .3, a tenth for each of three losses
+    assert weights["softmax"] == pytest.approx(0.8)
+    assert weights["liked"] == pytest.approx(0.1)
+    assert weights["popularity"] == pytest.approx(0.1)
 
 
 def test_controls_that_take_nothing_away_are_left_out(config: Config) -> None:

@@ -47,7 +47,7 @@ def search(stored: Sequence[Record], generations: int = 4) -> tuple[list[Record]
 
     def evaluate(trials: Sequence[Trial]) -> Iterator[tuple[str, Result]]:
         nonlocal evaluated
-        known = replay.answer(trials, fit_id, 7)
+        known = replay.answer(asked_for(trials, fit_id, 7))
         yield from ((key, record.objectives) for key, record in known.items())
         for record in recorded(trials):
             if record.id not in known:
