@@ -107,7 +107,9 @@ def chosen_fits(fits: Sequence[FitRecords], count: int, goals: Sequence[Goal]) -
     return [fits[index].fit for index in picked]
 
 
-def measure_block(evaluator: Evaluator, asked: Sequence[Record], _: Path) -> list[Record] | Trouble:
+def measure_block(
+    evaluator: Evaluator, questions: Sequence[Record], _: Path
+) -> list[Record] | Trouble:
     """Return records of settings with their objectives, or failed ones.
 
     Args:
