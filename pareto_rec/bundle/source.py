@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pareto_rec.analysis.picks import read_picks
+from pareto_rec.baselines import BASELINES
 from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.lines import RECORDS, read_entries
@@ -104,6 +105,25 @@ def chosen_rows(run: Run, point: str | None, *, front: bool) -> tuple[list[dict[
     if front:
         return [{str(k): v for k, v in row.items()} for row in rows], near[0]
     return [{str(k): v for k, v in rows[ids.index(near[0])].items()}], near[0]
+
+
+def check_exported(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse points that fuse a baseline which no bundle can hold.
+
+    Args:
+        rows: Rows of the front.
+
+    Raises:
+        BadRequestError: If a point does; names point and baseline.
+    """
+    for row in rows:
+        names = (part.rpartition(" ")[2] for part in str(row["members"]).split(", "))
+        for name in names:
+            if name in BASELINES and not BASELINES[name].exported:
+                raise BadRequestError(
+                    f'point {row["id"]} fuses the baseline "{name}", whose model no bundle holds; '
+                    "choose a point without it, or search without it"
+                )
 
 
 def _latest_pick(path: Path) -> str | None:
