@@ -85,7 +85,10 @@ def export_run(
     check_vacant(to)
     run = Run.read(path, cache)
     rows, default = chosen_rows(run, wanted.point, front=wanted.front)
-    check_exported(rows)
+    records = run.records()
+    for row in rows:
+        key = str(row["id"]), str(row["fit"]), int(row["seed"])
+        check_exported(key[0], records[key]["members"])
     on_progress("reading data")
     points = points_of(run, rows)
     on_progress("fitting experts")

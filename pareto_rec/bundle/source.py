@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,23 +107,22 @@ def chosen_rows(run: Run, point: str | None, *, front: bool) -> tuple[list[dict[
     return [{str(k): v for k, v in rows[ids.index(near[0])].items()}], near[0]
 
 
-def check_exported(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse points that fuse a baseline which no bundle can hold.
+def check_exported(id_: str, members: Iterable[str]) -> None:
+    """Refuse a point that fuses a baseline which no bundle can hold.
 
     Args:
-        rows: Rows of the front.
+        id_: Id of the point.
+        members: Names of what it fuses.
 
     Raises:
-        BadRequestError: If a point does; names point and baseline.
+        BadRequestError: If it does; names point and baseline.
     """
-    for row in rows:
-        names = (part.rpartition(" ")[2] for part in str(row["members"]).split(", "))
-        for name in names:
-            if name in BASELINES and not BASELINES[name].exported:
-                raise BadRequestError(
-                    f'point {row["id"]} fuses the baseline "{name}", whose model no bundle holds; '
-                    "choose a point without it, or search without it"
-                )
+    for name in members:
+        if name in BASELINES and not BASELINES[name].exported:
+            raise BadRequestError(
+                f'point {id_} fuses the baseline "{name}", whose model no bundle holds; choose a '
+                "point without it, or search without it"
+            )
 
 
 def _latest_pick(path: Path) -> str | None:

@@ -80,14 +80,9 @@ def test_a_bundle_serves_the_chosen_parameters(run: Path, tiny_cache: Path, tmp_
 
 
 def test_a_baseline_that_no_bundle_holds_is_refused_before_any_work() -> None:
-    check_exported([{"id": "a1", "members": "0.5 f00d, 0.5 ease_recency"}])
+    check_exported("a1", {"f00d": 0.5, "ease_recency": 0.5})
     with pytest.raises(BadRequestError, match='point a2 fuses the baseline "user_knn_recency"'):
-        check_exported(
-            [
-                {"id": "a1", "members": "1.0 ease"},
-                {"id": "a2", "members": "0.5 f00d, 0.5 user_knn_recency"},
-            ]
-        )
+        check_exported("a2", {"f00d": 0.5, "user_knn_recency": 0.5})
 
 
 def test_the_report_says_what_was_chosen(run: Path, tiny_cache: Path) -> None:
