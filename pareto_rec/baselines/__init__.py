@@ -26,6 +26,7 @@ from pareto_rec.baselines.ials import IALS
 from pareto_rec.baselines.knn import ItemKNN
 from pareto_rec.baselines.popularity import Popularity
 from pareto_rec.baselines.rp3beta import RP3Beta
+from pareto_rec.baselines.user_knn import UserKNN
 from pareto_rec.core.errors import unknown
 from pareto_rec.core.registry import Registry
 from pareto_rec.data.schema import Stage
@@ -41,6 +42,7 @@ __all__ = [
     "Popularity",
     "RP3Beta",
     "ScoresOnDemand",
+    "UserKNN",
     "expert_key",
     "expert_scores",
     "scores_on_demand",
@@ -63,6 +65,8 @@ BASELINES: Registry[Baseline] = Registry(
         "rp3beta_recency": RP3Beta(tau=5.0),
         "ials": IALS(),
         "ials_recency": IALS(tau=8.0),
+        "user_knn": UserKNN(),
+        "user_knn_recency": UserKNN(tau=10.0),
     },
 )
 """Name -> expert."""

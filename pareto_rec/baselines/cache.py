@@ -138,6 +138,8 @@ def cached_model(expert: Baseline, learn: Stage, cache: Path) -> ItemModel:
     Raises:
         BadRequestError: If the cache cannot be written, or the expert refuses the data.
     """
+    if not expert.exported:  # more than an item-item matrix
+        return expert.fit(learn.train, learn.shape)
     stem = cache / "experts" / _stem(expert, learn, None)
     n_items = learn.shape[1]
     note = stem.with_name(f"{stem.name}.json")  # names the parts; written last

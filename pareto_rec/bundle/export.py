@@ -24,7 +24,7 @@ from pareto_rec.bundle.onnx_backend import OnnxBackend
 from pareto_rec.bundle.onnx_export import check_onnx, export_graphs
 from pareto_rec.bundle.points import points_of
 from pareto_rec.bundle.refit import refit
-from pareto_rec.bundle.source import Run, chosen_rows
+from pareto_rec.bundle.source import Run, check_exported, chosen_rows
 from pareto_rec.bundle.store import finish, read_parts, write_files
 from pareto_rec.ranking.backends import TorchBackend
 
@@ -85,6 +85,10 @@ def export_run(
     check_vacant(to)
     run = Run.read(path, cache)
     rows, default = chosen_rows(run, wanted.point, front=wanted.front)
+    records = run.records()
+    for row in rows:
+        key = str(row["id"]), str(row["fit"]), int(row["seed"])
+        check_exported(key[0], records[key]["members"])
     on_progress("reading data")
     points = points_of(run, rows)
     on_progress("fitting experts")

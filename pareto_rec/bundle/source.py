@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pareto_rec.analysis.picks import read_picks
+from pareto_rec.baselines import BASELINES
 from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.lines import RECORDS, read_entries
@@ -104,6 +105,24 @@ def chosen_rows(run: Run, point: str | None, *, front: bool) -> tuple[list[dict[
     if front:
         return [{str(k): v for k, v in row.items()} for row in rows], near[0]
     return [{str(k): v for k, v in rows[ids.index(near[0])].items()}], near[0]
+
+
+def check_exported(id_: str, members: Iterable[str]) -> None:
+    """Refuse a point that fuses a baseline which no bundle can hold.
+
+    Args:
+        id_: Id of the point.
+        members: Names of what it fuses.
+
+    Raises:
+        BadRequestError: If it does; names point and baseline.
+    """
+    for name in members:
+        if name in BASELINES and not BASELINES[name].exported:
+            raise BadRequestError(
+                f'point {id_} fuses the baseline "{name}", whose model no bundle holds; choose a '
+                "point without it, or search without it"
+            )
 
 
 def _latest_pick(path: Path) -> str | None:

@@ -157,7 +157,7 @@ class Tuner:
             )
         sign = 1.0 if self.metric.maximise else -1.0
         return Choice(
-            dict(found.best),
+            {name: found.best[name] for name in start},
             _finite(sign * found.value),
             dict(start),
             _finite(sign * found.start_value),

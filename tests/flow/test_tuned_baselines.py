@@ -11,6 +11,7 @@ from tiny_experiment import pareto_rec, records, write_config
 
 from pareto_rec.baselines import BASELINES
 from pareto_rec.bundle.export import ExportOptions, export_run
+from pareto_rec.bundle.source import check_exported
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.evaluation.tuning import Tuner
 from pareto_rec.execution.search import search_experiment
@@ -76,6 +77,12 @@ def test_a_bundle_serves_the_chosen_parameters(run: Path, tiny_cache: Path, tmp_
         assert bundle.parts.experts[name].tau == experts_of(run)[name]["parameters"]["tau"]
     about = bundle.parts.about
     assert about.agreement["fp32"]["same_lists"] > 0.999
+
+
+def test_a_baseline_that_no_bundle_holds_is_refused_before_any_work() -> None:
+    check_exported("a1", {"f00d": 0.5, "ease_recency": 0.5})
+    with pytest.raises(BadRequestError, match='point a2 fuses the baseline "user_knn_recency"'):
+        check_exported("a2", {"f00d": 0.5, "user_knn_recency": 0.5})
 
 
 def test_the_report_says_what_was_chosen(run: Path, tiny_cache: Path) -> None:

@@ -13,6 +13,7 @@ from pareto_rec.baselines import (
     ItemKNN,
     Popularity,
     RP3Beta,
+    UserKNN,
     with_given_parameters,
 )
 from pareto_rec.baselines.cooccurrence import pair_counts
@@ -137,6 +138,40 @@ def test_ials_folds_a_history_in_with_the_average_users_matrix() -> None:
     np.testing.assert_allclose(weights, weights.T, atol=1e-5)  # Y A^-1 Y'
     hits = (met @ weights)[met > 0].mean()
     assert hits > 2 * (met @ weights)[met == 0].mean()
+
+
+@pytest.mark.parametrize("tau", [None, 4.0])
+@pytest.mark.parametrize("neighbours", [3, 1000])
+def test_user_knn_sums_the_similarities_of_the_nearest(neighbours: int, tau: float | None) -> None:
+    rows = log(9)
+    met = np.zeros((USERS, ITEMS))
+    met[rows.user, rows.item] = 1
+    own = met.copy()
+    for user in range(USERS):
+        items = rows.item[rows.user == user]
+        ages = np.arange(len(items))[::-1]
+        own[user, items] = 1.0 if tau is None else np.exp(-ages / tau)
+    lengths = np.linalg.norm(own, axis=1)[:, None] * np.linalg.norm(met, axis=1)
+    similar = np.round(own @ met.T / (lengths + 2.0), 6)
+    expected = np.zeros((USERS, ITEMS))
+    for user in range(USERS):
+        least = np.sort(similar[user])[-min(neighbours, USERS)]
+        expected[user] = (similar[user] * (similar[user] >= least)) @ met
+    model = UserKNN(neighbours, 2.0, tau).fit(rows, (USERS, ITEMS))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows.user, minlength=USERS))])
+    np.testing.assert_allclose(model.score(starts, rows.item), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_user_knn_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = log(10)
+    model = UserKNN(5).fit(rows, (USERS, ITEMS))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows.user, minlength=USERS))])
+    whole = model.score(starts, rows.item)
+    monkeypatch.setattr("pareto_rec.baselines.user_knn.BLOCK", 1)
+    np.testing.assert_array_equal(model.score(starts, rows.item), whole)
+    monkeypatch.setattr("pareto_rec.baselines.user_knn.MAX_USERS", USERS - 1)
+    with pytest.raises(BadRequestError, match="40 users are more than the 39"):
+        UserKNN().fit(rows, (USERS, ITEMS))
 
 
 def test_large_catalogues_get_item_knn_for_ials(monkeypatch: pytest.MonkeyPatch) -> None:
