@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pareto_rec.runs.confirmation import JSON, read_content
+
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS, RESULTS = ROOT / "experiments", ROOT / "results"
 EVIDENCE = Path("results") / "evidence"  # relative to ROOT, as the table shows commands
@@ -80,13 +82,13 @@ def front_figure(folder: Path) -> str:
 
 def confirm(run: Path) -> list[list[str]]:
     """Return a confirmation with three seeds; never a second one."""
-    done = read(run / "confirm.json").get("status") == "finished"
+    done = (read_content(ROOT / run / JSON) or {}).get("status") == "finished"
     return [] if done else [[*PROGRAM, "confirm", str(run), "--seeds", "3"]]
 
 
 def confirm_figure(run: Path) -> str:
     """Return the answer as it stands, every opening of test data included."""
-    content = read(run / "confirm.json")
+    content = read_content(ROOT / run / JSON) or {}
     opened = ", ".join(opening["at"] for opening in content["opened"])
     text = " ".join(content["answer"]["says"])
     return f"{text} Took {content['seconds']['total']:.0f} s. Test data opened: {opened}."

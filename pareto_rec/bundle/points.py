@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from pareto_rec.analysis.picks import read_picks
 from pareto_rec.bundle.data import Neighbour, PointAbout
 from pareto_rec.bundle.source import Run
+from pareto_rec.runs.confirmation import CSV, read_confirmed_values
 from pareto_rec.runs.view import RunView
 
 
@@ -58,24 +58,10 @@ def _reasons(path: Path) -> dict[str, str]:
 
 def _confirmed(path: Path) -> dict[str, dict[str, list[float]]]:
     """Return mean, low and high on test data by point and objective, after ``confirm``."""
-    file = path / "confirm.csv"
-    if not file.is_file():
-        return {}
-    intervals: dict[str, dict[str, list[float]]] = {}
-    with file.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            if row.get("front") == "search":
-                intervals[str(row["id"])] = _spans(row)
-    return intervals
-
-
-def _spans(row: Mapping[str, str]) -> dict[str, list[float]]:
-    spans = {}
-    for key in row:
-        cells = [row.get(f"{key}{end}") for end in ("", ".low", ".high")]
-        if key.startswith("test.") and all(cells):
-            spans[key.removeprefix("test.")] = [float(cell or "nan") for cell in cells]
-    return spans
+    return {
+        id_: {name: [values.means[name], *ends] for name, ends in values.intervals.items()}
+        for id_, values in read_confirmed_values(path / CSV).items()
+    }
 
 
 def neighbours_of(view: RunView, id_: str) -> list[Neighbour]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -37,6 +36,7 @@ def confirm(
     from pareto_rec.report import write_report
     from pareto_rec.report.plots.confirmed import save_confirmed
     from pareto_rec.report.plots.figures import save_plots
+    from pareto_rec.runs.confirmation import read_content
     from pareto_rec.runs.reader import read_run
 
     read_run(run)  # says what is wrong with it before anything is shown
@@ -51,7 +51,7 @@ def confirm(
             workers=workers or cores(),
             callbacks=[callback],
         )
-    content = json.loads(result.read_text(encoding="utf-8"))
+    content = read_content(result) or {}
     view = read_run(run)
     paths = [result, result.with_suffix(".csv"), *save_confirmed(view, content, run)]
     paths += save_plots(view, run)  # they say now that test data was opened

@@ -139,10 +139,11 @@ def _pick_point(
     run: Path, points: Points, picker: Picker, bounds: Sequence[Bound], *, as_json: bool
 ) -> None:
     from pareto_rec.analysis.decide import choose
-    from pareto_rec.analysis.decide.table import pick_lines, read_confirmed
+    from pareto_rec.analysis.decide.table import pick_lines
     from pareto_rec.analysis.picks import entry_of, remember
+    from pareto_rec.runs.confirmation import CSV, read_confirmed_values
 
-    confirmed = read_confirmed(run)
+    confirmed = read_confirmed_values(run / CSV)
     choice = choose(points, picker, bounds)
     entry = entry_of(choice, picker, bounds)
     remember(run, entry)

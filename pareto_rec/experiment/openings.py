@@ -9,8 +9,7 @@ from typing import NoReturn
 
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import Split, Stage
-
-_WRITTEN = ("confirm.json", "confirm.csv")  # either says that test data was looked at
+from pareto_rec.runs.confirmation import CSV, JSON
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,8 @@ class OpeningLedger:
 
     @property
     def opened(self) -> bool:
-        """Whether ``confirm`` has looked at the test data, or begun to."""
-        return any((self.run / name).is_file() for name in _WRITTEN)
+        """Whether ``confirm`` has looked at the test data, or begun to; either file says so."""
+        return any((self.run / name).is_file() for name in (JSON, CSV))
 
     def check(self) -> None:
         """Refuse to go on where no opening was written down.

@@ -1,17 +1,27 @@
-"""Confirmation of a run: confirm.json as one value, for plots, page and notebooks."""
+"""Confirmation of a run: whoever reads confirm.json or confirm.csv does it here.
+
+As one value for plots, page and notebooks, as JSON for what is printed, as the ledger of openings
+for what writes it, and as the table of test values that goes along into a bundle.
+"""
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pareto_rec.core.checksums import KEY, is_whole
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.runs.files import check_file, read_object
 
+JSON, CSV = "confirm.json", "confirm.csv"  # of a run directory
 STAGES = ("validation", "test")
 OWN = "search"  # name of the search's own front
+
+_ADVICE = "restore it, or run `pareto-rec confirm` again"
 
 Interval = tuple[float, float, float]  # value, low, high
 
@@ -95,22 +105,105 @@ class Confirmed:
         return tuple(point for point in self.points if point.front == OWN)
 
 
+@dataclass(frozen=True)
+class ConfirmedValues:
+    """Values of one point on test data.
+
+    Attributes:
+        means: Objective -> mean over fresh seeds.
+        intervals: Objective -> lower and upper end; only where there is an interval.
+        non_dominated: Probability that no other confirmed point of the front dominates it.
+    """
+
+    means: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    non_dominated: float | None = None
+
+
 def read_confirmed(path: Path) -> Confirmed | None:
     """Return what confirm.json says; ``None`` where test data was never opened.
 
     Raises:
         BadRequestError: If the file is there and damaged.
     """
-    if not path.is_file():
+    content = read_content(path)
+    if content is None:
         return None
-    advice = "restore it, or run `pareto-rec confirm` again"
-    content = read_object(path, advice)
     try:
         for name in content.get("files") or {}:
-            check_file(path.parent, name, content, advice)
+            check_file(path.parent, name, content, _ADVICE)
         return _confirmed(content)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BadRequestError(f"{path} is damaged ({error!r}); {advice}") from None
+        raise BadRequestError(f"{path} is damaged ({error!r}); {_ADVICE}") from None
+
+
+def read_content(path: Path) -> Mapping[str, Any] | None:
+    """Return confirm.json as it is; ``None`` where test data was never opened.
+
+    Raises:
+        BadRequestError: If the file is there, and no JSON or not what its checksum says.
+    """
+    return read_object(path, _ADVICE) if path.is_file() else None
+
+
+def read_ledger(path: Path) -> dict[str, Any]:
+    """Return confirm.json without its checksum, to be written again with one opening more.
+
+    Nothing but its openings need be whole: a confirmation that was stopped has nothing else.
+
+    Raises:
+        BadRequestError: If the file is there and damaged.
+    """
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if is_whole(content) is not False and all("at" in opening for opening in content["opened"]):
+            return {key: value for key, value in content.items() if key != KEY}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise BadRequestError(
+        f"{path} is damaged; it holds when test data was opened: restore it, or move it away "
+        "and say so wherever the results are shown"
+    )
+
+
+def read_confirmed_values(path: Path) -> dict[str, ConfirmedValues]:
+    """Return the test values of the search's own points by id; empty before ``confirm`` has run.
+
+    Args:
+        path: confirm.csv, of a run or of a bundle.
+
+    Raises:
+        BadRequestError: If the file is there and damaged.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {
+                row["id"]: _values(row)
+                for row in csv.DictReader(file, strict=True)
+                if row["front"] == OWN
+            }
+    except FileNotFoundError:
+        return {}
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise BadRequestError(
+            f"{path} is damaged ({type(error).__name__}: {error}); run `pareto-rec confirm` again"
+        ) from None
+
+
+def _values(row: Mapping[str, str]) -> ConfirmedValues:
+    means, intervals = {}, {}
+    for column, cell in row.items():
+        name = column.removeprefix("test.")
+        if name == column or not cell or name.endswith((".sd", ".low", ".high")):
+            continue
+        means[name] = float(cell)
+        low, high = row[f"{column}.low"], row[f"{column}.high"]
+        if low and high:
+            intervals[name] = float(low), float(high)
+    chance = row["p_non_dominated"]
+    return ConfirmedValues(means, intervals, float(chance) if chance else None)
 
 
 def _confirmed(content: Mapping[str, Any]) -> Confirmed:

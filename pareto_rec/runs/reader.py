@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.runs.confirmation import read_confirmed
+from pareto_rec.runs.confirmation import JSON, read_confirmed
 from pareto_rec.runs.files import (
     check_file,
     read_controls,
@@ -59,7 +59,7 @@ def read_run(path: Path) -> RunView:
         front=front,
         baselines=_flagged(_frame(baseline_rows, names), "on_front"),
         controls=read_controls(path / "controls.json"),
-        confirmed=read_confirmed(path / "confirm.json"),
+        confirmed=read_confirmed(path / JSON),
         lists=read_lists(path / "lists.json"),
     )
 

@@ -56,7 +56,7 @@ ALLOWED: dict[str, str] = {
     "report": "core report.plots runs search",
     # from a front to evidence and to a choice
     "analysis.bootstrap": "core",
-    "analysis.decide": "core",
+    "analysis.decide": "core runs",
     "analysis.compare": "analysis.bootstrap core experiment.config report.plots runs search",
     "analysis.confirm": "analysis.bootstrap core evaluation execution execution.workers "
     "experiment objectives ranking runs search",
@@ -155,6 +155,12 @@ def test_only_two_modules_may_know_pymoo(module: str) -> None:
     assert not ("pymoo" in foreign(tree) or by_name) or any(
         f"{module}.".startswith(f"{known}.") for known in PYMOO
     )
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_one_module_reads_confirmations(module: str) -> None:
+    named = {node.value for node in ast.walk(tree_of(module)) if isinstance(node, ast.Constant)}
+    assert "confirm.json" not in named or module == "runs.confirmation"
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if {part_of(name), name} & NO_TORCH])

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pareto_rec.core.checksums import KEY, is_whole, sha256_of, signed
-from pareto_rec.core.errors import BadRequestError, RunFailedError
+from pareto_rec.core.checksums import sha256_of, signed
+from pareto_rec.core.errors import RunFailedError
 from pareto_rec.core.paths import swapped
 from pareto_rec.core.provenance import provenance
+from pareto_rec.runs.confirmation import CSV, JSON, read_ledger
 
-JSON, CSV = "confirm.json", "confirm.csv"
 FORMAT = 1
 
 
@@ -25,7 +25,7 @@ def openings(run: Path) -> list[str]:
     Raises:
         BadRequestError: If confirm.json is damaged.
     """
-    return [str(entry["at"]) for entry in _read(run / JSON).get("opened", [])]
+    return [str(entry["at"]) for entry in read_ledger(run / JSON).get("opened", [])]
 
 
 def note_opening(run: Path, seeds: int) -> None:
@@ -35,7 +35,7 @@ def note_opening(run: Path, seeds: int) -> None:
         BadRequestError: If confirm.json is damaged.
         RunFailedError: If it cannot be written.
     """
-    before = {key: value for key, value in _read(run / JSON).items() if key != "files"}
+    before = {key: value for key, value in read_ledger(run / JSON).items() if key != "files"}
     entry = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seeds": seeds,
@@ -59,7 +59,7 @@ def write(
     Returns:
         confirm.json and confirm.csv.
     """
-    *before, last = _read(run / JSON)["opened"]
+    *before, last = read_ledger(run / JSON)["opened"]
     opened = [*before, {**last, "finished": True}]
     head = {"format": FORMAT, "status": "finished", "opened": opened}
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -71,21 +71,6 @@ def write(
     files = {CSV: sha256_of(run / CSV)}
     _write(run / JSON, {**head, **content, "files": files})
     return run / JSON, run / CSV
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if is_whole(content) is not False and all("at" in opening for opening in content["opened"]):
-            return {key: value for key, value in content.items() if key != KEY}
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise BadRequestError(
-        f"{path} is damaged; it holds when test data was opened: restore it, or move it away "
-        "and say so wherever the results are shown"
-    )
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -2,76 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from pareto_rec.analysis.decide import Mixture, Pick, Points
-from pareto_rec.core.errors import BadRequestError
+from pareto_rec.runs.confirmation import ConfirmedValues
 
-CONFIRM = "confirm.csv"
 GAP = "  "
 
 
-@dataclass(frozen=True)
-class Confirmed:
-    """Test values of one point, from ``confirm``.
-
-    Attributes:
-        means: Objective -> mean.
-        intervals: Objective -> lower and upper end; only where there is an interval.
-        non_dominated: Probability that no other confirmed point of the front dominates it.
-    """
-
-    means: Mapping[str, float] = field(default_factory=dict)
-    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    non_dominated: float | None = None
-
-
-def read_confirmed(run: Path) -> dict[str, Confirmed]:
-    """Return confirmed points of the run's own front by id; empty before ``confirm`` has run.
-
-    Raises:
-        BadRequestError: If the file is damaged.
-    """
-    path = run / CONFIRM
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {
-                row["id"]: _confirmed(row)
-                for row in csv.DictReader(file, strict=True)
-                if row["front"] == "search"
-            }
-    except FileNotFoundError:
-        return {}
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise BadRequestError(
-            f"{path} is damaged ({type(error).__name__}: {error}); run `pareto-rec confirm` again"
-        ) from None
-
-
-def _confirmed(row: Mapping[str, str]) -> Confirmed:
-    means, intervals = {}, {}
-    for column, cell in row.items():
-        name = column.removeprefix("test.")
-        if name == column or not cell or name.endswith((".sd", ".low", ".high")):
-            continue
-        means[name] = float(cell)
-        low, high = row[f"{column}.low"], row[f"{column}.high"]
-        if low and high:
-            intervals[name] = float(low), float(high)
-    chance = row["p_non_dominated"]
-    return Confirmed(means, intervals, float(chance) if chance else None)
-
-
-def pick_lines(points: Points, pick: Pick, confirmed: Mapping[str, Confirmed]) -> list[str]:
+def pick_lines(points: Points, pick: Pick, confirmed: Mapping[str, ConfirmedValues]) -> list[str]:
     """Return the chosen point, what each objective costs in the others, and its neighbours.
 
     Args:
         points: The front.
         pick: The choice.
-        confirmed: Of :func:`read_confirmed`.
+        confirmed: Test values of points by their id.
     """
     shown = _shown(points, pick)
     rows = [["", "point", *shown]]
@@ -129,7 +74,7 @@ def _shown(points: Points, pick: Pick) -> list[str]:
 
 
 def _test_rows(
-    point_id: str, shown: Sequence[str], confirmed: Mapping[str, Confirmed]
+    point_id: str, shown: Sequence[str], confirmed: Mapping[str, ConfirmedValues]
 ) -> list[list[str]]:
     if point_id not in confirmed:
         return []
