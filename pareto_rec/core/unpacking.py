@@ -18,7 +18,7 @@ from pareto_rec.core.errors import BadRequestError
 LIMIT_VARIABLE = "PARETO_REC_UNPACKED_GB"
 MOST_RATIO = 200  # logs of real people pack to a fifth, those of machines to a fiftieth
 FREE_BYTES = 1_000_000_000  # to which every file may grow, however small it is
-FREE_LINES = 5_000_000  # that every file of text may have; beyond, one for each packed byte
+FREE_LINES = 1_000_000  # that every file of text may have; beyond, one for each packed byte
 _XZ_MEMORY = 300 << 20  # what `xz -9` needs, four times over
 _BLOCK = 1 << 18
 

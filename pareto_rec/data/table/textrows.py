@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +12,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import IntArray
 from pareto_rec.data.table.decode import Decoded, restored
 from pareto_rec.data.table.dialect import PARTS, swallowed, typed_columns
 from pareto_rec.data.table.row_audit import BadRow
 from pareto_rec.data.table.sniff import CsvFormat
 
+MOST_MISSHAPEN = 1_000_000  # rows that a file may have without its form, if that is most of them
 LONG_ROW = 50  # lines; a row of more is named in the account
 
+Note = Callable[[csv.InvalidRow], str]
 _TELLING_ROWS = 200  # from which columns of numbers or times are detected
 _SWALLOWED = "in a quote that spans lines which look like rows (data.quoting?)"
 _OPEN = "in a quote that is never closed (data.quoting?)"
@@ -61,9 +64,11 @@ def pieces(stream: Decoded, name: str, csv_format: CsvFormat, block: int) -> Ite
         block: Bytes that are read at once.
 
     Raises:
+        BadRequestError: If very many rows, and most, have another number of fields.
         RuntimeError: If the rows do not take all lines of the file: the reader lost some.
     """
     misshapen: list[_Misshapen] = []
+    good = 0
 
     def note(row: csv.InvalidRow) -> str:
         surplus = int(csv_format.trailing)
@@ -72,13 +77,14 @@ def pieces(stream: Decoded, name: str, csv_format: CsvFormat, block: int) -> Ite
             f"{row.expected_columns - surplus}"
         )
         misshapen.append(_Misshapen(row.number, reason, row.text))
-        return "skip"
+        return "skip" if len(misshapen) <= max(good, MOST_MISSHAPEN) else "error"
 
     lines = _Lines(csv_format)
     names = [*csv_format.header, *([_surplus(csv_format)] if csv_format.trailing else [])]
-    batches = iter(_reader(stream, csv_format, names, note, block))
+    batches = _batches(stream, name, csv_format, names, note, block)
     batch = next(batches, None)
     while batch is not None:
+        good += batch.num_rows
         following = next(batches, None)
         table = pa.Table.from_batches([batch])
         yield _piece(stream, name, csv_format, lines, table, misshapen, last=following is None)
@@ -97,8 +103,31 @@ def _surplus(csv_format: CsvFormat) -> str:
     return name
 
 
+def _batches(
+    stream: Decoded, name: str, csv_format: CsvFormat, names: list[str], note: Note, block: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield batches of rows of the form; `note` is told the others, and may end it all."""
+    stopped = False
+
+    def noted(row: csv.InvalidRow) -> str:
+        nonlocal stopped
+        verdict = note(row)
+        stopped = verdict == "error"
+        return verdict
+
+    try:
+        yield from _reader(stream, csv_format, names, noted, block)
+    except pa.ArrowInvalid:
+        if not stopped:
+            raise
+        raise BadRequestError(
+            f"{name}: more than {MOST_MISSHAPEN:,} rows, and most, have not the "
+            f"{len(csv_format.header)} fields of the first ones (data.separator?)"
+        ) from None
+
+
 def _reader(
-    stream: Decoded, csv_format: CsvFormat, names: list[str], note: object, block: int
+    stream: Decoded, csv_format: CsvFormat, names: list[str], note: Note, block: int
 ) -> csv.CSVStreamingReader:
     dialect = csv_format.dialect
     return csv.open_csv(

@@ -24,7 +24,7 @@ from pareto_rec.core import unpacking
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.unpacking import LIMIT_VARIABLE
 from pareto_rec.data.schema import Dataset
-from pareto_rec.data.table import TableOptions, jsonl
+from pareto_rec.data.table import TableOptions, jsonl, textrows
 from pareto_rec.data.table.build import read_table
 from pareto_rec.data.table.files import MOST_MEMBERS, File, find
 from pareto_rec.data.table.profile import profiles
@@ -502,3 +502,17 @@ def test_messages_name_the_columns_of_what_is_a_table(tmp_path: Path) -> None:
     path.write_text("user_id,item_id\n")
     with pytest.raises(BadRequestError, match=r'has no column "who": no row stands below'):
         read(path, columns={"user": "who"})
+
+
+def test_a_file_of_which_most_rows_have_another_form_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each such row costs as much as hundreds of others; nothing of value is left in the file."""
+    monkeypatch.setattr(textrows, "MOST_MISSHAPEN", 100)
+    path = tmp_path / "log.csv"
+    path.write_text("user_id,item_id\n" + "1\n" * 1_000)
+    with pytest.raises(BadRequestError, match=r"log.csv: more than 100 rows, and most, have not"):
+        read(path, signals={}, on_bad_rows="skip")
+    monkeypatch.setattr(textrows, "MOST_MISSHAPEN", 1_000)
+    with pytest.raises(BadRequestError, match="1,000 rows, of them 1,000 wrong number of fields"):
+        read(path, signals={}, on_bad_rows="skip")
