@@ -156,6 +156,16 @@ class LossContract(OneThreadContract):
         torch.testing.assert_close(loss(moved), loss(inputs))
 
     @examples(15)
+    @given(seed=SEEDS, blank=st.integers(1, 7))
+    def test_missing_categories_never_pay(self, loss: Loss, seed: int, blank: int) -> None:
+        """Items that lose their categories lower no value; one item of nine keeps its own."""
+        inputs = loss_inputs(seed)
+        categories = inputs.items.categories.clone()
+        categories[1 : 1 + blank] = 0  # item 0 has none
+        facts = dataclasses.replace(inputs.items, categories=categories)
+        assert (loss(changed(inputs, items=facts)) >= loss(inputs) - 1e-12).all()
+
+    @examples(15)
     @given(seed=SEEDS)
     def test_what_is_masked_does_not_matter(self, loss: Loss, seed: int) -> None:
         inputs, other = loss_inputs(seed), loss_inputs(seed ^ 1)
