@@ -13,7 +13,7 @@ import numpy as np
 
 from pareto_rec.core.checksums import is_whole, sha256_of
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.runs.confirmation import read_confirmed
+from pareto_rec.runs.confirmation import JSON, read_confirmed
 from pareto_rec.runs.files import read_controls, read_lists, read_object
 from pareto_rec.runs.heartbeat import status_of
 from pareto_rec.runs.lines import RECORDS, Lines, is_signed, read_lines
@@ -203,7 +203,7 @@ def _of_own_checksums(run: Path) -> Iterator[Finding]:
     """Yield files that carry a checksum of their own, and what they name."""
     readers = {
         "lists.json": read_lists,
-        "confirm.json": read_confirmed,
+        JSON: read_confirmed,
         "controls.json": read_controls,
         "picks.json": read_object,
     }

@@ -18,6 +18,7 @@ from pareto_rec.core.errors import BadRequestError
 LIMIT_VARIABLE = "PARETO_REC_UNPACKED_GB"
 MOST_RATIO = 200  # logs of real people pack to a fifth, those of machines to a fiftieth
 FREE_BYTES = 1_000_000_000  # to which every file may grow, however small it is
+FREE_LINES = 1_000_000  # that every file of text may have; beyond, one for each packed byte
 _XZ_MEMORY = 300 << 20  # what `xz -9` needs, four times over
 _BLOCK = 1 << 18
 
@@ -48,12 +49,30 @@ def most_bytes(packed: int) -> int:
     return int(size * 1e9)
 
 
+def most_lines(packed: int) -> int | None:
+    """Return the number of lines that a packed text may have: a row of a log takes a byte at least.
+
+    A small file of a thousand million empty lines would keep its reader busy for minutes before it
+    grows too large.
+
+    Args:
+        packed: Its size as it lies on disk.
+
+    Returns:
+        None where the user said how large files may grow.
+    """
+    return None if os.environ.get(LIMIT_VARIABLE) else max(FREE_LINES, packed)
+
+
 def too_large(name: str, packed: int) -> BadRequestError:
     """Return the error for a file that unpacks to more than it may: says how to raise the limit."""
-    most = most_bytes(packed)
+    return _grows(name, _readable_size(most_bytes(packed)), packed)
+
+
+def _grows(name: str, most: str, packed: int) -> BadRequestError:
     return BadRequestError(
-        f"{name} unpacks to more than {_readable_size(most)} ({_readable_size(packed)} as it lies "
-        f"there): if that is right, unpack it yourself, or set the environment variable "
+        f"{name} unpacks to more than {most} ({_readable_size(packed)} as it lies there): if "
+        "that is right, unpack it yourself, or set the environment variable "
         f"{LIMIT_VARIABLE} to the number of gigabytes that it may grow to"
     )
 
@@ -72,11 +91,13 @@ class Bounded(io.RawIOBase):
         source: The unpacked bytes.
         name: What messages call it.
         packed: Size of the packed file.
+        text: Whether its lines are counted too.
     """
 
-    def __init__(self, source: IO[bytes], name: str, packed: int) -> None:
+    def __init__(self, source: IO[bytes], name: str, packed: int, *, text: bool = False) -> None:
         self._source, self._name, self._packed = source, name, packed
         self._left = most_bytes(packed)
+        self._lines_left = most_lines(packed) if text else None
 
     def readable(self) -> bool:
         """Return True: it can be read."""
@@ -92,6 +113,11 @@ class Bounded(io.RawIOBase):
         self._left -= len(content)
         if self._left < 0:
             raise too_large(self._name, self._packed)
+        if self._lines_left is not None:
+            self._lines_left -= max(content.count(b"\n"), content.count(b"\r"))
+            if self._lines_left < 0:
+                most = f"{most_lines(self._packed):,} lines"
+                raise _grows(self._name, most, self._packed)
         buffer[: len(content)] = content
         return len(content)
 

@@ -18,7 +18,7 @@ LARGEST = 2**40
 
 
 @dataclass(frozen=True)
-class Form:
+class TextLayout:
     """Layout of a text table.
 
     Attributes:
@@ -120,17 +120,17 @@ def from_zip(archive: Path, member: str) -> tuple[str, bytes]:
         raise BadRequestError(f"{archive} is not a complete zip archive; fetch it again") from error
 
 
-def parse(where: str, content: bytes, form: Form) -> Table:
+def parse(where: str, content: bytes, layout: TextLayout) -> Table:
     """Split a text table into its fields; blank lines at the end are passed over.
 
     Raises:
         BadRequestError: If it has no rows, ends within a line, or a line has another form.
     """
     try:
-        lines = content.decode(form.encoding).split("\n")
+        lines = content.decode(layout.encoding).split("\n")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise BadRequestError(f"{where}, line {line}: not {form.encoding} text") from error
+        raise BadRequestError(f"{where}, line {line}: not {layout.encoding} text") from error
     if lines[-1]:
         raise BadRequestError(
             f"{where}, line {len(lines)}: cut off (no end of line); fetch it again"
@@ -138,16 +138,16 @@ def parse(where: str, content: bytes, form: Form) -> Table:
     while lines and not lines[-1].strip():
         lines.pop()
     first = 0
-    if form.header is not None:
-        if not lines or lines[0].rstrip("\r") != form.header:
-            shown = form.header.replace(form.separator, " ")
+    if layout.header is not None:
+        if not lines or lines[0].rstrip("\r") != layout.header:
+            shown = layout.header.replace(layout.separator, " ")
             raise BadRequestError(f"{where}, line 1: wrong columns; they should be: {shown}")
         first = 1
-    rows = [line.rstrip("\r").split(form.separator) for line in lines[first:]]
+    rows = [line.rstrip("\r").split(layout.separator) for line in lines[first:]]
     table = Table(where, rows, first + 1)
     for number, row in enumerate(rows):
-        if len(row) != form.columns:
-            table.fail(number, f"wrong columns: {len(row)} instead of {form.columns}")
+        if len(row) != layout.columns:
+            table.fail(number, f"wrong columns: {len(row)} instead of {layout.columns}")
     if not rows:
         raise BadRequestError(f"{where} has no rows; fetch it again")
     return table

@@ -17,7 +17,7 @@ import numpy as np
 
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.fetch import HttpSource, Source, WheelSource
-from pareto_rec.data.lines import LARGEST, Form, Table, from_file, from_zip, parse
+from pareto_rec.data.lines import LARGEST, Table, TextLayout, from_file, from_zip, parse
 from pareto_rec.data.schema import Dataset, FloatArray, IntArray, Interactions, Items, Users
 
 NAME = "movielens-100k"
@@ -74,7 +74,7 @@ class _Layout:
     """Layout of one source: interactions, items and users (in this order)."""
 
     files: tuple[str, str, str]
-    forms: tuple[Form, Form, Form]
+    tables: tuple[TextLayout, TextLayout, TextLayout]
     name_and_genres: Callable[[Table, int], tuple[str, list[str]]]
 
 
@@ -103,15 +103,17 @@ def _recbole_name(title: str, year: str) -> str:
 
 _OFFICIAL = _Layout(
     files=("u.data", "u.item", "u.user"),
-    forms=(Form(4, "\t"), Form(24, "|", encoding="latin-1"), Form(5, "|")),
+    tables=(TextLayout(4, "\t"), TextLayout(24, "|", encoding="latin-1"), TextLayout(5, "|")),
     name_and_genres=_official_item,
 )
 _RECBOLE = _Layout(
     files=("ml-100k.inter", "ml-100k.item", "ml-100k.user"),
-    forms=(
-        Form(4, "\t", "user_id:token\titem_id:token\trating:float\ttimestamp:float"),
-        Form(4, "\t", "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"),
-        Form(
+    tables=(
+        TextLayout(4, "\t", "user_id:token\titem_id:token\trating:float\ttimestamp:float"),
+        TextLayout(
+            4, "\t", "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq"
+        ),
+        TextLayout(
             5,
             "\t",
             "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token",
@@ -165,8 +167,8 @@ def _open(path: Path) -> tuple[_Layout, list[Table]]:
     else:
         layout = _layout_in(path)
         contents = [from_file(path / name) for name in layout.files]
-    tables = [parse(*content, form) for content, form in zip(contents, layout.forms, strict=True)]
-    return layout, tables
+    pairs = zip(contents, layout.tables, strict=True)
+    return layout, [parse(*content, text_layout) for content, text_layout in pairs]
 
 
 def _layout_in(folder: Path) -> _Layout:

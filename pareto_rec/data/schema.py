@@ -87,7 +87,8 @@ class Interactions:
         item: Compact item index.
         time: Seconds since 1970 (UTC).
         signals: Signal name -> value per row; a value above 0 counts as positive, NaN is not known.
-        position: Place at which the item was shown, from 1 (0 where unknown); None without places.
+        position: Position at which the item was shown, from 1 (0 where unknown); None where no
+            positions are known.
         propensity: Probability that it was shown there, above 0 (NaN where unknown); or None.
     """
 

@@ -35,6 +35,18 @@ class ItemFacts:
     log_popularity: Tensor
     log_frequency: Tensor
 
+    @cached_property
+    def described(self) -> Tensor | None:
+        """1 for items that have categories, 0 for the others ``[N]``.
+
+        None where all of them have some, so that nothing is missing, or none, so that there is
+        nothing to compare by.
+        """
+        has_any = (self.categories != 0).any(-1)
+        if has_any.all() or not has_any.any():
+            return None
+        return has_any.to(self.categories.dtype)
+
 
 @dataclass(frozen=True)
 class TaskRows:
@@ -108,7 +120,8 @@ class LossInputs:
         """Statistics of the predicted distribution of each row."""
         own = self.states, self.table, self.bias, self.targets, self.mask
         items = self.items.categories, self.items.log_popularity
-        return predicted_statistics(*own, items, self.matmul_dtype)
+        described = self.items.described
+        return predicted_statistics(*own, items, self.matmul_dtype, described=described)
 
     @cached_property
     def row_losses(self) -> Tensor:

@@ -32,7 +32,8 @@ class Similarity(Loss):
     """Expected similarity of two different items drawn from the predicted distribution.
 
     ``sum_{i != j} p_i p_j cos(c_i, c_j)``: the expectation form of intra-list similarity (Ziegler
-    et al., WWW 2005), by ``||p C||^2 - sum_i p_i^2 ||c_i||^2``.
+    et al., WWW 2005), by ``||p C||^2 - sum_i p_i^2 ||c_i||^2``. An item without categories is like
+    every other (similarity 1), as in the objective ``ild``; where no item has any, the value is 0.
     """
 
     name = "similarity"

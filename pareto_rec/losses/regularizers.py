@@ -49,8 +49,9 @@ class Calibration(Loss):
 
     ``sum_c t_c log(t_c / ((1 - a) q_c + a t_c))`` with a = .01 (Steck, RecSys 2018, eq. 4 and 5):
     t are the category shares of the user's training rows, q those expected under the predicted
-    distribution, where an item spreads its probability evenly over its categories. At most
-    ``-log a``. Rows of users without categories are left out.
+    distribution, where an item spreads its probability evenly over its categories; that of items
+    without categories matches nothing, as in the objective of this name. At most ``-log a``. Rows
+    of users without categories are left out.
 
     It rewards more of the same, against novelty and diversity.
     """
@@ -65,7 +66,6 @@ class Calibration(Loss):
         taste, unit = inputs.part("taste"), inputs.items.categories
         shares = unit / unit.sum(-1, keepdim=True).clamp(min=_TINY)
         given = torch.matmul(inputs.probs, shares)
-        given = given / given.sum(-1, keepdim=True).clamp(min=_TINY)
         mixed = (1 - self.alpha) * given + self.alpha * taste
         ratio = taste.clamp(min=_TINY).log() - mixed.clamp(min=_TINY).log()
         known = (taste.sum(-1) > 0).to(taste.dtype)

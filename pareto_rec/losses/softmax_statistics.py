@@ -24,7 +24,8 @@ class RowStatistics(NamedTuple):
     Attributes:
         cross_entropy: Mean over the row's targets of ``-log p``, in nats.
         negative_entropy: ``sum_i p_i log p_i``, in nats.
-        similarity: ``sum_{i != j} p_i p_j cos(c_i, c_j)``.
+        similarity: ``sum_{i != j} p_i p_j s_ij``: the cosine of two items' categories, and 1 where
+            one of them has none.
         popularity: ``sum_i p_i b_i``, b being the popularity of the items.
     """
 
@@ -93,6 +94,10 @@ class _SoftmaxStatistics(torch.autograd.Function):
 
     Slopes are ``log p`` for the negative entropy, ``2 C s - 2 p |c|^2`` with ``s = C^T p`` for the
     similarity, and b for the popularity.
+
+    Where some items have no categories, a pair with one of them has similarity 1. With h = 1 for
+    the others, ``s_ij = c_i.c_j + 1 - h_i h_j``: the similarity gains ``1 - (h.p)^2``, its slopes
+    lose ``2 h (h.p)``, and an item without categories has the square 1.
     """
 
     @staticmethod
@@ -104,16 +109,22 @@ class _SoftmaxStatistics(torch.autograd.Function):
         targets: Tensor,
         share: Tensor,
         facts: Tensor,
+        squares: Tensor,
+        lacking: bool,
         kind: torch.dtype,
     ) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
+        ctx.lacking = lacking
         low = states.to(kind), table.to(kind)
         logits = torch.bmm(low[0], low[1].transpose(1, 2))
-        squares = facts[:, :-1].square().sum(-1)
         describe = kernels.row_statistics if is_cpu_float32(bias) else _torch_row_statistics
         rows = describe(logits, bias, targets, share, facts, squares)
         # |sum_i p_i c_i|^2 holds all pairs; those of an item with itself are taken out
-        similarity = rows.means[..., :-1].square().sum(-1) - rows.same
+        pairs = rows.means[..., :-1].square()
+        if lacking:  # the last of these columns is h
+            similarity = pairs[..., :-1].sum(-1) + (1 - pairs[..., -1]) - rows.same
+        else:
+            similarity = pairs.sum(-1) - rows.same
         popularity = rows.means[..., -1].clone()
         statistics = rows.cross_entropy, rows.negative_entropy, similarity, popularity
         saved = *low, bias, targets, share, facts, squares, logits, rows.normaliser, rows.means
@@ -146,11 +157,12 @@ class _SoftmaxStatistics(torch.autograd.Function):
         accuracy, entropy, similarity, popularity = own
         doubled = 2 * similarity
         weights = torch.cat([doubled.unsqueeze(-1) * means[..., :-1], popularity.unsqueeze(-1)], -1)
+        quadratic = statistics[2]  # the part of the similarity that is quadratic in p
+        if ctx.lacking:
+            weights[..., -2].neg_()
+            quadratic = quadratic - 1
         level = (
-            entropy * statistics[1]
-            + doubled * statistics[2]
-            + popularity * statistics[3]
-            - accuracy
+            entropy * statistics[1] + doubled * quadratic + popularity * statistics[3] - accuracy
         )
         terms = torch.stack([level, entropy, doubled, accuracy], -1)
         pull = kernels.logit_gradient if is_cpu_float32(bias) else _torch_logit_gradient
@@ -161,7 +173,7 @@ class _SoftmaxStatistics(torch.autograd.Function):
             torch.bmm(pulls, table).to(statistics.dtype),
             torch.bmm(pulls.transpose(1, 2), states).to(statistics.dtype),
             of_bias,
-            *(None,) * 4,
+            *(None,) * 6,
         )
 
 
@@ -242,6 +254,8 @@ def predicted_statistics(
     mask: Tensor,
     items: tuple[Tensor, Tensor],
     matmul_dtype: torch.dtype | None = None,
+    *,
+    described: Tensor | None = None,
 ) -> RowStatistics:
     """Compute all statistics of the distributions ``softmax(states table^T + bias)``.
 
@@ -253,10 +267,18 @@ def predicted_statistics(
         mask: As `row_cross_entropy` has it.
         items: Their category vectors ``[N, C]`` and their popularity ``[N]``.
         matmul_dtype: As `row_cross_entropy` has it.
+        described: 1 for items that have categories, 0 for the others ``[N]``; None where all of
+            them, or none, have some.
     """
-    facts = torch.cat([items[0], items[1].unsqueeze(1)], 1)
+    categories, popularity = items
+    squares, columns = categories.square().sum(-1), [categories]
+    if described is not None:
+        squares = squares + (1 - described)
+        columns.append(described.unsqueeze(1))
+    facts = torch.cat([*columns, popularity.unsqueeze(1)], 1)
     kind = matmul_dtype or states.dtype
+    share, lacking = _share(mask, states), described is not None
     own: tuple[Tensor, ...] = _SoftmaxStatistics.apply(  # type: ignore[no-untyped-call] # torch's own
-        states, table, bias, targets, _share(mask, states), facts, kind
+        states, table, bias, targets, share, facts, squares, lacking, kind
     )
     return RowStatistics(*own)

@@ -88,6 +88,28 @@ class Dropout:
     item_embedding: Tensor
 
 
+def history_vectors(table: Tensor, histories: Tensor, dropout: Dropout | None) -> Tensor:
+    """Gather the item vectors of histories, some of them dropped in training.
+
+    Args:
+        table: Item vectors of each candidate ``[P, N, D]``.
+        histories: Item numbers ``[P, B, L]``, -1 where a place is empty.
+        dropout: Rates of the candidates; None outside training.
+
+    Returns:
+        ``[P, B, L, D]``, zero at empty places and at dropped items.
+    """
+    vectors = gather_items(table, histories.clamp(min=0)) * (histories >= 0).unsqueeze(-1)
+    if dropout is None:
+        return vectors
+    return vectors * dropout.noise.keep((*histories.shape[1:], 1), dropout.hidden)
+
+
+def states_at(states: Tensor, positions: Tensor) -> Tensor:
+    """Gather states ``[P, B, L, D]`` at positions ``[P, B, Q]``: ``[P, B, Q, D]``."""
+    return torch.gather(states, 2, positions.unsqueeze(-1).expand(-1, -1, -1, states.shape[-1]))
+
+
 def init_linear(rows: int, columns: int, generator: torch.Generator) -> Tensor:
     """Draw weights ``[rows, columns]`` of variance 1 / rows (Glorot & Bengio 2010, fan-in form)."""
     return torch.randn(rows, columns, generator=generator) / math.sqrt(rows)

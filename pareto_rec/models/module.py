@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pareto_rec.models.base import Dropout, Model, Params, Shape, gather_items
+from pareto_rec.models.base import Dropout, Model, Params, Shape, history_vectors, states_at
 
 PREFIX = "module."
 
@@ -62,19 +62,13 @@ class ModuleModel(Model):
         dropout: Dropout | None,
     ) -> Tensor:
         """Compute user states ``[P, B, Q, D]`` at positions; zeros before the first item."""
-        pack, batch, length = histories.shape
-        mask = histories >= 0
-        vectors = gather_items(table, histories.clamp(min=0)) * mask.unsqueeze(-1)
-        if dropout is not None:
-            vectors = vectors * dropout.noise.keep((batch, length, 1), dropout.hidden)
+        pack, _, length = histories.shape
+        vectors = history_vectors(table, histories, dropout)
         # left-aligned, so that a module never sees the padding before a history
-        empty = (mask.cumsum(-1) == 0).sum(-1, keepdim=True)
+        empty = ((histories >= 0).cumsum(-1) == 0).sum(-1, keepdim=True)
         positions = torch.arange(length, device=histories.device) + empty
         inside = positions < length
-        moved = torch.gather(
-            vectors, 2, positions.clamp(max=length - 1).unsqueeze(-1).expand_as(vectors)
-        )
-        moved = moved * inside.unsqueeze(-1)
+        moved = states_at(vectors, positions.clamp(max=length - 1)) * inside.unsqueeze(-1)
         module = self._template(shape).to(table.device)
         states = torch.stack(
             [
@@ -83,10 +77,7 @@ class ModuleModel(Model):
             ]
         )
         wanted = at - empty
-        gathered = torch.gather(
-            states, 2, wanted.clamp(min=0).unsqueeze(-1).expand(-1, -1, -1, shape.width)
-        )
-        return gathered * (wanted >= 0).unsqueeze(-1)
+        return states_at(states, wanted.clamp(min=0)) * (wanted >= 0).unsqueeze(-1)
 
     def _of(self, params: Params, index: int) -> dict[str, Tensor]:
         return {

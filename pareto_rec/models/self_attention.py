@@ -11,9 +11,10 @@ from pareto_rec.models.base import (
     Model,
     Params,
     Shape,
-    gather_items,
+    history_vectors,
     init_linear,
     layer_norm,
+    states_at,
 )
 
 MIXED = 4.0  # weight of what is attended to beside the last item's own vector, at the start
@@ -65,17 +66,12 @@ class SelfAttention(Model):
         dropout: Dropout | None,
     ) -> Tensor:
         """Compute user states ``[P, B, Q, D]`` after the given positions."""
-        _, batch, length = histories.shape
-        mask = histories >= 0
-        x = gather_items(table, histories.clamp(min=0)) * mask.unsqueeze(-1)
-        if dropout is not None:
-            x = x * dropout.noise.keep((batch, length, 1), dropout.hidden)
-        bias = self._bias(params, mask)
+        x = history_vectors(table, histories, dropout)
+        bias = self._bias(params, histories >= 0)
         for block in range(shape.layers):
             x = x + self._attend(params, shape, block, x, bias)
             x = x + self._feed(params, block, x)
-        x = torch.gather(x, 2, at.unsqueeze(-1).expand(-1, -1, -1, shape.width))
-        return layer_norm(x, params["final.scale"], params["final.shift"])
+        return layer_norm(states_at(x, at), params["final.scale"], params["final.shift"])
 
     def _bias(self, params: Params, mask: Tensor) -> Tensor:
         """Compute the attention bias ``[P * B, heads, L, L]``: distance and causal mask."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, ClassVar, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from pareto_rec.core.threads import one_thread
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
@@ -66,6 +69,23 @@ class Contract:
         condition = getattr(metafunc.function, "only_for", lambda _: True)
         cases = [case for case in self.cases() if _meets(condition, case)]
         metafunc.parametrize(self.argument, cases, ids=[self.label(case) for case in cases])
+
+
+class OneThreadContract(Contract):
+    """A suite whose tests run on one thread, as training does: the same numbers on any machine."""
+
+    _one_thread: ClassVar[ExitStack]
+
+    @classmethod
+    def setup_class(cls) -> None:
+        """One thread from here on."""
+        cls._one_thread = ExitStack()
+        cls._one_thread.enter_context(one_thread())
+
+    @classmethod
+    def teardown_class(cls) -> None:
+        """As many threads as before."""
+        cls._one_thread.close()
 
 
 def _meets(condition: Callable[[Any], bool], case: Any) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from contextlib import ExitStack
-from typing import ClassVar
 
 import pytest
 import torch
@@ -12,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pareto_rec.core.threads import one_thread
 from pareto_rec.losses import LOSSES, ItemFacts, Loss, LossInputs
-from pareto_rec.testing.contract import Contract, examples
+from pareto_rec.testing.contract import OneThreadContract, examples
 from pareto_rec.testing.random_inputs import changed, loss_inputs
 
 # what gradients flow through
@@ -32,22 +29,10 @@ def tensors(inputs: LossInputs) -> dict[str, Tensor]:
     return parts | {field.name: getattr(inputs.items, field.name) for field in FACTS}
 
 
-class LossContract(Contract):
+class LossContract(OneThreadContract):
     """Tests of losses: `subjects` are registered losses."""
 
     argument = "loss"
-    _one_thread: ClassVar[ExitStack]
-
-    @classmethod
-    def setup_class(cls) -> None:
-        """One thread, as training has it: the same numbers on any machine."""
-        cls._one_thread = ExitStack()
-        cls._one_thread.enter_context(one_thread())
-
-    @classmethod
-    def teardown_class(cls) -> None:
-        """As many threads as before."""
-        cls._one_thread.close()
 
     def test_a_config_can_name_it(self, loss: Loss) -> None:
         assert LOSSES.get(loss.name) is loss, "register(loss=...) first"
@@ -169,6 +154,16 @@ class LossContract(Contract):
             items=facts,
         )
         torch.testing.assert_close(loss(moved), loss(inputs))
+
+    @examples(15)
+    @given(seed=SEEDS, blank=st.integers(1, 7))
+    def test_missing_categories_never_pay(self, loss: Loss, seed: int, blank: int) -> None:
+        """Items that lose their categories lower no value; one item of nine keeps its own."""
+        inputs = loss_inputs(seed)
+        categories = inputs.items.categories.clone()
+        categories[1 : 1 + blank] = 0  # item 0 has none
+        facts = dataclasses.replace(inputs.items, categories=categories)
+        assert (loss(changed(inputs, items=facts)) >= loss(inputs) - 1e-12).all()
 
     @examples(15)
     @given(seed=SEEDS)

@@ -6,19 +6,17 @@ that end at the last position and are padded with -1 on the left.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor
 
-from pareto_rec.core.threads import one_thread
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Dropout, Model, Noise, Shape, init_shared, item_table
 from pareto_rec.models.head import ScoringHead
 from pareto_rec.models.scoring import last_states, relevance_scores, user_states, whole_logits
-from pareto_rec.testing.contract import Contract, only
+from pareto_rec.testing.contract import OneThreadContract, only
 from pareto_rec.testing.random_inputs import random_params, shape_of, stacked
 
 LENGTHS = (7, 4, 1, 0)  # filled positions of each history; the last user has none
@@ -79,7 +77,7 @@ def reads_several_positions(model: Model) -> bool:
     return states_of(shape, stacked([random_params(shape, 0)]), histories, at).shape[2] == 2
 
 
-class ModelContract(Contract):
+class ModelContract(OneThreadContract):
     """Tests of user encoders: `subjects` are registered models.
 
     Attributes:
@@ -88,18 +86,6 @@ class ModelContract(Contract):
 
     argument = "model"
     reads_order: ClassVar[bool] = True
-    _one_thread: ClassVar[ExitStack]
-
-    @classmethod
-    def setup_class(cls) -> None:
-        """One thread, as training has it: the same numbers on any machine."""
-        cls._one_thread = ExitStack()
-        cls._one_thread.enter_context(one_thread())
-
-    @classmethod
-    def teardown_class(cls) -> None:
-        """As many threads as before."""
-        cls._one_thread.close()
 
     def test_a_config_can_name_it(self, model: Model) -> None:
         assert MODELS.get(model.name) is model, "register(model=...) first"

@@ -28,7 +28,7 @@ OFFICIAL = {
     ),
     "u.user": b"1|24|M|technician|85711\n2|53|F|other|94043\n",
 }
-HEADERS = [form.header or "" for form in movielens._RECBOLE.forms]
+HEADERS = [table.header or "" for table in movielens._RECBOLE.tables]
 WHEEL = {
     "ml-100k.inter": f"{HEADERS[0]}\n1\t1\t5\t874965758\n".encode(),
     "ml-100k.item": f"{HEADERS[1]}\n1\tToy Story\t1995\tComedy\n".encode(),

@@ -117,6 +117,11 @@ def test_test_values_are_those_of_an_independent_calculation(confirmed: Confirme
     assert evaluator.stage.name == "validation"  # the search's own evaluator has not moved
 
 
+def test_test_rows_that_are_no_truth_are_counted(confirmed: Confirmed) -> None:
+    split = read_split(load_config(confirmed.run), confirmed.cache)
+    assert confirmed.content["truth"] == {"test": split.test.truth_account}
+
+
 def test_set_objectives_carry_intervals_over_seeds_only(confirmed: Confirmed) -> None:
     content = confirmed.content
     kinds = {one["name"]: (one["kind"], one["interval_over"]) for one in content["objectives"]}

@@ -157,6 +157,12 @@ def test_only_two_modules_may_know_pymoo(module: str) -> None:
     )
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_one_module_reads_confirmations(module: str) -> None:
+    named = {node.value for node in ast.walk(tree_of(module)) if isinstance(node, ast.Constant)}
+    assert "confirm.json" not in named or module == "runs.confirmation"
+
+
 @pytest.mark.parametrize("module", [name for name in MODULES if {part_of(name), name} & NO_TORCH])
 def test_these_parts_do_without_torch(module: str) -> None:
     assert not foreign(tree_of(module)) & {"torch", "safetensors", "transformers"}

@@ -19,6 +19,7 @@ from pareto_rec.analysis.confirm.measure import (
     Values,
     measure,
     train,
+    truth_account,
 )
 from pareto_rec.analysis.confirm.reported_front import (
     Point,
@@ -102,9 +103,12 @@ def _confirm(
         ledger.note_opening(run, seeds)
         test = OpenedTest(config.model_dump_json(), OpeningLedger(run))
         answers["test"] = _measure(ready, points, fits, test)
+        (truth,) = pool.unordered(truth_account, [test])
     spent["test"] = time.perf_counter() - began - spent["validation"]
     callback.on_stage("resampling users and seeds")
-    content = report(claim, against, points, answers, earlier=earlier, seeds=fresh, hashes=hashes)
+    content = report(
+        claim, against, points, answers, earlier=earlier, seeds=fresh, hashes=hashes, truth=truth
+    )
     spent["total"] = time.perf_counter() - began
     spent["statistics"] = spent["total"] - spent["test"] - spent["validation"]
     content |= {"failed": failed, "seconds": {k: round(v, 1) for k, v in spent.items()}}

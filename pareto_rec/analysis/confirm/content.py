@@ -27,6 +27,7 @@ def report(
     seeds: Sequence[int],
     hashes: Mapping[str, str],
     earlier: Sequence[str],
+    truth: Mapping[str, int],
 ) -> dict[str, Any]:
     """Return what confirm.json says, without its openings.
 
@@ -38,6 +39,7 @@ def report(
         seeds: Fresh seeds.
         hashes: Of both stages and the features.
         earlier: When test data had been opened before.
+        truth: Test rows that are left out of the truth (`Stage.truth_account`).
     """
     experiment = claim.experiment
     stages = {
@@ -57,10 +59,11 @@ def report(
         "level": LEVEL,
         "draws": DRAWS,
         "resampled": stages["test"].resampled,
+        "truth": {"test": dict(truth)},
         "objectives": described,
         "best_baseline": best,
         "fronts": fronts,
-        "answer": tables.answer(fronts, rows, best, described, earlier),
+        "answer": tables.answer(fronts, rows, best, described, earlier, truth),
         "points": rows,
     }
 

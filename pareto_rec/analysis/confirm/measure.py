@@ -105,6 +105,15 @@ def measure(evaluator: Evaluator, job: Question, cache: Path) -> tuple[object, l
     return job.key, _values(evaluator, job.fits, job.serve)
 
 
+def truth_account(
+    evaluator: Evaluator,  # noqa: ARG001 - every job is given the validation stage
+    test: OpenedTest,
+    cache: Path,
+) -> dict[str, int]:
+    """Count the test rows that are left out of the truth (`Stage.truth_account`)."""
+    return _test_evaluator(test, cache).stage.truth_account
+
+
 def _values(
     evaluator: Evaluator, names: Mapping[str, str], serve: Sequence[Mapping[str, Any]]
 ) -> list[Values | str]:

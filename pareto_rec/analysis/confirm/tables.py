@@ -16,7 +16,7 @@ from pareto_rec.analysis.confirm.statistics import (
     Summary,
     paired,
 )
-from pareto_rec.core.wording import kept_in_words
+from pareto_rec.core.wording import kept_in_words, repeats_in_words
 
 ALL = "all_baselines"
 STAGES = ("validation", "test")
@@ -176,6 +176,7 @@ def answer(
     best: str | None,
     objectives: Sequence[Mapping[str, Any]],
     earlier: Sequence[str],
+    truth: Mapping[str, int],
 ) -> dict[str, Any]:
     """Return the answer in words and in three numbers.
 
@@ -185,6 +186,7 @@ def answer(
         best: The best baseline, chosen on validation data.
         objectives: Entries of confirm.json.
         earlier: When test data had been opened before.
+        truth: Test rows that are left out of the truth (`Stage.truth_account`).
     """
     own = [row for row in points if row["front"] == SEARCH]
     by_own = sum(row["dominated_by_own"] for row in own)
@@ -195,6 +197,8 @@ def answer(
         f"them, and {by_any} by a confirmed point of any front."
     )
     says += _best_values(points, [objective for objective in objectives if objective["searched"]])
+    if words := repeats_in_words(truth, "test"):
+        says.append(f"{words}.")
     if earlier:
         says.append(f"Test data had been opened before: {', '.join(earlier)}.")
     counts = {"dominated_by_own": by_own, "dominated_by_any": by_any}

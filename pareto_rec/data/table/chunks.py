@@ -19,7 +19,7 @@ from pareto_rec.data.table.dialect import PARTS
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.options import TableOptions
 from pareto_rec.data.table.row_audit import BadRow
-from pareto_rec.data.table.sniff import Form, form_of
+from pareto_rec.data.table.sniff import CsvFormat, no_table, sniff_csv
 from pareto_rec.data.table.textrows import Piece, pieces
 
 BLOCK_BYTES = 1 << 24  # of a text file read at once; no row may be longer
@@ -84,11 +84,30 @@ def header(file: File, options: TableOptions) -> tuple[str, ...]:
         BadRequestError: If it cannot be read.
     """
     if file.form == "csv":
-        return form_of(file, options).header
+        return sniff_csv(file, options).header
     if file.form == "jsonl":
         return jsonl.names_of(file, options.encoding)
     with file.open() as stream, _arrow(file):
         return columnar.names_of(stream, file)
+
+
+def doubt_of(file: File, options: TableOptions) -> str:
+    """Say why a file may be no table, so that messages must not quote it; "" if it looks like one.
+
+    Raises:
+        BadRequestError: If it cannot be read.
+    """
+    return sniff_csv(file, options).doubt if file.form == "csv" else ""
+
+
+def check_is_table(file: File, options: TableOptions) -> None:
+    """Refuse a file that may be no table, before a message quotes what stands in it.
+
+    Raises:
+        BadRequestError: If its lines do not look like rows.
+    """
+    if doubt := doubt_of(file, options):
+        raise no_table(file.name, doubt)
 
 
 def chunks(file: File, options: TableOptions, wanted: Sequence[str]) -> Iterator[Chunk]:
@@ -103,9 +122,9 @@ def chunks(file: File, options: TableOptions, wanted: Sequence[str]) -> Iterator
         BadRequestError: If the file cannot be read or lacks a column.
     """
     if file.form == "csv":
-        form = form_of(file, options)
-        _check_columns(file, form.header, wanted)
-        yield from _csv(file, form, wanted)
+        csv_format = sniff_csv(file, options)
+        _check_columns(file, csv_format.header, wanted, csv_format.doubt)
+        yield from _csv(file, csv_format, wanted)
     elif file.form == "jsonl":
         for piece in jsonl.pieces(file, options.encoding, wanted):
             yield Chunk(file.name, piece.table, piece.line, piece.bad, piece.blank)
@@ -114,9 +133,13 @@ def chunks(file: File, options: TableOptions, wanted: Sequence[str]) -> Iterator
         yield from _columnar(file, wanted)
 
 
-def _check_columns(file: File, names: Sequence[str], wanted: Sequence[str]) -> None:
+def _check_columns(
+    file: File, names: Sequence[str], wanted: Sequence[str], doubt: str = ""
+) -> None:
     for name in wanted:
         if name not in names:
+            if doubt:
+                raise BadRequestError(f'{file.name} has no column "{name}": {doubt}')
             raise BadRequestError(f'{file.name} has no column "{name}"; it has {", ".join(names)}')
         if names.count(name) > 1:
             raise BadRequestError(f'{file.name} has two columns "{name}"; rename one of them')
@@ -143,26 +166,30 @@ def _columnar(file: File, wanted: Sequence[str]) -> Iterator[Chunk]:
             yield Chunk(file.name, pa.Table.from_batches([batch]), lines)
 
 
-def _csv(file: File, form: Form, wanted: Sequence[str]) -> Iterator[Chunk]:
+def _csv(file: File, csv_format: CsvFormat, wanted: Sequence[str]) -> Iterator[Chunk]:
     nothing = pa.table({name: pa.array([], pa.string()) for name in dict.fromkeys(wanted)})
-    yield Chunk(file.name, nothing, np.zeros(0, dtype=np.int64), notes=form.notes)
-    if form.empty:
+    yield Chunk(file.name, nothing, np.zeros(0, dtype=np.int64), notes=csv_format.notes)
+    if csv_format.empty:
         return
     with (
         file.open() as raw,
         _arrow(file),
-        Decoded(raw, form.encoding, form.dialect) as stream,
+        Decoded(raw, csv_format.encoding, csv_format.dialect) as stream,
     ):
-        for piece in pieces(stream, file.name, form, BLOCK_BYTES):
-            yield _checked(file, form, piece, wanted, form.encoding if stream.marked else "")
+        for piece in pieces(stream, file.name, csv_format, BLOCK_BYTES):
+            yield _checked(
+                file, csv_format, piece, wanted, csv_format.encoding if stream.marked else ""
+            )
 
 
-def _checked(file: File, form: Form, piece: Piece, wanted: Sequence[str], encoding: str) -> Chunk:
+def _checked(
+    file: File, csv_format: CsvFormat, piece: Piece, wanted: Sequence[str], encoding: str
+) -> Chunk:
     """Select wanted columns as text, without blank lines and undecodable rows."""
-    table, named = piece.table, piece.table.select(list(form.header))
+    table, named = piece.table, piece.table.select(list(csv_format.header))
     blank = _empty(table)
     surplus = np.zeros(table.num_rows, dtype=bool)
-    if form.trailing:
+    if csv_format.trailing:
         surplus = ~_empty(table.select([table.column_names[-1]]))
     broken = np.zeros(table.num_rows, dtype=bool)
     for column in table.columns if encoding else []:
@@ -170,7 +197,7 @@ def _checked(file: File, form: Form, piece: Piece, wanted: Sequence[str], encodi
     text = named.select(list(wanted))
     part = Chunk(file.name, text, piece.line)
     bad = list(piece.bad)
-    width = len(form.header)
+    width = len(csv_format.header)
     for which, reason in (
         (broken, f"not {encoding} text (data.encoding?)"),
         (surplus & ~broken, f"wrong number of fields: {width + 1} instead of {width}"),
@@ -178,7 +205,7 @@ def _checked(file: File, form: Form, piece: Piece, wanted: Sequence[str], encodi
         where = np.flatnonzero(which & piece.good)
         bad += part.rows(where, [reason] * len(where))
     mask = ~blank & ~broken & ~surplus & piece.good
-    stands_for = restored(form.separator)
+    stands_for = restored(csv_format.separator)
     if stands_for is not None:
         text = _replaced(text, PARTS, stands_for)
     return Chunk(

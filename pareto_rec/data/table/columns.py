@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from string import Formatter
 
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.data.table.chunks import chunks, header, shown
+from pareto_rec.data.table.chunks import check_is_table, chunks, header, shown
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.guess import Guess
 from pareto_rec.data.table.options import Columns, Rule, TableOptions
@@ -51,6 +51,7 @@ def resolve(options: TableOptions, files: Sequence[File], account: RowAudit) -> 
         if named is None and resolved[role]:
             account.notes[f"column of {role}s, guessed from its name"] = resolved[role]
         if role != "time" and not resolved[role]:
+            check_is_table(files[0], options)
             raise BadRequestError(
                 f"{files[0].name}: which column names the {role}? Set data.columns.{role} to one "
                 f"of {', '.join(with_values(files[0], options, names))}"

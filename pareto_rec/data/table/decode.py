@@ -7,7 +7,9 @@ import io
 import threading
 from typing import IO
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.table.dialect import PARTS, Dialect, one_character
+from pareto_rec.data.table.magic import mark_of
 from pareto_rec.data.table.written import WHITESPACE
 
 MARK = "\ufdd0"  # no character (Unicode, section 23.7), so that no text has it
@@ -22,6 +24,28 @@ def _mark(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(_HANDLER, _mark)
+
+
+def encoding_of(name: str, head: bytes, wanted: str | None) -> str:
+    """Return the encoding of a text file.
+
+    Args:
+        name: What messages call the file.
+        head: Its first bytes, which may begin with a mark.
+        wanted: As the config says; None: what the mark says, or UTF-8.
+
+    Raises:
+        BadRequestError: If Python knows no such encoding of text.
+    """
+    if wanted is None:
+        return mark_of(head)
+    try:
+        codec = codecs.lookup(wanted).name
+        if not isinstance(codecs.getincrementaldecoder(codec)("replace").decode(b"a,b\n"), str):
+            raise LookupError
+    except (LookupError, AttributeError, TypeError, ValueError):
+        raise BadRequestError(f'{name}: data.encoding = "{wanted}" is not known') from None
+    return "utf-8" if codec in ("utf-8", "utf-8-sig", "ascii") else codec
 
 
 class Decoded(io.RawIOBase):

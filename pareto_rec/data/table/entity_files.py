@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import FloatArray, IntArray
-from pareto_rec.data.table.chunks import Chunk, chunks, header
+from pareto_rec.data.table.chunks import Chunk, check_is_table, chunks, header
 from pareto_rec.data.table.columns import item_columns
 from pareto_rec.data.table.files import File, find
 from pareto_rec.data.table.guess import Guess
@@ -38,8 +38,8 @@ class Joined:
 
     Attributes:
         ids: Ids in rising order.
-        of_log: For each id of the log its place in `ids` ``[ids of the log]``.
-        facts: What the files say, their codes places in `ids`.
+        of_log: For each id of the log its index in `ids` ``[ids of the log]``.
+        facts: What the files say, their codes are indices into `ids`.
     """
 
     ids: Ids
@@ -66,7 +66,7 @@ def read_entities(
     """
     role = "item" if isinstance(entity, ItemOptions) else "user"
     files, written = find(entity.files, f"data.{role}s.files"), entity_options(options, entity)
-    name = entity.id or _guess_id(header(files[0], written), role, files[0], account)
+    name = entity.id or _guess_id(written, role, files[0], account)
     own = RowAudit(skipped=account.skipped)
     account.beside[f"{role}s"] = own
     price = entity.price if isinstance(entity, ItemOptions) else None
@@ -167,9 +167,11 @@ def log_alone(ids: Ids, facts: EntityAttributes) -> Joined:
     return Joined(everything, of_log, EntityAttributes(code, facts.texts, facts.price))
 
 
-def _guess_id(names: Sequence[str], role: str, file: File, account: RowAudit) -> str:
+def _guess_id(options: TableOptions, role: str, file: File, account: RowAudit) -> str:
+    names = header(file, options)
     column = getattr(Guess.of(names), role)
     if column is None:
+        check_is_table(file, options)
         raise BadRequestError(
             f"{file.name}: which column holds the ids? Set data.{role}s.id to one of "
             f"{', '.join(names)}"

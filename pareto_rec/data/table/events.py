@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from pareto_rec.data.table.chunks import chunks
 from pareto_rec.data.table.files import File
@@ -69,12 +70,16 @@ def event_counts(files: Sequence[File], column: str, options: TableOptions) -> C
     counts: Counter[str] = Counter()
     for file in files:
         for chunk in chunks(file, options, [column]):
-            once = coded(chunk.table.column(column), options.missing)
-            codes = indices(once)
-            rows = np.bincount(codes[codes >= 0], minlength=len(once.dictionary))
-            names = once.dictionary.to_pylist()
-            counts.update({name: int(n) for name, n in zip(names, rows, strict=True) if n})
+            counts.update(counts_of(coded(chunk.table.column(column), options.missing)))
     return counts
+
+
+def counts_of(events: pa.DictionaryArray) -> dict[str, int]:
+    """Count the rows of every event in a coded column; missing values do not count."""
+    codes = indices(events)
+    rows = np.bincount(codes[codes >= 0], minlength=len(events.dictionary))
+    names = events.dictionary.to_pylist()
+    return {name: int(n) for name, n in zip(names, rows, strict=True) if n}
 
 
 def spellings(counts: Counter[str]) -> list[list[str]]:

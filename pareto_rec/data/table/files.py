@@ -82,7 +82,7 @@ class File:
         """
         with self.reading(), ExitStack() as stack:
             stream = self._opened(stack)
-            if self.packing and self.form in ("parquet", "arrow"):  # read from any place
+            if self.packing and self.form in ("parquet", "arrow"):  # read at any offset
                 spool = stack.enter_context(tempfile.TemporaryFile())
                 shutil.copyfileobj(stream, spool, 1 << 20)
                 spool.seek(0)
@@ -100,7 +100,8 @@ class File:
             stream = stack.enter_context(self.path.open("rb"))
         for kind in packing:
             stream = stack.enter_context(UNPACK[kind](stream))
-        return cast(IO[bytes], Bounded(stream, self.name, self.packed_bytes))
+        text = self.form in ("csv", "jsonl")
+        return cast(IO[bytes], Bounded(stream, self.name, self.packed_bytes, text=text))
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -7,7 +7,6 @@ that holds true and false alone stays one of truth values, which count as 1 and 
 
 from __future__ import annotations
 
-import codecs
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,10 +18,10 @@ import pyarrow as pa
 
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import IntArray
-from pareto_rec.data.table.decode import MARK, Decoded
+from pareto_rec.data.table.decode import MARK, Decoded, encoding_of
 from pareto_rec.data.table.dialect import PLAIN
 from pareto_rec.data.table.files import File
-from pareto_rec.data.table.magic import HEAD_BYTES, mark_of
+from pareto_rec.data.table.magic import HEAD_BYTES
 from pareto_rec.data.table.row_audit import BadRow
 
 LOOK_BYTES = 4 << 20  # that are looked at for names of columns
@@ -130,7 +129,7 @@ def _lines(file: File, encoding: str | None) -> Iterator[list[bytes]]:
     """Yield lines in UTF-8, some at a time; `MARK` stands for undecodable bytes."""
     with file.open() as raw:
         head = raw.read(HEAD_BYTES)
-        chosen = _known(file, encoding) if encoding else mark_of(head)
+        chosen = encoding_of(file.name, head, encoding)
         stream = Decoded(cast(IO[bytes], _Again(head, raw)), chosen, PLAIN)
         left = b""
         while block := stream.read(BLOCK_BYTES):
@@ -162,15 +161,6 @@ class _Again(io.RawIOBase):
             content = self._rest.read(len(buffer))
         buffer[: len(content)] = content
         return len(content)
-
-
-def _known(file: File, encoding: str) -> str:
-    try:
-        name = codecs.lookup(encoding).name
-        codecs.getincrementaldecoder(name)("replace").decode(b"{}\n")
-    except (LookupError, AttributeError, TypeError, ValueError):
-        raise BadRequestError(f'{file.name}: data.encoding = "{encoding}" is not known') from None
-    return "utf-8" if name in ("utf-8", "utf-8-sig", "ascii") else name
 
 
 def _row(line: bytes) -> dict[str, Any] | str:

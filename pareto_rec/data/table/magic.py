@@ -50,7 +50,7 @@ _BINARY: tuple[tuple[bytes, TableForm], ...] = (
     (b"\xff\xff\xff\xff", "arrow"),  # a stream of it
 )
 _PANDAS = "write it as Parquet first, with pandas: "
-_FOREIGN = (  # place, bytes, what that is, what to do
+_FOREIGN = (  # offset, bytes, what that is, what to do
     (0, b"SQLite format 3\x00", "an SQLite database", "export the table as CSV: sqlite3 -csv"),
     (0, b"ORC", "an ORC file", f"{_PANDAS}read_orc(...).to_parquet(...)"),
     (0, b"Obj\x01", "an Avro file", "write it as Parquet or JSON lines first"),

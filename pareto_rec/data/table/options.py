@@ -115,7 +115,7 @@ class Columns(Section):
         item: What, in the same form.
         time: When; "" says that nothing is known of time.
         event: What happened, where events stand in one column.
-        position: Place at which the item was shown, from 1.
+        position: Position at which the item was shown, from 1.
         propensity: Probability that it was shown there.
     """
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pareto_rec.data.schema import IntArray
-from pareto_rec.data.table.chunks import chunks, header
+from pareto_rec.data.table.chunks import chunks, doubt_of, header
 from pareto_rec.data.table.contents import Column
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.options import TableOptions
@@ -30,6 +30,7 @@ class Profile:
         bad: Rows without the form of the file.
         table: The rows that were looked at, as texts and typed times.
         complete: Whether every row was looked at.
+        doubt: Why the first of the files may be no table; "" if it looks like one.
     """
 
     files: tuple[File, ...]
@@ -38,6 +39,7 @@ class Profile:
     bad: int
     table: pa.Table = field(repr=False, compare=False)
     complete: bool
+    doubt: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -110,7 +112,8 @@ def _profile(names: tuple[str, ...], files: tuple[File, ...], options: TableOpti
                 break
     table = _together(parts, names, options.missing)
     columns = tuple(Column.of(name, table.column(name), options.missing) for name in names)
-    return Profile(files, table.num_rows, columns, bad, table, complete)
+    doubt = doubt_of(files[0], options)
+    return Profile(files, table.num_rows, columns, bad, table, complete, doubt)
 
 
 def _together(parts: Sequence[pa.Table], names: Sequence[str], missing: Sequence[str]) -> pa.Table:

@@ -16,6 +16,7 @@ from pareto_rec.data.table.chunks import Chunk, chunks
 from pareto_rec.data.table.columns import fields_of, item_columns, rules_of
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.ids import MERGED, merging
+from pareto_rec.data.table.named_events import EventTally, named_events
 from pareto_rec.data.table.numerals import Decimal
 from pareto_rec.data.table.options import Columns, TableOptions
 from pareto_rec.data.table.row_audit import BadRow, RowAudit
@@ -51,7 +52,7 @@ class Log:
         of_items: What the rows say about items.
         of_users: What they say about users.
         timed: Whether times are known.
-        origin: File of each row ``[rows]``, its place in the account.
+        origin: File of each row ``[rows]``, its index in the account.
     """
 
     rows: Interactions
@@ -86,6 +87,7 @@ class LogReader:
         self.price = None if options.items.files else options.items.price
         self.parts = _Parts()
         self.decimal_marks: dict[str, Decimal] = {}
+        self.events = EventTally() if any(named_events(options)) else None
 
     @property
     def wanted(self) -> list[str]:
@@ -116,6 +118,8 @@ class LogReader:
         reader = Reader(
             chunk.table, options.missing, options.decimal, self.columns.event, self.decimal_marks
         )
+        if self.events is not None:
+            self.events.add(reader.coded(reader.event_column()))
         self._drop(rows, reader)
         arrays = self._read(rows, reader)
         self._skip(rows.bad_rows())
@@ -190,8 +194,10 @@ class LogReader:
         """Return the stored rows as a log.
 
         Raises:
-            BadRequestError: If no row is left.
+            BadRequestError: If no row is left, or the log lacks an event that the config names.
         """
+        if self.events is not None:
+            self.events.check(self.options, self.account)
         if not any(len(part) for part in self.parts.time):
             reasons = {**self.account.dropped, **self.account.bad}
             reason_counts = "; ".join(

@@ -33,7 +33,7 @@ class Roles:
         time: When.
         event: What happened.
         price: What one of the item costs.
-        position: Place at which the item was shown.
+        position: Position at which the item was shown.
         propensity: Probability that it was shown there.
         guessed: Roles that contents alone suggest.
     """

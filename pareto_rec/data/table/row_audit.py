@@ -131,7 +131,7 @@ class RowAudit:
 
         Args:
             reason: Why.
-            origin: The file of each of them ``[rows]``, its place in `files`.
+            origin: The file of each of them ``[rows]``, its index in `files`.
         """
         self.dropped[reason] += len(origin)
         for file, rows in zip(

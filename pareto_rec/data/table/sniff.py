@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.data.table.decode import encoding_of
 from pareto_rec.data.table.dialect import (
     Dialect,
     Record,
@@ -22,21 +23,17 @@ from pareto_rec.data.table.dialect import (
 )
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.guess import Guess
-from pareto_rec.data.table.written import Written
+from pareto_rec.data.table.written import WHITESPACE, Written
 
 HEAD_BYTES = 1 << 18
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _PREFACE = re.compile(r'"?sep=([^\r\n"]{1,4})"?\r?\n', re.IGNORECASE)  # as spreadsheets write it
+_ALIKE = 0.8  # share of rows of one width, below which a file may be no table
+_OF_PROSE = (" ", WHITESPACE, "::", "|")  # lists, letters and settings have them too
 _SHOWN_LINES = 1_000  # of the first rows that tell whether there is a header
 
 
 @dataclass(frozen=True)
-class Form:
+class CsvFormat:
     """Form of a text file.
 
     Attributes:
@@ -47,6 +44,8 @@ class Form:
         header_lines: Lines that they take.
         trailing: Whether every row ends in a separator that the header has not.
         empty: Whether it has no rows.
+        doubt: Why it may be no table at all, so that messages quote nothing of it; "" if its lines
+            are rows.
         notes: Remarks for the user on what was detected from the file.
     """
 
@@ -57,6 +56,7 @@ class Form:
     header_lines: int
     trailing: bool
     empty: bool
+    doubt: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -65,12 +65,12 @@ class Form:
         return self.dialect.separator
 
 
-def form_of(file: File, written: Written) -> Form:
+def sniff_csv(file: File, written: Written) -> CsvFormat:
     """Detect the form of a file from its beginning.
 
     Args:
         file: The file.
-        written: Form given by the config; the rest is detected from the file.
+        written: CsvFormat given by the config; the rest is detected from the file.
 
     Raises:
         BadRequestError: If the file is empty, is not in its encoding or not a table, or two columns
@@ -88,7 +88,8 @@ def form_of(file: File, written: Written) -> Form:
         raise BadRequestError(f"{file.name}, line 1: not a line of column names")
     headed, note = _headed(rows_of_head, written)
     width = width_of(rows_of_head[1:]) if len(rows_of_head) > 1 else len(rows_of_head[0].fields)
-    names, notes = _names(file, rows_of_head, written, headed=headed, width=width)
+    doubt = _doubt(rows_of_head[headed:], dialect, written)
+    names, notes = _names(file, rows_of_head, written, headed=headed, width=width, doubt=doubt)
     trailing = width == len(names) + 1 and _end_empty(rows_of_head[headed:], width)
     if trailing:
         notes += ("every row ends in a separator more than the line of names: it is passed over",)
@@ -100,14 +101,37 @@ def form_of(file: File, written: Written) -> Form:
     rows, lines = heading(text, dialect) if headed else (0, 0)
     empty = complete and len(io.StringIO(text, newline="").readlines()) <= lines
     before = int(preface is not None)
-    return Form(chosen, dialect, names, rows + before, lines + before, trailing, empty, notes)
+    return CsvFormat(
+        chosen, dialect, names, rows + before, lines + before, trailing, empty, doubt, notes
+    )
+
+
+def _doubt(rows: Sequence[Record], dialect: Dialect, written: Written) -> str:
+    """Say why the rows below the names may be no table; "" if they look like one.
+
+    Any file can be named by mistake, or by somebody else: a key, a list of passwords, a letter.
+    """
+    if not rows:
+        return "no row stands below its first line"
+    width = width_of(rows)
+    alike = [record.fields for record in rows if len(record.fields) == width]
+    if width < 2 or len(alike) < _ALIKE * len(rows):
+        return "no separator parts its lines into columns (data.separator?)"
+    if written.separator is None and dialect.separator in _OF_PROSE and not typed_columns(alike):
+        return "no separator parts its lines, and no column has numbers or times (data.separator?)"
+    return ""
+
+
+def no_table(name: str, doubt: str) -> BadRequestError:
+    """Return the error for a file that may be no table; it quotes nothing of what stands there."""
+    return BadRequestError(f"{name} does not look like a table: {doubt}")
 
 
 def _head(file: File, written: Written) -> tuple[str, str, bool]:
     """Read the encoding of a file, its first lines, and whether they are all of it."""
     with file.open() as stream:
         head = stream.read(HEAD_BYTES)
-    chosen = _encoding(file, head, written.encoding)
+    chosen = encoding_of(file.name, head, written.encoding)
     text = codecs.getincrementaldecoder(chosen)(errors="replace").decode(head)
     text = text.removeprefix("\ufeff")
     if not text.strip():
@@ -122,18 +146,6 @@ def _head(file: File, written: Written) -> tuple[str, str, bool]:
             f"{file.name} holds JSON lines, not CSV; rename it so that it ends in .jsonl"
         )
     return chosen, text, complete
-
-
-def _encoding(file: File, head: bytes, wanted: str | None) -> str:
-    if wanted is None:
-        return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
-    try:
-        name = codecs.lookup(wanted).name
-        if not isinstance(codecs.getincrementaldecoder(name)("replace").decode(b"a,b\n"), str):
-            raise LookupError
-    except (LookupError, AttributeError, TypeError, ValueError):
-        raise BadRequestError(f'{file.name}: data.encoding = "{wanted}" is not known') from None
-    return "utf-8" if name in ("utf-8", "utf-8-sig", "ascii") else name
 
 
 def _is_json(text: str) -> bool:
@@ -191,7 +203,7 @@ def _end_empty(rows: Sequence[Record], width: int) -> bool:
 
 
 def _names(
-    file: File, rows: Sequence[Record], written: Written, *, headed: bool, width: int
+    file: File, rows: Sequence[Record], written: Written, *, headed: bool, width: int, doubt: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if written.names:
         return tuple(written.names), ()
@@ -206,6 +218,8 @@ def _names(
         names.insert(0, "")
         notes = ("rows begin with a number that the line of names has not: it is passed over",)
     doubled = sorted({name for name in names if names.count(name) > 1 and name})
+    if doubled and doubt:
+        raise no_table(file.name, doubt)
     if doubled:
         raise BadRequestError(
             f'{file.name}, line 1: two columns are named "{doubled[0]}"; rename one of them, or '

@@ -134,6 +134,9 @@ def _one_row_each(profile: Profile) -> bool:
 def _shown(profiles: Sequence[Profile]) -> str:
     parts = []
     for profile in profiles:
+        if profile.doubt:
+            parts.append(f"{profile.label}: {profile.doubt}")
+            continue
         columns = [f"{_plain(c.name)} ({_plain(c.summary())})" for c in profile.columns]
         more = f"; and {len(columns) - MOST_SHOWN} more" if len(columns) > MOST_SHOWN else ""
         parts.append(f"{profile.label}: {'; '.join(columns[:MOST_SHOWN])}{more}")

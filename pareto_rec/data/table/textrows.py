@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,14 +12,17 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import csv
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import IntArray
 from pareto_rec.data.table.decode import Decoded, restored
 from pareto_rec.data.table.dialect import PARTS, swallowed, typed_columns
 from pareto_rec.data.table.row_audit import BadRow
-from pareto_rec.data.table.sniff import Form
+from pareto_rec.data.table.sniff import CsvFormat
 
+MOST_MISSHAPEN = 1_000_000  # rows that a file may have without its form, if that is most of them
 LONG_ROW = 50  # lines; a row of more is named in the account
 
+Note = Callable[[csv.InvalidRow], str]
 _TELLING_ROWS = 200  # from which columns of numbers or times are detected
 _SWALLOWED = "in a quote that spans lines which look like rows (data.quoting?)"
 _OPEN = "in a quote that is never closed (data.quoting?)"
@@ -51,63 +54,89 @@ class _Misshapen:
     text: str
 
 
-def pieces(stream: Decoded, name: str, form: Form, block: int) -> Iterator[Piece]:
+def pieces(stream: Decoded, name: str, csv_format: CsvFormat, block: int) -> Iterator[Piece]:
     """Yield all rows of a text file, piece by piece.
 
     Args:
         stream: Its text.
         name: What messages call it.
-        form: How it is written.
+        csv_format: How it is written.
         block: Bytes that are read at once.
 
     Raises:
+        BadRequestError: If very many rows, and most, have another number of fields.
         RuntimeError: If the rows do not take all lines of the file: the reader lost some.
     """
     misshapen: list[_Misshapen] = []
+    good = 0
 
     def note(row: csv.InvalidRow) -> str:
-        surplus = int(form.trailing)
+        surplus = int(csv_format.trailing)
         reason = (
             f"wrong number of fields: {row.actual_columns - surplus} instead of "
             f"{row.expected_columns - surplus}"
         )
         misshapen.append(_Misshapen(row.number, reason, row.text))
-        return "skip"
+        return "skip" if len(misshapen) <= max(good, MOST_MISSHAPEN) else "error"
 
-    lines = _Lines(form)
-    names = [*form.header, *([_surplus(form)] if form.trailing else [])]
-    batches = iter(_reader(stream, form, names, note, block))
+    lines = _Lines(csv_format)
+    names = [*csv_format.header, *([_surplus(csv_format)] if csv_format.trailing else [])]
+    batches = _batches(stream, name, csv_format, names, note, block)
     batch = next(batches, None)
     while batch is not None:
+        good += batch.num_rows
         following = next(batches, None)
         table = pa.Table.from_batches([batch])
-        yield _piece(stream, name, form, lines, table, misshapen, last=following is None)
+        yield _piece(stream, name, csv_format, lines, table, misshapen, last=following is None)
         batch = following
     if lines.seen < len(misshapen) or not lines.pieces:  # none of the last rows has the form
         empty = pa.table({column: pa.array([], pa.string()) for column in names})
-        yield _piece(stream, name, form, lines, empty, misshapen, last=True)
+        yield _piece(stream, name, csv_format, lines, empty, misshapen, last=True)
     if lines.next - 1 != stream.lines:
         raise RuntimeError(f"{name}: {stream.lines} lines, of which {lines.next - 1} were read")
 
 
-def _surplus(form: Form) -> str:
+def _surplus(csv_format: CsvFormat) -> str:
     name = "beyond the last column"
-    while name in form.header:
+    while name in csv_format.header:
         name += " "
     return name
 
 
+def _batches(
+    stream: Decoded, name: str, csv_format: CsvFormat, names: list[str], note: Note, block: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield batches of rows of the form; `note` is told the others, and may end it all."""
+    stopped = False
+
+    def noted(row: csv.InvalidRow) -> str:
+        nonlocal stopped
+        verdict = note(row)
+        stopped = verdict == "error"
+        return verdict
+
+    try:
+        yield from _reader(stream, csv_format, names, noted, block)
+    except pa.ArrowInvalid:
+        if not stopped:
+            raise
+        raise BadRequestError(
+            f"{name}: more than {MOST_MISSHAPEN:,} rows, and most, have not the "
+            f"{len(csv_format.header)} fields of the first ones (data.separator?)"
+        ) from None
+
+
 def _reader(
-    stream: Decoded, form: Form, names: list[str], note: object, block: int
+    stream: Decoded, csv_format: CsvFormat, names: list[str], note: Note, block: int
 ) -> csv.CSVStreamingReader:
-    dialect = form.dialect
+    dialect = csv_format.dialect
     return csv.open_csv(
         stream,
         read_options=csv.ReadOptions(
             use_threads=False,  # else rows without form have no number
             block_size=block,
             column_names=names,
-            skip_rows_after_names=form.header_rows,
+            skip_rows_after_names=csv_format.header_rows,
         ),
         parse_options=csv.ParseOptions(
             delimiter=PARTS if len(dialect.separator) > 1 else dialect.separator,
@@ -128,9 +157,9 @@ def _reader(
 class _Lines:
     """Counts lines over the pieces of one file: rows that span several, and misshapen ones."""
 
-    def __init__(self, form: Form) -> None:
-        self.next = form.header_lines + 1  # line at which the next row begins
-        self.row = form.header_rows + 1  # its number, as the reader counts
+    def __init__(self, csv_format: CsvFormat) -> None:
+        self.next = csv_format.header_lines + 1  # line at which the next row begins
+        self.row = csv_format.header_rows + 1  # its number, as the reader counts
         self.seen = 0  # misshapen rows so far
         self.pieces = 0
 
@@ -170,7 +199,7 @@ class _Lines:
 def _piece(
     stream: Decoded,
     name: str,
-    form: Form,
+    csv_format: CsvFormat,
     lines: _Lines,
     table: pa.Table,
     misshapen: Sequence[_Misshapen],
@@ -180,10 +209,12 @@ def _piece(
     fresh = lines.met(table.num_rows, misshapen, last=last)
     span = _breaks(table)
     typed = _typed(table, span) if span.any() or fresh else ()
-    gone = _swallowed(table, span, form, typed)
+    gone = _swallowed(table, span, csv_format, typed)
     total = len(span) + len(fresh)
     ends_bad = bool(fresh) and fresh[-1].number == lines.row + total - 1
-    never_closed = last and bool(form.dialect.quote) and stream.last != form.dialect.quote
+    never_closed = (
+        last and bool(csv_format.dialect.quote) and stream.last != csv_format.dialect.quote
+    )
     open_row = open_bad = -1
     if never_closed and ends_bad:
         open_bad = len(fresh) - 1 if len(_lines_of(fresh[-1].text)) > 1 else -1
@@ -194,14 +225,14 @@ def _piece(
     bad: list[BadRow] = []
     width = table.num_columns
     for n, (line, bad_row) in enumerate(zip(where, fresh, strict=True)):
-        text = _readable(bad_row.text, form)
-        if n == open_bad or swallowed(bad_row.text, _written(form), width, typed):
+        text = _readable(bad_row.text, csv_format)
+        if n == open_bad or swallowed(bad_row.text, _written(csv_format), width, typed):
             bad += _each(name, line, text, _OPEN if n == open_bad else _SWALLOWED)
         else:
             bad.append(BadRow(name, line, bad_row.reason, text))
     for row in np.flatnonzero(gone).tolist():
         cells = [str(column[row]) for column in table.columns]
-        text = _readable(form.separator.join(cells), form).rstrip("\r\n")
+        text = _readable(csv_format.separator.join(cells), csv_format).rstrip("\r\n")
         bad += _each(name, int(begins[row]), text, _OPEN if row == open_row else _SWALLOWED)
     wide = np.flatnonzero((span >= LONG_ROW) & ~gone)
     long = tuple((int(begins[row]), int(begins[row] + span[row])) for row in wide)
@@ -223,22 +254,22 @@ def _lines_of(text: str) -> list[str]:
     return re.split(r"\r\n|\r|\n", text)
 
 
-def _written(form: Form) -> str:
+def _written(csv_format: CsvFormat) -> str:
     """Return the separator as it stands in the rows."""
-    return PARTS if len(form.separator) > 1 else form.separator
+    return PARTS if len(csv_format.separator) > 1 else csv_format.separator
 
 
-def _readable(text: str, form: Form) -> str:
-    stands_for = restored(form.separator)
+def _readable(text: str, csv_format: CsvFormat) -> str:
+    stands_for = restored(csv_format.separator)
     return text if stands_for is None else text.replace(PARTS, stands_for)
 
 
 def _swallowed(
-    table: pa.Table, span: IntArray, form: Form, typed: Sequence[int]
+    table: pa.Table, span: IntArray, csv_format: CsvFormat, typed: Sequence[int]
 ) -> NDArray[np.bool_]:
     """Mark rows ``[rows]`` that hold lines which are rows themselves."""
     mask = np.zeros(len(span), dtype=bool)
-    part = _written(form)
+    part = _written(csv_format)
     for row in np.flatnonzero(span > 0).tolist():
         text = part.join(str(column[row]) for column in table.columns)
         mask[row] = swallowed(text, part, len(table.columns), typed)

@@ -208,6 +208,7 @@ def said(
     earlier: tuple[str, ...] = (),
     *,
     ndcg: float = 0.18,
+    repeats: int = 0,
 ) -> list[str]:
     def value(mean: float) -> dict[str, Any]:
         return {"search": mean, "test": {"mean": mean}}
@@ -218,7 +219,8 @@ def said(
         common | {"front": "ease", "values": {"ndcg@10": value(0.19), "cost": value(0.6)}},
     ]
     described = [{"name": goal.name, "maximise": goal.maximise, "searched": True} for goal in GOALS]
-    found = tables.answer(rows, points, best, described, earlier)
+    truth = {"held_out": 40, "repeats": repeats, "users": 9, "users_left_out": min(repeats, 2)}
+    found = tables.answer(rows, points, best, described, earlier, truth)
     assert (found["points"], found["dominated_by_own"], found["dominated_by_any"]) == (1, 0, 1)
     return list(found["says"])
 
@@ -233,6 +235,14 @@ def test_the_answer_says_where_a_baseline_wins() -> None:
     assert any("ease reaches ndcg@10 = 0.1900 on test data, better" in one for one in sentences)
     assert not any("reaches cost" in one for one in sentences)  # less is better
     assert "Test data had been opened before: 2026-01-31T12:00:00+00:00." in sentences
+
+
+def test_the_answer_says_how_many_test_rows_are_no_truth() -> None:
+    rows = tables.front_rows([front(SEARCH, 0.003, 0.002), front("ease", 0.0015, 0.0025)], POINTS)
+    words = "7 of 40 test rows are of items that their users had met before; lists repeat no item,"
+    words += " so these rows count neither for nor against, and 2 of 9 users are not measured."
+    assert words in said(rows, "ease", repeats=7)
+    assert not any("met before" in one for one in said(rows, "ease"))
 
 
 def test_a_baseline_does_not_win_by_less_than_is_shown() -> None:

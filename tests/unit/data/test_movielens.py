@@ -53,7 +53,7 @@ def official_files(
 
 
 def wheel_files() -> dict[str, bytes]:
-    header = [form.header or "" for form in movielens._RECBOLE.forms]
+    header = [table.header or "" for table in movielens._RECBOLE.tables]
     items = [(number, title, year, genres) for number, _, genres, title, year in ITEMS]
     return {
         name: "\n".join([top, *("\t".join(map(str, row)) for row in rows), ""]).encode()

@@ -14,17 +14,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import feather, ipc, parquet
 
+from pareto_rec.core import unpacking
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.unpacking import LIMIT_VARIABLE
 from pareto_rec.data.schema import Dataset
-from pareto_rec.data.table import TableOptions, jsonl
+from pareto_rec.data.table import TableOptions, jsonl, textrows
 from pareto_rec.data.table.build import read_table
 from pareto_rec.data.table.files import MOST_MEMBERS, File, find
+from pareto_rec.data.table.profile import profiles
+from pareto_rec.data.table.sources import sources_of
 
 ROWS: list[dict[str, Any]] = [
     {"user_id": f"u{n % 7}", "item_id": f"i{n % 11}", "rating": 1 + n % 5, "timestamp": 10**9 + n}
@@ -419,3 +423,96 @@ def test_a_file_is_opened_as_often_as_asked(tmp_path: Path) -> None:
     assert file == File(file.path, "csv", ("zip",), "log.csv", str(file.path))
     with file.open() as first, file.open() as second:
         assert first.read(9) == second.read(9) == b"user_id,i"
+
+
+@pytest.mark.parametrize("row", ["\n", "\r", "1,2\n", "{}\n"])
+def test_a_small_file_of_too_many_lines_is_refused_before_it_is_read_for_minutes(
+    row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand million empty lines pack into a megabyte."""
+    monkeypatch.setattr(unpacking, "FREE_LINES", 1_000)
+    text = (as_lines(ROWS[:1]) if row == "{}\n" else b"user_id,item_id\n") + row.encode() * 100_000
+    path = tmp_path / ("log.jsonl.gz" if row == "{}\n" else "log.csv.gz")
+    path.write_bytes(gzip.compress(text))
+    assert path.stat().st_size < 1_000
+    with pytest.raises(BadRequestError, match=r"more than 1,000 lines .*PARETO_REC_UNPACKED_GB"):
+        read(path, on_bad_rows="skip")
+    monkeypatch.setenv(LIMIT_VARIABLE, "1")
+    with suppress(BadRequestError):  # whether a row can be used is not what is tested
+        assert account(read(path, on_bad_rows="skip"))["rows"] >= 1
+
+
+def test_a_packed_log_may_have_a_line_for_each_of_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacking, "FREE_LINES", 10)
+    draw = np.random.default_rng(0)
+    rows = [f"{u},{i}\n" for u, i in draw.integers(0, 1_000, (5_000, 2))]
+    path = tmp_path / "log.csv.gz"
+    path.write_bytes(gzip.compress(b"user_id,item_id\n" + "".join(rows).encode()))
+    assert account(read(path, signals={}))["used"] == 5_000
+
+
+# --- files that are no tables -------------------------------------------------------------------
+
+SECRETS = {
+    "shadow": "root:$6$hunter2:19000:0:99999:7:::\nme:$6$hunter2x:19000:0:99999:7:::\n",
+    "key": "-----BEGIN hunter2 KEY-----\n" + "aGk+hunter2/x\n" * 20 + "-----END hunter2 KEY-----\n",
+    "netrc": "machine hunter2 login me password hunter2\n",
+    "credentials": "[default]\nkey = hunter2\nsecret = hunter2\n",
+    "yaml": "password: hunter2\nuser: me\nhost: hunter2.example\n",
+    "letter": "Dear hunter2,\nthe word, as you know, is hunter2 hunter2.\n\nYours\n",
+    "one_line": "hunter2,hunter2\n",
+    "word": "hunter2",
+}
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+def test_messages_quote_nothing_of_what_is_no_table(kind: str, tmp_path: Path) -> None:
+    path, log = tmp_path / "secret", tmp_path / "log.csv"
+    path.write_text(SECRETS[kind])
+    log.write_bytes(as_csv(ROWS))
+    messages = []
+    for options in (
+        {},
+        {"columns": {"user": "user", "item": "item"}},
+        {"columns": {"user": "user", "item": "item"}, "header": False},
+    ):
+        with pytest.raises(BadRequestError) as refused:
+            read(path, **options)
+        messages.append(str(refused.value))
+    for role in ("items", "users"):
+        for more in ({}, {"id": "key"}):
+            with pytest.raises(BadRequestError) as refused:
+                read(log, **{role: {"files": [str(path)], **more}})
+            messages.append(str(refused.value))
+    with pytest.raises(BadRequestError) as refused:
+        sources_of(profiles(find([str(path)]), TableOptions()))
+    messages.append(str(refused.value))
+    for message in messages:
+        assert "hunter2" not in message, message
+        assert "secret" in message, message
+
+
+def test_messages_name_the_columns_of_what_is_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(as_csv(ROWS))
+    with pytest.raises(BadRequestError, match=r'has no column "who"; it has user_id, item_id'):
+        read(path, columns={"user": "who"})
+    path.write_text("user_id,item_id\n")
+    with pytest.raises(BadRequestError, match=r'has no column "who": no row stands below'):
+        read(path, columns={"user": "who"})
+
+
+def test_a_file_of_which_most_rows_have_another_form_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each such row costs as much as hundreds of others; nothing of value is left in the file."""
+    monkeypatch.setattr(textrows, "MOST_MISSHAPEN", 100)
+    path = tmp_path / "log.csv"
+    path.write_text("user_id,item_id\n" + "1\n" * 1_000)
+    with pytest.raises(BadRequestError, match=r"log.csv: more than 100 rows, and most, have not"):
+        read(path, signals={}, on_bad_rows="skip")
+    monkeypatch.setattr(textrows, "MOST_MISSHAPEN", 1_000)
+    with pytest.raises(BadRequestError, match="1,000 rows, of them 1,000 wrong number of fields"):
+        read(path, signals={}, on_bad_rows="skip")

@@ -396,3 +396,29 @@ def test_ids_of_dropped_rows_alone_are_gone(log: Path) -> None:
     for user in ("user", "{country}-{user}"):
         data = read(log, columns={"user": user}, drop=drop)
         assert len(data.users.ids) == 1
+
+
+def test_an_event_that_the_log_does_not_have_is_named_with_the_nearest(log: Path) -> None:
+    there = "its events and their rows: buy 4, view 1, return 1"
+    misspelt = {**SIGNALS, "bought": {"event": "Buys"}}
+    with pytest.raises(BadRequestError) as refused:
+        read(log, signals=misspelt)
+    assert str(refused.value) == (
+        f'data.signals.bought: the log has no event "Buys" (did you mean "buy"?); {there}'
+    )
+    with pytest.raises(BadRequestError, match=r'data\.event: .* "RETURN" \(did you mean "return"'):
+        read(log, event=["buy", "RETURN"])
+    with pytest.raises(BadRequestError, match=r'data\.drop\.0: .*"veiw" \(did you mean "view"\?\)'):
+        read(log, drop=[{"event": "veiw"}])
+    with pytest.raises(BadRequestError, match=rf'no event "listened"; {there}'):  # none is near
+        read(log, signals={"heard": {"event": "listened"}})
+
+
+def test_events_that_may_be_absent_are_a_warning(log: Path) -> None:
+    """A log without anything cancelled is as good as any other."""
+    signals = {"bought": {"event": "buy"}, "cancelled": {"event": "cancel"}}
+    data = read(log, signals=signals, against="cancelled", drop=[{"event": "fraud"}])
+    assert [words.partition(";")[0] for words in account(data)["warnings"]] == [
+        'data.signals.cancelled: the log has no event "cancel"',
+        'data.drop.0: the log has no event "fraud"',
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -69,11 +70,13 @@ def plain_figures(inputs: LossInputs, learnt: list[Tensor]) -> RowStatistics:
     logs = torch.log_softmax(states @ table.transpose(1, 2) + bias[:, None], -1)
     probs, (categories, popularity) = logs.exp(), facts_of(inputs, states.dtype)
     picked = torch.gather(logs, 2, inputs.targets) * inputs.mask
-    own = probs.square() @ categories.square().sum(-1)
+    has_any = categories.any(1)
+    known = has_any[:, None] & has_any
+    similar = torch.where(known, categories @ categories.T, 1.0).fill_diagonal_(0.0)
     return RowStatistics(
         -picked.sum(-1) / inputs.mask.sum(-1),
         (probs * logs).sum(-1),
-        (probs @ categories).square().sum(-1) - own,
+        torch.einsum("pri,ij,prj->pr", probs, similar, probs),
         probs @ popularity,
     )
 
@@ -87,15 +90,30 @@ def facts_of(inputs: LossInputs, kind: torch.dtype = torch.float64) -> tuple[Ten
     return inputs.items.categories.to(kind), inputs.items.log_popularity.to(kind)
 
 
+def described_of(inputs: LossInputs, kind: torch.dtype) -> Tensor:
+    described = inputs.items.described
+    assert described is not None  # item 0 has no categories
+    return described.to(kind)
+
+
 @pytest.mark.parametrize("wanted", [(0, 1, 2, 3), (0,), (1,), (2,), (3,), (1, 3)])
 @pytest.mark.parametrize("rows", [1, 7, 700])
 @pytest.mark.parametrize("kind", KINDS)
-def test_figures_and_their_gradients(kind: torch.dtype, rows: int, wanted: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("complete", [True, False])
+def test_figures_and_their_gradients(
+    complete: bool, kind: torch.dtype, rows: int, wanted: tuple[int, ...]
+) -> None:
     """Together, and one at a time as ways that compare gradients ask for them."""
     inputs = loss_inputs(5, rows=rows, n_items=700, width=6)
     learnt = leaves(inputs, kind)
-    items = facts_of(inputs, kind)
-    found = predicted_statistics(*learnt, inputs.targets, inputs.mask, items)
+    items, described = facts_of(inputs, kind), described_of(inputs, kind)
+    if complete:
+        items[0][0] = items[0][1]  # the one item without categories
+        inputs = changed(inputs, items=dataclasses.replace(inputs.items, categories=items[0]))
+        assert inputs.items.described is None
+        described = None
+    given = inputs.targets, inputs.mask
+    found = predicted_statistics(*learnt, *given, items, described=described)
     expected = plain_figures(inputs, learnt)
     torch.testing.assert_close(tuple(found), tuple(expected))
     pull = torch.linspace(-1, 2, 8 * rows, dtype=kind).view(4, 2, rows)

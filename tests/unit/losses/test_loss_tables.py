@@ -73,6 +73,21 @@ def test_losses_on_the_predicted_distribution(name: str, expected: float) -> Non
     torch.testing.assert_close(LOSSES[name](inputs), tensor(expected))
 
 
+def lacking(inputs: LossInputs, *items: int) -> LossInputs:
+    """The inputs without the categories of some items."""
+    categories = inputs.items.categories.clone()
+    categories[list(items)] = 0
+    return changed(inputs, items=dataclasses.replace(inputs.items, categories=categories))
+
+
+def test_an_item_without_categories_is_like_every_other() -> None:
+    # pairs with item 1 count 1: row 0: 2 (1/2 * 1/4 + 1/4 * 1/4), row 1: 2 (1/6 * 1/3 + 1/3 * 1/2)
+    inputs = by_hand(LOGITS, [[0, -1], [1, 2]])
+    found = LOSSES["similarity"](lacking(inputs, 1))
+    torch.testing.assert_close(found, tensor((3 / 8 + 4 / 9) / 2))
+    assert LOSSES["similarity"](lacking(inputs, 0, 1, 2)).item() == 0  # nothing to compare by
+
+
 def test_the_bias_of_an_item_is_part_of_its_logit() -> None:
     inputs = by_hand([[0.0, 0.0, 0.0]], [[0]])
     # logits (log 2, 0, 0): p_0 = 1/2
@@ -213,6 +228,10 @@ def test_calibration() -> None:
     # a row without a taste is left out
     found = LOSSES["calibration"](changed(inputs, taste=tensor([[1.0, 0.0], [0.0, 0.0]])))
     torch.testing.assert_close(found, tensor(far))
+    # without the categories of item 1 its probability matches nothing: q = (1/2, 1/4)
+    found = LOSSES["calibration"](changed(lacking(inputs, 1), taste=tensor([[1.0, 0.0]] * 2)))
+    row_1 = -LOG(0.99 / 6 + 0.01)
+    torch.testing.assert_close(found, tensor((-LOG(0.99 / 2 + 0.01) + row_1) / 2))
 
 
 def test_reference_kl() -> None:
