@@ -55,10 +55,11 @@ from pareto_rec.experiment.texts import text_source
 from pareto_rec.objectives import parse
 from pareto_rec.runs.files import read_info
 from pareto_rec.search import Goal, Settings
-from pareto_rec.search.space import Choice, SearchSpace, Simplex
+from pareto_rec.search.space import Candidate, Choice, SearchSpace, Simplex
 from pareto_rec.tasks import check_tasks, trained
 from pareto_rec.training.fit_store import FitStore
 
+SOFTMAX = "softmax"  # the loss on accuracy alone
 MOST_STORED = 200_000_000  # scores of an expert that are kept on disk (800 MB); above, on demand
 
 
@@ -116,7 +117,7 @@ class Experiment:
             tuple(parse(objective.name) for objective in config.objective),
             tuple(parse(name) for name in config.reported),
         )
-        settings = _settings_of(config)
+        settings = _settings_of(config, space)
         check_serving_search(config)
         for name in config.baselines:
             if name not in BASELINES:
@@ -359,10 +360,18 @@ def _of_json(config_json: str, cache: Path) -> Experiment:
     return Experiment.of(Config.model_validate_json(config_json), cache)
 
 
-def _settings_of(config: Config) -> Settings:
-    """Settings of the search: every one that the config has, the others at their defaults."""
+def _settings_of(config: Config, space: SearchSpace) -> Settings:
+    """Settings of the search: every one that the config has, the others at their defaults.
+
+    Where serving settings are searched at the end, the first fit is a plain one: what accuracy
+    alone and the middle of every range give is a member that most lists want.
+    """
     names = {one.name for one in fields(Settings)} & type(config.search).model_fields.keys()
-    return Settings(**{name: getattr(config.search, name) for name in names})
+    losses = space.train.get("loss_weights")
+    initial: tuple[Candidate, ...] = ()
+    if config.search.serving and isinstance(losses, Simplex) and SOFTMAX in losses.names:
+        initial = (space.middle({"loss_weights": SOFTMAX}),)
+    return Settings(**{name: getattr(config.search, name) for name in names}, initial=initial)
 
 
 def _goals_of(config: Config, objectives: ObjectiveSet) -> tuple[Goal, ...]:

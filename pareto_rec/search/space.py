@@ -137,6 +137,19 @@ class SearchSpace:
             for weight in variable.names
         )
 
+    def middle(self, corners: Mapping[str, str]) -> Candidate:
+        """Return the candidate in the middle of every range, some simplexes in a corner.
+
+        Args:
+            corners: Simplex of the training variables -> name that has all of its weight.
+        """
+        cube = np.full(self.dimension, 0.5)
+        for name, weight in corners.items():
+            variable = self.train[name]
+            assert isinstance(variable, Simplex)
+            cube[self._places[name]] = variable.corner(weight)
+        return self.decode(cube)
+
     def decode(self, x: ArrayLike) -> Candidate:
         """Return the candidate at a point ``[dimension]`` of the unit cube."""
         cube = self._point(x, self.dimension)

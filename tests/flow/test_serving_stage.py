@@ -59,6 +59,12 @@ def test_settings_of_the_pool_are_records(run: Path) -> None:
     assert max(len(one["members"]) for one in found) > 2
 
 
+def test_the_first_fit_is_plain(run: Path) -> None:
+    first = min(records(run), key=lambda one: (one["generation"], one["position"]))
+    assert first["train"]["loss_weights"] == [1.0, 0.0]
+    assert first["train"]["learning_rate"] == pytest.approx(0.0316, abs=1e-4)
+
+
 def test_the_most_accurate_fit_is_trained_again_with_other_draws(run: Path) -> None:
     replicas = [one for one in records(run) if "replica" in one["train"]]
     assert {one["generation"] for one in replicas} == {GENERATIONS}
