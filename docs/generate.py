@@ -21,7 +21,7 @@ from pydantic.fields import FieldInfo
 from pareto_rec.analysis.decide import PICKERS
 from pareto_rec.baselines import BASELINES
 from pareto_rec.core.declarations import Declaration, declarations
-from pareto_rec.core.limits import Limit, Name, Numbers, Weights, Word
+from pareto_rec.core.limits import Limit, Numbers, RegisteredName, Weights, Word
 from pareto_rec.data.split import SPLITS
 from pareto_rec.data.table.options import TableOptions
 from pareto_rec.experiment.config import Config
@@ -252,7 +252,7 @@ def _variable(name: str, one: Declaration) -> str:
 
 def _may_be(limit: Limit) -> str:
     match limit:
-        case Name(known=known):
+        case RegisteredName(known=known):
             return ", ".join(f"`{one}`" for one in known)
         case Weights(kind=kind):
             return f"a weight for each {kind}, none below 0"

@@ -55,7 +55,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Name:
+class RegisteredName:
     """A name out of a registry."""
 
     kind: str
@@ -91,7 +91,7 @@ class Weights:
                 f"{shown(value)} must be a table of weights, one for each {self.kind}"
             )
         for name, weight in value.items():
-            Name(self.kind, (*self.also, *self.known)).check(name)
+            RegisteredName(self.kind, (*self.also, *self.known)).check(name)
             try:
                 Number(low=0, high=MOST).check(weight)
             except BadRequestError as error:
@@ -159,4 +159,4 @@ class Word:
             raise BadRequestError(f"{shown(value)} must be the name of a {self.kind}")
 
 
-Limit = Number | Name | Weights | Numbers | Word
+Limit = Number | RegisteredName | Weights | Numbers | Word

@@ -18,7 +18,7 @@ from pareto_rec.training.fitting import resume_pack
 
 @dataclass(frozen=True)
 class RungPack:
-    """A point of training at which fits are compared.
+    """Trials that are trained together up to one rung, where fits are compared.
 
     Attributes:
         step: Steps made.

@@ -9,7 +9,7 @@ from typing import Any
 from pareto_rec.backbone.views import PRECISIONS
 from pareto_rec.core.declarations import common_values, declarations, variable, without_idle
 from pareto_rec.core.errors import construct, unknown
-from pareto_rec.core.limits import Name, Number, Weights, Word
+from pareto_rec.core.limits import Number, RegisteredName, Weights, Word
 from pareto_rec.core.seeds import child_seed
 from pareto_rec.losses import AGGREGATORS, LOSSES
 from pareto_rec.models import MODELS
@@ -60,7 +60,7 @@ class TrainSpec:
     """Every training variable of one fit; those not searched keep the config's value."""
 
     model: str = variable(
-        "attention_pooling", Name("model", MODELS), "Registered model.", shared=True
+        "attention_pooling", RegisteredName("model", MODELS), "Registered model.", shared=True
     )
     width: int = variable(64, _SIZE, "Width of item and user vectors.", shared=True)
     history: int = variable(
@@ -82,7 +82,7 @@ class TrainSpec:
     )
     matmul_dtype: str = variable(
         "float32",
-        Name("dtype of matrix products", MATMUL_DTYPES),
+        RegisteredName("dtype of matrix products", MATMUL_DTYPES),
         "Type of the numbers that are multiplied with all item vectors, one of "
         "`training.matmul_dtype.MATMUL_DTYPES`. In bfloat16 results are equal up to its "
         "rounding only.",
@@ -96,7 +96,7 @@ class TrainSpec:
     temperature: float = variable(1.0, _SCALE, "Of the softmax.")
     aggregation: str = variable(
         "weighted_sum",
-        Name("loss aggregation", AGGREGATORS),
+        RegisteredName("loss aggregation", AGGREGATORS),
         "Registered loss aggregation: how several losses become one step.",
         shared=_by_gradient,
     )
@@ -130,7 +130,7 @@ class TrainSpec:
     )
     trunk: str = variable(
         "shared_bottom",
-        Name("trunk", TRUNKS),
+        RegisteredName("trunk", TRUNKS),
         "Registered trunk: what lies between the user encoder and the towers of the tasks.",
         shared=True,
     )
@@ -143,7 +143,7 @@ class TrainSpec:
     )
     chain: str = variable(
         "esmm",
-        Name("way to learn a chain", CHAINS),
+        RegisteredName("way to learn a chain", CHAINS),
         'How tasks that are conditional on others are learnt: `"esmm"` on all shown rows, '
         '`"conditional"` on those in which the condition is met.',
         shared=True,
@@ -158,7 +158,7 @@ class TrainSpec:
     )
     item_inputs: str = variable(
         "both",
-        Name("input of items", ("both", *IDLE)),
+        RegisteredName("input of items", ("both", *IDLE)),
         'What an item vector is made of: `"both"`, `"text"` or `"embedding"`.',
         shared=True,
     )
@@ -176,7 +176,7 @@ class TrainSpec:
     )
     encoder_precision: str = variable(
         "float32",
-        Name("precision", PRECISIONS),
+        RegisteredName("precision", PRECISIONS),
         "Numbers that frozen layers compute with.",
         shared=True,
     )
@@ -188,13 +188,17 @@ class TrainSpec:
         shared=True,
     )
     tuning: str = variable(
-        "lora", Name("way of tuning", METHODS), '`"lora"` or `"full"`.', shared=True, needs=_tunes
+        "lora",
+        RegisteredName("way of tuning", METHODS),
+        '`"lora"` or `"full"`.',
+        shared=True,
+        needs=_tunes,
     )
     lora_rank: int = variable(8, _SIZE, "Rank of the adapters.", shared=True, needs=_adapts)
     lora_alpha: float = variable(16.0, _SCALE, "Their scale times their rank.", needs=_adapts)
     lora_targets: str = variable(
         "query_value",
-        Name("set of projections", PROJECTIONS),
+        RegisteredName("set of projections", PROJECTIONS),
         "Which projections get one, a key of `training.tuned.layers.PROJECTIONS`.",
         shared=True,
         needs=_adapts,
@@ -278,7 +282,7 @@ def train_spec(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainSpec
     """
     spec = construct("training variable", TrainSpec, {**fixed, **values})
     for name, one in declarations(TrainSpec).items():
-        if isinstance(one.limit, Name):
+        if isinstance(one.limit, RegisteredName):
             one.limit.check(getattr(spec, name))
     for name in spec.loss_weights:
         if name not in LOSSES and not is_task(name):

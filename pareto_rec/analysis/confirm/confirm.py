@@ -1,4 +1,4 @@
-"""From a finished run to what is left of its front on test data."""
+"""Confirmation: what is left on test data of the front of a finished run."""
 
 from __future__ import annotations
 

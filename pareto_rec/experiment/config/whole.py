@@ -19,6 +19,7 @@ from pydantic import (
 
 from pareto_rec.core.errors import BadRequestError, shown
 from pareto_rec.data.table.files import beside
+from pareto_rec.experiment.config.messages import first_error
 from pareto_rec.experiment.config.sections import (
     MOST_NAME,
     AdaptConfig,
@@ -37,7 +38,6 @@ from pareto_rec.experiment.config.sections import (
     TuningConfig,
 )
 from pareto_rec.experiment.config.smoke import bounded
-from pareto_rec.experiment.config.words import first_error
 from pareto_rec.tasks import Task, built_in
 
 MOST_BYTES = 1 << 20  # of a config

@@ -14,7 +14,7 @@ from pareto_rec.core.declarations import (
     variable,
     without_idle,
 )
-from pareto_rec.core.limits import Name, Number, Numbers, Weights
+from pareto_rec.core.limits import Number, Numbers, RegisteredName, Weights
 
 KINDS = ("plain", "deep")
 SIZE = Number(low=1, high=8, whole=True)
@@ -26,7 +26,7 @@ def _deep(values: Values) -> bool:
 
 @dataclass(frozen=True)
 class Values:
-    kind: str = variable("plain", Name("kind", KINDS), "Which kind.", shared=True)
+    kind: str = variable("plain", RegisteredName("kind", KINDS), "Which kind.", shared=True)
     layers: int = variable(2, SIZE, "How many layers.", shared=True, needs=_deep)
     rate: float = variable(0.5, Number(low=0), "How fast.")
     losses: Mapping[str, float] = variable(
