@@ -39,7 +39,10 @@ class ItemModel:
             sparse float32; None where the history says nothing.
         bias: Score of each item for any history ``[items]`` float32.
         tau: History weights are ``exp(-rank from the end / tau)``; None: all are 1.
+        linear: Whether scores are what the weights say; False only of subclasses.
     """
+
+    linear: ClassVar[bool] = True
 
     weights: Weights | None
     bias: NDArray[np.float32]

@@ -33,6 +33,8 @@ class UserModel(ItemModel):
         shrinkage: As `UserKNN.shrinkage`.
     """
 
+    linear: ClassVar[bool] = False
+
     met: sparse.csr_array
     norm: NDArray[np.float32]
     neighbours: int

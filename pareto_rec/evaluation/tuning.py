@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
@@ -30,12 +29,11 @@ from pareto_rec.evaluation.parameter_search import Setting, search_parameters
 from pareto_rec.evaluation.scorers import UserScorers
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, UserObjective, parse
 from pareto_rec.ranking import ServingParams, recommend
+from pareto_rec.ranking.linear import densify_if_small
 from pareto_rec.training.item_features import item_facts
 
 MOST_SCORES = 20_000_000  # per setting; beyond it fewer users are measured
 FEWEST_USERS = 200  # that are measured then, however large the catalogue is
-DENSE = 0.1  # share of weights that are not 0 from which on a dense matrix is faster
-MOST_DENSE = 25_000_000  # weights of such a matrix (100 MB)
 
 
 class TuningSettings(Protocol):
@@ -198,20 +196,9 @@ class _Fits:
             if len(self._kept) > 1:
                 del self._kept[next(iter(self._kept))]
             fitted = baseline.fit(self._stage.train, self._stage.shape)
-            self._kept[key] = _fast(fitted)
+            self._kept[key] = densify_if_small(fitted)
         self._kept[key] = self._kept.pop(key)  # the one that was used last goes last
         return replace(self._kept[key], **scoring)
-
-
-def _fast(model: ItemModel) -> ItemModel:
-    """Return the model with dense weights, where these are multiplied faster."""
-    weights = model.weights
-    if weights is None or isinstance(weights, np.ndarray):
-        return model
-    cells = weights.shape[0] * weights.shape[1]
-    if cells > MOST_DENSE or weights.nnz < DENSE * cells:
-        return model
-    return replace(model, weights=weights.toarray())
 
 
 def tuned_baselines(

@@ -43,7 +43,10 @@ def scores_of(models: Mapping[str, ItemModel], starts: Ints, items: Ints) -> dic
     if not models:
         return {}
     ages = history_ages(starts, items, len(next(iter(models.values())).bias))
-    return {name: _scored(model, ages) for name, model in models.items()}
+    return {
+        name: _scored(model, ages) if model.linear else model.score(starts, items)
+        for name, model in models.items()
+    }
 
 
 def _scored(model: ItemModel, ages: sparse.csr_array) -> Floats:

@@ -20,6 +20,7 @@ from pareto_rec.baselines.cooccurrence import pair_counts
 from pareto_rec.baselines.parameters import Parameter
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import Interactions
+from pareto_rec.ranking.linear import scores_of
 
 USERS, ITEMS = 40, 15
 
@@ -160,6 +161,17 @@ def test_user_knn_sums_the_similarities_of_the_nearest(neighbours: int, tau: flo
     model = UserKNN(neighbours, 2.0, tau).fit(rows, (USERS, ITEMS))
     starts = np.concatenate([[0], np.cumsum(np.bincount(rows.user, minlength=USERS))])
     np.testing.assert_allclose(model.score(starts, rows.item), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_user_knn_scores_alike_beside_linear_models() -> None:
+    rows = log(11)
+    models = {
+        "user_knn": UserKNN(5, 1.0, 3.0).fit(rows, (USERS, ITEMS)),
+        "item_knn": ItemKNN(5, 3.0).fit(rows, (USERS, ITEMS)),
+    }
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows.user, minlength=USERS))])
+    for name, scores in scores_of(models, starts, rows.item).items():
+        np.testing.assert_array_equal(scores, models[name].score(starts, rows.item))
 
 
 def test_user_knn_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pareto_rec.baselines import BASELINES, EASE, Baseline, ItemKNN, ItemModel, Popularity
+from pareto_rec.baselines import BASELINES, EASE, Baseline, ItemModel, Popularity
 from pareto_rec.baselines.parameters import Parameter
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import Interactions, Stage
-from pareto_rec.evaluation import tuning
 from pareto_rec.evaluation.parameter_search import search_parameters
 from pareto_rec.evaluation.tuning import Tuner, check_metric, tuned_baselines
 from pareto_rec.testing.baselines import toy_stage
@@ -206,19 +205,6 @@ def test_a_metric_that_lists_alone_do_not_give_is_refused(name: str) -> None:
     with pytest.raises(BadRequestError):
         check_metric(name)
     check_metric("recall@20")
-
-
-def test_dense_and_sparse_weights_are_the_same_model() -> None:
-    stage = held_out_stage(7)
-    model = ItemKNN(neighbours=20, tau=4.0).fit(stage.train, stage.shape)
-    made = tuning._fast(model)
-    assert isinstance(made.weights, np.ndarray)
-    rows = stage.history
-    np.testing.assert_allclose(
-        made.score(stage.history_indptr, rows.item),
-        model.score(stage.history_indptr, rows.item),
-        rtol=1e-5,
-    )
 
 
 def test_nothing_is_tuned_on_a_stage_without_a_truth(tmp_path: Path) -> None:
