@@ -115,6 +115,7 @@ def test_every_member_of_a_point_goes_on_learning(tmp_path: Path, run: Called) -
     before, after = (bundle.about.point(default) for bundle in (old, new))
     assert list(after.members.values()) == list(before.members.values())
     assert before.members.keys() & after.members.keys() == {"ease_recency"}
+    assert set(after.serving["fusion"]) == set(after.members)
     assert after.fit == "+".join(sorted(new.parts.fits))
     assert len(new.parts.fits) == 4
     ndcg = next(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from pareto_rec.bundle import BundleData
+from pareto_rec.bundle.data import PointAbout
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation.evaluator import Evaluator
@@ -43,17 +45,32 @@ def learnt(parts: BundleData, stage: Stage, evaluator: Evaluator, seed: int) -> 
         text = f"{fit_id} {stage.content_hash} {seed}"
         names[fit_id] = hashlib.sha256(text.encode()).hexdigest()[:16]
         fits[names[fit_id]] = tuned
-    points = [
-        point.model_copy(
-            update={
-                "fit": joined(names.get(fit_id, fit_id) for fit_id in fit_ids(point.fit)),
-                "members": {names.get(member, member): of for member, of in point.members.items()},
-            }
-        )
-        for point in parts.about.points
-    ]
+    points = [_renamed(point, names) for point in parts.about.points]
     about = parts.about.model_copy(update={"points": points})
     return replace(parts, about=about, experts=experts, fits=fits)
+
+
+def _renamed(point: PointAbout, names: Mapping[str, str]) -> PointAbout:
+    """Return a point with other ids of its fits, wherever it names them.
+
+    Args:
+        point: The point.
+        names: Old id -> new id.
+    """
+
+    def fusion_of(variables: Mapping[str, Any]) -> dict[str, Any]:
+        fusion = variables.get("fusion")
+        if not isinstance(fusion, Mapping):  # weights in the order of the search space
+            return dict(variables)
+        return {**variables, "fusion": {names.get(n, n): of for n, of in fusion.items()}}
+
+    changed = {
+        "fit": joined(names.get(fit_id, fit_id) for fit_id in fit_ids(point.fit)),
+        "members": {names.get(member, member): of for member, of in point.members.items()},
+        "serve": fusion_of(point.serve),
+        "serving": fusion_of(point.serving),
+    }
+    return point.model_copy(update=changed)
 
 
 def _on(fit: Fit, parts: BundleData, fit_id: str, evaluator: Evaluator, seed: int) -> Fit:
