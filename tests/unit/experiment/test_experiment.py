@@ -6,14 +6,14 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from test_evaluate import evaluator, trial
+from evaluator_world import evaluator, trial
 
 from pareto_rec.experiment.config import Config, load_config
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.search import Settings
 from pareto_rec.training.fit_store import FitStore
 
-ROOT = Path(__file__).parents[2] / "experiments"
+ROOT = Path(__file__).parents[3] / "experiments"
 
 
 @pytest.fixture
