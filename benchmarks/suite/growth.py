@@ -75,10 +75,11 @@ def run(*, quick: bool, only: Sequence[Recipe] | None = None) -> Result:
         only: Other sizes than those.
     """
     recipes = only or (QUICK if quick else FULL)
-    found = [measured(recipe) for recipe in recipes]
-    rows: list[Row] = [_row(recipe, one) for recipe, one in zip(recipes, found, strict=True)]
-    rows += _exponents(recipes, found)
-    return Result("growth", _checked(found), rows, _notes(found))
+    measurements = [measured(recipe) for recipe in recipes]
+    pairs = zip(recipes, measurements, strict=True)
+    rows: list[Row] = [_row(recipe, measurement) for recipe, measurement in pairs]
+    rows += _exponents(recipes, measurements)
+    return Result("growth", _checked(measurements), rows, _notes(measurements))
 
 
 def measured(recipe: Recipe) -> dict[str, Any]:
@@ -89,26 +90,26 @@ def measured(recipe: Recipe) -> dict[str, Any]:
         return in_process("benchmarks.suite.growth", given)
 
 
-def _checked(found: Sequence[Mapping[str, Any]]) -> str:
-    if not all(one["rows"] == one["rows_asked"] and one["ndcg"] > 0 for one in found):
-        raise AssertionError(f"rows were lost or nothing was learnt: {found}")
+def _checked(measurements: Sequence[Mapping[str, Any]]) -> str:
+    if not all(one["rows"] == one["rows_asked"] and one["ndcg"] > 0 for one in measurements):
+        raise AssertionError(f"rows were lost or nothing was learnt: {measurements}")
     return "every size: rows read = rows asked for, and validation NDCG@10 is above 0"
 
 
-def _row(recipe: Recipe, one: Mapping[str, Any]) -> Row:
-    seconds = {f"{name} s": round(one["seconds"][name], 2) for name in STEPS}
+def _row(recipe: Recipe, measurement: Mapping[str, Any]) -> Row:
+    seconds = {f"{name} s": round(measurement["seconds"][name], 2) for name in STEPS}
     return {
         "interactions": f"{recipe.interactions:,}",
         "items": f"{recipe.items:,}",
         "users": f"{recipe.users:,}",
         **seconds,
-        "total s": round(sum(one["seconds"].values()), 1),
-        "peak MB": round(one["peak_mb"]),
-        "NDCG@10": round(one["ndcg"], 4),
+        "total s": round(sum(measurement["seconds"].values()), 1),
+        "peak MB": round(measurement["peak_mb"]),
+        "NDCG@10": round(measurement["ndcg"], 4),
     }
 
 
-def _exponents(recipes: Sequence[Recipe], found: Sequence[Mapping[str, Any]]) -> list[Row]:
+def _exponents(recipes: Sequence[Recipe], measurements: Sequence[Mapping[str, Any]]) -> list[Row]:
     """One row per axis along which at least two sizes lie."""
     rows: list[Row] = []
     for axis, other in (("interactions", "items"), ("items", "interactions")):
@@ -128,15 +129,15 @@ def _exponents(recipes: Sequence[Recipe], found: Sequence[Mapping[str, Any]]) ->
             "users": "",
         }
         for name in STEPS:
-            row[f"{name} s"] = slope([found[i]["seconds"][name] for i in chosen])
-        row["total s"] = slope([sum(found[i]["seconds"].values()) for i in chosen])
-        row["peak MB"] = slope([found[i]["peak_mb"] for i in chosen])
+            row[f"{name} s"] = slope([measurements[i]["seconds"][name] for i in chosen])
+        row["total s"] = slope([sum(measurements[i]["seconds"].values()) for i in chosen])
+        row["peak MB"] = slope([measurements[i]["peak_mb"] for i in chosen])
         rows.append(row | {"NDCG@10": ""})
     return rows
 
 
-def _notes(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    largest = max(one["peak_mb"] for one in found)
+def _notes(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
+    largest = max(one["peak_mb"] for one in measurements)
     verdict = "within" if largest <= LIMIT_MB else "above"
     return [
         f"Largest peak {largest:,.0f} MB: {verdict} {LIMIT_MB:,} MB.",
@@ -223,11 +224,11 @@ def read(folder: Path) -> Dataset:
 
 def _categories(joined: Sequence[str]) -> NDArray[np.float32]:
     place = {name: index for index, name in enumerate(CATEGORIES)}
-    found = np.zeros((len(joined), len(place)), dtype=np.float32)
+    measurements = np.zeros((len(joined), len(place)), dtype=np.float32)
     for row, names in enumerate(joined):
         for name in names.split("|"):
-            found[row, place[name]] = 1.0
-    return found
+            measurements[row, place[name]] = 1.0
+    return measurements
 
 
 def _features(texts: Sequence[str], folder: Path) -> Features:

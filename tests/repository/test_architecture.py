@@ -10,11 +10,14 @@ import ast
 import importlib
 import inspect
 from graphlib import TopologicalSorter
+from pathlib import Path
 
 import pytest
 
 import pareto_rec
 from pareto_rec.core.code_keys import INSTALLED, imported_names
+
+REPOSITORY = Path(__file__).parents[2]
 
 # From the leaves to the commands. A part is a package, or a package inside one that is named here
 # by itself because it may know less than the whole. It may import the parts named here, and its
@@ -193,6 +196,11 @@ def test_parameters_are_named_after_what_they_are() -> None:
         f"{INSTALLED.modules[f'pareto_rec.{module}']}:{line}: {name}"
         for module in MODULES
         for line, name in riddles(tree_of(module))
+    ]
+    wrong += [
+        f"{path}:{line}: {name}"
+        for path in sorted((REPOSITORY / "benchmarks").rglob("*.py"))
+        for line, name in riddles(ast.parse(path.read_text()))
     ]
     assert not wrong, "name these parameters by a noun:\n" + "\n".join(wrong)
 
