@@ -88,7 +88,7 @@ class _User(NamedTuple):
     weights: Floats
 
 
-class _Found(NamedTuple):
+class _Candidates(NamedTuple):
     """What has passed, of a group of settings and one user.
 
     Attributes:
@@ -102,7 +102,7 @@ class _Found(NamedTuple):
     least: Floats
 
     @classmethod
-    def empty(cls, group: int, room: int) -> _Found:
+    def empty(cls, group: int, room: int) -> _Candidates:
         """Return places for a group of settings."""
         kinds = (np.int64, np.float32)
         return cls(np.empty((group, room), kinds[0]), *(np.zeros(group, kind) for kind in kinds))
@@ -197,26 +197,26 @@ def fused_lists(
         first: Which of the users of `lists` the first one is.
     """
     room = 2 * int(settings.pools.max(initial=1)) + TILE
-    found, pool = _Found.empty(min(GROUP, len(lists)), room), _Pool.empty(room)
+    candidates, pool = _Candidates.empty(min(GROUP, len(lists)), room), _Pool.empty(room)
     work = _Work.empty(unseen.scores.shape[1])
-    _lists(unseen, settings, items, found, pool, work, lists, scores, first)
+    _lists(unseen, settings, items, candidates, pool, work, lists, scores, first)
 
 
 @compiled_exactly
 def _gather(
-    source: NDArray[Any], seen: Integers, ends: Integers, found: NDArray[Any], part: int
+    source: NDArray[Any], seen: Integers, ends: Integers, target: NDArray[Any], part: int
 ) -> None:
     """Copy what stands between seen items, of which each user has those before its end."""
     begin = 0
     for user in range(len(ends)):
-        row, to = source[min(user, len(source) - 1)], found[user, part]
+        row, to = source[min(user, len(source) - 1)], target[user, part]
         start, place = 0, 0
         for index in range(begin, ends[user] + 1):
             stop = seen[index] if index < ends[user] else len(row)
             width = stop - start
-            run, target = row[start:stop], to[place : place + width]
+            run, free = row[start:stop], to[place : place + width]
             for i in range(width):
-                target[i] = run[i]
+                free[i] = run[i]
             start, place = stop + 1, place + width
         begin = ends[user]
 
@@ -226,30 +226,30 @@ def _lists(
     unseen: Unseen,
     settings: Settings,
     items: Items,
-    found: _Found,
+    candidates: _Candidates,
     pool: _Pool,
     work: _Work,
     lists: Integers,
     scores: Floats,
     first: int,
 ) -> None:
-    sets, group = len(settings.pools), len(found.filled)
+    sets, group = len(settings.pools), len(candidates.filled)
     for index in range(len(unseen.counts)):
         weights = settings.weights[min(index, len(settings.weights) - 1)]
         user = _User(unseen.counts[index], unseen.keys[index, 0], unseen.scores[index], weights)
         _take_sample(user, work)
         for begin in range(0, sets, group):
             end = min(begin + group, sets)
-            _guess(user, settings, begin, end, found, work)
-            _collect(user, settings, begin, end, found, 0, work)
+            _guess(user, settings, begin, end, candidates, work)
+            _collect(user, settings, begin, end, candidates, 0, work)
             for s in range(begin, end):
                 row, place = s - begin, settings.places[s]
                 wanted = min(settings.pools[s], user.count)
-                if found.filled[row] < wanted:  # the guess was too high
-                    found.filled[row], found.least[row] = 0, -np.inf
-                    _collect(user, settings, s, s + 1, found, row, work)
-                keys = found.keys[row]
-                _select(keys, found.filled[row], wanted)
+                if candidates.filled[row] < wanted:  # the guess was too high
+                    candidates.filled[row], candidates.least[row] = 0, -np.inf
+                    _collect(user, settings, s, s + 1, candidates, row, work)
+                keys = candidates.keys[row]
+                _select(keys, candidates.filled[row], wanted)
                 chosen, values = lists[place, first + index], scores[place, first + index]
                 if settings.diversity[s] == 0:
                     _in_order(keys, wanted, items, chosen, values)
@@ -272,11 +272,11 @@ def _is_sampled(user: _User) -> bool:
 
 @compiled_exactly
 def _guess(
-    user: _User, settings: Settings, begin: int, end: int, found: _Found, work: _Work
+    user: _User, settings: Settings, begin: int, end: int, candidates: _Candidates, work: _Work
 ) -> None:
     """Guess a score for each setting that at least the wanted items reach."""
     for s in range(begin, end):
-        found.filled[s - begin], found.least[s - begin] = 0, -np.inf
+        candidates.filled[s - begin], candidates.least[s - begin] = 0, -np.inf
         if not _is_sampled(user):
             continue
         expected = settings.pools[s] * SAMPLE / user.count  # so many of the sample are wanted
@@ -287,7 +287,7 @@ def _guess(
             for place in range(SAMPLE):
                 work.keys[place] = _key(work.fused[place], place)
             _select(work.keys, SAMPLE, rank)
-            found.least[s - begin] = _lowest(work.keys, rank)
+            candidates.least[s - begin] = _lowest(work.keys, rank)
 
 
 @compiled_exactly
@@ -327,7 +327,7 @@ def _collect(
     settings: Settings,
     begin: int,
     end: int,
-    found: _Found,
+    candidates: _Candidates,
     first: int,
     work: _Work,
 ) -> None:
@@ -339,8 +339,8 @@ def _collect(
             if s == begin or not settings.repeats[s]:
                 _fuse(user.scores, user.weights[s], start, stop, fused)
             row = s - begin + first
-            passed = _pass(fused, stop - start, found.least[row], work.marks, work.places)
-            filled, low, keys = found.filled[row], user.keys[start:stop], found.keys[row]
+            passed = _pass(fused, stop - start, candidates.least[row], work.marks, work.places)
+            filled, low, keys = candidates.filled[row], user.keys[start:stop], candidates.keys[row]
             for i in range(passed):
                 place = work.places[i]
                 keys[filled + i] = _key(fused[place], low[place])
@@ -348,8 +348,8 @@ def _collect(
             if filled > len(keys) - TILE:  # the next tile might not find room
                 _select(keys, filled, settings.pools[s])
                 filled = settings.pools[s]
-                found.least[row] = _lowest(keys, filled)
-            found.filled[row] = filled
+                candidates.least[row] = _lowest(keys, filled)
+            candidates.filled[row] = filled
 
 
 @compiled_exactly

@@ -71,18 +71,18 @@ def _items(scorers: Scorers, ties: Ties) -> loops.Items:
 
 
 def _used(
-    found: Sequence[Part], count: int
+    summed: Sequence[Part], count: int
 ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
     """Return scores and weights ``[users, S, P]`` of the parts that any setting weighs.
 
     The weights are ``[1, S, P]`` where they are those of all users.
     """
-    users = max(len(part.weights) for part in found)
-    weights = np.empty((users, count, len(found)), dtype=np.float32)
-    for place, part in enumerate(found):
+    users = max(len(part.weights) for part in summed)
+    weights = np.empty((users, count, len(summed)), dtype=np.float32)
+    for place, part in enumerate(summed):
         weights[:, :, place] = part.weights.numpy()
     any_weighs = weights.any(axis=(0, 1))
-    used = [part.scores.numpy() for part, weighs in zip(found, any_weighs, strict=True) if weighs]
+    used = [part.scores.numpy() for part, weighs in zip(summed, any_weighs, strict=True) if weighs]
     return used, weights if any_weighs.all() else np.ascontiguousarray(weights[:, :, any_weighs])
 
 

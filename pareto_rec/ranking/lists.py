@@ -74,18 +74,21 @@ def _recommend(
     _check(scorers, settings)
     lists = np.full((len(settings), len(scorers.seen), k), -1, dtype=np.int64)
     scores = np.full(lists.shape, HIDDEN, dtype=np.float32)
-    write = write_lists if are_compiled(scorers) else _write_together
+    write = write_lists if are_compiled(scorers) else write_together
     write(scorers, settings, lists, scores)
     return lists, scores
 
 
-def _write_together(
+def write_together(
     scorers: Scorers,
     settings: Sequence[ServingParams],
     lists: NDArray[np.int64],
     scores: NDArray[np.float32],
 ) -> None:
-    """Write the same with PyTorch's operators, for all lists of a chunk of users at once."""
+    """Write what `compiled_lists.write_lists` does with PyTorch's operators, on any device.
+
+    All lists of a chunk of users are made at once.
+    """
     (users, n_items), k = scorers.seen.shape, lists.shape[2]
     depths = [min(n_items, max(k, setting.depth)) for setting in settings]
     # many settings of a sweep differ in mmr and depth alone: they share fused scores and the top
