@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,9 @@ def run(*, quick: bool, given: Problem | None = None, items: int = 100_000) -> R
     notes = [
         f"{len(lists)} users, {evaluator.stage.shape[1]:,} items, one serving setting: two "
         "scorers, a penalty on popularity, MMR within 50 items, lists of 10; one thread.",
-        f"Lists of many settings: {SETTINGS} settings in one call, every scorer weighed, a penalty, "
-        "a boost, MMR within 15 to 320 items; seconds are processor seconds a setting.",
+        f"Lists of many settings: {SETTINGS} settings in one call, every scorer weighed, a penalty "
+        "on popularity, a boost of the tail where items are made up, MMR within 15 to 320 items; "
+        "processor seconds a setting. PyTorch's operators are what other devices use.",
         *(found.peak for found in many),
     ]
     if lenskit is None:
@@ -145,7 +147,7 @@ def _many(name: str, scorers: Scorers, rounds: int) -> _Many:
         raise AssertionError(f"{share:.3%} of the lists of {name} are equal")
     spent = medians(
         in_turn(
-            {side: lambda w=write: lists_by(w, scorers, settings) for side, write in sides.items()},
+            {side: partial(lists_by, write, scorers, settings) for side, write in sides.items()},
             rounds,
             warm=0,
             clock=time.process_time,

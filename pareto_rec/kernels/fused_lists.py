@@ -11,7 +11,7 @@ few pass, all do.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ TILE = 2048  # items at once: their scores stay in a core's own caches for all s
 GROUP = 32  # settings whose candidates are collected in one pass over a user's scores
 EIGHT = 8  # marks that are read at once
 SAMPLE = 128  # items of a user that the threshold is guessed from
+# no literals: numba would compile what is called with them once more
+START, NONE = cast(int, np.int64(0)), cast(int, np.int64(-1))
 RANKS = 32  # bits of a key below those of its score
 LEAST_RANGE = 1e-9  # of the scores that are scaled to [0, 1]
 
@@ -36,11 +38,13 @@ class Items(NamedTuple):
 
     Attributes:
         order: All items, the first of equals first ``[N]``.
+        ranks: Where each item stands in `order` ``[N]``.
         kinds: What each item looks up its similarity by ``[N]``.
         similarity: Of each pair of kinds ``[kinds, kinds]``.
     """
 
     order: Integers
+    ranks: Integers
     kinds: Integers
     similarity: Floats
 
@@ -64,27 +68,28 @@ class Settings(NamedTuple):
     places: Integers
 
 
-class Unseen(NamedTuple):
-    """Scores of the items that each user has not seen, side by side.
+class Scores(NamedTuple):
+    """What is summed, for some users: P scorers, those of all users last.
 
     Attributes:
-        counts: Unseen items of each user ``[users]``.
-        keys: N - 1 less the rank of each item; what stands after the unseen ones means nothing
-            ``[users, 1, N]``.
-        scores: ``[users, P, N]``, likewise.
+        own: Scores of each user ``[users, P - Q, N]``.
+        shared: Scores that are those of all users ``[Q, N]``.
+        seen: Items that may not be in a list, rising, one user after the other.
+        ends: Where those of each user end ``[users]``.
     """
 
-    counts: Integers
-    keys: NDArray[np.int32]
-    scores: Floats
+    own: Floats
+    shared: Floats
+    seen: Integers
+    ends: Integers
 
 
 class _User(NamedTuple):
-    """What is known of one user, as of all in `Unseen`; weights are ``[S, P]``."""
+    """What is known of one user, as of all in `Scores`; weights are ``[S, P]``."""
 
-    count: int
-    keys: Places
-    scores: Floats
+    own: Floats
+    shared: Floats
+    seen: Integers
     weights: Floats
 
 
@@ -104,8 +109,8 @@ class _Candidates(NamedTuple):
     @classmethod
     def empty(cls, group: int, room: int) -> _Candidates:
         """Return places for a group of settings."""
-        kinds = (np.int64, np.float32)
-        return cls(np.empty((group, room), kinds[0]), *(np.zeros(group, kind) for kind in kinds))
+        filled, least = np.zeros(group, np.int64), np.zeros(group, np.float32)
+        return cls(np.empty((group, room), np.int64), filled, least)
 
 
 class _Work(NamedTuple):
@@ -113,6 +118,7 @@ class _Work(NamedTuple):
 
     Attributes:
         sample: Scores of a user's sample ``[P, SAMPLE]``.
+        hidden: Which of the sample the user has seen ``[SAMPLE]``.
         fused: Fused scores of a tile or the sample ``[TILE]``.
         keys: Of the sample ``[SAMPLE]``.
         marks: Whether a score of a tile passes ``[TILE + EIGHT]``.
@@ -120,6 +126,7 @@ class _Work(NamedTuple):
     """
 
     sample: Floats
+    hidden: NDArray[np.bool_]
     fused: Floats
     keys: Integers
     marks: Bytes
@@ -130,6 +137,7 @@ class _Work(NamedTuple):
         """Return arrays for so many scorers."""
         return cls(
             np.empty((parts, SAMPLE), np.float32),
+            np.empty(SAMPLE, np.bool_),
             np.empty(TILE, np.float32),
             np.empty(SAMPLE, np.int64),
             np.empty(TILE + EIGHT, np.uint8),
@@ -153,42 +161,22 @@ class _Pool(NamedTuple):
     @classmethod
     def empty(cls, room: int) -> _Pool:
         """Return a pool of so many places."""
-        kinds = (np.float32, np.float32, np.int64)
-        return cls(*(np.empty(room, kind) for kind in kinds))
-
-
-def unseen_scores(scorers: list[Floats], seen: NDArray[np.bool_], ranks: Integers) -> Unseen:
-    """Gather what is unseen.
-
-    Args:
-        scorers: Scores ``[users, N]``, or ``[1, N]`` where they are those of all users.
-        seen: ``[users, N]``.
-        ranks: Of each item among equals ``[N]``.
-    """
-    users, size = seen.shape
-    counts = seen.sum(axis=1)
-    ends, places = np.cumsum(counts), np.flatnonzero(seen) % size
-    keys = np.empty((users, 1, size), dtype=np.int32)
-    _gather((size - 1 - ranks).astype(np.int32).reshape(1, -1), places, ends, keys, 0)
-    scores = np.empty((users, len(scorers), size), dtype=np.float32)
-    for part, one in enumerate(scorers):
-        _gather(np.ascontiguousarray(one), places, ends, scores, part)
-    return Unseen(size - counts, keys, scores)
+        worth, closest = np.empty(room, np.float32), np.empty(room, np.float32)
+        return cls(worth, closest, np.empty(room, np.int64))
 
 
 def fused_lists(
-    unseen: Unseen,
+    summed: Scores,
     settings: Settings,
     items: Items,
     lists: Integers,
     scores: Floats,
-    *,
     first: int = 0,
 ) -> None:
     """Write the lists of some users.
 
     Args:
-        unseen: Scores.
+        summed: What the fused scores are summed from.
         settings: S of them.
         items: What is known of the items.
         lists: Items, best first; places that no item is left for stay as they are
@@ -198,32 +186,13 @@ def fused_lists(
     """
     room = 2 * int(settings.pools.max(initial=1)) + TILE
     candidates, pool = _Candidates.empty(min(GROUP, len(lists)), room), _Pool.empty(room)
-    work = _Work.empty(unseen.scores.shape[1])
-    _lists(unseen, settings, items, candidates, pool, work, lists, scores, first)
-
-
-@compiled_exactly
-def _gather(
-    source: NDArray[Any], seen: Integers, ends: Integers, target: NDArray[Any], part: int
-) -> None:
-    """Copy what stands between seen items, of which each user has those before its end."""
-    begin = 0
-    for user in range(len(ends)):
-        row, to = source[min(user, len(source) - 1)], target[user, part]
-        start, place = 0, 0
-        for index in range(begin, ends[user] + 1):
-            stop = seen[index] if index < ends[user] else len(row)
-            width = stop - start
-            run, free = row[start:stop], to[place : place + width]
-            for i in range(width):
-                free[i] = run[i]
-            start, place = stop + 1, place + width
-        begin = ends[user]
+    work = _Work.empty(summed.own.shape[1] + len(summed.shared))
+    _lists(summed, settings, items, candidates, pool, work, lists, scores, first)
 
 
 @compiled_exactly
 def _lists(
-    unseen: Unseen,
+    summed: Scores,
     settings: Settings,
     items: Items,
     candidates: _Candidates,
@@ -233,21 +202,23 @@ def _lists(
     scores: Floats,
     first: int,
 ) -> None:
-    sets, group = len(settings.pools), len(candidates.filled)
-    for index in range(len(unseen.counts)):
+    sets, group, seen_before = len(settings.pools), len(candidates.filled), 0
+    for index in range(len(summed.ends)):
         weights = settings.weights[min(index, len(settings.weights) - 1)]
-        user = _User(unseen.counts[index], unseen.keys[index, 0], unseen.scores[index], weights)
+        seen = summed.seen[seen_before : summed.ends[index]]
+        seen_before = summed.ends[index]
+        user = _User(summed.own[index], summed.shared, seen, weights)
         _take_sample(user, work)
         for begin in range(0, sets, group):
             end = min(begin + group, sets)
             _guess(user, settings, begin, end, candidates, work)
-            _collect(user, settings, begin, end, candidates, 0, work)
+            _collect(user, settings, items, begin, end, candidates, START, work)
             for s in range(begin, end):
                 row, place = s - begin, settings.places[s]
-                wanted = min(settings.pools[s], user.count)
+                wanted = min(settings.pools[s], len(items.ranks) - len(seen))
                 if candidates.filled[row] < wanted:  # the guess was too high
                     candidates.filled[row], candidates.least[row] = 0, -np.inf
-                    _collect(user, settings, s, s + 1, candidates, row, work)
+                    _collect(user, settings, items, s, s + 1, candidates, row, work)
                 keys = candidates.keys[row]
                 _select(keys, candidates.filled[row], wanted)
                 chosen, values = lists[place, first + index], scores[place, first + index]
@@ -259,15 +230,16 @@ def _lists(
 
 @compiled_exactly
 def _take_sample(user: _User, work: _Work) -> None:
-    if _is_sampled(user):
-        for place in range(SAMPLE):
-            for part in range(len(user.scores)):
-                work.sample[part, place] = user.scores[part, place * user.count // SAMPLE]
-
-
-@compiled_exactly
-def _is_sampled(user: _User) -> bool:
-    return user.count > 2 * SAMPLE
+    size, own, passed = user.shared.shape[1], len(user.own), 0
+    for place in range(SAMPLE):
+        item = place * size // SAMPLE
+        for part in range(own):
+            work.sample[part, place] = user.own[part, item]
+        for part in range(len(user.shared)):
+            work.sample[own + part, place] = user.shared[part, item]
+        while passed < len(user.seen) and user.seen[passed] < item:
+            passed += 1
+        work.hidden[place] = passed < len(user.seen) and user.seen[passed] == item
 
 
 @compiled_exactly
@@ -275,56 +247,63 @@ def _guess(
     user: _User, settings: Settings, begin: int, end: int, candidates: _Candidates, work: _Work
 ) -> None:
     """Guess a score for each setting that at least the wanted items reach."""
+    size, count = user.shared.shape[1], len(work.keys)
     for s in range(begin, end):
         candidates.filled[s - begin], candidates.least[s - begin] = 0, -np.inf
-        if not _is_sampled(user):
-            continue
-        expected = settings.pools[s] * SAMPLE / user.count  # so many of the sample are wanted
+        expected = settings.pools[s] * SAMPLE / size  # so many of the sample are wanted
         rank = int(expected + 2 * np.sqrt(expected)) + 2
-        if s == begin or not settings.repeats[s]:
-            _fuse(work.sample, user.weights[s], 0, SAMPLE, work.fused)
-        if rank < SAMPLE:
-            for place in range(SAMPLE):
-                work.keys[place] = _key(work.fused[place], place)
-            _select(work.keys, SAMPLE, rank)
-            candidates.least[s - begin] = _lowest(work.keys, rank)
+        if size < 2 * SAMPLE or rank >= SAMPLE:
+            continue
+        # the sample's rows are all of its parts, so that none is shared
+        _fuse(work.sample, user.shared, user.weights[s], START, count, work.fused)
+        for place in range(SAMPLE):
+            if work.hidden[place]:
+                work.fused[place] = -np.inf
+            work.keys[place] = _key(work.fused[place], place)
+        _select(work.keys, count, rank)
+        candidates.least[s - begin] = _lowest(work.keys, rank)
 
 
 @compiled_exactly
-def _fuse(parts: Floats, weights: Floats, begin: int, end: int, fused: Floats) -> None:
+def _fuse(
+    own: Floats, shared: Floats, weights: Floats, begin: int, end: int, fused: Floats
+) -> None:
     """Write weighted sums, in the order of the parts; two at a time, which saves reading sums."""
-    width, place, pending = end - begin, 0, -1
+    width, summed, pending = end - begin, False, NONE
     for p in range(len(weights)):
         if weights[p] == 0:
             continue
         if pending < 0:
             pending = p
             continue
-        first, second = parts[pending, begin:end], parts[p, begin:end]
+        first, second = _part(own, shared, pending)[begin:end], _part(own, shared, p)[begin:end]
         one, other = weights[pending], weights[p]
-        if place == 0:
-            for i in range(width):
-                fused[i] = one * first[i] + other * second[i]
-        else:
+        if summed:
             for i in range(width):
                 fused[i] = (fused[i] + one * first[i]) + other * second[i]
-        place, pending = place + 2, -1
-    if pending < 0 and place == 0:
-        fused[:width] = 0
-    if pending >= 0:
-        first, one = parts[pending, begin:end], weights[pending]
-        if place == 0:
-            for i in range(width):
-                fused[i] = one * first[i]
         else:
             for i in range(width):
-                fused[i] = fused[i] + one * first[i]
+                fused[i] = one * first[i] + other * second[i]
+        summed, pending = True, -1
+    if not summed:
+        fused[:width] = 0
+    if pending >= 0:
+        first, one = _part(own, shared, pending)[begin:end], weights[pending]
+        for i in range(width):
+            fused[i] = fused[i] + one * first[i]
+
+
+@compiled_exactly
+def _part(own: Floats, shared: Floats, place: int) -> Floats:
+    part: Floats = own[place] if place < len(own) else shared[place - len(own)]
+    return part
 
 
 @compiled_exactly
 def _collect(
     user: _User,
     settings: Settings,
+    items: Items,
     begin: int,
     end: int,
     candidates: _Candidates,
@@ -332,18 +311,23 @@ def _collect(
     work: _Work,
 ) -> None:
     """Collect the items that pass, for settings from `begin` to `end`, in rows from `first`."""
-    fused = work.fused
-    for start in range(0, user.count, TILE):
-        stop = min(start + TILE, user.count)
+    fused, size, hidden_end = work.fused, len(items.ranks), 0
+    for start in range(0, size, TILE):
+        stop, hidden = min(start + TILE, size), hidden_end
+        while hidden_end < len(user.seen) and user.seen[hidden_end] < stop:
+            hidden_end += 1
         for s in range(begin, end):
             if s == begin or not settings.repeats[s]:
-                _fuse(user.scores, user.weights[s], start, stop, fused)
+                _fuse(user.own, user.shared, user.weights[s], start, stop, fused)
+                for i in range(hidden, hidden_end):
+                    fused[user.seen[i] - start] = -np.inf
             row = s - begin + first
             passed = _pass(fused, stop - start, candidates.least[row], work.marks, work.places)
-            filled, low, keys = candidates.filled[row], user.keys[start:stop], candidates.keys[row]
+            filled, keys = candidates.filled[row], candidates.keys[row]
+            ranks = items.ranks[start:stop]
             for i in range(passed):
                 place = work.places[i]
-                keys[filled + i] = _key(fused[place], low[place])
+                keys[filled + i] = _key(fused[place], size - 1 - ranks[place])
             filled += passed
             if filled > len(keys) - TILE:  # the next tile might not find room
                 _select(keys, filled, settings.pools[s])
@@ -364,7 +348,7 @@ def _pass(fused: Floats, width: int, least: np.float32, marks: Bytes, places: Pl
             for i in range(eight * EIGHT, (eight + 1) * EIGHT):  # without a branch
                 places[passed] = i
                 passed = np.uint32(passed + marks[i])
-    return np.int64(passed)
+    return int(passed)
 
 
 @compiled_exactly
@@ -406,10 +390,17 @@ def _lowest(keys: Integers, count: int) -> np.float32:
 @compiled_exactly
 def _in_order(keys: Integers, count: int, items: Items, chosen: Integers, scores: Floats) -> None:
     """Write the list of the largest first."""
-    ordered = np.sort(keys[:count])
+    gap = count // 2
+    while gap > 0:  # Shell's sort: the lists are short, and it is compiled fast
+        for end in range(gap, count):
+            key, place = keys[end], end
+            while place >= gap and keys[place - gap] < key:
+                keys[place] = keys[place - gap]
+                place -= gap
+            keys[place] = key
+        gap = 1 if gap == 2 else gap * 5 // 11
     for place in range(min(len(chosen), count)):
-        key = ordered[count - 1 - place]
-        chosen[place], scores[place] = _item(key, items), _score(key)
+        chosen[place], scores[place] = _item(keys[place], items), _score(keys[place])
 
 
 @compiled_exactly
@@ -479,4 +470,4 @@ def _score(key: np.int64) -> np.float32:
 
 @compiled_exactly
 def _item(key: np.int64, items: Items) -> np.int64:
-    return items.order[len(items.order) - 1 - (key & ((1 << RANKS) - 1))]
+    return np.int64(items.order[len(items.order) - 1 - (key & ((1 << RANKS) - 1))])

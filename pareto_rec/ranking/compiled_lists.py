@@ -39,7 +39,7 @@ def write_lists(
     """
     size, k = scorers.seen.shape[1], lists.shape[2]
     ties = scorers.ties or as_they_stand(size, scorers.seen.device)
-    items, ranks = _items(scorers, ties), ties.ranks.numpy()
+    items = _items(scorers, ties)
     # many settings of a sweep differ in mmr and depth alone: side by side they share fused scores
     _, which = distinct(settings)
     order = sorted(range(len(settings)), key=which.__getitem__)
@@ -55,9 +55,8 @@ def write_lists(
     seen = scorers.seen.numpy()
     for rows in _chunks(seen.shape, len(settings), scorers):
         used, weights = _used(parts(scorers, ordered, rows), len(order))
-        unseen = loops.unseen_scores(used, seen[rows], ranks)
         weighed = made._replace(weights=weights)
-        loops.fused_lists(unseen, weighed, items, lists, scores, first=rows.start)
+        loops.fused_lists(_scores(used, seen[rows]), weighed, items, lists, scores, rows.start)
 
 
 def _pool(setting: ServingParams, size: int, k: int) -> int:
@@ -67,7 +66,18 @@ def _pool(setting: ServingParams, size: int, k: int) -> int:
 
 def _items(scorers: Scorers, ties: Ties) -> loops.Items:
     kinds, table = scorers.similarity.kind, scorers.similarity.table
-    return loops.Items(ties.order.numpy(), kinds.numpy(), table.numpy())
+    return loops.Items(ties.order.numpy(), ties.ranks.numpy(), kinds.numpy(), table.numpy())
+
+
+def _scores(used: Sequence[NDArray[np.float32]], seen: NDArray[np.bool_]) -> loops.Scores:
+    """Copy side by side what the loops read of each user; what all users share is not repeated."""
+    users, size = seen.shape
+    own = sum(len(one) == users for one in used)
+    scores, shared = np.empty((users, own, size), np.float32), used[own:]
+    for place, one in enumerate(used[:own]):
+        scores[:, place] = one
+    together = np.concatenate(shared) if shared else np.empty((0, size), np.float32)
+    return loops.Scores(scores, together, np.flatnonzero(seen) % size, np.cumsum(seen.sum(axis=1)))
 
 
 def _used(
@@ -81,7 +91,7 @@ def _used(
     weights = np.empty((users, count, len(summed)), dtype=np.float32)
     for place, part in enumerate(summed):
         weights[:, :, place] = part.weights.numpy()
-    any_weighs = weights.any(axis=(0, 1))
+    any_weighs = np.asarray(weights.any(axis=(0, 1)))
     used = [part.scores.numpy() for part, weighs in zip(summed, any_weighs, strict=True) if weighs]
     return used, weights if any_weighs.all() else np.ascontiguousarray(weights[:, :, any_weighs])
 

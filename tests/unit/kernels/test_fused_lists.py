@@ -36,6 +36,20 @@ def plain(
     return lists, scores
 
 
+def scores_from(parts: list[NDArray[np.float32]], seen: NDArray[np.bool_]) -> loops.Scores:
+    """Parts of all users are those of one row, the last."""
+    users, size = seen.shape
+    empty = np.empty((users, 0, size), dtype=np.float32)
+    own = [part[:, None] for part in parts if len(part) == users]
+    shared = [part for part in parts if len(part) == 1]
+    return loops.Scores(
+        np.concatenate([empty, *own], axis=1),
+        np.concatenate([empty[0], *shared]),
+        np.nonzero(seen)[1],
+        np.cumsum(seen.sum(axis=1)),
+    )
+
+
 def compiled(
     parts: list[NDArray[np.float32]],
     weights: NDArray[np.float32],
@@ -48,7 +62,7 @@ def compiled(
     scores = np.zeros(lists.shape, dtype=np.float32)
     none = np.zeros(len(ranks), dtype=np.int64)
     loops.fused_lists(
-        loops.unseen_scores(parts, seen, ranks),
+        scores_from(parts, seen),
         loops.Settings(
             weights[None],
             np.zeros(count, dtype=np.bool_),
@@ -56,7 +70,7 @@ def compiled(
             np.zeros(count, dtype=np.float32),
             np.arange(count),
         ),
-        loops.Items(np.argsort(ranks), none, np.ones((1, 1), dtype=np.float32)),
+        loops.Items(np.argsort(ranks), ranks, none, np.ones((1, 1), dtype=np.float32)),
         lists,
         scores,
     )
@@ -111,7 +125,7 @@ def test_sums_are_taken_in_the_order_of_the_parts(count: int) -> None:
     """Bit for bit, parts without weight left out; a part of one row is that of all users."""
     rng = np.random.default_rng(count)
     parts = [
-        rng.normal(size=(1 if place % 2 else USERS, 900)).astype(np.float32)
+        rng.normal(size=(USERS if place < 3 else 1, 900)).astype(np.float32)
         for place in range(count)
     ]
     weights = rng.normal(size=(40, count)).astype(np.float32)
