@@ -294,8 +294,8 @@ def _fuse(
 
 
 @compiled_exactly
-def _part(own: Floats, shared: Floats, place: int) -> Floats:
-    part: Floats = own[place] if place < len(own) else shared[place - len(own)]
+def _part(own: Floats, shared: Floats, index: int) -> Floats:
+    part: Floats = own[index] if index < len(own) else shared[index - len(own)]
     return part
 
 
