@@ -7,6 +7,7 @@ connections where old ones have done nothing but stay.
 from __future__ import annotations
 
 import json
+import select
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -61,6 +62,11 @@ class LimitedProtocol(HttpToolsProtocol):
         return cycle is None or cycle.response_complete
 
     @property
+    def half_sent(self) -> bool:
+        """Whether the client is in the middle of a request's headers."""
+        return not self.leaving and self._header_bytes > 0 and self.idle
+
+    @property
     def begun(self) -> bool:
         """Whether a part of a request was read, or the first is still awaited."""
         return self.served == 0 or self._in_headers or not self.idle
@@ -96,6 +102,19 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_headers, self._headers_due, self._header_bytes = False, None, 0
         self.served += 1
         super().on_headers_complete()
+
+    def shutdown(self) -> None:
+        """Close, but answer what is being answered, or has arrived and was not read yet, before."""
+        if not (self.idle and self._arrived()):
+            super().shutdown()
+
+    def _arrived(self) -> bool:
+        """Return whether there is something to read: a request, or the client's end."""
+        if self.transport.is_closing():
+            return False
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, in the form of all other refusals."""
