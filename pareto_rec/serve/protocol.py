@@ -16,6 +16,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from pareto_rec.serve.limits import Limits
 
+TURNS = 3  # of the event loop, in which it makes new connections and reads what has arrived
+
 
 class LimitedProtocol(HttpToolsProtocol):
     """HTTP/1.1 with limits on headers, on slow readers and on connections.
@@ -35,10 +37,22 @@ class LimitedProtocol(HttpToolsProtocol):
         self.since = self.loop.time()  # when the latest request began, or the connection
 
     def connection_made(self, transport: Any) -> None:  # uvicorn's type is its own
-        """Begin, if there is room."""
+        """Begin; see that there is room as soon as what clients have sent so far is read."""
         super().connection_made(transport)
         self._headers_due = self.loop.time() + self.limits.header_seconds
-        crowd = crowded(self.connections, self, self.limits)
+        if len(self.connections) > min(self.limits.address_connections, self.limits.connections):
+            self._make_room(TURNS)
+
+    def _make_room(self, turns: int) -> None:
+        """End a connection where there are too many, so many turns of the event loop later.
+
+        A busy loop takes several new connections at once, before it reads from any of them: whoever
+        has sent a whole request, or has gone, is not one that keeps others waiting.
+        """
+        if turns:
+            self.loop.call_soon(self._make_room, turns - 1)
+            return
+        crowd = None if self.leaving else crowded(self.connections, self, self.limits)
         if crowd is None:
             return
         waiting = (
