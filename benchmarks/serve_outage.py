@@ -1,6 +1,6 @@
 """Quick requests beside batches of texts: their latency alone, and while batches take all they may.
 
-python -m benchmarks.serve_outage BUNDLE [--rate 20] [--seconds 15] [--batches 257]
+python -m benchmarks.serve_outage BUNDLE [--rate 40] [--seconds 15] [--batches 257]
 
 The script starts the service itself, and stops it. Stages, each with the same quick requests (lists
 of known users) at a fixed rate:
@@ -37,7 +37,7 @@ from benchmarks.serve_load import start
 from pareto_rec.bundle import Bundle
 from pareto_rec.serve.limits import MOST_READ
 
-REFUSED_CLIENTS = 4
+QUICK_CLIENTS, REFUSED_CLIENTS = 8, 4
 WORDS = 60  # of a text: about as many tokens as are read
 
 
@@ -90,7 +90,7 @@ def beside(
     others.start()
     try:
         time.sleep(3.0)  # until all are there
-        found = at_rate(port, quick, options.rate, options.seconds)
+        found = at_rate(port, quick, options.rate, options.seconds, QUICK_CLIENTS)
     finally:
         stop.set()
     statuses = result.get(timeout=120)
@@ -109,7 +109,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--rate", type=float, default=20.0)
+    parser.add_argument("--rate", type=float, default=40.0)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--batches", type=int, default=257)
     options = parser.parse_args()
@@ -117,18 +117,18 @@ def main() -> None:
     quick = [json.dumps({"user": user}).encode() for user in users]
     service, port = start(options.bundle, 1)
     try:
-        at_rate(port, quick, options.rate, 2.0)  # warm
+        at_rate(port, quick, options.rate, 2.0, QUICK_CLIENTS)  # warm
         found: dict[str, Any] = {
-            "alone": at_rate(port, quick, options.rate, options.seconds)
+            "alone": at_rate(port, quick, options.rate, options.seconds, QUICK_CLIENTS)
             | {"load": os.getloadavg()[0]}
         }
         large = [batch(60, 300, 1), batch(40, 300, 1)]
         found["refused"] = beside(port, quick, options, large, REFUSED_CLIENTS)
         texts = [batch(1, MOST_READ, WORDS)]
         found["texts"] = beside(port, quick, options, texts, options.batches)
-        found["alone again"] = at_rate(port, quick, options.rate, options.seconds) | {
-            "load": os.getloadavg()[0]
-        }
+        found["alone again"] = at_rate(
+            port, quick, options.rate, options.seconds, QUICK_CLIENTS
+        ) | {"load": os.getloadavg()[0]}
     finally:
         service.send_signal(signal.SIGTERM)
         code = service.wait(timeout=30)

@@ -148,7 +148,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def check(self, now: float) -> None:
         """End the connection if its client takes too long to send headers or to read answers."""
-        if self._headers_due is not None and now > self._headers_due and self.idle:
+        late = self._headers_due is not None and now > self._headers_due
+        if late and self.idle and not self._arrived():
             if self.served == 0 and self._header_bytes == 0:
                 self.transport.close()  # nothing was asked, so nothing is answered
             else:
