@@ -115,11 +115,11 @@ def test_processes_are_replaced_killed_and_ended_under_load(folder: Path) -> Non
             load.until(50)
             first = children(parent)
             running.process.send_signal(signal.SIGHUP)
-            assert within(120, lambda: len(children(parent)) == 2 and not children(parent) & first)
+            assert within(300, lambda: len(children(parent)) == 2 and not children(parent) & first)
             load.until(20)
             second = children(parent)
             os.kill(min(second), signal.SIGKILL)  # resets what it was answering
-            assert within(120, lambda: len(children(parent) - second) == 1)
+            assert within(300, lambda: len(children(parent) - second) == 1)
             load.until(20)
         finally:
             load.stop()
@@ -175,7 +175,7 @@ def test_another_version_is_served_without_a_failed_request(
             link.unlink()
             link.symlink_to(other)
             running.process.send_signal(signal.SIGHUP)
-            replaced = within(120, lambda: not before & children(running.process.pid))
+            replaced = within(300, lambda: not before & children(running.process.pid))
             load.until(20)
         finally:
             load.stop()
