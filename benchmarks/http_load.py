@@ -132,10 +132,12 @@ class Tally:
         return True
 
 
-def at_rate(port: int, bodies: Sequence[bytes], rate: float, seconds: float) -> dict[str, Any]:
-    """Return the latency of single requests that leave at a fixed rate."""
+def at_rate(
+    port: int, bodies: Sequence[bytes], rate: float, seconds: float, clients: int = CONNECTIONS
+) -> dict[str, Any]:
+    """Return the latency of single requests that leave at a fixed rate, by clients in turns."""
     count = int(rate * min(seconds, LONGEST))
-    wires = [Wire(port) for _ in range(CONNECTIONS)]
+    wires = [Wire(port) for _ in range(clients)]
     gc.collect()
     gc.disable()  # a collection would make requests leave late
     try:

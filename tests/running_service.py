@@ -106,7 +106,10 @@ def served(bundle: Path, *options: str | Path) -> Iterator[Service]:
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
 
 
 @contextmanager

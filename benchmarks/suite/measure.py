@@ -48,7 +48,11 @@ class Result:
 
 
 def in_turn(
-    sides: Mapping[str, Callable[[], object]], rounds: int, *, warm: int = 1
+    sides: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    warm: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Return seconds of every side, all sides in turn, so that a busy machine slows all of them.
 
@@ -56,6 +60,7 @@ def in_turn(
         sides: Name -> what is measured.
         rounds: Measurements of each.
         warm: Calls of each that do not count.
+        clock: What the time is read from.
     """
     for side in sides.values():
         for _ in range(warm):
@@ -63,9 +68,9 @@ def in_turn(
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
-            began = time.perf_counter()
+            began = clock()
             side()
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(clock() - began)
     return seconds
 
 
@@ -83,6 +88,23 @@ def peak_mb() -> float:
     """Return the peak memory of this process so far, in MB (10^6 bytes)."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def rise_mb(call: Callable[[], object]) -> float | None:
+    """Return by how much memory rises at most during a call, in MB; None where no kernel says."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
+        before = _status_mb("VmHWM")
+        call()
+        return _status_mb("VmHWM") - before
+    except OSError:
+        return None
+
+
+def _status_mb(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [line] = [line for line in lines if line.startswith(name)]
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 def in_process(module: str, *arguments: str) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Lists with MMR and their metrics for all users: this package, a NumPy loop, LensKit."""
+"""Lists with MMR and their metrics for all users: this package, a NumPy loop, LensKit.
+
+Then lists of many serving settings: by the compiled loops, and by PyTorch's operators, which other
+devices use; on the same scores, and on made-up scores of 100,000 items.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +11,41 @@ import math
 import os
 import subprocess
 import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from benchmarks.suite.measure import Result, Row, in_turn, medians
+from benchmarks.suite.measure import Result, Row, in_turn, medians, rise_mb
 from benchmarks.suite.task import Problem, problem
 from pareto_rec.core.paths import cache_dir
+from pareto_rec.core.seeds import generator
 from pareto_rec.core.threads import one_thread
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.objectives import parse
-from pareto_rec.ranking import HIDDEN, Scorers, ServingParams, recommend
+from pareto_rec.ranking import (
+    HIDDEN,
+    Scorers,
+    ServingParams,
+    Similarity,
+    Ties,
+    recommend,
+    standardise,
+)
+from pareto_rec.ranking.compiled_lists import write_lists
+from pareto_rec.ranking.lists import write_together
 
 K = 10
+SETTINGS = 48  # of one call
+LEAST_EQUAL = 0.995  # share of lists; sums in another order may change near ties
+LARGE_USERS = 24
 LENSKIT = "PARETO_REC_LENSKIT"  # a Python that has LensKit, which needs an older pandas
 METRICS = ("ndcg@10", "mrr@10", "ild@10")
 
@@ -29,12 +53,13 @@ Lists = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-def run(*, quick: bool, given: Problem | None = None) -> Result:
+def run(*, quick: bool, given: Problem | None = None, items: int = 100_000) -> Result:
     """Return all sides on the same scores.
 
     Args:
         quick: Fewer rounds.
         given: The experiment; None for the one of all benchmarks.
+        items: Items of the large catalogue that is made up.
     """
     evaluator = (given or problem(cache_dir())).evaluator
     experts = list(evaluator.users.experts)[:2]
@@ -57,6 +82,13 @@ def run(*, quick: bool, given: Problem | None = None) -> Result:
         )
         metrics = medians(in_turn({"ours": lambda: _metrics(evaluator, lists)}, rounds))["ours"]
         lenskit = _lenskit(evaluator, lists, rounds)
+        assert isinstance(evaluator.scorers, Scorers)
+        many = [
+            _many("the same users and items", evaluator.scorers, rounds),
+            _many(
+                f"{LARGE_USERS} made-up users, {items:,} items", made_up(items), 1 if quick else 3
+            ),
+        ]
     rows: list[Row] = [
         {"side": name, "what": "lists and metrics", "seconds": round(value, 4),
          "x": round(value / seconds["this package"], 1)}
@@ -65,9 +97,15 @@ def run(*, quick: bool, given: Problem | None = None) -> Result:
     rows.append(
         {"side": "this package", "what": "metrics alone", "seconds": round(metrics, 4), "x": 1.0}
     )
+    rows += [row for found in many for row in found.rows]
+    checked += "".join(f"; {found.said}" for found in many)
     notes = [
         f"{len(lists)} users, {evaluator.stage.shape[1]:,} items, one serving setting: two "
         "scorers, a penalty on popularity, MMR within 50 items, lists of 10; one thread.",
+        f"Lists of many settings: {SETTINGS} settings in one call, every scorer weighed, a penalty "
+        "on popularity, a boost of the tail where items are made up, MMR within 15 to 320 items; "
+        "processor seconds a setting. PyTorch's operators are what other devices use.",
+        *(found.peak for found in many),
     ]
     if lenskit is None:
         notes.append(f"LensKit is left out: set {LENSKIT} to a Python that has it.")
@@ -82,6 +120,105 @@ def run(*, quick: bool, given: Problem | None = None) -> Result:
         )  # fmt: skip
         checked += "; NDCG and MRR are LensKit's to six digits"
     return Result("ranking", checked, rows, notes)
+
+
+@dataclass(frozen=True)
+class _Many:
+    """Many settings on some scores: rows of the table, what was found equal, and memory."""
+
+    rows: list[Row]
+    said: str
+    peak: str
+
+
+def _many(name: str, scorers: Scorers, rounds: int) -> _Many:
+    """Measure lists of many settings, compiled and by PyTorch's operators."""
+    settings = settings_of(scorers, SETTINGS)
+    sides = {"this package": write_lists, "PyTorch's operators": write_together}
+    peaks, made = dict[str, float | None](), dict[str, Lists]()
+    for side, write in sides.items():
+
+        def call(side: str = side, write: Callable[..., None] = write) -> None:
+            made[side] = lists_by(write, scorers, settings)
+
+        peaks[side] = rise_mb(call)
+    share = equal_share(*made.values())
+    if share < LEAST_EQUAL:
+        raise AssertionError(f"{share:.3%} of the lists of {name} are equal")
+    spent = medians(
+        in_turn(
+            {side: partial(lists_by, write, scorers, settings) for side, write in sides.items()},
+            rounds,
+            warm=0,
+            clock=time.process_time,
+        )
+    )
+    rows: list[Row] = [
+        {"side": side, "what": f"lists of a setting, {name}",
+         "seconds": round(value / SETTINGS, 5), "x": round(value / spent["this package"], 1)}
+        for side, value in spent.items()
+    ]  # fmt: skip
+    peak = ", ".join(
+        f"{side}: {'not known here' if value is None else f'{value:.0f} MB'}"
+        for side, value in peaks.items()
+    )
+    return _Many(
+        rows,
+        f"{share:.3%} of the lists of {SETTINGS} settings of {name} are equal",
+        f"Memory while the lists are made, {name}: {peak}.",
+    )
+
+
+def lists_by(write: Callable[..., None], scorers: Scorers, settings: list[ServingParams]) -> Lists:
+    """Return lists ``[S, users, k]`` made by one of the two ways."""
+    lists = np.full((len(settings), len(scorers.seen), K), -1, dtype=np.int64)
+    write(scorers, settings, lists, np.full(lists.shape, HIDDEN, dtype=np.float32))
+    return lists
+
+
+def equal_share(some: Lists, other: Lists) -> float:
+    """Return the share of equal lists."""
+    return float((some == other).all(axis=-1).mean())
+
+
+def settings_of(scorers: Scorers, count: int) -> list[ServingParams]:
+    """Draw serving settings that weigh everything."""
+    rng, names = generator(0, "many settings"), [*scorers.experts, *scorers.networks]
+    return [
+        ServingParams(
+            dict(zip(names, rng.dirichlet(np.ones(len(names))).tolist(), strict=True)),
+            popularity_penalty=float(rng.uniform(-0.2, 1.8)),
+            mmr=float(rng.uniform(0, 0.9)),
+            depth=int(np.exp(rng.uniform(np.log(15), np.log(320)))),
+            boosts={name: float(rng.uniform(0, 1)) for name in scorers.boosts},
+        )
+        for _ in range(count)
+    ]
+
+
+def made_up(items: int) -> Scorers:
+    """Draw correlated scores of four scorers, popularity with a long tail, 200 kinds of items."""
+    rng = generator(0, "many items")
+    seen = torch.from_numpy(rng.random((LARGE_USERS, items)) < 0.001)
+    popularity = np.log1p(rng.zipf(1.3, items).clip(0, 100_000)).astype(np.float32)
+    popularity = (popularity - popularity.mean()) / popularity.std()
+    taste = rng.normal(size=seen.shape)
+
+    def scores() -> Tensor:
+        raw = 0.8 * taste + 0.6 * popularity + rng.standard_exponential(seen.shape)
+        return standardise(torch.from_numpy(raw.astype(np.float32)), seen)
+
+    kinds = (rng.random((200, 20)) < 0.15).astype(np.float32)
+    kinds[:, 0] = 1
+    vectors = (kinds / np.linalg.norm(kinds, axis=1, keepdims=True))[rng.integers(0, 200, items)]
+    return Scorers(
+        {name: scores() for name in "abcd"},
+        seen,
+        torch.from_numpy(popularity),
+        Similarity.of(torch.from_numpy(vectors)),
+        boosts={"tail": torch.from_numpy((popularity < 0).astype(np.float32) * 2 - 1)},
+        ties=Ties.of(rng.permutation(items)),
+    )
 
 
 def _ours(evaluator: Evaluator, setting: ServingParams) -> tuple[Lists, dict[str, float]]:

@@ -78,8 +78,8 @@ class Bundle:
             folder: What `pareto-rec export` wrote.
             form: ``"fp32"``, or ``"onnx"`` or ``"int8"`` where the bundle has them.
             verify: Whether every file is compared with its checksum and graphs are tried out.
-            copies: What another process has read and checked (`bundle.store.copies_of`): arrays
-                are mapped from it, so that processes share them.
+            copies: What another process has read and compared (`bundle.memory.copies_of`): arrays
+                are mapped from it, so that processes share them, and the folder is not read.
             room: Bytes in which to keep what lone known people were scored by, so that their next
                 lists, the same to the last bit, cost about half; see `ScorerCache`.
 

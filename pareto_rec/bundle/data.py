@@ -188,6 +188,8 @@ class BundleData:
             that were added later are unknown to it).
         fits: Fit id -> fit.
         backbone: Folder of encoder and tokenizer.
+        backbone_copies: Name -> copy in memory of a file of it; empty: they are read from
+            the folder.
         own_vectors: Fit id -> what that network reads of the items ``[N, D]``, where it has tuned
             layers or another depth and so does not read `vectors`.
         extra: Name -> content of further files of the run.
@@ -207,6 +209,7 @@ class BundleData:
     experts: Mapping[str, ItemModel]
     fits: Mapping[str, Fit]
     backbone: Path
+    backbone_copies: Mapping[str, Path] = field(default_factory=dict)
     own_vectors: Mapping[str, Floats] = field(default_factory=dict)
     extra: Mapping[str, bytes] = field(default_factory=dict)
     manifest: Manifest | None = None

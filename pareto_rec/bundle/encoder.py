@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,14 +94,27 @@ def _listed(manifest: Manifest) -> list[str]:
     return [name.removeprefix(f"{BACKBONE}/") for name in manifest.below(BACKBONE)]
 
 
-def load_backbone(folder: Path, manifest: Manifest | None) -> Backbone:
+def load_backbone(
+    folder: Path, manifest: Manifest | None, copies: Mapping[str, Path] | None = None
+) -> Backbone:
     """Load the encoder of a bundle from a copy that no other process can change.
+
+    Args:
+        folder: The encoder.
+        manifest: The bundle that it belongs to; None: it belongs to none.
+        copies: Name -> copy in memory of each of its files: they are mapped, and so shared with
+            other processes. None or empty: it is read from the folder.
 
     Raises:
         BadRequestError: If a file is not as it was written, or they hold no encoder.
     """
     with work_folder() as private:
-        copy_backbone(folder, private, manifest)
+        if copies:
+            for name, path in copies.items():
+                (private / name).parent.mkdir(exist_ok=True)
+                (private / name).symlink_to(path)
+        else:
+            copy_backbone(folder, private, manifest)
         try:
             backbone = Backbone.load(private, private)
             # all that is read later must be read now; weights stay mapped when the copy is removed
@@ -111,7 +124,9 @@ def load_backbone(folder: Path, manifest: Manifest | None) -> Backbone:
     return backbone
 
 
-def check_backbone(folder: Path, manifest: Manifest | None, width: int) -> None:
+def check_backbone(
+    folder: Path, manifest: Manifest | None, width: int, copies: Mapping[str, Path] | None = None
+) -> None:
     """Refuse an encoder that asks for code, or whose sizes are not those of its weights.
 
     What is looked at are its settings and the headers of its weights: enough that loading it later
@@ -121,36 +136,43 @@ def check_backbone(folder: Path, manifest: Manifest | None, width: int) -> None:
         folder: The encoder.
         manifest: The bundle that it belongs to.
         width: Length of its states in the bundle.
+        copies: Name -> where its files are read instead, if not in the folder.
 
     Raises:
         BadRequestError: Names the file and what is wrong with it.
     """
     names = names_of(folder) if manifest is None else _listed(manifest)
+    files = {name: (copies or {}).get(name, folder / name) for name in names}
     config = folder / "config.json"
-    if config.name not in names:
+    if config.name not in files:
         raise BadRequestError(f"{config} is missing; export the bundle again")
-    settings = {name: _settings(folder / name) for name in names if name.endswith(".json")}
+    settings = {
+        name: _settings(path, folder / name)
+        for name, path in files.items()
+        if name.endswith(".json")
+    }
     for name, content in settings.items():
         if "auto_map" in content:
             raise BadRequestError(f"{folder / name}: auto_map asks for code, which is never run")
-    tensors, elements = _sizes(folder, [name for name in names if name.endswith(".safetensors")])
+    weights = {name: path for name, path in files.items() if name.endswith(".safetensors")}
+    tensors, elements = _sizes(folder, weights)
     if not tensors:
         raise BadRequestError(f"{folder} has no weights; export the bundle again")
     _check_settings(config, settings[config.name], width, tensors, elements)
 
 
-def _settings(path: Path) -> Mapping[str, Any]:
-    if path.stat().st_size > _SETTINGS and path.name in ("config.json", "tokenizer_config.json"):
-        raise BadRequestError(f"{path} has more than {_SETTINGS // 10**6} MB; export again")
-    return json_object(path, path.read_bytes())
+def _settings(path: Path, shown: Path) -> Mapping[str, Any]:
+    if path.stat().st_size > _SETTINGS and shown.name in ("config.json", "tokenizer_config.json"):
+        raise BadRequestError(f"{shown} has more than {_SETTINGS // 10**6} MB; export again")
+    return json_object(shown, path.read_bytes())
 
 
-def _sizes(folder: Path, names: Iterable[str]) -> tuple[int, int]:
+def _sizes(folder: Path, files: Mapping[str, Path]) -> tuple[int, int]:
     """Return the number of tensors and of numbers in files of weights, by their headers."""
     tensors = elements = 0
-    for name in names:
+    for name, path in files.items():
         try:
-            with safe_open(folder / name, framework="np") as stored:
+            with safe_open(path, framework="np") as stored:
                 keys = list(stored.keys())
                 tensors += len(keys)
                 elements += sum(math.prod(stored.get_slice(key).get_shape()) for key in keys)

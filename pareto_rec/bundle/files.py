@@ -20,6 +20,7 @@ ABOUT, CONFIG, CATALOGUE, CARD = "bundle.json", "config.toml", "catalogue.json",
 ITEMS, LOG, EXPERTS = "items.safetensors", "interactions.safetensors", "experts.safetensors"
 HEADS, BACKBONE, ONNX = "heads", "backbone", "onnx"
 NEEDED = (ABOUT, CONFIG, CATALOGUE, ITEMS, LOG, EXPERTS)
+EXTRA = ("confirm.csv", "picks.json")
 FORMAT = 2
 LARGEST = {MANIFEST: 16, ABOUT: 64, CONFIG: 1, CARD: 16, "picks.json": 64, "confirm.csv": 256}
 """Megabytes that files may have which are read as text."""

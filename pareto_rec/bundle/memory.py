@@ -16,19 +16,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pareto_rec.bundle import files
 from pareto_rec.bundle.files import Manifest
 from pareto_rec.core.errors import BadRequestError
 
 
 @dataclass
 class Copies:
-    """Copies of files in memory, by name.
+    """Copies of a bundle's files in memory, by name.
 
     Attributes:
+        manifest: The bundle.
         paths: Where each can be opened, by this process and by others of the same user, as long
             as this one lives and has not called :meth:`close`.
     """
 
+    manifest: Manifest
     paths: dict[str, Path] = field(default_factory=dict)
     _handles: list[int] = field(default_factory=list)
 
@@ -44,10 +47,10 @@ class Copies:
         Raises:
             BadRequestError: If a file is not as it was written, or there are too many to open.
         """
-        copies = cls()
+        copies = cls(manifest)
         try:
             for name in names:
-                copies._add(manifest, name, check=check)
+                copies._add(name, check=check)
         except OSError as error:
             copies.close()
             raise BadRequestError(
@@ -58,7 +61,7 @@ class Copies:
             raise
         return copies
 
-    def _add(self, manifest: Manifest, name: str, *, check: bool) -> None:
+    def _add(self, name: str, *, check: bool) -> None:
         handle, sealed = _anonymous_file(name)
         self._handles.append(handle)
         with open(handle, "wb", buffering=0, closefd=False) as stream:
@@ -67,7 +70,7 @@ class Copies:
                 while part:
                     part = part[stream.write(part) :]
 
-            manifest.read(name, put, check=check)
+            self.manifest.read(name, put, check=check)
         if sealed:
             seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
             fcntl.fcntl(handle, fcntl.F_ADD_SEALS, seals | fcntl.F_SEAL_SEAL)
@@ -83,18 +86,60 @@ class Copies:
 
     def to_json(self) -> str:
         """Return values for :meth:`from_json` in another process."""
-        return json.dumps({name: str(path) for name, path in self.paths.items()})
+        manifest = self.manifest
+        return json.dumps(
+            {
+                "folder": str(manifest.folder),
+                "version": manifest.version,
+                "files": dict(manifest.files),
+                "paths": {name: str(path) for name, path in self.paths.items()},
+            }
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Copies:
         """Return the copies of another process, which must live until they have been read here."""
-        return cls({name: Path(path) for name, path in json.loads(text).items()})
+        content = json.loads(text)
+        listed = {name: (size, digest) for name, (size, digest) in content["files"].items()}
+        manifest = Manifest(Path(content["folder"]), content["version"], listed)
+        return cls(manifest, {name: Path(path) for name, path in content["paths"].items()})
+
+    def below(self, folder: str) -> dict[str, Path]:
+        """Return the copies of files in a folder of the bundle, by their names in it."""
+        return {
+            name.removeprefix(f"{folder}/"): path
+            for name, path in self.paths.items()
+            if name.startswith(f"{folder}/")
+        }
 
     def close(self) -> None:
         """Let go of the copies; mapped arrays stay valid until they are released."""
         for handle in self._handles:
             os.close(handle)
         self._handles.clear()
+
+
+def copies_of(manifest: Manifest, *, verify: bool = True, backbone: bool = False) -> Copies:
+    """Read what lists are made from into memory; only check files that stay on disk.
+
+    Those are the graphs and, unless it is asked for, the backbone: they are read when they are
+    needed, and compared again with their checksums then.
+
+    Args:
+        manifest: The bundle.
+        verify: Whether checksums are compared.
+        backbone: Whether the text encoder is read into memory, too.
+
+    Raises:
+        BadRequestError: If a file is not as it was written.
+    """
+    encoder = manifest.below(files.BACKBONE)
+    later = [*manifest.below(files.ONNX), *([] if backbone else encoder)]
+    for name in later if verify else ():
+        manifest.read(name, len)
+    names = [*files.NEEDED, *manifest.below(files.HEADS), *files.EXTRA]
+    names += encoder if backbone else []
+    return Copies.of(manifest, [n for n in names if n in manifest.files], check=verify)
 
 
 def _anonymous_file(name: str) -> tuple[int, bool]:

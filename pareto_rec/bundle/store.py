@@ -29,7 +29,7 @@ from pareto_rec.bundle.encoder import check_backbone, copy_backbone, reading_of
 from pareto_rec.bundle.folders import new_folder
 from pareto_rec.bundle.graph_check import check_graphs
 from pareto_rec.bundle.heads import read_fit
-from pareto_rec.bundle.memory import Copies
+from pareto_rec.bundle.memory import Copies, copies_of
 from pareto_rec.bundle.plugins_check import check_plugins
 from pareto_rec.bundle.points_check import check_points
 from pareto_rec.bundle.tensors import TensorFile, sparse_square
@@ -38,7 +38,6 @@ from pareto_rec.training.data import Fit
 from pareto_rec.training.fit_store import FitStore, save_tensors
 
 _TABLES = ("features", "vectors", "mean", "loadings")
-_EXTRA = ("confirm.csv", "picks.json")
 Array = NDArray[Any]
 
 
@@ -129,51 +128,30 @@ def read_parts(
 
     Args:
         folder: The bundle.
-        verify: Whether every file is read and compared with its checksum.
-        form: The form that is wanted: its graphs are tried out.
-        copies: What another process read and checked already; nothing is checked then.
+        verify: Whether every file is compared with its checksum, and graphs are tried out.
+        form: The form that is wanted, whose graphs are tried out.
+        copies: What another process has read and compared already; the folder is not read then.
 
     Raises:
         BadRequestError: If it is not a bundle, or anything in it is not as it was written.
     """
-    manifest = files.read_manifest(folder)
     if copies is not None:
-        return _read(manifest, copies)
-    copies = copies_of(manifest, verify=verify)
-    try:
-        parts = _read(manifest, copies)
-    finally:
-        copies.close()
+        parts = _read(copies)
+    else:
+        own = copies_of(files.read_manifest(folder), verify=verify)
+        try:
+            parts = _read(own)
+        finally:
+            own.close()
     if verify and form != "fp32":
         check_graphs(parts, form)
     return parts
 
 
-def copies_of(manifest: files.Manifest, *, verify: bool = True) -> Copies:
-    """Read what lists are made from into memory; only check files that stay on disk.
-
-    Those are the backbone and the graphs, which are read when they are needed, and compared again
-    with their checksums then.
-
-    Args:
-        manifest: The bundle.
-        verify: Whether checksums are compared.
-
-    Raises:
-        BadRequestError: If a file is not as it was written.
-    """
-    later = {*manifest.below(files.BACKBONE), *manifest.below(files.ONNX)}
-    for name in manifest.files if verify else ():
-        if name in later:
-            manifest.read(name, len)
-    names = [*files.NEEDED, *manifest.below(files.HEADS), *_EXTRA]
-    return Copies.of(manifest, [n for n in names if n in manifest.files], check=verify)
-
-
-def _read(manifest: files.Manifest, copies: Copies) -> BundleData:
-    folder = manifest.folder
+def _read(copies: Copies) -> BundleData:
+    folder = copies.manifest.folder
     try:
-        return _parts(manifest, copies)
+        return _parts(copies)
     except BadRequestError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -183,8 +161,8 @@ def _read(manifest: files.Manifest, copies: Copies) -> BundleData:
         ) from None
 
 
-def _parts(manifest: files.Manifest, copies: Copies) -> BundleData:
-    folder = manifest.folder
+def _parts(copies: Copies) -> BundleData:
+    folder = copies.manifest.folder
     about, config = _about(folder, copies), _text(folder, copies, files.CONFIG)
     check_plugins(config, folder)  # models and tasks of theirs have no meaning without them
     named = folder / files.CATALOGUE
@@ -205,9 +183,10 @@ def _parts(manifest: files.Manifest, copies: Copies) -> BundleData:
         experts=experts,
         fits=_fits(folder, copies, about, arrays),
         backbone=folder / files.BACKBONE,
+        backbone_copies=copies.below(files.BACKBONE),
         own_vectors=arrays.own,
-        extra={name: copies.content(name) for name in _EXTRA if name in copies},
-        manifest=manifest,
+        extra={name: copies.content(name) for name in files.EXTRA if name in copies},
+        manifest=copies.manifest,
     )
     _check(parts)
     return parts
@@ -286,4 +265,5 @@ def _check(parts: BundleData) -> None:
         )
     reading = reading_of(parts.config, folder / files.CONFIG)
     if reading.text:
-        check_backbone(parts.backbone, parts.manifest, parts.features.shape[1])
+        width = parts.features.shape[1]
+        check_backbone(parts.backbone, parts.manifest, width, parts.backbone_copies)

@@ -31,6 +31,7 @@ class Texts:
 
     def __init__(self, parts: BundleData) -> None:
         self.folder, self.manifest = parts.backbone, parts.manifest
+        self.copies = parts.backbone_copies
         self.mean, self.loadings = parts.mean, parts.loadings
         reading = reading_of(parts.config, self.folder.parent / CONFIG)
         self.reads, self.max_length, self.cut = reading.text, reading.max_length, reading.cut
@@ -42,7 +43,7 @@ class Texts:
         Raises:
             BadRequestError: If its files are not as they were written.
         """
-        return load_backbone(self.folder, self.manifest)
+        return load_backbone(self.folder, self.manifest, self.copies)
 
     @cached_property
     def encoder(self) -> Any:  # transformers' classes differ by model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.registry import loaded_plugins
 
 if TYPE_CHECKING:
-    from pareto_rec.bundle import Bundle
+    from pareto_rec.serve.service import Contents
 
 
 def serve(
@@ -22,7 +23,12 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any free port.")] = 8000,
     workers: Annotated[
-        int, typer.Option(min=1, max=64, help="Processes; they share the bundle's memory.")
+        int,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Processes that answer; they share the bundle and its text encoder in memory.",
+        ),
     ] = 1,
     form: Annotated[
         str, typer.Option(help="Form of the bundle: fp32; onnx or int8 if exported.")
@@ -70,23 +76,19 @@ def serve(
 ) -> None:
     """Serve a bundle over HTTP until Ctrl-C: POST /recommend, POST /items, GET /front, /health.
 
-    SIGTERM ends it within 10 seconds; SIGHUP replaces the processes of --workers by new ones.
+    SIGTERM ends it within 10 seconds, SIGHUP reads the bundle again; neither fails a request.
 
     Example: pareto-rec serve bundle --port 8000 --workers 2
     """
-    try:
-        import uvicorn  # noqa: F401  # first, so that nothing is loaded in vain
-
-        from pareto_rec.serve.run import serve as serve_until_stopped
-        from pareto_rec.serve.service import Service
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in ("fastapi", "uvicorn", "starlette"):
+    for package in ("fastapi", "uvicorn"):  # first, so that nothing is loaded in vain
+        if find_spec(package) is None:
             raise BadRequestError(
-                f'serving needs the package {error.name}: pip install "pareto_rec[serve]"'
-            ) from None
-        raise
+                f'serving needs the package {package}: pip install "pareto_rec[serve]"'
+            )
     from pareto_rec.serve.access import access
     from pareto_rec.serve.limits import Limits
+    from pareto_rec.serve.run import serve as serve_until_stopped
+    from pareto_rec.serve.service import Service
 
     rules = access(host, allowed_host or (), token_file)
     limits = Limits(seconds=seconds, address_connections=address_connections)
@@ -95,9 +97,8 @@ def serve(
     serve_until_stopped(replace(service, plugins=loaded_plugins()), _say)
 
 
-def _say(address: str, bundle: Bundle) -> None:
-    parts = bundle.parts
+def _say(address: str, contents: Contents) -> None:
     typer.echo(
-        f"serving {bundle.name} ({len(bundle.points)} operating points, {len(parts.items)} items, "
-        f"{len(parts.users)} users) at {address}; description at {address}/docs; Ctrl-C stops"
+        f"serving {contents.name} ({contents.points} operating points, {contents.items} items, "
+        f"{contents.users} users) at {address}; description at {address}/docs; Ctrl-C stops"
     )

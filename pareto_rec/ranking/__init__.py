@@ -1,13 +1,8 @@
 """Ranking: scores to lists by fusion, popularity penalty and re-ranking."""
 
 from pareto_rec.ranking.builder import ScorerBuilder, seen_by
-from pareto_rec.ranking.lists import (
-    deviations,
-    fused_scores,
-    parts_of,
-    powers_of,
-    recommend,
-)
+from pareto_rec.ranking.fusion import deviations, powers_of
+from pareto_rec.ranking.lists import fused_scores, parts_of, recommend
 from pareto_rec.ranking.scorers import (
     NETWORK,
     BlockwiseScorers,

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pareto_rec.kernels.compiled import is_cpu_float32
-from pareto_rec.kernels.lists import marginal
+from pareto_rec.kernels.fused_lists import LEAST_RANGE
 from pareto_rec.ranking.scorers import ServingParams, Similarity
 from pareto_rec.ranking.ties import HIDDEN
-
-LEAST_RANGE = 1e-9  # of the scores that are scaled to [0, 1]
 
 
 def rerank(
@@ -37,8 +33,7 @@ def rerank(
     if not any(setting.mmr for setting in settings):
         return torch.arange(count, device=top.device).expand(users, sets, -1)
     limits = [max(k, min(setting.depth, depth)) for setting in settings]
-    chosen = _compiled if is_cpu_float32(top) else _together
-    return chosen(top, items, similarity, settings, limits, count)
+    return _together(top, items, similarity, settings, limits, count)
 
 
 def _together(
@@ -70,24 +65,3 @@ def _together(
         row = similarity.table[torch.gather(kinds, 2, best).squeeze(-1)]
         closest = torch.maximum(closest, torch.gather(row, 2, kinds))
     return places
-
-
-def _compiled(
-    top: Tensor,
-    items: Tensor,
-    similarity: Similarity,
-    settings: Sequence[ServingParams],
-    limits: Sequence[int],
-    count: int,
-) -> Tensor:
-    """Re-rank as `_together` does, list by list on a processor."""
-    places = marginal(
-        top.numpy(),
-        similarity.kind[items].numpy(),
-        similarity.table.numpy(),
-        np.array([setting.mmr for setting in settings], dtype=np.float32),
-        np.array(limits, dtype=np.int64),
-        count,
-        (HIDDEN / 2, LEAST_RANGE),
-    )
-    return torch.from_numpy(places)

@@ -9,9 +9,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.kernels import lists as loops
-from pareto_rec.kernels.compiled import is_cpu_float32
-
 HIDDEN = -1e9  # score of items that must not be shown
 
 
@@ -48,9 +45,6 @@ def largest(scores: Tensor, count: int, ties: Ties) -> tuple[Tensor, Tensor]:
         count: How many are wanted, N at most.
         ties: Order of equal scores.
     """
-    if not is_cpu_float32(scores):  # no top-k of PyTorch's says which of equals it takes
-        values, places = torch.sort(scores[..., ties.order], dim=-1, descending=True, stable=True)
-        return values[..., :count], ties.order[places[..., :count]]
-    order, ranks = ties.order.numpy(), ties.ranks.numpy()
-    top, items = loops.largest(scores.numpy(), count, order, ranks)
-    return torch.from_numpy(top), torch.from_numpy(items)
+    # no top-k of PyTorch's says which of equals it takes
+    values, places = torch.sort(scores[..., ties.order], dim=-1, descending=True, stable=True)
+    return values[..., :count], ties.order[places[..., :count]]

@@ -26,12 +26,12 @@ from pareto_rec.serve.middleware import RequestMiddleware, logged
 from pareto_rec.serve.schemas import (
     Added,
     Answer,
-    Asked,
     FrontAnswer,
     Health,
     Items,
     Liveness,
     Problem,
+    RecommendBody,
 )
 from pareto_rec.serve.state import ServiceState
 
@@ -159,7 +159,7 @@ def _add_lists(app: FastAPI, dispatcher: Dispatcher) -> None:
     answers = {200: {"model": Answer | list[Answer]}, **_problems(*ASKING)}
 
     @app.post("/recommend", responses=answers, dependencies=JSON_ONLY)
-    async def recommend(body: Asked) -> Response:
+    async def recommend(body: RecommendBody) -> Response:
         """Recommend: one request gives one answer, a list of them a list of answers."""
         content = [answer.to_json() for answer in await dispatcher.answers(body.requests())]
         return _json(content[0] if body.single else content)

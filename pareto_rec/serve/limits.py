@@ -12,7 +12,7 @@ MOST_ID = 256  # characters
 MOST_TEXT = 4000  # characters; the backbone reads the first few hundred
 MOST_NAMES = 100  # categories of an item, objectives of a preference
 
-LARGE = 16 * 1024  # bytes of a body from which on it takes milliseconds to read it
+LARGE = 4 * 1024  # bytes of a body from which on reading many of them would fill the event loop
 
 # Of all lists of a batch together, as what they cost adds up:
 MOST_READ = 64  # items given by their text; each is encoded by the backbone

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pareto_rec.bundle import Bundle, NewItem
-from pareto_rec.bundle.files import BACKBONE, MANIFEST, read_json
+from pareto_rec.bundle.files import BACKBONE
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.serve.items_file import Floats, ItemsFile, NotKeptError, StoredItem
 
@@ -161,8 +161,13 @@ class LiveBundle:
 def encoder_key(bundle: Bundle) -> str:
     """Return what the states of added items depend on: the backbone, and how it reads texts."""
     texts = bundle.texts
-    files = {} if bundle.folder is None else read_json(bundle.folder / MANIFEST)["files"]
-    backbone = {name: entry for name, entry in files.items() if name.startswith(f"{BACKBONE}/")}
+    manifest = bundle.parts.manifest
+    listed = {} if manifest is None else manifest.files
+    backbone = {
+        name: {"bytes": size, "sha256": digest}
+        for name, (size, digest) in listed.items()
+        if name.startswith(f"{BACKBONE}/")
+    }
     content = json.dumps([backbone, texts.reads, texts.max_length, texts.cut], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 

@@ -7,6 +7,7 @@ connections where old ones have done nothing but stay.
 from __future__ import annotations
 
 import json
+import select
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from pareto_rec.serve.limits import Limits
+
+TURNS = 3  # of the event loop, in which it makes new connections and reads what has arrived
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -34,10 +37,22 @@ class LimitedProtocol(HttpToolsProtocol):
         self.since = self.loop.time()  # when the latest request began, or the connection
 
     def connection_made(self, transport: Any) -> None:  # uvicorn's type is its own
-        """Begin, if there is room."""
+        """Begin; see that there is room as soon as what clients have sent so far is read."""
         super().connection_made(transport)
         self._headers_due = self.loop.time() + self.limits.header_seconds
-        crowd = crowded(self.connections, self, self.limits)
+        if len(self.connections) > min(self.limits.address_connections, self.limits.connections):
+            self._make_room(TURNS)
+
+    def _make_room(self, turns: int) -> None:
+        """End a connection where there are too many, so many turns of the event loop later.
+
+        A busy loop takes several new connections at once, before it reads from any of them: whoever
+        has sent a whole request, or has gone, is not one that keeps others waiting.
+        """
+        if turns:
+            self.loop.call_soon(self._make_room, turns - 1)
+            return
+        crowd = None if self.leaving else crowded(self.connections, self, self.limits)
         if crowd is None:
             return
         waiting = (
@@ -59,6 +74,11 @@ class LimitedProtocol(HttpToolsProtocol):
         """Whether no request is being read or answered, its headers apart."""
         cycle: RequestResponseCycle | None = self.cycle  # as it is, and not as it is declared
         return cycle is None or cycle.response_complete
+
+    @property
+    def half_sent(self) -> bool:
+        """Whether the client is in the middle of a request's headers."""
+        return not self.leaving and self._header_bytes > 0 and self.idle
 
     @property
     def begun(self) -> bool:
@@ -97,6 +117,19 @@ class LimitedProtocol(HttpToolsProtocol):
         self.served += 1
         super().on_headers_complete()
 
+    def shutdown(self) -> None:
+        """Close, but answer what is being answered, or has arrived and was not read yet, before."""
+        if not (self.idle and self._arrived()):
+            super().shutdown()
+
+    def _arrived(self) -> bool:
+        """Return whether there is something to read: a request, or the client's end."""
+        if self.transport.is_closing():
+            return False
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, in the form of all other refusals."""
         self.say_and_close(HTTPStatus.BAD_REQUEST, msg.rstrip(".").lower())
@@ -115,7 +148,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def check(self, now: float) -> None:
         """End the connection if its client takes too long to send headers or to read answers."""
-        if self._headers_due is not None and now > self._headers_due and self.idle:
+        late = self._headers_due is not None and now > self._headers_due
+        if late and self.idle and not self._arrived():
             if self.served == 0 and self._header_bytes == 0:
                 self.transport.close()  # nothing was asked, so nothing is answered
             else:

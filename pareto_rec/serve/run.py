@@ -1,44 +1,38 @@
-"""Start and end of the service, with one process or several."""
+"""Start and end of the service."""
 
 from __future__ import annotations
 
-import signal
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
-from pareto_rec.bundle import Bundle
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.core.leftovers import temporary_folder
-from pareto_rec.serve.service import Service, answer, leave
+from pareto_rec.core.leftovers import sweep, temporary_folder
+from pareto_rec.serve.service import Contents, Service
+from pareto_rec.serve.workers import Workers
 
 
-def serve(service: Service, ready: Callable[[str, Bundle], None]) -> None:
+def serve(service: Service, ready: Callable[[str, Contents], None]) -> None:
     """Serve until the process is asked to stop (SIGINT or SIGTERM).
+
+    What killed services left in the folder for temporary files is removed first.
 
     Args:
         service: What and where.
-        ready: Called with the address and the bundle once every process answers requests.
+        ready: Called with the address and what is served once every process answers requests.
 
     Raises:
         BadRequestError: If the bundle is not as it was written, the file of items makes no sense,
             or the address is not available.
     """
-    room = service.prepare if service.workers == 1 else 0
-    bundle = Bundle.load(service.bundle, form=service.form, room=room)
+    sweep([Path(tempfile.gettempdir())])
     with _bound(service.host, service.port) as listener, _shared_items(service) as shared:
         host, port = listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        if service.workers > 1:
-            from pareto_rec.serve.workers import Workers
-
-            Workers(shared, listener).run(lambda: ready(address, bundle))
-        else:
-            with _signals_end():
-                ended = answer(shared, bundle, listener, lambda: ready(address, bundle))
-            if not ended:
-                leave()
+        Workers(shared, listener).run(lambda contents: ready(address, contents))
 
 
 @contextmanager
@@ -70,31 +64,11 @@ def _no_address(host: str, port: int, error: Exception) -> BadRequestError:
 
 @contextmanager
 def _shared_items(service: Service) -> Iterator[Service]:
-    """Yield the service with a file of added items where several processes need one."""
+    """Yield the service with a file of added items, which outlives each of its processes."""
     if service.items is not None:
         yield replace(service, items=service.items.absolute())
-    elif service.workers == 1 or not service.allow_items:
+    elif not service.allow_items:
         yield service
     else:
         with temporary_folder() as folder:
             yield replace(service, items=folder / "items.jsonl")
-
-
-@contextmanager
-def _signals_end() -> Iterator[None]:
-    """Ignore the signal that uvicorn raises again after it has stopped; a hang-up stops it, too."""
-
-    def hang_up(*_: object) -> None:
-        signal.raise_signal(signal.SIGTERM)
-
-    handlers = {signal.SIGINT: _nothing, signal.SIGTERM: _nothing, signal.SIGHUP: hang_up}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _nothing(*_: object) -> None:
-    """Do nothing."""

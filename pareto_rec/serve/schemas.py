@@ -65,10 +65,12 @@ def _kind(value: Any) -> str:
     return "item" if isinstance(value, dict | Item) else "id"
 
 
-Met = Annotated[Annotated[Id, Tag("id")] | Annotated[Item, Tag("item")], Discriminator(_kind)]
+HistoryItem = Annotated[
+    Annotated[Id, Tag("id")] | Annotated[Item, Tag("item")], Discriminator(_kind)
+]
 
 
-class One(_Body):
+class ListRequest(_Body):
     """One list: for a user, a history, or both; the history is what came last."""
 
     model_config = ConfigDict(
@@ -76,7 +78,7 @@ class One(_Body):
         json_schema_extra={"examples": [{"history": ["50", "181"], "k": 5}]},
     )
     user: Id | None = None
-    history: list[Met] | None = Field(
+    history: list[HistoryItem] | None = Field(
         None, max_length=MOST_HISTORY, description="Items met, oldest first, by id or by text."
     )
     k: int = Field(10, ge=1, le=MOST_K, description="Length of the list.")
@@ -108,7 +110,7 @@ def _form(value: Any) -> str:  # anything that JSON can be
     return "batch" if isinstance(value, list) else "single"
 
 
-Batch = Annotated[list[One], Field(min_length=1, max_length=MOST_BATCH)]
+Batch = Annotated[list[ListRequest], Field(min_length=1, max_length=MOST_BATCH)]
 
 
 def _work(value: Any) -> Iterator[tuple[str, int, int]]:
@@ -135,12 +137,12 @@ def too_much(value: Any) -> str | None:
     return None
 
 
-class Asked(RootModel[Any]):
+class RecommendBody(RootModel[Any]):
     """A request, or a list of them."""
 
     model_config = ConfigDict(title="Request or list of requests", strict=True)
     root: Annotated[
-        Annotated[One, Tag("single")] | Annotated[Batch, Tag("batch")], Discriminator(_form)
+        Annotated[ListRequest, Tag("single")] | Annotated[Batch, Tag("batch")], Discriminator(_form)
     ]
 
     @model_validator(mode="before")
@@ -154,7 +156,7 @@ class Asked(RootModel[Any]):
     @property
     def single(self) -> bool:
         """Whether one answer is wanted, and not a list of them."""
-        return isinstance(self.root, One)
+        return isinstance(self.root, ListRequest)
 
     def requests(self) -> list[Request]:
         """As a bundle takes them."""

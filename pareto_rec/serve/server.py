@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import socket
-from collections.abc import Callable
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -15,15 +19,20 @@ from pareto_rec.serve.protocol import LimitedProtocol
 from pareto_rec.serve.state import ServiceState
 
 TICKS = 10  # of the server's loop in a second
-LATECOMERS = 0.5  # seconds for requests on connections that were taken just before the end
+LATECOMERS = 0.5  # seconds for connections, and for requests on them, that come just at the end
 
 
 class Server(uvicorn.Server):
-    """A server that looks after its connections, and ends in three steps.
+    """A server that looks after its connections, and ends step by step.
 
-    First it goes on answering for `drain_seconds`, but says that it ends: /health is 503, and every
-    answer closes its connection. Then it takes no new connections, and answers those it has taken.
-    At last it waits `stop_seconds` for what is being answered, and closes.
+    Where the service ends: for `drain_seconds` it goes on as before, but says that it ends: /health
+    is 503, and every answer closes its connection. Then the system lets no new connection in, while
+    the server takes those that it had let in; closed at once, the socket would reset them. Then it
+    closes the socket, answers on the connections it has, waits `stop_seconds` for what is being
+    answered, and closes them.
+
+    Where other processes go on with the same socket, it leaves new connections to them from the
+    start, and closes its own as above.
     """
 
     def __init__(
@@ -71,7 +80,12 @@ class Server(uvicorn.Server):
         if counter % TICKS == 0:
             self._beat()
             self._check_connections()
-        return await super().on_tick(counter)
+        return await super().on_tick(counter) or self.state.asked is not None
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the process, which sets `state.asked`."""
+        yield
 
     def _check_connections(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -80,23 +94,73 @@ class Server(uvicorn.Server):
                 connection.check(now)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End in three steps."""
-        self.state.stopping = True
+        """End step by step."""
+        drain = self.limits.drain_seconds
         closing = (b"connection", b"close")
         self.server_state.default_headers = [*self.server_state.default_headers, closing]
-        await self._go_on(self.limits.drain_seconds, to_the_end=True)
-        for server in self.servers:
-            server.close()
-        await self._go_on(LATECOMERS, to_the_end=False)
+        if self.state.asked == "leave":
+            self._close_sockets()
+            await self._go_on(drain, until=self._unconnected)
+        else:
+            self.state.stopping = True
+            await self._go_on(drain)
+            for server in self.servers:
+                for listener in server.sockets:
+                    let_nobody_in(listener)
+            await self._go_on(min(LATECOMERS, drain))
+            self._close_sockets()
+        await self._go_on(LATECOMERS, until=self._unconnected)
+        await self._go_on(LATECOMERS, until=self._nothing_read)
         await super().shutdown(sockets=sockets)
 
-    async def _go_on(self, seconds: float, *, to_the_end: bool) -> None:
-        """Answer for a while, or until no connection is open."""
+    def _close_sockets(self) -> None:
+        for server in self.servers:
+            server.close()
+
+    def _unconnected(self) -> bool:
+        return not self.server_state.connections
+
+    def _nothing_read(self) -> bool:
+        """Return whether no client is in the middle of a request's headers."""
+        return not any(
+            isinstance(connection, LimitedProtocol) and connection.half_sent
+            for connection in self.server_state.connections
+        )
+
+    async def _go_on(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        """Answer for a while, or until something is so."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while loop.time() < until and not self.force_exit:
-            if not to_the_end and not self.server_state.connections:
-                return
+        ends = loop.time() + seconds
+        while loop.time() < ends and not until():
             self._check_connections()
             self._beat()
             await asyncio.sleep(0.05)
+
+
+def let_nobody_in(listener: socket.socket) -> bool:
+    """Have the system ignore whoever wants to connect, without closing the socket.
+
+    Closing it resets connections that the system has made and no process has taken yet, as well as
+    those whose last packet is under way. So the first packet of any further ones (SYN) is dropped,
+    which clients repeat after a second: then they are refused.
+
+    Returns:
+        Whether it does; only Linux can.
+    """
+    if sys.platform != "linux":
+        return False
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _NO_SYN))
+    filtered = struct.pack("HP", len(_NO_SYN), ctypes.addressof(program))
+    with suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, filtered)
+        return True
+    return False
+
+
+_ATTACH_FILTER = 26  # SO_ATTACH_FILTER of Linux, see socket(7)
+_NO_SYN = (  # a classic BPF program over the TCP header: code, jump if true, jump if false, operand
+    (0x30, 0, 0, 13),  # load the byte of flags
+    (0x45, 0, 1, 0x02),  # SYN?
+    (0x06, 0, 0, 0),  # yes: drop the packet
+    (0x06, 0, 0, 0xFFFFFFFF),  # no: keep it
+)

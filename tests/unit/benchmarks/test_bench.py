@@ -160,10 +160,26 @@ def test_hypervolumes_are_held_against_each_other_pair_by_pair() -> None:
 
 
 def test_a_loop_in_numpy_makes_the_same_lists(given: task.Problem) -> None:
-    result = ranking.run(quick=True, given=given)
+    result = ranking.run(quick=True, given=given, items=3000)
     assert "lists are equal" in result.checked
     assert [row["side"] for row in result.rows][:2] == ["this package", "NumPy, a loop over users"]
     assert all(float(row["seconds"]) > 0 for row in result.rows)
+
+
+def test_a_rise_of_memory_is_measured() -> None:
+    found = measure.rise_mb(lambda: np.ones(4_000_000))
+    assert found is None or 25 < found < 80
+
+
+def test_many_settings_are_compared_and_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorers = ranking.made_up(700)
+    found = ranking._many("a world", scorers, 1)
+    assert "% of the lists of 48 settings of a world are equal" in found.said
+    assert [row["side"] for row in found.rows] == ["this package", "PyTorch's operators"]
+    assert "this package: " in found.peak
+    monkeypatch.setattr(ranking, "write_together", lambda *_: None)
+    with pytest.raises(AssertionError, match=r"0\.000% of the lists of a world are equal"):
+        ranking._many("a world", scorers, 1)
 
 
 def test_wrong_lists_are_noticed() -> None:

@@ -28,9 +28,9 @@ from pareto_rec.bundle import (
 )
 from pareto_rec.bundle.check import Agreement, compare, verify_lists
 from pareto_rec.bundle.files import read_manifest
+from pareto_rec.bundle.memory import copies_of
 from pareto_rec.bundle.prefer import achievement
 from pareto_rec.bundle.scoring import known_people
-from pareto_rec.bundle.store import copies_of
 from pareto_rec.bundle.types import Explanation
 from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.ranking import (

@@ -123,7 +123,7 @@ def test_inputs_are_left_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_compiled_and_other_precisions_order_equals_alike(dtype: torch.dtype) -> None:
+def test_all_precisions_order_equals_alike(dtype: torch.dtype) -> None:
     rng = np.random.default_rng(3)
     scores = torch.from_numpy(rng.integers(0, 4, (5, 2, 30))).to(dtype)
     ranks = rng.permutation(30)

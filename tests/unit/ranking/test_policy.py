@@ -22,8 +22,9 @@ from pareto_rec.ranking import (
     Scorers,
     ServingParams,
     Similarity,
+    Ties,
     centre,
-    mmr,
+    compiled_lists,
     recommend,
     standardise,
 )
@@ -190,17 +191,36 @@ def test_lists_are_those_of_plain_loops(
             )
 
 
-@pytest.mark.parametrize("n_items", [6, 300])
-def test_lists_are_re_ranked_alike_wherever_they_are(
+@pytest.mark.parametrize("n_items", [6, 300, 5000])
+def test_lists_are_made_alike_wherever_they_are(
     n_items: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By compiled loops, and by torch's operators as on other devices."""
-    of, wanted = world(7, users=40, n_items=n_items), random_settings(7, 6)
+    of, wanted = world(7, users=40 if n_items < 5000 else 8, n_items=n_items), random_settings(7, 6)
+    wanted.append(dataclasses.replace(wanted[2], mmr=1.0, depth=n_items))
     compiled, scores = recommend(of.scorers, wanted, k=10)
-    monkeypatch.setattr(mmr, "is_cpu_float32", lambda _: False)
+    monkeypatch.setattr(policy.lists, "are_compiled", lambda _: False)
     lists, same = recommend(of.scorers, wanted, k=10)
     np.testing.assert_array_equal(compiled, lists)
-    np.testing.assert_array_equal(scores, same)
+    np.testing.assert_allclose(scores, same, atol=1e-5)
+
+
+def test_equals_are_ordered_alike_wherever_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of few different scores and kinds, most items of a list have equals, re-ranked or not."""
+    rng = np.random.default_rng(5)
+    scores = torch.from_numpy(rng.integers(-2, 3, (6, 900)).astype(np.float32))
+    scorers = Scorers(
+        {"a": scores},
+        torch.from_numpy(rng.random((6, 900)) < 0.2),
+        torch.zeros(900),
+        Similarity.of(torch.eye(4)[torch.from_numpy(rng.integers(0, 4, 900))]),
+        ties=Ties.of(rng.permutation(900)),
+    )
+    wanted = [ServingParams({"a": 1.0}, mmr=m, depth=d) for m in (0.0, 0.5, 1.0) for d in (15, 400)]
+    compiled = recommend(scorers, wanted, k=12)
+    monkeypatch.setattr(policy.lists, "are_compiled", lambda _: False)
+    for one, other in zip(compiled, recommend(scorers, wanted, k=12), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_without_re_ranking_lists_are_sorted_by_score() -> None:
@@ -243,15 +263,33 @@ def test_lists_longer_than_the_catalogue_end_with_minus_one() -> None:
 
 
 @settings(EXAMPLES, max_examples=20)
-@given(seed=SEEDS, count=st.integers(2, 8))
-def test_several_settings_at_once_are_each_alone(seed: int, count: int) -> None:
-    of, wanted = world(seed, n_items=60), random_settings(seed, count)
+@given(seed=SEEDS, count=st.integers(2, 40), n_items=st.sampled_from([60, 700, 2500]))
+def test_several_settings_at_once_are_each_alone(seed: int, count: int, n_items: int) -> None:
+    """Bit for bit: no setting's sums depend on what stands beside it."""
+    of, wanted = world(seed, 2, n_items), random_settings(seed, count)
     wanted.append(dataclasses.replace(wanted[0], mmr=0.35, depth=17))  # differs in re-ranking only
+    wanted.append(dataclasses.replace(wanted[1], boosts={"price": 3.0}))
     lists, scores = recommend(of.scorers, wanted, k=10)
     for index, setting in enumerate(wanted):
         alone, own = recommend(of.scorers, [setting], k=10)
         np.testing.assert_array_equal(lists[index], alone[0])
-        np.testing.assert_allclose(scores[index], own[0], atol=1e-5)
+        np.testing.assert_array_equal(scores[index], own[0])
+
+
+@pytest.mark.parametrize("n_items", [60, 2500])
+def test_users_at_once_are_each_alone(n_items: int) -> None:
+    """Bit for bit, two networks among the scorers."""
+    one, other = world(33, 7, n_items), world(34, 7, n_items)
+    scorers = one.scorers.with_networks({"f2": said(other.relevance, other.liked)})
+    wanted = [
+        dataclasses.replace(setting, fusion={**setting.fusion, "f2": 0.4})
+        for setting in random_settings(33, 6)
+    ]
+    lists, scores = recommend(scorers, wanted, k=10)
+    for user in range(7):
+        alone, own = recommend(scorers.take(slice(user, user + 1)), wanted, k=10)
+        np.testing.assert_array_equal(lists[:, user], alone[:, 0])
+        np.testing.assert_array_equal(scores[:, user], own[:, 0])
 
 
 @pytest.mark.parametrize(
@@ -275,14 +313,19 @@ def test_settings_that_differ_in_one_variable_are_told_apart(change: dict[str, A
     assert not np.array_equal(lists[0], lists[1])
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("elements", [1, 100, 700, 5000])
-def test_the_size_of_chunks_changes_nothing(elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_chunks_changes_nothing(
+    elements: int, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy.lists, "are_compiled", lambda _: compiled)
     of, wanted = world(8, users=11, n_items=50), random_settings(8, 9)
     lists, scores = recommend(of.scorers, wanted, k=10)
     monkeypatch.setattr(policy.lists, "CHUNK_ELEMENTS", elements)
+    monkeypatch.setattr(compiled_lists, "CHUNK_ELEMENTS", elements)
     again, same = recommend(of.scorers, wanted, k=10)
     np.testing.assert_array_equal(again, lists)
-    np.testing.assert_allclose(same, scores, atol=1e-5)
+    np.testing.assert_allclose(same, scores, atol=0 if compiled else 1e-5)
 
 
 def test_users_do_not_see_each_other() -> None:
@@ -434,6 +477,12 @@ def test_more_boost_means_lists_of_more_gain() -> None:
 def test_a_boost_of_a_gain_that_is_not_there_is_refused() -> None:
     with pytest.raises(BadRequestError, match='unknown gain in the boosts "tial"'):
         recommend(world(3).scorers, [ServingParams({"a": 1.0}, boosts={"tial": 1.0})], k=5)
+
+
+def test_a_boost_without_weight_may_be_of_anything() -> None:
+    scorers = world(3).scorers
+    plain, named = (ServingParams({"a": 1.0}, boosts=boosts) for boosts in ({}, {"tial": 0.0}))
+    np.testing.assert_array_equal(*recommend(scorers, [plain, named], k=5)[0])
 
 
 def test_an_unknown_scorer_is_refused_with_the_nearest_name() -> None:
