@@ -251,13 +251,20 @@ def _confirmed_point(front: str, row: Mapping[str, str], lost: float) -> dict[st
     )
 
 
+OPPONENTS = (
+    "baselines alone",
+    "baselines and one plain fit",
+    "best 4 of 60 accuracy-only fits",
+)
+
+
 def write_confirm(folder: Path, *, openings: int = 1, baseline_share: float = 1.0) -> Path:
-    """confirm.json beside a run, for its selected points and one baseline's.
+    """confirm.json beside a run, for its selected points and those of its opponents.
 
     Args:
         folder: The run directory.
         openings: How often test data was opened.
-        baseline_share: What the baseline's points keep of their values, as the front's keep 1.
+        baseline_share: What the opponents' points keep of their values, as the front's keep 1.
     """
     with (folder / "front.csv").open(newline="", encoding="utf-8") as file:
         chosen = [row for row in csv.DictReader(file) if row["selected"] == "1"]
@@ -268,7 +275,10 @@ def write_confirm(folder: Path, *, openings: int = 1, baseline_share: float = 1.
     unlike = {"search": 1.7, "validation": _interval(1.5, 0.2), "test": _interval(1.4, 0.3)}
     shared = {"records": 1416, "ids": []}
     points = [_confirmed_point("search", row, 1.0) for row in chosen]
-    points += [_confirmed_point("ease-recent", row, baseline_share) for row in rivals]
+    points += [
+        _confirmed_point(name, row, baseline_share)
+        for name, row in zip(OPPONENTS, rivals, strict=True)
+    ]
     content = {
         "format": 1,
         "status": "finished",
@@ -278,18 +288,21 @@ def write_confirm(folder: Path, *, openings: int = 1, baseline_share: float = 1.
         ],
         "seeds": [11, 12, 13],
         "level": 0.95,
-        "best_baseline": "ease-recent",
+        "best_baseline": OPPONENTS[0],
         "fronts": [
             {"name": "search", "says": "the front", "points": len(chosen), "kept": None}
             | {"hypervolume": {"search": 0.0029} | own, "ratio": {}}
             | shared,
-            {"name": "ease-recent", "says": "an expert", "points": 3, "kept": _interval(0.57, 0.4)}
-            | {"hypervolume": {"search": 0.0017} | other, "ratio": unlike}
-            | shared,
+            *(
+                {"name": name, "says": "an opponent", "points": 1, "kept": _interval(0.57, 0.4)}
+                | {"hypervolume": {"search": 0.0017} | other, "ratio": unlike}
+                | shared
+                for name in OPPONENTS
+            ),
         ],
         "answer": {
             "says": [
-                "On test data the front keeps 1.40 [1.10, 1.70] times ease-recent.",
+                "On test data the front keeps 1.40 [1.10, 1.70] times baselines alone.",
                 "None of its points is dominated by <another>.",
             ]
         },

@@ -24,6 +24,8 @@ def confirm(
 ) -> None:
     """Train the front's selected points again, then open test data once and say what is left.
 
+    Opponents (baselines alone, with one plain fit, and with the best of as many accuracy-only
+    fits) get the same serving search and as many settings as the search has records.
     Writes confirm.json, confirm.csv and confirm.png. Nothing may be tuned on what it says.
 
     Example: pareto-rec confirm results/movielens_accuracy_diversity_fairness/2026-01-31T12-00-00

@@ -137,6 +137,33 @@ def measure_block(
     return attempt(measured)
 
 
+def record_of(evaluator: Evaluator, candidate: Candidate, generation: int, position: int) -> Record:
+    """Return what the record of a setting will say, apart from results.
+
+    Args:
+        evaluator: Knows which members are baselines.
+        candidate: The setting; its fusion names fits by id.
+        generation: Round that it is of.
+        position: Place within the round.
+    """
+    fusion = candidate.serve[FUSION]
+    assert isinstance(fusion, Mapping)
+    fits = [name for name in fusion if name not in evaluator.users.experts]
+    return Record(
+        id=candidate.id,
+        fit=joined(fits),
+        members=dict(fusion),
+        seed=evaluator.seed,
+        generation=generation,
+        position=position,
+        origin="serving",
+        train={},
+        serve=candidate.serve,
+        status="ok",
+        objectives={},
+    )
+
+
 class ServingStage:
     """Replicas, then rounds of settings, from the records of the generations before."""
 
@@ -242,7 +269,7 @@ class ServingStage:
         if not candidates:
             return 0
         questions = [
-            self._record(candidate, generation, position)
+            record_of(self._pool.evaluator, candidate, generation, position)
             for position, candidate in enumerate(candidates)
         ]
         records = self._answers.settings(questions, measure_block, BLOCK)
@@ -254,25 +281,6 @@ class ServingStage:
             }
         )
         return len(candidates)
-
-    def _record(self, candidate: Candidate, generation: int, position: int) -> Record:
-        evaluator = self._pool.evaluator
-        fusion = candidate.serve[FUSION]
-        assert isinstance(fusion, Mapping)
-        fits = [name for name in fusion if name not in evaluator.users.experts]
-        return Record(
-            id=candidate.id,
-            fit=joined(fits),
-            members=dict(fusion),
-            seed=evaluator.seed,
-            generation=generation,
-            position=position,
-            origin="serving",
-            train={},
-            serve=candidate.serve,
-            status="ok",
-            objectives={},
-        )
 
     def progress(self, generation: int) -> Progress:
         """Return where the search stands after a round, all records until then counted."""

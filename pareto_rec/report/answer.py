@@ -88,11 +88,13 @@ def given(view: RunView) -> str:
     settings = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     alone = len(counts) == 1
     whom = "one baseline, an expert" if alone else f"{len(counts)} baselines, experts"
-    records = int((view.records["status"] == "ok").sum())
+    usable = view.records[view.records["status"] == "ok"]
+    searched = int((usable["origin"] == "serving").sum())
+    among = f", {searched:,} of them settings of all fits and baselines" if searched else ""
     return (
         f"The odds are not equal: the {whom} without fusion, had {settings} serving settings"
-        f"{'' if alone else ' each'} (penalty, re-ranking), the search {records:,} records; "
-        "confirm compares at equal numbers"
+        f"{'' if alone else ' each'} (penalty, re-ranking), the search {len(usable):,} records"
+        f"{among}; confirm gives opponents the same serving search and as many settings"
     )
 
 
@@ -159,21 +161,21 @@ def _challengers(view: RunView) -> str:
 
 
 def _challengers_on_test(view: RunView, confirmed: Confirmed) -> str:
-    """Say whether a confirmed baseline point is better on test data than all of the front."""
+    """Say whether a confirmed point of an opponent is better on test data than all of the front."""
     known = [p for p in confirmed.points if set(view.names) <= set(p.values.get("test", ()))]
     rivals = [point for point in known if point.front != OWN and point.feasible]
     own = [point for point in known if point.front == OWN]
     if not rivals or not own:
-        return "No feasible point of a baseline stands beside it on test data."
+        return "No feasible point of an opponent stands beside it on test data."
     means = [[p.values["test"][name][0] for name in view.names] for p in (*own, *rivals)]
     best = non_dominated(np.array(means), maximise=view.maximise)[len(own) :]
     names = [point.front for point, is_best in zip(rivals, best, strict=True) if is_best]
     if not names:
-        return "On test data no baseline wins anywhere among the confirmed points, by means."
+        return "On test data no opponent wins anywhere among the confirmed points, by means."
     counts = ", ".join(f"{name} {names.count(name)}" for name in dict.fromkeys(names))
-    which = f"{len(names)} of {len(rivals)} confirmed points of baselines"
+    which = f"{len(names)} of {len(rivals)} confirmed points of opponents"
     return (
-        f"Baselines win in places on test data: no point of the front dominates {which} ({counts})."
+        f"Opponents win in places on test data: no point of the front dominates {which} ({counts})."
     )
 
 

@@ -98,7 +98,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
 
 
 def _confirmed(confirmed: Confirmed | None) -> dict[str, Any] | None:
-    """Return means and intervals of the search's points by id, and of the baselines'."""
+    """Return means and intervals of the search's points by id, and of the opponents'."""
     if confirmed is None or not confirmed.finished or not confirmed.own:
         return None
     others = [point for point in confirmed.points if point.front != confirmed.own[0].front]
@@ -106,7 +106,7 @@ def _confirmed(confirmed: Confirmed | None) -> dict[str, Any] | None:
         "stages": [stage for stage in STAGES if any(stage in p.values for p in confirmed.own)],
         "level": confirmed.level,
         "points": {point.id: _confirmed_point(point) for point in confirmed.own},
-        "baselines": [
+        "opponents": [
             {"front": point.front, "id": point.id} | _confirmed_point(point) for point in others
         ],
     }

@@ -98,13 +98,16 @@ function confirmedTrace() {
   return { ...drawn, customdata: rows.map((row) => row.index), error_x: errorBars(x), error_y: errorBars(y), legendrank: 2 };
 }
 
-/** The baselines' selected points in the same way, without intervals. */
-function confirmedBaselines() {
+/** The opponents' chosen points in the same way, without intervals: one trace for each of them. */
+function confirmedOpponents() {
   const stage = state.intervals;
-  const rows = data.confirmed.baselines.filter((row) => row[stage] && row[stage][state.x] && row[stage][state.y])
+  const rows = data.confirmed.opponents.filter((row) => row[stage] && row[stage][state.x] && row[stage][state.y])
     .map((row) => ({ ...row, [state.x]: row[stage][state.x][0], [state.y]: row[stage][state.y][0] }));
-  const marker = { size: 7, symbol: "diamond-open", color: colourOf("soft"), line: { width: 1.2 } };
-  return { ...trace(rows, `baselines confirmed on ${stage} data`, marker, (row) => `${row.front} ${row.id}`), legendrank: 3 };
+  return [...new Set(rows.map((row) => row.front))].map((name, place) => {
+    const marker = { size: 7, symbol: `${symbols[place % 8]}-open`, color: colourOf("soft"), line: { width: 1.2 } };
+    const own = rows.filter((row) => row.front === name);
+    return { ...trace(own, plain(`${name}, on ${stage} data`), marker, (row) => `${row.front} ${row.id}`), legendrank: 3 };
+  });
 }
 
 function axisLayout(name) {
@@ -147,7 +150,7 @@ function limitShapes() {
 function drawScatter() {
   const traces = [...backgroundTraces(), ...frontTraces()];
   colourBar(traces);
-  if (state.intervals) traces.push(...(state.baselines ? [confirmedBaselines()] : []), confirmedTrace());
+  if (state.intervals) traces.push(...(state.baselines ? confirmedOpponents() : []), confirmedTrace());
   traces.push(currentTrace());
   const layout = {
     ...chartLayout(),

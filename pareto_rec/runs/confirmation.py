@@ -31,8 +31,9 @@ class ConfirmedPoint:
     """One point after training anew.
 
     Attributes:
-        front: ``"search"``, or the baseline that it belongs to.
-        id: As in front.csv, or of a baseline's setting.
+        front: ``"search"``, or the opponent that it belongs to.
+        id: As in front.csv, or of an opponent's setting.
+        searched: Objective -> value that it was chosen by, before it was trained anew.
         values: Stage -> objective -> mean over fresh seeds and its interval; without an interval
             both ends are the mean.
         non_dominated: Probability on test data among the confirmed points of its own front.
@@ -43,6 +44,7 @@ class ConfirmedPoint:
 
     front: str
     id: str
+    searched: Mapping[str, float]
     values: Mapping[str, Mapping[str, Interval]]
     non_dominated: float | None
     non_dominated_all: float | None
@@ -55,7 +57,7 @@ class ConfirmedFront:
     """The confirmed points of one front together.
 
     Attributes:
-        name: ``"search"``, an expert, or what a baseline is made of.
+        name: ``"search"``, or the opponent's.
         says: What it is.
         records: How many records its points were chosen from.
         points: How many points.
@@ -85,8 +87,8 @@ class Confirmed:
         says: The answer in sentences, the headline first.
         level: Of all intervals, such as .95.
         seeds: Number of fresh seeds.
-        best_baseline: The single baseline with the most hypervolume on validation data.
-        fronts: The search's own, then the baselines'.
+        best_baseline: The single opponent with the most hypervolume on test data.
+        fronts: The search's own, then the opponents'.
         points: Confirmed points of every front.
     """
 
@@ -103,6 +105,19 @@ class Confirmed:
     def own(self) -> tuple[ConfirmedPoint, ...]:
         """Confirmed points of the search's own front."""
         return tuple(point for point in self.points if point.front == OWN)
+
+    @property
+    def strongest(self) -> ConfirmedFront | None:
+        """The front of the strongest opponent, if any is worth anything."""
+        return next((one for one in self.fronts if one.name == self.best_baseline), None)
+
+    @property
+    def opponents(self) -> dict[str, tuple[ConfirmedPoint, ...]]:
+        """Confirmed points of every opponent that has some, by its name."""
+        names = dict.fromkeys(point.front for point in self.points if point.front != OWN)
+        return {
+            name: tuple(point for point in self.points if point.front == name) for name in names
+        }
 
 
 @dataclass(frozen=True)
@@ -245,7 +260,9 @@ def _by_stage(entry: Mapping[str, Any]) -> dict[str, Interval]:
 
 def _point(entry: Mapping[str, Any]) -> ConfirmedPoint:
     values: dict[str, dict[str, Interval]] = {}
-    for name, stages in (entry.get("values") or {}).items():
+    measured = entry.get("values") or {}
+    searched = {str(name): stages.get("search") for name, stages in measured.items()}
+    for name, stages in measured.items():
         for stage in STAGES:
             interval = stages.get(stage)
             if interval is not None and interval["mean"] is not None:
@@ -253,6 +270,7 @@ def _point(entry: Mapping[str, Any]) -> ConfirmedPoint:
     return ConfirmedPoint(
         front=str(entry["front"]),
         id=str(entry["id"]),
+        searched={name: float(value) for name, value in searched.items() if value is not None},
         values=values,
         non_dominated=_share(entry["p_non_dominated"]),
         non_dominated_all=_share(entry["p_non_dominated_all"]),

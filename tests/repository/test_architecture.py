@@ -61,8 +61,8 @@ ALLOWED: dict[str, str] = {
     "analysis.bootstrap": "core",
     "analysis.decide": "core runs",
     "analysis.compare": "analysis.bootstrap core experiment.config report.plots runs search",
-    "analysis.confirm": "analysis.bootstrap core evaluation execution execution.workers "
-    "experiment objectives ranking runs search",
+    "analysis.confirm": "analysis.bootstrap baselines core evaluation execution execution.workers "
+    "experiment experiment.config objectives ranking runs search tasks",
     "analysis": "analysis.bootstrap analysis.decide core evaluation experiment experiment.config "
     "objectives ranking runs search training",
     # from a choice to what is served

@@ -1,4 +1,4 @@
-"""Confirmation of a front: fresh seeds, baselines of equal effort, and test data, once."""
+"""Confirmation of a front: fresh seeds, opponents of equal effort, and test data, once."""
 
 from __future__ import annotations
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pareto_rec.analysis.confirm import ledger, tables
-from pareto_rec.analysis.confirm import matched_baselines as rivals
+from pareto_rec.analysis.confirm import ledger, opponents, tables
 from pareto_rec.analysis.confirm.content import report
-from pareto_rec.analysis.confirm.matched_baselines import MatchedBaseline
 from pareto_rec.analysis.confirm.measure import (
     OpenedTest,
     Question,
@@ -21,6 +19,9 @@ from pareto_rec.analysis.confirm.measure import (
     train,
     truth_account,
 )
+from pareto_rec.analysis.confirm.opponent_fits import most_accurate, trained
+from pareto_rec.analysis.confirm.opponent_search import Searched, search
+from pareto_rec.analysis.confirm.opponents import Opponent
 from pareto_rec.analysis.confirm.reported_front import (
     Point,
     ReportedFront,
@@ -33,7 +34,6 @@ from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.execution.callbacks import CallbackList, SearchCallback
 from pareto_rec.execution.workers.evaluation import Workers
 from pareto_rec.experiment.openings import OpeningLedger
-from pareto_rec.ranking import NETWORK
 from pareto_rec.runs.record_store import RECORDS, locked
 from pareto_rec.search.space import Candidate
 
@@ -62,7 +62,7 @@ class Opened:
 def confirm_run(
     run: Path, *, seeds: int, cache: Path, workers: int, callbacks: Sequence[SearchCallback] = ()
 ) -> Path:
-    """Train the selected points anew, then open test data for them and for the baselines.
+    """Train the selected points anew, then open test data for them and for their opponents.
 
     Args:
         run: A finished run directory.
@@ -95,7 +95,8 @@ def _confirm(
     fresh = tuple(child_seed(config.seed, "confirm", place) for place in range(seeds))
     with Workers(workers, config, cache, evaluator) as pool:
         ready = Opened(claim, pool, fresh, callback)
-        against, points = _rivals(ready)
+        against = _opponents(ready)
+        points = [*claim.points, *(point for one in against for point in one.points)]
         fits, failed = _train(ready, points)
         answers = {"validation": _measure(ready, points, fits, None)}
         spent = {"validation": time.perf_counter() - began}
@@ -130,34 +131,33 @@ def _prepare(claim: ReportedFront, callback: SearchCallback) -> tuple[Evaluator,
     return experiment.evaluator(), hashes
 
 
-def _rivals(ready: Opened) -> tuple[list[MatchedBaseline], list[Point]]:
-    """The baselines, and all points to confirm: the search's, then those of each baseline."""
+def _opponents(ready: Opened) -> list[Searched]:
+    """Every opponent, its settings searched, as many as the run has records."""
     claim, pool = ready.claim, ready.pool
-    space, goals = claim.experiment.space, claim.experiment.goals
-    swept = rivals.settings(space, claim.records)
-    simple = rivals.without_network(claim.experiment)
-    jobs = [one for rival in simple for one in rivals.sweeps(rival, {}, swept)]
-    rows = _swept(ready, jobs, "sweeping baselines")
-    chosen = {one.name: rivals.choose(one, rows.get(one.name, []), goals) for one in simple}
-    alone = [one for one in simple if one.kind == "expert"]
-    if alone and pool.evaluator.trains:
-        best = max(alone, key=lambda rival: rivals.claimed(chosen[rival.name], goals))
-        rival = rivals.with_network(best.name, space)
-        job = Training(rival.networks[NETWORK], pool.evaluator.seed)
-        _, fit = train(pool.evaluator, job, pool.cache)
-        if fit.reason is None:
-            fused = list(rivals.sweeps(rival, {NETWORK: fit.fit}, swept))
-            again = _swept(ready, fused, "sweeping a fusion")
-            chosen[rival.name] = rivals.choose(rival, again.get(rival.name, []), goals)
-            simple.append(rival)
-    return simple, [*claim.points, *(point for points in chosen.values() for point in points)]
+    experiment, found = claim.experiment, []
+    for opponent in _made(ready):
+        ready.callback.on_stage(f"searching settings of an opponent: {opponent.name}")
+        found.append(search(opponent, experiment, pool, claim.records))
+    return found
 
 
-def _swept(ready: Opened, jobs: Sequence[rivals.Sweep], label: str) -> dict[str, list[rivals.Row]]:
-    rows: dict[str, list[rivals.Row]] = {}
-    for name, found in _counted(ready, rivals.sweep, jobs, label):
-        rows.setdefault(name, []).extend(found)
-    return rows
+def _made(ready: Opened) -> Iterator[Opponent]:
+    """Yield the opponents that there can be, their fits trained."""
+    experiment, pool = ready.claim.experiment, ready.pool
+    baselines = opponents.baselines_of(experiment)
+    if baselines:
+        yield opponents.alone(baselines)
+    if not pool.evaluator.trains:
+        return
+    for fit in trained([opponents.middle(experiment.space)], pool):
+        yield opponents.with_one_fit(baselines, fit.id, fit.train)
+    number = ready.claim.fits
+    ready.callback.on_stage(f"training fits of an opponent, for accuracy alone: {number}")
+    best = most_accurate(trained(opponents.accuracy_only(experiment, number), pool))
+    if best:
+        members = opponents.serving_search(experiment, ready.claim.records).members
+        fits = {fit.id: fit.train for fit in best}
+        yield opponents.with_best_fits(baselines, fits, number, members)
 
 
 def _counted(

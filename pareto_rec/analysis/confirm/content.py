@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pareto_rec.analysis.bootstrap import DRAWS, LEVEL
-from pareto_rec.analysis.confirm import matched_baselines as rivals
 from pareto_rec.analysis.confirm import statistics, tables
-from pareto_rec.analysis.confirm.matched_baselines import MatchedBaseline
 from pareto_rec.analysis.confirm.measure import recorded
+from pareto_rec.analysis.confirm.opponent_search import Searched
+from pareto_rec.analysis.confirm.opponents import claimed, select
 from pareto_rec.analysis.confirm.reported_front import SEARCH, Point, ReportedFront
 from pareto_rec.analysis.confirm.statistics import Answers, StageFigures
 from pareto_rec.analysis.confirm.tables import ALL, Front
@@ -20,7 +20,7 @@ from pareto_rec.objectives import UserObjective
 
 def report(
     claim: ReportedFront,
-    against: Sequence[MatchedBaseline],
+    against: Sequence[Searched],
     points: Sequence[Point],
     answers: Mapping[str, Answers],
     *,
@@ -33,8 +33,8 @@ def report(
 
     Args:
         claim: What is confirmed.
-        against: The baselines.
-        points: The search's points and those of each baseline.
+        against: The opponents.
+        points: The search's points and those of each opponent.
         answers: Stage -> what was measured.
         seeds: Fresh seeds.
         hashes: Of both stages and the features.
@@ -51,7 +51,7 @@ def report(
     worked = [_worked(answers["test"], place) for place in range(len(points))]
     rows = tables.point_rows(points, worked, stages, where)
     described = _objectives(experiment, stages["test"])
-    best = _best(fronts)
+    best = _strongest(fronts)
     return {
         "experiment": experiment.config.name,
         "hashes": dict(hashes),
@@ -106,37 +106,39 @@ def _objectives(experiment: Experiment, stage: StageFigures) -> list[dict[str, A
     ]
 
 
-def _best(fronts: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return the single baseline with the most hypervolume on validation data."""
+def _strongest(fronts: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the opponent with the most hypervolume on test data, the hardest to beat."""
     singles = [front for front in fronts if front["name"] not in (SEARCH, ALL)]
-    best = max(singles, key=lambda rival: float(rival["hypervolume"][SEARCH] or 0.0), default=None)
-    return str(best["name"]) if best is not None and best["hypervolume"][SEARCH] else None
+    volumes = {str(one["name"]): one["hypervolume"]["test"]["value"] or 0.0 for one in singles}
+    best = max(volumes, key=lambda name: volumes[name], default=None)
+    return best if best is not None and volumes[best] > 0 else None
 
 
 def _fronts(
     claim: ReportedFront,
-    against: Sequence[MatchedBaseline],
+    against: Sequence[Searched],
     points: Sequence[Point],
     stages: Mapping[str, StageFigures],
 ) -> list[Front]:
-    """The search's front, each baseline's, and the best of all baselines' points together."""
-    goals, count = claim.experiment.goals, claim.records
-    heads = [(SEARCH, "search", "the selected points of the search", count)]
-    heads += [(rival.name, rival.kind, rival.says, count) for rival in against]
+    """The search's front, each opponent's, and the best of all opponents' points together."""
+    goals = claim.experiment.goals
+    heads = [(SEARCH, "search", "the selected points of the search", claim.records)]
+    heads += [
+        (one.opponent.name, one.opponent.kind, one.opponent.says, one.settings) for one in against
+    ]
     members = {name: [point for point in points if point.front == name] for name, *_ in heads}
-    if against:
+    if len(against) > 1:
         rest = [point for point in points if point.front != SEARCH]
-        members[ALL] = rivals.select(rest, goals)
-        heads.append(
-            (ALL, "union", "the best points of all baselines together", count * len(against))
-        )
+        members[ALL] = select(rest, goals)
+        together = sum(one.settings for one in against)
+        heads.append((ALL, "union", "the best points of all opponents", together))
     position = {(point.front, point.id): number for number, point in enumerate(points)}
     fronts = []
     for name, kind, says, records in heads:
         places = tuple(position[point.front, point.id] for point in members[name])
-        claimed = rivals.claimed(members[name], goals)
         figures = {
             stage: statistics.front_figures(stages[stage], places, goals) for stage in tables.STAGES
         }
-        fronts.append(Front(name, kind, says, records, places, claimed, figures))
+        volume = claimed(members[name], goals)
+        fronts.append(Front(name, kind, says, records, places, volume, figures))
     return fronts

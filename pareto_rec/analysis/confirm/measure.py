@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from pareto_rec.execution.workers.packs import Trouble, evaluate_pack
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.openings import OpeningLedger
 from pareto_rec.objectives import Objective, UserObjective
-from pareto_rec.ranking import ServingParams
 from pareto_rec.search import Trial
 from pareto_rec.search.space import Candidate, Value
 
@@ -142,8 +141,3 @@ def _test_evaluator(test: OpenedTest, cache: Path) -> Evaluator:
     """The evaluator of the test stage: histories are training and validation rows."""
     experiment = Experiment.for_worker(test.config, cache)
     return experiment.evaluator(experiment.open_test(test.ledger))
-
-
-def serving_of(fusion: Mapping[str, float], variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Every serving variable of a fixed fusion: what a baseline does not vary is off."""
-    return {**asdict(ServingParams(dict(fusion))), **variables}

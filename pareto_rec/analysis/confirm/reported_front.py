@@ -37,8 +37,8 @@ class Point:
     """A point of a front that is to be confirmed.
 
     Attributes:
-        front: ``"search"`` or the name of a baseline.
-        id: As in front.csv; of a baseline, its name and the number of the setting.
+        front: ``"search"`` or the name of an opponent.
+        id: As in front.csv; of an opponent, the id of its setting.
         networks: Name of a network in the fusion -> the training variables that it is trained
             with; empty where there is none.
         serve: Serving variables, natural values.
@@ -82,8 +82,13 @@ class ReportedFront:
 
     @property
     def records(self) -> int:
-        """Evaluated records, failed ones included: what every baseline gets as well."""
+        """Evaluated records, failed ones included: every opponent gets as many settings."""
         return len(self.view.records)
+
+    @property
+    def fits(self) -> int:
+        """Fits that the search trained, stopped and failed ones included."""
+        return len({name for fits in self.view.records["fit"] for name in fit_ids(str(fits))})
 
 
 def read_claim(

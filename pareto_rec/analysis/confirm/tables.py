@@ -18,7 +18,7 @@ from pareto_rec.analysis.confirm.statistics import (
 )
 from pareto_rec.core.wording import kept_in_words, repeats_in_words
 
-ALL = "all_baselines"
+ALL = "all opponents together"
 STAGES = ("validation", "test")
 
 
@@ -27,8 +27,8 @@ class Front:
     """One front that is compared.
 
     Attributes:
-        name: ``"search"``, a baseline, or ``"all_baselines"``.
-        kind: ``"search"``, ``"expert"``, ``"fusion"``, ``"network"`` or ``"union"``.
+        name: ``"search"``, an opponent, or `ALL`.
+        kind: ``"search"``, ``"union"``, or that of an opponent.
         says: What it is.
         records: How many records its points were chosen from.
         places: Its points, as places in the list of all points.
@@ -183,7 +183,7 @@ def answer(
     Args:
         fronts: From :func:`front_rows`.
         points: From :func:`point_rows`.
-        best: The best baseline, chosen on validation data.
+        best: The opponent with the most hypervolume on test data.
         objectives: Entries of confirm.json.
         earlier: When test data had been opened before.
         truth: Test rows that are left out of the truth (`Stage.truth_account`).
@@ -191,7 +191,7 @@ def answer(
     own = [row for row in points if row["front"] == SEARCH]
     by_own = sum(row["dominated_by_own"] for row in own)
     by_any = sum(row["dominated_by_any"] for row in own)
-    says = [_headline(fronts, best), *_lost(fronts[1:])]
+    says = [_headline(fronts, best), *_against_others(fronts, best), *_lost(fronts[1:])]
     says.append(
         f"On test data {by_own} of the {len(own)} confirmed points are dominated by another of "
         f"them, and {by_any} by a confirmed point of any front."
@@ -210,15 +210,36 @@ def _headline(fronts: Sequence[Mapping[str, Any]], best: str | None) -> str:
     text = f"On test data the hypervolume x 1000 of the confirmed front is {_thousand(volume)}"
     front = next((entry for entry in fronts if entry["name"] == best), None)
     if front is None or front["ratio"]["test"] is None:
-        return f"{text}; no baseline is worth anything by the reference."
+        return f"{text}; no opponent is worth anything by the reference."
     ratio = front["ratio"]["test"]
-    text += f", {_spread(ratio, 2)} times that of the best baseline ({best}, {front['says']})"
+    text += f", {_spread(ratio, 2)} times that of the strongest opponent, {best} "
+    text += f"({front['says']}; {front['records']:,} settings)"
     retained = front["kept"]
     share = f"; {kept_in_words(retained['value'])} of that gain is kept" if retained else ""
-    text += f"; the search's own values claimed {front['ratio'][SEARCH]:.2f} times{share}."
-    if ratio["low"] is not None and ratio["low"] <= 1.0:
+    if front["ratio"][SEARCH] is not None:
+        text += f"; the search's own values claimed {front['ratio'][SEARCH]:.2f} times{share}"
+    text += "."
+    if _holds_one(ratio):
         text += " The interval holds 1: test data does not show that the search is better."
     return text
+
+
+def _holds_one(ratio: Mapping[str, Any]) -> bool:
+    return ratio["low"] is not None and ratio["low"] <= 1.0 <= ratio["high"]
+
+
+def _against_others(fronts: Sequence[Mapping[str, Any]], best: str | None) -> list[str]:
+    """Return the ratios to the opponents besides the strongest, in one sentence."""
+    parts = []
+    for front in fronts[1:]:
+        ratio = front["ratio"]["test"]
+        if front["name"] in (best, ALL) or ratio is None:
+            continue
+        parts.append(
+            f"{front['name']}: {_spread(ratio, 2)} times"
+            + (" (its interval holds 1)" if _holds_one(ratio) else "")
+        )
+    return [f"Against the other opponents on test data: {'; '.join(parts)}."] if parts else []
 
 
 def _thousand(volume: Mapping[str, Any]) -> str:
@@ -241,7 +262,7 @@ def _shown(value: float, digits: int) -> str:
 
 
 def _lost(rivals: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return baselines that have more hypervolume than the search on test data."""
+    """Return opponents that have more hypervolume than the search on test data."""
     better = [
         rival
         for rival in rivals
@@ -257,7 +278,7 @@ def _lost(rivals: Sequence[Mapping[str, Any]]) -> list[str]:
 def _best_values(
     points: Sequence[Mapping[str, Any]], searched: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Return objectives in which a feasible baseline point beats all of the search's."""
+    """Return objectives in which a feasible point of an opponent beats all of the search's."""
     sentences = []
     for objective in searched:
         sign = 1.0 if objective["maximise"] else -1.0

@@ -1,4 +1,4 @@
-"""The figure of a confirmation: what the front and its baselines are on test data."""
+"""The figure of a confirmation: what the front and its opponents are on test data."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _verdict(content: Mapping[str, Any]) -> str:
     for front in content["fronts"]:
         ratio = front["ratio"]["test"]
         if front["name"] == content["best_baseline"] and ratio is not None:
-            text += f"; ratio to {front['name']} {ratio['value']:.2f}"
+            text += f"; {ratio['value']:.2f} times {front['name']}"
             if ratio["low"] is not None and ratio["high"] is not None:
                 text += f" ({ratio['low']:.2f} to {ratio['high']:.2f})"
     return text
@@ -119,7 +119,7 @@ def _draw(
         return {}
     (x, across), (y, along) = (_values(rows, axis.name) for axis in pair)
     mine = name == OWN
-    colour = style.FRONT if mine else style.EXPERTS[number % len(style.EXPERTS)]
+    colour, marker = (style.FRONT, "o") if mine else style.opponent(number)
     if mine:
         axes.errorbar(
             x, y, yerr=along, xerr=across, fmt="none", ecolor=colour, alpha=0.45, lw=0.8, zorder=3
@@ -129,7 +129,7 @@ def _draw(
         y,
         s=24 if mine else 14,
         color=colour,
-        marker="o" if mine else style.MARKERS[number % len(style.MARKERS)],
+        marker=marker,
         alpha=1.0 if mine else 0.75,
         linewidths=0,
         zorder=4 if mine else 2,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.report.plots import style
+from pareto_rec.runs.confirmation import Confirmed
 from pareto_rec.runs.convergence import Curve, convergence
 from pareto_rec.runs.view import Axis, RunView
 
@@ -25,10 +26,17 @@ PANEL_INCHES = 3.9
 LEGEND_NOTE = (
     "Lines: best feasible points of each pair; in brackets: hypervolume of an expert's sweep."
 )
+OPPONENTS_NOTE = (
+    "Open marks: chosen points of the opponents, each searched over as many settings as the search "
+    "has records; in brackets: their hypervolume."
+)
 
 
 def plot_front(view: RunView, axes: Sequence[Axis] | None = None) -> Figure:
     """Return every pair of objectives: the front, its selected points and the baselines.
+
+    Once the run is confirmed, the chosen points of its opponents are drawn as well, by the values
+    that they were chosen by, as the front is.
 
     Args:
         view: The run.
@@ -41,8 +49,10 @@ def plot_front(view: RunView, axes: Sequence[Axis] | None = None) -> Figure:
     rows = math.ceil(len(pairs) / columns)
     width = max(6.4, PANEL_INCHES * columns)
     per_row = style.legend_columns(width)
-    legend = 0.22 * math.ceil((4 + len(view.experts)) / per_row)
-    note = style.footnote_lines(view, width, LEGEND_NOTE)
+    opponents = view.confirmed.opponents if view.confirmed else {}
+    legend = 0.22 * math.ceil((4 + len(view.experts) + len(opponents)) / per_row)
+    notes = f"{LEGEND_NOTE} {OPPONENTS_NOTE}" if opponents else LEGEND_NOTE
+    note = style.footnote_lines(view, width, notes)
     height = 3.4 * rows + 0.6 + 0.2 + legend + style.LINE_INCHES * len(note)
     figure = Figure(figsize=(width, height), layout="constrained", dpi=style.DPI)
     style.heading(figure, view.title, style.verdict(view))
@@ -123,6 +133,7 @@ def _draw_pair(axes: Axes, view: RunView, x: Axis, y: Axis) -> dict[str, Artist]
     handles["other records"] = _dots(axes, cloud, style.FAINT, 0.35, zorder=1, rasterized=True)
     axes.plot(*style.stairs(front, maximise), color=style.FRONT, lw=1.2, alpha=0.8, zorder=5)
     handles["worth nothing, or infeasible"] = _shade(axes, x, y)
+    handles |= _draw_opponents(axes, view.confirmed, pair) if view.confirmed else {}
     return handles | _draw_experts(axes, view, pair, maximise)
 
 
@@ -138,6 +149,20 @@ def _dots(
     """Return a cloud of points ``[points, 2]``; `look` goes to matplotlib."""
     look = {"s": 6, "lw": 0} | look
     return axes.scatter(points[:, 0], points[:, 1], color=colour, alpha=alpha, **look)
+
+
+def _draw_opponents(axes: Axes, confirmed: Confirmed, pair: list[str]) -> dict[str, Artist]:
+    """Draw the chosen points of every opponent as open marks, and return its legend entry."""
+    volumes = {front.name: front.searched for front in confirmed.fronts}
+    handles: dict[str, Artist] = {}
+    for number, (name, points) in enumerate(confirmed.opponents.items()):
+        known = [one.searched for one in points if one.searched.keys() >= set(pair)]
+        x, y = ([values[axis] for values in known] for axis in pair)
+        look: Any = {"s": 22, "lw": 1.0, "facecolor": "none", "zorder": 6.5}
+        colour, marker = style.opponent(number)
+        label = f"{name} ({style.thousandths(volumes.get(name, 0.0))})"
+        handles[label] = axes.scatter(x, y, edgecolor=colour, marker=marker, label=name, **look)
+    return handles
 
 
 def _draw_experts(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FRONT, CHOSEN, FAINT, INK, RULE = "#0072B2", "#D55E00", "#9a9a9a", "#222222", "#555555"
 EXPERTS = ("#117733", "#AA4499", "#999933", "#44AA99", "#882255", "#CC6677", "#6B6B6B", "#DDAA33")
 MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">")
+OPPONENTS = (("#222222", "s"), ("#AA4499", "D"), ("#117733", "^"))  # in the order of confirm.json
 TIMES = "\N{MULTIPLICATION SIGN}"
 DPI = 200
 LINE_INCHES = 0.15  # height of one line of the footnote
@@ -35,6 +36,11 @@ LEGEND_COLUMN_INCHES = 2.3
 def legend_columns(width: float) -> int:
     """Return columns of a legend below a figure of that many inches."""
     return max(2, int(width / LEGEND_COLUMN_INCHES))
+
+
+def opponent(number: int) -> tuple[str, str]:
+    """Return colour and marker of the opponent at a place, the same in every figure."""
+    return OPPONENTS[number % len(OPPONENTS)]
 
 
 def thousandths(volume: float) -> str:
@@ -50,11 +56,21 @@ def arrow(axis: Axis) -> str:
 
 
 def verdict(view: RunView) -> str:
-    """Return the hypervolume of the front beside the baselines', in one line."""
+    """Return the hypervolume of the front beside the baselines', in one line.
+
+    Of a confirmed run: beside the strongest opponent's on test data.
+    """
     volumes = view.hypervolumes
     if volumes.front is None:
         return f"{len(view.front)} points on the front"
     text = f"hypervolume {TIMES} 1000: front {thousandths(volumes.front)}"
+    strongest = view.confirmed.strongest if view.confirmed else None
+    if strongest is not None and "test" in strongest.ratio:
+        ratio, low, high = strongest.ratio["test"]
+        return (
+            f"{text}; on test data {ratio:.2f} [{low:.2f}, {high:.2f}] times the strongest "
+            f"opponent ({strongest.name})"
+        )
     if volumes.all_baselines is not None:
         text += f", all baselines together {thousandths(volumes.all_baselines)}"
     if volumes.gain is None:
@@ -168,7 +184,7 @@ def stairs(
 
 
 def limits(view: RunView, axis: Axis) -> tuple[float, float]:
-    """Return the range of an axis: around the front and all baselines above the reference.
+    """Return the range of an axis: around the front, all baselines above the reference, opponents.
 
     Corners that are worth nothing do not stretch the axis; the reference value is inside where it
     is near.
@@ -177,7 +193,8 @@ def limits(view: RunView, axis: Axis) -> tuple[float, float]:
     signs = np.where(view.maximise, 1.0, -1.0)
     baselines = view.baselines[view.feasible(view.baselines)]
     worth = (signs * view.values(baselines) > signs * np.array(view.reference)).all(axis=1)
-    shown = sign * np.concatenate([_column(view.front, axis), _column(baselines[worth], axis)])
+    columns = [_column(view.front, axis), _column(baselines[worth], axis), _opponents(view, axis)]
+    shown = sign * np.concatenate(columns)
     if not len(shown):
         shown = sign * _column(view.feasible_records, axis)
     edge = np.nan if axis.reference is None else sign * axis.reference
@@ -196,6 +213,13 @@ def _column(frame: pd.DataFrame, axis: Axis) -> NDArray[np.float64]:
         return np.empty(0)
     values: NDArray[np.float64] = frame[axis.name].to_numpy(dtype=np.float64)
     return values[~np.isnan(values)]
+
+
+def _opponents(view: RunView, axis: Axis) -> NDArray[np.float64]:
+    """Return values of an objective at the chosen points of the opponents, where there are any."""
+    fronts = view.confirmed.opponents.values() if view.confirmed else ()
+    found = [one.searched[axis.name] for p in fronts for one in p if axis.name in one.searched]
+    return np.array(found, dtype=np.float64)
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Baselines of equal effort, figures of points and fronts, the answer in words, the ledger."""
+"""Figures of points and fronts, the answer in words, the ledger."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from pareto_rec.analysis.bootstrap import Interval
-from pareto_rec.analysis.confirm import confirm, ledger, statistics, tables
-from pareto_rec.analysis.confirm import matched_baselines as rivals
+from pareto_rec.analysis.confirm import confirm, content, ledger, opponents, statistics, tables
 from pareto_rec.analysis.confirm import measure as measuring
 from pareto_rec.analysis.confirm.measure import Question, Training
 from pareto_rec.analysis.confirm.reported_front import SEARCH, Point
@@ -21,85 +20,25 @@ from pareto_rec.analysis.confirm.statistics import FrontFigures
 from pareto_rec.analysis.confirm.tables import Front
 from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.search import Goal
-from pareto_rec.search.space import (
-    Choice,
-    Integer,
-    Real,
-    SearchSpace,
-    Simplex,
-)
 
 GOALS = (Goal("ndcg@10", True, 0.10, at_least=0.10), Goal("cost", False, 1.0))
-EMPTY = SearchSpace({}, {"mmr": Real(0.0, 1.0)})
-
-
-def test_every_baseline_gets_as_many_records_as_the_run() -> None:
-    for count in (1, 24, 279, 280, 3456):
-        found = rivals.settings(EMPTY, count)
-        assert len(found) == count
-        assert found == rivals.settings(EMPTY, count)
-        assert found[0] == {"popularity_penalty": 0.0, "mmr": 0.0, "depth": 20}
-    assert len({tuple(one.values()) for one in rivals.settings(EMPTY, 3456)}) == 3456
-
-
-def test_more_records_keep_the_drawn_grid_and_fill_the_ranges_that_the_search_has() -> None:
-    space = SearchSpace({}, {"mmr": Real(0.0, 0.5), "depth": Integer(10, 1000, log=True)})
-    found = rivals.settings(space, 1000)
-    assert found[:279] == rivals.settings(space, 279)
-    more = found[279:]
-    assert max(one["mmr"] for one in more) == pytest.approx(0.5, abs=0.01)
-    assert max(one["depth"] for one in more) > 900
-    assert min(one["popularity_penalty"] for one in more) < -0.15
-
-
-def test_sweeps_hold_every_setting_once_with_all_serving_variables() -> None:
-    rival = rivals.MatchedBaseline("ease", "expert", "", {"ease": 1.0})
-    parts = list(rivals.sweeps(rival, {}, rivals.settings(EMPTY, 300)))
-    ids = [key for part in parts for key in part.ids]
-    assert ids == [f"ease-{place:04d}" for place in range(300)]
-    assert max(len(part.serve) for part in parts) <= 128
-    assert parts[0].serve[0]["fusion"] == {"ease": 1.0}
-    assert parts[0].serve[0]["exponents"] == {}
-
-
-def test_the_network_of_a_baseline_lies_in_the_middle_of_what_is_searched() -> None:
-    space = SearchSpace(
-        {
-            "learning_rate": Real(0.01, 0.04, log=True),
-            "dropout": Real(0.0, 0.4),
-            "horizon": Choice((5, 10, 20)),
-            "loss_weights": Simplex(("softmax", "popularity")),  # accuracy alone is the default
-            "aggregation": Choice(("weighted_sum", "weighted_chebyshev")),
-            "tuned_layers": Choice((0, 1, 2)),  # the backbone stays frozen
-        },
-        {"mmr": Real(0.0, 0.5)},
-    )
-    rival = rivals.with_network("ease", space)
-    assert rival.networks["network"] == {
-        "learning_rate": pytest.approx(0.02),
-        "dropout": 0.2,
-        "horizon": 10,
-    }
-    assert rival.fusion == {"network": 0.7, "ease": 0.3}
-    row = {"id": "a", "serve": {}, "objectives": {"ndcg@10": 0.2, "cost": 0.5}}
-    assert [one.networks for one in rivals.choose(rival, [row], GOALS)] == [rival.networks]
 
 
 def point(front: str, key: str, ndcg: float, cost: float) -> Point:
     return Point(front, key, {}, {}, {"ndcg@10": ndcg, "cost": cost})
 
 
-def test_baselines_are_chosen_by_hypervolume_among_feasible_points() -> None:
+def test_points_of_opponents_are_chosen_by_hypervolume_among_feasible_points() -> None:
     points = [
         point("a", "worthless", 0.05, 0.1),  # below at_least
         point("a", "dominated", 0.15, 0.5),
         point("a", "cheap", 0.15, 0.2),
         point("a", "accurate", 0.20, 0.6),
     ]
-    chosen = rivals.select(points, GOALS)
+    chosen = opponents.select(points, GOALS)
     assert [one.id for one in chosen] == ["accurate", "cheap"]
     # by hand: .1 x .4 of the accurate one, and .05 x .4 more of the cheap one
-    assert rivals.claimed(points, GOALS) == pytest.approx(0.06)
+    assert opponents.claimed(points, GOALS) == pytest.approx(0.06)
 
 
 def answers(rng: np.random.Generator, *, by_user: bool) -> dict[tuple[int, int], Any]:
@@ -225,12 +164,13 @@ def said(
     return list(found["says"])
 
 
-def test_the_answer_says_where_a_baseline_wins() -> None:
+def test_the_answer_says_where_an_opponent_wins() -> None:
     rows = tables.front_rows([front(SEARCH, 0.003, 0.002), front("ease", 0.0015, 0.0025)], POINTS)
     sentences = said(rows, "ease", ("2026-01-31T12:00:00+00:00",))
-    assert "0.80 times that of the best baseline (ease, about ease)" in sentences[0].replace(
-        " (95 % interval 0.80 to 0.80)", ""
-    )
+    assert (
+        "0.80 (95 % interval 0.80 to 0.80) times that of the strongest opponent, "
+        "ease (about ease; 24 settings)"
+    ) in sentences[0]
     assert any(one.startswith("ease has more hypervolume on test data") for one in sentences)
     assert any("ease reaches ndcg@10 = 0.1900 on test data, better" in one for one in sentences)
     assert not any("reaches cost" in one for one in sentences)  # less is better
@@ -258,7 +198,30 @@ def test_the_answer_says_when_nothing_is_shown() -> None:
     )
     sentences = said(tables.front_rows([one, other], POINTS), "ease")
     assert "test data does not show that the search is better" in sentences[0]
-    assert "no baseline is worth anything" in said(tables.front_rows([one], POINTS), None)[0]
+    assert "no opponent is worth anything" in said(tables.front_rows([one], POINTS), None)[0]
+
+
+def test_the_answer_names_the_strongest_opponent_and_every_ratio() -> None:
+    """Ratios by hand: 2.1 / 2.0, 2.1 / 1.5 and, of all together, none."""
+    one, strong = front(SEARCH, 0.003, 0.0021), front("strong", 0.0015, 0.0020)
+    weak = front("weak", 0.0029, 0.0015)  # claimed most, and kept least
+    together = front(tables.ALL, 0.003, 0.0020, "union")
+    reversed_ = FrontFigures(weak.stages["test"].volume, weak.stages["test"].draws[::-1].copy())
+    unsure = dataclasses.replace(weak, stages=dict.fromkeys(tables.STAGES, reversed_))
+    rows = tables.front_rows([one, strong, weak, together], POINTS)
+    best = content._strongest(rows)
+    assert best == "strong"
+    sentences = said(rows, best)
+    assert (
+        "1.05 (95 % interval 1.05 to 1.05) times that of the strongest opponent, strong"
+        in (sentences[0])
+    )
+    assert "weak: 1.40 (95 % interval 1.40 to 1.40) times." in sentences[1]
+    assert tables.ALL not in " ".join(sentences)
+    wide = tables.front_rows([one, strong, dataclasses.replace(unsure, name="unsure")], POINTS)
+    other = said(wide, best)[1]
+    low = wide[2]["ratio"]["test"]["low"]
+    assert ("its interval holds 1" in other) == (low <= 1.0)
 
 
 def test_every_opening_stays_written_down(tmp_path: Path) -> None:

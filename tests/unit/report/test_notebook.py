@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
-from synthetic_run import NAMES, write_confirm, write_run
+from synthetic_run import NAMES, OPPONENTS, write_confirm, write_run
 
 from pareto_rec import BadRequestError, Run
 
@@ -116,7 +116,7 @@ def test_confirmed_points_are_a_frame(folder: Path, run: Run) -> None:
         assert own[f"test.{name}"].to_dict() == pytest.approx((0.9 * chosen[name]).to_dict())
         width = own[f"test.{name}.high"] - own[f"test.{name}.low"]
         assert width.to_dict() == pytest.approx((0.02 * chosen[name]).to_dict())
-    assert set(found["front"]) == {"search", "ease-recent"}
+    assert set(found["front"]) == {"search", *OPPONENTS}
 
 
 def test_no_run_is_one_line(tmp_path: Path) -> None:

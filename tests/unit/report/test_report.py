@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from scipy.stats import kruskal, spearmanr
-from synthetic_run import NAMES, write_confirm, write_lists, write_run
+from synthetic_run import NAMES, OPPONENTS, write_confirm, write_lists, write_run
 
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.report import build_report, write_report
@@ -306,7 +306,7 @@ def test_confirmed_results_stand_in_the_first_paragraph(confirmed: Path) -> None
     page = Page(build_report(view))
     text = page.text_of("answer")
     assert text.index("hypervolume") < text.index("keeps 1.40 [1.10, 1.70] times")
-    assert "On test data no baseline wins anywhere" in text
+    assert "On test data no opponent wins anywhere" in text
     assert "dominated by <another>" not in text
     assert "None of its points is dominated by <another>." in page.texts.values()
     assert "was opened once, on 2026-01-31" in caveat(view)
@@ -323,20 +323,20 @@ def test_confirmed_results_stand_in_the_first_paragraph(confirmed: Path) -> None
     assert sent["points"][first["id"]]["test"]["ndcg@10"] == pytest.approx(
         [0.9 * seen, 0.89 * seen, 0.91 * seen], rel=1e-6
     )
-    assert {row["front"] for row in sent["baselines"]} == {"ease-recent"}
+    assert {row["front"] for row in sent["opponents"]} == set(OPPONENTS)
 
 
-def test_a_baseline_that_wins_on_test_data_is_named_at_once(tmp_path: Path) -> None:
+def test_an_opponent_that_wins_on_test_data_is_named_at_once(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", fits=8, sweep=5, rows=31)
     path = write_confirm(run, baseline_share=3.0)
     text = " ".join(answer(read_run(run)))
-    assert "Baselines win in places on test data" in text
-    assert "(ease-recent " in text
+    assert "Opponents win in places on test data" in text
+    assert "(baselines alone 1, " in text
     infeasible = json.loads(path.read_text())
     for point in infeasible["points"]:
         point["feasible"] = point["front"] == "search"
     path.write_text(json.dumps(infeasible))
-    assert "No feasible point of a baseline" in " ".join(answer(read_run(run)))
+    assert "No feasible point of an opponent" in " ".join(answer(read_run(run)))
 
 
 def test_opening_test_data_twice_is_said(tmp_path: Path) -> None:

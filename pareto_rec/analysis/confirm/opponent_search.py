@@ -1,0 +1,135 @@
+"""Search of an opponent's serving settings on validation data, by the searcher of the runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pareto_rec.analysis.confirm.opponents import (
+    Opponent,
+    select,
+    serving_search,
+    serving_variables,
+)
+from pareto_rec.analysis.confirm.reported_front import Point
+from pareto_rec.baselines import BASELINES, expert_key
+from pareto_rec.core.code_keys import code_key
+from pareto_rec.core.sealed import read_json, write_json
+from pareto_rec.core.seeds import child_seed
+from pareto_rec.evaluation.baselines import MEASURING
+from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.execution.serving_stage import BLOCK, measure_block, record_of, values_of
+from pareto_rec.execution.workers.evaluation import Workers
+from pareto_rec.execution.workers.packs import Trouble
+from pareto_rec.experiment.experiment import Experiment
+from pareto_rec.runs.record import Record
+from pareto_rec.search.serving import ServingSearcher, ServingSpace
+
+
+@dataclass(frozen=True)
+class Searched:
+    """An opponent after its search.
+
+    Attributes:
+        opponent: Which.
+        settings: How many were measured, failed ones included.
+        points: The chosen ones.
+    """
+
+    opponent: Opponent
+    settings: int
+    points: tuple[Point, ...]
+
+
+def search(opponent: Opponent, experiment: Experiment, pool: Workers, settings: int) -> Searched:
+    """Search an opponent's settings, and choose points as those of a front are chosen.
+
+    Args:
+        opponent: Whose fits are stored.
+        experiment: Whose space, goals and seed.
+        pool: Measures; the number of its workers changes nothing.
+        settings: As many as the run has records; fewer are measured where no more differ.
+    """
+    config = serving_search(experiment, settings)
+    searcher = ServingSearcher(
+        ServingSpace(opponent.slots, serving_variables(experiment), config.members),
+        experiment.goals,
+        algorithm=config.algorithm,
+        population=config.population,
+        seed=child_seed(experiment.config.seed, "opponent", opponent.kind),
+    )
+    records: list[Record] = []
+    while len(records) < settings:
+        found = _round(searcher, pool, settings - len(records), len(records))
+        if not found:
+            break
+        usable = [one for one in found if one.status == "ok"]
+        values = values_of(usable, experiment.goals)
+        searcher.tell({one.id: row for one, row in zip(usable, values, strict=True)})
+        records += found
+    points = [_point(opponent, one) for one in records if one.status == "ok"]
+    chosen = select(points, experiment.goals)
+    return Searched(opponent, len(records), tuple(chosen))
+
+
+def _round(searcher: ServingSearcher, pool: Workers, left: int, before: int) -> list[Record]:
+    """Return measured records of what is asked for next, in the order asked."""
+    asked = [
+        record_of(pool.evaluator, candidate, 0, before + place)
+        for place, candidate in enumerate(searcher.ask(left))
+    ]
+    blocks = [tuple(asked[begin : begin + BLOCK]) for begin in range(0, len(asked), BLOCK)]
+    known: dict[str, Record] = {}
+    for block, found in pool.settled(measure_once, blocks):
+        if isinstance(found, str):
+            found = [replace(one, status="failed", reason=found) for one in block]
+        known |= {one.id: one for one in found}
+    return [known[one.id] for one in asked]
+
+
+def _point(opponent: Opponent, record: Record) -> Point:
+    networks = {
+        name: opponent.networks[name] for name in record.members if name in opponent.networks
+    }
+    return Point(opponent.name, record.id, networks, record.serve, record.objectives)
+
+
+def measure_once(
+    evaluator: Evaluator, asked: Sequence[Record], cache: Path
+) -> list[Record] | Trouble:
+    """Return records of settings with their objectives, from the cache where it has them.
+
+    Args:
+        evaluator: Of the validation stage.
+        asked: What the records will say, apart from results.
+        cache: Root of the cache.
+    """
+    path = cache / "baselines" / f"settings-{_digest(evaluator, asked)}.json"
+    rows: list[dict[str, Any]] | None = read_json(path)
+    if rows is not None:
+        return [replace(one, **row) for one, row in zip(asked, rows, strict=True)]
+    found = measure_block(evaluator, asked, cache)
+    if not isinstance(found, Trouble):
+        kept = ("status", "objectives", "reason")
+        write_json(path, [{name: getattr(one, name) for name in kept} for one in found])
+    return found
+
+
+def _digest(evaluator: Evaluator, asked: Sequence[Record]) -> str:
+    """Return a key of everything that decides what some settings are worth."""
+    own = evaluator.measuring
+    members = sorted({name for one in asked for name in one.members})
+    content = [
+        [[one.fit, one.serve] for one in asked],
+        {name: expert_key(BASELINES[name]) for name in members if name in BASELINES},
+        [objective.name for objective in own.measures.all],
+        evaluator.store.data_key,
+        own.relevance,
+        asdict(evaluator.serving({})),
+        code_key(measure_block.__module__, *MEASURING),
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:24]
