@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_experiment import files, pareto_rec, write_config
+from tiny_experiment import CONFIG, files, pareto_rec, records, write_config
 
 from pareto_rec.analysis.confirm import confirm_run
-from pareto_rec.analysis.confirm.measure import OpenedTest, Question, measure, serving_of
+from pareto_rec.analysis.confirm.measure import OpenedTest, Question, measure
 from pareto_rec.core.checksums import signed
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.seeds import child_seed
@@ -27,6 +27,22 @@ from pareto_rec.runs.confirmation import read_confirmed
 from pareto_rec.runs.reader import read_run
 
 SEEDS = 2
+SEARCHED = (
+    CONFIG
+    + """
+[search.serving]
+settings = 24
+members = 3
+pool = 2
+replicas = 2
+population = 12
+"""
+)
+OPPONENTS = (
+    "baselines alone",
+    "baselines and one plain fit",
+    "best 4 of 4 accuracy-only fits",
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +60,7 @@ class Confirmed:
 
 @pytest.fixture(scope="module")
 def searched(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = write_config(tmp_path_factory.mktemp("confirm"))
+    config = write_config(tmp_path_factory.mktemp("confirm"), SEARCHED)
     run = tmp_path_factory.mktemp("run") / "out"
     command = ("search", config, "--out", run, "--workers", "1", "--set", "search.generations=1")
     said = pareto_rec(*command, cache=tiny_cache)
@@ -80,14 +96,46 @@ def test_every_selected_point_is_trained_anew_with_fresh_seeds(confirmed: Confir
         assert value["test"]["low"] < value["test"]["mean"] < value["test"]["high"]
 
 
-def test_baselines_get_as_many_records_as_the_run(confirmed: Confirmed) -> None:
+def test_opponents_get_as_many_settings_as_the_run_has_records(confirmed: Confirmed) -> None:
     fronts = {one["name"]: one for one in confirmed.content["fronts"]}
-    records = len(read_run(confirmed.run).records)
-    assert list(fronts) == ["search", "popularity", "expert_and_network", "all_baselines"]
-    assert {one["records"] for name, one in fronts.items() if name != "all_baselines"} == {records}
-    assert 0 < fronts["popularity"]["points"] <= 20
+    found = records(confirmed.run)
+    fits = {name for one in found for name in one["members"] if name != "ease_recency"}
+    assert len(fits) == 4  # three of the generation, and a replica
+    assert list(fronts) == ["search", *OPPONENTS, "all opponents together"]
+    for name in ("search", *OPPONENTS):
+        assert fronts[name]["records"] == len(found)
+        assert 0 < fronts[name]["points"] <= 20
     rest = [row["id"] for row in confirmed.content["points"] if row["front"] != "search"]
-    assert set(fronts["all_baselines"]["ids"]) <= set(rest)
+    assert set(fronts["all opponents together"]["ids"]) <= set(rest)
+
+
+def test_opponents_search_what_the_run_searched_and_their_fits_get_fresh_seeds(
+    confirmed: Confirmed,
+) -> None:
+    shared = {"baselines alone": 0, "baselines and one plain fit": 1, OPPONENTS[2]: 3}
+    for row in confirmed.content["points"]:
+        if row["front"] == "search":
+            continue
+        assert set(row["serve"]) == {"fusion", "mmr", "depth"}
+        fits = row["serve"]["fusion"].keys() - {"ease_recency"}
+        assert len(fits) <= shared[row["front"]]
+        assert row["seeds"] == (SEEDS if fits else 1)
+
+
+def test_the_strongest_opponent_is_named_with_its_ratio(confirmed: Confirmed) -> None:
+    fronts = {one["name"]: one for one in confirmed.content["fronts"]}
+    best = max(OPPONENTS, key=lambda name: fronts[name]["hypervolume"]["test"]["value"])
+    first, *more = confirmed.content["answer"]["says"]
+    ratio = fronts[best]["ratio"]["test"]
+    assert (
+        f"{ratio['value']:.2f} (95 % interval {ratio['low']:.2f} to {ratio['high']:.2f})" in first
+    )
+    assert f"times that of the strongest opponent, {best} (" in first
+    assert ("interval holds 1" in first) == (ratio["low"] <= 1 <= ratio["high"])
+    assert all(name in more[0] for name in set(OPPONENTS) - {best})
+    for name in ("front.svg", "confirm.svg", "report.html"):
+        text = (confirmed.run / name).read_text()
+        assert all(opponent in text for opponent in OPPONENTS), name
 
 
 def test_test_values_are_those_of_an_independent_calculation(confirmed: Confirmed) -> None:
@@ -95,7 +143,7 @@ def test_test_values_are_those_of_an_independent_calculation(confirmed: Confirme
     config = load_config(confirmed.run)
     split = read_split(config, confirmed.cache)
     evaluator = Experiment.of(config, confirmed.cache).evaluator()
-    plain = serving_of({"popularity": 1.0}, {})
+    plain = {"fusion": {"popularity": 1.0}}
     opened = OpenedTest(config.model_dump_json(), OpeningLedger(confirmed.run))
     job = Question("plain", {}, [plain], opened)
     _, (values,) = measure(evaluator, job, confirmed.cache)
@@ -128,7 +176,7 @@ def test_set_objectives_carry_intervals_over_seeds_only(confirmed: Confirmed) ->
     assert kinds["ndcg@10"] == ("user", "users and seeds")
     assert kinds["coverage@10"] == ("set", "seeds")
     assert content["resampled"] == "users and seeds"
-    baseline = next(row for row in content["points"] if row["front"] == "popularity")
+    baseline = next(row for row in content["points"] if row["front"] == "baselines alone")
     assert baseline["values"]["coverage@10"]["test"]["low"] is None  # no seeds, no users
     assert baseline["values"]["ndcg@10"]["test"]["low"] is not None
     assert baseline["seeds"] == 1
@@ -179,9 +227,9 @@ def test_the_search_is_left_as_it_was(confirmed: Confirmed, searched: Path) -> N
 def test_a_second_time_says_so_and_trains_nothing(confirmed: Confirmed, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(confirmed.run, run)
-    before = dict(files(confirmed.cache / "fits"))
+    before = [dict(files(confirmed.cache / name)) for name in ("fits", "baselines")]
     found = confirm_run(run, seeds=SEEDS, cache=confirmed.cache, workers=2)
-    assert dict(files(confirmed.cache / "fits")) == before
+    assert [dict(files(confirmed.cache / name)) for name in ("fits", "baselines")] == before
     first, again = confirmed.content, json.loads(found.read_text())
     assert again["points"] == first["points"]  # two workers, the same numbers
     assert again["fronts"] == first["fronts"]

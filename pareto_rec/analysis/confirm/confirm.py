@@ -133,12 +133,26 @@ def _prepare(claim: ReportedFront, callback: SearchCallback) -> tuple[Evaluator,
 
 def _opponents(ready: Opened) -> list[Searched]:
     """Every opponent, its settings searched, as many as the run has records."""
-    claim, pool = ready.claim, ready.pool
-    experiment, found = claim.experiment, []
+    claim, pool, found = ready.claim, ready.pool, []
     for opponent in _made(ready):
-        ready.callback.on_stage(f"searching settings of an opponent: {opponent.name}")
-        found.append(search(opponent, experiment, pool, claim.records))
+        label = f"searching settings of an opponent, {opponent.name}"
+        told = _quarters(ready.callback, label, claim.records)
+        found.append(search(opponent, claim.experiment, pool, claim.records, told))
     return found
+
+
+def _quarters(callback: SearchCallback, label: str, total: int) -> Callable[[int], None]:
+    """Return what says at every quarter how much is done; what there is to do is said at once."""
+    said = 0
+    callback.on_stage(f"{label}: {total:,}")
+
+    def told(done: int) -> None:
+        nonlocal said
+        if total >= 4 and 4 * done // total > said:
+            said = 4 * done // total
+            callback.on_stage(f"{label}: {done:,} of {total:,}")
+
+    return told
 
 
 def _made(ready: Opened) -> Iterator[Opponent]:
@@ -164,13 +178,10 @@ def _counted(
     ready: Opened, job: Callable[..., Any], arguments: Sequence[object], label: str
 ) -> Iterable[Any]:
     """Results as they come; how many there are is said at every quarter."""
-    said, total = 0, len(arguments)
-    ready.callback.on_stage(f"{label}: {total} jobs")
+    told = _quarters(ready.callback, label, len(arguments))
     for done, result in enumerate(ready.pool.unordered(job, arguments), start=1):
         yield result
-        if total >= 4 and 4 * done // total > said:
-            said = 4 * done // total
-            ready.callback.on_stage(f"{label}: {done} of {total}")
+        told(done)
 
 
 def _train(ready: Opened, points: Sequence[Point]) -> tuple[Fits, list[dict[str, Any]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pareto_rec.analysis.confirm.opponents import (
     serving_variables,
 )
 from pareto_rec.analysis.confirm.reported_front import Point
-from pareto_rec.baselines import BASELINES, expert_key
+from pareto_rec.baselines import expert_key
 from pareto_rec.core.code_keys import code_key
 from pareto_rec.core.sealed import read_json, write_json
 from pareto_rec.core.seeds import child_seed
@@ -45,7 +45,13 @@ class Searched:
     points: tuple[Point, ...]
 
 
-def search(opponent: Opponent, experiment: Experiment, pool: Workers, settings: int) -> Searched:
+def search(
+    opponent: Opponent,
+    experiment: Experiment,
+    pool: Workers,
+    settings: int,
+    on_settings: Callable[[int], None] = lambda _: None,
+) -> Searched:
     """Search an opponent's settings, and choose points as those of a front are chosen.
 
     Args:
@@ -53,6 +59,7 @@ def search(opponent: Opponent, experiment: Experiment, pool: Workers, settings: 
         experiment: Whose space, goals and seed.
         pool: Measures; the number of its workers changes nothing.
         settings: As many as the run has records; fewer are measured where no more differ.
+        on_settings: Told after every round how many are measured.
     """
     config = serving_search(experiment, settings)
     searcher = ServingSearcher(
@@ -71,6 +78,7 @@ def search(opponent: Opponent, experiment: Experiment, pool: Workers, settings: 
         values = values_of(usable, experiment.goals)
         searcher.tell({one.id: row for one, row in zip(usable, values, strict=True)})
         records += found
+        on_settings(len(records))
     points = [_point(opponent, one) for one in records if one.status == "ok"]
     chosen = select(points, experiment.goals)
     return Searched(opponent, len(records), tuple(chosen))
@@ -122,10 +130,10 @@ def measure_once(
 def _digest(evaluator: Evaluator, asked: Sequence[Record]) -> str:
     """Return a key of everything that decides what some settings are worth."""
     own = evaluator.measuring
-    members = sorted({name for one in asked for name in one.members})
+    baselines = evaluator.baselines.keys() & {name for one in asked for name in one.members}
     content = [
         [[one.fit, one.serve] for one in asked],
-        {name: expert_key(BASELINES[name]) for name in members if name in BASELINES},
+        {name: expert_key(evaluator.baselines[name]) for name in sorted(baselines)},
         [objective.name for objective in own.measures.all],
         evaluator.store.data_key,
         own.relevance,

@@ -143,9 +143,7 @@ def accuracy_only(experiment: Experiment, number: int) -> list[Train]:
         number: How many.
     """
     variables = {
-        name: one
-        for name, one in experiment.space.train.items()
-        if name not in ACCURACY_ALONE and not one.when.keys() & ACCURACY_ALONE.keys()
+        name: one for name, one in experiment.space.train.items() if name not in ACCURACY_ALONE
     }
     drawn: list[Train] = [{}]
     if variables:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from synthetic_run import EXPERTS, NAMES, write_confirm, write_run
+from synthetic_run import EXPERTS, NAMES, OPPONENTS, write_confirm, write_run
 
 from pareto_rec.report.plots.confirmed import covered
 from pareto_rec.report.plots.figures import plot_convergence, plot_front, save_plots, style
@@ -104,6 +104,24 @@ def test_every_expert_is_drawn_with_its_feasible_envelope(view: RunView) -> None
             np.testing.assert_allclose(
                 lines[expert], np.array(sorted(map(tuple, best))).reshape(-1, 2)
             )
+
+
+def test_opponents_are_drawn_once_the_run_is_confirmed(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", fits=12, sweep=5, rows=31)
+    before = " ".join(legend_labels(plot_front(read_run(run))))
+    assert not any(name in before for name in OPPONENTS)
+    content = json.loads(write_confirm(run).read_text())
+    figure = plot_front(read_run(run))
+    for name in OPPONENTS:
+        assert f"{name} (1.70)" in legend_labels(figure)
+        values = [one["values"] for one in content["points"] if one["front"] == name]
+        for axes, pair in zip(figure.axes, itertools.combinations(NAMES, 2), strict=True):
+            (drawn,) = [c for c in axes.collections if c.get_label() == name]
+            expected = [[one[axis]["search"] for axis in pair] for one in values]
+            np.testing.assert_allclose(np.asarray(drawn.get_offsets()), expected)
+    words = texts(figure).replace("\n", " ")
+    assert "on test data 1.40 [1.10, 1.70] times the strongest opponent (baselines alone)" in words
+    assert "not at equal numbers" not in words
 
 
 def test_text_says_data_leak_and_gain(view: RunView) -> None:

@@ -16,7 +16,7 @@ from synthetic_run import NAMES, OPPONENTS, write_confirm, write_lists, write_ru
 
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.report import build_report, write_report
-from pareto_rec.report.answer import answer, caveat, choices, failures
+from pareto_rec.report.answer import answer, caveat, choices, failures, given
 from pareto_rec.report.drives import drives
 from pareto_rec.report.payload import main_variables, payload, script_json
 from pareto_rec.runs.reader import read_run
@@ -337,6 +337,17 @@ def test_an_opponent_that_wins_on_test_data_is_named_at_once(tmp_path: Path) -> 
         point["feasible"] = point["front"] == "search"
     path.write_text(json.dumps(infeasible))
     assert "No feasible point of an opponent" in " ".join(answer(read_run(run)))
+
+
+def test_the_odds_name_the_settings_of_a_serving_search(tmp_path: Path) -> None:
+    view = read_run(write_run(tmp_path / "run", fits=4, sweep=5, rows=9))
+    before = given(view)
+    usable = int((view.records["status"] == "ok").sum())
+    assert f"had 9 serving settings each (penalty, re-ranking), the search {usable} rec" in before
+    assert "confirm gives opponents the same serving search and as many settings" in before
+    records = view.records.assign(origin="serving")
+    after = given(dataclasses.replace(view, records=records))
+    assert f"{usable} records, {usable} of them settings of all fits and baselines;" in after
 
 
 def test_opening_test_data_twice_is_said(tmp_path: Path) -> None:
