@@ -136,15 +136,15 @@ def _opponents(ready: Opened) -> list[Searched]:
     claim, pool, found = ready.claim, ready.pool, []
     for opponent in _made(ready):
         label = f"searching settings of an opponent, {opponent.name}"
-        told = _quarters(ready.callback, label, claim.records)
+        told = _quarters(ready.callback, label, claim.records, "settings")
         found.append(search(opponent, claim.experiment, pool, claim.records, told))
     return found
 
 
-def _quarters(callback: SearchCallback, label: str, total: int) -> Callable[[int], None]:
+def _quarters(callback: SearchCallback, label: str, total: int, unit: str) -> Callable[[int], None]:
     """Return what says at every quarter how much is done; what there is to do is said at once."""
     said = 0
-    callback.on_stage(f"{label}: {total:,}")
+    callback.on_stage(f"{label}: {total:,} {unit}")
 
     def told(done: int) -> None:
         nonlocal said
@@ -163,7 +163,8 @@ def _made(ready: Opened) -> Iterator[Opponent]:
         yield opponents.alone(baselines)
     if not pool.evaluator.trains:
         return
-    for fit in trained([opponents.middle(experiment.space)], pool):
+    plain = trained([opponents.middle(experiment.space)], pool)
+    for fit in plain:
         yield opponents.with_one_fit(baselines, fit.id, fit.train)
     number = ready.claim.fits
     ready.callback.on_stage(f"training fits of an opponent, for accuracy alone: {number}")
@@ -172,13 +173,15 @@ def _made(ready: Opened) -> Iterator[Opponent]:
         members = opponents.serving_search(experiment, ready.claim.records).members
         fits = {fit.id: fit.train for fit in best}
         yield opponents.with_best_fits(baselines, fits, number, members)
+    if not plain or not best:
+        ready.callback.on_note("an opponent is left out: its fits failed")
 
 
 def _counted(
     ready: Opened, job: Callable[..., Any], arguments: Sequence[object], label: str
 ) -> Iterable[Any]:
     """Results as they come; how many there are is said at every quarter."""
-    told = _quarters(ready.callback, label, len(arguments))
+    told = _quarters(ready.callback, label, len(arguments), "jobs")
     for done, result in enumerate(ready.pool.unordered(job, arguments), start=1):
         yield result
         told(done)

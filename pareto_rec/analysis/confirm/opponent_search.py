@@ -86,17 +86,17 @@ def search(
 
 def _round(searcher: ServingSearcher, pool: Workers, left: int, before: int) -> list[Record]:
     """Return measured records of what is asked for next, in the order asked."""
-    asked = [
+    questions = [
         record_of(pool.evaluator, candidate, 0, before + place)
         for place, candidate in enumerate(searcher.ask(left))
     ]
-    blocks = [tuple(asked[begin : begin + BLOCK]) for begin in range(0, len(asked), BLOCK)]
+    blocks = [tuple(questions[begin : begin + BLOCK]) for begin in range(0, len(questions), BLOCK)]
     known: dict[str, Record] = {}
     for block, found in pool.settled(measure_once, blocks):
         if isinstance(found, str):
             found = [replace(one, status="failed", reason=found) for one in block]
         known |= {one.id: one for one in found}
-    return [known[one.id] for one in asked]
+    return [known[one.id] for one in questions]
 
 
 def _point(opponent: Opponent, record: Record) -> Point:
@@ -107,32 +107,32 @@ def _point(opponent: Opponent, record: Record) -> Point:
 
 
 def measure_once(
-    evaluator: Evaluator, asked: Sequence[Record], cache: Path
+    evaluator: Evaluator, questions: Sequence[Record], cache: Path
 ) -> list[Record] | Trouble:
     """Return records of settings with their objectives, from the cache where it has them.
 
     Args:
         evaluator: Of the validation stage.
-        asked: What the records will say, apart from results.
+        questions: What the records will say, apart from results.
         cache: Root of the cache.
     """
-    path = cache / "baselines" / f"settings-{_digest(evaluator, asked)}.json"
+    path = cache / "baselines" / f"settings-{_digest(evaluator, questions)}.json"
     rows: list[dict[str, Any]] | None = read_json(path)
     if rows is not None:
-        return [replace(one, **row) for one, row in zip(asked, rows, strict=True)]
-    found = measure_block(evaluator, asked, cache)
+        return [replace(one, **row) for one, row in zip(questions, rows, strict=True)]
+    found = measure_block(evaluator, questions, cache)
     if not isinstance(found, Trouble):
         kept = ("status", "objectives", "reason")
         write_json(path, [{name: getattr(one, name) for name in kept} for one in found])
     return found
 
 
-def _digest(evaluator: Evaluator, asked: Sequence[Record]) -> str:
+def _digest(evaluator: Evaluator, questions: Sequence[Record]) -> str:
     """Return a key of everything that decides what some settings are worth."""
     own = evaluator.measuring
-    baselines = evaluator.baselines.keys() & {name for one in asked for name in one.members}
+    baselines = evaluator.baselines.keys() & {name for one in questions for name in one.members}
     content = [
-        [[one.fit, one.serve] for one in asked],
+        [[one.fit, one.serve] for one in questions],
         {name: expert_key(evaluator.baselines[name]) for name in sorted(baselines)},
         [objective.name for objective in own.measures.all],
         evaluator.store.data_key,
