@@ -235,10 +235,8 @@ def _against_others(fronts: Sequence[Mapping[str, Any]], best: str | None) -> li
         ratio = front["ratio"]["test"]
         if front["name"] in (best, ALL) or ratio is None:
             continue
-        parts.append(
-            f"{front['name']}: {_spread(ratio, 2)} times"
-            + (" (its interval holds 1)" if _holds_one(ratio) else "")
-        )
+        note = ", which holds 1" if _holds_one(ratio) else ""
+        parts.append(f"{_spread(ratio, 2, note)} times {front['name']}")
     return [f"Against the other opponents on test data: {'; '.join(parts)}."] if parts else []
 
 
@@ -247,12 +245,13 @@ def _thousand(volume: Mapping[str, Any]) -> str:
     return _spread(scaled, 3)
 
 
-def _spread(interval: Mapping[str, Any], digits: int) -> str:
+def _spread(interval: Mapping[str, Any], digits: int, note: str = "") -> str:
+    """Format a value with its interval, and what is to be said of the interval."""
     text = _shown(interval["value"], digits)
     if interval["low"] is None or interval["high"] is None:
         return text
     low, high = (_shown(interval[end], digits) for end in ("low", "high"))
-    return f"{text} (95 % interval {low} to {high})"
+    return f"{text} (95 % interval {low} to {high}{note})"
 
 
 def _shown(value: float, digits: int) -> str:
@@ -269,7 +268,8 @@ def _lost(rivals: Sequence[Mapping[str, Any]]) -> list[str]:
         if rival["ratio"]["test"] and rival["ratio"]["test"]["value"] < 1.0
     ]
     return [
-        f"{rival['name']} has more hypervolume on test data than the search (ratio "
+        f"{rival['name']} ({rival['records']:,} settings): more hypervolume on test data than the "
+        "search (ratio "
         f"{_spread(rival['ratio']['test'], 2)})."
         for rival in better
     ]
