@@ -29,6 +29,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 DPI = 200
 LINE_INCHES = 0.15  # height of one line of the footnote
 CHARACTERS_PER_INCH = 15  # of the footnote
+HEAD_CHARACTERS_PER_INCH = 13.5  # of the verdict in its usual size
 LABEL_CHARACTERS = 32  # of a line of an axis label
 LEGEND_COLUMN_INCHES = 2.3
 
@@ -67,10 +68,7 @@ def verdict(view: RunView) -> str:
     strongest = view.confirmed.strongest if view.confirmed else None
     if strongest is not None and "test" in strongest.ratio:
         ratio, low, high = strongest.ratio["test"]
-        return (
-            f"{text}; on test data {ratio:.2f} [{low:.2f}, {high:.2f}] times the strongest "
-            f"opponent ({strongest.name})"
-        )
+        return f"{text}; on test {ratio:.2f} [{low:.2f}, {high:.2f}] times {strongest.name}"
     if volumes.all_baselines is not None:
         text += f", all baselines together {thousandths(volumes.all_baselines)}"
     if volumes.gain is None:
@@ -114,11 +112,12 @@ def leak(view: RunView) -> str:
 
 def heading(figure: Figure, title: str, line: str, left: float = 0.01) -> None:
     """Write title and verdict at the upper left, in the room that `reserve` keeps."""
-    height = float(figure.get_figheight())
+    width, height = map(float, figure.get_size_inches())
+    size = 9 if len(line) <= HEAD_CHARACTERS_PER_INCH * width else 8
     figure.text(
         left, 1 - 0.1 / height, title, ha="left", va="top", size=11, weight="bold", color=INK
     )
-    figure.text(left, 1 - 0.34 / height, line, ha="left", va="top", size=9, color=INK)
+    figure.text(left, 1 - 0.34 / height, line, ha="left", va="top", size=size, color=INK)
 
 
 def footnote_lines(view: RunView, width: float, extra: str = "") -> list[str]:

@@ -120,7 +120,7 @@ def test_opponents_are_drawn_once_the_run_is_confirmed(tmp_path: Path) -> None:
             expected = [[one[axis]["search"] for axis in pair] for one in values]
             np.testing.assert_allclose(np.asarray(drawn.get_offsets()), expected)
     words = texts(figure).replace("\n", " ")
-    assert "on test data 1.40 [1.10, 1.70] times the strongest opponent (baselines alone)" in words
+    assert "on test 1.40 [1.10, 1.70] times baselines alone" in words
     assert "not at equal numbers" not in words
 
 
