@@ -51,4 +51,4 @@ def trained(wanted: Sequence[Train], pool: Workers) -> list[OwnFit]:
 
 def most_accurate(fits: Sequence[OwnFit]) -> list[OwnFit]:
     """Return the most accurate fits, at most `MOST_FITS`, the best first."""
-    return sorted(fits, key=lambda one: (-one.accuracy, one.id))[:MOST_FITS]
+    return sorted(fits, key=lambda fit: (-fit.accuracy, fit.id))[:MOST_FITS]
