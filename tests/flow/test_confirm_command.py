@@ -84,12 +84,15 @@ def test_every_selected_point_is_trained_anew_with_fresh_seeds(confirmed: Confir
     content, view = confirmed.content, read_run(confirmed.run)
     own = [row for row in content["points"] if row["front"] == "search"]
     assert [row["id"] for row in own] == view.front.loc[view.front["selected"], "id"].tolist()
-    assert all(row["seeds"] == SEEDS for row in own)
+    trained = [row for row in own if row["serve"]["fusion"].keys() - {"ease_recency"}]
+    assert trained
+    assert all(row["seeds"] == SEEDS for row in trained)
+    assert all(row["seeds"] == 1 for row in own if row not in trained)
     root = load_config(confirmed.run).seed
     assert content["seeds"] == [child_seed(root, "confirm", place) for place in range(SEEDS)]
     assert set(content["seeds"]).isdisjoint(view.records["seed"])
     claimed = dict(zip(view.front["id"], view.front["ndcg@10"], strict=True))
-    for row in own:
+    for row in trained:
         value = row["values"]["ndcg@10"]
         assert value["search"] == pytest.approx(claimed[row["id"]], abs=1e-12)
         assert value["validation"]["sd"] > 0
