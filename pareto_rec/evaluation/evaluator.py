@@ -16,6 +16,7 @@ from pareto_rec.data.schema import Stage
 from pareto_rec.data.ties import tie_ranks
 from pareto_rec.evaluation.costs import Costs
 from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
+from pareto_rec.evaluation.last_used import LastUsed
 from pareto_rec.evaluation.measurement import ObjectiveEvaluator, ObjectiveSet, ObjectiveValues
 from pareto_rec.evaluation.members import NO_FITS, Fits
 from pareto_rec.evaluation.monitor import ValidationMonitor
@@ -26,7 +27,7 @@ from pareto_rec.evaluation.scorers import UserScorers
 from pareto_rec.evaluation.training_data import training_data
 from pareto_rec.objectives import Catalogue, HeldOut
 from pareto_rec.objectives.gains import boosts_of
-from pareto_rec.ranking import NETWORK, BlockwiseScorers, Scorers, ServingParams
+from pareto_rec.ranking import NETWORK, BlockwiseScorers, Network, Scorers, ServingParams
 from pareto_rec.runs.record import EXPERTS_ALONE, Record
 from pareto_rec.search import Trial
 from pareto_rec.search.space import SearchSpace, Value
@@ -69,6 +70,8 @@ def resolve_device(name: str) -> torch.device:
         ) from None
 
 
+MOST_SCORES = 50_000_000  # of networks that are kept for the next settings (200 MB), tasks aside
+KEPT = (4, 16)  # fewest and most networks that are kept
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -121,6 +124,7 @@ class Evaluator:
         boosts = boosts_of(catalogue, variables.boosts)
         self.users = UserScorers(met, data.experts, facts, ties, self.device, boosts=boosts)
         self.scorers = self.users.all()
+        self._networks: LastUsed[tuple[Fit, Network]] = LastUsed(self._kept)
         kept_to = self._kept_to({*data.experts, *data.references}, learn)
         without = training_data(
             stage,
@@ -175,6 +179,7 @@ class Evaluator:
         if costs is not None:
             measuring = replace(measuring, supplies=replace(measuring.supplies, costs=costs))
         changed.measuring = measuring
+        changed._networks = LastUsed(self._kept)  # fits of another store have ids of their own
         changed.store = self.store if store is None else store
         changed.seed = self.seed if seed is None else seed
         return changed
@@ -313,15 +318,31 @@ class Evaluator:
         Raises:
             KeyError: If a fit is no longer stored.
         """
-        fits = {}
-        for name in dict.fromkeys(members):
-            if name in self.users.experts:
-                continue
-            fit = self.store.get(name)
-            if fit is None:
-                raise KeyError(f"fit {name} is no longer stored")
-            fits[name] = fit
-        return (self.with_fits(fits) if fits else self.scorers), fits
+        named = [name for name in dict.fromkeys(members) if name not in self.users.experts]
+        if isinstance(self.scorers, BlockwiseScorers):
+            fits = {name: self._stored(name) for name in named}
+            return (self.with_fits(fits) if fits else self.scorers), fits
+        scored = {name: self._networks.get(name, self._scored) for name in named}
+        networks = {name: network for name, (_, network) in scored.items()}
+        return replace(self.scorers, networks=networks), {n: fit for n, (fit, _) in scored.items()}
+
+    @property
+    def _kept(self) -> int:
+        """How many networks are kept for the next settings."""
+        users, items = self.users.shape
+        return min(max(MOST_SCORES // max(1, users * items), KEPT[0]), KEPT[1])
+
+    def _stored(self, fit_id: str) -> Fit:
+        fit = self.store.get(fit_id)
+        if fit is None:
+            raise KeyError(f"fit {fit_id} is no longer stored")
+        return fit
+
+    def _scored(self, fit_id: str) -> tuple[Fit, Network]:
+        fit = self._stored(fit_id)
+        scorers = self.with_fits({fit_id: fit})
+        assert isinstance(scorers, Scorers)
+        return fit, scorers.networks[fit_id]
 
     def fused(self, records: Sequence[Record]) -> Fused:
         """Return what the lists of some records are fused from, for their objectives or lists.

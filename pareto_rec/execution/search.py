@@ -40,7 +40,7 @@ from pareto_rec.runs.record import Record
 from pareto_rec.runs.record_store import RECORDS
 from pareto_rec.search import Progress, Searcher, run_search
 
-AT_ONCE = 4  # fits whose scores of all users are held together, unless a single record has more
+AT_ONCE = 8  # fits whose scores of all users are held together, unless a single record has more
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from pareto_rec.search.constraints import violation
 from pareto_rec.search.serving import FUSION, ServingSearcher, ServingSpace, Slot
 from pareto_rec.search.space import Candidate, Simplex
 
-BLOCK = 16  # settings of one job; the same for any number of workers, so that records are too
+BLOCK = 32  # settings of one job; the same for any number of workers, so that records are too
 REPLICA = "replica"  # the training variable that numbers them
 _SETTINGS = 8  # of the replicated fit that each replica is measured at
 
