@@ -19,7 +19,7 @@ from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
 from pareto_rec.evaluation.last_used import LastUsed
 from pareto_rec.evaluation.measurement import ObjectiveEvaluator, ObjectiveSet, ObjectiveValues
 from pareto_rec.evaluation.members import NO_FITS, Fits
-from pareto_rec.evaluation.monitor import ValidationMonitor
+from pareto_rec.evaluation.monitor import ValidationMonitor, watchable
 from pareto_rec.evaluation.outcome_inputs import OutcomeInputs, met_before
 from pareto_rec.evaluation.reference_policies import check as check_held
 from pareto_rec.evaluation.reference_policies import of_experts, with_fits
@@ -121,6 +121,7 @@ class Evaluator:
         catalogue = Catalogue(stage.items, stage.users, learn.popularity, met, features, learn.rate)
         facts = item_facts(catalogue)
         ties = tie_ranks(learn.items, learn.train)
+        self.watched = watchable(stage, catalogue, data.relevance, variables.tasks)
         boosts = boosts_of(catalogue, variables.boosts)
         self.users = UserScorers(met, data.experts, facts, ties, self.device, boosts=boosts)
         self.scorers = self.users.all()
@@ -290,10 +291,9 @@ class Evaluator:
         return train_pack(specs, seeds, self.data, self.monitor(), pack_size=size)
 
     def monitor(self) -> Monitor:
-        """Compute NDCG@10 of relevance scores, what early stopping watches."""
-        own = self.measuring
-        truth = own.held_out[own.relevance]
-        return ValidationMonitor(self._seen, own.catalogue, truth, self.users.ties)
+        """Return what early stopping watches: NDCG@10 of relevance, of the tail or of a task."""
+        catalogue, ties = self.measuring.catalogue, self.users.ties
+        return ValidationMonitor(self._seen, catalogue, self.watched, ties)
 
     def _seen(self, users: slice) -> Tensor:
         """Find which items are in the histories of some users ``[rows, N]``."""

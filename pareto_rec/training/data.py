@@ -12,6 +12,7 @@ from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.losses import ItemFacts
 from pareto_rec.models.base import Shape
 from pareto_rec.models.head import ScoringHead
+from pareto_rec.tasks import RELEVANCE
 from pareto_rec.tasks import check_losses as check_task_losses
 from pareto_rec.training.batches import People, Sequences
 from pareto_rec.training.pack_tasks import NO_LABELS, TaskLabels, losses_of
@@ -23,15 +24,17 @@ LOOK_SCORES = 16_000_000  # scores of a candidate that validation looks at, at a
 
 @dataclass(frozen=True)
 class Relevance:
-    """Relevance scores of the users that validation looks at, made a part of them at a time.
+    """Scores of the users that validation looks at, made a part of them at a time.
 
     Attributes:
         shape: Number of users and of items.
         of: Scores of some users ``[rows, N]``.
+        watched: What the scores are for and are judged by, as `TrainSpec.watched`.
     """
 
     shape: tuple[int, int]
     of: Callable[[slice], Tensor]
+    watched: str = RELEVANCE
 
     @classmethod
     def whole(cls, scores: Tensor) -> Relevance:

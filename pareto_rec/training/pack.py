@@ -15,7 +15,7 @@ from pareto_rec.core.seeds import child_seed
 from pareto_rec.losses import AGGREGATORS, LossInputs
 from pareto_rec.losses.aggregation.loss_aggregation import LossAggregation
 from pareto_rec.models import MODELS
-from pareto_rec.models.base import Dropout, Noise, Shape, init_shared, item_table
+from pareto_rec.models.base import Dropout, Noise, Params, Shape, init_shared, item_table
 from pareto_rec.models.scoring import (
     last_states,
     relevance_scores,
@@ -23,6 +23,7 @@ from pareto_rec.models.scoring import (
     user_states,
 )
 from pareto_rec.models.trunk import TRUNKS
+from pareto_rec.tasks import is_task
 from pareto_rec.training.data import (
     Checkpoint,
     Fit,
@@ -326,13 +327,27 @@ class Pack:
 
         def of(rows: slice) -> Tensor:
             nonlocal finite
-            own, items = states[candidate, rows], table[candidate]
-            if self.common.by_tasks_alone:
-                shown = self.tasks.ranking(params, own, items)
-            else:
-                shown = relevance_scores(params, own, items, self.temperature[candidate])
+            shown = self._watched_scores(index, params, states[candidate, rows], table[candidate])
             finite = finite and bool(torch.isfinite(shown.sum()))
             return shown[0]
 
-        value = monitor(Relevance((states.shape[1], table.shape[1]), of)) if finite else None
+        shape, watched = (states.shape[1], table.shape[1]), self.specs[index].watched
+        value = monitor(Relevance(shape, of, watched)) if finite else None
         return value if finite else None
+
+    def _watched_scores(self, index: int, params: Params, states: Tensor, table: Tensor) -> Tensor:
+        """Compute the scores ``[1, R, N]`` of what early stopping watches of a candidate.
+
+        Args:
+            index: The candidate.
+            params: Its parameters, with a leading dimension of one as the rest.
+            states: States ``[1, R, D]``.
+            table: Item vectors ``[1, N, D]``.
+        """
+        if self.common.by_tasks_alone:
+            return self.tasks.ranking(params, states, table)
+        temperature, watched = self.temperature[index : index + 1], self.specs[index].watched
+        scores = relevance_scores(params, states, table, temperature)
+        if is_task(watched):
+            scores = scores + self.tasks.log_chance(watched, params, states, table)
+        return scores

@@ -195,3 +195,20 @@ class TaskHeads:
             if task.weight
         ]
         return torch.stack(parts).sum(0)
+
+    def log_chance(self, key: str, params: Params, states: Tensor, table: Tensor) -> Tensor:
+        """Compute the log of what a task and its trained conditions together predict ``[P, R, N]``.
+
+        Args:
+            key: Name of its loss, which is trained on.
+            params: Stacked parameters.
+            states: States of the shared bottom ``[P, R, D]``.
+            table: Item vectors ``[P, N, D]``.
+        """
+        [name] = [task.name for task in self.own if task.key == key]
+        parts = [
+            log_natural(params, task.key, whole_logits(params, task.key, states, table))
+            for task in chain_of(self.labels.tasks, name)
+            if task in self.own
+        ]
+        return torch.stack(parts).sum(0)

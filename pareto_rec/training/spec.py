@@ -14,11 +14,12 @@ from pareto_rec.core.seeds import child_seed
 from pareto_rec.losses import AGGREGATORS, LOSSES
 from pareto_rec.models import MODELS
 from pareto_rec.models.trunk import TRUNKS
-from pareto_rec.tasks import BUILT_IN, CHAINS, PREFIX, is_task
+from pareto_rec.tasks import BUILT_IN, CHAINS, PREFIX, RELEVANCE, is_task
 from pareto_rec.training.matmul_dtype import MATMUL_DTYPES
 from pareto_rec.training.tuned.layers import METHODS, PROJECTIONS
 
 POPULARITY = "popularity"
+AUTO, TAIL = "auto", "tail"  # of the training variable `monitor`
 MOST_HISTORY = 200  # longest history that a model may read
 IDLE = {"text": "item.embed", "embedding": "item.project"}
 """What each of `item_inputs` leaves out: parameters that stay zero."""
@@ -114,6 +115,16 @@ class TrainSpec:
     check_every: int = variable(25, _STEPS, "Steps between two looks at validation.", shared=True)
     patience: int = variable(
         3, _STEPS, "Looks without improvement before a fit stops.", shared=True
+    )
+    monitor: str = variable(
+        AUTO,
+        Word("monitor"),
+        'What early stopping watches on validation data: `"relevance"` (NDCG@10), `"tail"` (the '
+        "same of items in the tail alone), or a task by the name of its loss (NDCG@10 of its "
+        "signal, with a value as the gain; items are ranked by relevance times the task's "
+        "prediction, or by all tasks where no loss ranks); where nothing of that is held out, "
+        'relevance. `"auto"`: the one for which the losses weigh most together; those that rank '
+        "are for relevance, `popularity` is for the tail, a task's for the task, others for none.",
     )
     group: str = variable(
         "",
@@ -254,10 +265,31 @@ class TrainSpec:
         return any(name.startswith(PREFIX) for name in self.loss_weights)
 
     @property
+    def watched(self) -> str:
+        """What early stopping watches: ``"relevance"``, ``"tail"``, or a task by its loss."""
+        if self.monitor != AUTO:
+            return self.monitor
+        shares = {RELEVANCE: 0.0}  # the first of equals
+        for name, weight in self.loss_weights.items():
+            metric = _metric_of(name)
+            if metric is not None:
+                shares[metric] = shares.get(metric, 0.0) + weight
+        return max(shares, key=lambda metric: shares[metric])
+
+    @property
     def by_tasks_alone(self) -> bool:
         """Whether tasks are trained on and no loss ranks, so that tasks alone make the ranking."""
         plain = [name for name in self.loss_weights if not is_task(name)]
         return self.on_tasks and not any(LOSSES[name].accuracy for name in plain)
+
+
+def _metric_of(loss: str) -> str | None:
+    """Return what shows on validation data whether a loss has learnt something; None: nothing."""
+    if is_task(loss):
+        return loss
+    if LOSSES[loss].accuracy:
+        return RELEVANCE
+    return TAIL if loss == POPULARITY else None
 
 
 def pack_key(spec: TrainSpec) -> tuple[object, ...]:
@@ -287,4 +319,7 @@ def train_spec(fixed: Mapping[str, Any], values: Mapping[str, Any]) -> TrainSpec
     for name in spec.loss_weights:
         if name not in LOSSES and not is_task(name):
             raise unknown("loss", name, (*LOSSES, *BUILT_IN))
+    tasks = [name for name in spec.loss_weights if is_task(name)]
+    if spec.monitor not in (AUTO, RELEVANCE, TAIL, *tasks):
+        raise unknown("monitor", spec.monitor, (AUTO, RELEVANCE, TAIL, *tasks))
     return without_idle(spec)  # so that equal fits look equal

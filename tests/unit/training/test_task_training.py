@@ -29,7 +29,7 @@ from pareto_rec.ranking import (
 )
 from pareto_rec.tasks import CHAINS, SQUARED, Task
 from pareto_rec.training import batches
-from pareto_rec.training.data import Fit, TrainData
+from pareto_rec.training.data import Fit, Relevance, TrainData
 from pareto_rec.training.fit_store import FitStore
 from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.pack_tasks import NO_LABELS, TaskLabels
@@ -314,3 +314,59 @@ def test_tasks_alone_rank_where_nothing_else_does() -> None:
     assert isinstance(product, torch.Tensor)
     torch.testing.assert_close(seen[-1], product)
     assert same.best_step == 8
+
+
+# ---------------------------------------------------------------- what early stopping watches
+
+
+@pytest.mark.parametrize(
+    ("weights", "watched"),
+    [
+        ({"softmax": 1.0}, "relevance"),
+        ({"softmax": 0.3, "bpr": 0.3, "liked": 0.4}, "relevance"),  # both of them rank
+        ({"softmax": 0.5, "task:click": 0.5}, "relevance"),  # the first of equals
+        ({"softmax": 0.3, "task:click": 0.3, "task:conversion": 0.4}, "task:conversion"),
+        ({"softmax": 0.4, "liked": 0.6}, "liked"),
+        ({"softmax": 0.4, "popularity": 0.6}, "tail"),
+        ({"softmax": 0.1, "negative_entropy": 0.9}, "relevance"),  # entropy has no metric
+        ({"task:click": 1.0}, "task:click"),
+    ],
+)
+def test_early_stopping_watches_what_most_of_the_weight_is_for(
+    weights: dict[str, float], watched: str
+) -> None:
+    assert spec_of(weights).watched == watched
+    assert spec_of(weights, monitor="tail").watched == "tail"
+
+
+def test_a_monitor_that_nothing_trains_is_refused() -> None:
+    with pytest.raises(BadRequestError, match=r'unknown monitor "task:clock".*"task:click"'):
+        spec_of(monitor="task:clock")
+    with pytest.raises(BadRequestError, match='unknown monitor "task:click"'):
+        spec_of({"softmax": 1.0}, monitor="task:click")
+
+
+def test_each_candidate_of_a_pack_is_watched_by_its_own_scores() -> None:
+    """Relevance alone, or times what the task and its condition predict."""
+    even = {"softmax": 0.4, "task:click": 0.2, "task:conversion": 0.4}
+    specs = [
+        spec_of(even, steps=4, temperature=0.5),
+        spec_of({**even, "softmax": 0.2}, steps=4, temperature=0.5),
+        spec_of(even, steps=4, temperature=0.5, monitor="task:click"),
+    ]
+    seen: list[tuple[str, torch.Tensor]] = []
+
+    def recording(scores: Relevance) -> float:
+        seen.append((scores.watched, torch.cat([part for _, part in scores.parts()])))
+        return 1.0
+
+    fits = train_pack(specs, [1, 2, 3], DATA, recording, pack_size=3)
+    names = [name for name, _ in seen]
+    assert names == ["relevance", "task:conversion", "task:click"]
+    for one, (name, scores), factors in zip(
+        fits, seen, ([], ["click", "conversion"], ["click"]), strict=True
+    ):
+        head, states = DATA.head(one)
+        own = head.scores(states)
+        expected = own.relevance + sum(own.tasks[factor] for factor in factors)
+        torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4, msg=name)

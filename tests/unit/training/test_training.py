@@ -243,7 +243,7 @@ def test_what_a_pack_must_share() -> None:
     """Shapes, number of steps and losses; all else is a candidate's own."""
     own = {
         *("learning_rate", "weight_decay", "dropout", "item_dropout", "temperature"),
-        *("aggregation", "loss_weights", "horizon"),
+        *("aggregation", "loss_weights", "horizon", "replica", "monitor"),
         *("lora_alpha", "lora_dropout", "encoder_rate", "layer_decay", "encoder_decay"),
     }
     base = dataclasses.replace(spec_of("attention_pooling"), tuned_layers=1)
