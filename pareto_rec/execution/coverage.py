@@ -6,14 +6,11 @@ may speak of the catalogue and not of the lists. The run says where that may be 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.evaluation.measurement import ObjectiveSet
-from pareto_rec.objectives import Catalogue
-from pareto_rec.runs.record import Record
+from pareto_rec.objectives import Catalogue, Objective, Outcome
 
 Counts = Mapping[str, tuple[int, int]]
 
@@ -37,25 +34,12 @@ def lacking(measures: ObjectiveSet, catalogue: Catalogue) -> dict[str, dict[str,
     return entries
 
 
-def described_of(
-    evaluator: Evaluator, records: Sequence[Record], _: Path
-) -> list[tuple[str, Counts]]:
-    """Return what was measured of the lists, by record id: objective -> how many of how many.
+def described_in(outcome: Outcome, objectives: Iterable[Objective]) -> Counts:
+    """Return what was measured of some lists: objective -> how many of how many.
 
     Args:
-        evaluator: Of the stage that the records were measured on.
-        records: Records of the same fits.
+        outcome: The lists.
+        objectives: Those that read what some items lack.
     """
-    own = evaluator.measuring
-    wanted = [
-        objective
-        for objective in own.measures.all
-        if objective.name in lacking(own.measures, own.catalogue)
-    ]
-    if not wanted:
-        return [(record.id, {}) for record in records]
-    described: list[tuple[str, Counts]] = []
-    for record, outcome in zip(records, own.outcomes(*evaluator.fused(records)), strict=True):
-        counts = {objective.name: objective.described(outcome) for objective in wanted}
-        described.append((record.id, {name: n for name, n in counts.items() if n is not None}))
-    return described
+    counts = {objective.name: objective.described(outcome) for objective in objectives}
+    return {name: count for name, count in counts.items() if count is not None}

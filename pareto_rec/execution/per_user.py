@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from pareto_rec.data.history_length import HISTORY_LENGTH, with_history_length
 from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation.evaluator import Evaluator
+from pareto_rec.execution.coverage import Counts, described_in, lacking
+from pareto_rec.objectives import UserObjective
 from pareto_rec.runs.record import Record
 
 FILE = "per_user/front.parquet"
@@ -24,17 +26,42 @@ PEOPLE = "per_user/users.parquet"
 Values = Mapping[str, NDArray[np.float64]]
 
 
-def values_of(
+class Measured(NamedTuple):
+    """What was measured of one point's lists.
+
+    Attributes:
+        values: Per-user objective -> values ``[users]``.
+        described: Objective that reads what some items lack -> how many of the listed items, or of
+            their pairs, had it, of how many.
+    """
+
+    values: Values
+    described: Counts
+
+
+def measured_of(
     evaluator: Evaluator, records: Sequence[Record], _: Path
-) -> Sequence[tuple[str, Values]]:
-    """Return values ``[users]`` of every per-user objective, by record id.
+) -> list[tuple[str, Measured]]:
+    """Return what was measured of the lists of some records, by record id; they are made once.
 
     Args:
         evaluator: Of the stage that the records were measured on.
         records: Records of the same fits.
     """
-    measured = evaluator.measuring.per_user(*evaluator.fused(records))
-    return [(record.id, values) for record, values in zip(records, measured, strict=True)]
+    own = evaluator.measuring
+    by_user = [one for one in own.measures.all if isinstance(one, UserObjective)]
+    absent = lacking(own.measures, own.catalogue)
+    reading = [one for one in own.measures.all if one.name in absent]
+    return [
+        (
+            record.id,
+            Measured(
+                {objective.name: objective.per_user(outcome) for objective in by_user},
+                described_in(outcome, reading),
+            ),
+        )
+        for record, outcome in zip(records, own.outcomes(*evaluator.fused(records)), strict=True)
+    ]
 
 
 def table_of(values_by_record: Sequence[tuple[str, Values]], users: Sequence[str]) -> bytes:

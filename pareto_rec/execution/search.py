@@ -108,14 +108,7 @@ def search_experiment(
                 _search(searcher, experiment, pool, journal, answers, callback)
                 callback.on_stage("measuring the front per user")
                 answers.restore({name for record in journal.front for name in record.fit_ids})
-                run.write_bytes(per_user.FILE, _per_user(journal.front, pool))
-                run.write_bytes(per_user.PEOPLE, per_user.people_of(pool.evaluator.stage))
-                run.write_text(lists.FILE, _lists(journal.front, pool))
-                if ready.info["lacking"]:
-                    counts_by_record = _of_points(described.described_of, journal.front, pool)
-                    journal.add_info(
-                        described={key: dict(counts) for key, counts in counts_by_record}
-                    )
+                _measure_front(journal, run, pool)
     callback.on_end(out)
     return out
 
@@ -283,9 +276,16 @@ def _search_serving(
         generation += 1
 
 
-def _per_user(records: Sequence[Record], pool: Workers) -> bytes:
-    measured = _of_points(per_user.values_of, records, pool)
-    return per_user.table_of(measured, pool.evaluator.stage.users.ids)
+def _measure_front(journal: RunWriter, run: RunDirectory, pool: Workers) -> None:
+    """Write what every point of the front is worth to each user, and lists of a few users."""
+    stage, records = pool.evaluator.stage, journal.front
+    measured = _of_points(per_user.measured_of, records, pool)
+    values = [(key, one.values) for key, one in measured]
+    run.write_bytes(per_user.FILE, per_user.table_of(values, stage.users.ids))
+    run.write_bytes(per_user.PEOPLE, per_user.people_of(stage))
+    run.write_text(lists.FILE, _lists(records, pool))
+    if any(one.described for _, one in measured):
+        journal.add_info(described={key: dict(one.described) for key, one in measured})
 
 
 def _lists(records: Sequence[Record], pool: Workers) -> str:

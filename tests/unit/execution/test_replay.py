@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.execution import search as search_module
 from pareto_rec.execution.search import together
 from pareto_rec.execution.stored_records import StoredRecords, asked_for
 from pareto_rec.runs.record import Record
@@ -103,7 +104,10 @@ def test_an_objective_that_was_changed_leads_elsewhere_and_is_noticed() -> None:
         search(wrong)
 
 
-def test_records_are_scored_together_with_those_of_their_fits() -> None:
+def test_records_are_scored_together_with_those_of_their_fits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search_module, "AT_ONCE", 4)
     names = ["b", "a", "a+b", "a+c", "b+d", "e+f", "b", "a+b+c+d+e", "experts", "a+b+c+d+e"]
     trial = Trial(0, 0, 0, (Candidate({"x": 0.5}, {"y": 0.5}),))
     [any_record] = asked_for([trial], fit_id, 7)
