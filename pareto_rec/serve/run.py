@@ -43,7 +43,7 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # the last: a name that no host has
         raise _no_address(host, port, error) from None
     with listener:
         try:
@@ -57,8 +57,9 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
 
 def _no_address(host: str, port: int, error: Exception) -> BadRequestError:
     reason = getattr(error, "strerror", None) or str(error)
+    name = ascii(host)[1:-1][:100]
     return BadRequestError(
-        f"cannot listen at {host}, port {port}: {reason}; give another --host or --port"
+        f"cannot listen at {name}, port {port}: {reason}; give another --host or --port"
     )
 
 

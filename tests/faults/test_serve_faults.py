@@ -313,6 +313,9 @@ def test_no_bundle_no_port_no_file(
     assert f"cannot listen at 127.0.0.1, port {port}: Address already in use" in said
     said = refused(capsys, tmp_path / "bundle", "--host", "no.such.host.invalid", "--port", 0)
     assert "cannot listen at no.such.host.invalid" in said
+    for host in ("x" * 300, "\udcff"):  # names that no host can have
+        said = refused(capsys, tmp_path / "bundle", "--host", host, "--port", 0)
+        assert "cannot listen at" in said
     nowhere = tmp_path / "no/such/folder/items.jsonl"
     assert str(nowhere) in refused(capsys, tmp_path / "bundle", "--port", 0, "--items", nowhere)
 

@@ -137,7 +137,7 @@ def _connect(address: str) -> Client:
 
     try:
         return Client(check_address(address), timeout=ANSWER, set_as_default=False)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the second: a name that no host has
         reason = str(error).splitlines()[0]
         raise BadRequestError(
             f"--backend {address}: no scheduler answers ({reason}); start one with `dask scheduler`"
