@@ -55,6 +55,7 @@ reference = 0.1
 model = "attention_pooling"
 steps = 30
 batch = 32
+horizon = 1
 history = 6
 width = 8
 heads = 2

@@ -41,6 +41,7 @@ reference = 0.3
 model = "attention_pooling"
 steps = 6
 batch = 16
+horizon = 1
 history = 10
 width = 8
 heads = 2

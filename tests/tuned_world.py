@@ -19,7 +19,7 @@ from pareto_rec.training.tuned.source import TextSource
 
 PLAIN: dict[str, Any] = {
     "width": 8, "heads": 2, "history": 8, "steps": 30, "batch": 32, "check_every": 15,
-    "learning_rate": 0.02, "item_inputs": "text",
+    "learning_rate": 0.02, "item_inputs": "text", "horizon": 1,
 }  # fmt: skip
 LORA: dict[str, Any] = {**PLAIN, "tuned_layers": 1, "lora_rank": 4, "encoder_rate": 0.003}
 FULL: dict[str, Any] = {**PLAIN, "tuned_layers": 1, "tuning": "full", "encoder_rate": 0.001}

@@ -16,6 +16,7 @@ SPEC = TrainSpec(
     history=6,
     heads=2,
     batch=8,
+    horizon=1,
     negatives=24,
     steps=1,
     check_every=1,

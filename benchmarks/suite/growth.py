@@ -55,6 +55,8 @@ CONFIG = {
         "loss_weights": {"sampled_softmax": 0.8, "liked": 0.2},
         "steps": 50,
         "check_every": 25,
+        "horizon": 1,
+        "learning_rate": 0.003,
         "history": 30,
     },
     "space": {

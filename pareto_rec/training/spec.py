@@ -58,7 +58,12 @@ def _learns_tasks(spec: TrainSpec) -> bool:
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """Every training variable of one fit; those not searched keep the config's value."""
+    """Every training variable of one fit; those not searched keep the config's value.
+
+    The defaults of `horizon`, `steps` and `learning_rate` are good on validation data of all of
+    MovieLens 100K, an online retailer, groceries and coupons, for attention pooling on the softmax
+    alone; on each of them another choice is better by up to 8 %.
+    """
 
     model: str = variable(
         "attention_pooling", RegisteredName("model", MODELS), "Registered model.", shared=True
@@ -69,12 +74,12 @@ class TrainSpec:
     )
     layers: int = variable(2, _LAYERS, "Blocks of self-attention.", shared=True)
     heads: int = variable(4, _LAYERS, "Attention heads; must divide the width.", shared=True)
-    steps: int = variable(150, _STEPS, "Most training steps.", shared=True)
+    steps: int = variable(250, _STEPS, "Most training steps.", shared=True)
     batch: int = variable(256, _ROWS, "Examples per step.", shared=True)
     positions: int = variable(
         1, _SIZE, "Predicted positions per example (self-attention).", shared=True
     )
-    horizon: int = variable(1, _ROWS, "Items that follow, all of them targets.")
+    horizon: int = variable(10, _ROWS, "Items that follow, all of them targets.")
     regularizer_rows: int = variable(
         64,
         _ROWS,
@@ -90,7 +95,7 @@ class TrainSpec:
         shared=True,
     )
     negatives: int = variable(256, _ROWS, "Items drawn per step for sampled losses.", shared=True)
-    learning_rate: float = variable(0.003, _RATE, "Peak of the schedule.")
+    learning_rate: float = variable(0.01, _RATE, "Peak of the schedule.")
     weight_decay: float = variable(0.01, _DECAY, "Decoupled (AdamW).")
     dropout: float = variable(0.1, _SHARE, "Share of history items dropped.")
     item_dropout: float = variable(0.1, _SHARE, "Share of item embeddings dropped.")

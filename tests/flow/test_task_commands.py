@@ -61,6 +61,7 @@ reference = 2.0
 steps = 8
 check_every = 4
 batch = 16
+horizon = 1
 history = 6
 width = 8
 heads = 2

@@ -25,7 +25,7 @@ MOST = {
 }
 _DEFAULTS = {
     "backbone.max_length": 64,
-    "fixed.steps": 150,
+    "fixed.steps": 250,
     "search.population": 24,
     "search.generations": 8,
     "search.sweep": 24,

@@ -31,7 +31,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def spec_of(weights: Mapping[str, float], chain: str, steps: int) -> TrainSpec:
-    fixed = {"width": 16, "history": 20, "heads": 2, "batch": 16, "negatives": 5}
+    fixed = {"width": 16, "history": 20, "heads": 2, "batch": 16, "horizon": 1, "negatives": 5}
     more = {"check_every": 50, "patience": steps, "learning_rate": 0.01, "task_batch": 256}
     return train_spec({**fixed, **more}, {"loss_weights": weights, "chain": chain, "steps": steps})
 
