@@ -62,7 +62,7 @@ class TrainSpec:
 
     The defaults of `horizon`, `steps` and `learning_rate` are good on validation data of all of
     MovieLens 100K, an online retailer, groceries and coupons, for attention pooling on the softmax
-    alone; on each of them another choice is better by up to 8 %.
+    alone; a choice for one of them alone is better by up to 8 % there.
     """
 
     model: str = variable(
