@@ -29,6 +29,9 @@ SUMMED_UP = (
 """Files whose checksums run.json holds once no process writes them any more, if they are there."""
 
 
+SPARED = 4  # times as long as summing up took, that it is not done again
+
+
 def checksums(run: Path, names: Iterable[str]) -> dict[str, str]:
     """Compute the SHA-256 of files of a run, by name; those that are not there are left out."""
     return {name: sha256_of(run / name) for name in names if (run / name).is_file()}
@@ -71,6 +74,7 @@ class RunWriter:
         self._baselines: list[dict[str, Any]] = []
         self._history: list[Progress] = []
         self._memory = PeakMemory()
+        self._written_at = self._write_seconds = 0.0
         self.records: list[Record] = []
         self.fits: set[str] = set()
         self.failed = self.pruned = 0
@@ -128,8 +132,11 @@ class RunWriter:
     def end_generation(self, progress: Progress, *, replayed: bool = False) -> None:
         """Sum up what there is after a generation; the files know what was only replayed."""
         self._history.append(progress)
-        if not replayed:
-            self._memory.look()
+        if replayed:
+            return
+        self._memory.look()
+        # a front of thousands of points takes a second: at most a fifth of the time is for that
+        if time.perf_counter() - self._written_at >= SPARED * self._write_seconds:
             self.write("running")
 
     def write(self, status: str, *, keep_fits: bool = False) -> None:
@@ -139,6 +146,7 @@ class RunWriter:
             status: What run.json says of the run.
             keep_fits: Copy the fits of the front into the run.
         """
+        began = time.perf_counter()
         searched = [goal.name for goal in self._experiment.goals]
         rows = self._front_rows()
         self._run.write_table("front.csv", rows, ["id", "selected", "fit", "seed", *searched])
@@ -154,6 +162,8 @@ class RunWriter:
             names = [*SUMMED_UP, *(f"fits/{fit_id}.safetensors" for fit_id in fits)]
             summary["files"] |= checksums(self._run.path, names)
         self._run.write_json(INFO, summary)
+        self._written_at = time.perf_counter()
+        self._write_seconds = self._written_at - began
 
     def begin(self, config: str) -> None:
         """Write the config, and that the search is running, before it does anything.
