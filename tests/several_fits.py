@@ -68,7 +68,8 @@ def with_fused_record(run: Path, cache: Path, count: int = 4) -> Record:
         front = [by_id[str(row["id"])] for row in rows]
         values, chosen = [], []
         for one in front:
-            values += per_user.values_of(evaluator, [one], cache)
+            [(key, measured)] = per_user.measured_of(evaluator, [one], cache)
+            values.append((key, measured.values))
             chosen += lists.lists_of(evaluator, [one], cache)
         table = per_user.table_of(values, evaluator.stage.users.ids)
         directory.write_bytes(per_user.FILE, table)

@@ -118,7 +118,8 @@ tuned_layers = { kind = "choice", options = [0, 1, 2] }
 
 def spaced(train: str) -> str:
     begin, end = CONFIG.index("[space.train]"), CONFIG.index("[space.serve]")
-    return f"{CONFIG[:begin]}{train}\n{CONFIG[end:]}"
+    text = f"{CONFIG[:begin]}{train}\n{CONFIG[end:]}"
+    return text.replace("horizon = 1\n", "") if "horizon =" in train else text
 
 
 def test_the_plain_fit_lies_in_the_middle_of_what_is_searched(tmp_path: Path) -> None:

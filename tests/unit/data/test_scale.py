@@ -23,7 +23,7 @@ from pareto_rec.evaluation import scorers as sources
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.evaluation.inputs import CandidateVariables, EvaluationData
 from pareto_rec.evaluation.measurement import ObjectiveSet
-from pareto_rec.execution.per_user import values_of
+from pareto_rec.execution.per_user import measured_of
 from pareto_rec.experiment.extent import limited_by_size
 from pareto_rec.objectives import parse
 from pareto_rec.ranking import BlockwiseScorers, Scorers
@@ -107,7 +107,7 @@ def test_evaluation_in_parts_is_evaluation_at_once(
         assert one.objectives.keys() == other.objectives.keys()
         for name, value in other.objectives.items():
             assert one.objectives[name] == pytest.approx(value, abs=1e-6), name
-    [(_, values)] = values_of(small, expected[1:2], tmp_path)
+    [(_, (values, _))] = measured_of(small, expected[1:2], tmp_path)
     assert np.nanmean(values["ndcg@10"]) == pytest.approx(expected[1].objectives["ndcg@10"])
 
 

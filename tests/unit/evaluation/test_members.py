@@ -96,7 +96,7 @@ def test_lists_of_a_record_of_several_fits_are_made_again(tmp_path: Path) -> Non
     users = lists.chosen_users(made.stage, "watched")
     assert key == record.id
     assert [list(row) for row in shown] == [row[row >= 0].tolist() for row in expected[0, users]]
-    [(_, values)] = per_user.values_of(made, [record], tmp_path)
+    [(_, (values, _))] = per_user.measured_of(made, [record], tmp_path)
     assert np.nanmean(values["ndcg@10"]) == pytest.approx(record.objectives["ndcg@10"])
 
 
