@@ -15,6 +15,7 @@ __all__ = ["endless", "sources", "start", "tiny_cache"]
 # commands; those of the folders flow and faults nearly all do.
 TRAINING_FOLDERS = {"flow", "faults"}
 TRAINING_MODULES = {
+    *("aggregation_steps", "members", "monitor", "surrogate", "tuning"),
     *("adapt", "backbone", "bench", "bundle", "bundle_onnx", "bundle_plugins", "cold_start"),
     *("compare", "confirm", "coupon_tables", "drafts", "entire_space", "evaluate", "evidence"),
     *("expert_methods", "fidelity", "fitstore", "items_file", "live_table", "notebook"),
