@@ -26,7 +26,7 @@ CASES = int(os.environ.get("PARETO_REC_SCHEMA_CASES", "150"))  # 2,000 by hand
 SCHEMA_CHECKS = """
 [checks]
 positive_data_acceptance.enabled = false
-negative_data_rejection.expected-statuses = [400, 413, 422]
+negative_data_rejection.expected-statuses = [400, 413, 415, 422]
 """
 
 
