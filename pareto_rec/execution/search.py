@@ -268,7 +268,9 @@ def _search_serving(
         on_generation(stage.progress(generation))
         generation += 1
     callback.on_stage("searching serving settings")
-    searcher = stage.searcher(stage.space(generation), generation)
+    space = stage.space(generation)
+    stage.restore(space)
+    searcher = stage.searcher(space, generation)
     left = config.settings
     while left and (measured := stage.round(searcher, generation, left)):
         left -= measured

@@ -238,6 +238,12 @@ class ServingStage:
             slots.append(Slot.averaged(replicated))
         return ServingSpace(tuple(slots), self._experiment.space.serve, self._config.members)
 
+    def restore(self, space: ServingSpace) -> None:
+        """Train again what the cache has lost of the pool since a stored generation made it."""
+        self._answers.restore(
+            name for slot in space.slots if slot.fits for name in sorted(slot.shares)
+        )
+
     def searcher(self, space: ServingSpace, generation: int) -> ServingSearcher:
         """Return the search over a space, which begins at the front so far."""
         records, values = self._feasible(generation)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_experiment import CONFIG, outside_timing, pareto_rec, records, write_config
+from tiny_experiment import CONFIG, fresh_cache, outside_timing, pareto_rec, records, write_config
 
 SEARCHED = (
     CONFIG.replace(
@@ -111,6 +111,20 @@ def test_a_search_cut_anywhere_ends_with_the_same_records(
     assert done.returncode == 0, done.stderr
     assert outside_timing(other) == outside_timing(run)
     assert (other / "front.csv").read_bytes() == (run / "front.csv").read_bytes()
+
+
+def test_fits_that_the_cache_has_lost_are_trained_again(
+    run: Path, config: Path, tiny_cache: Path, tmp_path: Path
+) -> None:
+    other, cache = tmp_path / "cut", tmp_path / "cache"
+    shutil.copytree(run, other)
+    kept = ("data", "backbones", "features", "experts", "baselines")
+    fresh_cache(cache, tiny_cache, tuple(name for name in kept if (tiny_cache / name).exists()))
+    lines = (run / "records.jsonl").read_bytes().splitlines(keepends=True)
+    (other / "records.jsonl").write_bytes(b"".join(lines[: len(lines) - 45]))
+    done = pareto_rec("search", config, "--resume", "--out", other, cache=cache)
+    assert done.returncode == 0, done.stderr
+    assert outside_timing(other) == outside_timing(run)
 
 
 def test_a_finished_search_is_not_given_more_generations(
