@@ -245,9 +245,11 @@ Candidates of one generation are trained together in a pack where they agree in 
 """
 
 
-def _variable(name: str, one: Declaration) -> str:
-    words = one.doc.replace("|", "\\|") + (" *Shared.*" if one.shared is True else "")
-    return f"| `{name}` | {_toml(one.default)} | {_may_be(one.limit)} | {words} |"
+def _variable(name: str, declaration: Declaration) -> str:
+    words = declaration.doc.replace("|", "\\|") + (
+        " *Shared.*" if declaration.shared is True else ""
+    )
+    return f"| `{name}` | {_toml(declaration.default)} | {_may_be(declaration.limit)} | {words} |"
 
 
 def _may_be(limit: Limit) -> str:
