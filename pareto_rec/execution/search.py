@@ -124,8 +124,9 @@ def _opened(
         return
     before = earlier_info(out, config)
     with RunDirectory.open(out, signed=is_signed(before)) as run:
-        stored = 1 + max((record.generation for record in run.stored.records), default=-1)
-        _check_generations(out, stored, config)
+        if before:  # killed before it had written anything, it begins like a new one
+            stored = 1 + max((record.generation for record in run.stored.records), default=-1)
+            _check_generations(out, stored, config)
         yield run, before
 
 

@@ -184,6 +184,20 @@ def test_killed_searches_end_like_one_that_nobody_killed(calm: Calm, tmp_path: P
     print(f"{kills} kills over {runs} searches, seed {seed}")
 
 
+@pytest.mark.parametrize("names", [("records.jsonl",), ("records.jsonl", "config.toml")])
+def test_a_search_killed_before_it_wrote_a_record_begins_again(
+    calm: Calm, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    run, said = tmp_path / "run", tmp_path / "said"
+    run.mkdir()
+    (run / "records.jsonl").touch()
+    if "config.toml" in names:
+        shutil.copy(calm.run / "config.toml", run)
+    begin = ("search", calm.config, "--out", run, "--workers", "1", "--resume")
+    assert end(start(said, calm.cache, *begin)) == 0, said.read_text()
+    assert records(run) == records(calm.run)
+
+
 def test_killed_commands_lose_nothing(calm: Calm, tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(2**32)
     moments, said = random.Random(seed), tmp_path / "said"
