@@ -195,9 +195,29 @@ def _quoted(text: str, separator: str, written: Written) -> Dialect:
         trial for trial in trials if trial.dialect.quote == '"' or trial.wrapped
     ] or trials
     usual = max(with_quotes, key=lambda trial: trial.alone)
+    alike = [trial for trial in with_quotes if trial.dialect.quote == usual.dialect.quote]
+    usual = max(alike, key=lambda trial: (_well_formed(text, trial.dialect), trial is usual))
     plain = max((trial for trial in trials if trial not in with_quotes), default=usual, key=_score)
     saved = plain.good - usual.good
     return plain.dialect if saved > 0 and saved >= plain.marked else usual.dialect
+
+
+def _well_formed(text: str, dialect: Dialect) -> int:
+    """Count the lines with an escaped quote in which every quote opens, closes or is escaped.
+
+    A row that lost a field has the wrong width however it is read; this still tells of its escape.
+    """
+    if not dialect.quote:
+        return 0
+    blank = dialect.separator == WHITESPACE
+    separator = r"\s+(?!\s)" if blank else re.escape(dialect.separator)
+    quote = re.escape(dialect.quote)
+    escaped = rf"|{re.escape(dialect.escape)}." if dialect.escape else ""
+    inner = rf"[^{quote}{re.escape(dialect.escape)}]{escaped}|{quote}{quote}"
+    field = rf"(?:{quote}(?:{inner})*{quote}|(?!{quote})(?:(?!{separator})[^{quote}])*)"
+    line = re.compile(rf"{field}(?:{separator}{field})*")
+    marked = (one for one in text.splitlines() if rf"\{dialect.quote}" in one)
+    return sum(line.fullmatch(one) is not None for one in marked)
 
 
 def _tried(text: str, separator: str, written: Written) -> list[Dialect]:

@@ -124,6 +124,11 @@ def test_backslashes_before_quotes_are_told(tmp_path: Path) -> None:
     assert any("items.csv: 5 of 5 rows" in line for line in as_lines(account(data)))
 
 
+@pytest.mark.parametrize("seed", [1466, 4770])  # their only escapes stand in rows that lost a field
+def test_an_escape_in_a_row_of_another_width_is_told(seed: int, tmp_path: Path) -> None:
+    test_accounts_of_generated_tables_are_exact_for_every_file(seed, tmp_path)
+
+
 def test_null_of_a_database_stays_missing_where_backslashes_escape(tmp_path: Path) -> None:
     lines = ["user\titem\ttime\tname", "u\ta\t1\t\\N", 'v\tb\t2\tsaid \\"no\\"', "w\tc\t3\ta\\\tb"]
     data = read(log_of(tmp_path, lines), escape="\\", items={"text": "name"}, time_format="s")
