@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,42 @@ class Step:
     commands: Callable[[Path], list[list[str]]]
     figure: Callable[[Path], str]
     env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of results/evidence.md.
+
+    Attributes:
+        line: As it stands there.
+        command: What measured it.
+        figure: What was found.
+        commit: What it was found with, twelve hexadecimal digits.
+    """
+
+    line: str
+    command: str
+    figure: str
+    commit: str
+
+
+_ROW = re.compile(
+    r"\| (?P<claim>.+?) \| (?P<command>`.+`) \| (?P<figure>.+) \((?P<commit>[0-9a-f]{12})\) \|"
+)
+
+
+def evidence_rows(text: str) -> dict[str, Row]:
+    """Return the rows of results/evidence.md by their claims; what is no measured row is left out.
+
+    Args:
+        text: The content of the file.
+    """
+    found = (_ROW.fullmatch(line) for line in text.splitlines())
+    return {
+        row["claim"]: Row(row[0], row["command"], row["figure"], row["commit"])
+        for row in found
+        if row is not None
+    }
 
 
 def load_toml(path: Path) -> dict[str, Any]:

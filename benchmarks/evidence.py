@@ -5,8 +5,10 @@
 
 Every step keeps its log and its outcome in results/evidence/<step>/. A step that has finished is
 not run again: to measure it again, move its folder away. One that was interrupted goes on where it
-stopped. Test data of a run is opened once. The table, results/evidence.md, says
-which commit measured what.
+stopped. Test data of a run is opened once, and openings of the test data of these experiments are
+copied from the user's ledger into the one that is committed, results/reference/test_openings.jsonl
+(--openings does that alone). The table, results/evidence.md, says which commit measured what: a row
+stays until its step is measured again, and a claim that was never measured has none.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ from typing import Any
 
 from benchmarks import claims
 from benchmarks.claims import EVIDENCE, PROGRAM, Step, last_line, read
+from pareto_rec.core.paths import swapped
+from pareto_rec.runs import openings
+from pareto_rec.runs.confirmation import JSON, read_content
 
 
 def run(step: Step) -> dict[str, Any]:
@@ -59,7 +64,8 @@ def run(step: Step) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - began, 1),
         "commit": _commit(),
     }
-    (claims.ROOT / folder / "step.json").write_text(json.dumps(outcome, indent=2) + "\n")
+    with swapped(claims.ROOT / folder / "step.json") as temporary:
+        temporary.write_text(json.dumps(outcome, indent=2) + "\n")
     return outcome
 
 
@@ -78,12 +84,17 @@ def _commit() -> str:
 
 
 def write_table(all_steps: Sequence[Step]) -> Path:
-    """Write results/evidence.md: claim, command and figure of every step that was run."""
+    """Write results/evidence.md: claim, command and figure of every step that was ever run.
+
+    What was measured elsewhere keeps its row, as it is committed.
+    """
+    path = claims.RESULTS / "evidence.md"
+    kept = claims.evidence_rows(path.read_text()) if path.is_file() else {}
     rows = []
     for step in all_steps:
         outcome = read(EVIDENCE / step.name / "step.json")
         if not outcome:
-            rows.append(f"| {step.claim} | | not run |")
+            rows += [kept[step.claim].line] if step.claim in kept else []
             continue
         commands = "<br>".join(f"`{command}`" for command in outcome["commands"])
         figure = str(outcome["figure"]).replace("|", "\\|").replace("\n", " ")
@@ -102,8 +113,31 @@ def write_table(all_steps: Sequence[Step]) -> Path:
         ]
     )
     claims.RESULTS.mkdir(exist_ok=True)
-    (claims.RESULTS / "evidence.md").write_text(text)
-    return claims.RESULTS / "evidence.md"
+    with swapped(path) as temporary:
+        temporary.write_text(text)
+    return path
+
+
+def keep_openings() -> int:
+    """Copy openings into the committed ledger: those of data that it, or a run here, knows.
+
+    Returns:
+        How many were copied.
+    """
+    committed = claims.RESULTS / "reference" / openings.NAME
+    known = openings.read_openings([committed])
+    runs = (claims.ROOT / EVIDENCE).glob(f"*/run/{JSON}")
+    entries = [(read_content(path) or {}).get("opening") for path in runs]
+    data = {one.data for one in known} | {entry["data"] for entry in entries if entry}
+    ids = {one.id for one in known}
+    new = [
+        one
+        for one in openings.read_openings(openings.ledgers())
+        if one.data in data and one.id not in ids
+    ]
+    for one in new:
+        openings.append_opening(committed, one)
+    return len(new)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,6 +146,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", metavar="NAME", help="a step; repeatable")
     parser.add_argument("--skip", action="append", default=[], metavar="NAME", help="repeatable")
     parser.add_argument("--list", action="store_true", help="name the steps and end")
+    parser.add_argument(
+        "--openings", action="store_true", help="copy openings of test data and end"
+    )
     options = parser.parse_args(arguments)
     all_steps = list(claims.steps())
     known = {step.name for step in all_steps}
@@ -121,6 +158,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
     if options.list:
         print("\n".join(f"{step.name}: {step.claim}" for step in all_steps))
+        return 0
+    print(f"openings of test data copied: {keep_openings()}", flush=True)
+    if options.openings:
         return 0
     failed = 0
     for step in all_steps:
@@ -134,6 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failed += outcome["status"] != "finished"
         print(f"  {outcome['figure']} ({outcome['seconds']:.0f} s)", flush=True)
         write_table(all_steps)
+        keep_openings()
     print(write_table(all_steps))
     return 1 if failed else 0
 

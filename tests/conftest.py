@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from running_search import endless, start
 from tiny_experiment import sources, tiny_cache
+
+from pareto_rec.runs.openings import LEDGER_VARIABLE
 
 __all__ = ["endless", "sources", "start", "tiny_cache"]
 
@@ -24,6 +27,15 @@ TRAINING_MODULES = {
     *("tuned_layers", "tuned_training", "ways_to_combine", "workers"),
 }
 settings.register_profile("check", max_examples=4)  # of each property, for `make check`
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ledger_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A ledger of test data for each module, so that none is written into anybody's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        path = tmp_path_factory.mktemp("ledger") / "openings.jsonl"
+        patch.setenv(LEDGER_VARIABLE, str(path))
+        yield path
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

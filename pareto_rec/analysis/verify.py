@@ -13,10 +13,12 @@ import numpy as np
 
 from pareto_rec.core.checksums import is_whole, sha256_of
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.runs.confirmation import JSON, read_confirmed
+from pareto_rec.runs.confirmation import JSON, read_confirmed, read_content
+from pareto_rec.runs.earlier_openings import earlier_openings
 from pareto_rec.runs.files import read_controls, read_lists, read_object
 from pareto_rec.runs.heartbeat import status_of
 from pareto_rec.runs.lines import RECORDS, Lines, is_signed, read_lines
+from pareto_rec.runs.openings import Opening, ledgers, read_openings
 from pareto_rec.runs.reader import axes_of, read_front
 from pareto_rec.runs.view import Axis
 from pareto_rec.search import pareto as front
@@ -61,7 +63,7 @@ def check_run(run: Path) -> list[Finding]:
     findings += list(_of_front(run, info, lines)) if info and lines else []
     findings += list(_of_named_files(run, info))
     findings += list(_of_fits(run, info))
-    return findings + list(_of_own_checksums(run))
+    return [*findings, *_of_own_checksums(run), *_of_opening(run)]
 
 
 def _info(run: Path) -> tuple[Mapping[str, Any], list[Finding]]:
@@ -225,3 +227,27 @@ def _of_own_checksums(run: Path) -> Iterator[Finding]:
             same = (run / other).is_file() and sha256_of(run / other) == checksum
             words = f"as {name} names it" if same else f"it is not the one that {name} names"
             yield Finding(other, "good" if same else "bad", words)
+
+
+def _of_opening(run: Path) -> Iterator[Finding]:
+    """Hold the confirmation against the ledger of test data."""
+    try:
+        entry = (read_content(run / JSON) or {}).get("opening")
+    except BadRequestError:  # said before
+        return
+    if entry is None:
+        return
+    paths = ledgers()
+    try:
+        one, known = Opening.of(entry), read_openings(paths)
+    except (BadRequestError, ValueError) as error:
+        yield Finding(paths[0].name, "bad", str(error))
+        return
+    before = earlier_openings(one, known)
+    if before.void:
+        yield Finding(JSON, "bad", before.void)
+    if one.id in {other.id for other in known}:
+        yield Finding(paths[0].name, "good", before.says or "test data had not been opened before")
+    else:
+        words = f"{' and '.join(map(str, paths))} do not hold the opening of {one.at[:10]}"
+        yield Finding(paths[0].name, "unknown", words)

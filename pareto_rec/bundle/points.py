@@ -12,7 +12,8 @@ import numpy as np
 from pareto_rec.analysis.picks import read_picks
 from pareto_rec.bundle.data import Neighbour, PointAbout
 from pareto_rec.bundle.source import Run
-from pareto_rec.runs.confirmation import CSV, read_confirmed_values
+from pareto_rec.core.notices import notice
+from pareto_rec.runs.confirmation import CSV, read_confirmed_values, void_of
 from pareto_rec.runs.view import RunView
 
 
@@ -57,7 +58,13 @@ def _reasons(path: Path) -> dict[str, str]:
 
 
 def _confirmed(path: Path) -> dict[str, dict[str, list[float]]]:
-    """Return mean, low and high on test data by point and objective, after ``confirm``."""
+    """Return mean, low and high on test data by point and objective, after ``confirm``.
+
+    A void confirmation has none to show.
+    """
+    if void := void_of(path):
+        notice(f"{path}: test values are left out of the bundle. {void}")
+        return {}
     return {
         id_: {name: [values.means[name], *ends] for name, ends in values.intervals.items()}
         for id_, values in read_confirmed_values(path / CSV).items()

@@ -15,6 +15,7 @@ from pareto_rec.core.errors import RunFailedError
 from pareto_rec.data.schema import Interactions, Stage
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.experiment.experiment import Experiment
+from pareto_rec.experiment.opening import opening_of, write_down
 from pareto_rec.experiment.openings import OpeningLedger
 from pareto_rec.runs.record import fit_ids
 from pareto_rec.training.data import Fit
@@ -59,9 +60,12 @@ def refit(run: Run, parts: BundleData) -> tuple[BundleData, Evaluator]:
         The parts with everything that depends on rows replaced, and an evaluator of their lists.
 
     Raises:
-        RunFailedError: If a fit fails.
+        RunFailedError: If a fit fails, or the ledger of test data cannot be written.
     """
-    stage, description = whole_stage(run.experiment, OpeningLedger(run.path))
+    ledger = OpeningLedger(run.path)
+    if ledger.opened:
+        write_down(opening_of(run.experiment, run.path, "export --refit all"))
+    stage, description = whole_stage(run.experiment, ledger)
     evaluator = run.experiment.evaluator(stage)
     seeds = _seeds(run, parts)
     fits = {fit_id: _again(fit, seeds[fit_id], evaluator) for fit_id, fit in parts.fits.items()}

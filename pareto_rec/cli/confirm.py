@@ -26,12 +26,14 @@ def confirm(
 
     Opponents (baselines alone, with one plain fit, and with the best of as many accuracy-only
     fits) get the same serving search and as many settings as the search has records.
+    Says first who has opened this test data before, by the ledger that PARETO_REC_LEDGER names, and
+    whether that voids the answer: references, objectives and split must be those of then.
     Writes confirm.json, confirm.csv and confirm.png. Nothing may be tuned on what it says.
 
     Example: pareto-rec confirm results/movielens_accuracy_diversity_fairness/2026-01-31T12-00-00
     """
     from pareto_rec.analysis.confirm import confirm_run
-    from pareto_rec.cli.progress import watching
+    from pareto_rec.cli.progress import Notes, watching
     from pareto_rec.core.leftovers import sweep_below
     from pareto_rec.core.paths import cache_dir
     from pareto_rec.experiment.config import load_config
@@ -51,7 +53,7 @@ def confirm(
             seeds=seeds,
             cache=cache_dir(),
             workers=workers or cores(),
-            callbacks=[callback],
+            callbacks=[Notes() if json_ else callback],
         )
     content = read_content(result) or {}
     view = read_run(run)

@@ -141,8 +141,9 @@ def _pick_point(
     from pareto_rec.analysis.decide import choose
     from pareto_rec.analysis.decide.table import pick_lines
     from pareto_rec.analysis.picks import entry_of, remember
-    from pareto_rec.runs.confirmation import CSV, read_confirmed_values
+    from pareto_rec.runs.confirmation import CSV, read_confirmed_values, void_of
 
+    void = void_of(run)
     confirmed = read_confirmed_values(run / CSV)
     choice = choose(points, picker, bounds)
     entry = entry_of(choice, picker, bounds)
@@ -151,8 +152,9 @@ def _pick_point(
         {"gains": e.gains, "point": points.ids[e.row], "change": e.change} for e in choice.steps
     ]
     test = asdict(confirmed[choice.id]) if choice.id in confirmed else None
-    lines = [*pick_lines(points, choice, confirmed), "", f"noted in {run / 'picks.json'}"]
-    show({**entry, "tied": choice.tied, "steps": steps, "test": test}, lines, as_json=as_json)
+    lines = [*pick_lines(points, choice, confirmed), *([void] if test and void else [])]
+    content = {**entry, "tied": choice.tied, "steps": steps, "test": test, "void": void}
+    show(content, [*lines, "", f"noted in {run / 'picks.json'}"], as_json=as_json)
 
 
 def _pick_mixture(

@@ -101,6 +101,13 @@ class _LogLines(_Line):
             self.show(self.searching(self.done))
 
 
+class Notes(SearchCallback):
+    """Notes alone, on standard error: what must be said even where no progress is shown."""
+
+    def on_note(self, note: str) -> None:  # noqa: D102  # as the base class
+        Console(stderr=True).print(Text(note), soft_wrap=True, highlight=False)
+
+
 @contextmanager
 def watching(config: Config, *, quiet: bool) -> Iterator[SearchCallback]:
     """Show a live line on a terminal, a line per generation elsewhere, nothing when quiet.

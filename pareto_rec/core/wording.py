@@ -36,6 +36,11 @@ def repeats_in_words(account: Mapping[str, int], stage: str) -> str:
     return words
 
 
+def times_in_words(number: int) -> str:
+    """Return how often something happened."""
+    return "once" if number == 1 else f"{number:,} times"
+
+
 def kept_in_words(share: float) -> str:
     """Return how much of a gain is left: a share below 0 is nothing, one above 1 is all."""
     if share <= 0:

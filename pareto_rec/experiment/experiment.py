@@ -24,6 +24,7 @@ from pareto_rec.baselines import (
 from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.core.paths import cache_dir
 from pareto_rec.core.seeds import child_seed
+from pareto_rec.data.identity import RowsIdentity
 from pareto_rec.data.sample import sample_users, users_to_ask
 from pareto_rec.data.schema import Dataset, Interactions, Stage
 from pareto_rec.data.split import split_kind
@@ -46,6 +47,7 @@ from pareto_rec.experiment.inputs import (
     open_backbone,
     read_dataset,
     read_split,
+    split_dataset,
 )
 from pareto_rec.experiment.limits import check_rungs, check_smoke, check_variables
 from pareto_rec.experiment.openings import OpeningLedger, SealedSplit
@@ -217,7 +219,16 @@ class Experiment:
             BadRequestError: If that was not written down.
         """
         ledger.check()
-        return read_split(self.config, self.cache).test
+        test = read_split(self.config, self.cache).test
+        ledger.check_rows(_held_out(test).sha256)
+        return test
+
+    def test_rows(self) -> tuple[RowsIdentity, RowsIdentity]:
+        """Which rows the test stage holds out, and of which data; no more is told of them."""
+        dataset = read_dataset(self.config, self.cache)
+        users, items = dataset.users.ids, dataset.items.ids
+        everything = RowsIdentity.of(dataset.interactions, users, items)
+        return _held_out(split_dataset(self.config, dataset).test), everything
 
     def rows_before_test(self) -> Interactions:
         """Training and validation rows: the histories that test data are predicted from."""
@@ -353,6 +364,11 @@ class Experiment:
             return None
         length, cut = config.backbone.max_length, config.backbone.cut
         return Encoders(self.backbone, max_length=length, cut=cut, device=config.train.device)
+
+
+def _held_out(test: Stage) -> RowsIdentity:
+    rows = test.held_out if test.held_out_shown is None else test.held_out_shown
+    return RowsIdentity.of(rows, test.users.ids, test.items.ids)
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""Test data: sealed until an opening of it is written down in the run directory."""
+"""Test data: sealed until an opening of it is written down, in the run directory and elsewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import NoReturn
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import Split, Stage
 from pareto_rec.runs.confirmation import CSV, JSON
+from pareto_rec.runs.openings import ledgers, read_openings
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,28 @@ class OpeningLedger:
                 f"test data of {self.run} is sealed: pareto-rec confirm opens it, and writes that "
                 "down first"
             )
+
+    def check_rows(self, test: str) -> None:
+        """Refuse rows of which the ledger of test data has no opening by this run.
+
+        Args:
+            test: SHA-256 of the held-out rows (`pareto_rec.data.identity.RowsIdentity`).
+
+        Raises:
+            BadRequestError: If there is none, or a ledger is damaged.
+        """
+        label = run_label(self.run)
+        paths = ledgers()
+        if not any(one.test == test and one.run == label for one in read_openings(paths)):
+            raise BadRequestError(
+                f"{paths[0]} has no opening of this test data by {label}, so it stays sealed: "
+                "pareto-rec confirm opens it, and writes that down first"
+            )
+
+
+def run_label(run: Path) -> str:
+    """Return what the ledger of test data calls a run: the last two folders of its path."""
+    return "/".join(run.resolve().parts[-2:])
 
 
 @dataclass(frozen=True)

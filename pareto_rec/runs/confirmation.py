@@ -90,6 +90,8 @@ class Confirmed:
         best_baseline: The single opponent with the most hypervolume on test data.
         fronts: The search's own, then the opponents'.
         points: Confirmed points of every front.
+        void: Why it confirms nothing, in one sentence; empty where it may.
+        before: How often any run had opened the same test data before; None where nobody knows.
     """
 
     opened: tuple[str, ...]
@@ -100,6 +102,8 @@ class Confirmed:
     best_baseline: str | None = None
     fronts: tuple[ConfirmedFront, ...] = ()
     points: tuple[ConfirmedPoint, ...] = ()
+    void: str = ""
+    before: int | None = None
 
     @property
     def own(self) -> tuple[ConfirmedPoint, ...]:
@@ -159,6 +163,15 @@ def read_content(path: Path) -> Mapping[str, Any] | None:
         BadRequestError: If the file is there, and no JSON or not what its checksum says.
     """
     return read_object(path, _ADVICE) if path.is_file() else None
+
+
+def void_of(run: Path) -> str:
+    """Return why the confirmation of a run confirms nothing; empty where it may, or has not run.
+
+    Raises:
+        BadRequestError: If confirm.json is damaged.
+    """
+    return str((read_content(run / JSON) or {}).get("void", ""))
 
 
 def read_ledger(path: Path) -> dict[str, Any]:
@@ -234,6 +247,8 @@ def _confirmed(content: Mapping[str, Any]) -> Confirmed:
         best_baseline=content["best_baseline"],
         fronts=tuple(_front(entry) for entry in content["fronts"]),
         points=tuple(_point(entry) for entry in content["points"]),
+        void=str(content.get("void", "")),
+        before=int(content["earlier"]["times"]) if "earlier" in content else None,
     )
 
 

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
+import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from tiny_experiment import CONFIG, files, pareto_rec, records, write_config
 
+from pareto_rec.analysis.confirm import confirm as confirmation
 from pareto_rec.analysis.confirm import confirm_run
 from pareto_rec.analysis.confirm.measure import OpenedTest, Question, measure
+from pareto_rec.cli.check import check
 from pareto_rec.core.checksums import signed
-from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.core.seeds import child_seed
+from pareto_rec.execution.callbacks import SearchCallback
 from pareto_rec.experiment.config import load_config
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.inputs import read_split
 from pareto_rec.experiment.openings import OpeningLedger
-from pareto_rec.runs.confirmation import read_confirmed
+from pareto_rec.report import write_report
+from pareto_rec.report.plots.confirmed import save_confirmed
+from pareto_rec.report.plots.figures import save_plots
+from pareto_rec.runs import openings
+from pareto_rec.runs.confirmation import read_confirmed, read_content
+from pareto_rec.runs.openings import LEDGER_VARIABLE, Opening, append_opening, read_openings
 from pareto_rec.runs.reader import read_run
 
 SEEDS = 2
@@ -237,10 +249,110 @@ def test_a_second_time_says_so_and_trains_nothing(confirmed: Confirmed, tmp_path
     first, again = confirmed.content, json.loads(found.read_text())
     assert again["points"] == first["points"]  # two workers, the same numbers
     assert again["fronts"] == first["fronts"]
-    opened = first["opened"][0]["at"]
     assert again["opened"][0] == first["opened"][0]
     assert len(again["opened"]) == 2
-    assert f"Test data had been opened before: {opened}." in again["answer"]["says"]
+    assert (first["earlier"]["times"], again["earlier"]["times"]) == (0, 1)
+    day = first["opened"][0]["at"][:10]
+    assert (
+        again["answer"]["says"][-1] == f"Test data had been opened once before, by tiny, on {day}."
+    )
+    assert not again["void"]
+
+
+class Heard(SearchCallback):
+    """Remembers stages and notes in their order."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def on_stage(self, stage: str) -> None:
+        self.lines.append(stage)
+
+    def on_note(self, note: str) -> None:
+        self.lines.append(note)
+
+
+def test_a_reference_that_was_changed_after_an_opening_voids_it_everywhere(
+    confirmed: Confirmed,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Another run had opened the same test data with another reference of ild@10."""
+    run, first = tmp_path / "run", Opening.of(confirmed.content["opening"])
+    shutil.copytree(confirmed.run, run)
+    monkeypatch.setenv(LEDGER_VARIABLE, str(tmp_path / "ledger.jsonl"))
+    aims = {**first.objectives, "ild@10": {**first.objectives["ild@10"], "reference": 0.2}}
+    append_opening(tmp_path / "ledger.jsonl", replace(first, run="other/run", objectives=aims))
+    heard = Heard()
+    confirm_run(run, seeds=SEEDS, cache=confirmed.cache, workers=1, callbacks=[heard])
+    day = first.at[:10]
+    void = (
+        f"Void: after tiny had opened this test data on {day}, the reference of ild@10 was changed "
+        "from 0.2 to 0.3."
+    )
+    before = heard.lines[: heard.lines.index("opening test data")]
+    assert {void, f"Test data had been opened once before, by tiny, on {day}."} <= {*before}
+    assert before.index(void) < before.index("preparing experts") + 2  # before any training
+    view = read_run(run)
+    assert view.confirmed is not None
+    assert view.confirmed.void == void
+    assert view.confirmed.says[0].startswith(f"{void} On test data the hypervolume")
+    save_confirmed(view, read_content(run / "confirm.json") or {}, run)
+    save_plots(view, run)
+    write_report(view, run)
+    for name in ("report.html", "confirm.svg", "front.svg"):
+        words = re.sub(r"<[^>]*>", " ", (run / name).read_text())
+        assert "the reference of ild@10 was changed from 0.2 to 0.3." in " ".join(words.split()), (
+            name
+        )
+    with pytest.raises(typer.Exit):
+        check(run)
+    assert f"cannot be trusted: confirm.json: {void}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ends", ["killed", "full disk"])
+def test_no_opening_is_left_unwritten(
+    searched: Path, tiny_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """The line is in the ledger when test data is asked for; without it, nobody asks."""
+    run, ledger = tmp_path / "run", tmp_path / "ledger.jsonl"
+    shutil.copytree(searched, run)
+    monkeypatch.setenv(LEDGER_VARIABLE, str(ledger))
+    asked: list[int] = []
+
+    def measured(*arguments: Any) -> Any:
+        if arguments[-1] is not None:  # the opened test stage
+            asked.append(len(read_openings([ledger])))
+            raise KeyboardInterrupt
+        return {}
+
+    monkeypatch.setattr(confirmation, "_opponents", lambda _: [])
+    monkeypatch.setattr(confirmation, "_train", lambda *_: ({}, []))
+    monkeypatch.setattr(confirmation, "_measure", measured)
+    if ends == "full disk":
+        monkeypatch.setattr(openings.os, "fsync", no_space)
+    with pytest.raises((KeyboardInterrupt, RunFailedError)):
+        confirm_run(run, seeds=1, cache=tiny_cache, workers=1)
+    assert asked == ([1] if ends == "killed" else [])
+    assert len(read_openings([ledger])) == len(asked)
+    assert (run / "confirm.json").exists() == bool(asked)
+
+
+def no_space(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_damaged_ledger_stops_it_before_any_work(
+    searched: Path, tiny_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, ledger = tmp_path / "run", tmp_path / "ledger.jsonl"
+    shutil.copytree(searched, run)
+    monkeypatch.setenv(LEDGER_VARIABLE, str(ledger))
+    ledger.write_text("{}\n")
+    with pytest.raises(BadRequestError, match=r"ledger.jsonl, line 1: not an opening"):
+        confirm_run(run, seeds=1, cache=tiny_cache, workers=1)
+    assert not (run / "confirm.json").exists()
 
 
 def test_what_cannot_be_confirmed_is_refused_and_test_data_stays_closed(

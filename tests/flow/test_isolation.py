@@ -24,6 +24,7 @@ from pareto_rec.experiment import inputs
 from pareto_rec.experiment.config import Config, load_config
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.inputs import read_split
+from pareto_rec.experiment.opening import opening_of, write_down
 from pareto_rec.experiment.openings import OpeningLedger
 
 # Modules that may cut a split, and those that may ask for what only an opened one holds.
@@ -79,6 +80,9 @@ def test_test_data_is_opened_by_a_ledger_alone(
     with pytest.raises(BadRequestError, match=r"is sealed: pareto-rec confirm opens it"):
         experiment.open_test(OpeningLedger(tmp_path))
     note_opening(tmp_path, seeds=1)
+    with pytest.raises(BadRequestError, match=r"no opening of this test data by .*stays sealed"):
+        experiment.open_test(OpeningLedger(tmp_path))
+    write_down(opening_of(experiment, tmp_path, "confirm", seeds=1))
     test = experiment.open_test(OpeningLedger(tmp_path))
     assert (test.name, test.content_hash) == ("test", experiment.split.test_hash)
     rows = experiment.rows_before_test()

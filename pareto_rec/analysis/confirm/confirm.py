@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,10 @@ from pareto_rec.core.seeds import child_seed
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.execution.callbacks import CallbackList, SearchCallback
 from pareto_rec.execution.workers.evaluation import Workers
+from pareto_rec.experiment.opening import opening_of, write_down
 from pareto_rec.experiment.openings import OpeningLedger
+from pareto_rec.runs.earlier_openings import EarlierOpenings, earlier_openings
+from pareto_rec.runs.openings import Opening, ledgers, now, read_openings
 from pareto_rec.runs.record_store import RECORDS, locked
 from pareto_rec.search.space import Candidate
 
@@ -75,8 +78,8 @@ def confirm_run(
         ``confirm.json``.
 
     Raises:
-        BadRequestError: If the run cannot be confirmed, or another process writes to it; test data
-            is not opened then.
+        BadRequestError: If the run cannot be confirmed, another process writes to it, or a ledger
+            of test data is damaged; test data is not opened then.
         RunFailedError: If every fresh fit failed, a worker died, or a file cannot be written.
     """
     with locked(run / RECORDS):  # two confirmations at once would both open test data
@@ -92,6 +95,8 @@ def _confirm(
     config = claim.experiment.config
     earlier = ledger.openings(run)
     evaluator, hashes = _prepare(claim, callback)
+    asked = opening_of(claim.experiment, run, "confirm", seeds)
+    _warn(replace(asked, at=now()), callback)
     fresh = tuple(child_seed(config.seed, "confirm", place) for place in range(seeds))
     with Workers(workers, config, cache, evaluator) as pool:
         ready = Opened(claim, pool, fresh, callback)
@@ -101,20 +106,44 @@ def _confirm(
         answers = {"validation": _measure(ready, points, fits, None)}
         spent = {"validation": time.perf_counter() - began}
         callback.on_stage("opening test data")
-        ledger.note_opening(run, seeds)
+        opening = write_down(asked)
+        ledger.note_opening(run, seeds, opening.at)
         test = OpenedTest(config.model_dump_json(), OpeningLedger(run))
         answers["test"] = _measure(ready, points, fits, test)
         (truth,) = pool.unordered(truth_account, [test])
     spent["test"] = time.perf_counter() - began - spent["validation"]
     callback.on_stage("resampling users and seeds")
+    known = read_openings(ledgers())
+    unknown = [at for at in earlier if at not in {one.at for one in known}]
     content = report(
-        claim, against, points, answers, earlier=earlier, seeds=fresh, hashes=hashes, truth=truth
+        claim, against, points, answers, earlier=unknown, seeds=fresh, hashes=hashes, truth=truth
     )
+    content |= _opened(content["answer"], opening, earlier_openings(opening, known))
     spent["total"] = time.perf_counter() - began
     spent["statistics"] = spent["total"] - spent["test"] - spent["validation"]
     content |= {"failed": failed, "seconds": {k: round(v, 1) for k, v in spent.items()}}
     path, _ = ledger.write(run, content, tables.flat(content["points"]))
     return path
+
+
+def _warn(opening: Opening, callback: SearchCallback) -> None:
+    """Say before any work who has opened this test data, and whether that voids the answer."""
+    before = earlier_openings(opening, read_openings(ledgers()))
+    for line in (before.says, before.void):
+        if line:
+            callback.on_note(line)
+
+
+def _opened(answer: Mapping[str, Any], opening: Opening, before: EarlierOpenings) -> dict[str, Any]:
+    """What confirm.json says of the opening; the headline begins with what voids it."""
+    headline, *rest = answer["says"]
+    says = [f"{before.void} {headline}".strip(), *rest, *([before.says] if before.says else [])]
+    return {
+        "answer": {**answer, "says": says},
+        "opening": asdict(opening),
+        "earlier": before.to_json(),
+        "void": before.void,
+    }
 
 
 def _prepare(claim: ReportedFront, callback: SearchCallback) -> tuple[Evaluator, dict[str, str]]:

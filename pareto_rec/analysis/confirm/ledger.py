@@ -1,4 +1,4 @@
-"""Ledger of test data: confirm.json with its results and every opening."""
+"""Results of a confirmation and the run's own openings: confirm.json and confirm.csv."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from pareto_rec.core.errors import RunFailedError
 from pareto_rec.core.paths import swapped
 from pareto_rec.core.provenance import provenance
 from pareto_rec.runs.confirmation import CSV, JSON, read_ledger
+from pareto_rec.runs.openings import now
 
 FORMAT = 1
 
@@ -28,8 +28,13 @@ def openings(run: Path) -> list[str]:
     return [str(entry["at"]) for entry in read_ledger(run / JSON).get("opened", [])]
 
 
-def note_opening(run: Path, seeds: int) -> None:
+def note_opening(run: Path, seeds: int, at: str | None = None) -> None:
     """Write down that test data is opened now, before it is; what was found before stays.
+
+    Args:
+        run: The run directory.
+        seeds: Number of fresh seeds.
+        at: Time of the opening in the ledger of test data; None for the present one.
 
     Raises:
         BadRequestError: If confirm.json is damaged.
@@ -37,7 +42,7 @@ def note_opening(run: Path, seeds: int) -> None:
     """
     before = {key: value for key, value in read_ledger(run / JSON).items() if key != "files"}
     entry = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "at": at or now(),
         "seeds": seeds,
         "git_commit": provenance("")["git_commit"],
         "finished": False,

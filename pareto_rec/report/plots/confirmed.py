@@ -78,7 +78,8 @@ def plot_confirmed(view: RunView, content: Mapping[str, Any]) -> Figure:
 
 def _verdict(content: Mapping[str, Any]) -> str:
     volume = content["fronts"][0]["hypervolume"]["test"]["value"]
-    text = f"hypervolume {style.TIMES} 1000 on test: {style.thousandths(volume)}"
+    text = "Void; " if content.get("void") else ""
+    text += f"hypervolume {style.TIMES} 1000 on test: {style.thousandths(volume)}"
     for front in content["fronts"]:
         ratio = front["ratio"]["test"]
         if front["name"] == content["best_baseline"] and ratio is not None:
@@ -95,7 +96,7 @@ def _note(content: Mapping[str, Any], room: int) -> list[str]:
     text = (
         f"Values on test data, opened on {opened}. Means of {len(content['seeds'])} fresh seeds; "
         f"bars: {content['level']:.0%} intervals over {covered(content)}. "
-        "Points were chosen on validation data."
+        f"Points were chosen on validation data. {content.get('void', '')}"
     )
     return textwrap.wrap(text, room)
 

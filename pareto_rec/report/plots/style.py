@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.core.paths import swapped
+from pareto_rec.core.wording import times_in_words
 from pareto_rec.runs.confirmation import Confirmed
 from pareto_rec.runs.view import Axis, RunView
 from pareto_rec.search.pareto import non_dominated
@@ -87,7 +88,10 @@ def opened(confirmed: Confirmed) -> str:
             f"The test data was opened {times} times, first on {first}, so that later "
             "choices may have been led by it"
         )
-    return f"{text}{'.' if confirmed.finished else '; confirm did not come to its end.'}"
+    text += "." if confirmed.finished else "; confirm did not come to its end."
+    if confirmed.before is not None and confirmed.before > times - 1:
+        text += f" All runs together had opened it {times_in_words(confirmed.before)} before."
+    return f"{text} {confirmed.void}".strip()
 
 
 def footnote(view: RunView) -> str:
