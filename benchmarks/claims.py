@@ -128,7 +128,32 @@ def confirm_figure(run: Path) -> str:
     content = read_content(ROOT / run / JSON) or {}
     opened = ", ".join(opening["at"] for opening in content["opened"])
     text = " ".join(content["answer"]["says"])
-    return f"{text} Took {content['seconds']['total']:.0f} s. Test data opened: {opened}."
+    return (
+        f"{text} {fronts_figure(content)} Took {content['seconds']['total']:.0f} s. "
+        f"Test data opened: {opened}."
+    )
+
+
+def fronts_figure(content: Mapping[str, Any]) -> str:
+    """Return the hypervolume of every confirmed front on test data, and the search's divided by it.
+
+    Args:
+        content: Of confirm.json.
+    """
+    parts = []
+    for front in content["fronts"]:
+        text = f"{front['name']} {_interval(front['hypervolume']['test'], 1000, 3)}"
+        ratio = (front["ratio"] or {}).get("test")
+        parts.append(f"{text}, search / it {_interval(ratio, 1, 2)}" if ratio else text)
+    return f"Hypervolume x 1000 on test data, by front: {'; '.join(parts)}."
+
+
+def _interval(value: Mapping[str, Any], scale: float, digits: int) -> str:
+    middle, low, high = (
+        "none" if value[key] is None else f"{scale * value[key]:.{digits}f}"
+        for key in ("value", "low", "high")
+    )
+    return middle if "none" in (low, high) else f"{middle} ({low} to {high})"
 
 
 def controls(config: str, folder: Path) -> list[list[str]]:

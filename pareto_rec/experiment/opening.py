@@ -49,10 +49,10 @@ def opening_of(
     )
 
 
-def write_down(one: Opening) -> Opening:
+def write_down(opening: Opening) -> Opening:
     """Write an opening into the ledger; test data may be opened once this returns.
 
     Raises:
         RunFailedError: If it cannot be written.
     """
-    return append_opening(ledgers()[0], one)
+    return append_opening(ledgers()[0], opening)

@@ -48,7 +48,7 @@ class EarlierOpenings:
         return {"times": len(self.same), "other_split": len(self.other_split), "says": self.says}
 
 
-def earlier_openings(one: Opening, openings: Iterable[Opening]) -> EarlierOpenings:
+def earlier_openings(opening: Opening, openings: Iterable[Opening]) -> EarlierOpenings:
     """Find what was opened before, and what was changed since.
 
     What was declared first, before test data had been seen, is what holds: a confirmation is void
@@ -58,78 +58,82 @@ def earlier_openings(one: Opening, openings: Iterable[Opening]) -> EarlierOpenin
     of it voids nothing.
 
     Args:
-        one: The opening.
+        opening: The opening.
         openings: All that are known; those that came later do not count.
     """
     before = sorted(
-        (other for other in openings if other.when < one.when), key=lambda other: other.when
+        (other for other in openings if other.when < opening.when), key=lambda other: other.when
     )
-    same = tuple(other for other in before if _is_same_test(one, other))
+    same = tuple(other for other in before if _is_same_test(opening, other))
     rest = tuple(
-        other for other in before if other.data == one.data and not _is_same_test(one, other)
+        other
+        for other in before
+        if other.data == opening.data and not _is_same_test(opening, other)
     )
-    return EarlierOpenings(same, rest, _void(one, before))
+    return EarlierOpenings(same, rest, _void(opening, before))
 
 
-def overlap(one: Sequence[str], other: Sequence[str]) -> float:
+def overlap(first: Sequence[str], second: Sequence[str]) -> float:
     """Estimate the share of rows that two sets have in common, of all rows of either.
 
     The bottom-k estimate of the Jaccard index (Broder 1997, "On the resemblance and containment of
     documents"): how many of the smallest keys of both together are in both.
 
     Args:
-        one: Sketch of some rows.
-        other: Sketch of other rows.
+        first: Sketch of some rows.
+        second: Sketch of other rows.
     """
-    both = sorted({*one, *other})[: max(len(one), len(other))]
-    shared = {*one} & {*other}
+    both = sorted({*first, *second})[: max(len(first), len(second))]
+    shared = {*first} & {*second}
     return sum(key in shared for key in both) / len(both) if both else 0.0
 
 
-def _is_same_test(one: Opening, other: Opening) -> bool:
-    return one.test == other.test or overlap(one.sketch, other.sketch) >= NEARLY_SAME
+def _is_same_test(opening: Opening, other: Opening) -> bool:
+    return opening.test == other.test or overlap(opening.sketch, other.sketch) >= NEARLY_SAME
 
 
-def _void(one: Opening, before: Sequence[Opening]) -> str:
+def _void(opening: Opening, before: Sequence[Opening]) -> str:
     """Return what was changed after the first opening for the same question; "" for nothing."""
-    first = next((other for other in before if _is_same_question(one, other)), None)
+    first = next((other for other in before if _is_same_question(opening, other)), None)
     if first is None:
         return ""
     changes = [
-        *_changed_objectives(one, first),
-        *_changed_aims(one, first),
-        *_changed_split(one, first),
+        *_changed_objectives(opening, first),
+        *_changed_aims(opening, first),
+        *_changed_split(opening, first),
     ]
-    what = "this test data" if _is_same_test(one, first) else "this data"
+    what = "this test data" if _is_same_test(opening, first) else "this data"
     after = f"Void: after {first.experiment} had opened {what} on {first.at[:10]}, "
     return f"{after}{', '.join(changes)}." if changes else ""
 
 
-def _is_same_question(one: Opening, other: Opening) -> bool:
-    is_about = other.data == one.data or _is_same_test(one, other)
-    names = one.experiment == other.experiment or set(one.objectives) == set(other.objectives)
+def _is_same_question(opening: Opening, other: Opening) -> bool:
+    is_about = other.data == opening.data or _is_same_test(opening, other)
+    names = opening.experiment == other.experiment or set(opening.objectives) == set(
+        other.objectives
+    )
     return is_about and names
 
 
-def _changed_objectives(one: Opening, first: Opening) -> Iterator[str]:
-    if set(one.objectives) != set(first.objectives):
+def _changed_objectives(opening: Opening, first: Opening) -> Iterator[str]:
+    if set(opening.objectives) != set(first.objectives):
         yield (
             f"the objectives were changed from {' and '.join(first.objectives)} to "
-            f"{' and '.join(one.objectives)}"
+            f"{' and '.join(opening.objectives)}"
         )
 
 
-def _changed_aims(one: Opening, first: Opening) -> Iterator[str]:
-    for name, aim in one.objectives.items():
+def _changed_aims(opening: Opening, first: Opening) -> Iterator[str]:
+    for name, aim in opening.objectives.items():
         for key, what in _AIMS.items():
             before, now = first.objectives.get(name, aim).get(key), aim.get(key)
             if now != before:
                 yield (f"the {what} of {name} was changed from {_number(before)} to {_number(now)}")
 
 
-def _changed_split(one: Opening, first: Opening) -> Iterator[str]:
+def _changed_split(opening: Opening, first: Opening) -> Iterator[str]:
     """Yield how rows are held out now and were before; a change to all data is none."""
-    own, earlier = dict(one.split), dict(first.split)
+    own, earlier = dict(opening.split), dict(first.split)
     sample, other = own.pop("sample", None), earlier.pop("sample", None)
     changed = [
         f"{key} = {own[key]} instead of {earlier[key]}"
@@ -140,7 +144,7 @@ def _changed_split(one: Opening, first: Opening) -> Iterator[str]:
         changed.append(f"a sample of {_sample(sample)} instead of {_sample(other)}")
     if changed:
         yield f"rows were held out in another way ({', '.join(changed)})"
-    elif not sample and not other and one.data == first.data and one.test != first.test:
+    elif not sample and not other and opening.data == first.data and opening.test != first.test:
         yield "other rows were held out by the same settings"
 
 
@@ -157,8 +161,8 @@ def _number(value: float | None) -> str:
 def _by_whom(openings: Sequence[Opening]) -> str:
     """Return how often, by which experiments, and when first and last."""
     counts: dict[str, int] = {}
-    for one in openings:
-        counts[one.experiment] = counts.get(one.experiment, 0) + 1
+    for opening in openings:
+        counts[opening.experiment] = counts.get(opening.experiment, 0) + 1
     several = len(counts) > 1
     names = [f"{name} ({number})" if several else name for name, number in counts.items()]
     first, last = openings[0].at[:10], openings[-1].at[:10]

@@ -146,14 +146,14 @@ def read_openings(paths: Iterable[Path]) -> tuple[Opening, ...]:
     return tuple(sorted(found.values(), key=lambda one: one.when))
 
 
-def append_opening(path: Path, one: Opening) -> Opening:
+def append_opening(path: Path, opening: Opening) -> Opening:
     """Add an opening to a ledger; it is on disk when this returns.
 
     Any number of processes may do so at once, on any machine that shares the file.
 
     Args:
         path: The ledger.
-        one: The opening; without a time, it gets that of its line.
+        opening: The opening; without a time, it gets that of its line.
 
     Returns:
         The opening as it was written.
@@ -164,8 +164,10 @@ def append_opening(path: Path, one: Opening) -> Opening:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path) as stream:
-            one = one if one.at else replace(one, at=now())  # later than those before it
-            _append(stream, (one.to_json() + "\n").encode())
+            opening = (
+                opening if opening.at else replace(opening, at=now())
+            )  # later than those before it
+            _append(stream, (opening.to_json() + "\n").encode())
         sync_folder(path.parent)
     except OSError as error:
         raise RunFailedError(
@@ -173,7 +175,7 @@ def append_opening(path: Path, one: Opening) -> Opening:
             f"free some space or mend the folder, or set {LEDGER_VARIABLE} to a file that can be "
             "written: no fit is trained twice"
         ) from error
-    return one
+    return opening
 
 
 def now() -> str:

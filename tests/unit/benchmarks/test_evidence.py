@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from tiny_experiment import CONFIG
 
+from pareto_rec.runs.openings import LEDGER_VARIABLE, Opening, append_opening, read_openings
+
+OPENING = Opening(
+    at="",
+    command="confirm",
+    experiment="films",
+    test="t",
+    data="d",
+    sketch=(),
+    split={},
+    objectives={},
+)
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 
 
@@ -56,7 +69,41 @@ def test_a_step_is_run_once_and_stands_in_the_table(
     row = next(line for line in table.splitlines() if "Claim 0." in line)
     assert "PLACE=0 python -c" in row
     assert "3 \\| 0 (" in row  # a bar inside a figure does not end the cell
-    assert "| Claim 1. | | not run |" in table
+    assert "Claim 1." not in table  # it was not measured
+
+
+def test_rows_that_were_measured_elsewhere_stay(
+    evidence: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    quick(evidence, monkeypatch, COUNT, "print('never')", "print('never')")
+    (tmp_path / "results").mkdir()
+    table = tmp_path / "results" / "evidence.md"
+    kept = "| Claim 1. | `make it` | 5 \\| 6 (two) (0123456789ab) |"
+    lost = "| No longer claimed. | `make it` | 5 (0123456789ab) |"
+    table.write_text(f"# Evidence\n\n| claim | command | figure |\n|---|---|---|\n{kept}\n{lost}\n")
+    assert evidence.main(["--only", "step0"]) == 0
+    lines = table.read_text().splitlines()
+    assert kept in lines
+    assert lost not in lines
+    assert len([line for line in lines if line.startswith("| Claim")]) == 2
+
+
+def test_openings_of_known_data_are_copied_into_the_committed_ledger_once(
+    evidence: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.jsonl"
+    monkeypatch.setenv(LEDGER_VARIABLE, str(own))
+    committed = tmp_path / "results" / "reference" / "test_openings.jsonl"
+    first = append_opening(committed, OPENING)
+    again = append_opening(own, replace(OPENING, run="films/again"))
+    confirmed = append_opening(own, replace(OPENING, data="of a run here"))
+    append_opening(own, replace(OPENING, data="somebody's own"))
+    run = tmp_path / "results" / "evidence" / "search-tiny" / "run"
+    run.mkdir(parents=True)
+    (run / "confirm.json").write_text(json.dumps({"opening": asdict(confirmed)}))
+    assert evidence.main(["--openings"]) == 0
+    assert evidence.main(["--openings"]) == 0
+    assert read_openings([committed]) == (first, again, confirmed)
 
 
 def test_a_step_that_fails_is_said_and_the_others_go_on(
