@@ -41,6 +41,7 @@ def confirm(
     from pareto_rec.report.plots.confirmed import save_confirmed
     from pareto_rec.report.plots.figures import save_plots
     from pareto_rec.runs.confirmation import read_content
+    from pareto_rec.runs.openings import ledgers
     from pareto_rec.runs.reader import read_run
 
     read_run(run)  # says what is wrong with it before anything is shown
@@ -64,4 +65,5 @@ def confirm(
     except BadRequestError as error:
         typer.echo(f"no report.html: {error}", err=True)
     lines = [*content["answer"]["says"], *map(str, paths)]
+    lines.append(f"the opening is written down in {ledgers()[0]}")
     show(content, lines, as_json=json_)

@@ -108,12 +108,21 @@ def ledgers() -> tuple[Path, ...]:
     user's own (``$XDG_DATA_HOME`` or ``~/.local/share``, then ``pareto_rec/test_openings.jsonl``),
     which outlives the cache and every run directory, and the one that is committed with the
     reference results of the source tree that this process works in, if any.
+
+    Raises:
+        BadRequestError: If the user has no home directory and the variable is not set.
     """
     chosen = [part for part in os.environ.get(LEDGER_VARIABLE, "").split(os.pathsep) if part]
     if chosen:
         return tuple(Path(part).expanduser() for part in chosen)
     data = os.environ.get("XDG_DATA_HOME", "")
-    folder = Path(data) if data else Path.home() / ".local" / "share"
+    try:
+        folder = Path(data) if data else Path.home() / ".local" / "share"
+    except RuntimeError:
+        raise BadRequestError(
+            f"there is no home directory for the ledger of test data: set {LEDGER_VARIABLE} to a "
+            "file that outlives this machine"
+        ) from None
     here = Path.cwd()
     committed = (above / COMMITTED for above in (here, *here.parents))
     found = next((path for path in committed if path.is_file()), None)
@@ -143,7 +152,7 @@ def read_openings(paths: Iterable[Path]) -> tuple[Opening, ...]:
             except (ValueError, RecursionError) as error:
                 raise _damaged(path, number, error) from None
             found.setdefault(one.id, one)
-    return tuple(sorted(found.values(), key=lambda one: one.when))
+    return tuple(sorted(found.values(), key=lambda opening: opening.when))
 
 
 def append_opening(path: Path, opening: Opening) -> Opening:

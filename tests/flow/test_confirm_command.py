@@ -21,6 +21,7 @@ from tiny_experiment import CONFIG, files, pareto_rec, records, write_config
 from pareto_rec.analysis.confirm import confirm as confirmation
 from pareto_rec.analysis.confirm import confirm_run
 from pareto_rec.analysis.confirm.measure import OpenedTest, Question, measure
+from pareto_rec.bundle.points import _confirmed as values_of_test
 from pareto_rec.cli.check import check
 from pareto_rec.core.checksums import signed
 from pareto_rec.core.errors import BadRequestError, RunFailedError
@@ -310,6 +311,10 @@ def test_a_reference_that_was_changed_after_an_opening_voids_it_everywhere(
     with pytest.raises(typer.Exit):
         check(run)
     assert f"cannot be trusted: confirm.json: {void}" in capsys.readouterr().out
+    said = pareto_rec("pick", run, "--knee", "--json", cache=confirmed.cache)
+    assert json.loads(said.stdout)["void"] == void
+    assert values_of_test(run) == {}  # none of a void confirmation goes along into a bundle
+    assert values_of_test(confirmed.run)
 
 
 @pytest.mark.parametrize("ends", ["killed", "full disk"])

@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from tiny_experiment import environment, pareto_rec, write_config
 
+from pareto_rec.analysis.confirm.ledger import note_opening
 from pareto_rec.bundle import read_parts
 from pareto_rec.bundle.export import ExportOptions, export_run
 from pareto_rec.bundle.source import Run, chosen_rows
@@ -20,6 +22,8 @@ from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.execution.search import search_experiment
 from pareto_rec.experiment.config import load_config
 from pareto_rec.ranking import recommend
+from pareto_rec.runs.openings import LEDGER_VARIABLE, read_openings
+from pareto_rec.runs.reader import read_run
 
 ALL_LISTS = """\
 import json, sys
@@ -110,6 +114,28 @@ def test_one_point_trained_again_on_all_data(
     assert any(not part.equal(old[name]) for name, part in new.items())
     card = (tmp_path / "bundle" / "README.md").read_text()
     assert "of the point before it was trained again on train + validation" in card
+
+
+def test_training_again_on_test_rows_is_an_opening_in_the_ledger(
+    run: Path, tiny_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, ledger = shutil.copytree(run, tmp_path / "run"), tmp_path / "ledger.jsonl"
+    note_opening(other, seeds=1)  # as confirm does
+    point = read_run(other).front["id"].iloc[0]
+    learnt: list[int] = []
+
+    def again(*arguments: Any) -> NoReturn:
+        learnt.append(len(arguments[-1].stage.train))  # of the evaluator
+        raise RunFailedError("far enough")
+
+    monkeypatch.setenv(LEDGER_VARIABLE, str(ledger))
+    monkeypatch.setattr("pareto_rec.bundle.refit._again", again)
+    with pytest.raises(RunFailedError, match="far enough"):
+        export_run(other, tmp_path / "to", ExportOptions(point, refit=True), cache=tiny_cache)
+    assert learnt == [100_000]  # test rows among them
+    (opening,) = read_openings([ledger])
+    assert opening.command == "export --refit all"
+    assert opening.run == f"{tmp_path.name}/run"
 
 
 def test_a_wrong_export_is_one_line_and_leaves_nothing(

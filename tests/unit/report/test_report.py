@@ -19,6 +19,8 @@ from pareto_rec.report import build_report, write_report
 from pareto_rec.report.answer import answer, caveat, choices, failures, given
 from pareto_rec.report.drives import drives
 from pareto_rec.report.payload import main_variables, payload, script_json
+from pareto_rec.report.plots import style
+from pareto_rec.runs.confirmation import Confirmed
 from pareto_rec.runs.reader import read_run
 from pareto_rec.runs.view import RunView
 
@@ -400,3 +402,13 @@ def test_a_real_runs_size_stays_below_six_megabytes(tmp_path: Path) -> None:
     view = read_run(run)
     assert len(view.records) > 3_200
     assert write_report(view, run).stat().st_size < 6_000_000
+
+
+def test_openings_by_other_runs_and_what_voids_stand_beside_the_own_ones() -> None:
+    own = Confirmed(("2026-01-31T08:00:00+00:00",), finished=True, before=8, void="Void: why.")
+    assert style.opened(own) == (
+        "The test data was opened once, on 2026-01-31. All runs together had opened it 8 times "
+        "before. Void: why."
+    )
+    again = dataclasses.replace(own, opened=own.opened * 2, before=1, void="")
+    assert "All runs" not in style.opened(again)  # the one before was its own

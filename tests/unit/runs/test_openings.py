@@ -200,3 +200,11 @@ def test_the_ledgers_are_the_users_own_and_the_committed_one(
     committed = tree / "results" / "reference" / "test_openings.jsonl"
     committed.touch()
     assert ledgers() == (own, committed)
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(BadRequestError, match=f"set {LEDGER_VARIABLE} to a file that outlives"):
+        ledgers()
+
+
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
