@@ -304,7 +304,8 @@ def test_a_reference_that_was_changed_after_an_opening_voids_it_everywhere(
     save_plots(view, run)
     write_report(view, run)
     for name in ("report.html", "confirm.svg", "front.svg"):
-        words = re.sub(r"<[^>]*>", " ", (run / name).read_text())
+        text = (run / name).read_text().replace("<!--", "").replace("-->", "")  # words of an SVG
+        words = re.sub(r"<[^>]*>", " ", text)
         assert "the reference of ild@10 was changed from 0.2 to 0.3." in " ".join(words.split()), (
             name
         )
