@@ -17,8 +17,9 @@ front: $(VENV)/.installed-all
 bench: $(VENV)/.installed-all
 	$(BIN)/python -m benchmarks
 
-# Whole files go to as many processes as there are cores, so that what a file prepares is prepared once.
-PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile
+# Whole files go to as many processes as there are cores, so that what a file prepares is prepared once;
+# in the order of tests/conftest.py, so that no long file is left for the end.
+PYTEST := $(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/.installed-dev
 	$(PYTEST)

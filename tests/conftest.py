@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from running_search import endless, start
-from tiny_experiment import sources, tiny_cache
+from tiny_experiment import sources, tiny_cache, tiny_search
 
+from pareto_rec.core.threads import one_thread
 from pareto_rec.runs.openings import LEDGER_VARIABLE
 
-__all__ = ["endless", "sources", "start", "tiny_cache"]
+__all__ = ["endless", "sources", "start", "tiny_cache", "tiny_search"]
 
 # Modules whose tests take more than two seconds in all because they train, encode, or start
 # commands; those of the folders flow and faults nearly all do.
-TRAINING_FOLDERS = {"flow", "faults"}
+LONG_FOLDERS = {"flow", "faults"}
 TRAINING_MODULES = {
     *("aggregation_steps", "members", "monitor", "surrogate", "tuning"),
     *("adapt", "backbone", "bench", "bundle", "bundle_onnx", "bundle_plugins", "cold_start"),
@@ -38,10 +39,22 @@ def ledger_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path
 
 
+@pytest.fixture(scope="module")
+def single_thread() -> Iterator[None]:
+    """For modules that compute in this process: on one thread, as evaluation does.
+
+    Several processes run tests; threads that wait for one that has no core turn in circles
+    meanwhile, which makes small computations take several times as long.
+    """
+    with one_thread():
+        yield
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make check` leaves out."""
+    """Mark what `make check` leaves out, and begin with the folders whose files take longest."""
+    items.sort(key=lambda item: not LONG_FOLDERS & set(Path(item.path).parts[-3:-1]))
     for item in items:
         path = Path(item.path)
         name = path.stem.removeprefix("test_")
-        if TRAINING_FOLDERS & set(path.parts[-3:-1]) or name in TRAINING_MODULES:
+        if LONG_FOLDERS & set(path.parts[-3:-1]) or name in TRAINING_MODULES:
             item.add_marker(pytest.mark.trains)

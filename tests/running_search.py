@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 from tiny_experiment import (
+    COMPUTED,
     ENDLESS,
     environment,
     fresh_cache,
-    pareto_rec,
     program,
     write_config,
 )
+from warm_commands import WarmCommand
 
 KILLS = int(os.environ.get("PARETO_REC_KILLS", "3"))
 PATIENCE = 120.0  # seconds for what takes a few on an idle machine
-COMPUTED = ("data", "backbones", "features", "experts", "baselines")
 
 
 def wait_for(what: Callable[[], object], seconds: float = PATIENCE) -> None:
@@ -51,11 +51,23 @@ def group(leader: int) -> list[int]:
 
 
 class Running:
-    """A search in a process group of its own, as a shell would start it."""
+    """A search in a process group of its own, as a shell would start it.
+
+    With `env`, which an interpreter may read as it starts, in an interpreter of its own.
+    """
 
     def __init__(self, run: Path, cache: Path, *arguments: str | Path, **env: str) -> None:
         self.run = run
-        self.process = subprocess.Popen(
+        self.process = self._begin(cache, arguments, env)
+
+    @staticmethod
+    def _begin(
+        cache: Path, arguments: tuple[str | Path, ...], env: dict[str, str]
+    ) -> subprocess.Popen[str] | WarmCommand:
+        if not env:
+            words = ["search", *map(str, arguments)]
+            return WarmCommand(words, environment(cache), own_session=True)
+        return subprocess.Popen(
             program("search", *arguments),
             env=environment(cache, **env),
             text=True,
@@ -114,7 +126,7 @@ def start() -> Iterator[Start]:
 def endless(tmp_path: Path, tiny_cache: Path, start: Start) -> Callable[[int], Running]:
     """Starts a search without end with so many workers."""
     config = write_config(tmp_path / "experiment")
-    cache = warmed(tiny_cache, config, tmp_path)
+    cache = warmed(tiny_cache, tmp_path)
 
     def begin(workers: int) -> Running:
         run = tmp_path / "run"
@@ -124,9 +136,6 @@ def endless(tmp_path: Path, tiny_cache: Path, start: Start) -> Callable[[int], R
     return begin
 
 
-def warmed(tiny_cache: Path, config: Path, folder: Path) -> Path:
-    """A cache of its own for fits; what precedes them is computed once for all tests."""
-    if not (tiny_cache / "baselines").is_dir():
-        said = pareto_rec("search", config, "--smoke", "--out", folder / "warm", cache=tiny_cache)
-        assert said.returncode == 0, said.stderr
-    return fresh_cache(folder / "cache", tiny_cache, COMPUTED)
+def warmed(tiny_cache: Path, folder: Path) -> Path:
+    """A cache of its own for fits; what precedes them is shared by all tests of this process."""
+    return fresh_cache(folder / "cache", tiny_cache, ("data", "backbones", *COMPUTED))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from shared_work import made_once
+from warm_commands import run_warm
 
 from pareto_rec.backbone.encoders import DEFAULT, find_encoder
 from pareto_rec.core.errors import BadRequestError
@@ -69,6 +73,7 @@ settings = 1
 [smoke]
 search.generations = 1
 """
+COMPUTED = ("features", "experts", "baselines", "tuned")  # all but fits
 ENDLESS = ("--set", "search.generations=300", "--set", "search.population=4")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -103,16 +108,48 @@ def fresh_cache(folder: Path, source: Path, parts: tuple[str, ...]) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A search that has ended: what it said, where it wrote, and its cache."""
+
+    said: subprocess.CompletedProcess[str]
+    run: Path
+    cache: Path
+
+
 @pytest.fixture(scope="session")
-def tiny_cache(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with data and backbone in which nothing was computed before the first test."""
-    folder = tmp_path_factory.mktemp("cache")
-    return fresh_cache(folder, sources, ("data", "backbones"))
+def tiny_search(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The tiny experiment with one worker and nothing computed before, once for all processes."""
+
+    def search(folder: Path) -> None:
+        config = write_config(folder)
+        cache = fresh_cache(folder / "cache", sources, ("data", "backbones"))
+        said = pareto_rec("search", config, "--out", folder / "run", "--workers", "1", cache=cache)
+        assert said.returncode == 0, said.stderr
+        (folder / "said.json").write_text(json.dumps([said.stdout, said.stderr]))
+
+    folder = made_once(tmp_path_factory, "tiny-search", search)
+    said = json.loads((folder / "said.json").read_text())
+    done: subprocess.CompletedProcess[str] = subprocess.CompletedProcess([], 0, *said)
+    return Finished(done, folder / "run", folder / "cache")
+
+
+@pytest.fixture(scope="session")
+def tiny_cache(tiny_search: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of this process that holds what precedes the fits of the tiny experiment."""
+    folder = fresh_cache(tmp_path_factory.mktemp("cache"), tiny_search.cache, ("data", "backbones"))
+    for part in COMPUTED:
+        shutil.copytree(tiny_search.cache / part, folder / part)
+    return folder
 
 
 def environment(cache: Path, **more: str) -> dict[str, str]:
-    """The environment of a command that keeps its files in `cache`."""
-    return {**os.environ, CACHE_VARIABLE: str(cache), **more}
+    """The environment of a command that keeps its files in `cache`.
+
+    Its threads sleep while they wait for each other: several tests run at once, and those that turn
+    in circles take the processor from the ones that they wait for.
+    """
+    return {**os.environ, "OMP_WAIT_POLICY": "passive", CACHE_VARIABLE: str(cache), **more}
 
 
 def program(*arguments: str | Path) -> list[str]:
@@ -123,13 +160,15 @@ def program(*arguments: str | Path) -> list[str]:
 def pareto_rec(
     *arguments: str | Path, cache: Path, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the real command line to its end."""
+    """Run the real command line to its end; in a process of its own where `env` is given."""
+    if env is None:
+        return run_warm(list(map(str, arguments)), environment(cache), timeout=300)
     return subprocess.run(
         program(*arguments),
         capture_output=True,
         text=True,
         timeout=300,
-        env=environment(cache) if env is None else dict(env),
+        env=dict(env),
         check=False,
     )
 

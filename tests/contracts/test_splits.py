@@ -199,11 +199,15 @@ def test_it_is_documented(kind: object) -> None:
         assert len(doc.partition(section)[2].split("\n\n")[0].split()) >= 4, section
 
 
+@pytest.fixture(scope="module")
+def large() -> Dataset:
+    return log(12, rows=1_000_000, users=20_000, items=5_000)
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_million_rows_take_seconds(kind: str) -> None:
-    dataset = log(12, rows=1_000_000, users=20_000, items=5_000)
+def test_a_million_rows_take_seconds(kind: str, large: Dataset) -> None:
     began = time.perf_counter()
-    cut(dataset, kind, share=0.1)
+    cut(large, kind, share=0.1)
     assert time.perf_counter() - began < 10  # about 1 s alone on one core
 
 

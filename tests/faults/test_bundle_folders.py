@@ -20,6 +20,8 @@ from pareto_rec.bundle import Bundle, BundleData, NewItem, files, write_bundle
 from pareto_rec.bundle.folders import new_folder, work_folder
 from pareto_rec.core.errors import BadRequestError
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 SERVING = """
 import json, sys
 from pareto_rec.bundle import Bundle, NewItem

@@ -17,6 +17,8 @@ from tiny_bundle import tiny_parts
 from pareto_rec.bundle import Bundle, BundleData, files, store, write_bundle
 from pareto_rec.core.errors import BadRequestError
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 HEAD = "heads/attention.safetensors"
 
 

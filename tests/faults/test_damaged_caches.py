@@ -37,6 +37,8 @@ from pareto_rec.training.fit_store import FitStore
 from pareto_rec.training.spec import TrainSpec
 from pareto_rec.training.tuned.tokens import token_states
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 ROUNDS = int(os.environ.get("PARETO_REC_DAMAGES", "1"))
 
 Make = Callable[[Path], Any]

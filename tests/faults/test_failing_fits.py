@@ -35,7 +35,7 @@ def test_every_kind_of_failure_is_a_record(
     """The Latin hypercube of the first generation puts a learning rate into every sixth."""
     sixths = [0.01 * 10 ** (n / 6) for n in range(6)]
     faults = {"raise": sixths[5], "hang": sixths[4], "kill": sixths[3], "memory": sixths[2]}
-    run, cache = tmp_path / "run", warmed(tiny_cache, config, tmp_path)
+    run, cache = tmp_path / "run", warmed(tiny_cache, tmp_path)
     options = ("search.population=6", "search.timeout_s=10", "search.retries=1")
     sets = [part for one in options for part in ("--set", one)]
     more = ("--workers", "2", "--set", "train.pack_size=1")
@@ -69,7 +69,7 @@ def test_every_kind_of_failure_is_a_record(
 def test_a_first_generation_that_fails_as_a_whole_says_why_once(
     config: Path, tiny_cache: Path, tmp_path: Path, start: Start
 ) -> None:
-    run, cache = tmp_path / "run", warmed(tiny_cache, config, tmp_path)
+    run, cache = tmp_path / "run", warmed(tiny_cache, tmp_path)
     more = ("--workers", "1", "--set", "train.pack_size=3")
     running = start(run, cache, config, "--out", run, *more, **spoiled({"raise": 0.0}))
     code, said = running.end()
@@ -97,7 +97,7 @@ def test_workers_that_are_killed_again_and_again(
     config: Path, tiny_cache: Path, tmp_path: Path, start: Start
 ) -> None:
     fits, kills = 64, max(3, KILLS)
-    run, cache = tmp_path / "run", warmed(tiny_cache, config, tmp_path)
+    run, cache = tmp_path / "run", warmed(tiny_cache, tmp_path)
     options = ("search.population=16", "search.generations=4", "search.sweep=2", "search.retries=9")
     sets = [part for one in options for part in ("--set", one)]
     running = start(run, cache, config, "--out", run, *sets, "--workers", "2")

@@ -20,6 +20,8 @@ from pareto_rec.bundle import Bundle, files, write_bundle
 from pareto_rec.bundle.onnx_export import export_graphs
 from pareto_rec.core.errors import BadRequestError
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 COUNT = int(os.environ.get("PARETO_REC_HOSTILE", "20"))
 EXPERT = "item_knn_recency"
 

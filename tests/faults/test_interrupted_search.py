@@ -101,7 +101,7 @@ def test_a_full_disk_keeps_what_was_recorded(
 ) -> None:
     config = write_config(tmp_path / "experiment")
     run = small_disk / "run"
-    cache = warmed(tiny_cache, config, tmp_path)
+    cache = warmed(tiny_cache, tmp_path)
     said = full_disk(config, cache, run)
     assert said[-1].startswith(f"failed: {run}/")
     assert "cannot be written: No space left on device; every record before is kept" in said[-1]
@@ -123,7 +123,7 @@ def test_a_full_cache_is_no_fault_of_the_candidates(
 ) -> None:
     """A fit takes more than the 100 KiB that are left for fits."""
     config = write_config(tmp_path / "experiment")
-    cache = warmed(tiny_cache, config, tmp_path)
+    cache = warmed(tiny_cache, tmp_path)
     (cache / "fits").symlink_to(small_disk)
     said = full_disk(config, cache, tmp_path / "run")
     assert said[-1].startswith("failed: a fit cannot be stored: ")

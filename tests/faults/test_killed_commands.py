@@ -1,6 +1,6 @@
 """Searches and other commands that are killed at random moments: nothing is lost or unreadable.
 
-Forks of this process, which has imported what takes long, so that a kill costs a second. Three
+Each begins with everything imported, so that a kill costs a second and hits what it does. Three
 kills of each kind; PARETO_REC_KILLS searches and PARETO_REC_COMMAND_KILLS commands where set.
 """
 
@@ -22,7 +22,8 @@ import pytest
 from random_bert import random_bert
 from running_search import KILLS, group, wait_for
 from tables import shop
-from tiny_experiment import environment, program
+from tiny_experiment import environment
+from warm_commands import WarmCommand
 
 from pareto_rec.analysis.verify import check_run
 from pareto_rec.core.errors import BadRequestError
@@ -77,28 +78,9 @@ steps = 5
 """
 
 
-def start(log: Path, cache: Path, *arguments: str | Path) -> int:
-    """A command as a process of its own; what it says goes into a file.
-
-    Not a fork of this one: threads that earlier tests left to OpenMP do not survive in it.
-    """
-    words = program(*arguments)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    return os.posix_spawn(
-        words[0],
-        words,
-        environment(cache),
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o644),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setsigdef=[signal.SIGINT, signal.SIGTERM],
-    )
-
-
-def end(pid: int) -> int:
-    """Exit code, negative for a signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def start(log: Path, cache: Path, *arguments: str | Path) -> WarmCommand:
+    """A command as a process of its own; what it says goes into a file."""
+    return WarmCommand(list(map(str, arguments)), environment(cache), output=log)
 
 
 @dataclass(frozen=True)
@@ -126,7 +108,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Calm:
     config.write_text(CONFIG.format(log=log, items=items, bert=bert))
     said, run, cache = folder / "said", folder / "calm", folder / "cache"
     began = time.monotonic()
-    code = end(start(said, cache, "search", config, "--out", run, "--workers", "1"))
+    code = start(said, cache, "search", config, "--out", run, "--workers", "1").wait()
     assert code == 0, said.read_text()
     first = time.monotonic() - began
     return Calm(folder, config, run, cache, first)
@@ -156,10 +138,10 @@ def test_killed_searches_end_like_one_that_nobody_killed(calm: Calm, tmp_path: P
         runs, kept = runs + 1, b""
         while kills < KILLS:
             began = time.monotonic()
-            pid = start(said, cache, *begin)
+            process = start(said, cache, *begin)
             time.sleep(moments.random() * longest)
-            os.kill(pid, signal.SIGKILL)
-            code = end(pid)
+            process.kill()
+            code = process.wait()
             assert code in (0, -signal.SIGKILL), (seed, said.read_text())
             if code == 0:
                 longest = min(longest, time.monotonic() - began)
@@ -173,7 +155,7 @@ def test_killed_searches_end_like_one_that_nobody_killed(calm: Calm, tmp_path: P
                 assert not bad(run), seed
                 view = read_run(run)
                 assert view.info["status"].startswith(("stopped without a word", "finished")), seed
-        assert end(start(said, cache, *begin)) == 0, (seed, said.read_text())
+        assert start(said, cache, *begin).wait() == 0, (seed, said.read_text())
         assert records(run) == records(calm.run), seed
         for name in ("front.csv", "baselines.csv", "lists.json"):
             assert (run / name).read_bytes() == (calm.run / name).read_bytes(), (seed, name)
@@ -194,7 +176,7 @@ def test_a_search_killed_before_it_wrote_a_record_begins_again(
     if "config.toml" in names:
         shutil.copy(calm.run / "config.toml", run)
     begin = ("search", calm.config, "--out", run, "--workers", "1", "--resume")
-    assert end(start(said, calm.cache, *begin)) == 0, said.read_text()
+    assert start(said, calm.cache, *begin).wait() == 0, said.read_text()
     assert records(run) == records(calm.run)
 
 
@@ -218,10 +200,10 @@ def test_killed_commands_lose_nothing(calm: Calm, tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "bundle", ignore_errors=True)
         opened, picked = openings(run), picks(run)
         began = time.monotonic()
-        pid = start(said, cache, *command)
+        process = start(said, cache, *command)
         time.sleep(moments.random() * spent.get(command[0], 2.0))
-        os.kill(pid, signal.SIGKILL)
-        code = end(pid)
+        process.kill()
+        code = process.wait()
         assert code in (0, -signal.SIGKILL), (seed, command, said.read_text())
         if code == 0:
             spent[command[0]] = time.monotonic() - began
@@ -231,7 +213,7 @@ def test_killed_commands_lose_nothing(calm: Calm, tmp_path: Path) -> None:
         read_run(run)
         assert records(run) == records(calm.run), seed
     for command in commands[: max(2, min(COMMAND_KILLS, len(commands)))]:
-        assert end(start(said, cache, *command)) == 0, (seed, command, said.read_text())
+        assert start(said, cache, *command).wait() == 0, (seed, command, said.read_text())
     assert not bad(run), seed
     for place in (run, cache):
         assert not list(place.rglob(".*.spare")), seed
@@ -260,11 +242,11 @@ def test_a_changed_line_is_refused_and_evaluated_again_once_it_is_removed(
         changed if changed != lines[place] else lines[place].replace(b'"depth":', b'"depth":1')
     )
     path.write_bytes(b"".join([*lines[:place], changed, *lines[place + 1 :]]))
-    assert end(start(said, calm.cache, *command)) == 2
+    assert start(said, calm.cache, *command).wait() == 2
     assert said.read_text().startswith(f"error: {path}, line {place + 1}: not a record (it is not")
     assert said.read_text().count("\n") == 1
     path.write_bytes(b"".join([*lines[:place], *lines[place + 1 :]]))
-    assert end(start(said, calm.cache, *command)) == 0, said.read_text()
+    assert start(said, calm.cache, *command).wait() == 0, said.read_text()
     assert records(run) == records(calm.run)
     assert not bad(run)
 
@@ -273,7 +255,7 @@ def test_a_config_that_was_edited_is_refused(calm: Calm, tmp_path: Path) -> None
     run, said = Path(shutil.copytree(calm.run, tmp_path / "run")), tmp_path / "said"
     config = run / "config.toml"
     config.write_text(config.read_text().replace("width = 8", "width = 16"))
-    assert end(start(said, calm.cache, "search", run, "--resume", "--workers", "1")) == 2
+    assert start(said, calm.cache, "search", run, "--resume", "--workers", "1").wait() == 2
     assert "config.toml is not the one that it names" in said.read_text()
     assert [one.partition(":")[0] for one in bad(run)] == ["config.toml"]
 
@@ -281,17 +263,17 @@ def test_a_config_that_was_edited_is_refused(calm: Calm, tmp_path: Path) -> None
 def test_several_at_once(calm: Calm, tmp_path: Path) -> None:
     """Six reports of one run succeed; of two that go on with a run, the second is refused."""
     run = Path(shutil.copytree(calm.run, tmp_path / "run"))
-    pids = [start(tmp_path / str(n), calm.cache, "report", run) for n in range(6)]
-    assert [end(pid) for pid in pids] == [0] * 6, (tmp_path / "5").read_text()
+    started = [start(tmp_path / str(n), calm.cache, "report", run) for n in range(6)]
+    assert [one.wait() for one in started] == [0] * 6, (tmp_path / "5").read_text()
     assert not list(run.glob(".*"))
     more = ("--resume", "--workers", "1", "--set", "search.generations=50")
     first = start(tmp_path / "first", calm.cache, "search", run, *more)
     wait_for(lambda: json.loads((run / "run.json").read_text())["status"] == "running")
-    assert end(start(tmp_path / "second", calm.cache, "search", run, *more)) == 2
+    assert start(tmp_path / "second", calm.cache, "search", run, *more).wait() == 2
     line = f"error: {run} is being written by another process; wait for its end or stop it\n"
     assert (tmp_path / "second").read_text() == line
-    os.kill(first, signal.SIGKILL)
-    end(first)
+    first.kill()
+    first.wait()
 
 
 def test_four_searches_at_once_take_four_names(
@@ -299,8 +281,8 @@ def test_four_searches_at_once_take_four_names(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     less = ("--workers", "1", "--set", "search.generations=1")
-    pids = [start(tmp_path / str(n), calm.cache, "search", calm.config, *less) for n in range(4)]
-    assert [end(pid) for pid in pids] == [0] * 4, (tmp_path / "3").read_text()
+    started = [start(tmp_path / str(n), calm.cache, "search", calm.config, *less) for n in range(4)]
+    assert [one.wait() for one in started] == [0] * 4, (tmp_path / "3").read_text()
     assert len(list((tmp_path / "results" / "killed").iterdir())) == 4
 
 
@@ -309,7 +291,7 @@ def test_a_refused_search_leaves_no_name_behind(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     wrong = ("--set", 'data.files="nowhere.csv"')
-    assert end(start(tmp_path / "said", calm.cache, "search", calm.config, *wrong)) == 2
+    assert start(tmp_path / "said", calm.cache, "search", calm.config, *wrong).wait() == 2
     assert {path.name for path in tmp_path.iterdir()} == {"said"}
 
 
@@ -317,12 +299,12 @@ def test_a_refused_search_leaves_no_name_behind(
 def test_a_run_that_is_deleted_is_noticed(calm: Calm, tmp_path: Path, moved: bool) -> None:
     run, said = tmp_path / "run", tmp_path / "said"
     more = ("--workers", "1", "--set", "search.generations=50")
-    pid = start(said, calm.cache, "search", calm.config, "--out", run, *more)
+    process = start(said, calm.cache, "search", calm.config, "--out", run, *more)
     wait_for((run / "front.csv").is_file)
     run.rename(tmp_path / "elsewhere")
     if not moved:
         shutil.rmtree(tmp_path / "elsewhere")
-    assert end(pid) == 1
+    assert process.wait() == 1
     last = said.read_text().splitlines()[-1]
     assert last.startswith(f"failed: {run / 'records.jsonl'} was deleted or moved while")
     assert not run.exists()

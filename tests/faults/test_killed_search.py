@@ -35,6 +35,11 @@ OPTIONS = (
     *("--set", f"search.generations={GENERATIONS}", "--set", f"search.population={FITS}"),
     *("--set", "train.pack_size=2", "--set", "fixed.steps=20"),
 )
+HALVED = (
+    *("--set", "search.generations=3", "--set", f"search.population={FITS}"),
+    *("--set", "train.pack_size=2", "--set", "fixed.steps=60", "--set", "fixed.check_every=20"),
+    *("--set", "search.fidelity={rungs=[20,40]}"),
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Whole:
 def whole(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     folder = tmp_path_factory.mktemp("whole")
     config = write_config(folder / "experiment")
-    cache = warmed(tiny_cache, config, folder)
+    cache = warmed(tiny_cache, folder)
     said = pareto_rec("search", config, "--out", folder / "run", *OPTIONS, cache=cache)
     assert said.returncode == 0, said.stderr
     return Whole(config, folder / "run", tiny_cache)
@@ -82,7 +87,7 @@ def test_killed_at_random_moments(
     seed = random.SystemRandom().randrange(2**32)
     print(f"random.Random({seed})")  # shown where the test fails
     moments = random.Random(seed)
-    cache, run = warmed(whole.caches, whole.config, tmp_path), tmp_path / "run"
+    cache, run = warmed(whole.caches, tmp_path), tmp_path / "run"
     begin = (whole.config, "--out", run, *OPTIONS, "--resume", "--workers", str(workers))
     resume = (run, "--resume", "--workers", str(workers))
     for left in range(kills, 0, -1):
@@ -113,23 +118,26 @@ def between_rungs(running: Running, cache: Path, records: int) -> bool:
     return running.process.poll() is not None or (some and running.records() >= records)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_killed_between_rungs(workers: int, whole: Whole, start: Start, tmp_path: Path) -> None:
-    """Wherever it is killed, the same fits stop and the others end as they would have."""
-    halved = (
-        *("--set", "search.generations=3", "--set", f"search.population={FITS}"),
-        *("--set", "train.pack_size=2", "--set", "fixed.steps=60", "--set", "fixed.check_every=20"),
-        *("--set", "search.fidelity={rungs=[20,40]}"),
-    )
-    cache = warmed(whole.caches, whole.config, tmp_path)
-    calm = tmp_path / "calm"
-    said = pareto_rec("search", whole.config, "--out", calm, *halved, cache=cache)
+@pytest.fixture(scope="module")
+def halved(whole: Whole, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search with rungs that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("halved")
+    cache, run = warmed(whole.caches, folder), folder / "run"
+    said = pareto_rec("search", whole.config, "--out", run, *HALVED, cache=cache)
     assert said.returncode == 0, said.stderr
-    counts = json.loads((calm / "run.json").read_text())["counts"]
+    counts = json.loads((run / "run.json").read_text())["counts"]
     assert (counts["pruned"], counts["steps"]) == (3 * 3 * SWEEP, 3 * 20 * (4 + 2 + 1))
-    shutil.rmtree(cache / "fits")
+    return run
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_between_rungs(
+    workers: int, whole: Whole, halved: Path, start: Start, tmp_path: Path
+) -> None:
+    """Wherever it is killed, the same fits stop and the others end as they would have."""
+    cache = warmed(whole.caches, tmp_path)
     run, moments = tmp_path / "run", random.Random(workers)
-    begin = (whole.config, "--out", run, *halved, "--resume", "--workers", str(workers))
+    begin = (whole.config, "--out", run, *HALVED, "--resume", "--workers", str(workers))
     for _ in range(KILLS // 2 + 1):
         running = start(run, cache, *begin)
         before = running.records()
@@ -139,7 +147,7 @@ def test_killed_between_rungs(workers: int, whole: Whole, start: Start, tmp_path
         running.end()
     said = pareto_rec("search", run, "--resume", "--workers", str(workers), cache=cache)
     assert said.returncode == 0, said.stderr
-    same(run, calm)
+    same(run, halved)
     assert not list((cache / "fits" / FOLDER).glob("*.safetensors"))
 
 
@@ -185,7 +193,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 def test_killed_on_a_cluster(cluster: Cluster, whole: Whole, start: Start, tmp_path: Path) -> None:
     """First one of its workers, then the search itself; it ends as on one machine."""
-    cache, run = warmed(whole.caches, whole.config, tmp_path), tmp_path / "run"
+    cache, run = warmed(whole.caches, tmp_path), tmp_path / "run"
     backend = ("--backend", cluster.address)
     running = start(run, cache, whole.config, "--out", run, *OPTIONS, *backend)
     running.wait_for_records(RECORDS // 4)
@@ -204,13 +212,13 @@ def test_a_finished_run_goes_on_with_a_larger_budget(whole: Whole, tmp_path: Pat
     """And so does one whose fits are no longer cached."""
     run, folder = tmp_path / "run", tmp_path / "first"
     folder.mkdir()
-    cache = warmed(whole.caches, whole.config, folder)
+    cache = warmed(whole.caches, folder)
     less = OPTIONS[2:]
     short = ("--set", f"search.generations={GENERATIONS - 2}")
     said = pareto_rec("search", whole.config, "--out", run, *less, *short, cache=cache)
     assert said.returncode == 0, said.stderr
     records = (run / "records.jsonl").read_bytes()
-    emptied = warmed(whole.caches, whole.config, tmp_path)
+    emptied = warmed(whole.caches, tmp_path)
     more = ("--resume", "--set", f"search.generations={GENERATIONS}", "--workers", "1")
     said = pareto_rec("search", run, *more, cache=emptied)
     assert said.returncode == 0, said.stderr

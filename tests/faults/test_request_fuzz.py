@@ -16,6 +16,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,6 +28,8 @@ from tiny_experiment import CONFIG
 
 from pareto_rec.cli.main import app, main
 from pareto_rec.core.paths import CACHE_VARIABLE
+
+pytestmark = pytest.mark.usefixtures("single_thread")
 
 ROOT = Path(__file__).parents[2]
 TIMES = int(os.environ.get("PARETO_REC_FUZZ", "0")) * 9 + 1
@@ -186,6 +189,12 @@ def mutated(base: dict[str, Any], draw: random.Random) -> dict[str, Any]:
     return table
 
 
+@cache
+def program() -> Any:
+    """The command line as typer builds it from functions, which takes longer than refusing does."""
+    return typer.main.get_command(app)
+
+
 Run = Callable[[list[str]], str]
 
 
@@ -194,6 +203,8 @@ def outcome(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Run
     """Runs a request: "reached", "refused", or what is wrong with how it ended."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+    built = program()
+    monkeypatch.setattr("typer.main.get_command", lambda _: built)
 
     def run(arguments: list[str]) -> str:
         try:
@@ -362,7 +373,7 @@ PLACES += ["a\x00b", "\udcff", "run", "/dev/null", "file.txt/below"]
 
 
 def commands() -> dict[tuple[str, ...], Any]:
-    whole: Any = typer.main.get_command(app)
+    whole = program()
     found = {(name,): one for name, one in whole.commands.items() if not hasattr(one, "commands")}
     return found | {("data", name): one for name, one in whole.commands["data"].commands.items()}
 

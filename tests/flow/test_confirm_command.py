@@ -39,6 +39,8 @@ from pareto_rec.runs.confirmation import read_confirmed, read_content
 from pareto_rec.runs.openings import LEDGER_VARIABLE, Opening, append_opening, read_openings
 from pareto_rec.runs.reader import read_run
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 SEEDS = 2
 SEARCHED = (
     CONFIG

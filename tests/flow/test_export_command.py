@@ -25,6 +25,8 @@ from pareto_rec.ranking import recommend
 from pareto_rec.runs.openings import LEDGER_VARIABLE, read_openings
 from pareto_rec.runs.reader import read_run
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 ALL_LISTS = """\
 import json, sys
 from pareto_rec.bundle import Bundle, Request

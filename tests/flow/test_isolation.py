@@ -27,6 +27,8 @@ from pareto_rec.experiment.inputs import read_split
 from pareto_rec.experiment.opening import opening_of, write_down
 from pareto_rec.experiment.openings import OpeningLedger
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 # Modules that may cut a split, and those that may ask for what only an opened one holds.
 CUT = {
     "experiment.inputs": "cuts it",

@@ -19,6 +19,8 @@ from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.ranking import recommend
 from pareto_rec.search import pareto as front
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 NAMES = (
     *("movielens_accuracy_diversity_fairness", "movielens_accuracy_diversity_novelty"),

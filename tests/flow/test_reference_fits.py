@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_experiment import CONFIG, pareto_rec, records, write_config
+from tiny_experiment import CONFIG, Finished, pareto_rec, records, write_config
 
 from pareto_rec.core.checksums import signed
 from pareto_rec.experiment.config import load_config
@@ -16,18 +16,17 @@ from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.reader import read_run
 from pareto_rec.training.fit_store import read_tensors, write_tensors
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 KEPT = CONFIG.replace(
     'names = ["softmax", "popularity"]', 'names = ["softmax", "reference_kl"]'
 ).replace("[fixed]", '[references]\naccurate = "RUN"\n\n[fixed]\nreference = "accurate"')
 
 
 @pytest.fixture(scope="module")
-def first(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("first")
-    run = folder / "run"
-    found = pareto_rec("search", write_config(folder), "--out", run, "--smoke", cache=tiny_cache)
-    assert found.returncode == 0, found.stderr
-    return run
+def first(tiny_search: Finished, tiny_cache: Path) -> Path:
+    shutil.copytree(tiny_search.cache / "fits", tiny_cache / "fits", dirs_exist_ok=True)
+    return tiny_search.run
 
 
 def config_on(run: Path, folder: Path) -> Path:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from dataclasses import dataclass
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from tiny_experiment import files, fresh_cache, outside_timing, pareto_rec, records, write_config
+from tiny_experiment import (
+    Finished,
+    files,
+    fresh_cache,
+    outside_timing,
+    pareto_rec,
+    records,
+    write_config,
+)
 
 from pareto_rec.experiment.config import load_config
 from pareto_rec.runs.reader import read_run
@@ -22,20 +29,10 @@ FILES = (
 )
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A search that has ended: what it said, where it wrote, and the cache after it."""
-
-    said: subprocess.CompletedProcess[str]
-    run: Path
-    cache: Path
-    after: dict[str, int]
-
-
 def search(config: Path, run: Path, cache: Path, *more: str) -> Finished:
     said = pareto_rec("search", config, "--out", run, *more, cache=cache)
     assert said.returncode == 0, said.stderr
-    return Finished(said, run, cache, dict(files(cache)))
+    return Finished(said, run, cache)
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +41,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first(config: Path, sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def first(tiny_search: Finished) -> Finished:
     """One worker, nothing computed before."""
-    folder = tmp_path_factory.mktemp("first")
-    cache = fresh_cache(folder / "cache", sources, ("data", "backbones"))
-    return search(config, folder / "run", cache, "--workers", "1")
+    return tiny_search
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +55,6 @@ def two_workers(
     shared = ("data", "backbones", "features", "experts", "baselines")
     cache = fresh_cache(folder / "cache", first.cache, shared)
     return search(config, folder / "run", cache, "--workers", "2", "--json")
-
-
-@pytest.fixture(scope="module")
-def again(config: Path, first: Finished, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """The same command a second time, the way a user repeats it."""
-    return search(config, tmp_path_factory.mktemp("again") / "run", first.cache, "--workers", "1")
 
 
 def test_the_run_directory_is_complete(first: Finished) -> None:
@@ -167,22 +156,28 @@ def test_json_is_all_that_a_program_sees(two_workers: Finished) -> None:
 
 
 def test_the_second_time_nothing_is_computed_that_is_cached(
-    first: Finished, again: Finished
+    config: Path, first: Finished, tmp_path: Path
 ) -> None:
-    computed = [name for name in again.after if name.startswith(COMPUTED)]
+    """The same command a second time, the way a user repeats it."""
+    cache = shutil.copytree(first.cache, tmp_path / "cache", symlinks=True)
+    before = dict(files(cache))
+    again = search(config, tmp_path / "run", cache, "--workers", "1")
+    after = dict(files(cache))
+    computed = [name for name in after if name.startswith(COMPUTED)]
     assert len([name for name in computed if name.startswith("fits")]) == 6
-    assert {name: again.after[name] for name in computed} == {
-        name: first.after[name] for name in first.after if name.startswith(COMPUTED)
+    assert {name: after[name] for name in computed} == {
+        name: before[name] for name in before if name.startswith(COMPUTED)
     }
     assert "texts a second" not in again.said.stderr  # no text was encoded
     assert outside_timing(again.run) == outside_timing(first.run)
 
 
-def test_report_draws_a_run_anew(first: Finished) -> None:
-    before = (first.run / "front.svg").read_bytes()
-    (first.run / "front.png").unlink()
-    said = pareto_rec("report", first.run, "--json", cache=first.cache)
+def test_report_draws_a_run_anew(first: Finished, tmp_path: Path) -> None:
+    run = shutil.copytree(first.run, tmp_path / "run")
+    before = (run / "front.svg").read_bytes()
+    (run / "front.png").unlink()
+    said = pareto_rec("report", run, "--json", cache=first.cache)
     assert said.returncode == 0, said.stderr
-    assert str(first.run / "front.png") in json.loads(said.stdout)["files"]
-    assert (first.run / "front.png").is_file()
-    assert (first.run / "front.svg").read_bytes() == before
+    assert str(run / "front.png") in json.loads(said.stdout)["files"]
+    assert (run / "front.png").is_file()
+    assert (run / "front.svg").read_bytes() == before

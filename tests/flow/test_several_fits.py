@@ -29,6 +29,8 @@ from pareto_rec.ranking.backends import TorchBackend
 from pareto_rec.runs.reader import read_run
 from pareto_rec.runs.record import Record, fit_ids
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 
 @pytest.fixture(scope="module")
 def searched(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Record]:

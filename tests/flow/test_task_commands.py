@@ -13,6 +13,8 @@ from pareto_rec.bundle import Bundle
 from pareto_rec.bundle.update.flow import update
 from pareto_rec.core.errors import BadRequestError
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 CONFIG = """\
 name = "clicks"
 question = "Who clicks, and who buys?"

@@ -18,6 +18,8 @@ from pareto_rec.execution.search import search_experiment
 from pareto_rec.experiment.config import load_config
 from pareto_rec.experiment.experiment import Experiment
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 NAMES = ("ease_recency", "cooccurrence_recency", "rp3beta_recency", "ials_recency")
 OVERRIDES = (
     *("search.generations=1", "search.population=2", "tuning.settings=6", "sample.users=300"),

@@ -21,6 +21,8 @@ from pareto_rec.analysis.confirm.tables import Front
 from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.search import Goal
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 GOALS = (Goal("ndcg@10", True, 0.10, at_least=0.10), Goal("cost", False, 1.0))
 
 

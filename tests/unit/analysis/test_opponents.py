@@ -18,6 +18,8 @@ from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.record import Record
 from pareto_rec.search.serving import Slot
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 SERVING = "\n[search.serving]\nmembers = 3\npopulation = 12\n"
 
 

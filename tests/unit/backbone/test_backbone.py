@@ -22,6 +22,8 @@ from pareto_rec.core.code_keys import code_key
 from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.core.paths import cache_dir
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -31,6 +31,8 @@ from pareto_rec.data.split import split_per_user
 from pareto_rec.data.ties import row_ranks
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, parse
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 
 def log(pairs: np.ndarray, times: np.ndarray | None = None) -> Interactions:
     """Rows of a 0/1 matrix, sorted by user."""

@@ -44,6 +44,8 @@ from pareto_rec.ranking import (
 from pareto_rec.ranking.backends import TorchBackend, UserHistory
 from pareto_rec.training.batches import last_items
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 POINTS = list(SERVINGS)
 
 

@@ -13,6 +13,8 @@ from pareto_rec.ranking import standardise, unseen_count
 from pareto_rec.ranking.builder import FEW
 from pareto_rec.ranking.linear import densify_if_small, scores_of
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 ITEMS = 40
 Ints = NDArray[np.int64]
 

@@ -17,6 +17,8 @@ from pareto_rec.bundle.session import session
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.ranking.backends import TorchBackend
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 pytest.importorskip("onnxruntime")
 
 

@@ -16,6 +16,8 @@ from pareto_rec.core import registry
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.experiment.plugins import load_plugins
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 PLUGIN = """\
 from pathlib import Path
 

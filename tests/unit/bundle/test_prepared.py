@@ -11,6 +11,8 @@ from pareto_rec.bundle import Bundle, BundleData, NewItem, write_bundle
 from pareto_rec.bundle.scorer_cache import ScorerCache, bytes_each
 from pareto_rec.bundle.scoring import known_people
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 ROOM = 10_000_000
 
 

@@ -17,6 +17,8 @@ from pareto_rec.data.schema import Interactions, Items, Users
 from pareto_rec.evaluation.scorers import UserScorers
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, parse
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 NAN = float("nan")
 GAIN = 1 / np.log2([2, 3, 4])  # what the first three places are worth
 

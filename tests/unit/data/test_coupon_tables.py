@@ -16,6 +16,8 @@ from pareto_rec.experiment.config import load_config
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.inputs import read_split
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 PRODUCTS = [  # product, department, category, type
     *(("p1", "GROCERY", "TEA", "GREEN TEA"), ("p2", "GROCERY", "TEA", "BLACK TEA")),

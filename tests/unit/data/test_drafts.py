@@ -32,6 +32,8 @@ from pareto_rec.experiment.config import Config, load_config, load_data_config
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.inputs import read_dataset, read_split
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 LOADED, SEARCHED = map(int, os.environ.get("PARETO_REC_DRAFTS", "12:3").split(":"))
 REFUSALS = ("nothing can be held out", "no file has a column of users")
 

@@ -41,6 +41,8 @@ from pareto_rec.training import item_features as facts
 from pareto_rec.training.fit_store import FitStore
 from pareto_rec.training.item_features import Projection, principal_components
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 STAGE = next_item_stage()
 FIXED = {
     "width": 8, "history": 6, "heads": 2, "steps": 20, "batch": 16, "check_every": 10,

@@ -20,6 +20,8 @@ from pareto_rec.ranking import ServingParams, recommend
 from pareto_rec.runs.record import Record, fit_ids, joined, without_fits
 from pareto_rec.search import Goal
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 WEIGHTS = (0.1, 0.2, 0.3, 0.4)
 GOALS = (Goal("ndcg@10", True, 0.0), Goal("ild@10", True, 0.0))
 

@@ -19,6 +19,8 @@ from pareto_rec.ranking.lists import largest
 from pareto_rec.ranking.scorers import Ties
 from pareto_rec.training.item_features import item_facts
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 USERS, ITEMS, EACH = 60, 40, 6
 NAMES = ("ndcg@10", "mrr@10", "recall@10", "epc@10", "ild@10", "coverage@10", "exposure_gini@10")
 SETTINGS = [ServingParams({"popular": 1.0}), ServingParams({"popular": 1.0}, mmr=0.5, depth=20)]

@@ -17,6 +17,8 @@ from pareto_rec.evaluation.parameter_search import search_parameters
 from pareto_rec.evaluation.tuning import Tuner, check_metric, tuned_baselines
 from pareto_rec.testing.baselines import toy_stage
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 RANGES = {"a": Parameter(0.0, 1.0), "b": Parameter(1.0, 1000.0, log=True)}
 START = {"a": 0.9, "b": 2.0}
 

@@ -16,6 +16,8 @@ from pareto_rec.runs.record import Record
 from pareto_rec.search import Goal, Result, Searcher, Settings, Trial, run_search
 from pareto_rec.search.space import Candidate, Real, SearchSpace
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 STORE = Path("run/records.jsonl")
 SPACE = SearchSpace(train={"x": Real(0.0, 1.0)}, serve={"y": Real(0.0, 1.0)})
 GOALS = (Goal("up", True, 0.0), Goal("down", False, 2.0))

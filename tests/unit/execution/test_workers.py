@@ -19,6 +19,8 @@ from pareto_rec.execution.workers.packs import Pack, Trouble, evaluate_pack, hal
 from pareto_rec.execution.workers.pool import InProcess, Processes, Task, WorkerDied
 from pareto_rec.runs.record import Record
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 DIED = WorkerDied("its worker died (SIGKILL(-9))")
 SLOW = WorkerDied("took more than 5 s", overtime=True)
 

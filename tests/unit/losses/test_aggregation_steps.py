@@ -19,6 +19,8 @@ from pareto_rec.losses.aggregation import AggregationStep, Aggregator
 from pareto_rec.losses.aggregation.gradients import bargain, project_in_turn, unit_trace
 from pareto_rec.losses.aggregation.loss_aggregation import LossAggregation
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 Floats = NDArray[np.float64]
 
 ON_GRADIENTS = [name for name, way in AGGREGATORS.items() if way.needs_gramian]
@@ -38,7 +40,7 @@ def descend(
     preference: Floats,
     *,
     raised: float = 0.0,
-    steps: int = 400,
+    steps: int = 200,
 ) -> Floats:
     """Where gradient descent ends whose rate falls to a hundredth."""
     x = np.array(start)

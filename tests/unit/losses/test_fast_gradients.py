@@ -18,6 +18,8 @@ from pareto_rec.losses.softmax_statistics import (
 )
 from pareto_rec.models.pooling import key_logits, row_products, weighted_sums
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 Rows = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 

@@ -13,6 +13,8 @@ from toy_learning import changed, loss_inputs
 from pareto_rec.losses import LOSSES, ItemFacts, LossInputs, TaskLoss, TaskRows
 from pareto_rec.tasks import built_in
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 LOG = math.log
 
 

@@ -24,6 +24,8 @@ from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.pack_tasks import NO_LABELS, TaskLabels
 from pareto_rec.training.spec import TrainSpec, pack_key
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 STAGE = next_item_stage()
 MONITOR = mean_reciprocal_rank(STAGE)
 

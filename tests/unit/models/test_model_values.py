@@ -13,6 +13,8 @@ from toy_learning import random_params, shape_of, stacked
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared, tower
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 Matrix = NDArray[np.float64]
 Params = dict[str, Matrix]
 

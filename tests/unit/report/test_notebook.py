@@ -14,6 +14,8 @@ from synthetic_run import NAMES, OPPONENTS, write_confirm, write_run
 
 from pareto_rec import BadRequestError, Run
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

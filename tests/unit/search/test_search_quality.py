@@ -59,8 +59,8 @@ def plain(problem, population, generations, seed):
 )
 def test_reaches_plain_nsga2(name, population, generations):
     problem = get_problem(name)
-    reached = np.median([ours(problem, population, generations, seed) for seed in SEEDS])
-    expected = np.median([plain(problem, population, generations, seed) for seed in SEEDS])
+    reached = np.median([ours(problem, population, generations, seed) for seed in SEEDS[:3]])
+    expected = np.median([plain(problem, population, generations, seed) for seed in SEEDS[:3]])
     print(f"{name}: {reached:.4f} of {expected:.4f} ({reached / expected:.4f})")
     assert expected > 0.0
     assert reached >= 0.98 * expected

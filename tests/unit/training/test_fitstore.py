@@ -21,6 +21,8 @@ from pareto_rec.training.data import Fit
 from pareto_rec.training.fit_store import FitStore, code_hash, fit_of, parts_of
 from pareto_rec.training.spec import TrainSpec
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 OTHER: dict[str, Any] = {  # another value for every field
     "model": "self_attention",
     "aggregation": "weighted_chebyshev",

@@ -12,6 +12,8 @@ from pareto_rec.training.data import Fit, Relevance
 from pareto_rec.training.fitting import train_pack
 from pareto_rec.training.spec import TrainSpec
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 
 def trained(specs: list[TrainSpec], pack_size: int = 4) -> list[Fit]:
     return train_pack(specs, [3] * len(specs), DATA, MONITOR, pack_size=pack_size)

@@ -16,6 +16,8 @@ from pareto_rec.tasks import SQUARED, Task
 from pareto_rec.training.batches import Sequences
 from pareto_rec.training.impressions import Impressions
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 CLICK, BUY = TASKS
 SPENT = Task("spent", "amount", SQUARED, condition="click")
 # user, item, time, clicked, bought, amount
