@@ -27,7 +27,6 @@ from warm_commands import WarmCommand
 
 from pareto_rec.analysis.verify import check_run
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.core.paths import CACHE_VARIABLE
 from pareto_rec.runs.reader import read_run
 
 COMMAND_KILLS = int(os.environ.get("PARETO_REC_COMMAND_KILLS", "4"))
@@ -317,7 +316,7 @@ def test_three_interrupts_end_a_search_at_once(calm: Calm, tmp_path: Path, pause
     command = [sys.executable, "-m", "pareto_rec", "search", str(calm.config), "--out", str(run)]
     process = subprocess.Popen(
         [*command, "--workers", "2", "--set", "search.generations=50"],
-        env={**os.environ, CACHE_VARIABLE: str(calm.cache)},
+        env=environment(calm.cache),
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
