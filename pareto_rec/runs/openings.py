@@ -73,18 +73,20 @@ class Opening:
             ValueError: If it holds none.
         """
         try:
-            one = cls(
-                **{name: value for name, value in entry.items() if name != KEY}
-                | {"sketch": tuple(entry["sketch"])}
+            fields = {name: value for name, value in entry.items() if name != KEY}
+            opening = cls(**fields | {"sketch": tuple(entry["sketch"])})
+            texts = (opening.command, opening.experiment, opening.test, opening.data)
+            tables = (opening.split, opening.objectives, *opening.objectives.values())
+            is_right = (
+                opening.when.tzinfo is not None
+                and all(isinstance(text, str) for text in (*texts, *opening.sketch))
+                and all(isinstance(table, Mapping) for table in tables)
             )
-            complete = one.when.tzinfo is not None and all(
-                isinstance(value, str) for value in (one.command, one.experiment, *one.sketch)
-            )
-            if not complete or not all(len(one.objectives[name]) for name in one.objectives):
-                raise ValueError("a part of it is of the wrong kind")
         except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"it lacks something: {error}") from None
-        return one
+            raise ValueError(f"it is not as this version writes it: {error}") from None
+        if not is_right:
+            raise ValueError("a part of it is of the wrong kind")
+        return opening
 
     @property
     def when(self) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pareto_rec.core.checksums import signed
 from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.runs import openings
 from pareto_rec.runs.openings import (
@@ -35,6 +37,7 @@ ONE = Opening(
     objectives={"ndcg@10": AIM},
     run="films/first",
 )
+DAY = "2026-01-01T10:00:00+00:00"
 WRITE = """
 import sys
 from pathlib import Path
@@ -129,9 +132,13 @@ def test_half_a_line_was_no_opening_and_the_next_one_takes_its_place(tmp_path: P
         (lambda line: line[:30], "Unterminated string|Expecting"),
         (lambda _: "[]", "it is not an object"),
         (lambda _: '{"at": "2026-01-01"}', "it has no checksum"),
-        (lambda _: openings.dumps(openings.signed({"at": "2026-01-01"})), "it lacks something"),
+        (
+            lambda _: openings.dumps(openings.signed({"at": "2026-01-01"})),
+            "not as this version writes it",
+        ),
         (lambda _: replace(ONE, at="yesterday").to_json(), "Invalid isoformat"),
         (lambda _: replace(ONE, at="2026-01-01").to_json(), "of the wrong kind"),
+        (lambda line: json.dumps(signed({**json.loads(line), "split": "halves"})), "wrong kind"),
     ],
 )
 def test_a_damaged_line_is_one_clear_line(tmp_path: Path, damage: Any, problem: str) -> None:
