@@ -112,22 +112,26 @@ def over_seeds(means: Floats) -> tuple[Floats, Floats]:
     return np.where(count > 0, mean, np.nan), np.where(count > 1, deviation, np.nan)
 
 
-def draw_means(values: Floats, resample: Resample) -> Floats:
+def draw_means(values: Floats, resample: Resample, *, chance: float = 1.0) -> Floats:
     """Return means of every point under each draw of users and seeds ``[draws, points]``.
 
+    One matrix product of ``[draws, users]`` and ``[users, points * seeds]``, in chunks.
+
     Args:
-        values: Per-user values of one objective ``[points, seeds, users]``.
+        values: Per-user values of one objective ``[points, seeds, users]``; of a set objective its
+            value plus the influence values of the users.
         resample: Shared by all objectives that are looked at together.
+        chance: Share of the residual of users and seeds that is taken out of the seeds' spread.
 
     Raises:
-        ValueError: If the shapes disagree. Values of a set objective have no users to resample:
-            they are refused here and go to :func:`draw_seed_means`.
+        ValueError: If the shapes disagree. One number per seed has no users to resample: it is
+            refused here and goes to :func:`draw_seed_means`.
     """
     if values.ndim != 3 or values.shape[1:] != (resample.seeds, resample.users):
         raise ValueError(
             f"users can be resampled only where there is a value per user: expected "
             f"[points, {resample.seeds}, {resample.users}], got {list(values.shape)} "
-            "(a set objective carries intervals over seeds only)"
+            "(one number per seed carries intervals over seeds only)"
         )
     points, seeds, users = values.shape
     flat = values.reshape(points * seeds, users).T
@@ -138,7 +142,8 @@ def draw_means(values: Floats, resample: Resample) -> Floats:
         total, count = weights @ filled, weights @ mask
         mean = np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
         parts.append(_mean_of_seeds(mean.reshape(len(weights), points, seeds)))
-    return np.concatenate(parts) + _own_share(values) * _seed_shift(seed_means(values), resample)
+    share = np.sqrt(1.0 - chance * (1.0 - _own_share(values) ** 2))
+    return np.concatenate(parts) + share * seed_shift(seed_means(values), resample)
 
 
 def draw_seed_means(means: Floats, resample: Resample) -> Floats:
@@ -148,7 +153,7 @@ def draw_seed_means(means: Floats, resample: Resample) -> Floats:
         means: One value per point and seed ``[points, seeds]``, NaN for seeds that did not work.
         resample: Only its seed effects are used.
     """
-    return over_seeds(means)[0] + _seed_shift(means, resample)
+    return over_seeds(means)[0] + seed_shift(means, resample)
 
 
 def _own_share(values: Floats) -> Floats:
@@ -182,8 +187,13 @@ def _mean_of_seeds(means: Floats) -> Floats:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _seed_shift(means: Floats, resample: Resample) -> Floats:
-    """Return what each draw adds to each point ``[draws, points]``; see the head of the module."""
+def seed_shift(means: Floats, resample: Resample) -> Floats:
+    """Return what the seeds of each draw add to each point ``[draws, points]``.
+
+    Args:
+        means: One value per point and seed ``[points, seeds]``, NaN for seeds that did not work.
+        resample: Only its seed effects are used.
+    """
     valid = ~np.isnan(means)
     count = np.maximum(valid.sum(axis=1), 1)
     deviation = np.where(valid, means - over_seeds(means)[0][:, None], 0.0)
@@ -191,13 +201,17 @@ def _seed_shift(means: Floats, resample: Resample) -> Floats:
     return np.asarray(resample.seed_effects() @ (deviation * scale[:, None]).T)
 
 
-def interval(value: float, draws: Floats, level: float = LEVEL) -> Interval:
+def interval(
+    value: float, draws: Floats, level: float = LEVEL, *, centre: float | None = None
+) -> Interval:
     """Return a bias-corrected percentile interval.
 
     Args:
         value: What was measured.
         draws: The same under each draw ``[draws]``; draws that are NaN do not count.
         level: Probability that the interval is meant to hold.
+        centre: What the draws scatter around, where that is not the value, since the value is
+            biased in a known way and they are not. The interval is widened to hold the value.
 
     Returns:
         Without any spread in the draws the bounds are NaN: nothing was resampled.
@@ -207,14 +221,46 @@ def interval(value: float, draws: Floats, level: float = LEVEL) -> Interval:
     known = draws[~np.isnan(draws)]
     if not len(known) or not np.isfinite(value) or known.min() == known.max():
         return Interval(value, float("nan"), float("nan"))
-    normal, edge = NormalDist(), 0.5 / len(known)
-    below = float((known < value).mean() + 0.5 * (known == value).mean())
-    bias = normal.inv_cdf(min(max(below, edge), 1.0 - edge))
+    normal = NormalDist()
+    bias = _median_bias(known, value if centre is None else centre)
     half = normal.inv_cdf(0.5 + level / 2.0)
     shares = [normal.cdf(2.0 * bias - half), normal.cdf(2.0 * bias + half)]
     places = np.floor(np.array(shares) * len(known)).astype(int).clip(0, len(known) - 1)
     low, high = np.sort(known)[places]  # no interpolation: a ratio to nothing is infinite
+    if centre is not None:
+        low, high = min(low, value), max(high, value)
     return Interval(value, float(low), float(high))
+
+
+def p_value(
+    value: float, draws: Floats, null: float, *, centre: float | None = None
+) -> float | None:
+    """Return the two-sided p-value of a null: 1 less the level of the interval that ends there.
+
+    Args:
+        value: What was measured.
+        draws: The same under each draw ``[draws]``; draws that are NaN do not count.
+        null: The value that is tested.
+        centre: As in :func:`interval`.
+
+    Returns:
+        None without any spread in the draws: nothing was resampled.
+
+    Source: tests by inverting the interval, Efron and Tibshirani, An Introduction to the
+    Bootstrap, 1993, section 15.4.
+    """
+    known = draws[~np.isnan(draws)]
+    if not len(known) or not np.isfinite(value) or known.min() == known.max():
+        return None
+    bias = _median_bias(known, value if centre is None else centre)
+    return 2.0 * NormalDist().cdf(-abs(2.0 * bias - _median_bias(known, null)))
+
+
+def _median_bias(draws: Floats, value: float) -> float:
+    """Return the normal quantile of the share of draws below a value, ties half."""
+    edge = 0.5 / len(draws)
+    below = float((draws < value).mean() + 0.5 * (draws == value).mean())
+    return NormalDist().inv_cdf(min(max(below, edge), 1.0 - edge))
 
 
 def dominated(values: Floats, *, maximise: Sequence[bool]) -> Bools:

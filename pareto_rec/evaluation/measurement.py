@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from pareto_rec.data.schema import Interactions
 from pareto_rec.evaluation.members import NO_FITS, Fits, fit_shares
 from pareto_rec.evaluation.outcome_inputs import OutcomeInputs
-from pareto_rec.objectives import Catalogue, HeldOut, Objective, Outcome, UserObjective
+from pareto_rec.objectives import (
+    Catalogue,
+    GroupObjective,
+    GroupValues,
+    HeldOut,
+    Objective,
+    Outcome,
+    SetObjective,
+    UserObjective,
+)
 from pareto_rec.ranking import BlockwiseScorers, Scorers, ServingParams, recommend
 
 
@@ -24,6 +33,10 @@ class ObjectiveValues:
     objectives: Mapping[str, float]
     reason: str | None
     seconds: float
+
+
+ValuesByUser = NDArray[np.float64] | GroupValues
+"""Values ``[users]`` whose mean is the objective's value, or values by group."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +151,23 @@ class ObjectiveEvaluator:
             for outcome in self.outcomes(scorers, settings, fits)
         ]
 
+    def by_user(
+        self,
+        scorers: Scorers | BlockwiseScorers,
+        settings: Sequence[ServingParams],
+        fits: Fits,
+        objectives: Sequence[Objective],
+    ) -> list[dict[str, ValuesByUser | float]]:
+        """Return what users are resampled from, for each setting and objective.
+
+        Of a set objective, its value plus the influence values of the users; one number where
+        these are not known (`SetObjective.influence`).
+        """
+        return [
+            {objective.name: by_user(objective, outcome) for objective in objectives}
+            for outcome in self.outcomes(scorers, settings, fits)
+        ]
+
     def _of(self, outcome: Outcome) -> ObjectiveValues:
         values = {objective.name: objective.value(outcome) for objective in self.measures.searched}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
@@ -146,3 +176,14 @@ class ObjectiveEvaluator:
         reported = {o.name: o.value(outcome) for o in self.measures.reported if o.recorded}
         values |= {name: value for name, value in reported.items() if math.isfinite(value)}
         return ObjectiveValues(values, None, 0.0)
+
+
+def by_user(objective: Objective, outcome: Outcome) -> ValuesByUser | float:
+    """Return what users are resampled from; see `ObjectiveEvaluator.by_user`."""
+    if isinstance(objective, UserObjective):
+        return objective.per_user(outcome)
+    if isinstance(objective, GroupObjective):
+        return objective.grouped(outcome)
+    value = objective.value(outcome)
+    influence = objective.influence(outcome) if isinstance(objective, SetObjective) else None
+    return value if influence is None else value + influence

@@ -32,7 +32,14 @@ from pareto_rec.objectives.distribution import (
 )
 from pareto_rec.objectives.diversity import IntraListDistance, TextDistance
 from pareto_rec.objectives.expected import ExpectedRevenue
-from pareto_rec.objectives.fairness import Gap, GroupMean, GroupObjective, Ratio, WorstGroup
+from pareto_rec.objectives.fairness import (
+    Gap,
+    GroupMean,
+    GroupObjective,
+    GroupValues,
+    Ratio,
+    WorstGroup,
+)
 from pareto_rec.objectives.impressions import CalibrationError, GroupedAUC, LogLoss, PooledAUC
 from pareto_rec.objectives.novelty import EPC, Novelty, ProfileDistance
 from pareto_rec.objectives.outcome import HeldOut, Outcome, Predicted
@@ -44,13 +51,17 @@ __all__ = [
     "FAMILIES",
     "GROUPS",
     "Catalogue",
+    "Gap",
     "GroupObjective",
+    "GroupValues",
     "HeldOut",
     "Objective",
     "Outcome",
     "Predicted",
+    "Ratio",
     "SetObjective",
     "UserObjective",
+    "WorstGroup",
     "parse",
 ]
 

@@ -145,4 +145,25 @@ class UserObjective(Objective):
 
 
 class SetObjective(Objective):
-    """An objective over all lists together; it has no per-user values to resample."""
+    """An objective over all lists together, without a value per user.
+
+    Attributes:
+        of_users: Whether the value depends on who the users are; a cost does not.
+    """
+
+    of_users: ClassVar[bool] = True
+
+    def influence(self, outcome: Outcome, /) -> NDArray[np.float64] | None:
+        """Compute what each user moves the value by, for intervals over users.
+
+        Returns:
+            Influence values ``[users]`` with mean 0: the value plus their mean over a resample of
+            users is the value of that resample, to first order. NaN for users that are left out.
+            None, the default, where that is not known: intervals cover seeds alone then.
+
+        Source: jackknife influence values, Efron and Stein, The jackknife estimate of variance,
+        Annals of Statistics 1981; Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
+        chapter 11.
+        """
+        del outcome  # read by those that know it
+        return None

@@ -16,6 +16,7 @@ class CostObjective(SetObjective):
     """A cost, read from `Outcome.cost` under the name of the family."""
 
     takes_k: ClassVar[bool] = False
+    of_users: ClassVar[bool] = False
     maximise = False
     bounds = (0.0, float("inf"))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +18,33 @@ from pareto_rec.core.errors import BadRequestError, unknown
 from pareto_rec.objectives.base import SetObjective, UserObjective
 from pareto_rec.objectives.catalogue import OF_ITEMS, Catalogue
 from pareto_rec.objectives.outcome import HeldOut, Outcome
+
+
+@dataclass(frozen=True)
+class GroupValues:
+    """Values of a per-user objective by group: what the groups' means are resampled from.
+
+    Attributes:
+        values: One per entry ``[entries]``, NaN where it was not measured.
+        user: Whose entry it is ``[entries]``; of groups of items a user has one in each group.
+        group: Of each entry ``[entries]``, from 0.
+        groups: How many groups there are.
+        minimum: Groups with fewer measured entries are left out.
+    """
+
+    values: NDArray[np.float64]
+    user: NDArray[np.int64]
+    group: NDArray[np.int64]
+    groups: int
+    minimum: int
+
+    def means(self) -> NDArray[np.float64]:
+        """Average each group ``[groups]``; NaN where it is left out."""
+        known = ~np.isnan(self.values)
+        count = np.bincount(self.group[known], minlength=self.groups)
+        total = np.bincount(self.group[known], weights=self.values[known], minlength=self.groups)
+        return np.where(count >= max(self.minimum, 1), total / np.maximum(count, 1), np.nan)
+
 
 _NOT_HELD_OUT = {"predictions", "chances", "shown", "rate"}  # they look at other things than that
 
@@ -54,6 +81,20 @@ class GroupObjective(SetObjective):
     @abstractmethod
     def combine(self, means: NDArray[np.float64], /) -> float:
         """Compute one number from the groups' means ``[groups]``, one or more, none NaN."""
+
+    def combine_all(self, means: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Compute one number of each row of means ``[..., groups]``; NaN marks absent groups.
+
+        Returns:
+            ``[...]``; NaN where no group is there. Resampling calls this thousands of times:
+            override it where whole arrays can be combined at once.
+        """
+
+        def of_row(row: NDArray[np.float64]) -> float:
+            known = row[~np.isnan(row)]
+            return self.combine(known) if len(known) else float("nan")
+
+        return np.asarray(np.apply_along_axis(of_row, -1, means), dtype=np.float64)
 
     def check(
         self,
@@ -100,6 +141,32 @@ class GroupObjective(SetObjective):
             if len(measured) >= max(outcome.catalogue.users.min_group, 1):
                 means[name] = float(measured.mean())
         return means
+
+    def grouped(self, outcome: Outcome) -> GroupValues:
+        """Return the base objective's values by group, to resample users with.
+
+        Raises:
+            BadRequestError: If users or items have no such attribute.
+        """
+        catalogue = outcome.catalogue
+        minimum = catalogue.users.min_group
+        if not self.of_items:
+            names, codes = catalogue.groups(self.attribute)
+            user = np.flatnonzero(codes >= 0)
+            values = self.base.per_user(outcome)[user]
+            return GroupValues(values, user, codes[user], len(names), minimum)
+        names, codes = catalogue.item_groups(self.attribute.removeprefix(OF_ITEMS))
+        signal = self.base.signal or outcome.relevance
+        truth, parts, users = outcome.truth(signal), [], []
+        for group in range(len(names)):
+            within = truth.within(codes == group)
+            outcome_of_group = replace(outcome, held_out={**outcome.held_out, signal: within})
+            users.append(np.flatnonzero(within.counts > 0))
+            parts.append(self.base.per_user(outcome_of_group)[users[-1]])
+        group_of = np.repeat(np.arange(len(names)), [len(user) for user in users])
+        nobody = np.zeros(0, dtype=np.int64)
+        user, values = np.concatenate([nobody, *users]), np.concatenate([np.zeros(0), *parts])
+        return GroupValues(values, user, group_of, len(names), minimum)
 
     def means(self, outcome: Outcome) -> dict[str, float]:
         """Average the base objective in each group of enough measured users."""
@@ -155,6 +222,10 @@ class WorstGroup(GroupObjective):
         """Return the smallest mean, or the largest where less is better."""
         return float(means.min() if self.maximise else means.max())
 
+    def combine_all(self, means: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Return the worst mean of each row ``[..., groups]``."""
+        return _least(means) if self.maximise else _most(means)
+
 
 class Gap(GroupObjective):
     """Largest mean of any group less the smallest; 0 where all groups fare alike.
@@ -183,6 +254,11 @@ class Gap(GroupObjective):
     def combine(self, means: NDArray[np.float64], /) -> float:
         """Subtract the smallest mean from the largest."""
         return float(means.max() - means.min()) if len(means) > 1 else float("nan")
+
+    def combine_all(self, means: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Subtract the smallest mean from the largest in each row ``[..., groups]``."""
+        several = (~np.isnan(means)).sum(axis=-1) > 1
+        return np.where(several, _most(means) - _least(means), np.nan)
 
 
 class Ratio(GroupObjective):
@@ -218,6 +294,12 @@ class Ratio(GroupObjective):
         if len(means) < 2 or means.max() <= 0:
             return float("nan")
         return float(means.min() / means.max())
+
+    def combine_all(self, means: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Divide the smallest mean by the largest in each row ``[..., groups]``."""
+        most, several = _most(means), (~np.isnan(means)).sum(axis=-1) > 1
+        known = several & (most > 0)
+        return np.where(known, _least(means) / np.where(most > 0, most, 1.0), np.nan)
 
 
 class GroupMean(GroupObjective):
@@ -270,3 +352,36 @@ class GroupMean(GroupObjective):
     def combine(self, means: NDArray[np.float64], /) -> float:
         """Average the groups' means."""
         return float(means.mean())
+
+    def combine_all(self, means: NDArray[np.float64], /) -> NDArray[np.float64]:
+        """Average the groups' means in each row ``[..., groups]``."""
+        known = ~np.isnan(means)
+        total = np.where(known, means, 0.0).sum(axis=-1)
+        return np.where(known.any(axis=-1), total / np.maximum(known.sum(axis=-1), 1), np.nan)
+
+    def grouped(self, outcome: Outcome) -> GroupValues:
+        """Return the values by group; those of the one group where one is named."""
+        values = super().grouped(outcome)
+        if not self.group:
+            return values
+        catalogue = outcome.catalogue
+        names, _ = (
+            catalogue.item_groups(self.attribute.removeprefix(OF_ITEMS))
+            if self.of_items
+            else catalogue.groups(self.attribute)
+        )
+        number = names.index(self.group) if self.group in names else -1
+        own = values.group == number
+        zero = np.zeros(int(own.sum()), dtype=np.int64)
+        return GroupValues(values.values[own], values.user[own], zero, 1, values.minimum)
+
+
+def _least(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the smallest of each row that is not NaN; NaN where all are."""
+    least = np.where(np.isnan(means), np.inf, means).min(axis=-1)
+    return np.where(np.isinf(least), np.nan, least)
+
+
+def _most(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the largest of each row that is not NaN; NaN where all are."""
+    return -_least(-means)

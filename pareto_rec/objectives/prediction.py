@@ -70,6 +70,26 @@ class OnPredictions(Objective):
         return outcome.predictions.get(name)
 
 
+def row_influence(
+    predictions: Predicted, moved: NDArray[np.float64], users: int
+) -> NDArray[np.float64]:
+    """Sum what the rows move a mean over all rows by, for each user.
+
+    Args:
+        predictions: The rows.
+        moved: Deviation of each row from the mean ``[rows]``.
+        users: Number of users.
+
+    Returns:
+        Influence values ``[users]``; NaN for users without rows. Users are drawn with all their
+        rows, since rows of one user are alike (Obuchowski, Biometrics 1997).
+    """
+    count = np.bincount(predictions.user, minlength=users)
+    total = np.bincount(predictions.user, weights=moved, minlength=users)
+    known = count > 0
+    return np.where(known, total * known.sum() / max(len(moved), 1), np.nan)
+
+
 class MSE(OnPredictions, UserObjective):
     """Mean squared error of predicted values, over the held-out rows of one user.
 
@@ -106,8 +126,8 @@ class RMSE(OnPredictions, SetObjective):
     ``sqrt(mean of (predicted - true)^2)``, in the unit of the signal, as rating predictors are
     compared; people with many held-out rows count for more, so it is not the root of ``mse``.
 
-    Misleads: as ``mse``; and a root has no per-user values, so bootstrap over users and
-    groups are not available (take ``mse``); missing values as in ``mse``.
+    Misleads: as ``mse``; and a root has no per-user values, so groups are not available
+    (take ``mse``); missing values as in ``mse``.
 
     Source: Bennett and Lanning, The Netflix Prize, KDD Cup and Workshop 2007.
     """
@@ -124,3 +144,13 @@ class RMSE(OnPredictions, SetObjective):
         return math.sqrt(
             np.square(predictions.predicted.astype(np.float64) - predictions.true).mean()
         )
+
+    def influence(self, outcome: Outcome, /) -> NDArray[np.float64] | None:
+        """Compute the derivative by the weight of each user, all of whose rows go together."""
+        predictions = self.predicted(outcome)
+        if predictions is None or not len(predictions.true):
+            return None
+        squared = np.square(predictions.predicted.astype(np.float64) - predictions.true)
+        root = math.sqrt(squared.mean())
+        moved = (squared - root**2) / (2.0 * root) if root > 0 else np.zeros(len(squared))
+        return row_influence(predictions, moved, len(outcome.lists))

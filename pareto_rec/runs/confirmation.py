@@ -224,7 +224,7 @@ def _values(row: Mapping[str, str]) -> ConfirmedValues:
     means, intervals = {}, {}
     for column, cell in row.items():
         name = column.removeprefix("test.")
-        if name == column or not cell or name.endswith((".sd", ".low", ".high")):
+        if name == column or not cell or name.endswith((".sd", ".low", ".high", ".bias")):
             continue
         means[name] = float(cell)
         low, high = row[f"{column}.low"], row[f"{column}.high"]

@@ -59,10 +59,12 @@ ALLOWED: dict[str, str] = {
     "report": "core report.plots runs search",
     # from a front to evidence and to a choice
     "analysis.bootstrap": "core",
+    "analysis.group_draws": "analysis.bootstrap core objectives",
     "analysis.decide": "core runs",
     "analysis.compare": "analysis.bootstrap core experiment.config report.plots runs search",
-    "analysis.confirm": "analysis.bootstrap baselines core evaluation execution execution.workers "
-    "experiment experiment.config objectives ranking runs search tasks",
+    "analysis.confirm": "analysis.bootstrap analysis.group_draws baselines core evaluation "
+    "execution execution.workers experiment experiment.config objectives ranking runs search "
+    "tasks",
     "analysis": "analysis.bootstrap analysis.decide core evaluation experiment experiment.config "
     "objectives ranking runs search training",
     # from a choice to what is served

@@ -76,11 +76,13 @@ def _worked(answers: Answers, index: int) -> int:
 def _figures(
     experiment: Experiment, answers: Answers, points: int, seeds: int, stage: str
 ) -> StageFigures:
+    named = {one.name: one for one in recorded(experiment.objectives)}
     return statistics.figures(
         answers,
         points,
         seeds,
-        names=[one.name for one in recorded(experiment.objectives)],
+        names=list(named),
+        objectives=named,
         goals=experiment.goals,
         draws=DRAWS,
         seed=child_seed(experiment.config.seed, "resample", stage),

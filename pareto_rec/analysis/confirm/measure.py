@@ -8,20 +8,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.evaluation.measurement import ObjectiveSet
+from pareto_rec.evaluation.measurement import ObjectiveSet, ValuesByUser
 from pareto_rec.execution.workers.packs import Trouble, evaluate_pack
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.openings import OpeningLedger
-from pareto_rec.objectives import Objective, UserObjective
+from pareto_rec.objectives import Objective
 from pareto_rec.search import Trial
 from pareto_rec.search.space import Candidate, Value
 
-Values = Mapping[str, NDArray[np.float64] | float]
-"""Objective -> values ``[users]`` of a per-user objective, one number of a set objective."""
+Values = Mapping[str, ValuesByUser | float]
+"""Objective -> what users are resampled from; one number where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -122,18 +119,12 @@ def _values(
         return ["its fit is no longer stored"] * len(serve)
     settings = [evaluator.serving(one, names) for one in serve]
     single = evaluator.measuring.values(scorers, settings, fits)
-    per_user = evaluator.measuring.per_user(scorers, settings, fits)
     wanted = recorded(evaluator.measuring.measures)
-    found: list[Values | str] = []
-    for own, one in zip(per_user, single, strict=True):
-        values = {
-            goal.name: own[goal.name]
-            if isinstance(goal, UserObjective)
-            else one.objectives.get(goal.name, float("nan"))
-            for goal in wanted
-        }
-        found.append(values if one.reason is None else one.reason)
-    return found
+    by_user = evaluator.measuring.by_user(scorers, settings, fits, wanted)
+    return [
+        values if one.reason is None else one.reason
+        for values, one in zip(by_user, single, strict=True)
+    ]
 
 
 @lru_cache(maxsize=1)

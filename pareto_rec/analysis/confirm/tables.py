@@ -137,12 +137,13 @@ def point_rows(
 
 
 def _summary(summary: Summary) -> dict[str, float | None]:
-    return {
+    entry = {
         "mean": number(summary.mean),
         "sd": number(summary.deviation),
         "low": number(summary.low),
         "high": number(summary.high),
     }
+    return entry if summary.bias is None else {**entry, "bias": number(summary.bias)}
 
 
 def flat(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -155,7 +156,11 @@ def flat(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             line[f"{SEARCH}.{name}"] = stages[SEARCH]
             for stage in STAGES:
                 line[f"{stage}.{name}"] = stages[stage]["mean"]
-                line |= {f"{stage}.{name}.{k}": stages[stage][k] for k in ("sd", "low", "high")}
+                line |= {
+                    f"{stage}.{name}.{key}": value
+                    for key, value in stages[stage].items()
+                    if key != "mean"
+                }
         for name, value in row["serve"].items():
             line |= _columns(f"serve.{name}", value)
         lines.append({k: "" if v is None else v for k, v in line.items()})
