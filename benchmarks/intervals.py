@@ -2,10 +2,11 @@
 
     python -m benchmarks.intervals --fronts 500 --out results/evidence/intervals
 
-A front is three points, as a search would find them, and three of an opponent; each point has three
-seeds, and all points recommend to the same users. Users come in groups, like items by popularity,
-by cluster and by themselves, and wait for a few items each. Every seed likes some items more. What a
-confirmation would say of these lists is compared with what is true of all users and seeds:
+A front is three points, as a search would find them, and three of an opponent; each point has
+three seeds, and all points recommend to the same users. Users come in groups, like items by
+popularity, by cluster and by themselves, and wait for a few items each. Every seed likes some items
+more. What a confirmation would say of these lists is compared with what is true of all users and
+seeds:
 
 - of NDCG, and of its worst group, gap and ratio, what many users give, seeds averaged;
 - of coverage, Gini and personalization, which depend on how many users there are, the mean over
@@ -38,7 +39,7 @@ from pareto_rec.analysis.confirm.statistics import StageFigures
 from pareto_rec.core.seeds import generator
 from pareto_rec.data.schema import Items, Users
 from pareto_rec.evaluation.measurement import by_user
-from pareto_rec.objectives import Catalogue, HeldOut, Outcome, SetObjective, parse
+from pareto_rec.objectives import Catalogue, HeldOut, Outcome, SetObjective, UserObjective, parse
 from pareto_rec.objectives.fairness import GroupObjective
 from pareto_rec.search import Goal
 
@@ -162,7 +163,8 @@ def truth(world: World, users: int, fronts: int, people: int) -> dict[str, Float
                 of_sets[name][point] += OBJECTIVES[name].value(outcome) / fronts
     everybody = world.outcomes(people, 24, "everybody")
     ndcg = OBJECTIVES[BASE]
-    per_user = [[by_user(ndcg, outcome) for outcome in row] for row in everybody]
+    assert isinstance(ndcg, UserObjective)
+    per_user = [[ndcg.per_user(outcome) for outcome in row] for row in everybody]
     means = np.mean(per_user, axis=1)  # [points, users]
     group = groups_of(people)
     by_group = np.stack([means[:, group == g].mean(axis=1) for g in range(len(SHARES))], axis=1)

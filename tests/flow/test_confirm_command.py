@@ -189,14 +189,14 @@ def test_test_rows_that_are_no_truth_are_counted(confirmed: Confirmed) -> None:
     assert confirmed.content["truth"] == {"test": split.test.truth_account}
 
 
-def test_set_objectives_carry_intervals_over_seeds_only(confirmed: Confirmed) -> None:
+def test_set_objectives_carry_intervals_over_users_too(confirmed: Confirmed) -> None:
     content = confirmed.content
     kinds = {one["name"]: (one["kind"], one["interval_over"]) for one in content["objectives"]}
     assert kinds["ndcg@10"] == ("user", "users and seeds")
-    assert kinds["coverage@10"] == ("set", "seeds")
+    assert kinds["coverage@10"] == ("set", "users and seeds")
     assert content["resampled"] == "users and seeds"
     baseline = next(row for row in content["points"] if row["front"] == "baselines alone")
-    assert baseline["values"]["coverage@10"]["test"]["low"] is None  # no seeds, no users
+    assert baseline["values"]["coverage@10"]["test"]["low"] is not None  # no seeds, but users
     assert baseline["values"]["ndcg@10"]["test"]["low"] is not None
     assert baseline["seeds"] == 1
     assert baseline["values"]["ndcg@10"]["test"]["sd"] is None

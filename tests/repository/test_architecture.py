@@ -59,7 +59,7 @@ ALLOWED: dict[str, str] = {
     "report": "core report.plots runs search",
     # from a front to evidence and to a choice
     "analysis.bootstrap": "core",
-    "analysis.group_draws": "analysis.bootstrap core objectives",
+    "analysis.group_draws": "analysis.bootstrap objectives",
     "analysis.decide": "core runs",
     "analysis.compare": "analysis.bootstrap core experiment.config report.plots runs search",
     "analysis.confirm": "analysis.bootstrap analysis.group_draws baselines core evaluation "

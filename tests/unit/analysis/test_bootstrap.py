@@ -167,7 +167,7 @@ def test_what_points_share_cancels() -> None:
 
 def test_users_cannot_be_resampled_where_an_objective_has_no_values_per_user() -> None:
     coverage = np.array([[0.31, 0.33, 0.29]])  # [points, seeds]: one number for all lists
-    with pytest.raises(ValueError, match="set objective carries intervals over seeds only"):
+    with pytest.raises(ValueError, match="one number per seed carries intervals over seeds only"):
         bootstrap.draw_means(coverage, Resample(USERS, SEEDS))
     drawn = bootstrap.draw_seed_means(coverage, Resample(0, SEEDS, 20_000))
     one = bootstrap.interval(0.31, drawn[:, 0])

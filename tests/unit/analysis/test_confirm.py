@@ -19,6 +19,7 @@ from pareto_rec.analysis.confirm.reported_front import SEARCH, Point
 from pareto_rec.analysis.confirm.statistics import FrontFigures
 from pareto_rec.analysis.confirm.tables import Front
 from pareto_rec.core.errors import BadRequestError, RunFailedError
+from pareto_rec.objectives import GroupValues, parse
 from pareto_rec.search import Goal
 
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -321,3 +322,45 @@ def test_a_point_fails_under_the_seeds_for_which_one_of_its_fits_failed() -> Non
     reasons = {(fused.trainings["b"], 1): "it diverged"}
     found = list(confirm._failures([fused, point("search", "q", 0.1, 0.1)], [5, 6], reasons))
     assert found == [{"front": "search", "id": "p", "seed": 6, "reason": "it diverged"}]
+
+
+def test_set_and_group_objectives_are_resampled_over_users() -> None:
+    """Influence values and groups give joint draws over users and seeds, costs over seeds."""
+    names = ["ndcg@10", "worst(ndcg@10 by band)", "coverage@10", "flops"]
+    objectives = {name: parse(name) for name in names}
+    rng, found = np.random.default_rng(0), {}
+    users, groups = np.arange(60), np.arange(60) % 3
+    for place, seed in ((0, 0), (0, 1), (0, 2), (1, 0)):
+        values = rng.random(60)
+        by_group = GroupValues(values, users, groups, 3, 1)
+        influence = rng.normal(0, 0.5, 60)
+        shown = 0.4 + 0.01 * seed + influence - influence.mean()
+        found[place, seed] = dict(
+            zip(names, (values, by_group, shown, 5.0 + place + seed), strict=True)
+        )
+    goals = [Goal(name, one.maximise, one.reference) for name, one in objectives.items()]
+    stage = statistics.figures(
+        found, 2, 3, names=names, goals=goals, draws=200, seed=1, objectives=objectives
+    )
+    assert stage.resampled == "users and seeds"
+    assert stage.over["coverage@10"] == stage.over[names[1]] == "users and seeds"
+    assert stage.over["flops"] == "seeds"
+    assert stage.summaries["coverage@10"][0].mean == pytest.approx(0.41)
+    deviations = stage.draws[:, 1].std(axis=0)  # a point without seeds
+    assert (deviations[:3] > 0).all()
+    assert deviations[3] == 0
+    worst = stage.summaries[names[1]][0]
+    assert worst.bias is not None
+    assert worst.bias < 0
+    assert worst.low <= worst.mean <= worst.high
+    assert stage.centres[0, 1] == pytest.approx(worst.mean - worst.bias)
+    assert stage.summaries["ndcg@10"][0].bias is None
+
+
+def test_an_objective_of_unknown_users_leaves_seeds_alone_to_be_resampled() -> None:
+    found = answers(np.random.default_rng(0), by_user=False)
+    named = {"ndcg@10": parse("ndcg@10"), "cost": parse("coverage@10")}  # says nothing of users
+    stage = statistics.figures(
+        found, 3, 3, names=list(named), goals=GOALS, draws=50, seed=1, objectives=named
+    )
+    assert stage.resampled == "seeds"
