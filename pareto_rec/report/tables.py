@@ -56,15 +56,22 @@ def confirmed_part(view: RunView) -> str:
     if confirmed is None or not confirmed.finished:
         return ""
     level = f"{confirmed.level:.0%} interval"
+    fixed = any(front.fixed for front in confirmed.fronts)
     heads = (
         *("Front", "Records", "Points", "As searched", f"Validation ({level})", f"Test ({level})"),
         *(f"Search divided by it, on test ({level})", "Share of the gain kept on test"),
+        *((f"{view.axes[0].label} on test, others fixed ({level})",) if fixed else ()),
     )
     head = "".join(f'<th scope="col">{html.escape(heading)}</th>' for heading in heads)
-    body = "".join(_front_row(front) for front in confirmed.fronts)
+    body = "".join(_front_row(front, fixed) for front in confirmed.fronts)
+    what = (
+        "Hypervolume as a share of the box from the reference to the best values of all points,"
+        if all(front.share_of_box for front in confirmed.fronts)
+        else f"Hypervolume {TIMES} 1000"
+    )
     note = (
-        f"Hypervolume {TIMES} 1000 of the selected points, trained again with "
-        f"{confirmed.seeds} fresh seeds. {opened(confirmed)}"
+        f"{what} of the selected points, trained again with {confirmed.seeds} fresh seeds. "
+        f"{opened(confirmed)}"
     )
     more = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in confirmed.says[1:])
     return _section(
@@ -77,16 +84,24 @@ def confirmed_part(view: RunView) -> str:
     )
 
 
-def _front_row(front: ConfirmedFront) -> str:
-    ratio = front.ratio.get("test")
+def _front_row(front: ConfirmedFront, fixed: bool) -> str:
+    ratio, share = front.ratio.get("test"), front.share_of_box
+    searched = share.get(OWN)
     cells = [
         f"{front.records:,}",
         str(front.points),
-        thousandths(front.searched),
-        *(_volume(front.hypervolume.get(stage)) for stage in ("validation", "test")),
+        thousandths(front.searched) if searched is None else f"{searched[0]:.3f}",
+        *(
+            _interval(share[stage], "{:.3f}")
+            if stage in share
+            else _volume(front.hypervolume.get(stage))
+            for stage in ("validation", "test")
+        ),
         "\N{EN DASH}" if ratio is None else _interval(ratio, "{:.2f}"),
         "\N{EN DASH}" if front.kept is None else _kept(front.kept),
     ]
+    if fixed:
+        cells.append("\N{EN DASH}" if front.fixed is None else _interval(front.fixed, "{:.4f}"))
     name = "this search" if front.name == OWN else front.name
     first = f'<th scope="row" title="{html.escape(front.says)}">{html.escape(name)}</th>'
     return f"<tr>{first}{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"

@@ -65,6 +65,10 @@ class ConfirmedFront:
         hypervolume: Stage -> hypervolume of means over fresh seeds, with interval.
         ratio: Stage -> the search's hypervolume divided by this one's, paired; only where known.
         kept: Share of the search's validation gain over this front that is left on test.
+        share_of_box: ``"search"`` and stages -> hypervolume as a share of the box from the
+            reference to the best values, with interval; empty in older files.
+        p_holm: P-value of an equal hypervolume on test data, corrected for the opponents.
+        fixed: The first objective on test data at fixed values of the others, where known.
     """
 
     name: str
@@ -75,6 +79,9 @@ class ConfirmedFront:
     hypervolume: Mapping[str, Interval]
     ratio: Mapping[str, Interval]
     kept: Interval | None
+    share_of_box: Mapping[str, Interval] = field(default_factory=dict)
+    p_holm: float | None = None
+    fixed: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -245,15 +252,27 @@ def _confirmed(content: Mapping[str, Any]) -> Confirmed:
         level=float(content["level"]),
         seeds=len(content["seeds"]),
         best_baseline=content["best_baseline"],
-        fronts=tuple(_front(entry) for entry in content["fronts"]),
+        fronts=tuple(_front(entry, _fixed(content)) for entry in content["fronts"]),
         points=tuple(_point(entry) for entry in content["points"]),
         void=str(content.get("void", "")),
         before=int(content["earlier"]["times"]) if "earlier" in content else None,
     )
 
 
-def _front(entry: Mapping[str, Any]) -> ConfirmedFront:
+def _fixed(content: Mapping[str, Any]) -> dict[str, Interval]:
+    """Front -> the first objective at fixed values of the others; empty in older files."""
+    rows = (content.get("at_fixed") or {}).get("fronts", ())
+    return {
+        str(row["name"]): _interval(row["value"], "value")
+        for row in rows
+        if row["value"] is not None and row["value"]["value"] is not None
+    }
+
+
+def _front(entry: Mapping[str, Any], fixed: Mapping[str, Interval]) -> ConfirmedFront:
     volume = entry["hypervolume"]
+    share = dict(entry.get("share_of_box") or {})
+    claimed = share.pop(OWN, None)
     return ConfirmedFront(
         name=str(entry["name"]),
         says=str(entry["says"]),
@@ -263,6 +282,9 @@ def _front(entry: Mapping[str, Any]) -> ConfirmedFront:
         hypervolume=_by_stage(volume),
         ratio=_by_stage(entry["ratio"] or {}),
         kept=None if entry["kept"] is None else _interval(entry["kept"], "value"),
+        share_of_box=_by_stage(share) | ({} if claimed is None else {OWN: (float(claimed),) * 3}),
+        p_holm=_share(entry.get("p_holm")),
+        fixed=fixed.get(str(entry["name"])),
     )
 
 

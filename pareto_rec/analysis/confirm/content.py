@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from pareto_rec.analysis.bootstrap import DRAWS, LEVEL
-from pareto_rec.analysis.confirm import statistics, tables
+from pareto_rec.analysis.confirm import statistics, tables, words
+from pareto_rec.analysis.confirm.box import Box, box_of
+from pareto_rec.analysis.confirm.fixed_values import FixedValues, at_fixed_values
 from pareto_rec.analysis.confirm.measure import recorded
 from pareto_rec.analysis.confirm.opponent_search import Searched
 from pareto_rec.analysis.confirm.opponents import claimed, select
@@ -16,6 +20,7 @@ from pareto_rec.analysis.confirm.tables import ALL, Front
 from pareto_rec.core.seeds import child_seed
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.objectives import UserObjective
+from pareto_rec.search import Goal
 
 
 def report(
@@ -46,26 +51,52 @@ def report(
         stage: _figures(experiment, answers[stage], len(points), len(seeds), stage)
         for stage in tables.STAGES
     }
-    fronts = tables.front_rows(_fronts(claim, against, points, stages), points)
+    compared = _fronts(claim, against, points, stages)
+    box = _box(points, stages, experiment.goals)
+    fronts = tables.front_rows(compared, points, box)
     where = statistics.standing(stages["test"], points, experiment.goals)
     worked = [_worked(answers["test"], place) for place in range(len(points))]
     rows = tables.point_rows(points, worked, stages, where)
     described = _objectives(experiment, stages["test"])
     best = _strongest(fronts)
+    fixed = tables.fixed_row(_at_fixed(compared, best, stages, experiment.goals), points)
+    resampled = stages["test"].resampled
     return {
         "experiment": experiment.config.name,
         "hashes": dict(hashes),
         "seeds": list(seeds),
         "level": LEVEL,
         "draws": DRAWS,
-        "resampled": stages["test"].resampled,
+        "resampled": resampled,
         "truth": {"test": dict(truth)},
         "objectives": described,
         "best_baseline": best,
+        "box": {"reference": list(box.reference), "ideal": list(box.ideal)},
         "fronts": fronts,
-        "answer": tables.answer(fronts, rows, best, described, earlier, truth),
+        "at_fixed": fixed,
+        "answer": words.answer(
+            fronts, rows, best, described, earlier, truth, fixed=fixed, resampled=resampled
+        ),
         "points": rows,
     }
+
+
+def _box(points: Sequence[Point], stages: Mapping[str, StageFigures], goals: Sequence[Goal]) -> Box:
+    """Return the box of all points, by what they were chosen by and by means of both stages."""
+    claimed = [[point.claimed.get(goal.name, np.nan) for goal in goals] for point in points]
+    return box_of([np.array(claimed), *(stage.means for stage in stages.values())], goals)
+
+
+def _at_fixed(
+    fronts: Sequence[Front],
+    best: str | None,
+    stages: Mapping[str, StageFigures],
+    goals: Sequence[Goal],
+) -> FixedValues | None:
+    if best is None:
+        return None
+    places = {front.name: front.places for front in fronts if front.name != ALL}
+    return at_fixed_values(places, best, stages, goals)
 
 
 def _worked(answers: Answers, index: int) -> int:

@@ -291,6 +291,16 @@ def paired(above: FrontFigures, below: FrontFigures) -> Interval | None:
     return bootstrap.interval(value, drawn, centre=_centre_of_ratio(above, below))
 
 
+def p_of_ratio(above: FrontFigures, below: FrontFigures) -> float | None:
+    """Return the p-value of two equal hypervolumes; None where nothing was resampled."""
+    ratio = paired(above, below)
+    if ratio is None:
+        return None
+    drawn = bootstrap.ratio(above.draws, below.draws)
+    centre = _centre_of_ratio(above, below)
+    return bootstrap.p_value(ratio.value, drawn, 1.0, centre=centre)
+
+
 def _centre_of_ratio(above: FrontFigures, below: FrontFigures) -> float | None:
     """Return what the drawn ratios scatter around; None where that is the ratio of the values."""
     if above.centre is None and below.centre is None:

@@ -1,4 +1,4 @@
-"""Tables and answer of a confirmation."""
+"""Tables of a confirmation."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pareto_rec.analysis.bootstrap import Interval
+from pareto_rec.analysis.bootstrap import Interval, holm
+from pareto_rec.analysis.confirm.box import Box
+from pareto_rec.analysis.confirm.fixed_values import FixedValues
 from pareto_rec.analysis.confirm.reported_front import SEARCH, Point
 from pareto_rec.analysis.confirm.statistics import (
     DominanceProbabilities,
     FrontFigures,
     StageFigures,
     Summary,
+    p_of_ratio,
     paired,
 )
-from pareto_rec.core.wording import kept_in_words, repeats_in_words
 
 ALL = "all opponents together"
 STAGES = ("validation", "test")
@@ -68,8 +70,16 @@ def _kept(ratio: Interval | None, claimed: float | None) -> Interval | None:
     return Interval(value, low, high)
 
 
-def front_rows(fronts: Sequence[Front], points: Sequence[Point]) -> list[dict[str, Any]]:
-    """Return one entry per front, the search first; ratios are the search's over the others'."""
+def front_rows(
+    fronts: Sequence[Front], points: Sequence[Point], box: Box | None = None
+) -> list[dict[str, Any]]:
+    """Return one entry per front, the search first; ratios are the search's over the others'.
+
+    Args:
+        fronts: All of them.
+        points: Of all fronts.
+        box: Normalises hypervolumes; None, or one without volume, leaves them as they are.
+    """
     search = fronts[0]
     rows = []
     for front in fronts:
@@ -89,11 +99,41 @@ def front_rows(fronts: Sequence[Front], points: Sequence[Point]) -> list[dict[st
                 "points": len(front.places),
                 "ids": [points[index].id for index in front.places],
                 "hypervolume": {SEARCH: number(front.claimed), **volumes},
+                "share_of_box": _shares(front, box),
                 "ratio": {SEARCH: claimed} | {k: _interval(v) for k, v in ratio.items()},
                 "kept": _interval(_kept(ratio["test"], claimed)),
             }
         )
-    return rows
+    return _with_p_values(rows, fronts)
+
+
+def _shares(front: Front, box: Box | None) -> dict[str, Any] | None:
+    """Return hypervolumes as shares of the box; None without one."""
+    if box is None or not box.volume > 0:
+        return None
+    shares: dict[str, Any] = {SEARCH: number(front.claimed / box.volume)}
+    for stage in STAGES:
+        one = front.stages[stage].volume
+        ends = (end / box.volume for end in (one.value, one.low, one.high))
+        shares[stage] = _interval(Interval(*ends))
+    return shares
+
+
+def _with_p_values(rows: list[dict[str, Any]], fronts: Sequence[Front]) -> list[dict[str, Any]]:
+    """Return the rows with the p-value of an equal hypervolume on test data, and Holm's.
+
+    Holm's correction is over the single opponents, since each of them is a claim.
+    """
+    found = {
+        front.name: p_of_ratio(fronts[0].stages["test"], front.stages["test"])
+        for front in fronts[1:]
+        if front.name != ALL
+    }
+    known = {name: p for name, p in found.items() if p is not None}
+    adjusted = dict(zip(known, holm(list(known.values())), strict=True))
+    return [
+        {**row, "p": known.get(row["name"]), "p_holm": adjusted.get(row["name"])} for row in rows
+    ]
 
 
 def point_rows(
@@ -175,134 +215,22 @@ def _columns(name: str, value: Any) -> dict[str, Any]:  # Any: a value of any se
     return {name: value}
 
 
-def answer(
-    fronts: Sequence[Mapping[str, Any]],
-    points: Sequence[Mapping[str, Any]],
-    best: str | None,
-    objectives: Sequence[Mapping[str, Any]],
-    earlier: Sequence[str],
-    truth: Mapping[str, int],
-) -> dict[str, Any]:
-    """Return the answer in words and in three numbers.
-
-    Args:
-        fronts: From :func:`front_rows`.
-        points: From :func:`point_rows`.
-        best: The opponent with the most hypervolume on test data.
-        objectives: Entries of confirm.json.
-        earlier: When test data had been opened before.
-        truth: Test rows that are left out of the truth (`Stage.truth_account`).
-    """
-    own = [row for row in points if row["front"] == SEARCH]
-    by_own = sum(row["dominated_by_own"] for row in own)
-    by_any = sum(row["dominated_by_any"] for row in own)
-    says = [_headline(fronts, best), *_against_others(fronts, best), *_lost(fronts[1:])]
-    says.append(
-        f"On test data {by_own} of the {len(own)} confirmed points are dominated by another of "
-        f"them, and {by_any} by a confirmed point of any front."
-    )
-    says += _best_values(points, [objective for objective in objectives if objective["searched"]])
-    if words := repeats_in_words(truth, "test"):
-        says.append(f"{words}.")
-    if earlier:
-        says.append(f"Test data had been opened before: {', '.join(earlier)}.")
-    counts = {"dominated_by_own": by_own, "dominated_by_any": by_any}
-    return {"says": says, "points": len(own), **counts}
-
-
-def _headline(fronts: Sequence[Mapping[str, Any]], best: str | None) -> str:
-    volume = fronts[0]["hypervolume"]["test"]
-    text = f"On test data the hypervolume x 1000 of the confirmed front is {_thousand(volume)}"
-    front = next((entry for entry in fronts if entry["name"] == best), None)
-    if front is None or front["ratio"]["test"] is None:
-        return f"{text}; no opponent is worth anything by the reference."
-    ratio = front["ratio"]["test"]
-    text += f", {_spread(ratio, 2)} times that of the strongest opponent, {best} "
-    text += f"({front['says']}; {front['records']:,} settings)"
-    retained = front["kept"]
-    share = f"; {kept_in_words(retained['value'])} of that gain is kept" if retained else ""
-    if front["ratio"][SEARCH] is not None:
-        text += f"; the search's own values claimed {front['ratio'][SEARCH]:.2f} times{share}"
-    text += "."
-    if _holds_one(ratio):
-        text += " The interval holds 1: test data does not show that the search is better."
-    return text
-
-
-def _holds_one(ratio: Mapping[str, Any]) -> bool:
-    return ratio["low"] is not None and ratio["low"] <= 1.0 <= ratio["high"]
-
-
-def _against_others(fronts: Sequence[Mapping[str, Any]], best: str | None) -> list[str]:
-    """Return the ratios to the opponents besides the strongest, in one sentence."""
-    parts = []
-    for front in fronts[1:]:
-        ratio = front["ratio"]["test"]
-        if front["name"] in (best, ALL) or ratio is None:
-            continue
-        note = ", which holds 1" if _holds_one(ratio) else ""
-        parts.append(f"{_spread(ratio, 2, note)} times {front['name']}")
-    return [f"Against the other opponents on test data: {'; '.join(parts)}."] if parts else []
-
-
-def _thousand(volume: Mapping[str, Any]) -> str:
-    scaled = {k: None if v is None else 1000 * v for k, v in volume.items()}
-    return _spread(scaled, 3)
-
-
-def _spread(interval: Mapping[str, Any], digits: int, note: str = "") -> str:
-    """Format a value with its interval, and what is to be said of the interval."""
-    text = _shown(interval["value"], digits)
-    if interval["low"] is None or interval["high"] is None:
-        return text
-    low, high = (_shown(interval[end], digits) for end in ("low", "high"))
-    return f"{text} (95 % interval {low} to {high}{note})"
-
-
-def _shown(value: float, digits: int) -> str:
-    """Format a number for people: a hypervolume may have a dozen digits, or only zeros."""
-    usual = value == 0 or 0.1 <= abs(value) < 1000
-    return f"{value:.{digits}f}" if usual else f"{value:.4g}"
-
-
-def _lost(rivals: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return opponents that have more hypervolume than the search on test data."""
-    better = [
-        rival
-        for rival in rivals
-        if rival["ratio"]["test"] and rival["ratio"]["test"]["value"] < 1.0
-    ]
-    return [
-        f"{rival['name']} ({rival['records']:,} settings): more hypervolume on test data than the "
-        "search (ratio "
-        f"{_spread(rival['ratio']['test'], 2)})."
-        for rival in better
-    ]
-
-
-def _best_values(
-    points: Sequence[Mapping[str, Any]], searched: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    """Return objectives in which a feasible point of an opponent beats all of the search's."""
-    sentences = []
-    for objective in searched:
-        sign = 1.0 if objective["maximise"] else -1.0
-        best: dict[bool, tuple[float, str]] = {}
-        for row in points:
-            mean = row["values"][objective["name"]]["test"]["mean"]
-            if mean is None or not row["feasible"]:
-                continue
-            mine, entry = row["front"] == SEARCH, (sign * mean, str(row["front"]))
-            best[mine] = max(best.get(mine, entry), entry)
-        if False not in best:
-            continue
-        (value, name), own = best[False], best.get(True)
-        reached = f"{sign * value:.4f}"
-        ours = None if own is None else f"{sign * own[0]:.4f}"
-        if own is None or (value > own[0] and reached != ours):
-            rest = "" if ours is None else f" (its best: {ours})"
-            sentences.append(
-                f"{name} reaches {objective['name']} = {reached} on test data, better than any "
-                f"confirmed point of the search{rest}."
-            )
-    return sentences
+def fixed_row(fixed: FixedValues | None, points: Sequence[Point]) -> dict[str, Any] | None:
+    """Return the first objective at fixed values of the others, for JSON."""
+    if fixed is None:
+        return None
+    return {
+        "opponent": fixed.opponent,
+        "quantile": fixed.level,
+        "bounds": dict(fixed.bounds),
+        "fronts": [
+            {
+                "name": one.front,
+                "id": None if one.place is None else points[one.place].id,
+                "value": _interval(one.value),
+                "more": _interval(one.more),
+                "percent": _interval(one.percent),
+            }
+            for one in fixed.fronts
+        ],
+    }

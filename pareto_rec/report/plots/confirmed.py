@@ -77,9 +77,15 @@ def plot_confirmed(view: RunView, content: Mapping[str, Any]) -> Figure:
 
 
 def _verdict(content: Mapping[str, Any]) -> str:
-    volume = content["fronts"][0]["hypervolume"]["test"]["value"]
+    own = content["fronts"][0]
+    share = own.get("share_of_box")
     text = "Void; " if content.get("void") else ""
-    text += f"hypervolume {style.TIMES} 1000 on test: {style.thousandths(volume)}"
+    text += (
+        f"hypervolume {style.TIMES} 1000 on test: "
+        f"{style.thousandths(own['hypervolume']['test']['value'])}"
+        if share is None
+        else f"hypervolume on test: {share['test']['value']:.3f} of the box"
+    )
     for front in content["fronts"]:
         ratio = front["ratio"]["test"]
         if front["name"] == content["best_baseline"] and ratio is not None:

@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from pareto_rec.analysis.bootstrap import Interval
-from pareto_rec.analysis.confirm import confirm, content, ledger, opponents, statistics, tables
+from pareto_rec.analysis.confirm import (
+    confirm,
+    content,
+    ledger,
+    opponents,
+    statistics,
+    tables,
+    words,
+)
 from pareto_rec.analysis.confirm import measure as measuring
 from pareto_rec.analysis.confirm.measure import Question, Training
 from pareto_rec.analysis.confirm.reported_front import SEARCH, Point
@@ -162,7 +170,7 @@ def said(
     ]
     described = [{"name": goal.name, "maximise": goal.maximise, "searched": True} for goal in GOALS]
     truth = {"held_out": 40, "repeats": repeats, "users": 9, "users_left_out": min(repeats, 2)}
-    found = tables.answer(rows, points, best, described, earlier, truth)
+    found = words.answer(rows, points, best, described, earlier, truth)
     assert (found["points"], found["dominated_by_own"], found["dominated_by_any"]) == (1, 0, 1)
     return list(found["says"])
 
@@ -265,9 +273,9 @@ def test_a_folder_that_cannot_be_written_stops_it_before_test_data_is_opened(
 
 def test_numbers_in_words_stay_short_whatever_their_scale() -> None:
     ratio = {"value": 1.2345, "low": None, "high": None}
-    assert tables._spread(ratio, 2) == "1.23"
+    assert words._spread(ratio, 2) == "1.23"
     volume = {"value": 84_791_907.4, "low": 83_475_722.1, "high": 86_804_306.0}
-    said = tables._thousand(volume)
+    said = words._thousand(volume)
     assert said == "8.479e+10 (95 % interval 8.348e+10 to 8.68e+10)"
 
 
