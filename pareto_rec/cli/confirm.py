@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -20,6 +21,14 @@ def confirm(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Number of worker processes; default: all cores.")
     ] = None,
+    with_: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            help="A run of the same config with another seed; repeatable. The search's own "
+            "variance is in the intervals then. Runs that are confirmed are not opened again.",
+        ),
+    ] = None,
     json_: Json = False,
 ) -> None:
     """Train the front's selected points again, then open test data once and say what is left.
@@ -32,7 +41,7 @@ def confirm(
 
     Example: pareto-rec confirm results/movielens_accuracy_diversity_fairness/2026-01-31T12-00-00
     """
-    from pareto_rec.analysis.confirm import confirm_run
+    from pareto_rec.analysis.confirm import confirm_run, confirm_runs
     from pareto_rec.cli.progress import Notes, watching
     from pareto_rec.core.leftovers import sweep_below
     from pareto_rec.core.paths import cache_dir
@@ -44,18 +53,16 @@ def confirm(
     from pareto_rec.runs.openings import ledgers
     from pareto_rec.runs.reader import read_run
 
-    read_run(run)  # says what is wrong with it before anything is shown
+    runs = [run, *(with_ or ())]
+    for path in runs:
+        read_run(path)  # says what is wrong with it before anything is shown
     sweep_below(cache_dir())
     sweep_below(run, 1)
     words = f"the same command goes on: no fit is trained twice (pareto-rec confirm {run})"
     with stoppable(lambda: words), watching(load_config(run), quiet=json_) as callback:
-        result = confirm_run(
-            run,
-            seeds=seeds,
-            cache=cache_dir(),
-            workers=workers or cores(),
-            callbacks=[Notes() if json_ else callback],
-        )
+        how: dict[str, Any] = {"seeds": seeds, "cache": cache_dir()}
+        how |= {"workers": workers or cores(), "callbacks": [Notes() if json_ else callback]}
+        result = confirm_runs(runs, **how) if with_ else confirm_run(run, **how)
     content = read_content(result) or {}
     view = read_run(run)
     paths = [result, result.with_suffix(".csv"), *save_confirmed(view, content, run)]

@@ -18,6 +18,7 @@ from pareto_rec.core.errors import BadRequestError
 from pareto_rec.runs.files import check_file, read_object
 
 JSON, CSV = "confirm.json", "confirm.csv"  # of a run directory
+DRAWS = "confirm_draws.npz"  # hypervolumes on test data under every draw, by kind of front
 STAGES = ("validation", "test")
 OWN = "search"  # name of the search's own front
 

@@ -386,3 +386,32 @@ def test_what_cannot_be_confirmed_is_refused_and_test_data_stays_closed(
 def test_help_has_an_example(tiny_cache: Path) -> None:
     said = pareto_rec("confirm", "--help", cache=tiny_cache)
     assert "Example: pareto-rec confirm" in said.stdout
+
+
+def test_searches_with_other_seeds_enter_without_another_opening(
+    confirmed: Confirmed, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(confirmed.run, first)
+    config = write_config(tmp_path / "config", SEARCHED)
+    options = ("--workers", "1", "--set", "search.generations=1", "--set", "seed=1")
+    said = pareto_rec("search", config, "--out", second, *options, cache=confirmed.cache)
+    assert said.returncode == 0, said.stderr
+    command = ("confirm", first, "--with", second, "--seeds", str(SEEDS), "--workers", "1")
+    said = pareto_rec(*command, cache=confirmed.cache)
+    assert said.returncode == 0, said.stderr
+    content = json.loads((first / "confirm.json").read_text())
+    assert content["opened"] == confirmed.content["opened"]  # what is confirmed stays closed
+    assert len(json.loads((second / "confirm.json").read_text())["opened"]) == 1
+    searches = content["search_seeds"]
+    assert searches["seeds"] == [0, 1]
+    assert {row["kind"] for row in searches["opponents"]} <= {
+        *("baselines", "one_fit", "fits", "union")
+    }
+    assert "Over 2 searches with other seeds" in said.stdout
+    assert "for the points of one search" not in said.stdout
+    assert "for the points of one search" in confirmed.said.stdout
+    assert read_confirmed(first / "confirm.json") is not None  # files keep their checksums
+    refused = pareto_rec("confirm", first, "--with", first, cache=confirmed.cache)
+    assert refused.returncode == 2
+    assert "a run is named twice" in refused.stderr

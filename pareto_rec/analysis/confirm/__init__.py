@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pareto_rec.analysis.confirm.confirm import confirm_run
+from pareto_rec.analysis.confirm.confirm import confirm_run, confirm_runs
 
-__all__ = ["confirm_run"]
+__all__ = ["confirm_run", "confirm_runs"]

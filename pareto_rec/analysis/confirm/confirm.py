@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pareto_rec.analysis.confirm import ledger, opponents, tables
+from pareto_rec.analysis.confirm import ledger, opponents, search_seeds, tables, words
 from pareto_rec.analysis.confirm.content import report
 from pareto_rec.analysis.confirm.measure import (
     OpenedTest,
@@ -35,6 +35,7 @@ from pareto_rec.execution.callbacks import CallbackList, SearchCallback
 from pareto_rec.execution.workers.evaluation import Workers
 from pareto_rec.experiment.opening import opening_of, write_down
 from pareto_rec.experiment.openings import OpeningLedger
+from pareto_rec.runs.confirmation import JSON, read_ledger
 from pareto_rec.runs.earlier_openings import EarlierOpenings, earlier_openings
 from pareto_rec.runs.openings import Opening, ledgers, now, read_openings
 from pareto_rec.runs.record_store import RECORDS, locked
@@ -88,6 +89,46 @@ def confirm_run(
         return _confirm(claim, seeds, cache, workers, callback)
 
 
+def confirm_runs(
+    runs: Sequence[Path],
+    *,
+    seeds: int,
+    cache: Path,
+    workers: int,
+    callbacks: Sequence[SearchCallback] = (),
+) -> Path:
+    """Confirm runs of one config with different seeds, and say what they say together.
+
+    Runs that are confirmed are not confirmed again: their test data is not opened once more. The
+    first run's confirm.json says what all of them say.
+
+    Args:
+        runs: At least two finished run directories.
+        seeds: Number of fresh seeds of the others.
+        cache: Root of the cache; no fit in it is trained again.
+        workers: Processes; 1 works in this process.
+        callbacks: Told the stages, and how far texts are encoded.
+
+    Returns:
+        ``confirm.json`` of the first run.
+
+    Raises:
+        BadRequestError: If the runs differ by more than their seed, or as in :func:`confirm_run`.
+        RunFailedError: As in :func:`confirm_run`.
+    """
+    search_seeds.check_alike(runs)
+    for run in runs:
+        if not search_seeds.is_confirmed(run):
+            confirm_run(run, seeds=seeds, cache=cache, workers=workers, callbacks=callbacks)
+    searches = search_seeds.over_searches([search_seeds.read_confirmed_run(run) for run in runs])
+    first = runs[0]
+    with locked(first / RECORDS):
+        answer = dict(read_ledger(first / JSON)["answer"])
+        says = [one for one in answer["says"] if not words.is_of_searches(one)]
+        answer["says"] = [*says[:1], *search_seeds.in_words(searches), *says[1:]]
+        return ledger.amend(first, {"search_seeds": searches, "answer": answer})
+
+
 def _confirm(
     claim: ReportedFront, seeds: int, cache: Path, workers: int, callback: SearchCallback
 ) -> Path:
@@ -115,14 +156,14 @@ def _confirm(
     callback.on_stage("resampling users and seeds")
     known = read_openings(ledgers())
     unknown = [at for at in earlier if at not in {one.at for one in known}]
-    content = report(
+    content, draws = report(
         claim, against, points, answers, earlier=unknown, seeds=fresh, hashes=hashes, truth=truth
     )
     content |= _opened(content["answer"], opening, earlier_openings(opening, known))
     spent["total"] = time.perf_counter() - began
     spent["statistics"] = spent["total"] - spent["test"] - spent["validation"]
     content |= {"failed": failed, "seconds": {k: round(v, 1) for k, v in spent.items()}}
-    path, _ = ledger.write(run, content, tables.flat(content["points"]))
+    path, _ = ledger.write(run, content, tables.flat(content["points"]), draws)
     return path
 
 

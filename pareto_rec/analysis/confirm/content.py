@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pareto_rec.analysis.bootstrap import DRAWS, LEVEL
+from pareto_rec.analysis.bootstrap import DRAWS, LEVEL, Floats
 from pareto_rec.analysis.confirm import statistics, tables, words
 from pareto_rec.analysis.confirm.box import Box, box_of
 from pareto_rec.analysis.confirm.fixed_values import FixedValues, at_fixed_values
@@ -33,8 +33,8 @@ def report(
     hashes: Mapping[str, str],
     earlier: Sequence[str],
     truth: Mapping[str, int],
-) -> dict[str, Any]:
-    """Return what confirm.json says, without its openings.
+) -> tuple[dict[str, Any], dict[str, Floats]]:
+    """Return what confirm.json says, without its openings, and the draws behind it.
 
     Args:
         claim: What is confirmed.
@@ -45,6 +45,9 @@ def report(
         hashes: Of both stages and the features.
         earlier: When test data had been opened before.
         truth: Test rows that are left out of the truth (`Stage.truth_account`).
+
+    Returns:
+        The draws are hypervolumes on test data, by kind of front.
     """
     experiment = claim.experiment
     stages = {
@@ -61,7 +64,7 @@ def report(
     best = _strongest(fronts)
     fixed = tables.fixed_row(_at_fixed(compared, best, stages, experiment.goals), points)
     resampled = stages["test"].resampled
-    return {
+    content = {
         "experiment": experiment.config.name,
         "hashes": dict(hashes),
         "seeds": list(seeds),
@@ -79,6 +82,7 @@ def report(
         ),
         "points": rows,
     }
+    return content, {front.kind: front.stages["test"].draws for front in compared}
 
 
 def _box(points: Sequence[Point], stages: Mapping[str, StageFigures], goals: Sequence[Goal]) -> Box:
@@ -116,7 +120,7 @@ def _figures(
         objectives=named,
         goals=experiment.goals,
         draws=DRAWS,
-        seed=child_seed(experiment.config.seed, "resample", stage),
+        seed=child_seed(0, "resample", stage),  # the same users for runs of all seeds
     )
 
 

@@ -7,13 +7,17 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pareto_rec.core.checksums import sha256_of, signed
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.core.paths import swapped
 from pareto_rec.core.provenance import provenance
-from pareto_rec.runs.confirmation import CSV, JSON, read_ledger
+from pareto_rec.runs.confirmation import CSV, DRAWS, JSON, read_ledger
 from pareto_rec.runs.openings import now
 
 FORMAT = 1
@@ -52,7 +56,10 @@ def note_opening(run: Path, seeds: int, at: str | None = None) -> None:
 
 
 def write(
-    run: Path, content: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+    run: Path,
+    content: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    draws: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
 ) -> tuple[Path, Path]:
     """Write what was found, and that the last opening has come to its end.
 
@@ -60,6 +67,7 @@ def write(
         run: The run directory.
         content: Of confirm.json, without its openings.
         rows: Of confirm.csv.
+        draws: Kind of front -> hypervolumes on test data under every draw ``[draws]``.
 
     Returns:
         confirm.json and confirm.csv.
@@ -73,9 +81,22 @@ def write(
     writer.writeheader()
     writer.writerows(rows)
     _text(run / CSV, buffer.getvalue())
-    files = {CSV: sha256_of(run / CSV)}
+    _arrays(run / DRAWS, draws)
+    files = {name: sha256_of(run / name) for name in (CSV, DRAWS)}
     _write(run / JSON, {**head, **content, "files": files})
     return run / JSON, run / CSV
+
+
+def amend(run: Path, content: Mapping[str, Any]) -> Path:
+    """Write more into the confirm.json of a finished confirmation, without opening anything."""
+    _write(run / JSON, {**read_ledger(run / JSON), **content})
+    return run / JSON
+
+
+def _arrays(path: Path, arrays: Mapping[str, NDArray[np.float64]]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **dict(arrays))  # type: ignore[arg-type]  # names are its keywords
+    _bytes(path, buffer.getvalue())
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
@@ -83,9 +104,13 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _text(path: Path, text: str) -> None:
+    _bytes(path, text.encode("utf-8"))
+
+
+def _bytes(path: Path, content: bytes) -> None:
     try:
         with swapped(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(content)
     except OSError as error:
         raise RunFailedError(
             f"{path} cannot be written: {error.strerror}; free some "

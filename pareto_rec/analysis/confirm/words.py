@@ -10,6 +10,17 @@ from pareto_rec.analysis.confirm.reported_front import SEARCH
 from pareto_rec.analysis.confirm.tables import ALL
 from pareto_rec.core.wording import kept_in_words, repeats_in_words
 
+_ONE_SEARCH = (
+    ", for the points of one search: how much searches with other seeds differ is not in them "
+    "(confirm --with)."
+)
+_SEVERAL_SEARCHES = " searches with other seeds, "
+
+
+def is_of_searches(sentence: str) -> bool:
+    """Return whether a sentence says what one search lacks, or what several said before."""
+    return sentence.endswith(_ONE_SEARCH) or _SEVERAL_SEARCHES in sentence
+
 
 def answer(
     fronts: Sequence[Mapping[str, Any]],
@@ -46,10 +57,7 @@ def answer(
     says += _best_values(points, [objective for objective in objectives if objective["searched"]])
     says += _biased(points, objectives)
     if resampled:
-        says.append(
-            f"Intervals cover {resampled}, for the points of one search: how much searches with "
-            "other seeds differ is not in them (confirm --with)."
-        )
+        says.append(f"Intervals cover {resampled}{_ONE_SEARCH}")
     if words := repeats_in_words(truth, "test"):
         says.append(f"{words}.")
     if earlier:
