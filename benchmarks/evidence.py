@@ -110,6 +110,7 @@ def write_table(all_steps: Sequence[Step]) -> Path:
             "|---|---|---|",
             *rows,
             "",
+            *_together(),
         ]
     )
     claims.RESULTS.mkdir(exist_ok=True)
@@ -138,6 +139,35 @@ def keep_openings() -> int:
     for one in new:
         openings.append_opening(committed, one)
     return len(new)
+
+
+def _together() -> list[str]:
+    """Return what the confirmed experiments claim together, corrected by Holm; lines."""
+    from pareto_rec.analysis.confirm.experiments import claims_together
+
+    contents = {}
+    for path in sorted((claims.ROOT / EVIDENCE).glob("search-*/run")):
+        content = read_content(path / JSON)
+        if content and content.get("status") == "finished":
+            contents[path.parent.name.removeprefix("search-")] = content
+    rows = claims_together(contents)
+    if len(rows) < 2:
+        return []
+    return [
+        "## Claims over several experiments",
+        "",
+        "The search's hypervolume on test data divided by that of the strongest opponent; p-values "
+        f"of no difference, corrected for {len(rows)} experiments (Holm 1979).",
+        "",
+        "| experiment | strongest opponent | ratio | searches | p | corrected | shown |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {row.experiment} | {row.opponent} | {row.ratio:.2f} | {row.searches} "
+            f"| {row.p:.2g} | {row.p_holm:.2g} | {'yes' if row.is_shown else 'no'} |"
+            for row in rows
+        ),
+        "",
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

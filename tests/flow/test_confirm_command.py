@@ -405,9 +405,7 @@ def test_searches_with_other_seeds_enter_without_another_opening(
     assert len(json.loads((second / "confirm.json").read_text())["opened"]) == 1
     searches = content["search_seeds"]
     assert searches["seeds"] == [0, 1]
-    assert {row["kind"] for row in searches["opponents"]} <= {
-        *("baselines", "one_fit", "fits", "union")
-    }
+    assert {row["kind"] for row in searches["opponents"]} <= {*("baselines", "one_fit", "fits")}
     assert "Over 2 searches with other seeds" in said.stdout
     assert "for the points of one search" not in said.stdout
     assert "for the points of one search" in confirmed.said.stdout

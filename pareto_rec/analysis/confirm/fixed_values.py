@@ -105,25 +105,25 @@ def _reached(values: Floats) -> tuple[float, Floats]:
     return 0.0, values.min(axis=0)
 
 
-def _row(name: str, place: int | None, search: int | None, test: StageFigures) -> FixedValue:
-    if place is None:
+def _row(name: str, point: int | None, search: int | None, test: StageFigures) -> FixedValue:
+    if point is None:
         return FixedValue(name, None, None)
-    value = _interval(test.means[place, 0], test.draws[:, place, 0], test.centres[place, 0])
-    if search is None or place == search:
-        return FixedValue(name, place, value)
+    value = _interval(test.means[point, 0], test.draws[:, point, 0], test.centres[point, 0])
+    if search is None or point == search:
+        return FixedValue(name, point, value)
     means, draws, centres = test.means[:, 0], test.draws[:, :, 0], test.centres[:, 0]
     more = _interval(
-        means[search] - means[place],
-        draws[:, search] - draws[:, place],
-        centres[search] - centres[place],
+        means[search] - means[point],
+        draws[:, search] - draws[:, point],
+        centres[search] - centres[point],
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         percent = _interval(
-            100 * (means[search] / means[place] - 1),
-            100 * (draws[:, search] / draws[:, place] - 1),
-            100 * (centres[search] / centres[place] - 1),
+            100 * (means[search] / means[point] - 1),
+            100 * (draws[:, search] / draws[:, point] - 1),
+            100 * (centres[search] / centres[point] - 1),
         )
-    return FixedValue(name, place, value, more, percent)
+    return FixedValue(name, point, value, more, percent)
 
 
 def _interval(value: float, draws: Floats, centre: float) -> Interval:

@@ -26,6 +26,7 @@ from pareto_rec.experiment.config import load_config
 from pareto_rec.runs.confirmation import DRAWS, JSON, read_content
 from pareto_rec.runs.files import check_file
 
+UNION = "union"  # of all opponents together, no opponent of its own
 _BY_SEED = {"seed", "baseline_parameters"}  # of a config: may differ between the runs
 
 
@@ -132,7 +133,7 @@ def over_searches(runs: Sequence[ConfirmedRun]) -> dict[str, Any]:
     kinds = [
         kind
         for kind in runs[0].values
-        if kind != SEARCH and all(run.values.get(kind, 0.0) > 0 for run in runs)
+        if kind not in (SEARCH, UNION) and all(run.values.get(kind, 0.0) > 0 for run in runs)
     ]
     rows = [_row(kind, runs) for kind in kinds if all(run.values[SEARCH] > 0 for run in runs)]
     known = [row for row in rows if row["p"] is not None]

@@ -118,6 +118,27 @@ def test_a_step_that_fails_is_said_and_the_others_go_on(
     assert (tmp_path / "ran").read_text() == "x"
 
 
+def test_claims_over_experiments_are_corrected_together(
+    evidence: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Holm by hand: .001 times 3, .02 times 2, .5; an older file lacks its p-value."""
+    p_values = {"far": 0.001, "near": 0.02, "same": 0.5, "older": None}
+    for name, p in p_values.items():
+        run = tmp_path / "results" / "evidence" / f"search-{name}" / "run"
+        run.mkdir(parents=True)
+        front = {"name": "rival", "kind": "fits", "p_holm": p, "ratio": {"test": {"value": 1.2}}}
+        content = {"status": "finished", "best_baseline": "rival", "fronts": [front]}
+        (run / "confirm.json").write_text(json.dumps(content))
+    quick(evidence, monkeypatch, COUNT)
+    assert evidence.main([]) == 0
+    table = (tmp_path / "results" / "evidence.md").read_text()
+    assert "corrected for 3 experiments (Holm 1979)" in table
+    assert "| far | rival | 1.20 | 1 | 0.001 | 0.003 | yes |" in table
+    assert "| near | rival | 1.20 | 1 | 0.02 | 0.04 | yes |" in table
+    assert "| same | rival | 1.20 | 1 | 0.5 | 0.5 | no |" in table
+    assert "| older |" not in table
+
+
 def test_an_unknown_step_is_refused(
     evidence: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
