@@ -22,7 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,6 @@ FRONTS = {  # objectives of a front, and what is worth nothing
     "front of users, worst group, set": {NAMES[0]: 0.02, NAMES[1]: 0.01, NAMES[6]: 0.3},
     "front of users, set": {NAMES[0]: 0.02, NAMES[4]: 0.1},
 }
-BATCH = 50  # fronts that are resampled together
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class World:
     def outcomes(self, users: int, seeds: int, *labels: object) -> list[list[Outcome]]:
         """Draw users and the lists of every point under every seed ``[points][seeds]``."""
         rng = generator(0, "intervals", *map(str, labels))
-        group = groups_of(users)
+        group = rng.choice(len(SHARES), size=users, p=SHARES)
         likes = self.taste[rng.integers(CLUSTERS, size=users)] + self.popularity
         likes = likes + rng.normal(0.0, 0.7, (users, ITEMS))
         wish = np.array(self.sharpness)[group][:, None] * likes + rng.gumbel(size=likes.shape)
@@ -124,12 +123,6 @@ class World:
             "waited",
             catalogue,
         )
-
-
-def groups_of(users: int) -> NDArray[np.int64]:
-    """Return the group of each user ``[users]``, in their shares."""
-    place = (np.arange(users) + 0.5) / users
-    return np.searchsorted(np.cumsum(SHARES), place).astype(np.int64).clip(0, len(SHARES) - 1)
 
 
 def _marked(items: NDArray[np.int64]) -> sparse.csr_array:
@@ -166,8 +159,10 @@ def truth(world: World, users: int, fronts: int, people: int) -> dict[str, Float
     assert isinstance(ndcg, UserObjective)
     per_user = [[ndcg.per_user(outcome) for outcome in row] for row in everybody]
     means = np.mean(per_user, axis=1)  # [points, users]
-    group = groups_of(people)
-    by_group = np.stack([means[:, group == g].mean(axis=1) for g in range(len(SHARES))], axis=1)
+    codes = everybody[0][0].catalogue.groups("band")[1]
+    by_group = np.stack(
+        [means[:, codes == group].mean(axis=1) for group in range(len(SHARES))], axis=1
+    )
     if len(set(world.sharpness)) == 1:
         by_group[:] = means.mean(axis=1, keepdims=True)  # alike, which finitely many are not
     found = {BASE: by_group @ np.array(SHARES)} | of_sets
@@ -177,30 +172,26 @@ def truth(world: World, users: int, fronts: int, people: int) -> dict[str, Float
     return found
 
 
-def _answers(world: World, users: int, numbers: Sequence[int]) -> dict[tuple[int, int], Values]:
-    """Measure the points of some fronts, one after the other as if they were of one front."""
-    answers: dict[tuple[int, int], Values] = {}
-    for place, number in enumerate(numbers):
-        for point, row in enumerate(world.outcomes(users, SEEDS, "front", number)):
-            for seed, outcome in enumerate(row):
-                values = {name: by_user(one, outcome) for name, one in OBJECTIVES.items()}
-                answers[place * POINTS + point, seed] = values
-    return answers
+def _answers(world: World, users: int, number: int) -> dict[tuple[int, int], Values]:
+    """Measure the points of a front under every seed."""
+    return {
+        (point, seed): {name: by_user(one, outcome) for name, one in OBJECTIVES.items()}
+        for point, row in enumerate(world.outcomes(users, SEEDS, "front", number))
+        for seed, outcome in enumerate(row)
+    }
 
 
 def _goals(references: Mapping[str, float]) -> list[Goal]:
     return [Goal(name, OBJECTIVES[name].maximise, bound) for name, bound in references.items()]
 
 
-def _fronts(stage: StageFigures, goals: Sequence[Goal], count: int) -> Iterator[list[Interval]]:
-    """Yield hypervolume of the search and its ratio to the opponent's, of each front."""
+def _volumes(stage: StageFigures, goals: Sequence[Goal]) -> tuple[Interval, Interval]:
+    """Return the hypervolume of the search and its ratio to the opponent's."""
     half = POINTS // len(SKILL)
-    for front in range(count):
-        first = front * POINTS
-        mine = statistics.front_figures(stage, range(first, first + half), goals)
-        other = statistics.front_figures(stage, range(first + half, first + POINTS), goals)
-        ratio = statistics.paired(mine, other)
-        yield [mine.volume, ratio or Interval(float("nan"), float("nan"), float("nan"))]
+    mine = statistics.front_figures(stage, range(half), goals)
+    other = statistics.front_figures(stage, range(half, POINTS), goals)
+    unknown = Interval(float("nan"), float("nan"), float("nan"))
+    return mine.volume, statistics.paired(mine, other) or unknown
 
 
 @dataclass
@@ -259,31 +250,31 @@ def simulate(
     """
     world = World.of(name)
     true = truth(world, users, others, people)
-    tallies: dict[str, Tally] = {kind: Tally() for kind in NAMES}
-    for begin in range(0, fronts, BATCH):
-        numbers = range(begin, min(begin + BATCH, fronts))
-        answers = _answers(world, users, numbers)
-        for kind, references in FRONTS.items():
+    tallies: dict[str, Tally] = {name: Tally() for name in NAMES}
+    for number in range(fronts):
+        answers = _answers(world, users, number)
+        for front, references in FRONTS.items():
             goals = _goals(references)
+            is_first = front == next(iter(FRONTS))
             stage = statistics.figures(
                 answers,
-                len(numbers) * POINTS,
+                POINTS,
                 SEEDS,
-                names=list(NAMES) if kind == next(iter(FRONTS)) else list(references),
+                names=list(NAMES if is_first else references),
                 goals=goals,
                 draws=draws,
-                seed=begin,
+                seed=number,
                 objectives=OBJECTIVES,
             )
-            if kind == next(iter(FRONTS)):
+            if is_first:
                 _count_points(stage, true, tallies)
             values = np.stack([true[goal.name] for goal in goals], axis=1)
             half = POINTS // len(SKILL)
             volumes = [_volume(values[:half], goals), _volume(values[half:], goals)]
-            for mine, ratio in _fronts(stage, goals, len(numbers)):
-                tallies.setdefault(f"hypervolume: {kind}", Tally()).add(mine, volumes[0])
-                of_ratio = tallies.setdefault(f"ratio of hypervolumes: {kind}", Tally())
-                of_ratio.add(ratio, volumes[0] / volumes[1])
+            mine, ratio = _volumes(stage, goals)
+            tallies.setdefault(f"hypervolume: {front}", Tally()).add(mine, volumes[0])
+            of_ratio = tallies.setdefault(f"ratio of hypervolumes: {front}", Tally())
+            of_ratio.add(ratio, volumes[0] / volumes[1])
     return [tally.row(kind) for kind, tally in tallies.items()]
 
 
@@ -293,7 +284,7 @@ def _count_points(
     for name, summaries in stage.summaries.items():
         for place, one in enumerate(summaries):
             interval = Interval(one.mean, one.low, one.high)
-            tallies[name].add(interval, float(true[name][place % POINTS]), one.bias)
+            tallies[name].add(interval, float(true[name][place]), one.bias)
 
 
 def _volume(values: Floats, goals: Sequence[Goal]) -> float:

@@ -26,7 +26,7 @@ from pareto_rec.objectives import (
 from pareto_rec.search import Goal
 from pareto_rec.search.constraints import violation
 
-CHANCE_OF_SETS = 0.5  # influence values overstate what users and seeds have together
+CHANCE_OF_SETS = 0.75  # influence values overstate what users and seeds have together
 Answers = Mapping[tuple[int, int], Values | str]
 """(place of the point, place of the seed) -> values, or why there are none."""
 
