@@ -40,6 +40,7 @@ class ConfirmedRun:
         values: Kind of front -> its hypervolume.
         draws: Kind of front -> the same under each draw of users and training seeds ``[draws]``.
         names: Kind of front -> its name in this run.
+        is_void: Whether an earlier opening of its test data voids what it says.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class ConfirmedRun:
     values: Mapping[str, float]
     draws: Mapping[str, Floats]
     names: Mapping[str, str]
+    is_void: bool = False
 
 
 def check_alike(paths: Sequence[Path]) -> None:
@@ -99,7 +101,8 @@ def read_confirmed_run(run: Path) -> ConfirmedRun:
             f"{run / DRAWS} is damaged ({error!r}); run `pareto-rec confirm {run}` again"
         ) from None
     names = {kind: str(fronts[kind]["name"]) for kind in draws}
-    return ConfirmedRun(run, load_config(run).seed, values, draws, names)
+    is_void = bool(content.get("void"))
+    return ConfirmedRun(run, load_config(run).seed, values, draws, names, is_void)
 
 
 def pooled(values: Floats, draws: Floats, seed: int = 0) -> tuple[Interval, Floats]:
@@ -143,6 +146,7 @@ def over_searches(runs: Sequence[ConfirmedRun]) -> dict[str, Any]:
     return {
         "runs": [str(run.path) for run in runs],
         "seeds": [run.seed for run in runs],
+        "void": [str(run.path) for run in runs if run.is_void],
         "hypervolume": [run.values[SEARCH] for run in runs],
         "opponents": rows,
     }
@@ -180,7 +184,8 @@ def in_words(searches: Mapping[str, Any]) -> list[str]:
             text += ", which holds 1)" if ratio["low"] <= 1.0 <= ratio["high"] else ")"
         p = "" if row["p_holm"] is None else f", p = {row['p_holm']:.2g} by Holm"
         parts.append(f"{text} times {row['name']} (single searches {each}{p})")
+    void = f"Void ({', '.join(searches['void'])}): over" if searches["void"] else "Over"
     return [
-        f"Over {count} searches with other seeds, the search's own variance in the interval, the "
+        f"{void} {count} searches with other seeds, the search's own variance in the interval, the "
         f"hypervolume on test data is {'; '.join(parts)}."
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,9 @@ def test_ratios_are_averaged_by_their_logarithms_over_opponents_of_one_kind() ->
     assert "Over 3 searches with other seeds" in said
     assert "single searches 2.00, 2.00, 4.00" in said
     assert words.is_of_searches(said)
+    runs[1] = dataclasses.replace(runs[1], is_void=True)
+    (said,) = search_seeds.in_words(over_searches(runs))
+    assert said.startswith("Void (b): over 3 searches")
 
 
 def test_runs_of_equal_results_have_no_variance_of_the_search() -> None:
