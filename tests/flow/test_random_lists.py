@@ -26,7 +26,6 @@ NAMES = (
     *("movielens_accuracy_diversity_fairness", "movielens_accuracy_diversity_novelty"),
     *("retail_value_diversity", "grocery_fairness_price", "coupon_ctr_cvr"),
 )
-POOL = 60  # random unseen items of a user
 SETTINGS = slice(None, None, 6)  # of the 279 of a sweep
 
 
@@ -63,23 +62,32 @@ def volume(evaluator: Evaluator, lists: NDArray[np.int64]) -> tuple[float, NDArr
 def filled(
     lists: NDArray[np.int64], seen: NDArray[np.bool_], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """The lists with random unseen items, not in the list already, in their last places.
-
-    They are drawn for each list from so many random unseen items of a user that lists hardly share
-    them; drawing from the whole catalogue each time takes most of a minute.
-    """
-    unseen = int((~seen).sum(axis=1).min())
-    size, users = min(POOL, unseen), np.arange(len(seen))[:, None]
-    assert size >= lists.shape[2] + count
-    draws = rng.random(seen.shape, dtype=np.float32)
-    draws[seen] = 2.0
-    pool = np.argpartition(draws, size - 1, axis=1)[:, :size]
+    """The lists with random unseen items, not in the list already, in their last places."""
     result = lists.copy()
     for one in result:
-        own = (pool[:, :, None] == one[:, None, :]).any(axis=2)
-        keys = np.where(own, 2.0, rng.random(pool.shape))
-        one[:, -count:] = pool[users, np.argpartition(keys, count - 1, axis=1)[:, :count]]
+        one[:, -count:] = others(one, seen, count, rng)
     return result
+
+
+def others(
+    lists: NDArray[np.int64], seen: NDArray[np.bool_], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """So many random items for each user, unseen, in no list, all different.
+
+    The first good ones of draws with repetition: ten times as fast as an order of the catalogue.
+    """
+    users, items = seen.shape
+    assert int((~seen).sum(axis=1).min()) >= lists.shape[1] + count
+    draws = np.empty((users, 0), dtype=np.int64)
+    while True:
+        draws = np.concatenate([draws, rng.integers(items, size=(users, 40))], axis=1)
+        bad = np.take_along_axis(seen, draws, axis=1)
+        bad |= (draws[:, :, None] == lists[:, None, :]).any(axis=2)
+        earlier = np.tri(draws.shape[1], k=-1, dtype=bool)
+        bad |= ((draws[:, :, None] == draws[:, None, :]) & earlier).any(axis=2)
+        first = np.argsort(bad, axis=1, kind="stable")[:, :count]
+        if not np.take_along_axis(bad, first, axis=1).any():
+            return np.take_along_axis(draws, first, axis=1)
 
 
 def test_random_items_add_no_hypervolume(evaluator: Evaluator) -> None:
