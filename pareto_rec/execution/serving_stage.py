@@ -29,7 +29,7 @@ from pareto_rec.search import Goal, Progress, Trial
 from pareto_rec.search import pareto as front
 from pareto_rec.search.constraints import violation
 from pareto_rec.search.serving import FUSION, ServingSearcher, ServingSpace, Slot
-from pareto_rec.search.space import Candidate, Simplex
+from pareto_rec.search.space import Candidate, Simplex, Value
 
 BLOCK = 32  # settings of one job; the same for any number of workers, so that records are too
 REPLICA = "replica"  # the training variable that numbers them
@@ -43,6 +43,14 @@ class Box(TypedDict):
 
     reference: list[float]
     maximise: list[bool]
+
+
+def box_of(goals: Sequence[Goal]) -> Box:
+    """Return what the hypervolume of some goals is computed with."""
+    return {
+        "reference": [goal.reference for goal in goals],
+        "maximise": [goal.maximise for goal in goals],
+    }
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,29 @@ def values_of(records: Sequence[Record], goals: Sequence[Goal]) -> Floats:
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(goals))
 
 
+def feasible(records: Iterable[Record], goals: Sequence[Goal]) -> tuple[list[Record], Floats]:
+    """Return records that meet all constraints, and their values ``[records, goals]``."""
+    usable = [record for record in records if record.status == "ok"]
+    values = values_of(usable, goals)
+    inside = np.flatnonzero(violation(values, goals) == 0.0)
+    return [usable[index] for index in inside.tolist()], values[inside]
+
+
+def warm_start(
+    records: Iterable[Record], goals: Sequence[Goal], count: int
+) -> list[Mapping[str, Value]]:
+    """Return serving variables of the records that keep the most hypervolume, the best first.
+
+    Args:
+        records: In the order of the search.
+        goals: What is searched for.
+        count: How many at most.
+    """
+    inside, values = feasible(records, goals)
+    chosen = front.select(values, count, **box_of(goals))
+    return [{**inside[index].serve, FUSION: inside[index].members} for index in chosen.tolist()]
+
+
 def most_accurate(fits: Sequence[FitRecords], goals: Sequence[Goal]) -> FitRecords:
     """Return the fit with the best record by the first objective."""
     sign = 1.0 if goals[0].maximise else -1.0
@@ -97,13 +128,8 @@ def chosen_fits(fits: Sequence[FitRecords], count: int, goals: Sequence[Goal]) -
         count: How many; fewer where no other adds anything.
         goals: What is searched for.
     """
-    picked = front.select_sets(
-        [one.values for one in fits],
-        count,
-        given=np.zeros((0, len(goals))),
-        reference=[goal.reference for goal in goals],
-        maximise=[goal.maximise for goal in goals],
-    )
+    nothing = np.zeros((0, len(goals)))
+    picked = front.select_sets([one.values for one in fits], count, given=nothing, **box_of(goals))
     return [fits[index].fit for index in picked]
 
 
@@ -184,10 +210,7 @@ class ServingStage:
         self._experiment, self._goals = experiment, experiment.goals
         self._pool, self._journal, self._answers = pool, journal, answers
         self._seed = experiment.config.seed
-        self._box: Box = {
-            "reference": [goal.reference for goal in self._goals],
-            "maximise": [goal.maximise for goal in self._goals],
-        }
+        self._box = box_of(self._goals)
 
     def _before(self, generation: int) -> list[Record]:
         """Return records of the generations before one, in the order of the search.
@@ -199,10 +222,7 @@ class ServingStage:
 
     def _feasible(self, generation: int) -> tuple[list[Record], Floats]:
         """Return feasible records before a generation, and their values ``[records, goals]``."""
-        records = [record for record in self._before(generation) if record.status == "ok"]
-        values = values_of(records, self._goals)
-        inside = np.flatnonzero(violation(values, self._goals) == 0.0)
-        return [records[index] for index in inside.tolist()], values[inside]
+        return feasible(self._before(generation), self._goals)
 
     def replicas(self, generation: int) -> list[Trial]:
         """Return the most accurate fit with other random draws, to be evaluated.
@@ -246,18 +266,13 @@ class ServingStage:
 
     def searcher(self, space: ServingSpace, generation: int) -> ServingSearcher:
         """Return the search over a space, which begins at the front so far."""
-        records, values = self._feasible(generation)
-        chosen = front.select(values, self._config.population, **self._box)
-        initial = [
-            {**records[index].serve, FUSION: records[index].members} for index in chosen.tolist()
-        ]
         return ServingSearcher(
             space,
             self._goals,
             algorithm=self._config.algorithm,
             population=self._config.population,
             seed=child_seed(self._seed, "serving search"),
-            initial=initial,
+            initial=warm_start(self._before(generation), self._goals, self._config.population),
         )
 
     def round(self, searcher: ServingSearcher, generation: int, left: int) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from pareto_rec.execution.run_writer import RunWriter
+from pareto_rec.execution.settings import measured_blocks
 from pareto_rec.execution.stored_records import StoredRecords, asked_for
 from pareto_rec.execution.successive_halving import SuccessiveHalving
 from pareto_rec.execution.workers.evaluation import Job, Workers
@@ -84,14 +84,8 @@ class TrialRunner:
         """
         stored = self._replay.answer(questions)
         self.replayed = all(record.id in stored for record in questions)
-        blocks = [
-            tuple(questions[begin : begin + size]) for begin in range(0, len(questions), size)
-        ]
-        lacking = [block for block in blocks if any(one.id not in stored for one in block)]
         known = dict(stored)
-        for block, found in self._pool.settled(job, lacking):
-            if isinstance(found, str):
-                found = [replace(one, status="failed", reason=found) for one in block]
+        for found in measured_blocks(self._pool, job, questions, size, stored):
             new = [record for record in found if record.id not in stored]
             self._compare([record for record in found if record.id in stored], stored)
             self._write_down(new)

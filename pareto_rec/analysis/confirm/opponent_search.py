@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pareto_rec.analysis.confirm.opponents import (
     Opponent,
     select,
@@ -19,15 +21,26 @@ from pareto_rec.analysis.confirm.reported_front import Point
 from pareto_rec.baselines import expert_key
 from pareto_rec.core.code_keys import code_key
 from pareto_rec.core.sealed import read_json, write_json
-from pareto_rec.core.seeds import child_seed
+from pareto_rec.core.seeds import child_seed, generator
 from pareto_rec.evaluation.baselines import MEASURING
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.execution.serving_stage import BLOCK, measure_block, record_of, values_of
+from pareto_rec.execution.serving_stage import (
+    BLOCK,
+    measure_block,
+    record_of,
+    values_of,
+    warm_start,
+)
+from pareto_rec.execution.settings import measured_blocks
 from pareto_rec.execution.workers.evaluation import Workers
 from pareto_rec.execution.workers.packs import Trouble
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.record import Record
+from pareto_rec.search import sweep
 from pareto_rec.search.serving import ServingSearcher, ServingSpace
+from pareto_rec.search.space import Candidate
+
+_SWEEP = 4  # at most one setting in so many is of a scorer alone
 
 
 @dataclass(frozen=True)
@@ -62,41 +75,58 @@ def search(
         on_settings: Told after every round how many are measured.
     """
     config = serving_search(experiment, settings)
+    goals, seed = experiment.goals, child_seed(experiment.config.seed, "opponent", opponent.kind)
+    space = ServingSpace(opponent.slots, serving_variables(experiment), config.members)
+    records: dict[str, Record] = {}  # in the order asked
+    alone = scorers_alone(space, min(config.population, settings // _SWEEP), seed)
+    _measure(pool, alone, records)
     searcher = ServingSearcher(
-        ServingSpace(opponent.slots, serving_variables(experiment), config.members),
-        experiment.goals,
+        space,
+        goals,
         algorithm=config.algorithm,
         population=config.population,
-        seed=child_seed(experiment.config.seed, "opponent", opponent.kind),
+        seed=seed,
+        initial=warm_start(records.values(), goals, config.population),
     )
-    records: list[Record] = []
     while len(records) < settings:
-        found = _round(searcher, pool, settings - len(records), len(records))
-        if not found:
+        candidates = searcher.ask(settings - len(records))
+        if not candidates:
             break
-        usable = [one for one in found if one.status == "ok"]
-        values = values_of(usable, experiment.goals)
+        _measure(pool, candidates, records)
+        usable = [one for candidate in candidates if (one := records[candidate.id]).status == "ok"]
+        values = values_of(usable, goals)
         searcher.tell({one.id: row for one, row in zip(usable, values, strict=True)})
-        records += found
         on_settings(len(records))
-    points = [_point(opponent, one) for one in records if one.status == "ok"]
-    chosen = select(points, experiment.goals)
-    return Searched(opponent, len(records), tuple(chosen))
+    points = [_point(opponent, one) for one in records.values() if one.status == "ok"]
+    return Searched(opponent, len(records), tuple(select(points, goals)))
 
 
-def _round(searcher: ServingSearcher, pool: Workers, left: int, before: int) -> list[Record]:
-    """Return measured records of what is asked for next, in the order asked."""
+def scorers_alone(space: ServingSpace, count: int, seed: int) -> list[Candidate]:
+    """Return settings of every scorer by itself, the other variables spread over their ranges.
+
+    Args:
+        space: The settings.
+        count: How many; fewer where no more differ.
+        seed: Root of the random draws.
+    """
+    slots = len(space.slots)
+    points = sweep.quasi_random(count, space.dimension, generator(seed, "scorers alone"))
+    # neighbours share a scorer: every other point of a Sobol sequence fills half of the cube only
+    points[:, :slots] = np.eye(slots)[np.arange(count) * slots // max(count, 1)]
+    candidates = [space.decode(point) for point in points]
+    return list({one.id: one for one in candidates}.values())
+
+
+def _measure(pool: Workers, candidates: Sequence[Candidate], records: dict[str, Record]) -> None:
+    """Add records of the settings that have none, in the order asked."""
+    new = [one for one in candidates if one.id not in records]
     questions = [
-        record_of(pool.evaluator, candidate, 0, before + place)
-        for place, candidate in enumerate(searcher.ask(left))
+        record_of(pool.evaluator, candidate, 0, place)
+        for place, candidate in enumerate(new, len(records))
     ]
-    blocks = [tuple(questions[begin : begin + BLOCK]) for begin in range(0, len(questions), BLOCK)]
-    known: dict[str, Record] = {}
-    for block, found in pool.settled(measure_once, blocks):
-        if isinstance(found, str):
-            found = [replace(one, status="failed", reason=found) for one in block]
-        known |= {one.id: one for one in found}
-    return [known[one.id] for one in questions]
+    records |= {one.id: one for one in questions}
+    for found in measured_blocks(pool, measure_once, questions, BLOCK, {}):
+        records |= {one.id: one for one in found}
 
 
 def _point(opponent: Opponent, record: Record) -> Point:

@@ -125,9 +125,9 @@ def middle(space: SearchSpace) -> dict[str, Value]:
     alone.
     """
     own = {
-        name: variable.from_cube(np.full(variable.size, 0.5))
-        for name, variable in space.train.items()
-        if name in _HEAD and not variable.when
+        name: value
+        for name, value in space.middle({}).train.items()
+        if name in _HEAD and not space.train[name].when
     }
     return {**own, **ACCURACY_ALONE}
 

@@ -16,7 +16,7 @@ from pareto_rec.analysis.confirm.opponent_fits import OwnFit
 from pareto_rec.experiment.config import Config, load_config
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.record import Record
-from pareto_rec.search.serving import Slot
+from pareto_rec.search.serving import ServingSearcher, Slot
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
@@ -80,6 +80,33 @@ def test_every_opponent_gets_as_many_settings_as_the_search(text: str, tmp_path:
             assert set(point.serve) == {"fusion", "mmr", "depth"}  # what the search has
     fits = [[name for name in one.members if name != "ease_recency"] for one in first.asked]
     assert max(map(len, fits)) == 3
+
+
+def test_the_search_of_an_opponent_begins_at_its_own_scorers_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = experiment_of(tmp_path, CONFIG + SERVING)
+    begun: list[Mapping[str, Any]] = []
+
+    class Watched(ServingSearcher):
+        def __init__(self, *given: Any, initial: Sequence[Mapping[str, Any]], **more: Any) -> None:
+            begun.extend(initial)
+            super().__init__(*given, initial=initial, **more)
+
+    monkeypatch.setattr(opponent_search, "ServingSearcher", Watched)
+    one = opponents.with_one_fit(["ease_recency"], "fit0", {})
+    pool = Pool(["ease_recency"])
+    opponent_search.search(one, experiment, pool, 100)  # type: ignore[arg-type]
+    sweep = pool.asked[:12]  # a population
+    assert [list(asked.members) for asked in sweep].count(["fit0"]) == 6
+    assert {len(asked.members) for asked in sweep} == {1}
+    halves = {float(asked.serve["mmr"]) > 0.45 for asked in sweep[:6]}  # type: ignore[arg-type]
+    assert halves == {False, True}  # each is measured over the whole range
+    assert begun
+    measured = [{**asked.serve, "fusion": asked.members} for asked in sweep]
+    assert all(setting in measured for setting in begun)
+    # the best by hand: the network alone, since its weight is what NDCG grows with here
+    assert begun[0]["fusion"] == {"fit0": 1.0}
 
 
 def test_names_are_plain_and_slots_are_what_may_be_fused() -> None:
