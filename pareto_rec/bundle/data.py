@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pareto_rec.baselines.base import ItemModel
 from pareto_rec.core.errors import construct, unknown
-from pareto_rec.data.schema import Interactions, Items, Users
+from pareto_rec.data.schema import Interactions, Items, Users, mean_signal
 from pareto_rec.ranking import ServingParams
 from pareto_rec.training.data import Fit
 
@@ -233,6 +233,14 @@ class BundleData:
     def popularity(self) -> NDArray[np.int64]:
         """``[N]``: number of training rows per item."""
         return np.bincount(self.train.item, minlength=len(self.items)).astype(np.int64)
+
+    def mean_signal(self, signal: str) -> NDArray[np.float64]:
+        """Compute the mean value of a signal in the training rows of each item ``[N]``, shrunk.
+
+        Raises:
+            BadRequestError: If there is no such signal.
+        """
+        return mean_signal(self.train, signal, len(self.items))
 
     def vectors_of(self, fit_id: str) -> Floats:
         """Return what a network reads of the items ``[N, D]``."""

@@ -38,7 +38,9 @@ class Engine(ScoringEngine):
         norm = np.linalg.norm(parts.items.categories, axis=1, keepdims=True)
         unit = parts.items.categories / np.where(norm > 0, norm, 1)
         ties = tie_ranks(parts.items, parts.train)
-        catalogue = Catalogue(parts.items, parts.users, parts.popularity)
+        catalogue = Catalogue(
+            parts.items, parts.users, parts.popularity, mean_signal=parts.mean_signal
+        )
         gains = [
             gain
             for point in parts.about.points

@@ -10,10 +10,13 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+
+from pareto_rec.core.errors import unknown
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
@@ -28,6 +31,17 @@ def _hash_arrays(*parts: NDArray[np.generic] | str) -> str:
         digest.update(len(raw).to_bytes(8, "big"))
         digest.update(raw)
     return digest.hexdigest()
+
+
+def _smoothed_means(
+    item: IntArray, values: NDArray[np.floating[Any]], n_items: int
+) -> NDArray[np.float64]:
+    """Average known values by item ``[items]``, with `RATE_ROWS` rows at the overall mean."""
+    known = ~np.isnan(values)
+    count = np.bincount(item[known], minlength=n_items)
+    total = np.bincount(item[known], weights=values[known], minlength=n_items)
+    overall = total.sum() / max(count.sum(), 1)
+    return np.asarray((total + RATE_ROWS * overall) / (count + RATE_ROWS), dtype=np.float64)
 
 
 def _named(attributes: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -150,6 +164,20 @@ class Interactions:
         for name, shown in (("position", self.position), ("propensity", self.propensity)):
             named += [] if shown is None else [f"shown {name}", shown]
         return _hash_arrays(self.user, self.item, self.time, *named)
+
+
+def mean_signal(rows: Interactions, signal: str, n_items: int) -> NDArray[np.float64]:
+    """Compute the mean value of a signal in the rows of each item ``[items]``.
+
+    Shrunk to the mean of all rows by ten rows at that mean, so that a single row of a rare item
+    does not decide. Rows in which the signal is not known do not count.
+
+    Raises:
+        BadRequestError: If there is no such signal.
+    """
+    if signal not in rows.signals:
+        raise unknown("signal", signal, rows.signals)
+    return _smoothed_means(rows.item, rows.signals[signal], n_items)
 
 
 @dataclass(frozen=True)
@@ -290,12 +318,13 @@ class Stage:
             KeyError: If there is no such signal.
         """
         rows = self.train if self.shown is None else self.shown
-        values, items = rows.signals[signal], len(self.items)
-        known = ~np.isnan(values)
-        count = np.bincount(rows.item[known], minlength=items)
-        positives = np.bincount(rows.item[values > 0], minlength=items)
-        overall = positives.sum() / max(count.sum(), 1)
-        return np.asarray((positives + RATE_ROWS * overall) / (count + RATE_ROWS), dtype=np.float64)
+        values = rows.signals[signal]
+        positive = np.where(np.isnan(values), np.nan, values > 0)
+        return _smoothed_means(rows.item, positive, len(self.items))
+
+    def mean_signal(self, signal: str) -> NDArray[np.float64]:
+        """Compute the `mean_signal` of the training rows ``[items]``."""
+        return mean_signal(self.train, signal, len(self.items))
 
     def relevance(self, signal: str) -> sparse.csr_array:
         """Build a sparse matrix ``[users, items]`` of a signal's values in the `truth`."""

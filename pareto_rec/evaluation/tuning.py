@@ -113,7 +113,8 @@ class Tuner:
         self.stage, self.settings, self.asked = stage, settings, asked
         self.relevance, self.metric = relevance, parse(settings.metric)
         met = met_before(asked)
-        catalogue = Catalogue(asked.items, asked.users, stage.popularity, met, None, stage.rate)
+        facts_of_rows = stage.popularity, met, None, stage.rate, stage.mean_signal
+        catalogue = Catalogue(asked.items, asked.users, *facts_of_rows)
         self.catalogue = catalogue
         signals = {relevance, self.metric.signal or relevance}
         self.held_out = {name: HeldOut(asked.relevance(name)) for name in sorted(signals)}

@@ -45,7 +45,7 @@ from pareto_rec.objectives.novelty import EPC, Novelty, ProfileDistance
 from pareto_rec.objectives.outcome import HeldOut, Outcome, Predicted
 from pareto_rec.objectives.prediction import MSE, RMSE
 from pareto_rec.objectives.ranking import F1, MRR, NDCG, Hit, Precision, Recall, TailNDCG
-from pareto_rec.objectives.value import PriceNDCG, Revenue, Risk, Value, ValueNDCG
+from pareto_rec.objectives.value import PriceNDCG, Revenue, Risk, SignalNDCG, Value, ValueNDCG
 
 __all__ = [
     "FAMILIES",
@@ -98,6 +98,7 @@ _FAMILIES: tuple[type[Objective], ...] = (
     PriceNDCG,
     Value,
     ValueNDCG,
+    SignalNDCG,
     Risk,
     TrainSeconds,
     Parameters,

@@ -31,6 +31,8 @@ class Catalogue:
         text: Text features of the items ``[items, width]``; None where there are none.
         rate: Signal -> how often it is positive in an item's training rows ``[items]``; None where
             that is not known.
+        mean_signal: Signal -> its mean value in an item's training rows ``[items]``; None where
+            that is not known. It refuses a signal that is not in the data.
     """
 
     items: Items
@@ -39,6 +41,7 @@ class Catalogue:
     history: sparse.csr_array | None = None
     text: NDArray[np.floating[Any]] | None = None
     rate: Callable[[str], NDArray[np.float64]] | None = None
+    mean_signal: Callable[[str], NDArray[np.float64]] | None = None
 
     @cached_property
     def head(self) -> NDArray[np.bool_]:
@@ -126,13 +129,6 @@ class Catalogue:
         described = np.asarray(self.history @ (unit != 0).any(axis=1).astype(np.float64))
         count = np.where(described > 0, described, np.nan)[:, None]
         return np.asarray((self.history @ unit) / count, dtype=np.float64)
-
-    @cached_property
-    def prices(self) -> NDArray[np.float64] | None:
-        """``[items]``: what each item costs, 0 where that is not known; None without prices."""
-        if self.items.prices is None:
-            return None
-        return np.nan_to_num(np.asarray(self.items.prices, dtype=np.float64))
 
     @cached_property
     def _groups(self) -> dict[str, tuple[tuple[str, ...], NDArray[np.int64]]]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import UserObjective
+from pareto_rec.objectives.gains import gain_of
 from pareto_rec.objectives.outcome import Outcome
 from pareto_rec.objectives.ranking import discounts, ideal_dcg
 
@@ -42,7 +43,7 @@ class ColdNDCG(UserObjective):
         self.top(outcome)  # lists of k are what it speaks of
         matrix = outcome.truth(self.signal).matrix
         values = np.full(matrix.shape[0], np.nan)
-        cold = np.flatnonzero(outcome.catalogue.popularity == 0)
+        cold = np.flatnonzero(gain_of(outcome.catalogue, "cold"))
         if outcome.all_scores is None or not len(cold):
             return values
         relevant = matrix[:, cold].tocsr()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import UserObjective
+from pareto_rec.objectives.gains import weights_of_hits
 from pareto_rec.objectives.outcome import Outcome
 from pareto_rec.objectives.prediction import OnPredictions
 
@@ -41,7 +42,7 @@ class ExpectedRevenue(OnPredictions, UserObjective):
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Compute the values ``[users]``; all NaN where probabilities or prices are not known."""
-        prices, lists = outcome.catalogue.prices, self.top(outcome)
+        prices, lists = weights_of_hits(outcome.catalogue, "price"), self.top(outcome)
         name = self.signal or outcome.relevance
         if outcome.chances and name not in outcome.chances:
             outcome.truth(name)  # refuses an unknown signal

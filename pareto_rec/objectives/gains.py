@@ -55,6 +55,12 @@ def _category(catalogue: Catalogue, value: str) -> Floats:
     return worth
 
 
+def _signal(catalogue: Catalogue, value: str) -> Floats:
+    if catalogue.mean_signal is None:
+        raise BadRequestError(f'the values of the signal "{value}" are not known here')
+    return catalogue.mean_signal(value)
+
+
 def _attribute(catalogue: Catalogue, attribute: str, value: str) -> Floats:
     names, codes = catalogue.item_groups(attribute)
     if value not in names:
@@ -72,10 +78,12 @@ for items without a training row, ``price`` the price.
 """
 
 FAMILIES: Mapping[str, Callable[[Catalogue, str], Floats]] = MappingProxyType(
-    {"category": _category}
+    {"category": _category, "signal": _signal}
 )
-"""Family -> gain of a value, written ``category=VALUE``: 1 for items of that category.
-``ATTRIBUTE=VALUE`` is 1 for items with that value of an attribute (a provider, a brand)."""
+"""Family -> gain of a value: ``category=VALUE`` is 1 for items of that category, ``signal=NAME``
+the mean value of a signal (a rating, an amount) in the training rows of an item, shrunk to that of
+all rows. ``ATTRIBUTE=VALUE`` is 1 for items with that value of an attribute (a provider, a brand).
+"""
 
 
 def gain_of(catalogue: Catalogue, name: str) -> Floats:
@@ -94,6 +102,26 @@ def gain_of(catalogue: Catalogue, name: str) -> Floats:
     if family in FAMILIES:
         return FAMILIES[family](catalogue, value)
     return _attribute(catalogue, family, value)
+
+
+def weights_of_hits(catalogue: Catalogue, name: str) -> Floats | None:
+    """Return what metrics weigh a hit on each item by ``[items]``: its gain, 0 where not known.
+
+    Args:
+        catalogue: The items.
+        name: As `gain_of` takes it.
+
+    Returns:
+        None where the data does not have the gain.
+
+    Raises:
+        BadRequestError: If there is no such gain.
+    """
+    split_gain(name)
+    try:
+        return np.nan_to_num(gain_of(catalogue, name))
+    except BadRequestError:
+        return None
 
 
 def split_gain(name: str) -> tuple[str, str | None]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pareto_rec.objectives.base import UserObjective
+from pareto_rec.objectives.gains import weights_of_hits
 from pareto_rec.objectives.outcome import HeldOut, Outcome, sum_over_positions
 from pareto_rec.objectives.ranking import discounts
 
@@ -44,6 +45,13 @@ def ideal_value_dcg(
     return np.where(total > 0, total, np.nan)
 
 
+def _share_of_ideal(
+    gain: NDArray[np.float64], truth: HeldOut, k: int, worth: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Divide the DCG of lists ``[users]`` by the largest possible one, see `ideal_value_dcg`."""
+    return np.minimum(gain / ideal_value_dcg(truth, k, worth), 1.0)  # rounding may leave 1 + 1e-16
+
+
 class Revenue(UserObjective):
     """Money made from a list: the prices of its hits, summed.
 
@@ -70,7 +78,7 @@ class Revenue(UserObjective):
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Compute the values ``[users]``; all NaN where prices are not known."""
-        prices, lists = outcome.catalogue.prices, self.top(outcome)
+        prices, lists = weights_of_hits(outcome.catalogue, "price"), self.top(outcome)
         if prices is None:
             return np.full(len(lists), np.nan)
         earned = (self.top_hits(outcome) * prices[lists]).sum(axis=1)
@@ -103,12 +111,46 @@ class PriceNDCG(UserObjective):
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Compute the values ``[users]``; all NaN where prices are not known."""
-        prices, lists = outcome.catalogue.prices, self.top(outcome)
+        prices, lists = weights_of_hits(outcome.catalogue, "price"), self.top(outcome)
         if prices is None:
             return np.full(len(lists), np.nan)
         gain = (self.top_hits(outcome) * prices[lists]) @ discounts(self.k)
-        ideal = ideal_value_dcg(outcome.truth(self.signal), self.k, prices)
-        return np.minimum(gain / ideal, 1.0)  # rounding may leave 1 + 1e-16
+        return _share_of_ideal(gain, outcome.truth(self.signal), self.k, prices)
+
+
+class SignalNDCG(UserObjective):
+    """NDCG in which a hit gains what a signal says of its item: well-rated items in front.
+
+    ``sum over hits of gain / log2(place + 1)``, divided by the same sum with the user's relevant
+    items of the largest gains (at most k) in front. The gain of an item is the mean value of the
+    signal in its training rows, shrunk to that of all rows by ten rows; below 0 it counts 0. An
+    item is relevant where the held-out value of the signal is above 0. Name the signal, for example
+    ``signal_ndcg@10[rating]``. Users without a relevant held-out item of a gain above 0 are left
+    out (NaN).
+
+    Misleads: the gain is the same for all users (``value_ndcg`` takes each user's own held-out
+    value); where gains differ little, as mean ratings do, it is little but NDCG; a row whose signal
+    is missing counts as not relevant, and an item with no others gains the overall mean.
+
+    Source: Järvelin and Kekäläinen, TOIS 2002 (graded gains); the shrunk mean as in Gelman et al.,
+    Bayesian Data Analysis, 3rd edition, 2013, section 5.4.
+    """
+
+    family = "signal_ndcg"
+    maximise = True
+    reference = 0.0  # above 0 only by hits; give what popularity reaches on your data
+    takes_signal: ClassVar[bool] = True
+
+    def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
+        """Compute the values ``[users]``; all NaN where the values of signals are not known."""
+        truth, lists = outcome.truth(self.signal), self.top(outcome)
+        name = f"signal={self.signal or outcome.relevance}"
+        worth = weights_of_hits(outcome.catalogue, name)
+        if worth is None:
+            return np.full(len(lists), np.nan)
+        worth = np.maximum(worth, 0.0)
+        gain = (self.top_hits(outcome) * worth[lists]) @ discounts(self.k)
+        return _share_of_ideal(gain, truth, self.k, worth)
 
 
 class Value(UserObjective):
@@ -160,7 +202,7 @@ class ValueNDCG(UserObjective):
         """Compute the values ``[users]``."""
         truth = outcome.truth(self.signal)
         gain = truth.gains(self.top(outcome)) @ discounts(self.k)
-        return np.minimum(gain / ideal_value_dcg(truth, self.k, None), 1.0)
+        return _share_of_ideal(gain, truth, self.k, None)
 
 
 class Risk(UserObjective):

@@ -53,8 +53,9 @@ class ServingParams:
     boosts: Mapping[str, float] = variable(
         {},
         BOOSTS,
-        "Gain (what a hit is worth: `tail`, `novelty`, `cold`, `price`, `category=VALUE`, or "
-        "`ATTRIBUTE=VALUE` of an item attribute) -> weight of its standardised logarithm, added.",
+        "Gain (what a hit is worth: `tail`, `novelty`, `cold`, `price`, `category=VALUE`, "
+        "`ATTRIBUTE=VALUE` of an item attribute, or `signal=NAME`, the mean value of a signal) -> "
+        "weight of its standardised logarithm, added.",
     )
 
     def weighed_tasks(self, tasks: Iterable[str]) -> tuple[str, ...]:

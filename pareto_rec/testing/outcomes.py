@@ -44,6 +44,7 @@ def world(seed: int, length: int = LENGTH) -> Outcome:
         {"brand": tuple(rng.choice(["own", "other", ""], ITEMS).tolist())},
     )
     rates = {name: rng.random(ITEMS) for name in SIGNALS}
+    means = {name: 5 * rate - 1 for name, rate in rates.items()}
     users = Users(tuple(f"u{n}" for n in range(USERS)), {"gender": genders})
     popularity = rng.integers(0, 8, ITEMS)  # ties everywhere, also at the edge of the head
     history = rng.integers(0, 3, (USERS, ITEMS)) * (rng.random((USERS, ITEMS)) < 0.15)
@@ -72,6 +73,7 @@ def world(seed: int, length: int = LENGTH) -> Outcome:
             sparse.csr_array(history),
             rng.normal(size=(ITEMS, 7)).astype(np.float32),
             rates.__getitem__,
+            means.__getitem__,
         ),
         cost={family: 2.5 for family, kind in FAMILIES.items() if issubclass(kind, CostObjective)},
         all_scores=lambda part: scores[part],
@@ -152,8 +154,9 @@ def reorder_items(outcome: Outcome, order: np.ndarray) -> Outcome:
             name: tuple(values[n] for n in order) for name, values in items.attributes.items()
         },
     )
-    rate = outcome.catalogue.rate
+    rate, mean = outcome.catalogue.rate, outcome.catalogue.mean_signal
     assert rate is not None
+    assert mean is not None
     catalogue = Catalogue(
         moved,
         outcome.catalogue.users,
@@ -161,6 +164,7 @@ def reorder_items(outcome: Outcome, order: np.ndarray) -> Outcome:
         sparse.csr_array(history_of(outcome)[:, order]),
         text_of(outcome)[order],
         lambda name: rate(name)[order],
+        lambda name: mean(name)[order],
     )
     scores = scores_of(outcome)[:, order]
     return dataclasses.replace(

@@ -98,6 +98,7 @@ def twin_world(seed: int, *, apart: bool) -> Outcome:
             sparse.csr_array(known),
             np.concatenate([text, text]),
             rates.__getitem__,
+            rates.__getitem__,
         ),
         cost={family: 2.5 for family, kind in FAMILIES.items() if issubclass(kind, CostObjective)},
         all_scores=lambda part: doubled(scores)[part],

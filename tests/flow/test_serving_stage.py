@@ -13,7 +13,8 @@ from tiny_experiment import CONFIG, fresh_cache, outside_timing, pareto_rec, rec
 SEARCHED = (
     CONFIG.replace(
         "[train]\n",
-        '"boost.tail" = { kind = "real", low = 0.0, high = 2.0 }\n\n[train]\n',
+        '"boost.tail" = { kind = "real", low = 0.0, high = 2.0 }\n'
+        '"boost.signal=rating" = { kind = "real", low = 0.0, high = 2.0 }\n\n[train]\n',
     )
     + """
 [search.serving]
@@ -150,7 +151,8 @@ def test_a_point_of_several_fits_is_exported_with_the_lists_of_the_run(
     manifest = json.loads((to / "bundle.json").read_text())
     assert manifest["agreement"]["fp32"]["same_lists"] == 1.0
     boosts = manifest["points"][0]["serving"]["boosts"]
-    assert boosts == {"tail": pytest.approx(point["serve"]["boost.tail"])}
+    gains = ("tail", "signal=rating")
+    assert boosts == {gain: pytest.approx(point["serve"][f"boost.{gain}"]) for gain in gains}
     listed = pareto_rec("recommend", to, "--user", "1", "--explain", cache=tiny_cache)
     assert listed.returncode == 0, listed.stderr
 
