@@ -25,6 +25,7 @@ from pareto_rec.core.limits import Limit, Numbers, RegisteredName, Weights, Word
 from pareto_rec.data.split import SPLITS
 from pareto_rec.data.table.options import TableOptions
 from pareto_rec.experiment.config import Config
+from pareto_rec.experiment.config.matched import MATCHED, OF_TASK
 from pareto_rec.experiment.config.sections import VariableConfig
 from pareto_rec.losses import AGGREGATORS, LOSSES, TaskLoss
 from pareto_rec.models import MODELS
@@ -128,7 +129,31 @@ def losses() -> str:
         "What is trained on: the names of the simplex `loss_weights`. Each loss is divided by its "
         "value at initialisation before it is weighted."
     )
-    return _page("Losses", about, LOSSES)
+    return _page("Losses", f"{about}\n\n{_matched()}", LOSSES)
+
+
+def _matched() -> str:
+    """What ``loss_weights = "objectives"`` stands for."""
+    rows: dict[str, list[str]] = {}
+    for family, loss in MATCHED.items():
+        rows.setdefault(_MATCHED_NAMES.get(loss, f"`{loss}`"), []).append(f"`{family}`")
+    rows["none"] = [f"`{one}`" for one in (*FAMILIES, *GROUPS) if one not in MATCHED]
+    table = [f"| {', '.join(families)} | {loss} |" for loss, families in rows.items()]
+    return "\n".join([inspect.cleandoc(_MATCHED), "", "| objective | loss |", "|---|---|", *table])
+
+
+_MATCHED_NAMES = {
+    OF_TASK: "that of the task: `liked`, `rating` or `task:NAME`",
+    "": "that of the objective within",
+    "group_gap": "`group_gap`, and that of the objective within",
+}
+_MATCHED = """
+`loss_weights = "objectives"` in `[space.train]` stands for the simplex of the losses that train for
+the run's searched objectives, by this table, and of those of its tasks. Plain `softmax` is always
+among them, and none has a floor. config.toml of the run has the simplex written out, with
+`fixed.group` and `fixed.gain`, the attribute and the gain of the first objective that asks for one.
+Objectives without a loss of their own are named in a notice.
+"""
 
 
 def aggregation() -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pareto_rec.data.schema import Interactions, Items, Stage, Users
-from pareto_rec.losses import ItemFacts
+from pareto_rec.losses import LOSSES, ItemFacts
 from pareto_rec.tasks import built_in
 from pareto_rec.testing.random_inputs import (
     changed,
@@ -74,10 +74,12 @@ def train_data(stage: Stage, *, feature_dim: int = 12, history: int = 16) -> Tra
         np.log1p(counts) / np.log1p(counts.max()),
         np.log(share / share.sum()),
     ]
+    worth = torch.from_numpy(np.arange(n_items, dtype=np.float32) * 2 / n_items)
+    gains = {loss.gain: worth for loss in LOSSES.values() if loss.gain is not None}
     return TrainData(
         Sequences.of(stage.train),
         torch.from_numpy(rng.normal(size=(n_items, feature_dim)).astype(np.float32)),
-        ItemFacts(*(torch.from_numpy(part.astype(np.float32)) for part in facts)),
+        ItemFacts(*(torch.from_numpy(part.astype(np.float32)) for part in facts), gains),
         torch.from_numpy(last_items(stage, history)),
         CPU,
         labels=TaskLabels.of(stage, built_in("liked", ())),

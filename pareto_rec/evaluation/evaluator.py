@@ -35,7 +35,7 @@ from pareto_rec.tasks import chain_of, product_name
 from pareto_rec.training.data import Fit, Monitor
 from pareto_rec.training.fit_store import FitStore
 from pareto_rec.training.fitting import train_pack
-from pareto_rec.training.item_features import item_facts
+from pareto_rec.training.item_features import gains_of, item_facts
 from pareto_rec.training.spec import TrainSpec, pack_key
 
 
@@ -118,7 +118,8 @@ class Evaluator:
         self.baselines = data.baselines
         self.device = resolve_device(train.device)
         met = met_before(stage)
-        catalogue = Catalogue(stage.items, stage.users, learn.popularity, met, features, learn.rate)
+        facts_of_rows = learn.popularity, met, features, learn.rate, learn.mean_signal
+        catalogue = Catalogue(stage.items, stage.users, *facts_of_rows)
         facts = item_facts(catalogue)
         ties = tie_ranks(learn.items, learn.train)
         self.watched = watchable(stage, catalogue, data.relevance, variables.tasks)
@@ -132,6 +133,7 @@ class Evaluator:
             learn,
             data.read_by_models,
             facts,
+            gains=gains_of(catalogue, variables.gains),
             tasks=variables.tasks,
             texts=data.texts,
             device=self.device,

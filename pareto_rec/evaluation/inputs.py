@@ -15,9 +15,10 @@ from pareto_rec.core.errors import construct
 from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation.costs import Encoders
 from pareto_rec.evaluation.scorers import ExpertScores
+from pareto_rec.losses import CHOSEN, LOSSES
 from pareto_rec.objectives.gains import boosted, with_boosts
 from pareto_rec.ranking import NETWORK, ServingParams
-from pareto_rec.search.space import SearchSpace, Simplex, Value
+from pareto_rec.search.space import Choice, SearchSpace, Simplex, Value
 from pareto_rec.search.variables import named_values
 from pareto_rec.tasks import Task, with_exponents
 from pareto_rec.training.data import Fit
@@ -110,6 +111,18 @@ class CandidateVariables:
         values = {**self.serving_fixed, **named_values(self.space.serve, values)}
         values = with_boosts(with_exponents(values, self.tasks))
         return construct("serving variable", ServingParams, values)
+
+    @property
+    def gains(self) -> tuple[str, ...]:
+        """Gains that any fit may weigh targets by."""
+        weights = self.space.train.get("loss_weights", self.fixed.get("loss_weights", {}))
+        names = weights.names if isinstance(weights, Simplex) else tuple(weights)
+        own = [LOSSES[name].gain for name in names if name in LOSSES]
+        if CHOSEN in own:
+            searched = self.space.train.get("gain")
+            options = searched.options if isinstance(searched, Choice) else ()
+            own += [str(gain) for gain in (self.fixed.get("gain", ""), *options)]
+        return tuple(gain for gain in dict.fromkeys(own) if gain and gain != CHOSEN)
 
     @property
     def boosts(self) -> tuple[str, ...]:

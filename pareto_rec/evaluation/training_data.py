@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ def training_data(
     vectors: NDArray[np.floating[Any]],
     facts: Facts,
     *,
+    gains: Mapping[str, NDArray[np.float32]],
     tasks: Sequence[Task],
     texts: TextSource | None,
     device: torch.device,
@@ -38,6 +39,7 @@ def training_data(
         learn: Whose training rows are learnt from.
         vectors: What models read of the items ``[N, D]``.
         facts: Facts about items.
+        gains: Gains that losses weigh targets by ``[N]`` each.
         tasks: Tasks of the config.
         texts: Features of other depths and of tuned layers; None where no text is read.
         device: Where tensors live.
@@ -46,10 +48,13 @@ def training_data(
     def tensor(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.array(array)).to(device)
 
+    categories, popularity, frequency = (tensor(part) for part in facts)
     return TrainData(
         Sequences.of(learn.train),
         tensor(vectors),
-        ItemFacts(*(tensor(part) for part in facts)),
+        ItemFacts(
+            categories, popularity, frequency, {name: tensor(gain) for name, gain in gains.items()}
+        ),
         tensor(last_items(stage, MOST_HISTORY)),
         device,
         People.of(learn),

@@ -1,9 +1,17 @@
 """Losses and their aggregation."""
 
 from pareto_rec.core.registry import Registry
-from pareto_rec.losses.accuracy import BPR, SampledSoftmax, Softmax
+from pareto_rec.losses.accuracy import (
+    BPR,
+    GainSoftmax,
+    NoveltySoftmax,
+    PriceSoftmax,
+    SampledSoftmax,
+    Softmax,
+    TailSoftmax,
+)
 from pareto_rec.losses.aggregation import AGGREGATORS
-from pareto_rec.losses.base import ItemFacts, Loss, LossInputs, TaskRows
+from pareto_rec.losses.base import CHOSEN, ItemFacts, Loss, LossInputs, TaskRows
 from pareto_rec.losses.beyond_accuracy import Exposure, NegativeEntropy, Popularity, Similarity
 from pareto_rec.losses.regularizers import Calibration, GroupGap, ReferenceKL
 from pareto_rec.losses.tasks import TaskLoss
@@ -16,6 +24,10 @@ LOSSES: Registry[Loss] = Registry(
             Softmax(),
             SampledSoftmax(),
             BPR(),
+            GainSoftmax(),
+            TailSoftmax(),
+            NoveltySoftmax(),
+            PriceSoftmax(),
             NegativeEntropy(),
             Similarity(),
             Popularity(),
@@ -27,4 +39,13 @@ LOSSES: Registry[Loss] = Registry(
     },
 )
 
-__all__ = ["AGGREGATORS", "LOSSES", "ItemFacts", "Loss", "LossInputs", "TaskLoss", "TaskRows"]
+__all__ = [
+    "AGGREGATORS",
+    "CHOSEN",
+    "LOSSES",
+    "ItemFacts",
+    "Loss",
+    "LossInputs",
+    "TaskLoss",
+    "TaskRows",
+]

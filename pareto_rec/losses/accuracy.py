@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from pareto_rec.losses.base import Loss, LossInputs
+from pareto_rec.losses.base import CHOSEN, Loss, LossInputs, target_logits
 
 
 class Softmax(Loss):
@@ -22,6 +25,47 @@ class Softmax(Loss):
     def __call__(self, inputs: LossInputs, /) -> Tensor:
         """Compute the value per candidate ``[P]``, in nats."""
         return inputs.row_losses.mean(-1)
+
+
+class GainSoftmax(Loss):
+    """Cross-entropy over the whole catalogue, each target weighted by what a hit on it is worth.
+
+    ``-mean_h g(target_h) log p(target_h)``, where g is the gain that the training variable `gain`
+    names, scaled to the mean 1 over the training rows; a gain that is not known, or below 0, counts
+    0. Its minimum ranks items by ``p(i | u) g(i)``, which maximises the expected gain of the hits
+    (the probability ranking principle with unequal gains: Robertson, Journal of Documentation
+    1977): what a boost adds to the scores, learnt.
+    """
+
+    name = "gain_softmax"
+    accuracy = True
+    gain: ClassVar[str] = CHOSEN
+
+    def __call__(self, inputs: LossInputs, /) -> Tensor:
+        """Compute the value per candidate ``[P]``, in nats."""
+        worth = inputs.items.gains[self.gain].to(inputs.states.dtype)
+        return inputs.mean_over_targets(worth[inputs.targets] * inputs.target_losses)
+
+
+class TailSoftmax(GainSoftmax):
+    """`gain_softmax` by 1 outside the head of the catalogue and 0 in it, as in ``tail_ndcg``."""
+
+    name = "tail_softmax"
+    gain = "tail"
+
+
+class NoveltySoftmax(GainSoftmax):
+    """`gain_softmax` by the popularity complement of the item, as in the objective ``epc``."""
+
+    name = "novelty_softmax"
+    gain = "novelty"
+
+
+class PriceSoftmax(GainSoftmax):
+    """`gain_softmax` by the price of the item, as in ``price_ndcg`` and ``revenue``."""
+
+    name = "price_softmax"
+    gain = "price"
 
 
 class SampledSoftmax(Loss):
@@ -67,12 +111,8 @@ class BPR(Loss):
 
 def _logits(inputs: LossInputs, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Compute logits of targets ``[P, R, H]`` and negatives ``[P, R, S]``, bias included."""
-    pack, rows, width = inputs.states.shape
-    flat = inputs.targets.reshape(pack, -1)
-    target_vectors = torch.gather(inputs.table, 1, flat.unsqueeze(-1).expand(-1, -1, width))
-    target_vectors = target_vectors.view(pack, rows, -1, width)
-    positive = torch.einsum("prd,prhd->prh", inputs.states, target_vectors)
-    positive = positive + torch.gather(bias, 1, flat).view_as(positive)
+    positive = target_logits(replace(inputs, bias=bias))
+    width = inputs.states.shape[-1]
     index = inputs.negatives.unsqueeze(-1).expand(-1, -1, width)
     negative = torch.baddbmm(
         torch.gather(bias, 1, inputs.negatives)[:, None],

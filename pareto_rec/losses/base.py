@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -18,6 +18,8 @@ from pareto_rec.losses.softmax_statistics import (
     row_cross_entropy,
 )
 
+CHOSEN = "chosen"
+"""Key in `ItemFacts.gains` of the gain that the training variable `gain` names."""
 _PER_ROW = (*("states", "targets", "mask", "group", "taste", "reference"),)
 
 
@@ -29,11 +31,29 @@ class ItemFacts:
         categories: Category vectors of length one ``[N, C]``; zero where an item has none.
         log_popularity: ``log1p(training rows)`` divided by its largest value ``[N]``.
         log_frequency: Log of the smoothed share of training rows ``[N]`` (sums to one).
+        gains: Gain -> what a hit on each item is worth ``[N]``, none below 0, with the mean 1 over
+            the training rows; those that losses of the run ask for.
     """
 
     categories: Tensor
     log_popularity: Tensor
     log_frequency: Tensor
+    gains: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def choosing(self, gain: str) -> ItemFacts:
+        """Return the facts with a gain as the `CHOSEN` one; without any that the run asks for."""
+        if gain not in self.gains:
+            return self
+        return replace(self, gains={**self.gains, CHOSEN: self.gains[gain]})
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> ItemFacts:
+        """Return the facts with every tensor changed."""
+        return ItemFacts(
+            change(self.categories),
+            change(self.log_popularity),
+            change(self.log_frequency),
+            {name: change(gain) for name, gain in self.gains.items()},
+        )
 
     @cached_property
     def described(self) -> Tensor | None:
@@ -131,6 +151,17 @@ class LossInputs:
         own = self.states, self.table, self.bias, self.targets, self.mask
         return row_cross_entropy(*own, self.matmul_dtype)
 
+    @cached_property
+    def target_losses(self) -> Tensor:
+        """``-log p`` of each target over the whole catalogue ``[P, R, H]``, in nats.
+
+        The normaliser of a row is its cross-entropy plus the mean logit of its targets, so that
+        the targets alone are looked up and no second pass over the catalogue is made.
+        """
+        logits = target_logits(self)
+        normaliser = self.row_losses + self.row_means(logits)
+        return (normaliser.unsqueeze(-1) - logits).clamp(min=0.0)  # rounding may leave -1e-16
+
     def first(self, rows: int) -> LossInputs:
         """Return the same step with its first rows alone, which are a random sample of them."""
         if rows >= self.states.shape[1]:
@@ -159,6 +190,15 @@ class LossInputs:
         return value
 
 
+def target_logits(inputs: LossInputs) -> Tensor:
+    """Return the logits of the targets ``[P, R, H]``, biases included."""
+    pack, _, width = inputs.states.shape
+    flat = inputs.targets.reshape(pack, -1)
+    vectors = torch.gather(inputs.table, 1, flat.unsqueeze(-1).expand(-1, -1, width))
+    logits = torch.einsum("prd,prhd->prh", inputs.states, vectors.view(*inputs.targets.shape, -1))
+    return logits + torch.gather(inputs.bias, 1, flat).view_as(logits)
+
+
 class Loss(ABC):
     """A differentiable surrogate, minimised.
 
@@ -173,6 +213,8 @@ class Loss(ABC):
         catalogue: Whether it looks at items other than targets and negatives.
         needs: Optional parts of the inputs that it reads; what no loss of a fit needs is not
             computed.
+        gain: Which of `ItemFacts.gains` it reads; `CHOSEN` for the one that the training variable
+            `gain` names, None for none.
     """
 
     name: str
@@ -181,6 +223,7 @@ class Loss(ABC):
     distribution: ClassVar[bool] = False
     catalogue: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset()
+    gain: ClassVar[str | None] = None
 
     def lower_bound(self, n_items: int) -> float:  # noqa: ARG002 - most bounds do not depend on it
         """Return the smallest possible value for a catalogue of that size."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pareto_rec.losses import LOSSES, ItemFacts, Loss, LossInputs
+from pareto_rec.losses import LOSSES, Loss, LossInputs
 from pareto_rec.testing.contract import OneThreadContract, examples
 from pareto_rec.testing.random_inputs import changed, loss_inputs
 
@@ -19,14 +19,15 @@ LEARNT = ("states", "table", "bias")
 PER_TARGET = ("targets", "mask")
 PER_ROW = ("states", "group", "taste", "reference")
 PER_CANDIDATE = (*PER_TARGET, *PER_ROW, "table", "bias", "negatives")
-FACTS = dataclasses.fields(ItemFacts)
 SEEDS = st.integers(0, 2**32 - 1)
 
 
 def tensors(inputs: LossInputs) -> dict[str, Tensor]:
     """Every tensor of the inputs, those about items included."""
     parts = {name: getattr(inputs, name) for name in PER_CANDIDATE}
-    return parts | {field.name: getattr(inputs.items, field.name) for field in FACTS}
+    facts = dataclasses.asdict(inputs.items)
+    gains = {f"gains.{name}": gain for name, gain in facts.pop("gains").items()}
+    return parts | facts | gains
 
 
 class LossContract(OneThreadContract):
@@ -72,9 +73,7 @@ class LossContract(OneThreadContract):
             for name, part in tensors(inputs).items()
             if name in PER_CANDIDATE and part.is_floating_point()
         }
-        facts = dataclasses.replace(
-            inputs.items, **{f.name: getattr(inputs.items, f.name).float() for f in FACTS}
-        )
+        facts = inputs.items.mapped(Tensor.float)
         parts = {name: floats[name].requires_grad_() for name in LEARNT}
         value = loss(changed(inputs, **floats | parts, items=facts))
         assert torch.isfinite(value).all()
@@ -141,9 +140,7 @@ class LossContract(OneThreadContract):
         n_items = inputs.table.shape[1]
         order = torch.randperm(n_items, generator=torch.Generator().manual_seed(seed))
         renamed = torch.argsort(order)
-        facts = dataclasses.replace(
-            inputs.items, **{f.name: getattr(inputs.items, f.name)[order] for f in FACTS}
-        )
+        facts = inputs.items.mapped(lambda fact: fact[order])
         moved = changed(
             inputs,
             table=inputs.table[:, order],

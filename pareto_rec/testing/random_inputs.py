@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pareto_rec.losses import ItemFacts, LossInputs
+from pareto_rec.losses import LOSSES, ItemFacts, LossInputs
 from pareto_rec.models import MODELS
 from pareto_rec.models.base import Shape, init_shared
 
@@ -28,7 +29,14 @@ def item_facts(rng: np.random.Generator, n_items: int, categories: int = 4) -> I
         torch.from_numpy(unit),
         torch.from_numpy(np.log1p(counts) / np.log1p(counts.max())),
         torch.from_numpy(np.log(share / share.sum())),
+        {name: torch.from_numpy(gain) for name, gain in _gains(n_items).items()},
     )
+
+
+def _gains(n_items: int) -> dict[str, NDArray[np.float64]]:
+    """Return a gain of each loss that reads one; the first item is worth nothing."""
+    worth = np.arange(n_items) * 2 / n_items
+    return {loss.gain: worth for loss in LOSSES.values() if loss.gain is not None}
 
 
 def loss_inputs(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pareto_rec.core.errors import BadRequestError, unknown
-from pareto_rec.losses import ItemFacts
+from pareto_rec.losses import CHOSEN, ItemFacts
 from pareto_rec.models.base import Shape
 from pareto_rec.models.head import ScoringHead
 from pareto_rec.tasks import RELEVANCE
@@ -183,5 +183,19 @@ def check_losses(spec: TrainSpec, data: TrainData) -> None:
                 f"to one of {', '.join(sorted(groups)) or 'those in the data (it has none)'}"
             )
         raise unknown("user attribute in group", spec.group, groups)
+    for loss in losses_of(spec, data.labels):
+        if loss.gain is not None:
+            _check_gain(loss.name, spec.gain if loss.gain == CHOSEN else loss.gain, data)
     if "reference" in needs and spec.reference not in (POPULARITY, *data.references):
         raise unknown("policy in reference", spec.reference, (POPULARITY, *data.references))
+
+
+def _check_gain(loss: str, gain: str, data: TrainData) -> None:
+    """Refuse a loss that weighs targets by a gain that is not there."""
+    if not gain:
+        raise BadRequestError(
+            f'loss "{loss}" needs a gain: set the training variable "gain" to what a hit is worth, '
+            'named as for boosts, for example "signal=rating"'
+        )
+    if gain not in data.facts.gains:
+        raise unknown(f'gain of the loss "{loss}":', gain, data.facts.gains)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pareto_rec.core.errors import BadRequestError
 from pareto_rec.objectives import Catalogue
+from pareto_rec.objectives.gains import gain_of
 
 BLOCK = 100_000  # rows of features that are worked on in double precision at a time
 
@@ -117,3 +120,33 @@ def item_facts(catalogue: Catalogue) -> Facts:
         log_popularity(counts),
         np.log(smoothed / smoothed.sum()).astype(np.float32),
     )
+
+
+def gains_of(catalogue: Catalogue, names: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+    """Return what losses weigh targets by: gain -> what a hit on each item is worth ``[N]``.
+
+    None is below 0, those that are not known are 0, and the mean over the training rows is 1.
+
+    Args:
+        catalogue: The items.
+        names: Gains, as `objectives.gains.gain_of` takes them.
+
+    Raises:
+        BadRequestError: If there is no such gain, the data does not have it, or no training row has
+            any of it.
+    """
+    gains = {}
+    for name in names:
+        try:
+            worth = np.maximum(np.nan_to_num(gain_of(catalogue, name)), 0.0)
+        except BadRequestError as error:
+            raise BadRequestError(f'a loss weighs by the gain "{name}": {error}') from None
+        rows = catalogue.popularity
+        mean = float(worth @ rows) / max(int(rows.sum()), 1)
+        if mean == 0:
+            raise BadRequestError(
+                f'a loss weighs by the gain "{name}", and no training row has any of it: remove '
+                "the loss"
+            )
+        gains[name] = np.asarray(worth / mean, dtype=np.float32)
+    return gains

@@ -70,6 +70,7 @@ class Pack:
         starts: Sequence[Mapping[str, Tensor]] = (),
     ) -> None:
         self.specs, self.seeds, self.data = specs, seeds, data
+        self.facts = data.facts.choosing(specs[0].gain)
         horizons = [spec.horizon for spec in specs]
         self.common = common = replace(specs[0], horizon=max(horizons))
         # frozen features at first; a live table replaces them step by step
@@ -217,9 +218,9 @@ class Pack:
             self.features = self.live.begin(step, needed_items(seen))
             # gradient-based aggregators also see the tuned layers' gradients
             learnt["features"] = self.features
-        part = CatalogueSlice(self._moving, self.features, self.data.facts, batch)
+        part = CatalogueSlice(self._moving, self.features, self.facts, batch)
         if self.touched is not None:
-            part = self.touched.begin(batch, self.features, self.data.facts)
+            part = self.touched.begin(batch, self.features, self.facts)
             learnt.update(self.touched.leaves)
         losses = self._losses(part)
         if self.scale is None:

@@ -11,7 +11,7 @@ from pareto_rec.core.declarations import common_values, declarations, variable, 
 from pareto_rec.core.errors import construct, unknown
 from pareto_rec.core.limits import Number, RegisteredName, Weights, Word
 from pareto_rec.core.seeds import child_seed
-from pareto_rec.losses import AGGREGATORS, LOSSES
+from pareto_rec.losses import AGGREGATORS, CHOSEN, LOSSES
 from pareto_rec.models import MODELS
 from pareto_rec.models.trunk import TRUNKS
 from pareto_rec.tasks import BUILT_IN, CHAINS, PREFIX, RELEVANCE, is_task
@@ -42,6 +42,11 @@ def _by_gradient(aggregation: str) -> bool:
 
 def _tunes(spec: TrainSpec) -> bool:
     return spec.tuned_layers > 0
+
+
+def _weighs(spec: TrainSpec) -> bool:
+    plain = (name for name in spec.loss_weights if not is_task(name))
+    return any(LOSSES[name].gain == CHOSEN for name in plain)
 
 
 def _adapts(spec: TrainSpec) -> bool:
@@ -128,14 +133,23 @@ class TrainSpec:
         "same of items in the tail alone), or a task by the name of its loss (NDCG@10 of its "
         "signal, with a value as the gain; items are ranked by relevance times the task's "
         "prediction, or by all tasks where no loss ranks); where nothing of that is held out, "
-        'relevance. `"auto"`: the one for which the losses weigh most together; those that rank '
-        "are for relevance, `popularity` is for the tail, a task's for the task, others for none.",
+        'relevance. `"auto"`: the one for which the losses weigh most together; `popularity` and '
+        "`tail_softmax` are for the tail, others that rank for relevance, a task's for the task, "
+        "the rest for none.",
     )
     group: str = variable(
         "",
         Word("user attribute"),
         "Attribute of users between whose values the loss `group_gap` is measured.",
         shared=True,
+    )
+    gain: str = variable(
+        "",
+        Word("gain"),
+        "Gain that the loss `gain_softmax` weighs targets by, named as for boosts: `price`, "
+        "`category=VALUE`, `signal=NAME`, ...",
+        shared=True,
+        needs=_weighs,
     )
     reference: str = variable(
         POPULARITY,
@@ -292,9 +306,9 @@ def _metric_of(loss: str) -> str | None:
     """Return what shows on validation data whether a loss has learnt something; None: nothing."""
     if is_task(loss):
         return loss
-    if LOSSES[loss].accuracy:
-        return RELEVANCE
-    return TAIL if loss == POPULARITY else None
+    if loss == POPULARITY or LOSSES[loss].gain == TAIL:
+        return TAIL
+    return RELEVANCE if LOSSES[loss].accuracy else None
 
 
 def pack_key(spec: TrainSpec) -> tuple[object, ...]:

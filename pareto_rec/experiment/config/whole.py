@@ -19,6 +19,7 @@ from pydantic import (
 
 from pareto_rec.core.errors import BadRequestError, shown
 from pareto_rec.data.table.files import beside
+from pareto_rec.experiment.config.matched import with_matched_losses
 from pareto_rec.experiment.config.messages import first_error
 from pareto_rec.experiment.config.sections import (
     MOST_NAME,
@@ -208,7 +209,7 @@ def _smoke_table(table: Mapping[str, TomlValue], path: Path) -> Mapping[str, Tom
 def parse_config(table: Mapping[str, TomlValue], source: str) -> Config:
     """Validate a table; `source` is named in errors."""
     try:
-        return Config.model_validate(table)
+        return Config.model_validate(with_matched_losses(table))
     except ValidationError as error:
         raise BadRequestError(f"{source}: {first_error(error, table, Config)}") from None
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from toy_learning import changed, loss_inputs
 
-from pareto_rec.losses import LOSSES, ItemFacts, LossInputs, TaskLoss, TaskRows
+from pareto_rec.losses import CHOSEN, LOSSES, ItemFacts, LossInputs, TaskLoss, TaskRows
 from pareto_rec.tasks import built_in
 
 pytestmark = pytest.mark.usefixtures("single_thread")
@@ -73,6 +73,20 @@ LOGITS = [[LOG(2), 0.0, 0.0], [0.0, LOG(2), LOG(3)]]
 def test_losses_on_the_predicted_distribution(name: str, expected: float) -> None:
     inputs = by_hand(LOGITS, [[0, -1], [1, 2]])
     torch.testing.assert_close(LOSSES[name](inputs), tensor(expected))
+
+
+@pytest.mark.parametrize("figures", [False, True])
+def test_targets_weighted_by_what_a_hit_is_worth(figures: bool) -> None:
+    inputs = by_hand(LOGITS, [[0, -1], [1, 2]])
+    inputs = dataclasses.replace(inputs, beyond=figures)
+    gains = {"tail": tensor(0, 2, 1), CHOSEN: tensor(1, 1, 1), "price": tensor(3, 0, 0)}
+    inputs = changed(inputs, items=dataclasses.replace(inputs.items, gains=gains))
+    # row 0: item 0, which is worth nothing; row 1: -(2 log 1/3 + 1 log 1/2) / 2
+    expected = (0 + (2 * LOG(3) + LOG(2)) / 2) / 2
+    torch.testing.assert_close(LOSSES["tail_softmax"](inputs), tensor(expected))
+    torch.testing.assert_close(LOSSES["price_softmax"](inputs), tensor(3 * LOG(2) / 2))
+    # where all hits are worth the same, it is the plain cross-entropy
+    torch.testing.assert_close(LOSSES["gain_softmax"](inputs), LOSSES["softmax"](inputs))
 
 
 def lacking(inputs: LossInputs, *items: int) -> LossInputs:

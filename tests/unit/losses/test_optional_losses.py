@@ -59,7 +59,8 @@ DATA = whole_data(second=torch.log_softmax(torch.eye(24)[torch.arange(48) % 24] 
 
 def spec_of(weights: dict[str, float], **changes: Any) -> TrainSpec:
     small = {"width": 8, "history": 6, "steps": 12, "batch": 16, "horizon": 2, "heads": 2}
-    more = {"negatives": 5, "check_every": 6, "learning_rate": 0.02, "group": "gender"}
+    more: dict[str, Any] = {"negatives": 5, "check_every": 6, "learning_rate": 0.02}
+    more |= {"group": "gender", "gain": "price"}
     return TrainSpec(loss_weights=weights, **{**small, **more, **changes})
 
 
@@ -219,6 +220,8 @@ def test_a_weight_on_the_gap_narrows_it() -> None:
     ("name", "changes", "match"),
     [
         ("group_gap", {"group": ""}, 'set the training variable "group" to one of gender'),
+        ("gain_softmax", {"gain": ""}, 'set the training variable "gain" to what a hit is worth'),
+        ("gain_softmax", {"gain": "prize"}, r'unknown gain of the loss "gain_softmax".*"price"'),
         ("group_gap", {"group": "gendre"}, r'unknown user attribute .*did you mean "gender"'),
         ("reference_kl", {"reference": "secnd"}, r'unknown policy .*did you mean "second"'),
     ],

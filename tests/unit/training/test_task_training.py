@@ -328,6 +328,8 @@ def test_tasks_alone_rank_where_nothing_else_does() -> None:
         ({"softmax": 0.3, "task:click": 0.3, "task:conversion": 0.4}, "task:conversion"),
         ({"softmax": 0.4, "liked": 0.6}, "liked"),
         ({"softmax": 0.4, "popularity": 0.6}, "tail"),
+        ({"softmax": 0.4, "tail_softmax": 0.6}, "tail"),
+        ({"popularity": 0.4, "price_softmax": 0.6}, "relevance"),
         ({"softmax": 0.1, "negative_entropy": 0.9}, "relevance"),  # entropy has no metric
         ({"task:click": 1.0}, "task:click"),
     ],
