@@ -103,8 +103,7 @@ def _values(
 def _middle(experiment: Experiment) -> dict[str, object]:
     """Fixed training variables, and searched ones in the middle; no layer is tuned."""
     space = experiment.space
-    middle = space.decode(np.full(space.dimension, 0.5)).train
-    values = {**experiment.config.fixed, **named_values(space.train, middle)}
+    values = {**experiment.config.fixed, **named_values(space.train, space.middle({}).train)}
     return values | {"tuned_layers": 0}
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from pareto_rec.experiment.config import Config, parse_config
 from pareto_rec.experiment.config.sections import SearchConfig
 from pareto_rec.ranking import NETWORK
@@ -48,8 +46,7 @@ def _random(table: Table, _: SearchSpace) -> Table:
 
 def _middle(space: SearchSpace) -> Mapping[str, Any]:
     """Return every training variable at the middle of its range."""
-    candidate = space.decode(np.full(space.dimension, 0.5))
-    return named_values(space.train, candidate.train)
+    return named_values(space.train, space.middle({}).train)
 
 
 def _weight_sweep(table: Table, space: SearchSpace) -> Table:

@@ -171,6 +171,9 @@ class AdaptConfig(Section):
 class VariableConfig(Section):
     """A decision variable; which keys it takes depends on its kind.
 
+    ``loss_weights = "objectives"`` in place of a table stands for the simplex of the losses matched
+    to the objectives of the run.
+
     Attributes:
         kind: Which values it has.
         low: Smallest value, of kinds ``real`` and ``integer``.
