@@ -153,6 +153,12 @@ the run's searched objectives, by this table, and of those of its tasks. Plain `
 among them, and none has a floor. config.toml of the run has the simplex written out, with
 `fixed.group` and `fixed.gain`, the attribute and the gain of the first objective that asks for one.
 Objectives without a loss of their own are named in a notice.
+
+**What was measured**: it did not pay on MovieLens 100K (NDCG, diversity, NDCG of the tail; 16 fits,
+1,000 serving settings with a boost of the tail, the same in both arms, validation data): the
+hypervolume times 1000 is 4.67 and 4.45 with seeds 0 and 1, with plain softmax alone 4.67 and 4.61;
+of the 20 selected points 4.19 and 4.04 against 4.24 and 4.21. A boost does at serving what these
+losses learn.
 """
 
 
