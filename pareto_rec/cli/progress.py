@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from pareto_rec.core.wording import thousand_fold
 from pareto_rec.execution.callbacks import Counts, SearchCallback
 from pareto_rec.experiment.config import Config
 from pareto_rec.runs.record import Record
@@ -53,8 +54,8 @@ class _Line(SearchCallback):
             + (f", {counts.retried} tried again" if counts.retried else ""),
         ]
         if self.last is not None:
-            volume = 1000 * self.last.hypervolume
-            parts.append(f"front {self.last.front}, hypervolume x 1000 {volume:.3f}")
+            volume = thousand_fold(self.last.hypervolume)
+            parts.append(f"front {self.last.front}, hypervolume x 1000 {volume}")
         new = self.counts.fits - self.known
         if new:
             each = (time.monotonic() - self.search_began) / new

@@ -8,6 +8,7 @@ import typer
 
 from pareto_rec.cli.shared import Json, RunPath, show
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.wording import thousand_fold
 
 
 def report(run: RunPath, json_: Json = False) -> None:
@@ -40,10 +41,12 @@ def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None
         typer.echo(f"no report.html: {error}", err=True)
     apart = groups(view)
     status, volumes = str(view.info.get("status")), view.info.get("hypervolume", {})
+    known = view.share_of_box
+    share = "" if known is None else f", {known:.1%} of the box from reference to best values"
     lines = [
         *view.controls,
-        f"hypervolume x 1000: {1000 * (volumes.get('front') or 0):.3f}",
-        f"all baselines: {1000 * (volumes.get('all_baselines') or 0):.3f}",
+        f"hypervolume x 1000: {thousand_fold(volumes.get('front') or 0)}{share}",
+        f"all baselines: {thousand_fold(volumes.get('all_baselines') or 0)}",
         *tuned_lines(view),
         *([f"{given(view)}."] if given(view) else []),
         *([f"the front is worth nothing: {worthless(view)}"] if volumes.get("front") == 0 else []),

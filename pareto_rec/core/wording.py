@@ -41,6 +41,12 @@ def times_in_words(number: int) -> str:
     return "once" if number == 1 else f"{number:,} times"
 
 
+def thousand_fold(volume: float) -> str:
+    """Format a hypervolume times 1000: three decimals, or four digits where it is large."""
+    value = 1000 * volume
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+
+
 def kept_in_words(share: float) -> str:
     """Return how much of a gain is left: a share below 0 is nothing, one above 1 is all."""
     if share <= 0:

@@ -104,6 +104,8 @@ def _size(view: RunView) -> str:
     if volumes.front is None:
         return f"The front has {points}."
     text = f"The front has {points} and a hypervolume {TIMES} 1000 of {thousandths(volumes.front)}"
+    if volumes.front and view.share_of_box is not None:
+        text += f" ({view.share_of_box:.0%} of the box from the reference to the best values)"
     if volumes.front == 0:
         together = f"; all baselines together have {thousandths(volumes.all_baselines or 0.0)}"
         return f"{text}: {worthless(view)}{together}."

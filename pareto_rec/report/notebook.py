@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pareto_rec.core.errors import BadRequestError, unknown
+from pareto_rec.core.wording import thousand_fold
 from pareto_rec.runs.reader import read_run
 from pareto_rec.runs.view import Axis, RunView
 
@@ -134,7 +135,7 @@ class Run:
 
     def __repr__(self) -> str:
         volume = self.view.hypervolumes.front
-        known = "" if volume is None else f", hypervolume x 1000: {1000 * volume:.3f}"
+        known = "" if volume is None else f", hypervolume x 1000: {thousand_fold(volume)}"
         status = self.view.info.get("status", "unknown")
         return (
             f"<Run {self.view.title} ({status}): {len(self.records):,} records, "

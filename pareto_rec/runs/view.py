@@ -160,6 +160,24 @@ class RunView:
         """Return searched objectives of the rows ``[rows, objectives]``, natural units."""
         return frame[self.names].to_numpy(dtype=np.float64)
 
+    @property
+    def share_of_box(self) -> float | None:
+        """Hypervolume of the front as a share of the box from the reference to the best values.
+
+        The best values are those of the front's points and of feasible baselines. None where
+        nothing is known, or no point is better than the reference in some objective.
+        """
+        rows = self.values(self.front)
+        if not self.baselines.empty:
+            usable = self.baselines[self.feasible(self.baselines)]
+            rows = np.concatenate([rows, self.values(usable)])
+        if self.hypervolumes.front is None or not len(rows):
+            return None
+        reference = np.array(self.reference)
+        best = np.where(self.maximise, rows.max(axis=0), rows.min(axis=0))
+        sides = np.where(self.maximise, best - reference, reference - best)
+        return self.hypervolumes.front / float(sides.prod()) if (sides > 0).all() else None
+
     def feasible(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
         """Find which rows have every searched objective and keep every bound ``[rows]``."""
         values = self.values(frame)

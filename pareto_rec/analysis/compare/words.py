@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pareto_rec.core.wording import thousand_fold
+
 
 def lines(content: Mapping[str, Any]) -> list[str]:
     """Return a comparison for people.
@@ -14,7 +16,7 @@ def lines(content: Mapping[str, Any]) -> list[str]:
     """
     text = [
         f"union of all fronts: {content['union']['points']} points, hypervolume x 1000 "
-        f"{1000 * content['union']['hypervolume']:.3f}",
+        f"{thousand_fold(content['union']['hypervolume'])}",
         "",
         "group  seed  fits  records  front  hypervolume x 1000    IGD+  run",
     ]
@@ -22,7 +24,7 @@ def lines(content: Mapping[str, Any]) -> list[str]:
         fits = "?" if row["fits"] is None else row["fits"]
         text.append(
             f"{row['group']:>5} {row['seed']!s:>5} {fits!s:>5} {row['records']:>8} "
-            f"{row['front']:>6} {1000 * row['hypervolume']:>19.3f} {row['igd_plus']:>7.4f}  "
+            f"{row['front']:>6} {thousand_fold(row['hypervolume']):>19} {row['igd_plus']:>7.4f}  "
             f"{row['run']}"
         )
     for group in content["groups"]:
@@ -44,11 +46,11 @@ def _of_group(group: Mapping[str, Any]) -> str:
     volume = group["hypervolume"]
     text = (
         f"group {group['group']}: {len(group['runs'])} runs, hypervolume x 1000 "
-        f"{1000 * volume['mean']:.3f} (sd {1000 * volume['sd']:.3f})"
+        f"{thousand_fold(volume['mean'])} (sd {thousand_fold(volume['sd'])})"
     )
     if group["attained"] is None:
         return text
-    parts = (f"by {name} {1000 * value:.3f}" for name, value in group["attained"].items())
+    parts = (f"by {name} {thousand_fold(value)}" for name, value in group["attained"].items())
     return f"{text}; attained {', '.join(parts)}"
 
 
@@ -63,7 +65,7 @@ def _of_pair(pair: Mapping[str, Any]) -> str:
 
 
 def _of_groups(row: Mapping[str, Any]) -> str:
-    text = f"  {row['group']} - {row['other']}: {1000 * row['difference']:.3f}"
+    text = f"  {row['group']} - {row['other']}: {thousand_fold(row['difference'])}"
     if row["low"] is not None:
-        text += f" ({1000 * row['low']:.3f} to {1000 * row['high']:.3f})"
+        text += f" ({thousand_fold(row['low'])} to {thousand_fold(row['high'])})"
     return f"{text}, p = {row['p_holm']:.3g}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from pareto_rec.core.checksums import signed
 from pareto_rec.core.paths import written_whole
+from pareto_rec.core.wording import thousand_fold
 from pareto_rec.execution.ablations.kinds import Control, applicable, derive
 from pareto_rec.execution.callbacks import SearchCallback
 from pareto_rec.experiment.config import Config
@@ -74,8 +75,8 @@ def sentence(control: Control, volume: float, searched: float) -> str:
         searched: Hypervolume of the search itself.
     """
     head = (
-        f"With {control.instead}, the hypervolume x 1000 is {1000 * volume:.3f} "
-        f"instead of {1000 * searched:.3f}"
+        f"With {control.instead}, the hypervolume x 1000 is {thousand_fold(volume)} "
+        f"instead of {thousand_fold(searched)}"
     )
     if searched <= 0 or volume <= 0:
         return f"{head}."

@@ -9,12 +9,14 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import kruskal, spearmanr
 from synthetic_run import NAMES, OPPONENTS, write_confirm, write_lists, write_run
 
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.core.wording import thousand_fold
 from pareto_rec.report import build_report, write_report
 from pareto_rec.report.answer import answer, caveat, choices, failures, given
 from pareto_rec.report.drives import drives
@@ -412,3 +414,18 @@ def test_openings_by_other_runs_and_what_voids_stand_beside_the_own_ones() -> No
     )
     again = dataclasses.replace(own, opened=own.opened * 2, before=1, void="")
     assert "All runs" not in style.opened(again)  # the one before was its own
+
+
+def test_a_hypervolume_is_said_as_a_share_of_its_box_too(tmp_path: Path) -> None:
+    view = read_run(write_run(tmp_path / "run", fits=8, sweep=5, rows=31))
+    usable = view.baselines[view.feasible(view.baselines)]
+    rows = np.concatenate([view.values(view.front), view.values(usable)])
+    best = np.where(view.maximise, rows.max(axis=0), rows.min(axis=0))
+    box = np.abs(best - np.array(view.reference)).prod()
+    assert view.share_of_box == pytest.approx(view.hypervolumes.front / box)
+    assert f"({view.share_of_box:.0%} of the box" in Page(build_report(view)).text_of("answer")
+
+
+def test_a_large_hypervolume_has_four_digits() -> None:
+    assert thousand_fold(96_010_871.80459745) == "9.601e+10"
+    assert thousand_fold(0.0045974) == "4.597"
