@@ -21,7 +21,16 @@ LONG_FOLDERS = {"flow", "faults"}
 TRAINING_MODULES = {
     *("aggregation_steps", "members", "monitor", "surrogate", "tuning"),
     *("adapt", "backbone", "bench", "bundle", "bundle_onnx", "bundle_plugins", "cold_start"),
-    *("compare", "confirm", "coupon_tables", "drafts", "entire_space", "evaluate", "evidence"),
+    *(
+        "compare",
+        "confirm",
+        "confirm_repeats",
+        "coupon_tables",
+        "drafts",
+        "entire_space",
+        "evaluate",
+        "evidence",
+    ),
     *("expert_methods", "fidelity", "fitstore", "items_file", "live_table", "notebook"),
     *("optional_losses", "pool", "prepared", "ranking_objectives", "replay", "rows", "scale"),
     *("search_quality", "serving_costs", "standing", "task_bundle", "task_training", "training"),
