@@ -19,18 +19,9 @@ __all__ = ["endless", "sources", "start", "tiny_cache", "tiny_search"]
 # commands; those of the folders flow and faults nearly all do.
 LONG_FOLDERS = {"flow", "faults"}
 TRAINING_MODULES = {
-    *("aggregation_steps", "members", "monitor", "surrogate", "tuning"),
+    *("aggregation_steps", "confirm_repeats", "members", "monitor", "surrogate", "tuning"),
     *("adapt", "backbone", "bench", "bundle", "bundle_onnx", "bundle_plugins", "cold_start"),
-    *(
-        "compare",
-        "confirm",
-        "confirm_repeats",
-        "coupon_tables",
-        "drafts",
-        "entire_space",
-        "evaluate",
-        "evidence",
-    ),
+    *("compare", "confirm", "coupon_tables", "drafts", "entire_space", "evaluate", "evidence"),
     *("expert_methods", "fidelity", "fitstore", "items_file", "live_table", "notebook"),
     *("optional_losses", "pool", "prepared", "ranking_objectives", "replay", "rows", "scale"),
     *("search_quality", "serving_costs", "standing", "task_bundle", "task_training", "training"),
