@@ -30,6 +30,7 @@ class _Line(SearchCallback):
         self.counts = Counts()
         self.known = 0  # fits that were there before the search
         self.last: Progress | None = None
+        self.done = 0  # generations that have ended
 
     def __rich__(self) -> Text:
         spent = time.monotonic() - self.began
@@ -37,17 +38,13 @@ class _Line(SearchCallback):
             return Text(f"[{spent:4.0f} s] {self.stage} {self.detail}".rstrip())
         return self.searching(min(self.done + 1, self.generations))
 
-    @property
-    def done(self) -> int:
-        """Generations that have ended."""
-        return 0 if self.last is None else self.last.generation + 1
-
     def searching(self, generation: int) -> Text:
-        """Return the line of a generation, counted from 1."""
+        """Return the line of a generation, counted from 1, or of settings searched after it."""
         spent = time.monotonic() - self.began
         counts = self.counts
+        settings = "" if self.stage == "searching" else ", settings"
         parts = [
-            f"[{spent:4.0f} s] generation {generation}/{self.generations}",
+            f"[{spent:4.0f} s] generation {generation}/{self.generations}{settings}",
             f"{counts.fits} fits, {counts.steps:,} steps, {counts.records:,} records, "
             f"{counts.failed} failed"
             + (f", {counts.pruned:,} pruned" if counts.pruned else "")
@@ -78,6 +75,7 @@ class _Line(SearchCallback):
 
     def on_generation(self, progress: Progress, *, replayed: bool) -> None:  # noqa: ARG002
         self.last = progress
+        self.done += self.stage == "searching"
 
     def on_note(self, note: str) -> None:
         self.show(Text(note))

@@ -113,6 +113,11 @@ class RunWriter:
             len(self.fits), len(self.records), self.failed, self.pruned, self.retried, steps
         )
 
+    @property
+    def generations(self) -> int:
+        """The number after that of the last generation with records."""
+        return 1 + max((record.generation for record in self.records), default=-1)
+
     def set_baselines(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Take the baselines' sweeps."""
         self._baselines = baseline_rows(rows, self._experiment.goals)

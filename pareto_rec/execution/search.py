@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,11 @@ from pareto_rec.execution.stored_records import StoredRecords
 from pareto_rec.execution.successive_halving import Fidelity, SuccessiveHalving
 from pareto_rec.execution.trial_runner import TrialRunner
 from pareto_rec.execution.tuned import tuned, with_choices_of
+from pareto_rec.execution.two_levels import Listeners, TwoLevels
 from pareto_rec.execution.workers.cluster import check_address
 from pareto_rec.execution.workers.evaluation import Job, Workers
 from pareto_rec.experiment.checks import check_objectives
-from pareto_rec.experiment.config import Config, ServingSearchConfig, load_config
+from pareto_rec.experiment.config import Config, load_config
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.extent import limited_by_size, measured_groups
 from pareto_rec.runs.directory import CONFIG, RunDirectory
@@ -138,7 +139,9 @@ def _check_generations(out: Path, stored: int, config: Config) -> None:
             f"{out} holds {stored} generations already; ask for as many at least, not "
             f"search.generations = {asked}"
         )
-    if config.search.serving is not None and stored > min(begun, asked) and begun != asked:
+    every = config.search.serving is not None and config.search.serving.every > 0
+    last = 1 if every else min(begun, asked)  # until then the number of generations did not matter
+    if config.search.serving is not None and stored > last and begun != asked:
         raise BadRequestError(
             f"{out} has {begun} generations and went on with them: search.generations = {asked} "
             "would lead elsewhere; go on as it was begun, or begin a new run"
@@ -243,40 +246,21 @@ def _search(
         journal.end_generation(progress, replayed=answers.replayed)
         callback.on_generation(progress, replayed=answers.replayed)
 
-    history = run_search(searcher, answers, config.search.generations, on_generation=on_generation)
-    if config.search.serving is not None:
+    if config.search.serving is None:
+        run_search(searcher, answers, config.search.generations, on_generation=on_generation)
+    else:
         stage = ServingStage(experiment, pool, journal, answers)
-        _search_serving(stage, config.search.serving, len(history), on_generation, callback)
-        journal.add_info(worth=stage.worth())
+        listeners = Listeners(on_generation, callback.on_stage)
+        levels = TwoLevels(searcher, stage, answers, config.search, listeners)
+        levels.run()
+        journal.add_info(worth=stage.worth(journal.generations))
+        if levels.between:
+            journal.add_info(between_generations=levels.between)
     if answers.differing:
         callback.on_note(
             f"{answers.differing:,} records that had been stored came out differently this time; "
             "what was stored has been kept"
         )
-
-
-def _search_serving(
-    stage: ServingStage,
-    config: ServingSearchConfig,
-    generation: int,
-    on_generation: Callable[[Progress], None],
-    callback: SearchCallback,
-) -> None:
-    """Train the replicas, then search settings of the pool; rounds count on from `generation`."""
-    callback.on_stage("training replicas")
-    if trials := stage.replicas(generation):
-        stage.evaluate(trials)
-        on_generation(stage.progress(generation))
-        generation += 1
-    callback.on_stage("searching serving settings")
-    space = stage.space(generation)
-    stage.restore(space)
-    searcher = stage.searcher(space, generation)
-    left = config.settings
-    while left and (measured := stage.round(searcher, generation, left)):
-        left -= measured
-        on_generation(stage.progress(generation))
-        generation += 1
 
 
 def _measure_front(journal: RunWriter, run: RunDirectory, pool: Workers) -> None:

@@ -2,16 +2,17 @@
 
 After the last generation the most accurate fit is trained again with other random draws, its
 replicas are averaged into one member, and the settings of the best fits, the replicas and the
-baselines are searched together (`search.serving`). Every setting is a record; the rounds count on
-from the generations, and a resumed search answers them from its store like those.
+baselines are searched together (`search.serving`); between generations, too, where the config asks
+for it (`execution.two_levels`). Every setting is a record; the rounds count on from the
+generations, and a resumed search answers them from its store like those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from pareto_rec.search.serving import FUSION, ServingSearcher, ServingSpace, Slo
 from pareto_rec.search.space import Candidate, Simplex, Value
 
 BLOCK = 32  # settings of one job; the same for any number of workers, so that records are too
+SERVING: Final = "serving"  # origin of the records of settings
 REPLICA = "replica"  # the training variable that numbers them
 _SETTINGS = 8  # of the replicated fit that each replica is measured at
 
@@ -69,11 +71,14 @@ class FitRecords:
 
 
 def by_fit(records: Iterable[Record], goals: Sequence[Goal]) -> list[FitRecords]:
-    """Return the fits that have feasible records of their own, in the order of the search."""
+    """Return the fits that have feasible records of their own, in the order of the search.
+
+    A setting of the serving search is no record of a fit's own, even if it fuses no other.
+    """
     ordered = sorted(records, key=lambda record: (record.generation, record.position))
     own: dict[str, list[Record]] = {}
     for record in ordered:
-        if record.status == "ok" and len(record.fit_ids) == 1:
+        if record.status == "ok" and record.origin != SERVING and len(record.fit_ids) == 1:
             own.setdefault(record.fit, []).append(record)
     fits = []
     for fit, members in own.items():
@@ -111,7 +116,7 @@ def warm_start(
     """
     inside, values = feasible(records, goals)
     chosen = front.select(values, count, **box_of(goals))
-    return [{**inside[index].serve, FUSION: inside[index].members} for index in chosen.tolist()]
+    return [_fused(inside[index]) for index in chosen.tolist()]
 
 
 def most_accurate(fits: Sequence[FitRecords], goals: Sequence[Goal]) -> FitRecords:
@@ -182,7 +187,7 @@ def record_of(evaluator: Evaluator, candidate: Candidate, generation: int, posit
         seed=evaluator.seed,
         generation=generation,
         position=position,
-        origin="serving",
+        origin=SERVING,
         train={},
         serve=candidate.serve,
         status="ok",
@@ -251,28 +256,52 @@ class ServingStage:
         """Return the settings of baselines, the best fits so far, and the averaged replicas."""
         fits = by_fit(self._before(generation), self._goals)
         replicated = _replicated(fits)
-        single = chosen_fits(fits, self._config.pool, self._goals) if fits else []
+        single = self._pooled(fits, generation) if fits else []
         slots = [Slot.of(name, fits=0) for name in fused_baselines(self._experiment)]
         slots += [Slot.of(fit, fits=1) for fit in single]
         if 1 < len(replicated) <= self._config.members:
             slots.append(Slot.averaged(replicated))
         return ServingSpace(tuple(slots), self._experiment.space.serve, self._config.members)
 
-    def restore(self, space: ServingSpace) -> None:
-        """Train again what the cache has lost of the pool since a stored generation made it."""
-        self._answers.restore(
-            name for slot in space.slots if slot.fits for name in sorted(slot.shares)
-        )
+    def _pooled(self, fits: Sequence[FitRecords], generation: int) -> list[str]:
+        """Return the fits that lists may choose from.
+
+        At first those whose own records keep the most hypervolume. Once settings of several fits
+        were searched, these only say what fits that were left out of it are good for: at most half
+        of the pool is for them, the rest for the fits that are worth most.
+        """
+        offered = self._offered(generation)
+        if not offered:
+            return chosen_fits(fits, self._config.pool, self._goals)
+        others = [one for one in fits if one.fit not in offered]
+        new = chosen_fits(others, -(-self._config.pool // 2), self._goals)
+        worth = {fit: value for fit, value in self.worth(generation).items() if fit not in new}
+        best = sorted(worth, key=lambda fit: (-worth[fit], fit))
+        return [*best[: self._config.pool - len(new)], *new]
+
+    def _offered(self, generation: int) -> set[str]:
+        """Return the fits that settings before a generation were searched of."""
+        searched = [one for one in self._before(generation) if one.origin == SERVING]
+        return {fit for one in searched for fit in one.fit_ids}
 
     def searcher(self, space: ServingSpace, generation: int) -> ServingSearcher:
-        """Return the search over a space, which begins at the front so far."""
+        """Return the search over a space, which begins at the front so far.
+
+        Settings of that front which an earlier search measured are known, the others are tried.
+        """
+        records, values = self._feasible(generation)
+        chosen = front.select(values, self._config.population, **self._box).tolist()
+        searched = [one.id for one in self._before(generation) if one.origin == SERVING]
+        label = [generation] if searched else []
         return ServingSearcher(
             space,
             self._goals,
             algorithm=self._config.algorithm,
             population=self._config.population,
-            seed=child_seed(self._seed, "serving search"),
-            initial=warm_start(self._before(generation), self._goals, self._config.population),
+            seed=child_seed(self._seed, "serving search", *label),
+            initial=[_fused(records[i]) for i in chosen if records[i].origin != SERVING],
+            known=[(_fused(records[i]), values[i]) for i in chosen if records[i].origin == SERVING],
+            exclusions=searched,
         )
 
     def round(self, searcher: ServingSearcher, generation: int, left: int) -> int:
@@ -317,18 +346,76 @@ class ServingStage:
             pruned=sum(record.status == "pruned" for record in records),
         )
 
-    def worth(self) -> dict[str, float]:
-        """Return fit -> hypervolume that would be lost without the records that fuse it."""
-        last = max((one.generation for one in self._journal.records), default=-1)
-        records, values = self._feasible(last + 1)
+    def worth(self, generation: int) -> dict[str, float]:
+        """Return fit -> hypervolume that would be lost without the records that fuse it.
+
+        Args:
+            generation: Records before it count.
+
+        Returns:
+            The fits that stand on the front.
+        """
+        records, values = self._feasible(generation)
         whole = front.hypervolume(values, **self._box)
         on_front = np.flatnonzero(front.non_dominated(values, maximise=self._box["maximise"]))
-        lost: dict[str, float] = {}
-        for fit in sorted({name for i in on_front.tolist() for name in records[i].fit_ids}):
-            # records behind those that fuse the fit come to the front: all are looked at
-            rest = [i for i, record in enumerate(records) if fit not in record.fit_ids]
-            lost[fit] = whole - front.hypervolume(values[rest], **self._box)
-        return lost
+        return {
+            fit: whole - _without({fit}, records, values, self._box)
+            for fit in sorted({name for i in on_front.tolist() for name in records[i].fit_ids})
+        }
+
+    def worth_of_training(self, generation: int) -> dict[str, float]:
+        """Return the same by id of training variables (`Trial.train_id`)."""
+        worth = self.worth(generation)
+        return {
+            Candidate(one.records[0].train, {}).train_id: worth[one.fit]
+            for one in by_fit(self._before(generation), self._goals)
+            if one.fit in worth
+        }
+
+    def gained(self, begin: int, middle: int, end: int) -> tuple[float, float]:
+        """Return what fits, and the settings searched after them, added to the hypervolume.
+
+        Args:
+            begin: First generation of the fits.
+            middle: First round of the settings.
+            end: The generation after the last round.
+
+        Returns:
+            What would be lost without these fits, and what was gained besides.
+        """
+        before = front.hypervolume(self._feasible(begin)[1], **self._box)
+        earlier = {fit for one in self._before(begin) for fit in one.fit_ids}
+        new = {fit for one in self._before(middle) for fit in one.fit_ids} - earlier
+        records, values = self._feasible(end)
+        after = front.hypervolume(values, **self._box)
+        without = _without(new, records, values, self._box)
+        return after - without, max(without - before, 0.0)
+
+    def counted(self, begin: int, end: int) -> int:
+        """Return how many records the generations from `begin` until before `end` have."""
+        return sum(begin <= record.generation < end for record in self._journal.records)
+
+    def trained(self, begin: int, end: int) -> int:
+        """Return how many fits came in the generations from `begin` until before `end`."""
+        before, until = (
+            {fit for one in self._before(number) for fit in one.fit_ids} for number in (begin, end)
+        )
+        return len(until) - len(before)
+
+    def seconds(self, begin: int, end: int) -> float:
+        """Return how long some generations took, by the stamps of the records.
+
+        Args:
+            begin: The first one.
+            end: The one after the last.
+        """
+        return self._stamp(end) - self._stamp(begin)
+
+    def _stamp(self, generation: int) -> float:
+        """Return when the last record before a generation was written, seconds of the search."""
+        return max(
+            (one.timing.get("elapsed_s", 0.0) for one in self._before(generation)), default=0.0
+        )
 
 
 def fused_baselines(experiment: Experiment) -> tuple[str, ...]:
@@ -339,6 +426,20 @@ def fused_baselines(experiment: Experiment) -> tuple[str, ...]:
     else:
         named = experiment.variables.serving({}).fusion
     return tuple(name for name in named if name in experiment.experts)
+
+
+def _fused(record: Record) -> dict[str, Any]:
+    """Return the serving variables of a record, its fusion by the ids of its members."""
+    return {**record.serve, FUSION: record.members}
+
+
+def _without(fits: Collection[str], records: Sequence[Record], values: Floats, box: Box) -> float:
+    """Return the hypervolume of the records that fuse none of some fits.
+
+    Records behind those that do come to the front, so all are looked at.
+    """
+    rest = [i for i, one in enumerate(records) if not any(fit in fits for fit in one.fit_ids)]
+    return front.hypervolume(values[rest], **box)
 
 
 def _replicated(fits: Sequence[FitRecords]) -> list[str]:

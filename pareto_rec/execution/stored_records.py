@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.runs.record import Record
+from pareto_rec.runs.record import Origin, Record
 from pareto_rec.search import Trial
 
 
@@ -29,6 +29,11 @@ class StoredRecords:
         self._found: dict[int, dict[str, tuple[int, Record]]] = {}
         for line, record in enumerate(records, start=1):
             self._found.setdefault(record.generation, {})[record.id] = line, record
+
+    def origin(self, generation: int) -> Origin | None:
+        """Return where the stored records of a generation come from; None where there are none."""
+        stored = self._found.get(generation, {})
+        return next((record.origin for _, record in stored.values()), None)
 
     def answer(self, questions: Sequence[Record]) -> dict[str, Record]:
         """Return stored records of the generation that the search asks for now, by candidate id.

@@ -10,7 +10,7 @@ from pareto_rec.execution.stored_records import StoredRecords, asked_for
 from pareto_rec.execution.successive_halving import SuccessiveHalving
 from pareto_rec.execution.workers.evaluation import Job, Workers
 from pareto_rec.execution.workers.packs import Pack, packs_of
-from pareto_rec.runs.record import Record
+from pareto_rec.runs.record import Origin, Record
 from pareto_rec.search import Failure, Pruned, Result, Trial
 
 
@@ -74,6 +74,10 @@ class TrialRunner:
         if self._halving is not None:
             self._halving.forget()
 
+    def stored_origin(self, generation: int) -> Origin | None:
+        """Return where the stored records of a generation come from; None where there are none."""
+        return self._replay.origin(generation)
+
     def settings(self, questions: Sequence[Record], job: Job, size: int) -> list[Record]:
         """Return records of serving settings, in their order; new ones are journaled at once.
 
@@ -84,6 +88,8 @@ class TrialRunner:
         """
         stored = self._replay.answer(questions)
         self.replayed = all(record.id in stored for record in questions)
+        if not self.replayed:
+            self.restore(sorted({fit for record in questions for fit in record.fit_ids}))
         known = dict(stored)
         for found in measured_blocks(self._pool, job, questions, size, stored):
             new = [record for record in found if record.id not in stored]
@@ -113,14 +119,14 @@ class TrialRunner:
                 self.differing += before.outside_timing() != record.outside_timing()
 
     def restore(self, fits: Iterable[str]) -> None:
-        """Train again what the cache has lost since, so that the front can be measured and kept.
+        """Train again what the cache has lost since, so that it can be measured and kept.
 
         Args:
-            fits: Ids of the fits that are needed.
+            fits: Ids of the fits that are needed; each is looked for once.
         """
         store = self._pool.evaluator.store
-        lost = [fit for fit in fits if store.get(fit) is None]
-        packs = {id(pack): pack for pack in map(self._packs.get, lost) if pack is not None}
+        replayed = [(fit, self._packs.pop(fit)) for fit in fits if fit in self._packs]
+        packs = {id(pack): pack for fit, pack in replayed if store.get(fit) is None}
         for _ in self._pool.evaluate(list(packs.values())):
             pass
 

@@ -11,7 +11,7 @@ from pareto_rec.experiment.config import Config
 
 MAY_CHANGE = (
     *("question", "smoke", "search.generations", "search.timeout_s", "search.retries"),
-    *("baselines", "search.serving.settings"),
+    *("baselines", "search.serving.settings", "search.serving.seconds"),
 )
 VERSIONS = (
     "torch",
@@ -28,7 +28,7 @@ DECIDING = tuple(
     f"pareto_rec.{module}"
     for module in (
         "experiment.experiment",
-        "execution.serving_stage",
+        "execution.two_levels",
         "execution.successive_halving",
         "search",
         "execution.workers.packs",

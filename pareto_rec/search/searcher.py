@@ -17,9 +17,10 @@ import numpy as np
 from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.core.seeds import child_seed, generator
 from pareto_rec.search import sweep
-from pareto_rec.search.algorithms import ALGORITHMS, Bools, Fresh, Task
+from pareto_rec.search.algorithms import ALGORITHMS, Algorithm, Bools, Fresh, Task
 from pareto_rec.search.archive import Archive
 from pareto_rec.search.constraints import choose_parents, constraints
+from pareto_rec.search.parents import Parent, Parents
 from pareto_rec.search.space import Candidate, SearchSpace
 from pareto_rec.search.surrogate_selector import CHILDREN, SurrogateSelector
 from pareto_rec.search.types import (
@@ -77,17 +78,8 @@ class Searcher:
             self._guide = SurrogateSelector(
                 space.discrete, space.train_dimension, goals, self._archive
             )
-        self._algorithm = ALGORITHMS[settings.algorithm](
-            Task(
-                dimension=space.dimension,
-                objectives=len(goals),
-                constraints=constraints(np.zeros((1, len(goals))), self._goals).shape[1],
-                population=settings.population,
-                offspring=self._offspring if self._guide is None else self._offspring + CHILDREN,
-                seed=child_seed(seed, "algorithm"),
-                axes=space.discrete,
-            )
-        )
+        self._algorithm = self._begun(child_seed(seed, "algorithm"))
+        self._parents = Parents(goals)
         serve = ((axis - space.train_dimension, kind) for axis, kind in space.discrete)
         self._serve_axes = [(axis, kind) for axis, kind in serve if axis >= 0]
         self._asked: set[str] = set()
@@ -149,12 +141,13 @@ class Searcher:
         if results.keys() != pending.keys():
             raise ValueError("the results told must be those of the candidates asked for")
         values, failed, pruned = self._sorted_out(pending, results)
-        parents = [pair for trial in self._pending for pair in self._parents(trial, values)]
-        if parents:
-            best = np.stack([row for _, row in parents])
-            points = np.stack([self._cubes[candidate.id] for candidate, _ in parents])
-            minimised = np.where(self._maximise, -best, best)
-            self._algorithm.tell(points, minimised, constraints(best, self._goals))
+        parents = [
+            Parent(trial.train_id, self._cubes[candidate.id], row)
+            for trial in self._pending
+            for candidate, row in self._best_of(trial, values)
+        ]
+        self._parents.add(parents)
+        self._let_compete(parents)
         trials = [pending[key] for key in values]
         shape = (len(trials), self._space.dimension)
         cubes = np.array([self._cubes[key] for key in values]).reshape(shape)
@@ -166,6 +159,50 @@ class Searcher:
             trials, cubes, table,
             fits=len(self._trained), failed=failed, pruned=pruned,
         )  # fmt: skip
+
+    def teach(self, worth: Mapping[str, float]) -> None:
+        """Make the fits that are worth most the parents of what comes next.
+
+        Args:
+            worth: By id of the training variables (`Trial.train_id`), what a fit is worth beside
+                all others; a fit that is not named is worth nothing. Of fits worth the same those
+                come first whose own records have the better rank.
+
+        Raises:
+            RuntimeError: If the last generation was not told.
+        """
+        if self._pending:
+            raise RuntimeError(f"tell the results of generation {self.generation} before teaching")
+        parents = self._parents.by_worth(worth)
+        self._algorithm = self._begun(child_seed(self._seed, "algorithm", self.generation))
+        self._let_compete(parents[: self._settings.population])
+        if self._guide is not None and parents:
+            fits = {one.fit: one.cube for one in parents}
+            known = np.array([worth.get(fit, 0.0) for fit in fits])
+            self._guide.teach(np.stack(list(fits.values())), known)
+
+    def _begun(self, seed: int) -> Algorithm:
+        """Return the algorithm without a population."""
+        goals, offspring = len(self._goals), self._offspring
+        return ALGORITHMS[self._settings.algorithm](
+            Task(
+                dimension=self._space.dimension,
+                objectives=goals,
+                constraints=constraints(np.zeros((1, goals)), self._goals).shape[1],
+                population=self._settings.population,
+                offspring=offspring if self._guide is None else offspring + CHILDREN,
+                seed=seed,
+                axes=self._space.discrete,
+            )
+        )
+
+    def _let_compete(self, parents: Sequence[Parent]) -> None:
+        """Let records compete with the population."""
+        if parents:
+            values = np.stack([one.values for one in parents])
+            points = np.stack([one.cube for one in parents])
+            minimised = np.where(self._maximise, -values, values)
+            self._algorithm.tell(points, minimised, constraints(values, self._goals))
 
     def _sorted_out(
         self, pending: Mapping[str, Candidate], results: Mapping[str, Result]
@@ -300,7 +337,7 @@ class Searcher:
             if len(taken) == len(own) + len(quasi):
                 return
 
-    def _parents(
+    def _best_of(
         self, trial: Trial, values: Mapping[str, Floats]
     ) -> list[tuple[Candidate, Floats]]:
         """Return the records of one fit that may become parents."""

@@ -3,12 +3,12 @@
 Every member of the pool has a coordinate for its weight; a weight in the lowest quarter of its
 range is 0, so that most lists fuse few members. The other serving variables have the coordinates
 that a search space gives them. Points of the front so far come first, so a search goes on from
-what is known.
+what is known; where it goes on from an earlier search, new members are mixed into that one's best.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -120,6 +120,25 @@ class ServingSpace:
             begin += variable.size
         return point
 
+    def with_member(self, point: Floats, slot: int, coordinate: float) -> Floats:
+        """Return a point with one more member, in the place of the lightest networks if needed.
+
+        Args:
+            point: ``[dimension]``.
+            slot: The member's place.
+            coordinate: Of its weight.
+        """
+        changed = point.copy()
+        changed[slot] = coordinate
+        networks = [i for i, one in enumerate(self.slots) if one.fits and i != slot]
+        networks = sorted((i for i in networks if point[i] > _NOTHING), key=lambda i: -point[i])
+        room = self.members - self.slots[slot].fits
+        for place in networks:
+            room -= self.slots[place].fits
+            if self.slots[slot].fits and room < 0:
+                changed[place] = 0.0
+        return changed
+
     def _fusion(self, coordinates: Floats) -> dict[str, float]:
         """Return member -> weight: of networks the heaviest that are allowed, summing to 1."""
         weights = np.maximum(coordinates - _NOTHING, 0.0)
@@ -157,6 +176,8 @@ class ServingSearcher:
         population: int,
         seed: int,
         initial: Sequence[Mapping[str, Value]] = (),
+        known: Sequence[tuple[Mapping[str, Value], Floats]] = (),
+        exclusions: Collection[str] = (),
     ) -> None:
         """Start with the points that are known already.
 
@@ -168,14 +189,17 @@ class ServingSearcher:
             seed: Root of every random draw.
             initial: Serving variables of good settings, the best first; half a population of them
                 is tried at first.
+            known: Serving variables and objectives ``[goals]``, natural units, of settings that an
+                earlier search measured, the best first; the search goes on from them.
+            exclusions: Ids of candidates that were measured already, and are not asked for.
         """
         self.space, self._goals, self._population, self._seed = space, goals, population, seed
         self._maximise = [goal.maximise for goal in goals]
-        self._asked: set[str] = set()
+        self._asked: set[str] = set(exclusions)
         self._pending: list[tuple[Candidate, Floats]] = []
         self._rounds = 0
-        known = [point for serve in initial if (point := space.encode(serve)) is not None]
-        self._initial = known[: population // 2]
+        points = [point for serve in initial if (point := space.encode(serve)) is not None]
+        self._initial = points[: population // 2]
         self._algorithm = ALGORITHMS[algorithm](
             Task(
                 dimension=space.dimension,
@@ -187,6 +211,12 @@ class ServingSearcher:
                 axes=space.axes,
             )
         )
+        met = [(space.encode(serve), values) for serve, values in known]
+        self._known = [point for point, _ in met if point is not None]
+        if self._known:
+            self._learn(
+                np.stack(self._known), np.stack([v for point, v in met if point is not None])
+            )
 
     def ask(self, count: int) -> list[Candidate]:
         """Propose settings, at most `count`; none where nothing new is found.
@@ -224,16 +254,37 @@ class ServingSearcher:
             return
         table = np.stack([values[key] for key in pending if key in values])
         points = np.stack([pending[key] for key in pending if key in values])
-        minimised = np.where(self._maximise, -table, table)
-        self._algorithm.tell(points, minimised, constraints(table, self._goals))
+        self._learn(points, table)
+
+    def _learn(self, points: Floats, values: Floats) -> None:
+        minimised = np.where(self._maximise, -values, values)
+        self._algorithm.tell(points, minimised, constraints(values, self._goals))
 
     def _first(self, rng: np.random.Generator) -> Floats:
-        """Return known points, then every scorer alone, then a covering of the cube."""
+        """Return what is tried first: near what is known, else each scorer alone and a covering."""
+        if self._known:
+            begun = [*self._initial, *self._introduced(rng)]
+            children = self._algorithm.ask(self._fresh)
+            return np.concatenate([*(point[None] for point in begun), children])
         dimension, slots = self.space.dimension, len(self.space.slots)
         covering = sweep.quasi_random(self._population, dimension, rng)
         alone = covering[:slots].copy()
         alone[:, :slots] = np.eye(slots)[: len(alone)]
         return np.concatenate([*(point[None] for point in self._initial), alone, covering])
+
+    def _introduced(self, rng: np.random.Generator) -> list[Floats]:
+        """Return half a population of known points, each with a member that none of them has."""
+        idle = np.stack(self._known)[:, : len(self.space.slots)].max(axis=0) <= _NOTHING
+        new = np.flatnonzero(idle & [bool(one.fits) for one in self.space.slots]).tolist()
+        count = self._population // 2 if new else 0
+        return [
+            self.space.with_member(
+                self._known[turn // len(new) % len(self._known)],
+                new[turn % len(new)],
+                rng.uniform(_NOTHING, 1.0),
+            )
+            for turn in range(count)
+        ]
 
     def _fresh(self, points: Floats, earlier: Floats) -> Bools:
         """Mark the points that repeat neither what was asked nor each other."""

@@ -59,6 +59,21 @@ class Surrogate:
                 fitted.kernel_, alpha=1e-6, optimizer=None, normalize_y=True
             ).fit(coded, values)
 
+    def believe(self, cubes: Floats, values: Floats) -> None:
+        """Learn from other records with the scales that are known already; as `learn` otherwise."""
+        from sklearn.gaussian_process import GaussianProcessRegressor
+
+        with _quietly():
+            self._model = GaussianProcessRegressor(
+                self._model.kernel_, alpha=1e-6, optimizer=None, normalize_y=True
+            ).fit(self._coded(cubes[:_KNOWN]), values[:_KNOWN])
+
+    def spread(self, cubes: Floats) -> tuple[Floats, Floats]:
+        """Predict one objective ``[points]``, and the standard deviation of that."""
+        with _quietly():
+            mean, deviation = self._model.predict(self._coded(cubes), return_std=True)
+        return mean.reshape(len(cubes)), deviation.reshape(len(cubes))
+
     def predict(self, cubes: Floats) -> Floats:
         """Predict objectives ``[points, objectives]``, in blocks that fit a processor's cache."""
         coded = self._coded(cubes)

@@ -3,7 +3,8 @@
 Pre-selection by a surrogate (Jin, "Surrogate-assisted evolutionary computation", 2011): the
 algorithm mates more children than are wanted, and those are trained whose expected records add
 most to the hypervolume of the front. A fit is worth what the best of its sweep will be worth, so a
-child is judged by its training variables at many serving settings, not only at its own.
+child is judged by its training variables at many serving settings, not only at its own. Where it is
+known what the fits so far are worth beside all others, a second model learns that, and judges.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ class SurrogateSelector:
         self._reference = [goal.reference for goal in goals]
         self._surrogate = Surrogate(axes)
         self._cubes, self._values = archive.cubes, archive.values  # of all records
+        self._fits: Floats = archive.cubes[:0, :train_dimension]  # whose worth was taught
+        self._worth: Floats = np.zeros(0)
+        self._by_training = Surrogate(self._train_axes)
 
     @property
     def _pool(self) -> Floats:
@@ -63,6 +67,15 @@ class SurrogateSelector:
         """Remember records ``[records, dimension]`` and their objectives, natural units."""
         self._cubes = np.concatenate([self._cubes, cubes])
         self._values = np.concatenate([self._values, values])
+
+    def teach(self, cubes: Floats, worth: Floats) -> None:
+        """Judge fits by what fits like them are worth from now on, and look near the best.
+
+        Args:
+            cubes: A point of every fit so far ``[fits, dimension]``.
+            worth: What each is worth ``[fits]``, at least 0.
+        """
+        self._fits, self._worth = cubes[:, : self._split], np.sqrt(worth)
 
     def learn(self, rng: np.random.Generator) -> None:
         """Learn from what was told; before the first choice of each generation."""
@@ -85,7 +98,9 @@ class SurrogateSelector:
         """Return points ``[proposals, dimension]``: fits near those of the front, and anywhere."""
         strangers = rng.random((STRANGERS, self._cubes.shape[1]))
         members, pool = self._archive.cubes[:, : self._split], self._pool
-        if not members.size:
+        if self._worth.any():
+            members = self._fits[self._worth > 0.0]
+        if not len(pool) or not members.size:
             return strangers
         heads = sweep.vary(members, NEIGHBOURS, self._train_axes, rng)
         tails = pool[rng.integers(len(pool), size=NEIGHBOURS)]
@@ -104,6 +119,8 @@ class SurrogateSelector:
         """
         if not len(cubes):
             return cubes
+        if self._worth.any() and self._split:
+            return cubes[self._most_worth(cubes[:, : self._split], count)]
         heads, settings = cubes[:, : self._split], self._judged_at(rng)
         everywhere = [
             np.concatenate([heads, np.tile(setting, (len(heads), 1))], axis=1)
@@ -112,6 +129,26 @@ class SurrogateSelector:
         expected = self._surrogate.predict(np.concatenate([cubes, *everywhere]))
         sets = expected.reshape(1 + len(settings), len(cubes), -1).swapaxes(0, 1)
         return cubes[self._best(list(sets), count, rng)]
+
+    def _most_worth(self, heads: Floats, count: int) -> list[int]:
+        """Choose training variables that promise the most worth, one after the other.
+
+        By mean plus standard deviation; what was chosen is believed to be worth what is expected of
+        it, so that the next one lies elsewhere (GP-BUCB; Desautels, Krause & Burdick, JMLR 2014).
+        Roots of the worths are learnt, as few fits are worth much and most of them little.
+        """
+        known, worth = self._fits, self._worth
+        self._by_training.learn(known, worth[:, None])
+        chosen: list[int] = []
+        for _ in range(min(count, len(heads))):
+            mean, deviation = self._by_training.spread(heads)
+            promise = mean + deviation
+            promise[chosen] = -np.inf
+            chosen.append(int(promise.argmax()))
+            known = np.concatenate([known, heads[chosen[-1:]]])
+            worth = np.append(worth, mean[chosen[-1]])
+            self._by_training.believe(known, worth[:, None])
+        return chosen
 
     def _judged_at(self, rng: np.random.Generator) -> Floats:
         """Return settings that all children are judged at: of the front, and near them."""

@@ -30,6 +30,7 @@ from pareto_rec.tasks import Task
 
 MOST_CANDIDATES = 10_000  # at once; every one of them is trained and measured
 MOST_NAME = 200  # characters of the name of an objective
+USUAL_SETTINGS = 2_000  # of a serving search
 MOST_STEPS = 10_000_000  # of training
 MOST_AT_ONCE = 1_000_000  # rows, texts or items in one step
 MOST_ROWS = 1 << 40
@@ -296,10 +297,13 @@ class FidelityConfig(Section):
 
 
 class ServingSearchConfig(Section):
-    """Search of serving settings over all fits and baselines, after the last generation.
+    """Search of serving settings over all fits and baselines, at the end or between generations.
 
     Attributes:
-        settings: How many are measured; each is a record.
+        settings: How many are measured; each is a record. 2000 unless seconds are given.
+        seconds: How long settings are measured, instead of how many; a round that began ends.
+        every: After how many generations settings are searched, and the fits that come next learn
+            what the others are worth; 0: only after the last one. Half of the budget is for that.
         members: Most networks of one list; each costs time and memory where it is served.
         pool: Fits that lists may choose from besides the replicas: those whose records keep the
             most hypervolume.
@@ -309,12 +313,32 @@ class ServingSearchConfig(Section):
         algorithm: A registered search algorithm.
     """
 
-    settings: int = Field(2000, ge=1, le=10_000_000)
+    settings: int | None = Field(None, ge=1, le=10_000_000)
+    seconds: float | None = Field(None, gt=0, le=1e9)
+    every: int = Field(0, ge=0, le=1_000_000)
     members: int = Field(4, ge=1, le=64)
     pool: int = Field(8, ge=0, le=1000)
     replicas: int = Field(3, ge=1, le=64)
     population: int = Field(64, ge=2, le=MOST_CANDIDATES)
     algorithm: str = "sms_emoa"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_budget(cls, value: Any) -> Any:  # Any: TOML
+        """Without seconds there is a number of settings."""
+        if not isinstance(value, Mapping):
+            return value
+        settings, seconds = value.get("settings"), value.get("seconds")
+        if settings is not None and seconds is not None:
+            raise ValueError('give "settings" or "seconds", not both')
+        if settings is None and seconds is None:
+            return {**value, "settings": USUAL_SETTINGS}
+        return value
+
+    @property
+    def budget(self) -> float:
+        """Settings, or seconds where these are given."""
+        return float(self.settings or 0) if self.seconds is None else self.seconds
 
 
 class SearchConfig(Section):

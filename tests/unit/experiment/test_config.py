@@ -64,6 +64,43 @@ def test_what_a_run_saves_is_what_it_was_given() -> None:
     assert Config.model_validate_json(config.model_dump_json()) == config  # as workers get it
 
 
+def with_serving(**serving: Any) -> Config:
+    return parse_config({**TABLE, "search": {"serving": serving}}, "test")
+
+
+@pytest.mark.parametrize(
+    ("given", "budget"), [({}, 2000), ({"settings": 7}, 7), ({"seconds": 60}, 60.0)]
+)
+def test_a_serving_search_has_one_budget_and_keeps_it(
+    given: dict[str, float], budget: float
+) -> None:
+    config = with_serving(**given)
+    assert config.search.serving is not None
+    assert config.search.serving.budget == budget
+    assert config.search.serving.every == 0
+    saved = tomli_w.dumps(config.model_dump(exclude_none=True))
+    assert parse_config(tomllib.loads(saved), "saved") == config
+    assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"settings": 0}, "search.serving.settings"),
+        ({"settings": -80}, "search.serving.settings"),
+        ({"seconds": 0}, "search.serving.seconds"),
+        ({"seconds": -5.0}, "search.serving.seconds"),
+        ({"every": -1}, "search.serving.every"),
+        ({"settings": 10, "seconds": 60}, 'give "settings" or "seconds", not both'),
+    ],
+)
+def test_an_impossible_budget_of_settings_is_refused(given: dict[str, float], words: str) -> None:
+    with pytest.raises(BadRequestError) as error:
+        with_serving(**given)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_variables_are_built_as_written() -> None:
     space = parse_config(TABLE, "test").space.build()
     assert space.train == {

@@ -21,6 +21,7 @@ from pareto_rec.search import (
     sweep,
 )
 from pareto_rec.search.constraints import choose_parents, constraints, violation
+from pareto_rec.search.parents import Parent, Parents
 from pareto_rec.search.space import (
     Candidate,
     Choice,
@@ -495,3 +496,78 @@ def test_inputs_are_not_mutated():
     assert goals == list(GOALS)
     trials.clear()
     assert len(searcher.ask()) == 8
+
+
+# ---------------------------------------------------------------- worth
+
+LINE = SearchSpace(train={f"t{i}": Real(0.0, 1.0) for i in range(3)}, serve={"s": Real(0.0, 1.0)})
+
+
+def alike(candidate):
+    """Every fit alone does the same, so that its own records say nothing of it."""
+    s = candidate.serve["s"]
+    return {"a": s, "b": 1.0 - s}
+
+
+def miss(train):
+    """How far training variables are from the only ones that are worth something."""
+    return float(np.sum((np.array(list(train.values())) - 0.8) ** 2))
+
+
+def taught(seed, algorithm, surrogate, *, teaching):
+    """The least miss of the last two generations."""
+    settings = Settings(
+        algorithm=algorithm, population=8, first=12, offspring=6, sweep=3, surrogate=surrogate
+    )
+    searcher, fits = Searcher(LINE, GOALS_AB, settings, seed=seed), {}
+
+    def told(trials):
+        fits.update({trial.train_id: trial.train for trial in trials})
+        return [(c.id, alike(c)) for trial in trials for c in trial.candidates]
+
+    def teach(_):
+        if teaching:
+            searcher.teach({key: max(1.0 - miss(train), 0.0) for key, train in fits.items()})
+
+    run_search(searcher, told, 8, on_generation=teach)
+    return np.mean(sorted(miss(train) for train in list(fits.values())[-12:])[:6])
+
+
+GOALS_AB = (Goal("a", True, -1.0), Goal("b", True, -1.0))
+
+
+@pytest.mark.parametrize("surrogate", ["none", "gaussian_process"])
+def test_worth_leads_where_no_objective_does(surrogate):
+    for seed in range(3):
+        with_worth = taught(seed, "nsga2", surrogate, teaching=True)
+        without = taught(seed, "nsga2", surrogate, teaching=False)
+        print(with_worth, without)
+        assert with_worth < 0.5 * without
+
+
+def test_the_fits_that_are_worth_most_are_the_parents():
+    parents = Parents(GOALS_AB)
+    rows = {"x": (1, 0), "y": (0.2, 0.2), "z": (0, 1), "v": (0.6, 0.6), "w": (0.5, 0.5)}
+    parents.add([Parent(fit, np.zeros(2), np.array(row)) for fit, row in rows.items()])
+    parents.add([Parent("y", np.ones(2), np.array((0.1, 0.1)))])
+    order = [one.fit for one in parents.by_worth({"w": 0.5, "y": 2.0})]
+    assert order == ["y", "y", "w", "x", "z", "v"]
+    assert [one.fit for one in Parents(GOALS_AB).by_worth({"w": 1.0})] == []
+
+
+def test_of_fits_worth_nothing_those_that_break_a_bound_come_last():
+    parents = Parents((Goal("a", True, 0.0, at_least=0.5), Goal("b", True, 0.0)))
+    rows = {"x": (0.4, 9.0), "y": (0.6, 0.1), "z": (0.7, 0.2)}
+    parents.add([Parent(fit, np.zeros(2), np.array(row)) for fit, row in rows.items()])
+    assert [one.fit for one in parents.by_worth({})] == ["z", "y", "x"]
+
+
+def test_teaching_waits_for_results():
+    searcher = Searcher(SPACE, GOALS, SMALL, seed=3)
+    searcher.teach({})
+    trials = searcher.ask()
+    with pytest.raises(RuntimeError, match="before teaching"):
+        searcher.teach({})
+    searcher.tell(answer(trials))
+    searcher.teach({trials[0].train_id: 1.0})
+    assert searcher.ask()

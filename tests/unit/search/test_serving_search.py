@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -189,3 +191,51 @@ def test_a_space_that_is_used_up_ends_the_search() -> None:
     assert len(batch) == 2
     searcher.tell({one.id: np.zeros(2) for one in batch})
     assert searcher.ask(10) == []
+
+
+def known_settings() -> list[tuple[dict[str, Any], NDArray[np.float64]]]:
+    """Three lists of old members, the best first; fit3 and the average are new."""
+    fusions = ({"knn": 0.8, "fit0": 0.2}, {"ease": 0.5, "fit1": 0.5}, {"knn": 1.0})
+    serves: list[dict[str, Any]] = [{FUSION: one, "mmr": 0.1, "depth": 12} for one in fusions]
+    return [(serve, np.array([1.0, 0.5 - i / 10])) for i, serve in enumerate(serves)]
+
+
+def test_a_search_that_goes_on_mixes_new_members_into_the_best_lists() -> None:
+    searcher = ServingSearcher(
+        SPACE, GOALS, algorithm="nsga2", population=20, seed=1, known=known_settings()
+    )
+    batch = searcher.ask(20)
+    begun = batch[:10]  # half a population
+    new = [fits_of(one) & {"fit2", "fit3", "fit4", "fit5"} for one in begun]
+    assert all(new)
+    assert {name for names in new for name in names} == {"fit2", "fit3", "fit4", "fit5"}
+    assert any("knn" in one.serve[FUSION] for one in begun)  # type: ignore[operator]
+    assert {one.serve["depth"] for one in begun} == {12}
+
+
+def test_a_search_that_goes_on_asks_for_nothing_that_was_measured() -> None:
+    before = searched(100, 1)
+    ids = {one.id for one in before}
+    known = [(one.serve, worth(one)) for one in before[:40]]
+    later = searched(60, 1, known=known, exclusions=ids)
+    assert len(later) == 60
+    assert not ids & {one.id for one in later}
+
+
+def test_a_search_that_goes_on_is_better_than_one_that_begins() -> None:
+    for seed in range(3):
+        before = sorted(searched(300, seed), key=lambda one: -float(worth(one).sum()))[:20]
+        known = [(one.serve, worth(one)) for one in before]
+        assert volume(searched(20, 9, known=known)) > volume(searched(20, 9))
+
+
+def test_a_member_more_takes_the_place_of_the_lightest_networks() -> None:
+    point = np.zeros(SPACE.dimension)
+    point[[0, 2, 3, 4]] = 0.9, 0.5, 0.7, 0.9  # ease and three networks, as many as allowed
+    candidate = SPACE.decode(SPACE.with_member(point, 5, 0.4))
+    assert fits_of(candidate) == {"fit1", "fit2", "fit3"}
+    assert fits_of(SPACE.decode(SPACE.with_member(point, 6, 0.3))) == {"fit2", "fit4", "fit5"}
+    baseline = SPACE.decode(SPACE.with_member(point, 1, 0.4))
+    assert fits_of(baseline) == {"fit0", "fit1", "fit2"}
+    assert "knn" in baseline.serve[FUSION]  # type: ignore[operator]
+    assert point[5] == 0.0
