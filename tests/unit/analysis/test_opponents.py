@@ -85,7 +85,7 @@ def test_every_opponent_gets_as_many_settings_as_the_search(text: str, tmp_path:
 def test_the_search_of_an_opponent_begins_at_its_own_scorers_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = experiment_of(tmp_path, CONFIG + SERVING)
+    experiment = experiment_of(tmp_path, CONFIG + SERVING, "search.serving.population=48")
     begun: list[Mapping[str, Any]] = []
 
     class Watched(ServingSearcher):
@@ -97,7 +97,7 @@ def test_the_search_of_an_opponent_begins_at_its_own_scorers_alone(
     one = opponents.with_one_fit(["ease_recency"], "fit0", {})
     pool = Pool(["ease_recency"])
     opponent_search.search(one, experiment, pool, 100)  # type: ignore[arg-type]
-    sweep = pool.asked[:12]  # a population
+    sweep = pool.asked[:12]  # a quarter of a population
     assert [list(asked.members) for asked in sweep].count(["fit0"]) == 6
     assert {len(asked.members) for asked in sweep} == {1}
     halves = {float(asked.serve["mmr"]) > 0.45 for asked in sweep[:6]}  # type: ignore[arg-type]
