@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pareto_rec.baselines import ease
 from pareto_rec.baselines.base import Baseline, ItemModel
+from pareto_rec.baselines.boosted_trees import BoostedTrees
 from pareto_rec.baselines.cache import (
     Mapped,
     ScoresOnDemand,
@@ -23,7 +24,9 @@ from pareto_rec.baselines.cache import (
 from pareto_rec.baselines.cooccurrence import Cooccurrence
 from pareto_rec.baselines.ease import EASE
 from pareto_rec.baselines.ials import IALS
+from pareto_rec.baselines.impressions import check_impressions, has_impressions
 from pareto_rec.baselines.knn import ItemKNN
+from pareto_rec.baselines.logistic_regression import LogisticRegression
 from pareto_rec.baselines.popularity import Popularity
 from pareto_rec.baselines.rp3beta import RP3Beta
 from pareto_rec.baselines.user_knn import UserKNN
@@ -36,15 +39,19 @@ __all__ = [
     "EASE",
     "IALS",
     "Baseline",
+    "BoostedTrees",
     "Cooccurrence",
     "ItemKNN",
     "ItemModel",
+    "LogisticRegression",
     "Popularity",
     "RP3Beta",
     "ScoresOnDemand",
     "UserKNN",
+    "check_impressions",
     "expert_key",
     "expert_scores",
+    "has_impressions",
     "scores_on_demand",
     "stand_ins",
     "with_given_parameters",
@@ -67,6 +74,8 @@ BASELINES: Registry[Baseline] = Registry(
         "ials_recency": IALS(tau=8.0),
         "user_knn": UserKNN(),
         "user_knn_recency": UserKNN(tau=10.0),
+        "boosted_trees": BoostedTrees(),
+        "logistic_regression": LogisticRegression(),
     },
 )
 """Name -> expert."""
@@ -131,11 +140,8 @@ def scores_on_demand(
     Raises:
         BadRequestError: As :func:`expert_scores`.
     """
-    rows = stage.history
     return {
-        name: ScoresOnDemand(
-            cached_model(baselines[name], learn or stage, cache), stage.history_indptr, rows.item
-        )
+        name: ScoresOnDemand.of(cached_model(baselines[name], learn or stage, cache), stage)
         for name in _known(names)
     }
 

@@ -15,7 +15,7 @@ from scipy import sparse
 from pareto_rec.baselines.parameters import Parameter
 from pareto_rec.baselines.recency import history_matrix
 from pareto_rec.core.errors import unknown
-from pareto_rec.data.schema import Interactions, Stage
+from pareto_rec.data.schema import Interactions, Stage, Users
 
 Weights = NDArray[np.float32] | sparse.csr_array
 
@@ -67,6 +67,15 @@ class ItemModel:
         dense += self.bias
         return np.asarray(dense, dtype=np.float32)
 
+    def for_users(self, users: Users, chosen: NDArray[np.int64]) -> ItemModel:  # noqa: ARG002
+        """Return the model that knows whose histories it will score; by default, the same one.
+
+        Args:
+            users: All users of a stage.
+            chosen: Numbers of those whose histories will be scored, in their order.
+        """
+        return self
+
 
 class Baseline(ABC):
     """A non-neural scorer. Subclasses are frozen dataclasses; their fields are its parameters.
@@ -78,12 +87,17 @@ class Baseline(ABC):
         only_scores: Parameters that do not enter the fit, fields of `ItemModel`: trying another
             value needs no second fit.
         exported: Whether a bundle can hold the fitted model.
+        needs_impressions: Whether it learns from what was shown and not taken, too.
+        most_settings: Most settings that tuning tries, where a fit is dear; None: as many as the
+            config says.
     """
 
     method: ClassVar[str]
     tunable: ClassVar[Mapping[str, Parameter]] = MappingProxyType({})
     only_scores: ClassVar[frozenset[str]] = frozenset()
     exported: ClassVar[bool] = True
+    needs_impressions: ClassVar[bool] = False
+    most_settings: ClassVar[int | None] = None
 
     @abstractmethod
     def fit(self, train: Interactions, shape: tuple[int, int], /) -> ItemModel:
@@ -96,6 +110,14 @@ class Baseline(ABC):
         Raises:
             BadRequestError: If the catalogue is too large for the method.
         """
+
+    def learn(self, stage: Stage, /) -> ItemModel:
+        """Learn from a stage; by default from its training rows alone, with :meth:`fit`.
+
+        Raises:
+            BadRequestError: As :meth:`fit`, or if the data lacks what the method needs.
+        """
+        return self.fit(stage.train, stage.shape)
 
     def parameters(self) -> dict[str, float | int | None]:
         """Return its parameters by name."""
@@ -133,8 +155,8 @@ class Baseline(ABC):
         return 2 * history * self.most_weights(n_items) // max(n_items, 1)
 
     def scores(self, stage: Stage, /) -> NDArray[np.float32]:
-        """Fit on ``stage.train``, score every user from ``stage.history``: ``[users, items]``."""
-        model = self.fit(stage.train, stage.shape)
+        """Learn from a stage, score every user from ``stage.history``: ``[users, items]``."""
+        model = self.learn(stage).for_users(stage.users, np.arange(stage.shape[0]))
         return model.score(stage.history_indptr, stage.history.item)
 
 

@@ -23,7 +23,7 @@ from pareto_rec.core.sealed import (
     write_array,
     write_json,
 )
-from pareto_rec.data.schema import IntArray, Stage
+from pareto_rec.data.schema import IntArray, Stage, Users
 
 PART_SCORES = 16_000_000  # most scores that are held at a time while they are written
 
@@ -38,11 +38,18 @@ class ScoresOnDemand:
         model: The fitted expert.
         starts: ``[users + 1]``; ``items[starts[u]:starts[u + 1]]`` is the history of user u.
         items: Item indices, oldest first within a user.
+        users: The users.
     """
 
     model: ItemModel
     starts: IntArray
     items: IntArray
+    users: Users
+
+    @classmethod
+    def of(cls, model: ItemModel, stage: Stage) -> ScoresOnDemand:
+        """Return scores of the users of a stage, from their histories."""
+        return cls(model, stage.history_indptr, stage.history.item, stage.users)
 
     def __getitem__(self, users: slice | IntArray) -> NDArray[np.float32]:
         """Compute scores of some users ``[len(users), items]``: a slice or row numbers."""
@@ -50,7 +57,7 @@ class ScoresOnDemand:
         lengths = self.starts[chosen + 1] - self.starts[chosen]
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         rows = np.arange(starts[-1]) + np.repeat(self.starts[chosen] - starts[:-1], lengths)
-        return self.model.score(starts, self.items[rows])
+        return self.model.for_users(self.users, chosen).score(starts, self.items[rows])
 
 
 def expert_key(expert: Baseline) -> str:
@@ -119,9 +126,7 @@ def _write_scores(path: Path, expert: Baseline, stage: Stage, learn: Stage | Non
     if users * n_items <= PART_SCORES and (learn is None or learn is stage):
         write_array(path, expert.scores(stage))
         return
-    rows = learn or stage
-    model = expert.fit(rows.train, rows.shape)
-    wanted = ScoresOnDemand(model, stage.history_indptr, stage.history.item)
+    wanted = ScoresOnDemand.of(expert.learn(learn or stage), stage)
     step = max(1, PART_SCORES // n_items)
     with written_whole(path) as temporary:
         with temporary.open("wb") as stream:
@@ -139,14 +144,14 @@ def cached_model(expert: Baseline, learn: Stage, cache: Path) -> ItemModel:
         BadRequestError: If the cache cannot be written, or the expert refuses the data.
     """
     if not expert.exported:  # more than an item-item matrix
-        return expert.fit(learn.train, learn.shape)
+        return expert.learn(learn)
     stem = cache / "experts" / _stem(expert, learn, None)
     n_items = learn.shape[1]
     note = stem.with_name(f"{stem.name}.json")  # names the parts; written last
     names = read_json(note) or ()
     parts = {name: read_array(stem.with_name(f"{stem.name}.{name}.npy")) for name in names}
     if any(part is None for part in parts.values()) or "bias" not in parts:
-        model = expert.fit(learn.train, learn.shape)
+        model = expert.learn(learn)
         arrays = _parts(model)
         for name, array in arrays.items():
             write_array(stem.with_name(f"{stem.name}.{name}.npy"), array)

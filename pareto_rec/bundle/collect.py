@@ -36,7 +36,7 @@ def gathered(run: Run, points: list[PointAbout], default: str) -> BundleData:
     names = _experts_of(points)
     stage = run.experiment.split.validation
     known = run.experiment.baselines
-    models = {name: known[name].fit(stage.train, stage.shape) for name in names}
+    models = {name: known[name].learn(stage) for name in names}
     fits = run.fits(
         [member for point in points for member in point.members if member not in BASELINES]
     )

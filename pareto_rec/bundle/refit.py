@@ -70,7 +70,7 @@ def refit(run: Run, parts: BundleData) -> tuple[BundleData, Evaluator]:
     seeds = _seeds(run, parts)
     fits = {fit_id: _again(fit, seeds[fit_id], evaluator) for fit_id, fit in parts.fits.items()}
     known = evaluator.baselines
-    models = {name: known[name].fit(stage.train, stage.shape) for name in parts.experts}
+    models = {name: known[name].learn(stage) for name in parts.experts}
     rows, part = log_of(stage)
     before = f"Metrics are those of the point before it was trained again on {description}."
     about = parts.about.model_copy(update={"learned_from": description, "note": before})

@@ -159,7 +159,7 @@ class Latencies:
 
     def _model(self, name: str) -> ItemModel:
         if name not in self._models:
-            fitted = self.baselines[name].fit(self.stage.train, self.stage.shape)
+            fitted = self.baselines[name].learn(self.stage)
             self._models[name] = fitted
         return self._models[name]
 

@@ -81,6 +81,11 @@ class Choice:
     cut_short: bool
 
 
+def most_settings(baseline: Baseline, settings: TuningSettings) -> int:
+    """Return how many settings of a baseline are tried at most."""
+    return min(settings.settings, baseline.most_settings or settings.settings)
+
+
 def check_metric(name: str) -> None:
     """Refuse a metric that baselines cannot be tuned by.
 
@@ -150,7 +155,7 @@ class Tuner:
                 parameters,
                 start,
                 worth,
-                settings=self.settings.settings,
+                settings=most_settings(baseline, self.settings),
                 cheap=baseline.only_scores & parameters.keys(),
                 out_of_time=lambda: time.perf_counter() - began > self.settings.seconds,
             )
@@ -169,8 +174,7 @@ class Tuner:
     def measure(self, model: ItemModel) -> float:
         """Return the metric of a fitted baseline's lists, made as the search makes them."""
         users, name = copy.copy(self._users), "tuned"
-        rows = self.asked.history
-        users.experts = {name: ScoresOnDemand(model, self.asked.history_indptr, rows.item)}
+        users.experts = {name: ScoresOnDemand.of(model, self.asked)}
         k = self.metric.k
         lists, scores = recommend(users.all(), [ServingParams({name: 1.0})], k=k)
         outcome = Outcome(lists[0], scores[0], self.held_out, self.relevance, self.catalogue)
@@ -196,7 +200,7 @@ class _Fits:
         if key not in self._kept:
             if len(self._kept) > 1:
                 del self._kept[next(iter(self._kept))]
-            fitted = baseline.fit(self._stage.train, self._stage.shape)
+            fitted = baseline.learn(self._stage)
             self._kept[key] = densify_if_small(fitted)
         self._kept[key] = self._kept.pop(key)  # the one that was used last goes last
         return replace(self._kept[key], **scoring)

@@ -193,6 +193,7 @@ def _prepare(
     stage = split.validation
     check_objectives(config, experiment.objectives, stage)
     check_truth(stage, config.data.relevance)
+    experiment.check_baselines(stage)
     callback.on_stage("encoding texts")
     hashes = experiment.hashes  # encodes the texts
     encoding_seconds = time.perf_counter() - began

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pareto_rec.evaluation.tuning import tuned_baselines
+from pareto_rec.evaluation.tuning import most_settings, tuned_baselines
 from pareto_rec.experiment.config import Config, load_config
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.directory import CONFIG
@@ -71,9 +71,38 @@ def tuned(
     for name, choice in choices.items():
         if choice.cut_short:
             on_stage(
-                f"expert {name}: tuning ended after {choice.tried} of {config.tuning.settings} "
+                f"expert {name}: tuning ended after {choice.tried} of "
+                f"{most_settings(free[name], config.tuning)} "
                 f"settings, tuning.seconds = {config.tuning.seconds:g} were over"
             )
     said |= {name: asdict(choice) for name, choice in choices.items()}
     chosen = {name: choice.parameters for name, choice in choices.items()}
     return experiment.with_baseline_parameters(chosen), said
+
+
+def with_tuned_baseline(
+    experiment: Experiment, name: str, on_stage: Callable[[str], None]
+) -> Experiment:
+    """Return an experiment with one more baseline, tuned on its validation data.
+
+    Args:
+        experiment: Whose; returned as it is where it has the baseline.
+        name: Of the baseline; parameters that the config gives stay.
+        on_stage: Told what takes a while.
+
+    Raises:
+        BadRequestError: As :func:`pareto_rec.evaluation.tuning.tuned_baselines`.
+    """
+    config, changed = experiment.config, experiment.with_baseline(name)
+    if changed is experiment or name in config.baseline_parameters:
+        return changed
+    on_stage(f"tuning {name}")
+    choices = tuned_baselines(
+        {name: experiment.baselines[name]},
+        experiment.split.validation,
+        config.tuning,
+        relevance=config.data.relevance,
+        cache=experiment.cache,
+    )
+    chosen = {name: choice.parameters for name, choice in choices.items()}
+    return changed.with_baseline_parameters(chosen)

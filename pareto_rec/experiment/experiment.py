@@ -16,6 +16,7 @@ from pareto_rec.backbone.features import Features
 from pareto_rec.baselines import (
     BASELINES,
     Baseline,
+    check_impressions,
     expert_key,
     expert_scores,
     scores_on_demand,
@@ -177,13 +178,28 @@ class Experiment:
             parameters: Name -> all parameters that the config shall give.
         """
         given = {**self.config.baseline_parameters, **{n: dict(v) for n, v in parameters.items()}}
-        changed = replace(
-            self, config=self.config.model_copy(update={"baseline_parameters": given})
-        )
+        return self._with_config(baseline_parameters=given)
+
+    def with_baseline(self, name: str) -> Experiment:
+        """The same experiment with one more baseline beside the front; data is not read again."""
+        if name in self.experts:
+            return self
+        return self._with_config(baselines=[*self.config.baselines, name])
+
+    def _with_config(self, **update: object) -> Experiment:
+        changed = replace(self, config=self.config.model_copy(update=update))
         for name in ("dataset", "split", "features"):
             if name in self.__dict__:  # cached properties
                 changed.__dict__[name] = self.__dict__[name]
         return changed
+
+    def check_baselines(self, stage: Stage) -> None:
+        """Refuse baselines that the data has not enough for, before any of them learns.
+
+        Raises:
+            BadRequestError: If one learns from impressions and there are none.
+        """
+        check_impressions(self.experts, self.baselines, stage)
 
     @property
     def reference_experts(self) -> tuple[str, ...]:
@@ -302,6 +318,7 @@ class Experiment:
         count = users_to_ask(stage, config.evaluate.users)
         stage = sample_users(stage, count, seed=child_seed(config.seed, "evaluated users"))
         check_objectives(config, self.objectives, stage)
+        self.check_baselines(learn)
         references = self._references(features)
         hashes = {name: reference.sha256 for name, reference in references.items()}
         key = self.data_key(stage.content_hash, features.key, hashes)

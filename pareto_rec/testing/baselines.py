@@ -15,35 +15,51 @@ from pareto_rec.testing.contract import Contract, only
 USERS, ITEMS = 61, 23
 
 
-def log_of(users: np.ndarray, items: np.ndarray, times: np.ndarray) -> Interactions:
+def log_of(
+    users: np.ndarray, items: np.ndarray, times: np.ndarray, watched: np.ndarray | None = None
+) -> Interactions:
     """Rows sorted by user and time, their arrays read-only."""
     order = np.lexsort((times, users))
-    ones = np.ones(len(users), np.float32)
-    rows = Interactions(users[order], items[order], times[order], {"watched": ones})
+    signal = np.ones(len(users)) if watched is None else watched[order]
+    signals = {"watched": signal.astype(np.float32)}
+    rows = Interactions(users[order], items[order], times[order], signals)
     for array in (rows.user, rows.item, rows.time):
         array.flags.writeable = False
     return rows
 
 
 def toy_stage(seed: int, relabel: np.ndarray | None = None) -> Stage:
-    """Every user likes one half of the catalogue; user 0 has no history at all."""
+    """Every user likes one half of the catalogue; user 0 has no history at all.
+
+    Every user but that one was shown other items, too, and did not take them.
+    """
     rng = np.random.default_rng(seed)
     likely = np.where((np.arange(USERS)[:, None] + np.arange(ITEMS)) % 2, 0.45, 0.08)
     users, items = np.nonzero(rng.random((USERS, ITEMS)) < likely)
     users, items = users[users > 0], items[users > 0]
     times = rng.permutation(len(users)).astype(np.int64)
     names = tuple(str(n) for n in range(ITEMS))
-    items = items if relabel is None else relabel[items]
+    refused = (rng.random((USERS, ITEMS)) < 0.3) & (np.arange(USERS)[:, None] > 0)
+    refused[users, items] = False
+    others, left = np.nonzero(refused)
+    late = rng.integers(0, len(users), len(others))
+    items, left = (n if relabel is None else relabel[n] for n in (items, left))
     rows = log_of(users.astype(np.int64), items.astype(np.int64), times)
+    shown = log_of(
+        np.concatenate([users, others]),
+        np.concatenate([items, left]),
+        np.concatenate([times, late]),
+        np.repeat([1.0, 0.0], [len(users), len(others)]),
+    )
     catalogue = Items(names, names, names, np.zeros((ITEMS, 1), np.float32), ("c",))
     people = Users(tuple(str(n) for n in range(USERS)), {})
-    return Stage("validation", rows, rows, rows, catalogue, people, f"toy {seed}")
+    return Stage("validation", rows, rows, rows, catalogue, people, f"toy {seed}", shown, shown)
 
 
 def reads_histories(baseline: Baseline) -> bool:
     """Whether its scores depend on who is asked for."""
     stage = toy_stage(0)
-    return baseline.fit(stage.train, stage.shape).weights is not None
+    return baseline.learn(stage).weights is not None
 
 
 class BaselineContract(Contract):
@@ -78,7 +94,7 @@ class BaselineContract(Contract):
 
     def test_a_fitted_model_scores_people_it_never_saw(self, baseline: Baseline) -> None:
         stage = toy_stage(2)
-        model = baseline.fit(stage.train, stage.shape)
+        model = baseline.learn(stage)
         assert isinstance(model, ItemModel)
         of_user = stage.history.item[stage.history.user == 17]
         alone = model.score(np.array([0, len(of_user)]), of_user)
@@ -86,7 +102,7 @@ class BaselineContract(Contract):
 
     def test_an_empty_history_gets_the_bias_alone(self, baseline: Baseline) -> None:
         stage = toy_stage(3)
-        model = baseline.fit(stage.train, stage.shape)
+        model = baseline.learn(stage)
         np.testing.assert_array_equal(baseline.scores(stage)[0], model.bias)
 
     @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -110,7 +126,7 @@ class BaselineContract(Contract):
         plain, without = baseline.scores(stage), baseline.scores(forgotten)
         others = np.arange(USERS) != 30
         np.testing.assert_allclose(without[others], plain[others], rtol=1e-5, atol=1e-6)
-        model = baseline.fit(stage.train, stage.shape)
+        model = baseline.learn(stage)
         np.testing.assert_array_equal(without[30], model.bias)
 
     def test_items_without_rows_are_no_obstacle(self, baseline: Baseline) -> None:

@@ -28,11 +28,13 @@ from pareto_rec.analysis.confirm.reported_front import (
     TrainingKey,
     read_claim,
 )
+from pareto_rec.baselines import has_impressions
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.core.seeds import child_seed
-from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.execution.callbacks import CallbackList, SearchCallback
+from pareto_rec.execution.tuned import with_tuned_baseline
 from pareto_rec.execution.workers.evaluation import Workers
+from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.opening import opening_of, write_down
 from pareto_rec.experiment.openings import OpeningLedger
 from pareto_rec.runs.confirmation import JSON, read_ledger
@@ -55,12 +57,14 @@ class Opened:
         pool: Where work is done.
         seeds: Of the fresh fits.
         callback: Where progress is shown.
+        tree: Whether there are impressions, and so boosted trees among the opponents.
     """
 
     claim: ReportedFront
     pool: Workers
     seeds: tuple[int, ...]
     callback: SearchCallback
+    tree: bool
 
 
 def confirm_run(
@@ -133,14 +137,14 @@ def _confirm(
     claim: ReportedFront, seeds: int, cache: Path, workers: int, callback: SearchCallback
 ) -> Path:
     began, run = time.perf_counter(), claim.view.path
-    config = claim.experiment.config
     earlier = ledger.openings(run)
-    evaluator, hashes = _prepare(claim, callback)
+    experiment, hashes = _prepare(claim, callback)
+    config = experiment.config
     asked = opening_of(claim.experiment, run, "confirm", seeds)
     _warn(replace(asked, at=now()), callback)
     fresh = tuple(child_seed(config.seed, "confirm", place) for place in range(seeds))
-    with Workers(workers, config, cache, evaluator) as pool:
-        ready = Opened(claim, pool, fresh, callback)
+    with Workers(workers, config, cache, experiment.evaluator()) as pool:
+        ready = Opened(claim, pool, fresh, callback, opponents.TREE in experiment.experts)
         against = _opponents(ready)
         points = [*claim.points, *(point for one in against for point in one.points)]
         fits, failed = _train(ready, points)
@@ -187,8 +191,11 @@ def _opened(answer: Mapping[str, Any], opening: Opening, before: EarlierOpenings
     }
 
 
-def _prepare(claim: ReportedFront, callback: SearchCallback) -> tuple[Evaluator, dict[str, str]]:
-    """The validation stage; of the test stage only the hash goes any further than this."""
+def _prepare(claim: ReportedFront, callback: SearchCallback) -> tuple[Experiment, dict[str, str]]:
+    """The experiment with boosted trees, where there are impressions that they can learn from.
+
+    Of the test stage only the hash goes any further than this.
+    """
     callback.on_stage("reading data")
     experiment = claim.experiment
     hashes = {
@@ -197,8 +204,11 @@ def _prepare(claim: ReportedFront, callback: SearchCallback) -> tuple[Evaluator,
         "features": experiment.features.key,
     }
     experiment.check_unchanged()
+    if has_impressions(experiment.split.validation):
+        experiment = with_tuned_baseline(experiment, opponents.TREE, callback.on_stage)
     callback.on_stage("preparing experts")
-    return experiment.evaluator(), hashes
+    experiment.evaluator()
+    return experiment, hashes
 
 
 def _opponents(ready: Opened) -> list[Searched]:
@@ -231,6 +241,8 @@ def _made(ready: Opened) -> Iterator[Opponent]:
     baselines = opponents.baselines_of(experiment)
     if baselines:
         yield opponents.alone(baselines)
+    if ready.tree:
+        yield opponents.with_tree(baselines)
     if not pool.evaluator.trains:
         return
     plain = trained([opponents.middle(experiment.space)], pool)

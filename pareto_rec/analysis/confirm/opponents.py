@@ -2,8 +2,7 @@
 
 All of them fuse the baselines that lists of the run may fuse; they differ in the networks beside
 these: none, one that nobody tuned, or the most accurate of as many fits as the search trained.
-Models that learn from impressions outside the network, such as gradient-boosted trees, are no
-opponents unless they are among the baselines.
+Where there are impressions, boosted trees that learn from them are one more.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from pareto_rec.search.serving import FUSION, ServingSpace, Slot
 from pareto_rec.search.space import Integer, Real, SearchSpace, Value, Variable
 from pareto_rec.tasks import exponent_names
 
+TREE = "boosted_trees"  # the baseline that is an opponent wherever there are impressions
 ALONE, ONE_FIT = "baselines alone", "baselines and one plain fit"
 MOST_FITS = 4  # of the accuracy-only ones that lists may fuse
 ACCURACY_ALONE: Mapping[str, Value] = {"loss_weights": {"softmax": 1.0}}
@@ -50,7 +50,7 @@ class Opponent:
 
     Attributes:
         name: Of its front.
-        kind: ``"baselines"``, ``"one_fit"`` or ``"fits"``.
+        kind: ``"baselines"``, ``"tree"``, ``"one_fit"`` or ``"fits"``.
         says: What it is, in a few words.
         slots: What its lists may fuse; fits by id.
         networks: Fit id -> the training variables of the fit, those left out as the config or the
@@ -73,6 +73,21 @@ def alone(baselines: Sequence[str]) -> Opponent:
     """Return the baselines together, without any network."""
     slots = tuple(Slot.of(name, fits=0) for name in baselines)
     return Opponent(ALONE, "baselines", f"{', '.join(baselines)}; no network", slots)
+
+
+def with_tree(baselines: Sequence[str]) -> Opponent:
+    """Return the baselines with boosted trees over impressions, without any network.
+
+    Where these are among the baselines, which stand for themselves, they are an opponent alone.
+
+    Args:
+        baselines: Their names.
+    """
+    beside = () if TREE in baselines else baselines
+    name = "baselines and boosted trees" if beside else "boosted trees alone"
+    slots = tuple(Slot.of(one, fits=0) for one in (*beside, TREE))
+    says = f"{_listed(beside)}gradient-boosted trees over impressions; no network"
+    return Opponent(name, "tree", says, slots)
 
 
 def with_one_fit(baselines: Sequence[str], fit: str, train: Train) -> Opponent:

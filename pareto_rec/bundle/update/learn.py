@@ -38,7 +38,7 @@ def learnt(parts: BundleData, stage: Stage, evaluator: Evaluator, seed: int) -> 
         RunFailedError: If a fit fails.
     """
     known = evaluator.baselines
-    experts = {name: known[name].fit(stage.train, stage.shape) for name in parts.experts}
+    experts = {name: known[name].learn(stage) for name in parts.experts}
     fits, names = {}, {}
     for fit_id, fit in parts.fits.items():
         tuned = _on(fit, parts, fit_id, evaluator, seed)

@@ -37,7 +37,15 @@ def held_out_stage(seed: int) -> Stage:
     rows, held = stage.history, np.arange(len(stage.history)) % 4 == 0
     rest = rows.take(np.flatnonzero(~held))
     held_rows = rows.take(np.flatnonzero(held))
-    return replace(stage, train=rest, history=rest, held_out=held_rows)
+    return replace(stage, train=rest, history=rest, held_out=held_rows, shown=without(stage, held))
+
+
+def without(stage: Stage, held: np.ndarray) -> Interactions:
+    """What was shown, but for the rows that are held out."""
+    assert stage.shown is not None
+    width = len(stage.items)
+    gone = (stage.history.user * width + stage.history.item)[held]
+    return stage.shown.take(~np.isin(stage.shown.user * width + stage.shown.item, gone))
 
 
 def quality(setting: dict[str, float]) -> float:
