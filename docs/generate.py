@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 
 from pareto_rec.analysis.decide import PICKERS
 from pareto_rec.baselines import BASELINES
+from pareto_rec.baselines.impressions import ImpressionBaseline
 from pareto_rec.core.declarations import Declaration, declarations
 from pareto_rec.core.limits import Limit, Numbers, RegisteredName, Weights, Word
 from pareto_rec.data.split import SPLITS
@@ -394,7 +395,8 @@ def models() -> str:
         for kind, names in kinds.items()
     )
     parts = ["# Models", NOTE, about, "## User encoders", encoders, "## Trunks", trunks]
-    return "\n\n".join([*parts, "## Baselines", baselines]) + "\n"
+    parts += ["## Baselines", baselines, "### ImpressionBaseline", text_of(ImpressionBaseline)]
+    return "\n\n".join(parts) + "\n"
 
 
 PAGES: Mapping[str, Callable[[], str]] = {

@@ -114,10 +114,12 @@ def test_confirm_has_the_trees_as_an_opponent(
     own = fronts[name]
     assert own["kind"] == "tree"
     assert own["records"] == fronts["search"]["records"] == len(records(run))
-    assert own["points"]
+    points = [point for point in content["points"] if point["front"] == name]
+    assert len(points) == own["points"] > 0
     assert fronts["baselines alone"]["records"] == own["records"]
-    used = {key for place in own["points"] for key in content["points"][place]["serve"]["fusion"]}
-    assert TREES in used
+    used = {key for point in points for key, weight in point["serve"]["fusion"].items() if weight}
+    assert used == {TREES} if text is CONFIG else used <= {"popularity", "item_knn", TREES}
+    assert "gradient-boosted trees over impressions" in own["says"]
     assert TREES not in str(info_of(run).get("experts", {})) or text is CONFIG
 
 
@@ -128,7 +130,7 @@ def test_a_log_without_impressions_is_refused_before_any_work(
     lines = (tmp_path / "log.csv").read_text().splitlines()
     clicked = [line for line in lines[1:] if line.split(",")[3] == "1"]
     (tmp_path / "log.csv").write_text("\n".join([lines[0], *clicked]) + "\n")
-    (tmp_path / "config.toml").write_text(CONFIG)
+    (tmp_path / "config.toml").write_text(CONFIG.replace('"grouped_auc[clicked]"', ""))
     stages = Stages()
     with pytest.raises(BadRequestError, match='baseline "boosted_trees" learns from impressions'):
         search_experiment(
