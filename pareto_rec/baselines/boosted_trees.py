@@ -55,17 +55,17 @@ class BoostedTrees(ImpressionBaseline):
     """
 
     trees: int = 60
-    leaves: int = 8
+    leaves: int = 6
     least_rows: int = 200
-    rate: float = 0.1
+    rate: float = 0.05
 
     method: ClassVar[str] = "boosted_trees"
     tunable: ClassVar[Mapping[str, Parameter]] = MappingProxyType(
         {
-            "trees": Parameter(20, 300, log=True, whole=True, least=1),
-            "leaves": Parameter(4, 63, log=True, whole=True, least=2),
+            "trees": Parameter(10, 300, log=True, whole=True, least=1),
+            "leaves": Parameter(2, 63, log=True, whole=True, least=2),
             "least_rows": Parameter(10, 4000, log=True, whole=True, least=1),
-            "rate": Parameter(0.03, 0.3, log=True, open_least=True),
+            "rate": Parameter(0.02, 0.3, log=True, open_least=True),
         }
     )
 
