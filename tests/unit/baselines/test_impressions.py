@@ -300,5 +300,9 @@ def test_costs_count_what_was_fitted(name: str) -> None:
         small, large = replace(small, trees=10), replace(large, trees=20)  # type: ignore[type-var]
         assert 2 * small.most_weights(9) == large.most_weights(9)
         assert 2 * small.score_flops(9, 5) == large.score_flops(9, 5)
+    else:
+        fitted = vars(model_of(name, world(12)).predictor)
+        kept = sum(np.size(fitted[part]) for part in ("numbers", "items", "users", "pairs"))
+        assert kept <= small.most_weights(ITEMS)
     assert small.most_weights(100) == small.most_weights(9) > 0
     assert small.score_flops(100, 5) > small.score_flops(9, 5) > 0
