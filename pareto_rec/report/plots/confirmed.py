@@ -108,7 +108,7 @@ def _note(content: Mapping[str, Any], room: int) -> list[str]:
 
 
 def covered(content: Mapping[str, Any]) -> str:
-    """Return what the bars cover; a worst group has no values per user, other objectives may."""
+    """Return what the bars cover; a cost does not depend on users, other objectives do."""
     covers: dict[str, list[str]] = {}
     for objective in content["objectives"]:
         if objective["searched"]:
