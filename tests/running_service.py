@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -84,11 +85,17 @@ class Service:
 
 
 @contextmanager
-def served(bundle: Path, *options: str | Path) -> Iterator[Service]:
-    """The service at a free port, ended afterwards if it has not been."""
+def served(bundle: Path, *options: str | Path, temporary: Path | None = None) -> Iterator[Service]:
+    """The service at a free port, ended afterwards if it has not been.
+
+    Its temporary files lie in `temporary`, or a folder of their own: a service says what others
+    have left half-written.
+    """
     command = program("serve", bundle, "--port", "0", *options)
+    own = tempfile.TemporaryDirectory()
     process = subprocess.Popen(
         command,
+        env={**os.environ, "TMPDIR": str(temporary or own.name)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -110,6 +117,7 @@ def served(bundle: Path, *options: str | Path) -> Iterator[Service]:
         for stream in (process.stdout, process.stderr):
             assert stream is not None
             stream.close()
+        own.cleanup()
 
 
 @contextmanager

@@ -107,11 +107,15 @@ class RequestMiddleware:
             raise _RefusedError(503, "too many large bodies wait; try again")
         self._large_waiting += 1
         try:
-            async with asyncio.timeout(self.limits.seconds), self._large:
+            async with asyncio.timeout(self.limits.seconds):
+                await self._large.acquire()
+            try:
                 began = time.perf_counter()
                 problem = _too_much(body)
                 await asyncio.sleep(REST * (time.perf_counter() - began))
-        except TimeoutError:
+            finally:
+                self._large.release()
+        except TimeoutError:  # while others were read, not of its own rest
             raise _RefusedError(503, "too many large bodies wait; try again") from None
         finally:
             self._large_waiting -= 1

@@ -34,7 +34,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._headers_due: float | None = None  # None: no headers are awaited
         self._unread_since: float | None = None  # None: the client has read everything
         self.served = 0  # requests whose headers were read
-        self.since = self.loop.time()  # when the latest request began, or the connection
+        self.since = self.loop.time()  # when it began, or its latest request but the first
 
     def connection_made(self, transport: Any) -> None:  # uvicorn's type is its own
         """Begin; see that there is room as soon as what clients have sent so far is read."""
@@ -102,9 +102,15 @@ class LimitedProtocol(HttpToolsProtocol):
             self.say_and_close(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
 
     def on_message_begin(self) -> None:
-        """Note that a request begins."""
+        """Note that a request begins; the first has been awaited since the connection began.
+
+        Else whoever has connected and is about to send would seem to wait for longer than those
+        that have sent half of a request since.
+        """
         super().on_message_begin()
-        self._in_headers, self.since = True, self.loop.time()
+        self._in_headers = True
+        if self.served:
+            self.since = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, and ignore a trailer."""

@@ -28,6 +28,7 @@ from pareto_rec.bundle.interruption import interruption_point
 from pareto_rec.bundle.texts import Texts
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.threads import one_thread
+from pareto_rec.serve import middleware
 from pareto_rec.serve.access import Access, access
 from pareto_rec.serve.app import create_app
 from pareto_rec.serve.limits import MOST_EXPLAINED as MOST
@@ -80,6 +81,21 @@ SLOW: dict[str, Callable[[int], bytes]] = {
     "bodies": lambda _: HEAD + b"content-type: application/json\r\ncontent-length: 9\r\n\r\n{",
     "mixed": lambda n: SLOW[("nothing", "headers", "bodies")[n % 3]](n),
 }
+
+
+def test_the_connection_that_has_kept_waiting_for_longest_gives_way(bundle: Bundle) -> None:
+    """Whoever has just connected is not ended for a half-sent request that was read in between."""
+    limits = Limits(drain_seconds=0.0, address_connections=2, header_seconds=60, seconds=60)
+    with service(bundle, limits) as client, closing(wire(client)) as first:
+        assert client.health()["status"] == "ok"  # so the first was accepted before the other
+        with closing(wire(client, SLOW["headers"](1))) as second:
+            time.sleep(0.2)  # it is read
+            first.sendall(SLOW["headers"](0))
+            time.sleep(0.2)
+            assert client.recommend(user="u1").status == 200
+            assert b"others needed the connection" in rest(first)
+            second.settimeout(0.2)
+            assert rest(second) == b""
 
 
 @pytest.mark.parametrize("kind", SLOW)
@@ -363,6 +379,16 @@ def test_a_batch_is_limited_as_a_whole(asked: object, said: str, client: Client)
     answer = client.ask("POST", "/recommend", asked)
     assert answer.status == 422
     assert said in answer.content["error"]
+
+
+def test_a_large_body_that_took_long_to_read_is_told_why(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest that it has to leave to small requests is no waiting for other large bodies."""
+    look = middleware._too_much
+    monkeypatch.setattr(middleware, "_too_much", lambda body: (time.sleep(0.5), look(body))[1])
+    with service(bundle, Limits(drain_seconds=0.0, seconds=1.0)) as client:
+        assert client.ask("POST", "/recommend", MUCH[0][0]).status == 422
 
 
 def test_quick_requests_while_batches_of_texts_take_all_they_may(

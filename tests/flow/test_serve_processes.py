@@ -204,17 +204,14 @@ def test_processes_map_one_copy_of_bundle_and_encoder(folder: Path) -> None:
         assert running.stop() == (0, "")
 
 
-def test_what_killed_services_left_is_swept_at_the_next_start(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_killed_services_left_is_swept_at_the_next_start(folder: Path, tmp_path: Path) -> None:
     """All processes are killed at once: the memory goes with them, the file of items stays."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with served(folder, "--workers", "2", "--allow-items") as running:
+    with served(folder, "--workers", "2", "--allow-items", temporary=tmp_path) as running:
         assert len(list(tmp_path.glob(".pareto-rec.*/items.jsonl"))) == 1
         os.killpg(running.process.pid, signal.SIGKILL)
         running.process.wait()
     assert list(tmp_path.iterdir())
-    with served(folder) as running:
+    with served(folder, temporary=tmp_path) as running:
         assert list(tmp_path.iterdir()) == []
         assert running.stop()[0] == 0
 
