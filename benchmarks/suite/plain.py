@@ -84,12 +84,14 @@ class Plain(nn.Module):
         second = second + self.p["liked/item_bias"][ids]
         entropy = functional.binary_cross_entropy_with_logits(second, liked, reduction="none")
         probs, facts = log_probs.exp(), self.data.facts
-        own = probs.square() @ facts.categories.square().sum(1)
+        known = facts.categories.square().sum(1)  # 1; 0 for an item without categories
+        # the pairs of two different items, of which those with an item without categories are alike
+        pairs = (probs @ facts.categories).square().sum(1) + 1 - (probs @ known).square()
         return {
             "softmax": mean(-log_probs.gather(1, ids)),
             "liked": (entropy * mask).sum() / mask.sum(),
             "negative_entropy": (probs * log_probs).sum(1).mean(),
-            "similarity": ((probs @ facts.categories).square().sum(1) - own).mean(),
+            "similarity": (pairs - probs.square().sum(1)).mean(),
             "popularity": (probs @ facts.log_popularity).mean(),
         }
 

@@ -35,6 +35,7 @@ from pareto_rec.backbone.features import Features
 from pareto_rec.cli.main import run_program
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.threads import one_thread
+from pareto_rec.data.schema import Stage
 from pareto_rec.data.synth import Recipe
 from pareto_rec.experiment.config import parse_config
 from pareto_rec.experiment.experiment import Experiment
@@ -57,7 +58,11 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> task.Problem:
     table |= {"search": {"population": 3, "sweep": 4}}
     cache = tmp_path_factory.mktemp("cache")
     experiment = Experiment.of(parse_config(table, "toy"), cache)
-    stage = next_item_stage()
+    return _on(experiment, next_item_stage())
+
+
+def _on(experiment: Experiment, stage: Stage) -> task.Problem:
+    """The experiment on a stage, its texts read as random features."""
     states = np.random.default_rng(0).normal(size=(len(stage.items), 12)).astype(np.float32)
     return task.Problem(experiment, experiment.evaluator(stage, Features(states, "toy", False)))
 
@@ -119,6 +124,18 @@ def test_the_plain_trainer_has_the_same_losses_and_learns(given: task.Problem) -
     kept = plain.train(start, evaluator.data, spec, 0, recording)
     assert kept.keys() == start.keys()
     assert found[-1] > found[0]
+
+
+def test_the_losses_are_the_same_where_an_item_has_no_category(given: task.Problem) -> None:
+    stage = next_item_stage()
+    categories = stage.items.categories.copy()
+    categories[5] = 0
+    items = dataclasses.replace(stage.items, categories=categories)
+    other = _on(given.experiment, dataclasses.replace(stage, items=items))
+    [trial] = Searcher(
+        other.experiment.space, other.goals, other.experiment.settings, seed=1
+    ).ask()[:1]
+    assert fits._check_losses(other, other.evaluator.spec(trial)).startswith("losses of equal")
 
 
 def test_a_wrong_loss_is_noticed(given: task.Problem, monkeypatch: pytest.MonkeyPatch) -> None:
