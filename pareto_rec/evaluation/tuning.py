@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,12 +29,13 @@ from pareto_rec.evaluation.outcome_inputs import met_before
 from pareto_rec.evaluation.parameter_search import Setting, search_parameters
 from pareto_rec.evaluation.scorers import UserScorers
 from pareto_rec.objectives import Catalogue, HeldOut, Outcome, UserObjective, parse
-from pareto_rec.ranking import ServingParams, recommend
+from pareto_rec.ranking import ServingParams, fused_scores, recommend
 from pareto_rec.ranking.linear import densify_if_small
 from pareto_rec.training.item_features import item_facts
 
 MOST_SCORES = 20_000_000  # per setting; beyond it fewer users are measured
 FEWEST_USERS = 200  # that are measured then, however large the catalogue is
+_GIVEN = {"scores", "shown"}  # what a metric may need besides the lists
 
 
 class TuningSettings(Protocol):
@@ -90,13 +92,34 @@ def check_metric(name: str) -> None:
     """Refuse a metric that baselines cannot be tuned by.
 
     Raises:
-        BadRequestError: If it is no objective, or not one per user that reads lists alone.
+        BadRequestError: If it is no objective, or not one per user that reads nothing but lists,
+            the scores that they are made from, and what was shown.
     """
     objective = parse(name)
-    if not isinstance(objective, UserObjective) or objective.needs or objective.reads:
+    of_users = isinstance(objective, UserObjective)
+    if not of_users or objective.needs - _GIVEN or objective.reads:
         raise BadRequestError(
-            f'tuning.metric: "{name}" is not measured per user from lists alone; take one of '
-            'accuracy, as "ndcg@10"'
+            f'tuning.metric: "{name}" is not measured per user from lists and scores alone; take '
+            'one of accuracy, as "ndcg@10", or "grouped_auc" of impressions'
+        )
+
+
+def check_metric_on(name: str, stage: Stage) -> None:
+    """Refuse a metric that a stage cannot answer.
+
+    Raises:
+        BadRequestError: If the log has no such signal, or no impression without an answer where
+            the metric compares those.
+    """
+    objective = parse(name)
+    try:
+        objective.check(signals=stage.held_out.signals, attributes=stage.users.attributes)
+    except BadRequestError as error:
+        raise BadRequestError(f"tuning.metric: {error}") from None
+    if "shown" in objective.needs and stage.held_out_shown is None:
+        raise BadRequestError(
+            f'tuning.metric: "{name}" compares answered impressions with unanswered ones and this '
+            'data has no row without an answer; take one of accuracy, as "ndcg@10"'
         )
 
 
@@ -176,8 +199,17 @@ class Tuner:
         users, name = copy.copy(self._users), "tuned"
         users.experts = {name: ScoresOnDemand.of(model, self.asked)}
         k = self.metric.k
-        lists, scores = recommend(users.all(), [ServingParams({name: 1.0})], k=k)
-        outcome = Outcome(lists[0], scores[0], self.held_out, self.relevance, self.catalogue)
+        scorers, setting = users.all(), ServingParams({name: 1.0})
+        lists, scores = recommend(scorers, [setting], k=k)
+        outcome = Outcome(
+            lists[0],
+            scores[0],
+            self.held_out,
+            self.relevance,
+            self.catalogue,
+            all_scores=partial(fused_scores, scorers, setting),
+            shown=self.asked.held_out_shown,
+        )
         return float(self.metric.value(outcome))
 
 
@@ -228,8 +260,10 @@ def tuned_baselines(
         Name -> choice, for baselines that have anything to tune.
 
     Raises:
-        BadRequestError: If a baseline refuses the data, or the cache cannot be written.
+        BadRequestError: If a baseline or the metric refuses the data, or the cache cannot be
+            written.
     """
+    check_metric_on(settings.metric, stage)
     tuner: Tuner | None = None
     choices = {}
     for name, baseline in baselines.items():

@@ -82,7 +82,7 @@ def tuned(
 
 def with_tuned_baseline(
     experiment: Experiment, name: str, on_stage: Callable[[str], None]
-) -> Experiment:
+) -> tuple[Experiment, dict[str, Any]]:
     """Return an experiment with one more baseline, tuned on its validation data.
 
     Args:
@@ -90,12 +90,16 @@ def with_tuned_baseline(
         name: Of the baseline; parameters that the config gives stay.
         on_stage: Told what takes a while.
 
+    Returns:
+        The experiment, and what was chosen as :func:`tuned` says it; no more than the
+        ``parameters`` of a baseline that is not tuned here.
+
     Raises:
         BadRequestError: As :func:`pareto_rec.evaluation.tuning.tuned_baselines`.
     """
     config, changed = experiment.config, experiment.with_baseline(name)
     if changed is experiment or name in config.baseline_parameters:
-        return changed
+        return changed, {name: {"parameters": dict(changed.baselines[name].parameters())}}
     on_stage(f"tuning {name}")
     choices = tuned_baselines(
         {name: experiment.baselines[name]},
@@ -105,4 +109,5 @@ def with_tuned_baseline(
         cache=experiment.cache,
     )
     chosen = {name: choice.parameters for name, choice in choices.items()}
-    return changed.with_baseline_parameters(chosen)
+    said = {name: asdict(choice) for name, choice in choices.items()}
+    return changed.with_baseline_parameters(chosen), said

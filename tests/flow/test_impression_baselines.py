@@ -121,6 +121,18 @@ def test_confirm_has_the_trees_as_an_opponent(
     assert used == {TREES} if text is CONFIG else used <= {"popularity", "item_knn", TREES}
     assert "gradient-boosted trees over impressions" in own["says"]
     assert TREES not in str(info_of(run).get("experts", {})) or text is CONFIG
+    tuned = content["experts"]
+    assert tuned.keys() == {TREES}
+    assert tuned[TREES]["tried"] == 3
+    assert tuned[TREES]["parameters"].keys() == tuned[TREES]["default"].keys()
+    assert text is PLAIN or tuned[TREES] == info_of(run)["experts"][TREES]
+
+
+def test_baselines_are_tuned_by_grouped_auc(tiny_cache: Path, tmp_path: Path) -> None:
+    text = CONFIG.replace("settings = 3", 'settings = 3\nmetric = "grouped_auc[clicked]"')
+    for entry in info_of(searched(tmp_path, tiny_cache, text))["experts"].values():
+        assert entry["metric"] == "grouped_auc[clicked]"
+        assert entry["value"] >= entry["default_value"] > 0
 
 
 def test_a_log_without_impressions_is_refused_before_any_work(
@@ -131,6 +143,11 @@ def test_a_log_without_impressions_is_refused_before_any_work(
     clicked = [line for line in lines[1:] if line.split(",")[3] == "1"]
     (tmp_path / "log.csv").write_text("\n".join([lines[0], *clicked]) + "\n")
     (tmp_path / "config.toml").write_text(CONFIG.replace('"grouped_auc[clicked]"', ""))
+    metric = ('tuning.metric="grouped_auc"', 'space.serve.fusion.names=["popularity", "item_knn"]')
+    with pytest.raises(BadRequestError, match=r"tuning\.metric: .* no row without an answer"):
+        search_experiment(
+            load_config(tmp_path, metric), tmp_path / "metric", cache=tiny_cache, workers=1
+        )
     stages = Stages()
     with pytest.raises(BadRequestError, match='baseline "boosted_trees" learns from impressions'):
         search_experiment(

@@ -138,13 +138,13 @@ def _confirm(
 ) -> Path:
     began, run = time.perf_counter(), claim.view.path
     earlier = ledger.openings(run)
-    experiment, hashes = _prepare(claim, callback)
+    experiment, hashes, trees = _prepare(claim, callback)
     config = experiment.config
     asked = opening_of(claim.experiment, run, "confirm", seeds)
     _warn(replace(asked, at=now()), callback)
     fresh = tuple(child_seed(config.seed, "confirm", place) for place in range(seeds))
     with Workers(workers, config, cache, experiment.evaluator()) as pool:
-        ready = Opened(claim, pool, fresh, callback, opponents.TREE in experiment.experts)
+        ready = Opened(claim, pool, fresh, callback, bool(trees))
         against = _opponents(ready)
         points = [*claim.points, *(point for one in against for point in one.points)]
         fits, failed = _train(ready, points)
@@ -166,7 +166,8 @@ def _confirm(
     content |= _opened(content["answer"], opening, earlier_openings(opening, known))
     spent["total"] = time.perf_counter() - began
     spent["statistics"] = spent["total"] - spent["test"] - spent["validation"]
-    content |= {"failed": failed, "seconds": {k: round(v, 1) for k, v in spent.items()}}
+    content |= {"experts": trees, "failed": failed}
+    content["seconds"] = {stage: round(seconds, 1) for stage, seconds in spent.items()}
     path, _ = ledger.write(run, content, tables.flat(content["points"]), draws)
     return path
 
@@ -191,10 +192,16 @@ def _opened(answer: Mapping[str, Any], opening: Opening, before: EarlierOpenings
     }
 
 
-def _prepare(claim: ReportedFront, callback: SearchCallback) -> tuple[Experiment, dict[str, str]]:
+def _prepare(
+    claim: ReportedFront, callback: SearchCallback
+) -> tuple[Experiment, dict[str, str], dict[str, Any]]:
     """The experiment with boosted trees, where there are impressions that they can learn from.
 
     Of the test stage only the hash goes any further than this.
+
+    Returns:
+        The experiment, hashes of its data and features, and what confirm.json says of the
+        parameters of the trees, by name of the baseline; empty without impressions.
     """
     callback.on_stage("reading data")
     experiment = claim.experiment
@@ -204,11 +211,18 @@ def _prepare(claim: ReportedFront, callback: SearchCallback) -> tuple[Experiment
         "features": experiment.features.key,
     }
     experiment.check_unchanged()
+    trees: dict[str, Any] = {}
     if has_impressions(experiment.split.validation):
-        experiment = with_tuned_baseline(experiment, opponents.TREE, callback.on_stage)
+        experiment, trees = with_tuned_baseline(experiment, opponents.TREE, callback.on_stage)
+        trees[opponents.TREE] |= _tuned_by_run(claim, opponents.TREE)
     callback.on_stage("preparing experts")
     experiment.evaluator()
-    return experiment, hashes
+    return experiment, hashes, trees
+
+
+def _tuned_by_run(claim: ReportedFront, name: str) -> Mapping[str, Any]:
+    """What run.json says of a baseline that the search tuned; empty where it did not."""
+    return dict((claim.view.info.get("experts") or {}).get(name) or {})
 
 
 def _opponents(ready: Opened) -> list[Searched]:

@@ -432,7 +432,8 @@ class TuningConfig(Section):
     Attributes:
         settings: Most settings of a baseline that are tried; 1: its defaults are kept.
         seconds: No further setting of a baseline is tried after as many.
-        metric: Objective per user that decides.
+        metric: Objective per user that decides: of accuracy, or ``grouped_auc`` where the log has
+            impressions without an answer.
         users: Most users that it is measured on, a seeded sample of those with held-out rows.
     """
 

@@ -217,6 +217,79 @@ def test_a_metric_that_lists_alone_do_not_give_is_refused(name: str) -> None:
     check_metric("recall@20")
 
 
+@dataclass(frozen=True)
+class ByImpressions(Settings):
+    metric: str = "grouped_auc[watched]"
+
+
+def impression_stage(seed: int) -> Stage:
+    """A quarter of what was shown is held out, whether it was taken or not."""
+    stage = toy_stage(seed)
+    assert stage.shown is not None
+    held = np.arange(len(stage.shown)) % 4 == 0
+    shown, held_shown = stage.shown.take(~held), stage.shown.take(held)
+    rest, held_out = (rows.take(rows.signals["watched"] > 0) for rows in (shown, held_shown))
+    return replace(
+        stage,
+        train=rest,
+        history=rest,
+        held_out=held_out,
+        shown=shown,
+        held_out_shown=held_shown,
+    )
+
+
+def area_of(scores: np.ndarray, rows: Interactions) -> float:
+    """Mean over users of the share of their pairs in which the taken row scores higher."""
+    means = []
+    for user in np.unique(rows.user):
+        own = rows.user == user
+        values, taken = scores[user, rows.item[own]], rows.signals["watched"][own] > 0
+        pairs = np.sign(values[taken][:, None] - values[~taken])
+        if pairs.size:
+            means.append((pairs.mean() + 1) / 2)
+    return float(np.mean(means))
+
+
+def test_a_baseline_is_tuned_by_grouped_auc() -> None:
+    stage = impression_stage(1)
+    rows = stage.held_out_shown
+    assert rows is not None
+    tuner = Tuner(stage, ByImpressions(), relevance="watched")
+    baseline = EASE(l2=50.0)
+    fitted = baseline.fit(stage.history, stage.shape)
+    # users without a history are scored by popularity, which `scores` lacks: none has a pair
+    assert np.isin(rows.user, stage.history.user).all()
+    expected = area_of(baseline.scores(stage), rows)
+    assert tuner.measure(fitted) == pytest.approx(expected, abs=1e-6)
+    choice = tuner.choose(baseline)
+    assert choice.metric == "grouped_auc[watched]"
+    assert choice.default_value == pytest.approx(expected, abs=1e-6)
+    assert choice.value is not None
+    assert choice.value >= choice.default_value
+
+
+@pytest.mark.parametrize("name", ["auc", "grouped_auc", "grouped_auc[watched]"])
+def test_a_metric_may_read_scores(name: str, tmp_path: Path) -> None:
+    check_metric(name)
+    (choice,) = tune(impression_stage(0), tmp_path, ("item_knn",), metric=name).values()
+    assert choice.metric == name
+    assert choice.value is not None
+    assert 0.6 < choice.value <= 1
+
+
+def test_a_metric_of_impressions_needs_some(tmp_path: Path) -> None:
+    stage = replace(impression_stage(0), held_out_shown=None)
+    with pytest.raises(BadRequestError, match=r"^tuning\.metric: .* no row without an answer"):
+        tune(stage, tmp_path, metric="grouped_auc")
+    tune(stage, tmp_path, metric="auc", settings=1)
+
+
+def test_a_metric_names_a_signal_of_the_log(tmp_path: Path) -> None:
+    with pytest.raises(BadRequestError, match=r"^tuning\.metric: unknown signal .*liked"):
+        tune(held_out_stage(0), tmp_path, metric="ndcg@10[liked]")
+
+
 def test_nothing_is_tuned_on_a_stage_without_a_truth(tmp_path: Path) -> None:
     choice = tune(toy_stage(8), tmp_path)["ease_recency"]  # what is held out was met before
     assert choice.value is choice.default_value is None
