@@ -142,14 +142,19 @@ def keep_openings() -> int:
 
 
 def _together() -> list[str]:
-    """Return what the confirmed experiments claim together, corrected by Holm; lines."""
+    """Return what the confirmed experiments claim together, corrected by Holm; lines.
+
+    Those are the reference results, and in their place what was confirmed here.
+    """
     from pareto_rec.analysis.confirm.experiments import claims_together
 
-    contents = {}
-    for path in sorted((claims.ROOT / EVIDENCE).glob("search-*/run")):
-        content = read_content(path / JSON)
-        if content and content.get("status") == "finished":
-            contents[path.parent.name.removeprefix("search-")] = content
+    references = (claims.RESULTS / "reference").glob(f"*/{JSON}")
+    places = {path.parent.name: path for path in references}
+    for path in (claims.ROOT / EVIDENCE).glob(f"search-*/run/{JSON}"):
+        if (read_content(path) or {}).get("status") == "finished":
+            places[path.parents[1].name.removeprefix("search-")] = path
+    claimed = sorted(places.keys() - claims.NOT_CLAIMED)
+    contents = {name: read_content(places[name]) or {} for name in claimed}
     rows = claims_together(contents)
     if len(rows) < 2:
         return []

@@ -38,7 +38,8 @@ def own_openings(experiment: str) -> list[Opening]:
 
 
 def test_every_row_of_evidence_was_measured() -> None:
-    rows = [line for line in EVIDENCE.splitlines() if line.startswith("| ")][1:]
+    table, _, _ = EVIDENCE.partition("\n## ")  # what follows is computed from those rows
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
     assert [row.line for row in evidence_rows(EVIDENCE).values()] == rows
     assert "not run" not in EVIDENCE
 

@@ -129,6 +129,14 @@ def test_claims_over_experiments_are_corrected_together(
         front = {"name": "rival", "kind": "fits", "p_holm": p, "ratio": {"test": {"value": 1.2}}}
         content = {"status": "finished", "best_baseline": "rival", "fronts": [front]}
         (run / "confirm.json").write_text(json.dumps(content))
+        if name in ("far", "same"):  # the one is of the reference results alone, the other anew
+            reference = tmp_path / "results" / "reference" / name
+            reference.mkdir(parents=True)
+            (run / "confirm.json").rename(reference / "confirm.json")
+        if name == "same":
+            (run / "confirm.json").write_text(json.dumps(content))
+            content["fronts"][0]["p_holm"] = 0.25
+            (reference / "confirm.json").write_text(json.dumps(content))
     quick(evidence, monkeypatch, COUNT)
     assert evidence.main([]) == 0
     table = (tmp_path / "results" / "evidence.md").read_text()
