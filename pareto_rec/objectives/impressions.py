@@ -195,22 +195,29 @@ class GroupedAUC(UserObjective):
 
     def per_user(self, outcome: Outcome, /) -> NDArray[np.float64]:
         """Compute the values ``[users]``; all NaN without scores, or impressions without answer."""
-        n_items = outcome.truth(self.signal).matrix.shape[1]
-        users = len(outcome.lists)
-        values = np.full(users, np.nan)
-        rows = outcome.shown
-        if rows is None or outcome.all_scores is None:
-            return values
-        answer = rows.signals[self.signal or outcome.relevance]
-        step = max(1, CHUNK_ELEMENTS // max(n_items, 1))
-        for begin in range(0, users, step):
-            scores = outcome.all_scores(slice(begin, begin + step))
-            own = (rows.user >= begin) & (rows.user < begin + step) & ~np.isnan(answer)
-            user, yes = rows.user[own] - begin, answer[own] > 0
-            values[begin : begin + step] = _areas(
-                user, scores[user, rows.item[own]], yes, len(scores)
-            )
+        signal = self.signal or outcome.relevance
+        if signal not in outcome.areas:  # groups of users are means of the same values
+            values = _by_user(outcome, signal)
+            values.flags.writeable = False
+            outcome.areas[signal] = values
+        return outcome.areas[signal]
+
+
+def _by_user(outcome: Outcome, signal: str) -> NDArray[np.float64]:
+    """Compute the area of every user's impressions ``[users]``, a block of users at a time."""
+    n_items = outcome.truth(signal).matrix.shape[1]
+    users, rows = len(outcome.lists), outcome.shown
+    values = np.full(users, np.nan)
+    if rows is None or outcome.all_scores is None:
         return values
+    answer = rows.signals[signal]
+    step = max(1, CHUNK_ELEMENTS // max(n_items, 1))
+    for begin in range(0, users, step):
+        scores = outcome.all_scores(slice(begin, begin + step))
+        own = (rows.user >= begin) & (rows.user < begin + step) & ~np.isnan(answer)
+        user, yes = rows.user[own] - begin, answer[own] > 0
+        values[begin : begin + step] = _areas(user, scores[user, rows.item[own]], yes, len(scores))
+    return values
 
 
 def _areas(

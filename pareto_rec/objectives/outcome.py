@@ -140,6 +140,11 @@ class Outcome:
     def _hits(self) -> dict[str, NDArray[np.bool_]]:
         return {}
 
+    @cached_property
+    def areas(self) -> dict[str, NDArray[np.float64]]:
+        """Cache of the areas of users' impressions ``[users]``, by signal."""
+        return {}
+
     def hits(self, signal: str | None) -> NDArray[np.bool_]:
         """Return which positions of `lists` ``[users, k]`` hold a relevant item; looked up once."""
         name = signal or self.relevance

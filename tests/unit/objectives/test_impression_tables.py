@@ -148,6 +148,23 @@ def test_grouped_auc_compares_rows_of_one_user_alone() -> None:
     assert objective.value(of) == pytest.approx((2 / 3 + 0.5) / 2)
 
 
+def test_users_and_their_groups_share_areas() -> None:
+    scores = np.array([[4, 3, 2, 1], [1, 2, 2, NAN], [1, 2, 3, 4]], np.float32)
+    rows = answered([0, 0, 1, 1, 2, 2], [0, 1, 1, 2, 0, 1], [0, 1, 1, 0, 1, 0])
+    asked: list[slice] = []
+
+    def of_users(part: slice) -> np.ndarray:
+        asked.append(part)
+        return scores[part]
+
+    of = dataclasses.replace(outcome(), shown=rows, all_scores=of_users)
+    first, again = parse("grouped_auc[bought]"), parse("grouped_auc")
+    assert isinstance(first, UserObjective)
+    assert isinstance(again, UserObjective)
+    np.testing.assert_array_equal(first.per_user(of), again.per_user(of))
+    assert len(asked) == 1
+
+
 def test_grouped_auc_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     scores = rng.random((30, 20)).astype(np.float32)
@@ -159,7 +176,7 @@ def test_grouped_auc_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     assert isinstance(objective, UserObjective)
     whole = objective.per_user(of)
     monkeypatch.setattr("pareto_rec.objectives.impressions.CHUNK_ELEMENTS", 70)
-    np.testing.assert_array_equal(objective.per_user(of), whole)
+    np.testing.assert_array_equal(objective.per_user(dataclasses.replace(of)), whole)
     yes = rows.signals["bought"] > 0
     mine = user == 7
     pair = (scores[7, item[mine & yes]].tolist(), scores[7, item[mine & ~yes]].tolist())
