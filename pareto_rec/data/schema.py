@@ -196,6 +196,8 @@ class Dataset:
         against: Signals that speak against an item (returned, cancelled, disliked).
         timed: Whether the rows have times; without, only splits that need no times are available.
         account: Where every row of the files went, ready for JSON; None without an account.
+        ordered: Whether `time`, where the rows have no times, numbers the rows of each user oldest
+            first; numbers of different users do not compare.
     """
 
     name: str
@@ -205,6 +207,7 @@ class Dataset:
     against: tuple[str, ...] = ()
     timed: bool = True
     account: Mapping[str, object] | None = None
+    ordered: bool = False
 
     @cached_property
     def content_hash(self) -> str:

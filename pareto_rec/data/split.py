@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,23 +38,23 @@ class Kind:
         cut: Says which rows belong where.
         name: As written in a config.
         shares: Whether the shares of validation and test have a say.
-        timed: Whether it needs to know when rows happened.
+        needs: What it must know: the ``times`` of rows, the ``order`` of each user's, ``nothing``.
         revision: Part of the content hash; changed when the parts change for the same request.
     """
 
     cut: Callable[[Log], Parts]
     name: str
     shares: bool = True
-    timed: bool = True
+    needs: Literal["times", "order", "nothing"] = "order"
     revision: str = "1"
 
 
 _KINDS = (
     Kind(per_user, "per_user", revision="per-user-by-time-2"),
     Kind(leave_last_out, "leave_last_out", shares=False),
-    Kind(global_time, "global_time"),
-    Kind(random_rows, "random", timed=False),
-    Kind(cold_items, "cold_items", timed=False),
+    Kind(global_time, "global_time", needs="times"),
+    Kind(random_rows, "random", needs="nothing"),
+    Kind(cold_items, "cold_items", needs="nothing"),
     Kind(cold_users, "cold_users"),
 )
 OF_EACH_USER = {"per_user", "leave_last_out"}  # cut the rows of each user apart
@@ -86,15 +87,10 @@ def split(dataset: Dataset, kind: str, *, validation: float, test: float, seed: 
 
     Raises:
         BadRequestError: If the kind is not known, a share is out of range, a part is empty, or the
-            kind needs times and the data has none.
+            kind needs times, or an order, that the data does not have.
     """
     chosen = split_kind(kind)
-    if chosen.timed and not dataset.timed:
-        untimed = ", ".join(f'"{other.name}"' for other in _KINDS if not other.timed)
-        raise BadRequestError(
-            f'split "{kind}" needs to know when rows happened and {dataset.name} has no times: '
-            f"name its column of times, or set split.kind to one of {untimed}"
-        )
+    _check_times(dataset, chosen)
     _check_shares(validation, test)
     user_hash, item_hash = (
         _id_hash(ids, child_seed(seed, "split", label))
@@ -111,6 +107,18 @@ def split(dataset: Dataset, kind: str, *, validation: float, test: float, seed: 
     label = chosen.revision if kind == "per_user" else f"{kind}-{chosen.revision}"
     ordered = replace(dataset, interactions=rows)
     return _stages(ordered, parts, kind, f"{label} {ordered.content_hash} {shares} {seed}")
+
+
+def _check_times(dataset: Dataset, kind: Kind) -> None:
+    known = {"nothing"} | ({"order"} if dataset.ordered else set())
+    if dataset.timed or kind.needs in known:
+        return
+    names = ", ".join(f'"{other.name}"' for other in _KINDS if other.needs in known)
+    has = "only the order of each user's rows" if dataset.ordered else "no times"
+    raise BadRequestError(
+        f'split "{kind.name}" needs to know when rows happened and {dataset.name} has {has}: '
+        f"name its column of times, or set split.kind to one of {names}"
+    )
 
 
 def split_per_user(dataset: Dataset, *, validation: float, test: float, seed: int) -> Split:
@@ -146,7 +154,8 @@ def _stages(dataset: Dataset, parts: Parts, kind: str, label: str) -> Split:
     validation = stage("validation", history, held)
     test = stage("test", _take(rows, later & positive), last)
     if not dataset.timed:
-        return Split(validation, test, None, kind, "no times are known", dataset.account)
+        known = ", only the order of each user's rows" if dataset.ordered else ""
+        return Split(validation, test, None, kind, f"no times are known{known}", dataset.account)
     late = float((train.time > np.median(last.time)).mean())
     leak = _leak(validation, test, late)
     return Split(validation, test, late, kind, leak, dataset.account)

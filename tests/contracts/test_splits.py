@@ -16,6 +16,7 @@ from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.inspect import as_text, describe
 from pareto_rec.data.schema import Dataset, Interactions, Items, Split, Stage, Users
 from pareto_rec.data.split import SPLITS, split, split_kind
+from pareto_rec.data.table.clean import numbered_within_users
 
 USERS, ITEMS = 40, 60
 KINDS = list(SPLITS)
@@ -132,6 +133,21 @@ def test_rows_are_ordered_by_user_and_time(kind: str) -> None:
             np.testing.assert_array_equal(rows.time[order], rows.time)
             for array in (rows.user, rows.item, rows.time, *rows.signals.values()):
                 assert not array.flags.writeable
+
+
+@pytest.mark.parametrize("kind", [name for name, one in SPLITS.items() if one.needs != "times"])
+def test_an_order_of_rows_does_as_well_as_times(kind: str) -> None:
+    dataset = log(5)
+    numbered = numbered_within_users(dataset.interactions)
+    ordered = replace(dataset, interactions=numbered, timed=False, ordered=True)
+    as_times = everything(cut(replace(dataset, interactions=numbered), kind))
+    assert everything(cut(ordered, kind)) == as_times
+
+
+@pytest.mark.parametrize("kind", [name for name, one in SPLITS.items() if one.needs != "nothing"])
+def test_without_times_and_order_a_split_that_needs_them_is_refused(kind: str) -> None:
+    with pytest.raises(BadRequestError, match="no times"):
+        cut(replace(log(5), timed=False), kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)

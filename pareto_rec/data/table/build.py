@@ -25,7 +25,8 @@ def read_table(options: TableOptions, name: str, skipped: Path | None = None) ->
     """Read a table.
 
     Users and items are numbered in the order of their ids, and rows stand by user, time and item:
-    neither the order of the files nor that of their rows has a say.
+    neither the order of the files nor that of their rows has a say, unless a config says that it
+    stands for the time (:class:`~pareto_rec.data.table.options.RowNumber`).
 
     Args:
         options: How.
@@ -54,13 +55,15 @@ def read_table(options: TableOptions, name: str, skipped: Path | None = None) ->
         )
     account.warn_of_losses()
     rows, catalogue, people = compact(rows, catalogue, people, keep=options.items.without_rows)
+    rows = clean.numbered_within_users(rows) if log.ordered else rows
     rows = rows.take(np.lexsort((rows.item, rows.time, rows.user))).read_only()
     account.notes["users"], account.notes["items"] = len(people), len(catalogue)
-    if not log.timed:
+    if log.ordered:
+        account.notes["times"] = "none; the rows of each user stand oldest first, says the config"
+    elif not log.timed:
         account.notes["times"] = "none, so only splits that need no times are available"
-    return Dataset(
-        name, rows, catalogue, people, tuple(options.against), log.timed, account.summary()
-    )
+    against, summary = tuple(options.against), account.summary()
+    return Dataset(name, rows, catalogue, people, against, log.timed, summary, log.ordered)
 
 
 def _check(account: RowAudit, origin: IntArray) -> None:

@@ -9,7 +9,7 @@ from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.table.chunks import check_is_table, chunks, header, shown
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.guess import Guess
-from pareto_rec.data.table.options import Columns, Rule, TableOptions
+from pareto_rec.data.table.options import Columns, RowNumber, Rule, TableOptions
 from pareto_rec.data.table.row_audit import RowAudit
 
 
@@ -44,7 +44,7 @@ def resolve(options: TableOptions, files: Sequence[File], account: RowAudit) -> 
     """
     names = header(files[0], options)
     guess = Guess.of(names)
-    resolved: dict[str, str | None] = {}
+    resolved: dict[str, RowNumber | str | None] = {}
     for role in ("user", "item", "time"):
         named = getattr(options.columns, role)
         resolved[role] = named if named is not None else getattr(guess, role)

@@ -104,6 +104,24 @@ class Rule(Section):
 NUMBERS = ("at_least", "at_most", "above", "below")
 
 
+class RowNumber(Section):
+    """The number of a row in place of its time: each user's rows stand oldest first.
+
+    In a config: ``time = { row = true }``. Rows are numbered in the order of the files (as they are
+    listed, those of a pattern or folder by name), within each user; rows of other users may lie
+    between them. Numbers of different users do not compare.
+    """
+
+    row: bool
+
+    @field_validator("row")
+    @classmethod
+    def _said(cls, value: bool) -> bool:
+        if not value:
+            raise ValueError('only true says something; without any order write time = ""')
+        return value
+
+
 class Columns(Section):
     """Names of the columns that every log has, or may have; what is left out is guessed.
 
@@ -113,7 +131,8 @@ class Columns(Section):
     Attributes:
         user: Who: a column, or a template.
         item: What, in the same form.
-        time: When; "" says that nothing is known of time.
+        time: When; ``{ row = true }`` where the file says it by the order of its rows alone, ""
+            where nothing is known of time.
         event: What happened, where events stand in one column.
         position: Position at which the item was shown, from 1.
         propensity: Probability that it was shown there.
@@ -121,10 +140,20 @@ class Columns(Section):
 
     user: str | None = None
     item: str | None = None
-    time: str | None = None
+    time: RowNumber | str | None = None
     event: str | None = None
     position: str | None = None
     propensity: str | None = None
+
+    @property
+    def time_column(self) -> str | None:
+        """Column of times; None where there is none."""
+        return self.time if isinstance(self.time, str) and self.time else None
+
+    @property
+    def time_is_row(self) -> bool:
+        """Whether the order of the rows stands for their times."""
+        return isinstance(self.time, RowNumber)
 
 
 class Bins(Section):
@@ -279,6 +308,15 @@ class TableOptions(Written):
                 raise ValueError(f'against: "{name}" is not one of the signals')
         if self.signals and set(self.against) == set(self.signals):
             raise ValueError("against: some signal must speak for an item")
+        return self
+
+    @model_validator(mode="after")
+    def _rows_differ(self) -> Self:
+        if self.columns.time_is_row and self.duplicates == "drop":
+            raise ValueError(
+                'duplicates = "drop" leaves out rows of equal time, and with columns.time = '
+                '{ row = true } no two are equal: take "first" or "last"'
+            )
         return self
 
 

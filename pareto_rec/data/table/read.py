@@ -52,6 +52,7 @@ class Log:
         of_items: What the rows say about items.
         of_users: What they say about users.
         timed: Whether times are known.
+        ordered: Whether the times of the rows are their numbers in the order of the files.
         origin: File of each row ``[rows]``, its index in the account.
     """
 
@@ -61,6 +62,7 @@ class Log:
     of_items: EntityAttributes
     of_users: EntityAttributes
     timed: bool
+    ordered: bool
     origin: IntArray
 
 
@@ -88,13 +90,14 @@ class LogReader:
         self.parts = _Parts()
         self.decimal_marks: dict[str, Decimal] = {}
         self.events = EventTally() if any(named_events(options)) else None
+        self.n_rows = 0  # seen so far, used or not
 
     @property
     def wanted(self) -> list[str]:
         """Columns that are read."""
         columns = self.columns
         named: list[str | None] = [*fields_of(columns.user), *fields_of(columns.item)]
-        named += [columns.time, columns.position, columns.propensity, self.price]
+        named += [columns.time_column, columns.position, columns.propensity, self.price]
         named += [columns.event] if self.options.event else []
         rules = [
             name for rule in rules_of(self.options) for name in columns_of(rule, columns.event)
@@ -152,11 +155,14 @@ class LogReader:
             rows.refuse(nothing.to_numpy(zero_copy_only=False), name, f"no {role}")
             for column in fields_of(name):
                 rows.refuse_value(merging(reader.table.column(column)), column, MERGED)
-        if columns.time:
-            arrays["time"], bad = self.clock.read(reader.table.column(columns.time))
+        if columns.time_is_row:
+            arrays["time"] = np.arange(self.n_rows, self.n_rows + reader.table.num_rows)
+            self.n_rows += reader.table.num_rows
+        elif columns.time_column:
+            arrays["time"], bad = self.clock.read(reader.table.column(columns.time_column))
             other = f"is in another unit of time than most ({self.clock.form})"
-            rows.refuse_value(self.clock.other, columns.time, other)
-            rows.refuse_value(bad, columns.time, "is not a time")
+            rows.refuse_value(self.clock.other, columns.time_column, other)
+            rows.refuse_value(bad, columns.time_column, "is not a time")
         for name, rule in self.options.signals.items():
             values, bad = reader.value(rule)
             rows.refuse_value(bad, rule.column, f'of signal "{name}" is not a number')
@@ -231,7 +237,8 @@ class LogReader:
         if self.clock.guessed:
             self.account.notes["form of times, guessed"] = self.clock.form
         origin = np.concatenate(parts.origin)
-        return Log(rows, users, items, of_items, of_users, bool(self.columns.time), origin)
+        timed, ordered = bool(self.columns.time_column), self.columns.time_is_row
+        return Log(rows, users, items, of_items, of_users, timed, ordered, origin)
 
 
 def read_log(

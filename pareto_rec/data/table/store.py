@@ -83,6 +83,7 @@ def _keep(folder: Path, dataset: Dataset, account: Mapping[str, object]) -> None
         "account": account,
         "categories": items.category_names,
         "timed": dataset.timed,
+        "ordered": dataset.ordered,
         "files": {path.name: sha256_of(path) for path in _files(folder, account)},
     }
     write_json(folder / NOTE, note)  # last: where it is, everything is
@@ -112,6 +113,7 @@ def _open(folder: Path, options: TableOptions, name: str) -> Dataset | None:
             tuple(options.against),
             note["timed"],
             note["account"],
+            note["ordered"],
         )
     damaged(folder)
     return None

@@ -20,6 +20,7 @@ from pareto_rec.experiment.inputs import read_dataset, read_split
 TABLE: dict[str, Any] = {
     "kind": "table",
     "files": "a.csv",
+    "columns": {"time": {"row": True}},
     "signals": {"bought": "qty", "returned": {"column": "event", "matches": "^ret"}},
     "against": "returned",
     "items": {"text": "name", "attributes": "age", "bins": {"age": [18, 30]}},
@@ -77,6 +78,13 @@ def test_a_table_brings_its_own_signals() -> None:
         ({"items": {"attributes": "age", "bins": {"age": [3, 2]}}}, "edges must rise"),
         ({"items": {"price_bands": 3}}, 'price_bands needs "price"'),
         ({"items": {"words": 3, "categories": "kind"}}, "words stand for categories only where"),
+        ({"columns": {"time": {"rows": True}}}, 'did you mean "data.columns.time.row"'),
+        ({"columns": {"time": {"row": False}}}, "data.columns.time.row: only true says something"),
+        ({"columns": {"time": 5}}, "data.columns.time: must be a table or a text, not 5"),
+        (
+            {"columns": {"time": {"row": True}}, "duplicates": "drop"},
+            'data: duplicates = "drop" leaves out rows of equal time',
+        ),
         ({"on_bad_rows": "skp"}, "must be 'error' or 'skip'"),
         ({"min_group": 0}, "data.min_group"),
     ],
@@ -139,6 +147,7 @@ def own_data() -> None:
     [
         *("retail_value_diversity", "grocery_fairness_price"),
         *("coupon_ctr_cvr", "vehicle_coupon_acceptance"),
+        "movielens_1m_accuracy_fairness_diversity",
     ],
 )
 def test_configs_of_the_experiments_are_sound(name: str) -> None:
