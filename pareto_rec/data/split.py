@@ -154,8 +154,8 @@ def _stages(dataset: Dataset, parts: Parts, kind: str, label: str) -> Split:
     validation = stage("validation", history, held)
     test = stage("test", _take(rows, later & positive), last)
     if not dataset.timed:
-        known = ", only the order of each user's rows" if dataset.ordered else ""
-        return Split(validation, test, None, kind, f"no times are known{known}", dataset.account)
+        but = ", only the order of each user's rows" if dataset.ordered else ""
+        return Split(validation, test, None, kind, f"no times are known{but}", dataset.account)
     late = float((train.time > np.median(last.time)).mean())
     leak = _leak(validation, test, late)
     return Split(validation, test, late, kind, leak, dataset.account)

@@ -38,7 +38,7 @@ def table(folder: Path, rows: list[list[str]], **options: Any) -> Dataset:
 
 
 def cut(dataset: Dataset, kind: str) -> Split:
-    return split(dataset, kind, validation=0.2, test=0.2, seed=0)
+    return split(dataset, kind, validation=0.3, test=0.3, seed=0)
 
 
 def named(dataset: Dataset, rows: Interactions) -> dict[str, list[str]]:

@@ -78,7 +78,7 @@ def test_a_table_brings_its_own_signals() -> None:
         ({"items": {"attributes": "age", "bins": {"age": [3, 2]}}}, "edges must rise"),
         ({"items": {"price_bands": 3}}, 'price_bands needs "price"'),
         ({"items": {"words": 3, "categories": "kind"}}, "words stand for categories only where"),
-        ({"columns": {"time": {"rows": True}}}, 'did you mean "data.columns.time.row"'),
+        ({"columns": {"time": {"rows": True}}}, 'key "data.columns.time.row" is missing'),
         ({"columns": {"time": {"row": False}}}, "data.columns.time.row: only true says something"),
         ({"columns": {"time": 5}}, "data.columns.time: must be a table or a text, not 5"),
         (
