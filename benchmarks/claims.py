@@ -340,6 +340,13 @@ def _in_full() -> Iterator[Step]:
         lambda folder: [["-m", "benchmarks.intervals", "--fronts", "500", "--out", str(folder)]],
         intervals_figure,
     )
+    yield Step(
+        "decisive",
+        "What multi-objective training buys beside a search of serving settings: seven arms with "
+        "the same processor seconds.",
+        lambda folder: [["-m", "benchmarks.decisive", "--out", str(folder)]],
+        last_line,
+    )
 
 
 def intervals_figure(folder: Path) -> str:
