@@ -14,7 +14,7 @@ from benchmarks.decisive import tables
 from benchmarks.decisive.cases import CASES, Case, case_of, experiment_of, losses_of
 from benchmarks.decisive.comparisons import box_volume, compare, corrected, standings
 from benchmarks.decisive.job import lines_of, results_path, run_job
-from benchmarks.decisive.opening import figure_paths, measure_test, read_figures
+from benchmarks.decisive.opening import is_measured, is_searched, measure_test, read_figures
 from benchmarks.decisive.schedule import Job, run_jobs
 from pareto_rec.cli.main import run_program
 from pareto_rec.core.errors import RunFailedError
@@ -120,7 +120,7 @@ def jobs_of(
     *,
     opens: bool,
 ) -> list[Job]:
-    """Return what is to be done: per data set its preparation, its seeds, then its test data.
+    """Return what is left: per data set its preparation, its seeds, then its test data.
 
     Args:
         cases: Data sets by name.
@@ -131,7 +131,8 @@ def jobs_of(
     """
     jobs = []
     for name, case in cases.items():
-        label = case.path.resolve().name
+        label, folder = case.path.resolve().name, folder_of(out, case)
+        left = [number for number in numbers if not is_searched(folder, number)]
         common = ("--out", str(out), "--data", name)
         more = () if seconds is None else ("--budget", str(seconds))
         prepare = Job(f"prepare-{label}", (*common, "--part", "prepare"))
@@ -141,10 +142,10 @@ def jobs_of(
                 (*common, "--part", "search", "--seed", str(number), *more),
                 frozenset({prepare.name}),
             )
-            for number in numbers
+            for number in left
         ]
-        jobs += [prepare, *searches]
-        if opens:
+        jobs += [prepare, *searches] if left else []
+        if opens and not is_measured(folder, numbers):
             count = ("--seeds", str(len(numbers)))
             needs = frozenset(job.name for job in searches)
             jobs.append(Job(f"test-{label}", (*common, "--part", "test", *count), needs))
@@ -165,7 +166,7 @@ def report(cases: dict[str, Case], numbers: Sequence[int], out: Path) -> None:
     results, comparisons = [], []
     for case in cases.values():
         folder = folder_of(out, case)
-        if not all(path.is_file() for number in numbers for path in figure_paths(folder, number)):
+        if not is_measured(folder, numbers):
             typer.echo(f"{case.path.name}: not measured on test data yet, left out")
             continue
         experiment = experiment_of(case, 0, cache_dir(), tune=False)

@@ -14,9 +14,10 @@ from pareto_rec.execution.tuned import tuned
 from pareto_rec.experiment.config import Config
 from pareto_rec.experiment.config.matched import OBJECTIVES
 from pareto_rec.experiment.config.whole import parse_config
-from pareto_rec.experiment.experiment import Experiment
+from pareto_rec.experiment.experiment import SOFTMAX, Experiment
 from pareto_rec.search.space import Simplex
 from pareto_rec.search.variables import Floats
+from pareto_rec.tasks import BUILT_IN
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 WEIGHTS = "loss_weights"
@@ -67,6 +68,8 @@ def case_of(name: str) -> Case:
 def config_of(case: Case, seed: int, *, sampled: bool) -> Config:
     """Return the config of a case: its own, with the losses that match its objectives.
 
+    Exponents of tasks that no loss trains go.
+
     Nothing is reported besides the searched objectives, which would cost time and change nothing.
 
     Args:
@@ -85,7 +88,10 @@ def config_of(case: Case, seed: int, *, sampled: bool) -> Config:
     table |= {"seed": seed, "reported": [], "smoke": {}}
     table |= {"space": {**space, "train": train}, **(case.search if sampled else {})}
     config = parse_config(table, str(source))
-    config.space.train[WEIGHTS].floor.update({"softmax": FLOOR})
+    config.space.train[WEIGHTS].floor.update({SOFTMAX: FLOOR})
+    for task in BUILT_IN:
+        if task not in config.losses:  # nothing predicts it
+            config.space.serve.pop(f"{task}_exponent", None)
     return config
 
 

@@ -59,6 +59,11 @@ def is_searched(folder: Path, seed: int) -> bool:
     return known >= {(arm, mode) for arm in ARMS for mode in MODES}
 
 
+def is_measured(folder: Path, seeds: Sequence[int]) -> bool:
+    """Return whether every seed was measured on test data."""
+    return all(path.is_file() for seed in seeds for path in figure_paths(folder, seed))
+
+
 def measure_test(case: Case, seeds: Sequence[int], folder: Path, cache: Path) -> None:
     """Open test data once, after all searches, and measure what has not been measured yet.
 
@@ -75,7 +80,7 @@ def measure_test(case: Case, seeds: Sequence[int], folder: Path, cache: Path) ->
     lacking = [seed for seed in seeds if not is_searched(folder, seed)]
     if lacking:
         raise RunFailedError(f"{folder}: test data stays closed until seed {lacking[0]} is done")
-    left = [seed for seed in seeds if not all(p.is_file() for p in figure_paths(folder, seed))]
+    left = [seed for seed in seeds if not is_measured(folder, [seed])]
     if not left:
         return
     experiment = experiment_of(case, 0, cache, sampled=False)

@@ -68,18 +68,6 @@ def test_every_arm_is_searched_measured_once_on_test_data_and_compared(
     assert read_openings([ledger_of_tests]) == (opening,)
 
 
-def test_a_smoke_run_leaves_test_data_closed(
-    config: Path, tiny_cache: Path, tmp_path: Path, ledger_of_tests: Path
-) -> None:
-    before = read_openings([ledger_of_tests])
-    command = ("--out", str(tmp_path), "--data", str(config), "--smoke", "--budget", "0.3")
-    ended = decisive(*command, cache=tiny_cache)
-    assert ended.returncode == 0, ended.stderr
-    assert "test data stayed closed" in ended.stdout
-    assert not (tmp_path / "films" / "test0.json").exists()
-    assert read_openings([ledger_of_tests]) == before
-
-
 def test_test_data_stays_closed_until_all_searches_are_done(
     config: Path, tiny_cache: Path, tmp_path: Path, ledger_of_tests: Path
 ) -> None:

@@ -16,9 +16,10 @@ import pytest
 import torch
 from small_fits import DATA, MONITOR, spec_of
 
+from benchmarks.decisive import __main__ as program
 from benchmarks.decisive import comparisons, film, job, schedule, settings, soups, tables
 from benchmarks.decisive.arms import ALONE, ARMS, MODES, SEARCHED, Context, Networks
-from benchmarks.decisive.cases import weights_at
+from benchmarks.decisive.cases import Case, weights_at
 from benchmarks.decisive.clock import Budget
 from benchmarks.decisive.opening import SeedFigures
 from pareto_rec.analysis.bootstrap import holm
@@ -289,6 +290,23 @@ def test_tables_say_what_is_shown() -> None:
     assert json.dumps(content, allow_nan=False)
     assert sum(one["shown"] for one in content["comparisons"]) == 2 * 5
     assert tables.in_a_line(corrected).count("2 better, 0 worse") == 3
+
+
+@pytest.mark.usefixtures("job_world")
+def test_jobs_are_what_is_left(tmp_path: Path) -> None:
+    films = Case(tmp_path / "films")
+    every = {"tmp_path/films": films}
+    names = [one.name for one in program.jobs_of(every, [0, 1], None, tmp_path, opens=True)]
+    assert names == ["prepare-films", "search-films-0", "search-films-1", "test-films"]
+    assert "test-films" not in [
+        one.name for one in program.jobs_of(every, [0], None, tmp_path, opens=False)
+    ]
+    job.run_job(films, 0, tmp_path / "films", tmp_path, 2.0)
+    jobs = program.jobs_of(every, [0, 1], 3.0, tmp_path, opens=True)
+    assert [one.name for one in jobs] == ["prepare-films", "search-films-1", "test-films"]
+    assert jobs[1].needs == {"prepare-films"}
+    assert jobs[1].arguments[-2:] == ("--budget", "3.0")
+    assert jobs[2].needs == {"search-films-1"}
 
 
 def test_jobs_wait_for_what_they_need_and_are_left_out_where_it_fails(
