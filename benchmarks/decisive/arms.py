@@ -35,10 +35,10 @@ ON, OFF = "on", "off"
 MODES = (ON, OFF)  # of serving diversity
 
 MEMBERS, POOL = 4, 8  # most networks of one list, and to choose from
-SHARE = 0.5  # of the budget that goes on training networks one after the other, where an arm does
+SHARE = 0.6  # of the budget that goes on training networks one after the other, where an arm does
 LONGER = 3  # times the steps and the patience of a plain fit, for a network of all preferences
 _MANY = 200  # accuracy-only fits that could be trained; the budget ends before
-_FIRST, _OFFSPRING, _SWEEP = 6, 3, 8
+_FIRST, _OFFSPRING, _SWEEP = 4, 2, 8
 
 
 @dataclass(frozen=True)
