@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from benchmarks.decisive.cases import WEIGHTS, losses_of, weights_at
+from benchmarks.decisive.cases import WEIGHTS, centre_of, losses_of, weights_at
 from benchmarks.decisive.clock import Budget
 from benchmarks.decisive.film import at_preference, train_conditioned
 from benchmarks.decisive.soups import interpolated, own_id, preferences
@@ -22,6 +22,7 @@ from pareto_rec.runs.record import Record
 from pareto_rec.search import Failure, Result, Searcher, Settings, Trial
 from pareto_rec.search.serving import FUSION, Slot
 from pareto_rec.search.space import Candidate, SearchSpace, Value, Variable
+from pareto_rec.training.spec import TrainSpec
 
 ALONE = "baselines alone"
 PLAIN = "one plain fit"
@@ -143,8 +144,7 @@ def best_accurate(context: Context) -> Networks:
 def search_fixed(context: Context) -> Networks:
     """Search hyperparameters, the loss weights in the centre of their simplex."""
     simplex = losses_of(context.experiment)
-    centre = [1.0 / len(simplex.names)] * len(simplex.names)
-    return _search(context, {WEIGHTS: weights_at(simplex, centre)})
+    return _search(context, {WEIGHTS: weights_at(simplex, centre_of(simplex))})
 
 
 def search_weights(context: Context) -> Networks:
@@ -174,7 +174,7 @@ def conditioned(context: Context) -> Networks:
     """Train one network for all preferences, and ask it for some."""
     simplex, evaluator = losses_of(context.experiment), context.evaluator
     seed = context.experiment.config.seed
-    plain = evaluator.variables.spec(opponents.middle(context.experiment.space))
+    plain = conditioned_spec(context.experiment)
     spec = replace(plain, steps=LONGER * plain.steps, patience=LONGER * plain.patience)
     begun, data = spec.seed(evaluator.seed), evaluator.data
     fit = train_conditioned(spec, begun, data, evaluator.monitor(), simplex)
@@ -185,6 +185,16 @@ def conditioned(context: Context) -> Networks:
         ids.append(own_id("conditioned", [data_key(evaluator), str(begun)], shares))
         evaluator.store.put(ids[-1], at_preference(fit, simplex, shares, features))
     return _with_fits(context, ids, 1)
+
+
+def conditioned_spec(experiment: Experiment) -> TrainSpec:
+    """Return training variables of a network for all preferences, with the steps of a plain fit.
+
+    Its loss weights are in the centre, so that what any of the losses needs is there.
+    """
+    simplex = losses_of(experiment)
+    centre = weights_at(simplex, centre_of(simplex))
+    return experiment.variables.spec({**opponents.middle(experiment.space), WEIGHTS: centre})
 
 
 ARMS: Mapping[str, Arm] = {

@@ -35,7 +35,7 @@ class Case:
     """
 
     path: Path
-    seconds: float = 16.0
+    seconds: float = 20.0
     search: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -119,6 +119,11 @@ def losses_of(experiment: Experiment) -> Simplex:
     simplex = experiment.space.train[WEIGHTS]
     assert isinstance(simplex, Simplex)
     return simplex
+
+
+def centre_of(simplex: Simplex) -> list[float]:
+    """Return the shares of losses that all have the same."""
+    return [1.0 / len(simplex.names)] * len(simplex.names)
 
 
 def weights_at(simplex: Simplex, shares: Sequence[float] | Floats) -> dict[str, float]:

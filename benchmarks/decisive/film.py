@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.decisive.cases import weights_at
+from benchmarks.decisive.cases import centre_of, weights_at
 from pareto_rec.core.seeds import child_seed, generator
 from pareto_rec.models.base import Params, init_linear, item_table
 from pareto_rec.search.space import Simplex
@@ -110,8 +110,7 @@ class ConditionedPack(Pack):
             simplex: Of the loss weights.
         """
         self.simplex, self._draws = simplex, generator(seed, "preferences of steps")
-        count = len(simplex.names)
-        self._centre = torch.full((1, count), 1.0 / count, device=data.device)
+        self._centre = torch.tensor([centre_of(simplex)], device=data.device)
         self._preference = self._centre
         super().__init__([spec], [seed], data)
 
@@ -153,7 +152,7 @@ def train_conditioned(
     """Train one network for all preferences.
 
     Args:
-        spec: Training variables; its loss weights are replaced.
+        spec: Training variables that fit all losses; its weights are put in the centre.
         seed: Of the fit.
         data: What training reads.
         monitor: What early stopping watches, at the centre of the preferences.
@@ -162,9 +161,7 @@ def train_conditioned(
     Returns:
         A fit with the parameters of FiLM, which only :func:`at_preference` can read.
     """
-    names = simplex.names
-    centre = weights_at(simplex, [1.0 / len(names)] * len(names))
-    spec = replace(spec, loss_weights=centre)
+    spec = replace(spec, loss_weights=weights_at(simplex, centre_of(simplex)))
     check_losses(spec, data)
     return ConditionedPack(spec, seed, data, simplex).run(monitor)[0]
 

@@ -11,12 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.decisive.arms import ARMS, MODES, ON, POOL, Arm, Context, Networks
-from benchmarks.decisive.cases import Case, experiment_of, losses_of
+from benchmarks.decisive.arms import (
+    ALONE,
+    ARMS,
+    MODES,
+    ON,
+    POOL,
+    Arm,
+    Context,
+    Networks,
+    conditioned_spec,
+)
+from benchmarks.decisive.cases import Case, centre_of, experiment_of, losses_of
 from benchmarks.decisive.clock import Budget
 from benchmarks.decisive.film import at_preference, train_conditioned
 from benchmarks.decisive.settings import POPULATION, Measured, search_settings, variables_of
-from pareto_rec.analysis.confirm import opponents
 from pareto_rec.analysis.confirm.opponents import claimed
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.sealed import read_json, write_json
@@ -165,14 +174,12 @@ def _in_words(line: Mapping[str, Any], seed: int) -> str:
 def _warm_up(experiment: Experiment, folder: Path) -> None:
     """Compile, import and read what the first arm would pay for otherwise."""
     simplex = losses_of(experiment)
-    shares = [1.0 / len(simplex.names)] * len(simplex.names)
     with _context(experiment, ON, folder, _WARM_SECONDS) as context:
         evaluator = context.evaluator
-        plain = evaluator.variables.spec(opponents.middle(experiment.space))
-        spec = replace(plain, steps=2, check_every=2)
+        spec = replace(conditioned_spec(experiment), steps=2, check_every=2)
         fit = train_conditioned(spec, 0, evaluator.data, evaluator.monitor(), simplex)
         features = evaluator.data.item_features(fit.spec, fit.difference)
-        evaluator.store.put("warm", at_preference(fit, simplex, shares, features))
-        networks = ARMS["baselines alone"].make(context)
+        evaluator.store.put("warm", at_preference(fit, simplex, centre_of(simplex), features))
+        networks = ARMS[ALONE].make(context)
         search_settings("warm", networks, context)
     shutil.rmtree(folder, ignore_errors=True)
