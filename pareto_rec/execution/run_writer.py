@@ -19,12 +19,13 @@ from pareto_rec.runs.directory import CONFIG, INFO, RunDirectory
 from pareto_rec.runs.heartbeat import writer
 from pareto_rec.runs.lines import FORMAT
 from pareto_rec.runs.record import Record, fit_ids
+from pareto_rec.runs.set_values import FILE as SETS
 from pareto_rec.search import Progress
 from pareto_rec.training.fit_store import FitStore
 
 SUMMED_UP = (
     *("front.csv", "baselines.csv", "lists.json"),
-    *("per_user/front.parquet", "per_user/users.parquet"),
+    *("per_user/front.parquet", "per_user/users.parquet", SETS),
 )
 """Files whose checksums run.json holds once no process writes them any more, if they are there."""
 
@@ -125,8 +126,16 @@ class RunWriter:
     @property
     def front(self) -> list[Record]:
         """Records of the front, best by the first objective first."""
+        return self._records_of(self._front_rows())
+
+    @property
+    def selected(self) -> list[Record]:
+        """Those of them that are selected, to be shown, compared and confirmed."""
+        return self._records_of([row for row in self._front_rows() if row["selected"]])
+
+    def _records_of(self, rows: Sequence[Mapping[str, Any]]) -> list[Record]:
         by_id = {record.id: record for record in self.records}
-        return [by_id[str(row["id"])] for row in self._front_rows()]
+        return [by_id[str(row["id"])] for row in rows]
 
     def _front_rows(self) -> list[dict[str, Any]]:
         measures = self._experiment.objectives

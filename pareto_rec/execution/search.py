@@ -35,6 +35,7 @@ from pareto_rec.experiment.checks import check_objectives
 from pareto_rec.experiment.config import Config, load_config
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.extent import limited_by_size, measured_groups
+from pareto_rec.runs import set_values
 from pareto_rec.runs.directory import CONFIG, RunDirectory
 from pareto_rec.runs.lines import is_signed
 from pareto_rec.runs.record import Record
@@ -271,6 +272,10 @@ def _measure_front(journal: RunWriter, run: RunDirectory, pool: Workers) -> None
     values = [(key, one.values) for key, one in measured]
     run.write_bytes(per_user.FILE, per_user.table_of(values, stage.users.ids))
     run.write_bytes(per_user.PEOPLE, per_user.people_of(stage))
+    if per_user.sets_over_users(pool.evaluator.measuring.measures):
+        found = _of_points(per_user.influence_of, journal.selected, pool)
+        sets = per_user.set_values(found, stage.users.ids)
+        run.write_bytes(set_values.FILE, set_values.table_of(sets))
     run.write_text(lists.FILE, _lists(records, pool))
     if any(one.described for _, one in measured):
         journal.add_info(described={key: dict(one.described) for key, one in measured})

@@ -60,9 +60,11 @@ ALLOWED: dict[str, str] = {
     # from a front to evidence and to a choice
     "analysis.bootstrap": "core",
     "analysis.group_draws": "analysis.bootstrap objectives",
+    "analysis.front_draws": "analysis.bootstrap analysis.group_draws objectives search",
     "analysis.decide": "core runs",
-    "analysis.compare": "analysis.bootstrap core experiment.config report.plots runs search",
-    "analysis.confirm": "analysis.bootstrap analysis.group_draws baselines core evaluation "
+    "analysis.compare": "analysis.bootstrap analysis.front_draws core experiment.config objectives "
+    "report.plots runs search",
+    "analysis.confirm": "analysis.bootstrap analysis.front_draws baselines core evaluation "
     "execution execution.workers experiment experiment.config objectives ranking runs search "
     "tasks",
     "analysis": "analysis.bootstrap analysis.decide core evaluation experiment experiment.config "
@@ -87,6 +89,7 @@ PYMOO = {"search.algorithms", "analysis.decide"}  # the only modules that may kn
 NO_TORCH = {
     *("data", "objectives", "baselines", "search", "experiment.config", "runs", "report", "cli"),
     *("report.plots", "analysis.bootstrap", "analysis.compare", "analysis.decide"),
+    *("analysis.front_draws", "analysis.group_draws"),
     *("analysis.picks", "core.errors", "core.seeds"),
 }
 # What a command that needs none of them must not pay for: imported inside functions alone.

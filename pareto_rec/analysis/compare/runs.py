@@ -9,14 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pareto_rec.analysis.bootstrap import Floats
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.experiment.config import load_config
 from pareto_rec.runs.files import check_file
 from pareto_rec.runs.reader import read_run
+from pareto_rec.runs.set_values import SetValues, read_set_values
 from pareto_rec.runs.view import RunView
 
 if TYPE_CHECKING:
@@ -47,7 +45,7 @@ class Compared:
     config: Mapping[str, Any]  # TOML of several shapes
 
     @property
-    def front(self) -> NDArray[np.float64]:
+    def front(self) -> Floats:
         """Searched objectives of its front ``[points, objectives]``."""
         return self.view.values(self.view.front)
 
@@ -55,6 +53,21 @@ class Compared:
     def experiment(self) -> str:
         """The config without its seed, as text: runs that share it differ by chance alone."""
         return json.dumps({k: v for k, v in self.config.items() if k != "seed"}, sort_keys=True)
+
+    @cached_property
+    def selected(self) -> list[str]:
+        """Ids of the selected points of its front."""
+        front = self.view.front
+        return [str(key) for key in front.loc[front["selected"], "id"]]
+
+    @cached_property
+    def sets(self) -> Mapping[str, SetValues] | None:
+        """What its set objectives are resampled from; None where the run has no such file.
+
+        Raises:
+            BadRequestError: If the file is damaged, or of another format.
+        """
+        return read_set_values(self.view.path, self.view.info)
 
     def per_user(self) -> pd.DataFrame | None:
         """Return values per user of the front's points; None where the run has none.
@@ -138,37 +151,3 @@ def _other_aims(
 
 def _aim(axis: object) -> dict[str, Any]:
     return {key: getattr(axis, key) for key in _AIM}
-
-
-def values_per_user(runs: Sequence[Compared]) -> tuple[list[Floats], list[str]] | str:
-    """Return per-user values of the selected points of every run, users aligned.
-
-    Args:
-        runs: Comparable ones.
-
-    Returns:
-        For each run ``[points, users, objectives]`` and the users' ids; or why there are none.
-    """
-    names = runs[0].view.names
-    tables = []
-    for run in runs:
-        frame = run.per_user()
-        if frame is None:
-            return f"{run.label} has no {PER_USER}"
-        for name in names:
-            if name not in frame:
-                return f"{name} has no values per user: it is one number for all lists together"
-        tables.append(frame)
-    users = sorted(set(tables[0]["user"]))
-    values = []
-    for run, frame in zip(runs, tables, strict=True):
-        chosen = run.view.front.loc[run.view.front["selected"], "id"].tolist()
-        if sorted(set(frame["user"])) != users:
-            return f"{run.label} was measured on other users"
-        if not set(chosen) <= set(frame["id"]):
-            return f"{run.label} has no values per user of some of its selected points"
-        wide = frame[frame["id"].isin(chosen)].pivot(index="id", columns="user", values=names)
-        wide = wide.loc[chosen]
-        parts = [wide[name][users].to_numpy(dtype=np.float64) for name in names]
-        values.append(np.stack(parts, axis=2))
-    return values, users

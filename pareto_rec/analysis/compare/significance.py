@@ -9,70 +9,78 @@ from typing import Any
 
 import numpy as np
 
-from pareto_rec.analysis import bootstrap
-from pareto_rec.analysis.bootstrap import LEVEL, Floats, Resample
-from pareto_rec.analysis.compare.runs import Compared, values_per_user
-from pareto_rec.runs.view import RunView
+from pareto_rec.analysis import bootstrap, front_draws
+from pareto_rec.analysis.bootstrap import DRAWS, LEVEL, Floats
+from pareto_rec.analysis.compare.over_users import OverUsers, over_users
+from pareto_rec.analysis.compare.runs import Compared
+from pareto_rec.analysis.front_draws import FrontFigures
+from pareto_rec.core.seeds import child_seed
 
-DRAWS = 1000
+SEED = child_seed(0, "resample", "validation")  # the same users as in confirm
 
 
-def paired_runs(runs: Sequence[Compared], *, seed: int = 0) -> dict[str, Any]:
+def paired_runs(runs: Sequence[Compared], *, seed: int = SEED) -> dict[str, Any]:
     """Return ratios of hypervolumes, every pair of runs under the same resampled users.
 
     The fronts' selected points as they are: this says whether two fronts differ for people like
     these, not whether one way to search is better than another, which takes several seeds of each.
+    Users are resampled as `confirm` does it. Objectives of which a run does not say how they depend
+    on users are left out of the hypervolumes.
 
     Args:
         runs: Comparable ones.
         seed: Of the resample.
 
     Returns:
-        ``over``, ``pairs`` and ``reason``; without pairs the reason says why.
+        ``over``, ``pairs`` and ``reason``; without pairs the reason says why. ``objectives`` are
+        those of the hypervolumes, ``left_out`` says why any other is not among them.
     """
-    values = values_per_user(runs)
-    if isinstance(values, str):
-        return {"over": None, "reason": values, "pairs": []}
-    arrays, users = values
-    resample = Resample(len(users), 1, DRAWS, seed)
-    view = runs[0].view
-    volumes = [_volumes(values, resample, view) for values in arrays]
+    resampled = over_users(runs)
+    if isinstance(resampled, str):
+        return {"over": None, "reason": resampled, "objectives": [], "left_out": {}, "pairs": []}
+    fronts = _fronts(resampled, seed)
     pairs = []
     for i, j in combinations(range(len(runs)), 2):
-        (mine, my_draws), (other, other_draws) = volumes[i], volumes[j]
-        drawn = bootstrap.ratio(my_draws, other_draws)
-        ratio = bootstrap.interval(mine / other, drawn) if other > 0 else None
+        ratio = front_draws.paired(fronts[i], fronts[j])
+        p = front_draws.p_of_ratio(fronts[i], fronts[j])
         pairs.append(
             {
                 "run": runs[i].label,
                 "other": runs[j].label,
                 "ratio": None if ratio is None else _finite(vars(ratio)),
-                "p": _two_sided(my_draws - other_draws),
+                "p": _two_sided(fronts[i].draws - fronts[j].draws) if p is None else p,
             }
         )
-    return {"over": "users", "reason": None, "draws": DRAWS, "pairs": with_holm(pairs)}
+    return {
+        "over": "users",
+        "reason": None,
+        "objectives": [goal.name for goal in resampled.goals],
+        "left_out": dict(resampled.left_out),
+        "draws": DRAWS,
+        "pairs": with_holm(pairs),
+    }
 
 
-def _volumes(values: Floats, resample: Resample, view: RunView) -> tuple[float, Floats]:
-    """Return hypervolumes of a run's points ``[points, users, objectives]``, measured and drawn."""
-    columns = np.moveaxis(values, 2, 0)[:, :, None, :]  # [objectives, points, seed, users]
-    drawn = np.stack([bootstrap.draw_means(column, resample) for column in columns], axis=2)
-    means = np.stack([bootstrap.seed_means(column)[:, 0] for column in columns], axis=1)
-    both = np.concatenate([means[None], drawn])
-    volumes = bootstrap.hypervolumes(
-        both, _feasible(both, view), reference=view.reference, maximise=view.maximise
+def _fronts(resampled: OverUsers, seed: int) -> list[FrontFigures]:
+    """Return the hypervolume of every run's selected points, measured and drawn."""
+    stage = front_draws.figures(
+        resampled.answers,
+        resampled.points,
+        1,
+        names=[goal.name for goal in resampled.goals],
+        objectives=resampled.objectives,
+        goals=resampled.goals,
+        draws=DRAWS,
+        seed=seed,
     )
-    return float(volumes[0]), volumes[1:]
-
-
-def _feasible(values: Floats, view: RunView) -> bootstrap.Bools:
-    low = [-math.inf if axis.at_least is None else axis.at_least for axis in view.axes]
-    high = [math.inf if axis.at_most is None else axis.at_most for axis in view.axes]
-    return np.asarray(((values >= low) & (values <= high)).all(axis=2))
+    return [front_draws.front_figures(stage, own, resampled.goals) for own in resampled.places]
 
 
 def _two_sided(difference: Floats) -> float:
-    """Return the share of draws on the smaller side of zero, doubled, the measured one included."""
+    """Return the share of draws on the smaller side of zero, doubled, the measured one included.
+
+    For fronts of which a ratio cannot be resampled, since one is worth nothing or they are alike.
+    """
     least = min((difference <= 0).sum(), (difference >= 0).sum())
     return float(min(1.0, 2.0 * (least + 1) / (len(difference) + 1)))
 

@@ -34,12 +34,21 @@ def lines(content: Mapping[str, Any]) -> list[str]:
     if paired["reason"] is not None:
         text += ["", f"no intervals over users: {paired['reason']}"]
     elif paired["pairs"]:
-        text += ["", "paired over users (95 % interval; p corrected by Holm):"]
-        text += [_of_pair(pair) for pair in paired["pairs"]]
+        text += ["", *_of_paired(paired)]
     if content["between_groups"]:
         text += ["", "between groups, over their seeds (Welch; p corrected by Holm):"]
         text += [_of_groups(row) for row in content["between_groups"]]
     return text
+
+
+def _of_paired(paired: Mapping[str, Any]) -> list[str]:
+    left_out = paired["left_out"]
+    of = f", hypervolume of {' and '.join(paired['objectives'])} alone" if left_out else ""
+    return [
+        *(f"no intervals over users for {name}: {reason}" for name, reason in left_out.items()),
+        f"paired over users{of} (95 % interval; p corrected by Holm):",
+        *(_of_pair(pair) for pair in paired["pairs"]),
+    ]
 
 
 def _of_group(group: Mapping[str, Any]) -> str:

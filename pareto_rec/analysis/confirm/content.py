@@ -15,8 +15,8 @@ from pareto_rec.analysis.confirm.measure import recorded
 from pareto_rec.analysis.confirm.opponent_search import Searched
 from pareto_rec.analysis.confirm.opponents import claimed, select
 from pareto_rec.analysis.confirm.reported_front import SEARCH, Point, ReportedFront
-from pareto_rec.analysis.confirm.statistics import Answers, StageFigures
 from pareto_rec.analysis.confirm.tables import ALL, Front
+from pareto_rec.analysis.front_draws import Answers, StageFigures
 from pareto_rec.core.seeds import child_seed
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.objectives import UserObjective

@@ -16,7 +16,7 @@ import numpy as np
 
 from pareto_rec.analysis import bootstrap
 from pareto_rec.analysis.bootstrap import Floats, Interval
-from pareto_rec.analysis.confirm.statistics import StageFigures, feasible
+from pareto_rec.analysis.front_draws import StageFigures, feasible
 from pareto_rec.search import Goal
 
 LEVELS = (0.5, 0.4, 0.3, 0.2, 0.1, 0.0)

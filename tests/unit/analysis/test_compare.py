@@ -18,6 +18,8 @@ from pareto_rec.analysis.compare import compare_runs, lines
 from pareto_rec.analysis.compare import indicators as ind
 from pareto_rec.analysis.compare.significance import between_groups
 from pareto_rec.core.errors import BadRequestError
+from pareto_rec.runs.set_values import FILE as SETS
+from pareto_rec.runs.set_values import SetValues, table_of
 
 UP = [True, True]
 FRONT = np.array([[1.0, 4.0], [3.0, 3.0], [4.0, 1.0]])
@@ -197,11 +199,96 @@ def test_without_values_per_user_there_are_no_intervals_and_it_says_why(
     assert any("no intervals over users" in line and str(other) in line for line in lines(content))
 
 
-def test_a_searched_set_objective_has_no_users_to_resample(tmp_path: Path) -> None:
+def test_an_objective_without_values_per_user_is_left_out_and_it_says_why(tmp_path: Path) -> None:
     one, two = (make_run(tmp_path / str(seed), seed=seed) for seed in (1, 2))
     path = two / "per_user" / "front.parquet"
     pd.read_parquet(path).drop(columns="ild@10").to_parquet(path)
-    assert "ild@10 has no values per user" in str(compare_runs([one, two])["paired"]["reason"])
+    paired = compare_runs([one, two])["paired"]
+    assert paired["left_out"] == {"ild@10": f"{two} has no values of it per user"}
+    assert paired["objectives"] == ["ndcg@10", "tail_ndcg@10"]
+    assert paired["pairs"][0]["ratio"]["low"] < paired["pairs"][0]["ratio"]["high"]
+
+
+SPREAD, WORST = "personalization@10", "worst(ndcg@10 by band)"
+
+
+def renamed(run: Path, old: str, new: str) -> None:
+    """Call an objective of a run otherwise, wherever it stands."""
+    for name in ("run.json", "front.csv", "records.jsonl"):
+        (run / name).write_text((run / name).read_text().replace(old, new))
+
+
+def make_set_run(folder: Path, *, seed: int, spread: float = 0.05, users: int = USERS) -> Path:
+    """A run that was searched on a set objective and on the worst of three groups."""
+    run = make_run(folder, seed=seed)
+    renamed(run, "tail_ndcg@10", WORST)
+    renamed(run, "ild@10", SPREAD)
+    path = run / "per_user" / "front.parquet"
+    pd.read_parquet(path).drop(columns=["tail_ndcg@10", "ild@10"]).to_parquet(path)
+    front = pd.read_csv(run / "front.csv")
+    rng = np.random.default_rng(7)  # the same people in every run
+    noise, band = rng.normal(0, 0.05, users), np.arange(users) % 3
+    noise -= noise.mean()
+    rows = [row for _, row in front[front["selected"] == 1].iterrows()]
+    people = tuple(f"u{number:03d}" for number in range(users))
+    sets = {
+        SPREAD: SetValues(people, {r["id"]: r[SPREAD] + spread / 0.05 * noise for r in rows}),
+        WORST: SetValues(people, {r["id"]: r[WORST] + noise for r in rows}, band, 3, 1),
+    }
+    (run / SETS).write_bytes(table_of(sets))
+    return run
+
+
+def test_set_and_group_objectives_are_resampled_over_users(tmp_path: Path) -> None:
+    """Their intervals cover people: the wider, the more people differ."""
+    widths = []
+    for spread in (0.01, 0.05, 0.25):
+        runs = [
+            make_set_run(tmp_path / f"{spread} {seed}", seed=seed, spread=spread) for seed in (1, 2)
+        ]
+        paired = compare_runs(runs)["paired"]
+        assert paired["objectives"] == ["ndcg@10", SPREAD, WORST]
+        assert paired["left_out"] == {}
+        ratio = paired["pairs"][0]["ratio"]
+        assert ratio["low"] <= ratio["value"] <= ratio["high"]
+        widths.append(ratio["high"] - ratio["low"])
+    assert widths[0] < widths[1] < widths[2]
+
+
+def test_of_an_older_run_the_rest_is_compared_and_it_says_what_is_not(tmp_path: Path) -> None:
+    one, two = (make_set_run(tmp_path / str(seed), seed=seed) for seed in (1, 2))
+    (two / SETS).unlink()
+    content = compare_runs([one, two])
+    assert content["paired"]["objectives"] == ["ndcg@10"]
+    assert set(content["paired"]["left_out"]) == {SPREAD, WORST}
+    said = lines(content)
+    for name in (SPREAD, WORST):
+        (line,) = (one for one in said if one.startswith(f"no intervals over users for {name}: "))
+        assert f"{two} has no per_user/sets.parquet, as it was searched before" in line
+    assert any(line.startswith("paired over users, hypervolume of ndcg@10 alone") for line in said)
+
+
+def test_what_sets_are_resampled_from_must_be_of_the_same_users(tmp_path: Path) -> None:
+    one = make_set_run(tmp_path / "one", seed=1)
+    other = make_set_run(tmp_path / "other", seed=2, users=USERS - 1)
+    left_out = compare_runs([one, other])["paired"]["left_out"]
+    assert left_out == dict.fromkeys((SPREAD, WORST), f"{other} was measured on other users")
+
+
+def test_an_objective_of_a_plugin_that_is_not_loaded_is_left_out(tmp_path: Path) -> None:
+    runs = [make_set_run(tmp_path / str(seed), seed=seed) for seed in (1, 2)]
+    for run in runs:
+        renamed(run, SPREAD, "shelf@10")
+    assert "--plugin" in compare_runs(runs)["paired"]["left_out"]["shelf@10"]
+
+
+def test_a_cost_stays_as_it_was_measured(tmp_path: Path) -> None:
+    runs = [make_set_run(tmp_path / str(seed), seed=seed) for seed in (1, 2)]
+    for run in runs:
+        renamed(run, SPREAD, "flops")
+    paired = compare_runs(runs)["paired"]
+    assert paired["objectives"] == ["ndcg@10", "flops", WORST]
+    assert paired["left_out"] == {}
 
 
 def test_damaged_values_per_user_are_reported(runs: list[Path], tmp_path: Path) -> None:
