@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pareto_rec.execution.fit_worth import SERVING
 from pareto_rec.runs.confirmation import JSON, read_content
+from pareto_rec.runs.lines import RECORDS
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS, RESULTS = ROOT / "experiments", ROOT / "results"
@@ -110,12 +112,20 @@ def front_figure(folder: Path) -> str:
     values = [float(line.split(",")[column]) for line in lines[1:]]
     best = (max if first["maximise"] else min)(values)
     seconds, memory = info["seconds"]["total"], info["memory_mib"]["sum"] / 1024
+    settings = settings_searched(folder / "run")
+    searched = f" ({settings:,} of them settings of the serving search)" if settings else ""
     return (
         f"hypervolume x 1000: front {1000 * volume['front']:.4g}, all baselines "
         f"{1000 * all_baselines:.4g}{ratio}; best {first['name']} {best:.4f}; "
-        f"{counts['fits']} fits, {counts['records']:,} records, {counts['failed']} failed, "
-        f"{seconds:.0f} s, {memory:.1f} GiB"
+        f"{counts['fits']} fits, {counts['records']:,} records{searched}, "
+        f"{counts['failed']} failed, {seconds:.0f} s, {memory:.1f} GiB"
     )
+
+
+def settings_searched(run: Path) -> int:
+    """Return how many records of a run are settings of its serving search."""
+    lines = (ROOT / run / RECORDS).read_text().splitlines()
+    return sum(json.loads(line)["origin"] == SERVING for line in lines)
 
 
 def confirm(run: Path) -> list[list[str]]:

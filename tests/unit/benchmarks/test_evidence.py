@@ -198,3 +198,23 @@ def test_the_controls_are_compared_over_their_seeds(evidence: ModuleType, tmp_pa
     said = evidence.claims.controls_figure(folder)
     assert said.startswith("hypervolume x 1000 over 3 seeds: 2.100; search / control: ")
     assert "random_search x1.91 (p = 0.00026)" in said  # t = .001 / sqrt(2 x 1e-8 / 3), 4 degrees
+
+
+def test_a_search_says_how_many_records_are_settings(evidence: ModuleType, tmp_path: Path) -> None:
+    run = tmp_path / "search-tiny" / "run"
+    run.mkdir(parents=True)
+    info = {
+        "hypervolume": {"front": 0.002, "all_baselines": 0.001},
+        "counts": {"fits": 2, "records": 3, "failed": 0},
+        "objectives": [{"name": "ndcg@10", "maximise": True}],
+        "seconds": {"total": 12.3},
+        "memory_mib": {"sum": 2048.0},
+    }
+    (run / "run.json").write_text(json.dumps(info))
+    (run / "front.csv").write_text("id,ndcg@10\na,0.1\nb,0.25\n")
+    origins = ("own", "serving", "serving")
+    (run / "records.jsonl").write_text("".join(json.dumps({"origin": o}) + "\n" for o in origins))
+    assert evidence.claims.front_figure(Path("search-tiny")) == (
+        "hypervolume x 1000: front 2, all baselines 1, ratio 2.00; best ndcg@10 0.2500; 2 fits, "
+        "3 records (2 of them settings of the serving search), 0 failed, 12 s, 2.0 GiB"
+    )
