@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from pareto_rec.analysis import front_draws
+from pareto_rec.analysis.compare.over_users import values_of_set
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.objectives import FAMILIES, GROUPS, parse
+from pareto_rec.evaluation.measurement import by_user
+from pareto_rec.execution.per_user import set_values
+from pareto_rec.objectives import FAMILIES, GROUPS, SetObjective, parse
+from pareto_rec.runs.set_values import FILE, read_set_values, table_of
+from pareto_rec.search import Goal
 from pareto_rec.testing import ObjectiveContract
+from pareto_rec.testing.outcomes import world
 from pareto_rec.testing.unknown_items import twin_world
 
 
@@ -69,3 +78,41 @@ def test_what_reads_nothing_counts_nothing() -> None:
 def test_it_says_what_missing_values_do(kind: type) -> None:
     doc = kind.__doc__ or ""
     assert "issing" in doc.partition("Misleads:")[2].split("\n\n")[0]
+
+
+def over_users() -> list[str]:
+    """Names of all set objectives whose value depends on users."""
+    names = [
+        f"{family}{'@5' if kind.takes_k else ''}{'[watched]' if kind.takes_signal else ''}"
+        for family, kind in FAMILIES.items()
+        if issubclass(kind, SetObjective) and kind.of_users
+    ]
+    attributes = ("gender", "item.brand")
+    return names + [f"{group}(ndcg@5 by {one})" for group in GROUPS for one in attributes]
+
+
+@pytest.mark.parametrize("name", over_users())
+def test_runs_keep_what_users_are_resampled_from(name: str, tmp_path: Path) -> None:
+    """What a run keeps of it gives its value, and spreads over the users that are drawn."""
+    outcome, objective = world(3), parse(name)
+    measured = by_user(objective, outcome)
+    assert not isinstance(measured, float), "write SetObjective.influence"
+    people = outcome.catalogue.users.ids
+    (tmp_path / FILE).parent.mkdir()
+    (tmp_path / FILE).write_bytes(table_of(set_values([("a", {name: measured})], people)))
+    found = read_set_values(tmp_path, {})
+    assert found is not None
+    kept = values_of_set(found[name], {user: place for place, user in enumerate(people)})
+    stage = front_draws.figures(
+        {(0, 0): {name: kept["a"]}},
+        1,
+        1,
+        names=[name],
+        objectives={name: objective},
+        goals=[Goal(name, objective.maximise, objective.reference)],
+        draws=50,
+        seed=0,
+    )
+    assert stage.means[0, 0] == pytest.approx(objective.value(outcome))
+    assert stage.resampled == "users"
+    assert stage.draws.std() > 0

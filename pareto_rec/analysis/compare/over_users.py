@@ -155,7 +155,7 @@ def _values(
     place = {user: number for number, user in enumerate(users)}
     for run, values in zip(runs, found, strict=True):
         _check_alike(run, values, found[0], place)
-    return [_of_set(values, place) for values in found]
+    return [values_of_set(values, place) for values in found]
 
 
 def _measured(name: str, run: Compared) -> Values:
@@ -202,8 +202,16 @@ def _groups(values: SetValues) -> NDArray[np.int64]:
     return np.zeros(0, np.int64) if values.group is None else values.group
 
 
-def _of_set(values: SetValues, place: Mapping[str, int]) -> Values:
-    """Return the values by users' places; influence values in the order of the users."""
+def values_of_set(values: SetValues, place: Mapping[str, int]) -> Values:
+    """Return what one set objective of each point is resampled from.
+
+    Args:
+        values: As a run keeps them.
+        place: User id -> place of the user.
+
+    Returns:
+        Values by group; or, of an objective without groups, values in the order of the users.
+    """
     user = np.array([place[one] for one in values.user], dtype=np.int64)
     if values.group is None:
         order = np.argsort(user)
