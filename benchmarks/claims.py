@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pareto_rec.execution.fit_worth import SERVING
 from pareto_rec.runs.confirmation import JSON, read_content
 from pareto_rec.runs.lines import RECORDS
 
@@ -124,6 +123,8 @@ def front_figure(folder: Path) -> str:
 
 def settings_searched(run: Path) -> int:
     """Return how many records of a run are settings of its serving search."""
+    from pareto_rec.execution.serving_stage import SERVING
+
     lines = (ROOT / run / RECORDS).read_text().splitlines()
     return sum(json.loads(line)["origin"] == SERVING for line in lines)
 
