@@ -214,7 +214,7 @@ SPREAD, WORST = "personalization@10", "worst(ndcg@10 by band)"
 
 def renamed(run: Path, old: str, new: str) -> None:
     """Call an objective of a run otherwise, wherever it stands."""
-    for name in ("run.json", "front.csv", "records.jsonl"):
+    for name in ("run.json", "front.csv", "records.jsonl", "baselines.csv"):
         (run / name).write_text((run / name).read_text().replace(old, new))
 
 
@@ -226,7 +226,7 @@ def make_set_run(folder: Path, *, seed: int, spread: float = 0.05, users: int = 
     path = run / "per_user" / "front.parquet"
     pd.read_parquet(path).drop(columns=["tail_ndcg@10", "ild@10"]).to_parquet(path)
     front = pd.read_csv(run / "front.csv")
-    rng = np.random.default_rng(7)  # the same people in every run
+    rng = np.random.default_rng(seed)  # people like other lists better, so that runs differ
     noise, band = rng.normal(0, 0.05, users), np.arange(users) % 3
     noise -= noise.mean()
     rows = [row for _, row in front[front["selected"] == 1].iterrows()]
