@@ -152,10 +152,10 @@ def _values(
         both = zip(runs, tables, strict=True)
         return [_per_user(objective.name, run, table, users) for run, table in both]
     found = [_set(objective.name, run) for run in runs]
-    place = {user: number for number, user in enumerate(users)}
+    position = {user: number for number, user in enumerate(users)}
     for run, values in zip(runs, found, strict=True):
-        _check_alike(run, values, found[0], place)
-    return [values_of_set(values, place) for values in found]
+        _check_alike(run, values, found[0], position)
+    return [values_of_set(values, position) for values in found]
 
 
 def _measured(name: str, run: Compared) -> Values:
@@ -188,10 +188,10 @@ def _set(name: str, run: Compared) -> SetValues:
 
 
 def _check_alike(
-    run: Compared, values: SetValues, first: SetValues, place: Mapping[str, int]
+    run: Compared, values: SetValues, first: SetValues, position: Mapping[str, int]
 ) -> None:
-    everybody = values.group is not None or len(values.user) == len(place)
-    if values.user != first.user or not (everybody and set(values.user) <= place.keys()):
+    everybody = values.group is not None or len(values.user) == len(position)
+    if values.user != first.user or not (everybody and set(values.user) <= position.keys()):
         raise _UnknownUsersError(f"{run.label} was measured on other users")
     mine, theirs = (_groups(one) for one in (values, first))
     if not np.array_equal(mine, theirs) or values.minimum != first.minimum:
@@ -202,17 +202,17 @@ def _groups(values: SetValues) -> NDArray[np.int64]:
     return np.zeros(0, np.int64) if values.group is None else values.group
 
 
-def values_of_set(values: SetValues, place: Mapping[str, int]) -> Values:
+def values_of_set(values: SetValues, position: Mapping[str, int]) -> Values:
     """Return what one set objective of each point is resampled from.
 
     Args:
         values: As a run keeps them.
-        place: User id -> place of the user.
+        position: User id -> place of the user.
 
     Returns:
         Values by group; or, of an objective without groups, values in the order of the users.
     """
-    user = np.array([place[one] for one in values.user], dtype=np.int64)
+    user = np.array([position[one] for one in values.user], dtype=np.int64)
     if values.group is None:
         order = np.argsort(user)
         return {key: shown[order] for key, shown in values.values.items()}
