@@ -18,7 +18,7 @@ from benchmarks.decisive.arms import (
     SOUP,
 )
 from benchmarks.decisive.opening import Key, SeedFigures
-from pareto_rec.analysis.bootstrap import LEVEL, Floats, Interval, holm, p_value
+from pareto_rec.analysis.bootstrap import LEVEL, Floats, Interval, holm, interval, p_value
 from pareto_rec.analysis.confirm.box import box_of
 from pareto_rec.analysis.confirm.search_seeds import pooled
 from pareto_rec.search import Goal
@@ -110,13 +110,12 @@ def standings(figures: Sequence[SeedFigures], volume: float) -> dict[Key, Standi
     """
     found = {}
     for key in figures[0].values:
-        values, draws = _shares(figures, key, volume)
-        accuracy, accuracies = _accuracies(figures, key)
+        accuracy = _accuracies(figures, key)
         found[key] = Standing(
-            pooled(values, draws)[0],
+            _shares(figures, key, volume).interval(),
             float(np.mean([one.values[key]["validation"] for one in figures])) / volume,
-            pooled(accuracy, accuracies)[0] if len(accuracy) else None,
-            len(accuracy),
+            accuracy.interval() if len(accuracy.values) else None,
+            len(accuracy.values),
         )
     return found
 
@@ -146,43 +145,82 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
 def _compared(
     data: str, figures: Sequence[SeedFigures], volume: float, mode: str, above: str, below: str
 ) -> Comparison:
-    (first, upper), (second, lower) = (
-        _shares(figures, (arm, mode), volume) for arm in (above, below)
-    )
-    interval, draws = pooled(first - second, upper - lower)
-    p = p_value(interval.value, draws, 0.0)
-    own = [one for one in figures if _both(one, mode, above, below)]
+    upper, lower = (_shares(figures, (arm, mode), volume) for arm in (above, below))
+    both = [one for one in figures if _have_accuracy(one, mode, above, below)]
     accuracy = None
-    if own:
-        (high, highs), (low, lows) = (_accuracies(own, (arm, mode)) for arm in (above, below))
-        accuracy = pooled(high - low, highs - lows)[0]
-    ratio = float(first.mean() / second.mean()) if second.mean() > 0 else None
-    wins = int((first > second).sum()), len(first)
-    p = 1.0 if p is None else p  # nothing was resampled
-    return Comparison(data, mode, above, below, interval, ratio, accuracy, wins, p)
+    if both:
+        high, low = (_accuracies(both, (arm, mode)) for arm in (above, below))
+        accuracy = high.less(low).interval()
+    difference, middle = upper.less(lower), float(lower.values.mean())
+    return Comparison(
+        data,
+        mode,
+        above,
+        below,
+        difference.interval(),
+        float(upper.values.mean()) / middle if middle > 0 else None,
+        accuracy,
+        (int((difference.values > 0).sum()), len(figures)),
+        difference.p_value(),
+    )
 
 
-def _both(figures: SeedFigures, mode: str, above: str, below: str) -> bool:
+@dataclass(frozen=True)
+class _Sample:
+    """A figure under every seed, and resampled.
+
+    Attributes:
+        values: ``[seeds]``.
+        draws: Under each draw of users ``[seeds, draws]``.
+        centres: What the draws scatter around ``[seeds]``.
+    """
+
+    values: Floats
+    draws: Floats
+    centres: Floats
+
+    def less(self, other: _Sample) -> _Sample:
+        """Return the paired difference."""
+        return _Sample(
+            self.values - other.values, self.draws - other.draws, self.centres - other.centres
+        )
+
+    def interval(self) -> Interval:
+        """Return the mean over seeds with its interval over seeds and users."""
+        value, drawn, centre = self._pooled()
+        return interval(value, drawn, centre=centre)
+
+    def p_value(self) -> float:
+        """Return the p-value of a mean of 0; 1 where nothing was resampled."""
+        value, drawn, centre = self._pooled()
+        p = p_value(value, drawn, 0.0, centre=centre)
+        return 1.0 if p is None else p
+
+    def _pooled(self) -> tuple[float, Floats, float | None]:
+        value, centre = float(self.values.mean()), float(self.centres.mean())
+        return value, pooled(self.values, self.draws)[1], None if centre == value else centre
+
+
+def _have_accuracy(figures: SeedFigures, mode: str, above: str, below: str) -> bool:
     return all("accuracy" in figures.values[arm, mode] for arm in (above, below))
 
 
-def _shares(figures: Sequence[SeedFigures], key: Key, volume: float) -> tuple[Floats, Floats]:
-    """Return shares of the box by seed ``[seeds]``, and under draws of users ``[seeds, draws]``."""
-    return _stacked(figures, key, "hypervolume", volume)
+def _shares(figures: Sequence[SeedFigures], key: Key, volume: float) -> _Sample:
+    """Return shares of the box."""
+    draws = np.stack([one.draws["|".join((*key, "hypervolume"))] for one in figures])
+    values, centres = (
+        np.array([one.values[key][what] for one in figures], dtype=np.float64)
+        for what in ("hypervolume", "centre")
+    )
+    return _Sample(values / volume, draws / volume, centres / volume)
 
 
-def _accuracies(figures: Sequence[SeedFigures], key: Key) -> tuple[Floats, Floats]:
+def _accuracies(figures: Sequence[SeedFigures], key: Key) -> _Sample:
+    """Return the first objective at fixed values, of the seeds that have it."""
     known = [one for one in figures if "accuracy" in one.values[key]]
-    return _stacked(known, key, "accuracy", 1.0)
-
-
-def _stacked(
-    figures: Sequence[SeedFigures], key: Key, what: str, unit: float
-) -> tuple[Floats, Floats]:
-    values = np.array([one.values[key][what] for one in figures], dtype=np.float64) / unit
-    if not len(figures):
-        return values, np.zeros((0, 0))
-    return values, np.stack([one.draws["|".join((*key, what))] for one in figures]) / unit
+    values = np.array([one.values[key]["accuracy"] for one in known], dtype=np.float64)
+    draws = [one.draws["|".join((*key, "accuracy"))] for one in known]
+    return _Sample(values, np.stack(draws) if draws else np.zeros((0, 0)), values)
 
 
 def shown_by_pair(comparisons: Sequence[Comparison]) -> Mapping[tuple[str, str], tuple[int, int]]:

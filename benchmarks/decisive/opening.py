@@ -37,9 +37,10 @@ class SeedFigures:
     """What test data says of one seed.
 
     Attributes:
-        values: Arm and mode -> hypervolume on test data, and that of validation data; the first
-            objective at fixed values of the others, if any point reaches these; test values of the
-            points ``[points, objectives]``.
+        values: Arm and mode -> hypervolume on test data, and what its draws scatter around, since
+            worst groups are too bad on average; hypervolume on validation data; the first objective
+            at fixed values of the others, if any point reaches these; values of the points on both
+            ``[points, objectives]``.
         draws: ``"arm|mode|hypervolume"`` or ``"arm|mode|accuracy"`` -> the same under each draw of
             users ``[draws]``.
     """
@@ -157,6 +158,7 @@ def _figures(
         draws["|".join((*key, "hypervolume"))] = front.draws
         values[key] = {
             "hypervolume": front.volume.value,
+            "centre": front.volume.value if front.centre is None else front.centre,
             "validation": statistics.front_figures(validation, own, goals).volume.value,
             "test": test.means[list(own)].tolist(),
             "claimed": claimed[list(own)].tolist(),

@@ -227,6 +227,9 @@ def test_results_of_another_budget_are_not_gone_on_with(
     assert job_world == []
 
 
+WHATS = ("hypervolume", "centre", "validation", "accuracy")
+
+
 def figures(more: float) -> list[SeedFigures]:
     """Five seeds in which one arm has more than all others; users are resampled alike."""
     rng = np.random.default_rng(0)
@@ -239,7 +242,7 @@ def figures(more: float) -> list[SeedFigures]:
             for mode in MODES:
                 own = level + (more if arm == SEARCHED else 0.0) + rng.normal(0, 0.001)
                 point = {"test": [[1.0, 2.0]], "claimed": [[2.0, 1.0]]}
-                values[arm, mode] = point | {"hypervolume": own, "validation": own, "accuracy": own}
+                values[arm, mode] = point | dict.fromkeys(WHATS, own)
                 for what in ("hypervolume", "accuracy"):
                     draws[f"{arm}|{mode}|{what}"] = own + users + rng.normal(0, 0.001, 4000)
         seeds.append(SeedFigures(values, draws))
@@ -266,6 +269,22 @@ def test_comparisons_are_paired_and_corrected_over_all_of_them() -> None:
     counts = comparisons.shown_by_pair(corrected)
     assert counts[SEARCHED, ALONE] == (2, 0)
     assert counts["interpolated weights", SEARCHED] == (0, 2)
+
+
+def test_draws_scatter_around_what_worst_groups_are_without_their_bias() -> None:
+    """An interval reaches from the value to the draws' centre; it is not corrected twice."""
+    seeds = figures(more=0.0)
+    for one in seeds:
+        one.draws[f"{SEARCHED}|on|hypervolume"][:] += 0.3
+        one.values[SEARCHED, "on"]["centre"] += 0.3  # type: ignore[index]
+    [versus] = [
+        one
+        for one in comparisons.compare("x", seeds, 4.0)
+        if (one.above, one.below, one.mode) == (SEARCHED, ALONE, "on")
+    ]
+    assert versus.difference.value == pytest.approx(0.0, abs=0.001)
+    assert versus.difference.low == versus.difference.value
+    assert versus.difference.high == pytest.approx(0.3 / 4, abs=0.002)
 
 
 def test_tables_say_what_is_shown() -> None:
