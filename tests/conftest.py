@@ -9,11 +9,12 @@ import pytest
 from hypothesis import settings
 from running_search import endless, start
 from tiny_experiment import sources, tiny_cache, tiny_search
+from tiny_systems import systems_folder
 
 from pareto_rec.core.threads import one_thread
 from pareto_rec.runs.openings import LEDGER_VARIABLE
 
-__all__ = ["endless", "sources", "start", "tiny_cache", "tiny_search"]
+__all__ = ["endless", "sources", "start", "systems_folder", "tiny_cache", "tiny_search"]
 
 # Modules whose tests take more than two seconds in all because they train, encode, or start
 # commands; those of the folders flow and faults nearly all do.

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pareto_rec.core.wording import thousand_fold
 from pareto_rec.execution.callbacks import Counts, SearchCallback
-from pareto_rec.experiment.config import Config
+from pareto_rec.experiment.config import AnyConfig
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Progress
 
@@ -21,7 +21,7 @@ from pareto_rec.search import Progress
 class _Line(SearchCallback):
     """The live line of a terminal, drawn again a few times a second."""
 
-    def __init__(self, config: Config, console: Console) -> None:
+    def __init__(self, config: AnyConfig, console: Console) -> None:
         self.console = console
         self.generations = config.search.generations
         self.asked = config.search.fits
@@ -108,7 +108,7 @@ class Notes(SearchCallback):
 
 
 @contextmanager
-def watching(config: Config, *, quiet: bool) -> Iterator[SearchCallback]:
+def watching(config: AnyConfig, *, quiet: bool) -> Iterator[SearchCallback]:
     """Show a live line on a terminal, a line per generation elsewhere, nothing when quiet.
 
     Args:

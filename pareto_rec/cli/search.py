@@ -18,7 +18,7 @@ from pareto_rec.cli.stopping import stoppable
 from pareto_rec.core.provenance import cores
 
 if TYPE_CHECKING:
-    from pareto_rec.experiment.config import Config
+    from pareto_rec.experiment.config import AnyConfig
 
 
 def search(
@@ -71,9 +71,9 @@ def search(
 
     Example: pareto-rec search experiments/movielens_accuracy_diversity_fairness --set seed=1
     """
-    from pareto_rec.experiment.config import load_config
+    from pareto_rec.experiment.config import load_any_config
 
-    resolved = load_config(config, set_ or [], smoke=smoke)
+    resolved = load_any_config(config, set_ or [], smoke=smoke)
     how = _How(workers, backend, controls=controls, resume=resume, quiet=json_)
     with _target(config, resolved.name, out, resume=resume) as target:
         _run(resolved, target, how)
@@ -154,22 +154,27 @@ def _next_run(experiment: str) -> Path:
             return target
 
 
-def _run(config: Config, target: Path, how: _How) -> None:
+def _run(config: AnyConfig, target: Path, how: _How) -> None:
     from pareto_rec.cli.progress import watching
+    from pareto_rec.core.errors import BadRequestError
     from pareto_rec.core.leftovers import sweep_below
     from pareto_rec.core.paths import cache_dir
     from pareto_rec.execution.ablations.ablation import run_controls
     from pareto_rec.execution.resume import is_begun
     from pareto_rec.execution.search import search_experiment
+    from pareto_rec.execution.systems import search_systems
+    from pareto_rec.experiment.config import Config
 
     sweep_below(cache_dir())
+    cache, count = cache_dir(), how.workers or cores()
     search_one = partial(
-        search_experiment,
-        cache=cache_dir(),
-        workers=how.workers or cores(),
-        resume=how.resume,
-        backend=how.backend,
+        search_experiment, cache=cache, workers=count, resume=how.resume, backend=how.backend
     )
+    search_several = partial(
+        search_systems, cache=cache, workers=count, resume=how.resume, backend=how.backend
+    )
+    if how.controls and not isinstance(config, Config):
+        raise BadRequestError("--controls takes parts away from a search on one system alone")
     shown = partial(watching, quiet=how.quiet)
 
     def last_words() -> str:
@@ -179,6 +184,9 @@ def _run(config: Config, target: Path, how: _How) -> None:
 
     with stoppable(last_words):
         with shown(config) as callback:
+            if not isinstance(config, Config):
+                search_several(config, target, callbacks=[callback])
+                return
             search_one(config, target, callbacks=[callback])
         if how.controls:
             run_controls(config, target, search=search_one, watching=shown)

@@ -393,9 +393,3 @@ class Evaluator:
             )
             for index, (candidate, result) in enumerate(zip(trial.candidates, results, strict=True))
         ]
-
-
-def failed(evaluator: Evaluator, trial: Trial, reason: str, steps: int = 0) -> list[Record]:
-    """Return failed records of every candidate of a trial, after so many training steps."""
-    records = evaluator.records(trial, evaluator.fit_id(trial), None, reason)
-    return [replace(record, timing={**record.timing, "train_steps": steps}) for record in records]

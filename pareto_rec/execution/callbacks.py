@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pareto_rec.experiment.config import Config
+from pareto_rec.experiment.config import AnyConfig
 from pareto_rec.runs.record import Record
 from pareto_rec.search import Progress
 
@@ -40,7 +40,7 @@ class SearchCallback:
     that raises is reported in one line and not called again; nothing of the search is lost by it.
     """
 
-    def on_start(self, config: Config, run: Path) -> None:
+    def on_start(self, config: AnyConfig, run: Path) -> None:
         """Follow a run from here: its config, and its directory, which exists by now."""
 
     def on_stage(self, stage: str) -> None:
@@ -71,7 +71,7 @@ class CallbackList(SearchCallback):
     def __init__(self, callbacks: Sequence[SearchCallback]) -> None:
         self._callbacks = list(callbacks)
 
-    def on_start(self, config: Config, run: Path) -> None:  # noqa: D102  # as the base class
+    def on_start(self, config: AnyConfig, run: Path) -> None:  # noqa: D102  # as the base class
         self._each(lambda callback: callback.on_start(config, run))
 
     def on_stage(self, stage: str) -> None:  # noqa: D102

@@ -11,8 +11,8 @@ from pareto_rec.core.checksums import is_whole, sha256_of
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.provenance import versions
 from pareto_rec.execution.tuned import with_choices_of
-from pareto_rec.experiment.config import Config, load_config
-from pareto_rec.experiment.identity import code_hash, config_differences, info_differences, refuse
+from pareto_rec.experiment.config import AnyConfig, Config, load_any_config
+from pareto_rec.experiment.identity import config_differences, info_differences, refuse
 from pareto_rec.runs.directory import CONFIG, INFO
 from pareto_rec.runs.lines import RECORDS, is_signed
 
@@ -28,12 +28,13 @@ def newest_run(results: Path) -> Path | None:
     return max(runs, key=lambda run: (run / RECORDS).stat().st_mtime_ns, default=None)
 
 
-def earlier_info(run: Path, config: Config) -> dict[str, Any]:
+def earlier_info(run: Path, config: AnyConfig, code: str) -> dict[str, Any]:
     """Return what run.json says; checks what can be checked before data is read.
 
     Args:
         run: A directory in which a search has begun.
         config: What to go on with.
+        code: Key of the code that decides records.
 
     Returns:
         Empty if the search was stopped before it had written down anything.
@@ -58,9 +59,10 @@ def earlier_info(run: Path, config: Config) -> dict[str, Any]:
             f"{run / INFO} cannot be read ({error}), so nothing says what the run was begun with; "
             "put it back from a copy, or begin a new run"
         ) from None
-    now = {"versions": versions(), "hashes": {"code": code_hash()}}
-    stored = load_config(run / CONFIG)
-    differences = config_differences(stored, with_choices_of(run, info, config))
+    now = {"versions": versions(), "hashes": {"code": code}}
+    stored = load_any_config(run / CONFIG)
+    given = with_choices_of(run, info, config) if isinstance(config, Config) else config
+    differences = config_differences(stored, given)
     refuse(run, differences + info_differences(info, now))
     return info
 

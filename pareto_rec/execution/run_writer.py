@@ -12,16 +12,16 @@ from typing import Any
 from pareto_rec.core.checksums import sha256_of
 from pareto_rec.core.errors import BadRequestError, RunFailedError
 from pareto_rec.core.provenance import PeakMemory, provenance
+from pareto_rec.evaluation.candidates import StoredFits
 from pareto_rec.execution.callbacks import Counts
+from pareto_rec.execution.searched import SearchedExperiment
 from pareto_rec.execution.summary import baseline_rows, front_rows, hypervolume_of
-from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.directory import CONFIG, INFO, RunDirectory
 from pareto_rec.runs.heartbeat import writer
 from pareto_rec.runs.lines import FORMAT
 from pareto_rec.runs.record import Record, fit_ids
 from pareto_rec.runs.set_values import FILE as SETS
 from pareto_rec.search import Progress
-from pareto_rec.training.fit_store import FitStore
 
 SUMMED_UP = (
     *("front.csv", "baselines.csv", "lists.json"),
@@ -54,8 +54,8 @@ class RunWriter:
     def __init__(
         self,
         run: RunDirectory,
-        experiment: Experiment,
-        store: FitStore,
+        experiment: SearchedExperiment,
+        store: StoredFits,
         info: Mapping[str, Any],
         before: Mapping[str, Any],
         began: float,
@@ -251,7 +251,7 @@ class RunWriter:
 
 
 def first_info(
-    experiment: Experiment, leak: float | None, hashes: Mapping[str, str], device: str
+    experiment: SearchedExperiment, leak: float | None, hashes: Mapping[str, str], device: str
 ) -> dict[str, Any]:
     """Return what run.json says from the beginning.
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.wording import lacking_in_words, repeats_in_words
 from pareto_rec.data.history_length import check_truth, cold_start
 from pareto_rec.data.table import warnings_of
@@ -21,7 +19,8 @@ from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.execution import coverage as described
 from pareto_rec.execution import lists, per_user
 from pareto_rec.execution.callbacks import CallbackList, SearchCallback
-from pareto_rec.execution.resume import earlier_info, is_begun, merged_info
+from pareto_rec.execution.opened import opened_run, replayed_first
+from pareto_rec.execution.resume import merged_info
 from pareto_rec.execution.run_writer import RunWriter, first_info
 from pareto_rec.execution.serving_stage import ServingStage
 from pareto_rec.execution.stored_records import StoredRecords
@@ -32,12 +31,11 @@ from pareto_rec.execution.two_levels import Listeners, TwoLevels
 from pareto_rec.execution.workers.cluster import check_address
 from pareto_rec.execution.workers.evaluation import Job, Workers
 from pareto_rec.experiment.checks import check_objectives
-from pareto_rec.experiment.config import Config, load_config
+from pareto_rec.experiment.config import Config
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.extent import limited_by_size, measured_groups
 from pareto_rec.runs import set_values
-from pareto_rec.runs.directory import CONFIG, RunDirectory
-from pareto_rec.runs.lines import is_signed
+from pareto_rec.runs.directory import RunDirectory
 from pareto_rec.runs.record import Record
 from pareto_rec.runs.record_store import RECORDS
 from pareto_rec.search import Progress, Searcher, run_search
@@ -93,7 +91,7 @@ def search_experiment(
     if backend is not None:
         check_address(backend)
     searcher = Searcher(experiment.space, experiment.goals, experiment.settings, seed=config.seed)
-    with _opened(config, out, resume) as (run, before), run.living():
+    with opened_run(config, out, experiment.code_key, resume=resume) as (run, before), run.living():
         if before:
             config = with_choices_of(out, before, config)
             experiment = Experiment.of(config, cache, on_encoded=callback.on_encoded)
@@ -115,40 +113,6 @@ def search_experiment(
     return out
 
 
-@contextmanager
-def _opened(
-    config: Config, out: Path, resume: bool
-) -> Iterator[tuple[RunDirectory, Mapping[str, Any]]]:
-    """Yield the run directory, a new one or the one to go on with, and what its run.json said."""
-    if not (resume and is_begun(out)):
-        with RunDirectory.create(out) as run, run.reserved():
-            yield run, {}
-        return
-    before = earlier_info(out, config)
-    with RunDirectory.open(out, signed=is_signed(before)) as run:
-        if before:  # killed before it had written anything, it begins like a new one
-            stored = 1 + max((record.generation for record in run.stored.records), default=-1)
-            _check_generations(out, stored, config)
-        yield run, before
-
-
-def _check_generations(out: Path, stored: int, config: Config) -> None:
-    """Refuse to go on with fewer generations than are stored, or after the serving search began."""
-    asked, begun = config.search.generations, load_config(out / CONFIG).search.generations
-    if config.search.serving is None and stored > asked:
-        raise BadRequestError(
-            f"{out} holds {stored} generations already; ask for as many at least, not "
-            f"search.generations = {asked}"
-        )
-    every = config.search.serving is not None and config.search.serving.every > 0
-    last = 1 if every else min(begun, asked)  # until then the number of generations did not matter
-    if config.search.serving is not None and stored > last and begun != asked:
-        raise BadRequestError(
-            f"{out} has {begun} generations and went on with them: search.generations = {asked} "
-            "would lead elsewhere; go on as it was begun, or begin a new run"
-        )
-
-
 def _answers(
     experiment: Experiment,
     pool: Workers,
@@ -164,15 +128,7 @@ def _answers(
     def on_records(records: Sequence[Record]) -> None:
         callback.on_records(records, journal.counts)
 
-    if stored.torn:
-        callback.on_note(
-            f"{name}: the last line was cut short ({stored.torn} bytes); it is cut off, and its "
-            "record evaluated again"
-        )
-    if stored.records:
-        on_records(stored.records)
-        callback.on_note(f"going on after {len(stored.records):,} records of {run.path}")
-
+    replayed_first(run, callback, journal)
     settings, halving = config.search.fidelity, None
     if settings is not None:
         fidelity = Fidelity(tuple(settings.rungs), settings.keep, settings.margin, goals)

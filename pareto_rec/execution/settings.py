@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from pareto_rec.execution.workers.evaluation import Job, Workers
+from pareto_rec.evaluation.candidates import CandidateEvaluator
+from pareto_rec.execution.workers.evaluation import EvaluatorPool, Job
 from pareto_rec.runs.record import Record
 
 
 def measured_blocks(
-    pool: Workers, job: Job, questions: Sequence[Record], size: int, known: Mapping[str, Record]
+    pool: EvaluatorPool[CandidateEvaluator],
+    job: Job,
+    questions: Sequence[Record],
+    size: int,
+    known: Mapping[str, Record],
 ) -> Iterator[list[Record]]:
     """Yield records of the blocks that lack any, in the order in which they are measured.
 

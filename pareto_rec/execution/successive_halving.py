@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pareto_rec.evaluation.evaluator import Evaluator, failed
+from pareto_rec.evaluation.candidates import failed
+from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.evaluation.rung_packs import Partial, RungHistory, keys_of, panel
 from pareto_rec.execution.workers.evaluation import Workers
 from pareto_rec.execution.workers.packs import Pack, measure_pack

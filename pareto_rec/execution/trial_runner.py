@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from pareto_rec.evaluation.candidates import CandidateEvaluator
 from pareto_rec.execution.run_writer import RunWriter
 from pareto_rec.execution.settings import measured_blocks
 from pareto_rec.execution.stored_records import StoredRecords, asked_for
 from pareto_rec.execution.successive_halving import SuccessiveHalving
-from pareto_rec.execution.workers.evaluation import Job, Workers
+from pareto_rec.execution.workers.evaluation import EvaluatorPool, Job
 from pareto_rec.execution.workers.packs import Pack, packs_of
 from pareto_rec.runs.record import Origin, Record
 from pareto_rec.search import Failure, Pruned, Result, Trial
@@ -28,7 +29,7 @@ class TrialRunner:
     def __init__(
         self,
         replay: StoredRecords,
-        pool: Workers,
+        pool: EvaluatorPool[CandidateEvaluator],
         journal: RunWriter,
         pack_size: int,
         on_records: Callable[[Sequence[Record]], None],

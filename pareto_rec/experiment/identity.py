@@ -7,7 +7,7 @@ from typing import Any
 
 from pareto_rec.core.code_keys import code_key
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.experiment.config import Config
+from pareto_rec.experiment.config import AnyConfig
 
 MAY_CHANGE = (
     *("question", "smoke", "search.generations", "search.timeout_s", "search.retries"),
@@ -44,7 +44,7 @@ def code_hash() -> str:
     return code_key(*DECIDING)
 
 
-def config_differences(before: Config, now: Config) -> list[str]:
+def config_differences(before: AnyConfig, now: AnyConfig) -> list[str]:
     """Keys that decide records and differ, each as ``key: before -> now``."""
     return _differences(before.model_dump(), now.model_dump())
 

@@ -54,26 +54,43 @@ def check_variables(
     serve_limits = limits_of(ServingParams, families)
     for family, known in families.items():
         _check_names(f"serving.{family}", serve_limits[family], serving.get(family), known)
-    for table, values, part, variables, limits, kind in (
-        ("fixed", fixed, "train", space.train, train_limits, "training variable"),
-        ("serving", serving, "serve", space.serve, serve_limits, "serving variable"),
-    ):
-        for name, value in values.items():
-            limit = _limit(f"{table}.{name}", kind, name, limits)
-            if name in variables and not variables[name].when:
-                raise BadRequestError(
-                    f"{table}.{name}: space.{part}.{name} searches it; remove one of both"
-                )
-            _within(f"{table}.{name}", limit, [value])
-    for part, variables, limits, kind in (
-        ("train", space.train, train_limits, "training variable"),
-        ("serve", space.serve, serve_limits, "serving variable"),
-    ):
-        for name, variable in variables.items():
-            key = f"space.{part}.{name}"
-            limit = _limit(key, kind, name, limits)
-            _within(key, limit, _extremes(key, limit, variable))
+    check_table("fixed", fixed, "space.train", space.train, train_limits, "training variable")
+    check_table("serving", serving, "space.serve", space.serve, serve_limits, "serving variable")
     _check_shapes(fixed, space)
+
+
+def check_table(
+    fixed_key: str,
+    fixed: Mapping[str, Any],
+    space_key: str,
+    searched: Mapping[str, Variable],
+    limits: Mapping[str, Limit],
+    kind: str,
+) -> None:
+    """Refuse fixed values and searched variables that are unknown, impossible, or both at once.
+
+    Args:
+        fixed_key: Key of the config that holds the fixed values.
+        fixed: These.
+        space_key: Key of the config that holds the searched variables.
+        searched: These.
+        limits: What every known variable may be.
+        kind: What a variable is, for messages.
+
+    Raises:
+        BadRequestError: Names the key, the bound and, for a name, the known ones.
+    """
+    for name, value in fixed.items():
+        limit = _limit(f"{fixed_key}.{name}", kind, name, limits)
+        if name in searched and not searched[name].when:
+            raise BadRequestError(
+                f"{fixed_key}.{name}: {space_key}.{name} searches it; remove one of both"
+            )
+        _within(f"{fixed_key}.{name}", limit, [value])
+    for name, variable in searched.items():
+        key = f"{space_key}.{name}"
+        limit = _limit(key, kind, name, limits)
+        _within(key, limit, _extremes(key, limit, variable))
 
 
 def check_smoke(table: Mapping[str, Any], above: str = "") -> None:

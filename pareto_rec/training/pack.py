@@ -222,7 +222,38 @@ class Pack:
         if self.touched is not None:
             part = self.touched.begin(batch, self.features, self.facts)
             learnt.update(self.touched.leaves)
-        losses = self._losses(part)
+        losses = self._scaled(self._losses(part))
+        # candidates share no parameter, so one whose loss is not finite leaves the others alone
+        finite = self.descent.backward(step, losses, self.ideal, learnt)
+        for index in np.flatnonzero(~finite).tolist():
+            self.kept[index].fail(f"loss is not finite at step {step}")
+        self.optimiser.step(schedule(step, self.common.steps))
+        if self.touched is not None:
+            self.touched.end(schedule(step, self.common.steps))
+        if self.live is not None:
+            self.live.end(step, [checkpoint.running for checkpoint in self.kept])
+
+    def losses_on(self, features: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """Compute the losses of a step ``[P, M]`` in their units, for whoever trains the pack.
+
+        Args:
+            features: What is read of the items in place of the data's features ``[N, F]``.
+            batch: Examples of the step ``[P, ...]``.
+        """
+        return self._scaled(self._losses(CatalogueSlice(self._moving, features, self.facts, batch)))
+
+    @torch.no_grad()
+    def value_on(self, features: Tensor, monitor: Monitor) -> float | None:
+        """Compute the validation value of the first candidate; None where a score is not finite.
+
+        Args:
+            features: What is read of the items in place of the data's features ``[N, F]``.
+            monitor: Validation value of relevance scores.
+        """
+        return self._value(0, *self._validation(features), monitor)
+
+    def _scaled(self, losses: Tensor) -> Tensor:
+        """Return losses ``[P, M]`` in their units, which the first step sets."""
         if self.scale is None:
             n_items = self.shape.n_items
             units = [loss.unit(n_items) for loss in self.losses]
@@ -232,15 +263,7 @@ class Pack:
             parts = [own[:, m] if u is None else own[:, m] * 0 + u for m, u in enumerate(units)]
             self._set_scale(torch.stack(parts, dim=-1))
         assert self.scale is not None
-        # candidates share no parameter, so one whose loss is not finite leaves the others alone
-        finite = self.descent.backward(step, losses / self.scale, self.ideal, learnt)
-        for index in np.flatnonzero(~finite).tolist():
-            self.kept[index].fail(f"loss is not finite at step {step}")
-        self.optimiser.step(schedule(step, self.common.steps))
-        if self.touched is not None:
-            self.touched.end(schedule(step, self.common.steps))
-        if self.live is not None:
-            self.live.end(step, [checkpoint.running for checkpoint in self.kept])
+        return losses / self.scale
 
     def _set_scale(self, scale: Tensor) -> None:
         """Set the units of the losses ``[P, M]``, and their smallest values in these."""
@@ -299,11 +322,9 @@ class Pack:
     @torch.no_grad()
     def _look(self, step: int, monitor: Monitor) -> None:
         """Score validation histories; keep what improved, stop what has not for long."""
-        histories = self.data.histories[:, -self.common.history :]
         if self.live is not None:
             self.features = self.live.refresh()
-        table = item_table(self.params, self.features, None)
-        states = last_states(self.params, self.shape, table, histories)
+        table, states = self._validation(self.features)
         for index, checkpoint in enumerate(self.kept):
             if not checkpoint.running:
                 continue
@@ -314,6 +335,12 @@ class Pack:
                 checkpoint.params = self._copy(index)
                 if self.live is not None:
                     checkpoint.difference = self.live.difference(index)
+
+    def _validation(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return item vectors ``[P, N, D]`` and states of validation histories ``[P, R, D]``."""
+        table = item_table(self.params, features, None)
+        histories = self.data.histories[:, -self.common.history :]
+        return table, last_states(self.params, self.shape, table, histories)
 
     def _copy(self, index: int) -> dict[str, Tensor]:
         """Return a candidate's parameters as they are now."""

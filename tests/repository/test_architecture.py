@@ -50,10 +50,13 @@ ALLOWED: dict[str, str] = {
     "experiment.limits": "core models objectives ranking search tasks training",
     "experiment": "backbone baselines core data evaluation experiment.config experiment.limits "
     "losses models objectives runs search tasks training training.adapt",
+    # several systems on one model, each with data, a head and measures of its own
+    "systems": "backbone core data evaluation experiment experiment.config experiment.limits "
+    "losses models objectives ranking runs search training",
     # from a config to a run directory
     "execution.workers": "core evaluation experiment experiment.config runs search",
     "execution": "core data evaluation execution.workers experiment experiment.config objectives "
-    "ranking runs search tasks training",
+    "ranking runs search systems tasks training",
     # from a run directory to pictures
     "report.plots": "core runs search",
     "report": "core report.plots runs search",

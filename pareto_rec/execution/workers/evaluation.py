@@ -10,13 +10,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.core.threads import one_thread
-from pareto_rec.evaluation.evaluator import Evaluator, failed
+from pareto_rec.evaluation.candidates import CandidateEvaluator, failed
+from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.execution.workers.cluster import Cluster
 from pareto_rec.execution.workers.packs import Pack, Trouble, evaluate_pack, halves
 from pareto_rec.execution.workers.pool import (
@@ -28,22 +29,42 @@ from pareto_rec.execution.workers.pool import (
     pinned,
 )
 from pareto_rec.execution.workers.remote import on_cluster, shared_folder
-from pareto_rec.experiment.config import Config
+from pareto_rec.experiment.config import Config, SearchConfig
+from pareto_rec.experiment.config.sections import TrainConfig
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.record import Record
 
-Job = Callable[[Evaluator, Any, Path], Any]  # what it takes and gives is the caller's affair
+Job = Callable[[Any, Any, Path], Any]  # what it takes and gives is the caller's affair
 
 
-def _in_worker(config_json: str, cache: Path, job: Job, argument: object) -> Any:
-    return job(Experiment.for_worker(config_json, cache).evaluator(), argument, cache)
+class PoolConfig(Protocol):
+    """What a pool reads of a config, whatever it is a config of."""
+
+    @property
+    def search(self) -> SearchConfig:
+        """Time limit and tries."""
+
+    @property
+    def train(self) -> TrainConfig:
+        """Device."""
+
+    def model_dump_json(self) -> str:
+        """Return it as JSON, from which a worker makes it again."""
 
 
-def _prepare(config_json: str, cache: Path) -> None:
-    Experiment.for_worker(config_json, cache).evaluator()
+E_co = TypeVar("E_co", bound=CandidateEvaluator, covariant=True)
+Build = Callable[[str, Path], Any]  # config as JSON and root of the cache -> evaluator
 
 
-def _visible_gpus(config: Config, device: torch.device) -> list[str]:
+def _in_worker(build: Build, config_json: str, cache: Path, job: Job, argument: object) -> Any:
+    return job(build(config_json, cache), argument, cache)
+
+
+def _prepare(build: Build, config_json: str, cache: Path) -> None:
+    build(config_json, cache)
+
+
+def _visible_gpus(config: PoolConfig, device: torch.device) -> list[str]:
     """Names of the GPUs that processes can be pinned to; none where the config names one."""
     if device.type != "cuda" or config.train.device not in ("auto", "cuda"):
         return []
@@ -54,7 +75,7 @@ def _visible_gpus(config: Config, device: torch.device) -> list[str]:
 Part = TypeVar("Part")
 
 
-class Workers:
+class EvaluatorPool(Generic[E_co]):
     """Runs jobs on evaluators of one config; results come as they finish.
 
     Each process uses one thread: two processes of one thread do twice the work of one process of
@@ -71,9 +92,10 @@ class Workers:
     def __init__(
         self,
         count: int,
-        config: Config,
+        config: PoolConfig,
         cache: Path,
-        evaluator: Evaluator,
+        evaluator: E_co,
+        build: Build,
         backend: str | None = None,
     ) -> None:
         """Set up the workers; processes start with their first task.
@@ -83,8 +105,10 @@ class Workers:
             config: What the evaluators are built from.
             cache: Root of the cache.
             evaluator: The one of this process.
+            build: Makes the same in another process; picklable.
             backend: ``dask://HOST:PORT``: work there instead.
         """
+        self._build = build
         self.count, self.cache, self.evaluator = count, cache, evaluator
         self.retried = 0
         self._config, self._backend = config, backend
@@ -101,15 +125,16 @@ class Workers:
         limit = self._config.search.timeout_s
         if self._backend is not None:
             shared = self._stack.enter_context(shared_folder(self.cache))
-            cluster = Cluster(self._backend, partial(on_cluster, shared, self._config_json))
+            call = partial(on_cluster, shared, self._build, self._config_json)
+            cluster = Cluster(self._backend, call)
             self.count = cluster.size
             return cluster
         if self.count == 1 and limit is None:
             self._stack.enter_context(one_thread())
             return InProcess(lambda job, argument: job(self.evaluator, argument, self.cache))
         return Processes(
-            partial(_in_worker, self._config_json, self.cache),
-            partial(_prepare, self._config_json, self.cache),
+            partial(_in_worker, self._build, self._config_json, self.cache),
+            partial(_prepare, self._build, self._config_json, self.cache),
             pinned(self.count, _visible_gpus(self._config, self.evaluator.device)),
         )
 
@@ -192,6 +217,25 @@ class Workers:
         return [results[argument] for argument in arguments]
 
 
-def _named(evaluator: Evaluator, argument: tuple[Job, str], cache: Path) -> tuple[str, Any]:
+class Workers(EvaluatorPool[Evaluator]):
+    """Runs jobs on evaluators of an experiment on one system."""
+
+    def __init__(
+        self,
+        count: int,
+        config: Config,
+        cache: Path,
+        evaluator: Evaluator,
+        backend: str | None = None,
+    ) -> None:
+        """Set up the workers; arguments as in `EvaluatorPool`."""
+        super().__init__(count, config, cache, evaluator, _evaluator, backend)
+
+
+def _evaluator(config_json: str, cache: Path) -> Evaluator:
+    return Experiment.for_worker(config_json, cache).evaluator()
+
+
+def _named(evaluator: Any, argument: tuple[Job, str], cache: Path) -> tuple[str, Any]:
     job, name = argument
     return name, job(evaluator, name, cache)

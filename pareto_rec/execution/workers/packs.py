@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.core.paths import CACHE_VARIABLE
+from pareto_rec.evaluation.candidates import CandidateEvaluator
 from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.evaluation.rung_packs import Partial, RungHistory, finish_climb, measure_rung
 from pareto_rec.runs.record import Record
@@ -30,7 +31,9 @@ class Trouble:
     reason: str
 
 
-def packs_of(trials: Sequence[Trial], evaluator: Evaluator, size: int) -> list[list[Trial]]:
+def packs_of(
+    trials: Sequence[Trial], evaluator: CandidateEvaluator, size: int
+) -> list[list[Trial]]:
     """Group trials of equal shape into packs of at most `size`, from the generation alone."""
     groups: dict[tuple[object, ...], list[Trial]] = {}
     for trial in trials:
@@ -42,19 +45,20 @@ def packs_of(trials: Sequence[Trial], evaluator: Evaluator, size: int) -> list[l
     ]
 
 
-def evaluate_pack(evaluator: Evaluator, pack: Pack, _: Path) -> list[Record] | Trouble:
+def evaluate_pack(evaluator: CandidateEvaluator, pack: Pack, _: Path) -> list[Record] | Trouble:
     """Return records of a pack, or why an exception left it without.
 
     Raises:
         RunFailedError: If a fit cannot be stored, which is not the fault of a candidate.
     """
-    return attempt(
-        lambda: (
-            finish_climb(evaluator, pack)
-            if isinstance(pack, RungHistory)
-            else evaluator.evaluate(pack)
-        )
-    )
+
+    def evaluated() -> list[Record]:
+        if isinstance(pack, RungHistory):
+            assert isinstance(evaluator, Evaluator)  # no other is stopped early
+            return finish_climb(evaluator, pack)
+        return evaluator.evaluate(pack)
+
+    return attempt(evaluated)
 
 
 def measure_pack(evaluator: Evaluator, climb: RungHistory, _: Path) -> list[Partial] | Trouble:

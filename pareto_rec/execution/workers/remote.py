@@ -14,13 +14,11 @@ from typing import Any
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.core.paths import CACHE_VARIABLE, written_whole
 from pareto_rec.core.threads import one_thread
-from pareto_rec.evaluation.evaluator import Evaluator
 from pareto_rec.execution.workers.pool import WorkerDied
 from pareto_rec.execution.workers.timeout import OvertimeError, run_with_timeout
-from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.experiment.identity import code_hash
 
-Job = Callable[[Evaluator, Any, Path], Any]
+Job = Callable[[Any, Any, Path], Any]  # evaluator, argument, root of the cache
 
 _ONE_AT_A_TIME = threading.Lock()  # threads of a worker share one evaluator
 
@@ -53,9 +51,22 @@ def shared_folder(cache: Path) -> Iterator[Shared]:
 
 
 def on_cluster(
-    shared: Shared, config_json: str, job: Job, argument: object, limit: float | None
+    shared: Shared,
+    build: Callable[[str, Path], Any],
+    config_json: str,
+    job: Job,
+    argument: object,
+    limit: float | None,
 ) -> Any:
     """Run a job in a worker of a cluster; data and features are read once in each.
+
+    Args:
+        shared: What the worker must see.
+        build: Makes the evaluator of a config, or finds that of the last call.
+        config_json: The config.
+        job: Takes the evaluator, the argument and the cache.
+        argument: Of the job.
+        limit: Seconds that it may take.
 
     Returns:
         What the job returns, or `WorkerDied` if it took more than `limit` seconds.
@@ -74,7 +85,7 @@ def on_cluster(
             "that all machines share under one name"
         )
     with _ONE_AT_A_TIME:
-        evaluator = Experiment.for_worker(config_json, shared.cache).evaluator()
+        evaluator = build(config_json, shared.cache)
 
     def work() -> Any:
         with one_thread():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -48,7 +48,7 @@ def first_error(error: ValidationError, given: object, model: type[BaseModel]) -
     key = ".".join(map(str, place))
     more = f" (and {len(set(places)) - 1} more)" if len(set(places)) > 1 else ""
     if first["type"] == "extra_forbidden":
-        known = _known_keys(model, place[:-1])
+        known = _known_keys(model, place[:-1], given)
         near = difflib.get_close_matches(str(place[-1])[:60], known, n=1, cutoff=0.4)
         near = [".".join([*map(str, place[:-1]), name]) for name in near]
         hint = f'; did you mean "{near[0]}"?' if near else f"; known here: {', '.join(known)}"
@@ -101,6 +101,10 @@ def _said(problems: Sequence[ErrorDetails]) -> str:
         return f"needs {words} {count} character{'s' if count > 1 else ''}{value}"
     if kind == "literal_error":
         return f"must be {context['expected']}{value}"
+    if kind == "union_tag_invalid":
+        return f"kind must be one of {context['expected_tags']}, not {shown(context['tag'])}"
+    if kind == "union_tag_not_found":
+        return 'its key "kind" is missing'
     if kind == "string_pattern_mismatch":
         return f"must be made of {_PATTERN}{value}"
     if kind == "value_error":
@@ -109,13 +113,27 @@ def _said(problems: Sequence[ErrorDetails]) -> str:
     return f"{message[:1].lower()}{message[1:]}{value}"
 
 
-def _known_keys(section: Any, position: Sequence[int | str]) -> list[str]:
+def _known_keys(section: Any, position: Sequence[int | str], given: Any) -> list[str]:
     """Return the keys of the section at a position of the config."""
     for part in position:
         if hasattr(section, "model_fields"):
             section = section.model_fields[str(part)].annotation
         else:  # an entry of a list or of a table of sections
             section = get_args(section)[-1]
+        given = given[part]
+        if get_origin(section) is Annotated:
+            section = get_args(section)[0]
         if type(None) in get_args(section):  # a section that may be left out
             section = get_args(section)[0]
+        section = _of_kind(section, given)
     return list(section.model_fields)
+
+
+def _of_kind(section: Any, given: Any) -> Any:
+    """Return the one of several sections that is of the kind that a table names."""
+    for one in get_args(section):
+        kind = getattr(one, "model_fields", {}).get("kind")
+        known = () if kind is None else get_args(kind.annotation)
+        if isinstance(given, Mapping) and given.get("kind") in known:
+            return one
+    return section

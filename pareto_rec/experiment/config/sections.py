@@ -231,6 +231,23 @@ class VariableConfig(Section):
         return bound
 
 
+def dotted(given: Any) -> Any:  # Any: TOML
+    """Return variables by their whole names.
+
+    ``boost.tail = {...}`` is a table of a table in TOML, and one name here.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    flat: dict[str, Any] = {}
+    for name, value in given.items():
+        family = isinstance(value, Mapping) and "kind" not in value and len(value) > 0
+        if family and all(isinstance(one, Mapping) for one in value.values()):
+            flat |= {f"{name}.{key}": one for key, one in dotted(value).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
 class SpaceConfig(Section):
     """The decision variables."""
 
@@ -240,17 +257,7 @@ class SpaceConfig(Section):
     @field_validator("serve", mode="before")
     @classmethod
     def _dotted(cls, given: Any) -> Any:  # Any: TOML
-        """``boost.tail = {...}`` is a table of a table in TOML, and one name here."""
-        if not isinstance(given, Mapping):
-            return given
-        flat: dict[str, Any] = {}
-        for name, value in given.items():
-            family = isinstance(value, Mapping) and "kind" not in value and len(value) > 0
-            if family and all(isinstance(one, Mapping) for one in value.values()):
-                flat |= {f"{name}.{key}": one for key, one in value.items()}
-            else:
-                flat[name] = value
-        return flat
+        return dotted(given)
 
     def build(self) -> SearchSpace:
         """The search space."""

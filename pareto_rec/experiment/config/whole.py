@@ -39,6 +39,12 @@ from pareto_rec.experiment.config.sections import (
     TuningConfig,
 )
 from pareto_rec.experiment.config.smoke import bounded
+from pareto_rec.experiment.config.systems import (
+    SystemsConfig,
+    is_of_systems,
+    parse_systems,
+    paths_beside,
+)
 from pareto_rec.tasks import Task, built_in
 
 MOST_BYTES = 1 << 20  # of a config
@@ -125,7 +131,29 @@ class Config(Section):
 
 
 def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> Config:
-    """Read, override and validate an experiment config.
+    """Read, override and validate the config of an experiment on one system.
+
+    Args:
+        path: As `load_any_config`.
+        overrides: As there.
+        smoke: As there.
+
+    Raises:
+        BadRequestError: As there, or if the config is one of several systems.
+    """
+    config = load_any_config(path, overrides, smoke=smoke)
+    if not isinstance(config, Config):
+        raise BadRequestError(
+            f"{path}: it is a config of several systems, of which this command knows nothing yet; "
+            "`search` and `report` do"
+        )
+    return config
+
+
+def load_any_config(
+    path: Path, overrides: Sequence[str] = (), *, smoke: bool = False
+) -> Config | SystemsConfig:
+    """Read, override and validate an experiment config, of one system or of several.
 
     Args:
         path: TOML file, or a folder that holds ``config.toml``.
@@ -137,21 +165,26 @@ def load_config(path: Path, overrides: Sequence[str] = (), *, smoke: bool = Fals
         BadRequestError: With one line that names file and key, and the nearest known key.
     """
     path, table = _read(path)
+    several = is_of_systems(table)
     quick = copy.deepcopy(table)
     own = _flatten(_smoke_table(table, path))
     for key, value in own:
         _set(quick, key, value, f"{path}: smoke.{key}")
-    quick = bounded(quick, [key for key, _ in own])
+    if not several:
+        quick = bounded(quick, [key for key, _ in own])
     if own:
         _check_smoke(quick, table, path)  # refused now, not when it is asked for
     chosen = quick if smoke else table
     for override in overrides:
         key, value = _parse_override(override)
         _set(chosen, key, value, f"--set {_cut(override)}")
+    source = " ".join([str(path), *(f"--set {_cut(override)}" for override in overrides)])
+    if several:
+        paths_beside(chosen, path.parent)
+        return parse_systems(chosen, source)
     beside(chosen.get("data"), path.parent)
     _whole_paths(chosen.get("references"))
     _plugin_paths(chosen.get("plugins"), path.parent)
-    source = " ".join([str(path), *(f"--set {_cut(override)}" for override in overrides)])
     return parse_config(chosen, source)
 
 
@@ -176,10 +209,11 @@ def _check_smoke(
     quick: Mapping[str, TomlValue], table: Mapping[str, TomlValue], path: Path
 ) -> None:
     """Refuse what is wrong with the ``[smoke]`` table, which is named where it is to blame."""
+    parse = parse_systems if is_of_systems(table) else parse_config
     try:
-        parse_config(quick, f"{path}, with its [smoke] table")
+        parse(quick, f"{path}, with its [smoke] table")
     except BadRequestError:
-        parse_config(table, str(path))  # what is wrong without it too is not its doing
+        parse(table, str(path))  # what is wrong without it too is not its doing
         raise
 
 

@@ -1,0 +1,141 @@
+"""Execution of a search over several systems, from its config to a finished run directory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from pareto_rec.evaluation.candidates import CandidateEvaluator
+from pareto_rec.execution.callbacks import CallbackList, SearchCallback
+from pareto_rec.execution.opened import opened_run, replayed_first
+from pareto_rec.execution.resume import merged_info
+from pareto_rec.execution.run_writer import RunWriter, first_info
+from pareto_rec.execution.stored_records import StoredRecords
+from pareto_rec.execution.trial_runner import TrialRunner
+from pareto_rec.execution.workers.cluster import check_address
+from pareto_rec.execution.workers.evaluation import EvaluatorPool
+from pareto_rec.experiment.config import SystemsConfig
+from pareto_rec.experiment.config.systems import BASELINES
+from pareto_rec.runs.record_store import RECORDS
+from pareto_rec.search import Progress, Searcher, run_search
+from pareto_rec.systems.base import AT
+from pareto_rec.systems.evaluator import SystemsEvaluator
+from pareto_rec.systems.experiment import SystemsExperiment
+
+
+def search_systems(
+    config: SystemsConfig,
+    out: Path,
+    *,
+    cache: Path,
+    workers: int,
+    callbacks: Sequence[SearchCallback] = (),
+    resume: bool = False,
+    backend: str | None = None,
+) -> Path:
+    """Search, and write a run directory; arguments as in `execution.search.search_experiment`.
+
+    Raises:
+        BadRequestError, RunFailedError, KeyboardInterrupt: As there.
+    """
+    began = time.perf_counter()
+    callback = CallbackList(callbacks)
+    experiment = SystemsExperiment.of(config, cache)
+    if backend is not None:
+        check_address(backend)
+    code = experiment.code_key
+    with opened_run(config, out, code, resume=resume) as (run, before), run.living():
+        callback.on_stage("reading data")
+        accounts = {system.name: dict(system.account) for system in experiment.systems}
+        searcher = Searcher(
+            experiment.space, experiment.goals, experiment.settings, seed=config.seed
+        )
+        callback.on_stage("encoding texts")
+        evaluator = experiment.evaluator()
+        info = first_info(experiment, None, experiment.hashes, str(evaluator.device))
+        info["systems"] = {name: {"data": account} for name, account in accounts.items()}
+        pool = EvaluatorPool[CandidateEvaluator](
+            workers, config, cache, evaluator, systems_evaluator, backend
+        )
+        with pool:
+            info = merged_info(out, before, info, run.stored.torn)
+            journal = RunWriter(run, experiment, evaluator.store, info, before, began)
+            callback.on_start(config, out)
+            with journal.closing():
+                journal.begin(tomli_w.dumps(config.model_dump(exclude_none=True)))
+                callback.on_stage("measuring baselines")
+                found = measured_baselines(experiment)
+                journal.add_info(systems=_with_baselines(info["systems"], found))
+                journal.set_baselines(best_of_each(experiment, found))
+                callback.on_stage("searching")
+                replay = StoredRecords(run.stored.records, run.path / RECORDS)
+                replayed_first(run, callback, journal)
+                answers = TrialRunner(
+                    replay,
+                    pool,
+                    journal,
+                    1,
+                    lambda records: callback.on_records(records, journal.counts),
+                )
+
+                def on_generation(progress: Progress) -> None:
+                    journal.end_generation(progress, replayed=answers.replayed)
+                    callback.on_generation(progress, replayed=answers.replayed)
+
+                generations = config.search.generations
+                run_search(searcher, answers, generations, on_generation=on_generation)
+    callback.on_end(out)
+    return out
+
+
+def systems_evaluator(config_json: str, cache: Path) -> SystemsEvaluator:
+    """Return the evaluator of a config in JSON, in a process of its own."""
+    return SystemsExperiment.for_worker(config_json, cache).evaluator()
+
+
+Baselines = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""System -> baseline -> objective (with its system) -> value."""
+
+
+def measured_baselines(experiment: SystemsExperiment) -> Baselines:
+    """Measure the simple opponents of every system on validation data."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for system in experiment.systems:
+        end = f"{AT}{system.name}"
+        names = [one.name for one in experiment.objectives.all if one.name.endswith(end)]
+        measured = system.baselines([name.removesuffix(end) for name in names])
+        found[system.name] = {
+            baseline: {f"{name}{end}": value for name, value in values.items()}
+            for baseline, values in measured.items()
+        }
+    return found
+
+
+def best_of_each(experiment: SystemsExperiment, baselines: Baselines) -> list[dict[str, Any]]:
+    """Return one row: the best baseline of every system, by its first searched objective.
+
+    It is what somebody has who serves a simple model for every system and no network. Without a
+    baseline of some system that has a searched objective there is no row.
+    """
+    row: dict[str, Any] = {"expert": BASELINES, "id": BASELINES}
+    for system in experiment.systems:
+        goals = [one for one in experiment.goals if one.name.endswith(f"{AT}{system.name}")]
+        options = baselines.get(system.name, {})
+        if not goals:
+            continue
+        if not options:
+            return []
+        sign = 1.0 if goals[0].maximise else -1.0
+        best = max(options, key=lambda name: sign * options[name][goals[0].name])
+        row |= {**options[best], f"baseline of {system.name}": best}
+    return [row]
+
+
+def _with_baselines(systems: Mapping[str, Any], baselines: Baselines) -> dict[str, Any]:
+    return {
+        name: {**entry, "baselines": baselines.get(name, {})} for name, entry in systems.items()
+    }

@@ -1,0 +1,1 @@
+"""Several systems on one model: recommendation, search and scores on a shared trunk."""
