@@ -35,7 +35,7 @@ class Case:
     """
 
     path: Path
-    seconds: float = 20.0
+    seconds: float = 14.0
     search: Mapping[str, Any] = field(default_factory=dict)
 
 
