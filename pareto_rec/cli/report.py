@@ -28,6 +28,7 @@ def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None
     from pareto_rec.report.answer import given, notes, worthless
     from pareto_rec.report.groups import groups, sentences
     from pareto_rec.report.plots.figures import save_plots
+    from pareto_rec.report.systems import lines as system_lines
     from pareto_rec.report.tuned import lines as tuned_lines
     from pareto_rec.runs.reader import read_run
 
@@ -48,6 +49,7 @@ def report_on(run: Path, *, as_json: bool, page_or_reason: bool = False) -> None
         f"hypervolume x 1000: {thousand_fold(volumes.get('front') or 0)}{share}",
         f"all baselines: {thousand_fold(volumes.get('all_baselines') or 0)}",
         *tuned_lines(view),
+        *system_lines(view),
         *([f"{given(view)}."] if given(view) else []),
         *([f"the front is worth nothing: {worthless(view)}"] if volumes.get("front") == 0 else []),
         *notes(view),

@@ -25,6 +25,7 @@ from pareto_rec.search import Progress, Searcher, run_search
 from pareto_rec.systems.base import AT
 from pareto_rec.systems.evaluator import SystemsEvaluator
 from pareto_rec.systems.experiment import SystemsExperiment
+from pareto_rec.systems.sharing import sharing
 
 
 def search_systems(
@@ -69,7 +70,7 @@ def search_systems(
                 journal.begin(tomli_w.dumps(config.model_dump(exclude_none=True)))
                 callback.on_stage("measuring baselines")
                 found = measured_baselines(experiment)
-                journal.add_info(systems=_with_baselines(info["systems"], found))
+                journal.add_info(systems=_with_sharing(info["systems"], found, {}))
                 journal.set_baselines(best_of_each(experiment, found))
                 callback.on_stage("searching")
                 replay = StoredRecords(run.stored.records, run.path / RECORDS)
@@ -88,6 +89,14 @@ def search_systems(
 
                 generations = config.search.generations
                 run_search(searcher, answers, generations, on_generation=on_generation)
+                apart = sharing(
+                    journal.records,
+                    experiment.goals,
+                    experiment.space,
+                    experiment.fixed,
+                    config.names,
+                )
+                journal.add_info(systems=_with_sharing(info["systems"], found, apart))
     callback.on_end(out)
     return out
 
@@ -135,7 +144,11 @@ def best_of_each(experiment: SystemsExperiment, baselines: Baselines) -> list[di
     return [row]
 
 
-def _with_baselines(systems: Mapping[str, Any], baselines: Baselines) -> dict[str, Any]:
+def _with_sharing(
+    systems: Mapping[str, Any], baselines: Baselines, apart: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what run.json says of each system: data, baselines, and what sharing gives it."""
     return {
-        name: {**entry, "baselines": baselines.get(name, {})} for name, entry in systems.items()
+        name: {**entry, "baselines": baselines.get(name, {}), "sharing": apart.get(name)}
+        for name, entry in systems.items()
     }

@@ -12,6 +12,7 @@ from pareto_rec.core.paths import swapped
 from pareto_rec.report.answer import answer, caveat, choices, cost, provenance
 from pareto_rec.report.groups import groups_part
 from pareto_rec.report.payload import payload, script_json
+from pareto_rec.report.systems import systems_part
 from pareto_rec.report.tables import (
     confirmed_part,
     controls_part,
@@ -47,6 +48,7 @@ def build_report(view: RunView) -> str:
         "controls": controls_part(view),
         "drives": drives_part(view),
         "groups": groups_part(view),
+        "systems": systems_part(view),
         "tuned": tuned_part(view),
         "failures": failures_part(view),
         "choices": rows_of(choices(view)) or "<tr><td>no variable without an order</td></tr>",

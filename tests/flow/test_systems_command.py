@@ -61,6 +61,25 @@ def test_the_best_baselines_of_all_systems_are_one_point(finished: Finished) -> 
         assert row[name] == pytest.approx(best)
 
 
+def test_sharing_is_held_against_fits_on_one_system_alone(finished: Finished) -> None:
+    """The first generation holds a fit of each system alone: the corners of the weights."""
+    systems = json.loads((finished.run / "run.json").read_text())["systems"]
+    rows = records(finished.run)
+    corners = {"shop": [1.0, 0.0, 0.0], "search": [0.0, 1.0, 0.0], "comments": [0.0, 0.0, 1.0]}
+    for name, objective in zip(corners, NAMES, strict=True):
+        apart = systems[name]["sharing"]
+        weights = [one["train"]["system_weights"] for one in rows]
+        place = list(corners).index(name)
+        alone = [r for r, w in zip(rows, weights, strict=True) if w == corners[name]]
+        shared = [r for r, w in zip(rows, weights, strict=True) if 0 < w[place] < 1]
+        for key, of in (("alone", alone), ("shared", shared)):
+            values = [one["objectives"][objective] for one in of]
+            assert (apart[key] or {}).get("value") == (max(values) if values else None)
+    assert "comments: auc@comments" in finished.said.stdout
+    page = (finished.run / "report.html").read_text()
+    assert "What sharing one model gives each system" in page
+
+
 def test_it_is_reported_like_any_run(finished: Finished) -> None:
     assert finished.said.returncode == 0, finished.said.stderr
     assert (finished.run / "front.png").exists()
