@@ -484,9 +484,9 @@ systems; `[space.train.NAME]`, `[space.serve.NAME]` and `[system.fixed]` for one
 [as for a log](your-own-log.md).
 
 A corner of `system_weights` is a model of one system alone: the first generation holds one fit for
-each, with steps of as many examples as any other. The page, `report` and `run.json` (`systems`) hold
-the best shared fits of every system against those of it alone. Beside the front stands one point,
-the best simple baseline of every system together.
+each, with steps of as many examples as any other. The page, `report` and `run.json` (`systems`)
+hold the best shared fits of every system against those of it alone. Beside the front stands one
+point, the best simple baseline of every system together.
 
 `pareto-rec search` and `report` take such a config; `confirm`, `pick`, `export` and `serve` do not
 yet. Test parts are cut off and read by nobody. Rows of a system that scores or ranks are split by
