@@ -117,7 +117,8 @@ def leak(view: RunView) -> str:
 def heading(figure: Figure, title: str, line: str, left: float = 0.01) -> None:
     """Write title and verdict at the upper left, in the room that `reserve` keeps."""
     width, height = map(float, figure.get_size_inches())
-    size = 9 if len(line) <= HEAD_CHARACTERS_PER_INCH * width else 8
+    room = HEAD_CHARACTERS_PER_INCH * width  # at size 9
+    size = min(9.0, max(6.5, 9.0 * room / max(len(line), 1)))
     figure.text(
         left, 1 - 0.1 / height, title, ha="left", va="top", size=11, weight="bold", color=INK
     )

@@ -320,3 +320,13 @@ def test_long_names_of_objectives_take_several_lines() -> None:
     lines = style.arrow(axis).splitlines()  # type: ignore[arg-type] # as much of an axis as it reads
     assert len(lines) == 2
     assert " ".join(lines) == f"{axis.label_with_unit}   better →"
+
+
+@pytest.mark.parametrize("width", [6.4, 12.0])
+def test_the_verdict_stays_within_the_figure(width: float) -> None:
+    figure = Figure(figsize=(width, 4.0))
+    line = "hypervolume x 1000: front 1.16e+11, all baselines together 1.03e+11 "
+    style.heading(figure, "films", f"{line}(ratio 1.13, not at equal numbers of settings)")
+    figure.draw_without_rendering()
+    right = max(text.get_window_extent().x1 for text in figure.texts)
+    assert right <= width * figure.dpi
