@@ -144,7 +144,8 @@ def keep_openings() -> int:
 def _together() -> list[str]:
     """Return what the confirmed experiments claim together, corrected by Holm; lines.
 
-    Those are the reference results, and in their place what was confirmed here.
+    Those are the reference results, and in their place what was confirmed here; without those
+    that are known to be flawed.
     """
     from pareto_rec.analysis.confirm.experiments import claims_together
 
@@ -155,7 +156,8 @@ def _together() -> list[str]:
             places[path.parents[1].name.removeprefix("search-")] = path
     claimed = sorted(places.keys() - claims.NOT_CLAIMED)
     contents = {name: read_content(places[name]) or {} for name in claimed}
-    rows = claims_together(contents)
+    sound = {name: one for name, one in contents.items() if not claims.flaw_of(one)}
+    rows = claims_together(sound)
     if len(rows) < 2:
         return []
     return [

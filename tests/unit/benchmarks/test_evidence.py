@@ -122,12 +122,15 @@ def test_claims_over_experiments_are_corrected_together(
     evidence: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Holm by hand: .001 times 3, .02 times 2, .5; an older file lacks its p-value."""
-    p_values = {"far": 0.001, "near": 0.02, "same": 0.5, "older": None}
+    p_values = {"far": 0.001, "near": 0.02, "same": 0.5, "older": None, "flawed": 0.001}
+    monkeypatch.setattr(evidence.claims, "FLAWED", {"that day": "It was measured wrongly"})
     for name, p in p_values.items():
         run = tmp_path / "results" / "evidence" / f"search-{name}" / "run"
         run.mkdir(parents=True)
         front = {"name": "rival", "kind": "fits", "p_holm": p, "ratio": {"test": {"value": 1.2}}}
         content = {"status": "finished", "best_baseline": "rival", "fronts": [front]}
+        day = "that day" if name == "flawed" else "another day"
+        content |= {"opening": {"at": day, "data": "d"}}
         (run / "confirm.json").write_text(json.dumps(content))
         if name in ("far", "same"):  # the one is of the reference results alone, the other anew
             reference = tmp_path / "results" / "reference" / name
@@ -145,6 +148,7 @@ def test_claims_over_experiments_are_corrected_together(
     assert "| near | rival | 1.20 | 1 | 0.02 | 0.04 | yes |" in table
     assert "| same | rival | 1.20 | 1 | 0.5 | 0.5 | no |" in table
     assert "| older |" not in table
+    assert "| flawed |" not in table
 
 
 def test_an_unknown_step_is_refused(
