@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 FRONT, CHOSEN, FAINT, INK, RULE = "#0072B2", "#D55E00", "#9a9a9a", "#222222", "#555555"
 EXPERTS = ("#117733", "#AA4499", "#999933", "#44AA99", "#882255", "#CC6677", "#6B6B6B", "#DDAA33")
 MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">")
-OPPONENTS = (("#222222", "s"), ("#AA4499", "D"), ("#117733", "^"))  # in the order of confirm.json
+OPPONENTS = (  # in the order of confirm.json
+    *(("#222222", "s"), ("#AA4499", "D"), ("#117733", "^"), ("#CC6677", "v"), ("#999933", "P")),
+)
 TIMES = "\N{MULTIPLICATION SIGN}"
 DPI = 200
 LINE_INCHES = 0.15  # height of one line of the footnote

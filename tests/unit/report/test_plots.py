@@ -330,3 +330,9 @@ def test_the_verdict_stays_within_the_figure(width: float) -> None:
     figure.draw_without_rendering()
     right = max(text.get_window_extent().x1 for text in figure.texts)
     assert right <= width * figure.dpi
+
+
+def test_opponents_are_told_apart() -> None:
+    """With impressions there are four, and five with all of them together."""
+    looks = [style.opponent(number) for number in range(5)]
+    assert len({colour for colour, _ in looks}) == len({marker for _, marker in looks}) == 5
