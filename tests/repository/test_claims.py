@@ -24,8 +24,6 @@ ELSEWHERE = {
     "10,000": ("movielens_accuracy_diversity_fairness/config.toml", r"settings = 10000\n"),
     "2.9": (BY_HAND, "make front on an idle machine, largest memory of all its processes in GB"),
     "2.5": ("retail_value_diversity/README.md", r"had 5\.54 on the same test data"),
-    ".767": ("vehicle_coupon_acceptance/README.md", r"AUC \.767 on test data"),
-    ".732": ("vehicle_coupon_acceptance/README.md", r"on test data, EASE \.732"),
 }
 
 
