@@ -35,7 +35,7 @@ class Case:
     """
 
     path: Path
-    seconds: float = 14.0
+    seconds: float = 60.0
     search: Mapping[str, Any] = field(default_factory=dict)
 
 
