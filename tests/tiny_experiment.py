@@ -75,6 +75,7 @@ search.generations = 1
 """
 COMPUTED = ("features", "experts", "baselines", "tuned")  # all but fits
 ENDLESS = ("--set", "search.generations=300", "--set", "search.population=4")
+EVALUATING = ("search", "confirm")  # commands that start worker processes
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -160,11 +161,17 @@ def program(*arguments: str | Path) -> list[str]:
 def pareto_rec(
     *arguments: str | Path, cache: Path, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run the real command line to its end; in a process of its own where `env` is given."""
+    """Run the real command line to its end; in a process of its own where `env` is given.
+
+    It evaluates in one process unless it says in how many: another takes seconds to start.
+    """
+    words = list(map(str, arguments))
+    if words[0] in EVALUATING and not {"--workers", "--backend"} & set(words):
+        words += ["--workers", "1"]
     if env is None:
-        return run_warm(list(map(str, arguments)), environment(cache), timeout=300)
+        return run_warm(words, environment(cache), timeout=300)
     return subprocess.run(
-        program(*arguments),
+        program(*words),
         capture_output=True,
         text=True,
         timeout=300,

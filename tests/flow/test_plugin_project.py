@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from tiny_experiment import environment
+from tiny_experiment import environment, pareto_rec
 
 HERE = Path(__file__).parent / "plugin_project"
 ROOT = Path(__file__).parents[2]
@@ -63,6 +63,7 @@ sweep = 4
 SCRIPT = """\
 import sys
 from pathlib import Path
+import pareto_rec
 from pareto_rec import SearchCallback, load_config, search_experiment
 
 class Counter(SearchCallback):
@@ -85,10 +86,28 @@ class Notes(SearchCallback):
         print("note:", note)
 
 if __name__ == "__main__":
+    print(pareto_rec.__file__)
     search_experiment(
         load_config(Path("config.toml")), Path(sys.argv[1]), cache=Path(sys.argv[2]),
         workers=2, callbacks=[Counter(), Broken(), Notes()],
     )
+"""
+
+
+CHECK = """\
+import json
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
+import pytest
+
+found = {}
+for file, wanted in json.loads(sys.argv[1]).items():
+    with redirect_stdout(StringIO()) as said:
+        given = ["-q", "-p", "no:cacheprovider", "--tb=line", file, "-k", wanted]
+        code = pytest.main(given)
+    found[file] = [code, said.getvalue()]
+print(json.dumps(found))
 """
 
 
@@ -102,33 +121,34 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copyfile(ROOT / name, source / name)
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    built = subprocess.run(
-        [*pip, "wheel", "--no-deps", "-w", str(folder), str(source)],
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"),
+            *("install", "--no-deps", "--no-build-isolation", "--target", str(folder / "site")),
+            str(source),
+        ],
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    if built.returncode:
-        pytest.skip(f"a wheel cannot be built here: {built.stderr.strip().splitlines()[-1]}")
-    wheel = next(folder.glob("*.whl"))
-    subprocess.run(
-        [*pip, "install", "--no-deps", "--target", str(folder / "site"), str(wheel)],
-        capture_output=True,
-        timeout=300,
-        check=True,
-    )
+    if done.returncode:
+        pytest.skip(f"a wheel cannot be built here: {done.stderr.strip().splitlines()[-1]}")
     return folder / "site"
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "config.toml").write_text(CONFIG)
-    (tmp_path / "search.py").write_text(SCRIPT)
+    return write_project(tmp_path)
+
+
+def write_project(folder: Path) -> Path:
+    (folder / "config.toml").write_text(CONFIG)
+    (folder / "search.py").write_text(SCRIPT)
+    (folder / "check.py").write_text(CHECK)
     for name in ("shop_plugin.py", "contracts.py", "broken.py"):
-        shutil.copyfile(HERE / name, tmp_path / name)
-    return tmp_path
+        shutil.copyfile(HERE / name, folder / name)
+    return folder
 
 
 def python(
@@ -149,14 +169,11 @@ def python(
 def test_a_plugin_of_each_kind_is_searched_with(
     project: Path, installed: Path, tiny_cache: Path
 ) -> None:
-    where = python(
-        project, installed, tiny_cache, "-c", "import pareto_rec; print(pareto_rec.__file__)"
-    )
-    assert str(installed) in where.stdout
     assert not (installed / "benchmarks").exists()
     done = python(project, installed, tiny_cache, "search.py", "run", str(tiny_cache))
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
+    assert str(installed) in said[0]
     assert any(line.endswith("records in 2 generations of run") for line in said)
     away = "is not called again: RuntimeError: the tracking server is away"
     assert f"note: the callback Broken failed and {away}" in said
@@ -166,28 +183,33 @@ def test_a_plugin_of_each_kind_is_searched_with(
     assert [one["name"] for one in info["objectives"]] == ["ndcg@10", "first_hit@5"]
     kept = tomllib.loads((project / "run" / "config.toml").read_text())
     assert kept["plugins"] == [str(project / "shop_plugin.py")]
-    again = python(project, installed, tiny_cache, "-m", "pareto_rec", "search", "run", "--resume")
+    more = ("-m", "pareto_rec", "search", "run", "--resume", "--workers", "1")
+    again = python(project, installed, tiny_cache, *more)
     assert again.returncode == 0, again.stderr
     # another plugin than the one that it began with: said before any work
     (project / "shop_plugin.py").write_text(
         (project / "shop_plugin.py").read_text() + "\nMORE = 1\n"
     )
-    changed = python(
-        project, installed, tiny_cache, "-m", "pareto_rec", "search", "run", "--resume"
-    )
+    changed = python(project, installed, tiny_cache, *more)
     assert changed.returncode == 2
     assert "code" in changed.stderr
 
 
-def contracts(project: Path, site: Path, cache: Path, *arguments: str) -> tuple[int, str]:
-    """The exit code and the words of pytest in the project, on the installed package."""
-    given = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", *arguments)
-    done = python(project, site, cache, *given)
-    return done.returncode, done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def checked(
+    installed: Path, tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[int, str]]:
+    """File -> exit code and words of pytest in the project, on the installed package."""
+    wanted = " or ".join(f"({name} and {test})" for name, test in BREAKS.items())
+    files = json.dumps({"contracts.py": "", "broken.py": wanted})
+    project = write_project(tmp_path_factory.mktemp("checked"))
+    done = python(project, installed, tiny_cache, "check.py", files)
+    assert done.returncode == 0, done.stderr
+    return {file: tuple(one) for file, one in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
-def test_a_plugin_fulfils_the_contracts(project: Path, installed: Path, tiny_cache: Path) -> None:
-    code, output = contracts(project, installed, tiny_cache, "contracts.py")
+def test_a_plugin_fulfils_the_contracts(checked: dict[str, tuple[int, str]]) -> None:
+    code, output = checked["contracts.py"]
     assert code == 0, output
     passed = re.search(r"(\d+) passed", output)
     assert passed is not None
@@ -195,10 +217,9 @@ def test_a_plugin_fulfils_the_contracts(project: Path, installed: Path, tiny_cac
 
 
 def test_what_is_broken_fails_the_contract_that_it_breaks(
-    project: Path, installed: Path, tiny_cache: Path
+    checked: dict[str, tuple[int, str]],
 ) -> None:
-    wanted = " or ".join(f"({name} and {test})" for name, test in BREAKS.items())
-    code, output = contracts(project, installed, tiny_cache, "broken.py", "-k", wanted)
+    code, output = checked["broken.py"]
     assert code == 1, output
     for name, test in BREAKS.items():
         assert f"FAILED broken.py::{name}::{test}" in output
@@ -223,12 +244,15 @@ def test_what_is_broken_fails_the_contract_that_it_breaks(
     ],
 )
 def test_a_plugin_that_cannot_be_used_is_named_with_its_line(
-    project: Path, tiny_cache: Path, code: str, words: tuple[str, ...]
+    project: Path,
+    tiny_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    words: tuple[str, ...],
 ) -> None:
     (project / "shop_plugin.py").write_text(code)
-    done = python(
-        project, ROOT, tiny_cache, "-m", "pareto_rec", "search", "config.toml", "--out", "run"
-    )
+    monkeypatch.chdir(project)
+    done = pareto_rec("search", "config.toml", "--out", "run", cache=tiny_cache)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     for word in ("shop_plugin.py", *words):
@@ -236,11 +260,12 @@ def test_a_plugin_that_cannot_be_used_is_named_with_its_line(
     assert not (project / "run").exists()
 
 
-def test_a_plugin_that_is_not_there_is_named(project: Path, tiny_cache: Path) -> None:
+def test_a_plugin_that_is_not_there_is_named(
+    project: Path, tiny_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (project / "shop_plugin.py").unlink()
-    done = python(
-        project, ROOT, tiny_cache, "-m", "pareto_rec", "search", "config.toml", "--out", "run"
-    )
+    monkeypatch.chdir(project)
+    done = pareto_rec("search", "config.toml", "--out", "run", cache=tiny_cache)
     assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1)
     assert "shop_plugin.py" in done.stderr
     assert not (project / "run").exists()

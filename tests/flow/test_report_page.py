@@ -6,16 +6,16 @@ import csv
 import io
 import json
 import math
+import os
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from synthetic_run import NAMES, write_confirm, write_lists, write_run
+from warm_commands import run_warm
 
 from pareto_rec.report import write_report
 from pareto_rec.runs.reader import read_run
@@ -304,13 +304,7 @@ def test_the_copied_command_picks_the_point(page: Any, run: tuple[RunView, Path]
     words = shlex.split(command)
     assert words[:3] == ["pareto-rec", "pick", str(path.parent)]
     assert words[3:] == ["--point", column(page, "id")[3]]
-    done = subprocess.run(
-        [sys.executable, "-m", "pareto_rec", *words[1:]],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_warm(words[1:], os.environ, timeout=120)
     assert done.returncode == 0, done.stderr
     (pick,) = json.loads((path.parent / "picks.json").read_text())["picks"]
     assert pick["point"] == words[-1] in set(view.front["id"])

@@ -10,6 +10,8 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -68,7 +70,7 @@ class Load:
             self.served += 1
             if answer.will_close:
                 return
-            time.sleep(0.01)
+            time.sleep(0.03)
 
     def until(self, served: int) -> None:
         """Wait for so many more answers."""
@@ -85,12 +87,12 @@ class Load:
 
 def children(process: int) -> set[int]:
     """Processes that it started and that answer requests."""
-    text = Path(f"/proc/{process}/task/{process}/children").read_text()
-    return {
-        int(one)
-        for one in text.split()
-        if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()
-    }
+    found = set()
+    for one in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+        with suppress(OSError):  # it has ended meanwhile
+            if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes():
+                found.add(int(one))
+    return found
 
 
 def gone(process: int) -> bool:
@@ -107,36 +109,89 @@ def within(seconds: float, true: object) -> bool:
     return bool(done)
 
 
-def test_processes_are_replaced_killed_and_ended_under_load(folder: Path) -> None:
-    """No request is reset by a reload or by the end; a killed parent leaves nobody behind."""
-    with served(folder, "--workers", "2") as running:
-        load, parent = Load(running.client.port), running.process.pid
-        try:
-            load.until(50)
-            first = children(parent)
-            running.process.send_signal(signal.SIGHUP)
-            assert within(300, lambda: len(children(parent)) == 2 and not children(parent) & first)
-            load.until(20)
-            second = children(parent)
-            os.kill(min(second), signal.SIGKILL)  # resets what it was answering
-            assert within(300, lambda: len(children(parent) - second) == 1)
-            load.until(20)
-        finally:
-            load.stop()
-        assert len([one for one in load.problems if "Reset" in one or "Disconnected" in one]) <= (
-            CLIENTS
-        )
-        workers = children(parent)
-        os.kill(parent, signal.SIGKILL)
-        assert within(20, lambda: all(map(gone, workers)))
+@pytest.fixture(scope="module")
+def two(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Path]]:
+    """A service of two processes, and the link to the bundle that it was given."""
+    link = tmp_path_factory.mktemp("two") / "current"
+    link.symlink_to(folder)
+    with served(link, "--workers", "2") as running:
+        yield running, link
+
+
+def shared(process: int) -> dict[str, str]:
+    """Name -> number of each piece of sealed memory that a process has mapped."""
+    found = re.findall(r"(\d+) +/memfd:pareto-rec (\S+)", Path(f"/proc/{process}/maps").read_text())
+    return {name: number for number, name in found}
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="nothing tells what is mapped")
+def test_processes_map_one_copy_of_bundle_and_encoder(two: tuple[Service, Path]) -> None:
+    parent = two[0].process.pid
+    first, second = (shared(worker) for worker in children(parent))
+    assert first == second
+    assert {"experts.safetensors", "items.safetensors", "backbone/model.safetensors"} <= set(first)
+    assert "libtorch" not in Path(f"/proc/{parent}/maps").read_text()
+
+
+def test_a_reload_that_fails_leaves_the_old_processes(
+    two: tuple[Service, Path], folder: Path
+) -> None:
+    """The next version of the bundle is damaged."""
+    running, link = two
+    before = children(running.process.pid)
+    link.unlink()
+    link.symlink_to(folder / "nothing")
+    running.process.send_signal(signal.SIGHUP)
+    assert running.process.stderr is not None
+    line = running.process.stderr.readline()
+    link.unlink()
+    link.symlink_to(folder)
+    assert "reload given up" in line
+    assert str(link) in line
+    assert children(running.process.pid) == before
+    assert running.client.recommend(user="u1").status == 200
+
+
+def test_a_process_that_is_killed_under_load_is_replaced(two: tuple[Service, Path]) -> None:
+    running, _ = two
+    load, parent = Load(running.client.port), running.process.pid
+    try:
+        load.until(50)
+        before = children(parent)
+        os.kill(min(before), signal.SIGKILL)  # resets what it was answering
+        assert within(300, lambda: len(children(parent) - before) == 1)
+        load.until(20)
+    finally:
+        load.stop()
+    assert len(children(parent) & before) == 1
+    resets = [one for one in load.problems if "Reset" in one or "Disconnected" in one]
+    assert len(resets) <= CLIENTS
 
 
 @pytest.mark.parametrize("options", [(), ("--workers", "2")])
-def test_the_end_resets_no_request(folder: Path, options: tuple[str, ...]) -> None:
-    """Not ready, then closing, then gone, within 10 seconds."""
-    with served(folder, *options) as running:
-        load = Load(running.client.port)
+def test_no_request_fails_by_another_version_or_by_the_end(
+    folder: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """The bundle is a link to a version of it, which the next one takes over.
+
+    At the end the service is first not ready, then closes, and is gone within 10 seconds.
+    """
+    link, other = tmp_path / "current", tmp_path / "other"
+    shutil.copytree(folder, other)
+    (other / "README.md").write_text("the next version\n")
+    version = seal(other)
+    link.symlink_to(folder)
+    with served(link, *options) as running:
+        load, before = Load(running.client.port), children(running.process.pid)
         load.until(50)
+        assert running.client.health()["version"] != version
+        link.unlink()
+        link.symlink_to(other)
+        running.process.send_signal(signal.SIGHUP)
+        assert within(300, lambda: not before & children(running.process.pid))
+        load.until(20)
+        assert running.client.health()["version"] == version
+        assert len(children(running.process.pid)) == len(before)
         began = time.monotonic()
         running.process.send_signal(signal.SIGTERM)
         assert within(2, lambda: unready(running))
@@ -157,78 +212,18 @@ def unready(running: Service) -> bool:
     return (answer.status, answer.content["status"]) == (503, "stopping")
 
 
-@pytest.mark.parametrize("options", [(), ("--workers", "2")])
-def test_another_version_is_served_without_a_failed_request(
-    folder: Path, tmp_path: Path, options: tuple[str, ...]
+def test_killed_services_leave_no_process_and_nothing_for_the_next(
+    folder: Path, tmp_path: Path
 ) -> None:
-    """The bundle is a link to a version of it, which the next one takes over."""
-    link, other = tmp_path / "current", tmp_path / "other"
-    shutil.copytree(folder, other)
-    (other / "README.md").write_text("the next version\n")
-    version = seal(other)
-    link.symlink_to(folder)
-    with served(link, *options) as running:
-        load, before = Load(running.client.port), children(running.process.pid)
-        try:
-            load.until(50)
-            assert running.client.health()["version"] != version
-            link.unlink()
-            link.symlink_to(other)
-            running.process.send_signal(signal.SIGHUP)
-            replaced = within(300, lambda: not before & children(running.process.pid))
-            load.until(20)
-        finally:
-            load.stop()
-        assert replaced
-        assert running.client.health()["version"] == version
-        assert load.problems == []
-        assert running.stop() == (0, "")
-
-
-def shared(process: int) -> dict[str, str]:
-    """Name -> number of each piece of sealed memory that a process has mapped."""
-    found = re.findall(r"(\d+) +/memfd:pareto-rec (\S+)", Path(f"/proc/{process}/maps").read_text())
-    return {name: number for number, name in found}
-
-
-@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="nothing tells what is mapped")
-def test_processes_map_one_copy_of_bundle_and_encoder(folder: Path) -> None:
-    with served(folder, "--workers", "2") as running:
-        parent = running.process.pid
-        first, second = (shared(worker) for worker in children(parent))
-        assert first == second
-        assert {"experts.safetensors", "items.safetensors", "backbone/model.safetensors"} <= set(
-            first
-        )
-        assert "libtorch" not in Path(f"/proc/{parent}/maps").read_text()
-        assert running.stop() == (0, "")
-
-
-def test_what_killed_services_left_is_swept_at_the_next_start(folder: Path, tmp_path: Path) -> None:
-    """All processes are killed at once: the memory goes with them, the file of items stays."""
+    """All at once, whose file of items stays until the next start; then the parent alone."""
     with served(folder, "--workers", "2", "--allow-items", temporary=tmp_path) as running:
         assert len(list(tmp_path.glob(".pareto-rec.*/items.jsonl"))) == 1
         os.killpg(running.process.pid, signal.SIGKILL)
         running.process.wait()
     assert list(tmp_path.iterdir())
-    with served(folder, temporary=tmp_path) as running:
+    with served(folder, "--workers", "2", temporary=tmp_path) as running:
         assert list(tmp_path.iterdir()) == []
-        assert running.stop()[0] == 0
-
-
-def test_a_reload_that_fails_leaves_the_old_processes(folder: Path, tmp_path: Path) -> None:
-    """The bundle is a link to a version of it; the next version is damaged."""
-    link = tmp_path / "current"
-    link.symlink_to(folder)
-    with served(link, "--workers", "2") as running:
-        before = children(running.process.pid)
-        link.unlink()
-        link.symlink_to(tmp_path / "nothing")
-        running.process.send_signal(signal.SIGHUP)
-        assert running.process.stderr is not None
-        line = running.process.stderr.readline()
-        assert "reload given up" in line
-        assert str(link) in line
-        assert children(running.process.pid) == before
-        assert running.client.recommend(user="u1").status == 200
-        assert running.stop()[0] == 0
+        workers = children(running.process.pid)
+        assert len(workers) == 2
+        running.process.kill()
+        assert within(20, lambda: all(map(gone, workers)))
