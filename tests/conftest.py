@@ -51,11 +51,16 @@ def single_thread() -> Iterator[None]:
         yield
 
 
+def kind_of(path: Path) -> int:
+    """0 for files of the folders that take longest, 1 for others that train, 2 for the rest."""
+    if LONG_FOLDERS & set(path.parts[-3:-1]):
+        return 0
+    return 1 if path.stem.removeprefix("test_") in TRAINING_MODULES else 2
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make check` leaves out, and begin with the folders whose files take longest."""
-    items.sort(key=lambda item: not LONG_FOLDERS & set(Path(item.path).parts[-3:-1]))
+    """Mark what `make check` leaves out, and begin with it: short files fill up the end."""
+    items.sort(key=lambda item: kind_of(Path(item.path)))
     for item in items:
-        path = Path(item.path)
-        name = path.stem.removeprefix("test_")
-        if LONG_FOLDERS & set(path.parts[-3:-1]) or name in TRAINING_MODULES:
+        if kind_of(Path(item.path)) < 2:
             item.add_marker(pytest.mark.trains)

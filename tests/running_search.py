@@ -22,7 +22,7 @@ from tiny_experiment import (
 from warm_commands import WarmCommand
 
 KILLS = int(os.environ.get("PARETO_REC_KILLS", "3"))
-PATIENCE = 120.0  # seconds for what takes a few on an idle machine
+PATIENCE = 300.0  # seconds for what takes a few on an idle machine
 
 
 def wait_for(what: Callable[[], object], seconds: float = PATIENCE) -> None:

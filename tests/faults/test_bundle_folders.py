@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,26 +23,30 @@ from pareto_rec.core.errors import BadRequestError
 
 pytestmark = pytest.mark.usefixtures("single_thread")
 
+Ask = Callable[[str, int], list[str]]
+
 SERVING = """
 import json, sys
 from pareto_rec.bundle import Bundle, NewItem
 from pareto_rec.core.errors import BadRequestError
-bundle = Bundle.load(sys.argv[1])
 text = [NewItem("x", "war of love")]
-def lists():
+def lists(bundle, warm):
     found = {point: [i.id for i in bundle.recommend("user 3", k=5, point=point).items]
              for point in bundle.points}
-    if "warm" in sys.argv:
+    if warm:
         found["text"] = [item.id for item in bundle.recommend(history=text, k=5).items]
     return found
-print(json.dumps(lists() if "warm" in sys.argv else None), flush=True)
-sys.stdin.readline()
-print(json.dumps(lists()), flush=True)
-try:
-    bundle.recommend(history=text, k=5)
-    print("read", flush=True)
-except BadRequestError as error:
-    print(error, flush=True)
+while line := sys.stdin.readline():
+    folder, warm = json.loads(line)
+    bundle = Bundle.load(folder)
+    print(json.dumps(lists(bundle, True) if warm else None), flush=True)
+    sys.stdin.readline()
+    print(json.dumps(lists(bundle, warm)), flush=True)
+    try:
+        bundle.recommend(history=text, k=5)
+        print("read", flush=True)
+    except BadRequestError as error:
+        print(error, flush=True)
 """
 
 
@@ -67,29 +72,43 @@ def _spoil(folder: Path, how: str) -> None:
                 stream.write(b"\xff" * path.stat().st_size)
 
 
+@pytest.fixture(scope="module")
+def ask() -> Iterator[Ask]:
+    """Sends a line to a process that serves, and reads so many lines; it ends without an error."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVING],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    def ask(line: str, lines: int) -> list[str]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        return [process.stdout.readline() for _ in range(lines)]
+
+    yield ask
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, (process.returncode, errors)
+
+
 @pytest.mark.parametrize("how", ["truncated", "overwritten"])
 @pytest.mark.parametrize("encoder", ["warm", "cold"])
-def test_a_loaded_bundle_does_not_depend_on_its_files(folder: Path, how: str, encoder: str) -> None:
+def test_a_loaded_bundle_does_not_depend_on_its_files(
+    folder: Path, ask: Ask, how: str, encoder: str
+) -> None:
     """Lists stay the same; texts that need a file for the first time are refused with one line."""
     expected = Bundle.load(folder)
     lists = {p: [i.id for i in expected.recommend("user 3", k=5, point=p).items]
              for p in expected.points}  # fmt: skip
     text = [i.id for i in expected.recommend(history=[NewItem("x", "war of love")], k=5).items]
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVING, str(folder), encoder],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdin is not None
-    assert process.stdout is not None
-    before = json.loads(process.stdout.readline())
+    [before] = ask(json.dumps([str(folder), encoder == "warm"]), 1)
     _spoil(folder, how)
-    said, errors = process.communicate("\n", timeout=120)
-    assert process.returncode == 0, (process.returncode, errors)
-    after, last = said.splitlines()
+    after, last = ask("", 2)
     assert json.loads(after) == (lists | {"text": text} if encoder == "warm" else lists)
     if encoder == "warm":
-        assert before == json.loads(after)
-        assert last == "read"
+        assert json.loads(before) == json.loads(after)
+        assert last == "read\n"
     else:
         assert str(folder / "backbone") in last
         assert ("0 bytes instead of" if how == "truncated" else "its SHA-256 is another") in last

@@ -96,9 +96,9 @@ def workers_of(leader: int) -> list[int]:
 def test_workers_that_are_killed_again_and_again(
     config: Path, tiny_cache: Path, tmp_path: Path, start: Start
 ) -> None:
-    fits, kills = 64, max(3, KILLS)
+    fits, kills = 32, max(3, KILLS)
     run, cache = tmp_path / "run", warmed(tiny_cache, tmp_path)
-    options = ("search.population=16", "search.generations=4", "search.sweep=2", "search.retries=9")
+    options = ("search.population=8", "search.generations=4", "search.sweep=2", "search.retries=9")
     sets = [part for one in options for part in ("--set", one)]
     running = start(run, cache, config, "--out", run, *sets, "--workers", "2")
     killed = 0
@@ -112,7 +112,7 @@ def test_workers_that_are_killed_again_and_again(
     assert code == 0, said
     assert killed >= kills - 1
     found = {(one["generation"], one["position"]): one["status"] for one in records(run)}
-    assert found == {(n, place): "ok" for n in range(4) for place in range(2 * 16)}
+    assert found == {(n, place): "ok" for n in range(4) for place in range(2 * 8)}
     assert len(records(run)) == 2 * fits
     counts = json.loads((run / "run.json").read_text())["counts"]
     assert counts["fits"] == fits

@@ -29,7 +29,7 @@ from pareto_rec.execution.search import search_experiment
 from pareto_rec.experiment.config import load_config
 from pareto_rec.training.checkpoints import FOLDER
 
-GENERATIONS, FITS, SWEEP = 5, 4, 4
+GENERATIONS, FITS, SWEEP = 4, 4, 4
 RECORDS = GENERATIONS * FITS * SWEEP
 OPTIONS = (
     *("--set", f"search.generations={GENERATIONS}", "--set", f"search.population={FITS}"),

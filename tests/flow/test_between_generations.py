@@ -14,7 +14,7 @@ from tiny_experiment import CONFIG, outside_timing, pareto_rec, records, write_c
 
 from pareto_rec.core.checksums import KEY, signed
 
-BUDGET = "settings = 80"
+BUDGET = "settings = 40"
 SEARCHED = (
     CONFIG.replace("generations = 2", 'generations = 3\nsurrogate = "gaussian_process"')
     + f"""
@@ -77,11 +77,11 @@ def cut(run: Path, to: Path, lines: int) -> None:
 def test_settings_come_between_the_generations(run: Path) -> None:
     assert kinds(run) == ["fits", "settings", "fits", "settings", "fits", "replicas", "settings"]
     found = settings_of(run)
-    assert len(found) == len({one["id"] for one in found}) == 80
+    assert len(found) == len({one["id"] for one in found}) == 40
     assert {one["status"] for one in records(run)} == {"ok"}
     info = json.loads((run / "run.json").read_text())
     parts = info["between_generations"]
-    assert [part["settings"] for part in parts] == [20, 20]
+    assert [part["settings"] for part in parts] == [10, 10]
     assert all(part["gain"]["fits"] >= 0 <= part["gain"]["settings"] for part in parts)
     numbers = [one["generation"] for one in info["history"]]
     assert numbers == list(range(len(numbers)))
@@ -92,19 +92,19 @@ def test_settings_come_between_the_generations(run: Path) -> None:
 
 def test_new_fits_are_mixed_into_lists_at_once(run: Path) -> None:
     rows = outside_timing(run)
-    last_fits = {one["fit"] for one in rows if one["generation"] == 3}
-    assert {one["origin"] for one in rows if one["generation"] == 3} == {"own", "sweep"}
-    after = [one for one in rows if one["generation"] == 4]
+    last_fits = {one["fit"] for one in rows if one["generation"] == 2}
+    assert {one["origin"] for one in rows if one["generation"] == 2} == {"own", "sweep"}
+    after = [one for one in rows if one["generation"] == 3]
     assert any(last_fits & set(one["members"]) for one in after)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.7])
+@pytest.mark.parametrize(("share", "workers"), [(0.3, "2"), (0.7, "1")])
 def test_a_search_cut_anywhere_ends_with_the_same_records(
-    run: Path, config: Path, tiny_cache: Path, tmp_path: Path, share: float
+    run: Path, config: Path, tiny_cache: Path, tmp_path: Path, share: float, workers: str
 ) -> None:
     other = tmp_path / "cut"
     cut(run, other, int(share * len(records(run))))
-    searched(config, tiny_cache, other, "--resume", "--workers", "2")
+    searched(config, tiny_cache, other, "--resume", "--workers", workers)
     assert outside_timing(other) == outside_timing(run)
     assert (other / "front.csv").read_bytes() == (run / "front.csv").read_bytes()
     infos = [json.loads((path / "run.json").read_text()) for path in (run, other)]
@@ -117,7 +117,7 @@ def test_killed_between_rounds(
 ) -> None:
     cache, other = warmed(tiny_cache, tmp_path), tmp_path / "killed"
     fits = 3 * 4  # records of a generation of fits
-    running = start(other, cache, config, "--out", other)
+    running = start(other, cache, config, "--out", other, "--workers", "1")
     running.wait_for_records(fits + 10)  # a round of settings has ended
     running.process.kill()
     running.end()
@@ -131,8 +131,8 @@ def test_a_finished_search_goes_on_with_more_settings(
 ) -> None:
     other = tmp_path / "more"
     shutil.copytree(run, other)
-    searched(config, tiny_cache, other, "--resume", "--set", "search.serving.settings=100")
-    assert len(settings_of(other)) == 100
+    searched(config, tiny_cache, other, "--resume", "--set", "search.serving.settings=60")
+    assert len(settings_of(other)) == 60
     assert outside_timing(other)[: len(records(run))] == outside_timing(run)
 
 
@@ -155,7 +155,7 @@ def test_seconds_end_the_search_and_are_decided_once(
     assert outside_timing(other) == outside_timing(timed)
 
 
-@pytest.mark.parametrize("setting", ["search.serving.settings=0", "search.serving.settings=-80"])
+@pytest.mark.parametrize("setting", ["search.serving.settings=0", "search.serving.settings=-40"])
 def test_an_impossible_budget_is_one_line_before_any_work(
     config: Path, tiny_cache: Path, tmp_path: Path, setting: str
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,12 @@ def test_no_bundle_holds_them(fused: Path, tiny_cache: Path, tmp_path: Path) -> 
     [(CONFIG, "boosted trees alone"), (PLAIN, "baselines and boosted trees")],
 )
 def test_confirm_has_the_trees_as_an_opponent(
-    text: str, name: str, tiny_cache: Path, tmp_path: Path
+    text: str, name: str, fused: Path, tiny_cache: Path, tmp_path: Path
 ) -> None:
-    run = searched(tmp_path, tiny_cache, text)
+    if text is CONFIG:
+        run = Path(shutil.copytree(fused, tmp_path / "run"))
+    else:
+        run = searched(tmp_path, tiny_cache, text)
     confirm_run(run, seeds=1, cache=tiny_cache, workers=1)
     content = info_of(run, "confirm.json")
     fronts = {front["name"]: front for front in content["fronts"]}

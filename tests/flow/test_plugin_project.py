@@ -15,6 +15,7 @@ from tiny_experiment import environment, pareto_rec
 
 HERE = Path(__file__).parent / "plugin_project"
 ROOT = Path(__file__).parents[2]
+KERNELS = Path("pareto_rec", "kernels", "__pycache__")
 BREAKS = {  # class in broken.py -> the test that must say so
     "TestModels": "test_no_place_looks_ahead",
     "TestLosses": "test_candidates_do_not_see_each_other",
@@ -134,6 +135,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     if done.returncode:
         pytest.skip(f"a wheel cannot be built here: {done.stderr.strip().splitlines()[-1]}")
+    for kernel in (ROOT / KERNELS).glob("*.nbc"):  # compiled from the same source
+        (folder / "site" / KERNELS).mkdir(exist_ok=True)
+        shutil.copy(kernel, folder / "site" / KERNELS)
     return folder / "site"
 
 

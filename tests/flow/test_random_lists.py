@@ -103,7 +103,7 @@ def test_random_items_add_no_hypervolume(evaluator: Evaluator) -> None:
     assert before > 0
     seen = evaluator.scorers.seen.cpu().numpy()
     rng = np.random.default_rng(0)
-    for count in range(1, 11):
+    for count in (1, 2, 3, 5, 7, 10):
         after, others = volume(evaluator, filled(lists, seen, count, rng))
         assert after <= 1.02 * before, f"{count} random items"
         objectives = evaluator.measuring.measures.searched

@@ -70,7 +70,7 @@ class Load:
             self.served += 1
             if answer.will_close:
                 return
-            time.sleep(0.03)
+            time.sleep(0.1)
 
     def until(self, served: int) -> None:
         """Wait for so many more answers."""

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from tiny_experiment import CONFIG, fresh_cache, outside_timing, pareto_rec, records, write_config
 
+from pareto_rec.execution.search import search_experiment
+from pareto_rec.experiment.config import load_config
+
 SEARCHED = (
     CONFIG.replace(
         "[train]\n",
@@ -18,13 +21,15 @@ SEARCHED = (
     )
     + """
 [search.serving]
-settings = 70
+settings = 48
 members = 3
 pool = 2
 replicas = 2
-population = 20
+population = 16
 """
 )
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 GENERATIONS = 2  # of the tiny experiment; the replicas are the next, then come the settings
 
 
@@ -47,8 +52,8 @@ def settings_of(run: Path) -> list[dict[str, Any]]:
 
 def test_settings_of_the_pool_are_records(run: Path) -> None:
     found = settings_of(run)
-    assert len(found) == 70
-    assert len({one["id"] for one in found}) == 70
+    assert len(found) == 48
+    assert len({one["id"] for one in found}) == 48
     assert {one["status"] for one in found} == {"ok"}
     for one in found:
         fits = [name for name in one["members"] if name != "ease_recency"]
@@ -99,7 +104,12 @@ def test_any_number_of_workers_gives_the_same_records(
     assert outside_timing(other) == outside_timing(run)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.5, 0.8, 0.97])
+def go_on(config: Path, run: Path, cache: Path) -> None:
+    """Resume in this process; the command line is that of the other tests."""
+    search_experiment(load_config(config), run, cache=cache, workers=1, resume=True)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.97])  # among fits, among settings, in the last round
 def test_a_search_cut_anywhere_ends_with_the_same_records(
     run: Path, config: Path, tiny_cache: Path, tmp_path: Path, share: float
 ) -> None:
@@ -108,8 +118,7 @@ def test_a_search_cut_anywhere_ends_with_the_same_records(
     lines = (run / "records.jsonl").read_bytes().splitlines(keepends=True)
     kept = b"".join(lines[: int(share * len(lines))]) + lines[-1][:20]
     (other / "records.jsonl").write_bytes(kept)
-    done = pareto_rec("search", config, "--resume", "--out", other, cache=tiny_cache)
-    assert done.returncode == 0, done.stderr
+    go_on(config, other, tiny_cache)
     assert outside_timing(other) == outside_timing(run)
     assert (other / "front.csv").read_bytes() == (run / "front.csv").read_bytes()
 
@@ -122,9 +131,8 @@ def test_fits_that_the_cache_has_lost_are_trained_again(
     kept = ("data", "backbones", "features", "experts", "baselines")
     fresh_cache(cache, tiny_cache, tuple(name for name in kept if (tiny_cache / name).exists()))
     lines = (run / "records.jsonl").read_bytes().splitlines(keepends=True)
-    (other / "records.jsonl").write_bytes(b"".join(lines[: len(lines) - 45]))
-    done = pareto_rec("search", config, "--resume", "--out", other, cache=cache)
-    assert done.returncode == 0, done.stderr
+    (other / "records.jsonl").write_bytes(b"".join(lines[: len(lines) - 30]))
+    go_on(config, other, cache)
     assert outside_timing(other) == outside_timing(run)
 
 
@@ -162,10 +170,10 @@ def test_a_finished_search_goes_on_with_more_settings(
 ) -> None:
     other = tmp_path / "more"
     shutil.copytree(run, other)
-    more = ("--set", "search.serving.settings=100")
+    more = ("--set", "search.serving.settings=64")
     done = pareto_rec("search", config, "--resume", "--out", other, *more, cache=tiny_cache)
     assert done.returncode == 0, done.stderr
-    assert len(settings_of(other)) == 100
+    assert len(settings_of(other)) == 64
     known = {one["id"] for one in settings_of(run)}
     assert known < {one["id"] for one in settings_of(other)}
 

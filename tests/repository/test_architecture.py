@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -113,8 +114,17 @@ def part_of(module: str) -> str:
     return max(within, key=len, default=module.partition(".")[0])
 
 
+@cache
 def tree_of(module: str) -> ast.Module:
+    """The module as it is parsed; nobody may change it."""
     return ast.parse(INSTALLED.source(f"pareto_rec.{module}"))
+
+
+@cache
+def texts_of(module: str) -> set[str]:
+    """Constants of a module that are texts."""
+    constants = (node for node in ast.walk(tree_of(module)) if isinstance(node, ast.Constant))
+    return {node.value for node in constants if isinstance(node.value, str)}
 
 
 def own(module: str) -> set[str]:
@@ -161,8 +171,7 @@ def test_parts_are_named_after_what_they_use() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_only_two_modules_may_know_pymoo(module: str) -> None:
     tree = tree_of(module)
-    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    by_name = any(isinstance(text, str) and text.startswith("pymoo.") for text in texts)
+    by_name = any(text.startswith("pymoo.") for text in texts_of(module))
     assert not ("pymoo" in foreign(tree) or by_name) or any(
         f"{module}.".startswith(f"{known}.") for known in PYMOO
     )
@@ -170,8 +179,7 @@ def test_only_two_modules_may_know_pymoo(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_one_module_reads_confirmations(module: str) -> None:
-    named = {node.value for node in ast.walk(tree_of(module)) if isinstance(node, ast.Constant)}
-    assert "confirm.json" not in named or module == "runs.confirmation"
+    assert "confirm.json" not in texts_of(module) or module == "runs.confirmation"
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if {part_of(name), name} & NO_TORCH])
