@@ -36,14 +36,15 @@ def test_every_kind_of_failure_is_a_record(
     sixths = [0.01 * 10 ** (n / 6) for n in range(6)]
     faults = {"raise": sixths[5], "hang": sixths[4], "kill": sixths[3], "memory": sixths[2]}
     run, cache = tmp_path / "run", warmed(tiny_cache, tmp_path)
-    options = ("search.population=6", "search.timeout_s=10", "search.retries=1")
+    options = ("search.population=6", "search.first=6", "search.offspring=2")  # six fits, then two
+    options += ("search.timeout_s=10", "search.retries=1")
     sets = [part for one in options for part in ("--set", one)]
     more = ("--workers", "2", "--set", "train.pack_size=1")
     running = start(run, cache, config, "--out", run, *sets, *more, **spoiled(faults))
     code, said = running.end()
     assert code == 0, said
     found = records(run)
-    assert len(found) == 2 * 6 * 4
+    assert len(found) == (6 + 2) * 4
     expected = {
         "raise": "ValueError: made to fail",
         "hang": "took more than 10 s",
