@@ -73,5 +73,5 @@ def _best(
     if not known:
         return "", ""
     sign = 1.0 if maximise else -1.0
-    name = max(known, key=lambda one: sign * known[one])
+    name = max(known, key=lambda baseline: sign * known[baseline])
     return name, f"{known[name]:.4g}"
