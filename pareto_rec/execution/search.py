@@ -211,7 +211,7 @@ def _search(
         listeners = Listeners(on_generation, callback.on_stage)
         levels = TwoLevels(searcher, stage, answers, config.search, listeners)
         levels.run()
-        journal.add_info(worth=stage.worth(journal.generations))
+        journal.add_info(worth=stage.history.worth(journal.generations))
         if levels.between:
             journal.add_info(between_generations=levels.between)
     if answers.differing:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pareto_rec.execution.serving_stage import SERVING, ServingStage
+from pareto_rec.execution.fit_worth import SERVING
+from pareto_rec.execution.serving_stage import ServingStage
 from pareto_rec.execution.trial_runner import TrialRunner
 from pareto_rec.experiment.config import SearchConfig
 from pareto_rec.search import Progress, Result, Searcher, Trial, run_search
@@ -114,14 +115,14 @@ class TwoLevels:
         begin, middle = self._fits_from, self._next
         self._search(self._part(searches), last=False)
         end = self._fits_from = self._next
-        fits, settings = self._stage.gained(begin, middle, end)
+        fits, settings = self._stage.history.gained(begin, middle, end)
         fit_cost, setting_cost = self._cost(begin, middle, of_fits=True), self._cost(middle, end)
         self._gain = Gain(fits, settings, fit_cost, setting_cost)
-        self._searcher.teach(self._stage.worth_of_training(end))
+        self._searcher.teach(self._stage.history.worth_of_training(end))
         self.between.append(
             {
                 "generation": middle,
-                "settings": self._stage.counted(middle, end),
+                "settings": self._stage.history.counted(middle, end),
                 "gain": asdict(self._gain),
             }
         )
@@ -134,10 +135,10 @@ class TwoLevels:
     def _cost(self, begin: int, end: int, *, of_fits: bool = False) -> float:
         """Return what some generations cost, in shares of what is planned, or seconds."""
         if not self._counts:
-            return self._stage.seconds(begin, end)
+            return self._stage.history.seconds(begin, end)
         if of_fits:
-            return self._stage.trained(begin, end) / self._config.fits
-        return self._stage.counted(begin, end) / self._budget
+            return self._stage.history.trained(begin, end) / self._config.fits
+        return self._stage.history.counted(begin, end) / self._budget
 
     def _search(self, amount: float, *, last: bool) -> None:
         """Search settings for an amount of settings or seconds.
@@ -160,7 +161,7 @@ class TwoLevels:
             if not self._stage.round(searcher, self._next, most):
                 break
             self._end_round()
-            measure = self._stage.counted if self._counts else self._stage.seconds
+            measure = self._stage.history.counted if self._counts else self._stage.history.seconds
             spent = float(measure(begin, self._next))
         self._spent += spent
 

@@ -24,13 +24,8 @@ from pareto_rec.core.sealed import read_json, write_json
 from pareto_rec.core.seeds import child_seed, generator
 from pareto_rec.evaluation.baselines import MEASURING
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.execution.serving_stage import (
-    BLOCK,
-    measure_block,
-    record_of,
-    values_of,
-    warm_start,
-)
+from pareto_rec.execution.fit_worth import values_of
+from pareto_rec.execution.serving_stage import BLOCK, measure_block, record_of, warm_start
 from pareto_rec.execution.settings import measured_blocks
 from pareto_rec.execution.workers.evaluation import Workers
 from pareto_rec.execution.workers.packs import Trouble

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from pareto_rec.execution.serving_stage import ServingStage, by_fit
+from pareto_rec.execution.fit_worth import by_fit
+from pareto_rec.execution.serving_stage import ServingStage
 from pareto_rec.execution.trial_runner import TrialRunner
 from pareto_rec.execution.two_levels import Listeners, TwoLevels
 from pareto_rec.experiment.config import SearchConfig
@@ -62,6 +63,11 @@ class World:
 
     def progress(self, generation: int) -> Progress:
         return Progress(generation, 0, 0, 0, 0, 0.0)
+
+    # its history
+    @property
+    def history(self) -> World:
+        return self
 
     def counted(self, begin: int, end: int) -> int:
         return sum(self.sizes[begin:end])
@@ -197,27 +203,29 @@ def stage() -> ServingStage:
 
 
 def test_settings_of_one_fit_are_no_records_of_its_own(stage: ServingStage) -> None:
-    rows = stage._journal.records
+    rows = list(stage.history.journal.records)
     rows.append(replace(record("y", (9.0, 9.0), 4, 9.0), id="s", origin="serving", train={}))
     found = {one.fit: len(one.records) for one in by_fit(rows, GOALS)}
     assert found == {"x": 1, "y": 1, "z": 1}
 
 
 def test_worth_is_what_removal_costs(stage: ServingStage) -> None:
+    history = stage.history
     # the front is (2, 2) and (1, 3), of volume 5; without x or y, (1, 3) and what is left below
-    assert stage.worth(4) == {"x": 5.0 - 3.0, "y": 5.0 - 4.0}
-    assert stage.worth(2) == {"x": 1.0, "y": 1.0}
-    by_training = stage.worth_of_training(4)
+    assert history.worth(4) == {"x": 5.0 - 3.0, "y": 5.0 - 4.0}
+    assert history.worth(2) == {"x": 1.0, "y": 1.0}
+    by_training = history.worth_of_training(4)
     assert sorted(by_training.values()) == [1.0, 2.0]
 
 
 def test_gain_is_parted_between_new_fits_and_settings(stage: ServingStage) -> None:
+    history = stage.history
     # before y there is (2, 1); without y there are (2, 1) and (1, 3) after the settings
-    assert stage.gained(1, 2, 3) == (5.0 - 4.0, 4.0 - 2.0)
-    assert stage.gained(0, 2, 3) == (5.0 - 3.0, 3.0)
-    assert stage.counted(2, 3) == 2
-    assert (stage.trained(0, 2), stage.trained(1, 2), stage.trained(3, 4)) == (2, 1, 1)
-    assert stage.seconds(2, 3) == pytest.approx(2.5)
+    assert history.gained(1, 2, 3) == (5.0 - 4.0, 4.0 - 2.0)
+    assert history.gained(0, 2, 3) == (5.0 - 3.0, 3.0)
+    assert history.counted(2, 3) == 2
+    assert (history.trained(0, 2), history.trained(1, 2), history.trained(3, 4)) == (2, 1, 1)
+    assert history.seconds(2, 3) == pytest.approx(2.5)
 
 
 def test_new_fits_take_up_to_half_of_the_pool_and_the_worthiest_the_rest(
