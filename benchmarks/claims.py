@@ -129,7 +129,7 @@ def front_figure(folder: Path) -> str:
 
 def settings_searched(run: Path) -> int:
     """Return how many records of a run are settings of its serving search."""
-    from pareto_rec.execution.serving_stage import SERVING
+    from pareto_rec.execution.fit_worth import SERVING
 
     lines = (ROOT / run / RECORDS).read_text().splitlines()
     return sum(json.loads(line)["origin"] == SERVING for line in lines)

@@ -15,7 +15,7 @@ from pareto_rec.analysis.confirm.opponent_fits import OwnFit, most_accurate, tra
 from pareto_rec.analysis.confirm.opponents import Train
 from pareto_rec.core.errors import RunFailedError
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.execution.serving_stage import by_fit, chosen_fits
+from pareto_rec.execution.fit_worth import by_fit, chosen_fits
 from pareto_rec.execution.workers.evaluation import Workers
 from pareto_rec.experiment.experiment import SOFTMAX, Experiment
 from pareto_rec.runs.record import Record

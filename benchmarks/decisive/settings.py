@@ -12,14 +12,8 @@ from pareto_rec.analysis.confirm.opponents import select, serving_variables
 from pareto_rec.analysis.confirm.reported_front import Point
 from pareto_rec.core.seeds import child_seed
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.execution.serving_stage import (
-    BLOCK,
-    SERVING,
-    measure_block,
-    record_of,
-    values_of,
-    warm_start,
-)
+from pareto_rec.execution.fit_worth import SERVING, values_of
+from pareto_rec.execution.serving_stage import BLOCK, measure_block, record_of, warm_start
 from pareto_rec.execution.workers.packs import Trouble
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.runs.record import Record

@@ -39,20 +39,6 @@ from pareto_rec.search import pareto as front
 from pareto_rec.search.serving import FUSION, ServingSearcher, ServingSpace, Slot
 from pareto_rec.search.space import Candidate, Simplex, Value
 
-__all__ = [
-    "BLOCK",
-    "REPLICA",
-    "SERVING",
-    "ServingStage",
-    "by_fit",
-    "chosen_fits",
-    "fused_baselines",
-    "measure_block",
-    "record_of",
-    "values_of",
-    "warm_start",
-]
-
 BLOCK = 32  # settings of one job; the same for any number of workers, so that records are too
 REPLICA = "replica"  # the training variable that numbers them
 _SETTINGS = 8  # of the replicated fit that each replica is measured at
