@@ -66,3 +66,23 @@ def shop(folder: Path, users: int = 40, items: int = 30, seed: int = 0) -> tuple
             time = f"2024-{1 + row:02d}-{1 + user % 28:02d}T10:00:00"
             log.append([f"u{user}", f"i{item}", time, "purchase", ("DE", "FR")[user % 2]])
     return write_rows(folder / "log.csv", log), write_rows(folder / "items.csv", catalogue)
+
+
+def impressions(folder: Path, users: int = 30, items: int = 24) -> None:
+    """A log of impressions in which some are clicked and some of those are bought."""
+    rng = np.random.default_rng(4)
+    lines: list[list[object]] = [
+        ["user", "item", "time", "clicked", "bought", "spent", "name", "kind", "price"]
+    ]
+    for user in range(users):
+        for place, item in enumerate(rng.permutation(items)[:16].tolist()):
+            clicked = int(rng.random() < 0.3 + 0.4 * ((user + item) % 2))
+            bought = int(clicked and rng.random() < 0.5)
+            answered = bought if clicked or rng.random() < 0.9 else ""
+            spent = round(1 + item / 4, 2) if bought else ""
+            kind, about = ("cup", "jug", "tin")[item % 3], 1 + item / 4
+            time = f"2024-{1 + place // 2:02d}-{1 + user % 27:02d}T1{place % 2}:00:00"
+            lines.append(
+                [user, f"i{item}", time, clicked, answered, spent, f"{kind} {item}", kind, about]
+            )
+    write_rows(folder / "log.csv", lines)

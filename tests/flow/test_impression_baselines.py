@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_task_commands import shop
+from tables import impressions
 from tiny_experiment import pareto_rec, records
 
 from pareto_rec.analysis.confirm import confirm_run
@@ -67,7 +67,7 @@ TREES, LINES = "boosted_trees", "logistic_regression"
 
 
 def searched(folder: Path, cache: Path, text: str) -> Path:
-    shop(folder)
+    impressions(folder)
     (folder / "config.toml").write_text(text)
     return search_experiment(load_config(folder), folder / "run", cache=cache, workers=1)
 
@@ -142,7 +142,7 @@ def test_baselines_are_tuned_by_grouped_auc(tiny_cache: Path, tmp_path: Path) ->
 def test_a_log_without_impressions_is_refused_before_any_work(
     tiny_cache: Path, tmp_path: Path
 ) -> None:
-    shop(tmp_path)
+    impressions(tmp_path)
     lines = (tmp_path / "log.csv").read_text().splitlines()
     clicked = [line for line in lines[1:] if line.split(",")[3] == "1"]
     (tmp_path / "log.csv").write_text("\n".join([lines[0], *clicked]) + "\n")
@@ -190,7 +190,7 @@ def test_a_parameter_out_of_bounds_is_refused(change: str, words: str, tmp_path:
 
 
 def test_a_smoke_run_on_the_command_line(tiny_cache: Path, tmp_path: Path) -> None:
-    shop(tmp_path)
+    impressions(tmp_path)
     (tmp_path / "config.toml").write_text(CONFIG)
     run = tmp_path / "run"
     done = pareto_rec("search", tmp_path, "--out", run, "--smoke", cache=tiny_cache)

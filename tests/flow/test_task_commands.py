@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tables import write_rows
+from tables import impressions, write_rows
 from tiny_experiment import pareto_rec, records
 
 from pareto_rec.bundle import Bundle
@@ -90,31 +89,11 @@ sweep = 3
 """
 
 
-def shop(folder: Path, users: int = 30, items: int = 24) -> None:
-    """A log of impressions in which some are clicked and some of those are bought."""
-    rng = np.random.default_rng(4)
-    lines: list[list[object]] = [
-        ["user", "item", "time", "clicked", "bought", "spent", "name", "kind", "price"]
-    ]
-    for user in range(users):
-        for place, item in enumerate(rng.permutation(items)[:16].tolist()):
-            clicked = int(rng.random() < 0.3 + 0.4 * ((user + item) % 2))
-            bought = int(clicked and rng.random() < 0.5)
-            answered = bought if clicked or rng.random() < 0.9 else ""
-            spent = round(1 + item / 4, 2) if bought else ""
-            kind, about = ("cup", "jug", "tin")[item % 3], 1 + item / 4
-            time = f"2024-{1 + place // 2:02d}-{1 + user % 27:02d}T1{place % 2}:00:00"
-            lines.append(
-                [user, f"i{item}", time, clicked, answered, spent, f"{kind} {item}", kind, about]
-            )
-    write_rows(folder / "log.csv", lines)
-
-
 @pytest.fixture(scope="module")
 def searched(tiny_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A finished run, and the cache that it used."""
     folder = tmp_path_factory.mktemp("clicks")
-    shop(folder)
+    impressions(folder)
     (folder / "config.toml").write_text(CONFIG)
     done = pareto_rec("search", folder, "--out", folder / "run", cache=tiny_cache)
     assert done.returncode == 0, done.stderr
