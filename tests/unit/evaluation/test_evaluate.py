@@ -16,7 +16,8 @@ from pareto_rec.core.errors import BadRequestError, construct
 from pareto_rec.core.threads import one_thread
 from pareto_rec.data.schema import Stage
 from pareto_rec.evaluation import evaluator as evaluate
-from pareto_rec.evaluation.evaluator import Evaluator, ObjectiveSet, failed, resolve_device
+from pareto_rec.evaluation.candidates import failed
+from pareto_rec.evaluation.evaluator import Evaluator, ObjectiveSet, resolve_device
 from pareto_rec.execution.workers.packs import Trouble, evaluate_pack
 from pareto_rec.objectives import parse
 from pareto_rec.ranking import NETWORK, Scorers, ServingParams
