@@ -18,7 +18,7 @@ from pareto_rec.data.table.decode import MARK, Decoded, restored
 from pareto_rec.data.table.dialect import PARTS
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.options import TableOptions
-from pareto_rec.data.table.row_audit import BadRow
+from pareto_rec.data.table.row_audit import BadRow, RowAudit
 from pareto_rec.data.table.sniff import CsvFormat, no_table, sniff_csv
 from pareto_rec.data.table.textrows import Piece, pieces
 
@@ -59,6 +59,24 @@ class Chunk:
         return [
             BadRow(self.file, *row_parts) for row_parts in zip(lines, reasons, texts, strict=True)
         ]
+
+
+def account_for(chunk: Chunk, account: RowAudit, *, refuse: bool) -> None:
+    """Count the rows of a chunk, and skip those that have not the form of the file.
+
+    Args:
+        chunk: The rows.
+        account: Of all rows.
+        refuse: Whether a row that cannot be read ends it all.
+
+    Raises:
+        BadRequestError: If there is such a row and it is refused.
+    """
+    file = account.of(chunk.file)
+    file.rows += chunk.table.num_rows + len(chunk.bad)
+    file.blank += chunk.blank
+    account.note_of(chunk.file, chunk.notes, chunk.long)
+    account.skip(list(chunk.bad), refuse=refuse)
 
 
 def shown(column: pa.ChunkedArray) -> list[str]:

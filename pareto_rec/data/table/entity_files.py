@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import FloatArray, IntArray
-from pareto_rec.data.table.chunks import Chunk, check_is_table, chunks, header
+from pareto_rec.data.table.chunks import Chunk, account_for, check_is_table, chunks, header
 from pareto_rec.data.table.columns import item_columns
 from pareto_rec.data.table.files import File, find
 from pareto_rec.data.table.guess import Guess
@@ -130,11 +130,7 @@ class _Read:
     def take(self, chunk: Chunk) -> None:
         """Store what a chunk says, and account for its rows."""
         account, table, missing = self.account, chunk.table, self.options.missing
-        file = account.of(chunk.file)
-        file.rows += table.num_rows + len(chunk.bad)
-        file.blank += chunk.blank
-        account.note_of(chunk.file, chunk.notes, chunk.long)
-        self._skip(list(chunk.bad))
+        account_for(chunk, account, refuse=self.options.on_bad_rows == "error")
         rows = RowFilter(chunk, table.num_rows)
         ids = coded(table.column(self.name), missing)
         nothing = pc.is_null(ids).to_numpy(zero_copy_only=False)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pareto_rec.core.errors import BadRequestError
 from pareto_rec.data.schema import FloatArray, IntArray, Interactions
-from pareto_rec.data.table.chunks import Chunk, chunks
+from pareto_rec.data.table.chunks import Chunk, account_for, chunks
 from pareto_rec.data.table.columns import fields_of, item_columns, rules_of
 from pareto_rec.data.table.files import File
 from pareto_rec.data.table.ids import MERGED, merging
@@ -109,11 +109,7 @@ class LogReader:
     def take(self, chunk: Chunk) -> None:
         """Store the usable rows of a chunk, and account for the rest."""
         account, size = self.account, chunk.table.num_rows
-        file = account.of(chunk.file)
-        file.rows += size + len(chunk.bad)
-        file.blank += chunk.blank
-        account.note_of(chunk.file, chunk.notes, chunk.long)
-        self._skip(list(chunk.bad))
+        account_for(chunk, account, refuse=self.options.on_bad_rows == "error")
         if not size:
             return
         rows = RowFilter(chunk, size)
@@ -139,11 +135,7 @@ class LogReader:
             wanted = pc.is_in(events, value_set=pa.array(self.options.event, pa.string()))
             other = ~wanted.to_numpy(zero_copy_only=False)
             account.drop("another event", rows.drop(other), file)
-        for rule in self.options.drop:
-            passed, bad = reader.test(rule)
-            if bad.any():
-                rows.lose(bad, ~reader.unknown(rule.column), rule.column)
-            account.drop(rule.description(), rows.drop(passed), file)
+        rows.drop_by(self.options.drop, reader, account)
 
     def _read(self, rows: RowFilter, reader: Reader) -> dict[str, NDArray[np.generic]]:
         """Read all but texts; a row is refused for the first thing that is wrong with it."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from pareto_rec.data.schema import IntArray
 from pareto_rec.data.table.chunks import Chunk, shown
+from pareto_rec.data.table.options import Rule
 from pareto_rec.data.table.row_audit import BadRow, RowAudit
+from pareto_rec.data.table.rules import Reader
 from pareto_rec.data.table.values import Mask
 
 EXAMPLES = 20  # unreadable values of a piece that are looked at for different ones
@@ -29,6 +31,14 @@ class RowFilter:
         gone = self.used & which
         self.used = self.used & ~which
         return int(gone.sum())
+
+    def drop_by(self, rules: Sequence[Rule], reader: Reader, account: RowAudit) -> None:
+        """Leave out the rows for which any of some rules holds, and count them by rule."""
+        for rule in rules:
+            passed, bad = reader.test(rule)
+            if bad.any():
+                self.lose(bad, ~reader.unknown(rule.column), rule.column)
+            account.drop(rule.description(), self.drop(passed), self.chunk.file)
 
     def refuse(self, which: Mask, column: str, what: str) -> None:
         """Leave rows out as bad ones for a missing value in a column."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.data.table.chunks import Chunk, chunks
+from pareto_rec.data.table.chunks import Chunk, account_for, chunks
 from pareto_rec.data.table.columns import fields_of
 from pareto_rec.data.table.files import find
 from pareto_rec.data.table.numerals import Decimal
@@ -136,20 +136,12 @@ class _RowReader:
     def take(self, chunk: Chunk) -> None:
         """Keep the rows of a chunk that can be used, and account for the rest."""
         account, size = self.account, chunk.table.num_rows
-        file = account.of(chunk.file)
-        file.rows += size + len(chunk.bad)
-        file.blank += chunk.blank
-        account.note_of(chunk.file, chunk.notes, chunk.long)
-        self._skip(list(chunk.bad))
+        account_for(chunk, account, refuse=self.options.on_bad_rows == "error")
         if not size:
             return
         rows, table = RowFilter(chunk, size), self.table
         reader = Reader(chunk.table, table.missing, table.decimal, None, self.decimal_marks)
-        for rule in self.options.drop:
-            passed, bad = reader.test(rule)
-            if bad.any():
-                rows.lose(bad, ~reader.unknown(rule.column), rule.column)
-            account.drop(rule.description(), rows.drop(passed), chunk.file)
+        rows.drop_by(self.options.drop, reader, account)
         texts = {name: reader.ids(column) for name, column in self.wanted.texts.items()}
         for name, column in self.wanted.texts.items():
             if name in self.wanted.needed:
