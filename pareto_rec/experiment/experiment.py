@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -40,7 +41,8 @@ from pareto_rec.experiment.checks import (
     check_serving_search,
     check_task_losses,
 )
-from pareto_rec.experiment.config import Config, load_config
+from pareto_rec.experiment.config import Config, SearchConfig, load_config
+from pareto_rec.experiment.config.sections import ObjectiveConfig
 from pareto_rec.experiment.identity import code_hash
 from pareto_rec.experiment.inputs import (
     EncodeProgress,
@@ -132,7 +134,7 @@ class Experiment:
         check_rungs(config.fixed, space, rungs)
         check_smoke(config.smoke)
         check_task_losses(config, space)
-        goals = _goals_of(config, objectives)
+        goals = goals_of(config.objective, objectives.searched)
         cache = cache_dir() if cache is None else cache
         return cls(config, space, objectives, goals, settings, cache, run, on_encoded)
 
@@ -394,21 +396,44 @@ def _of_json(config_json: str, cache: Path) -> Experiment:
 
 
 def _settings_of(config: Config, space: SearchSpace) -> Settings:
-    """Settings of the search: every one that the config has, the others at their defaults.
+    """Settings of the search.
 
     Where serving settings are searched at the end, the first fit is a plain one: what accuracy
     alone and the middle of every range give is a member that most lists want.
     """
-    names = {one.name for one in fields(Settings)} & type(config.search).model_fields.keys()
     losses = space.train.get("loss_weights")
     initial: tuple[Candidate, ...] = ()
     if config.search.serving and isinstance(losses, Simplex) and SOFTMAX in losses.names:
         initial = (space.middle({"loss_weights": SOFTMAX}),)
-    return Settings(**{name: getattr(config.search, name) for name in names}, initial=initial)
+    return replace(settings_of(config.search), initial=initial)
 
 
-def _goals_of(config: Config, objectives: ObjectiveSet) -> tuple[Goal, ...]:
-    """What the search is told about its objectives, the config's references over the default."""
+def settings_of(search: SearchConfig) -> Settings:
+    """Return every setting that a config has, the others at their defaults."""
+    names = {one.name for one in fields(Settings)} & type(search).model_fields.keys()
+    return Settings(**{name: getattr(search, name) for name in names})
+
+
+class Searchable(Protocol):
+    """What makes a goal of an objective."""
+
+    @property
+    def name(self) -> str:
+        """Of the objective."""
+
+    @property
+    def maximise(self) -> bool:
+        """Whether more is better."""
+
+    @property
+    def reference(self) -> float:
+        """Worst value that counts, where a config gives none."""
+
+
+def goals_of(
+    sections: Sequence[ObjectiveConfig], objectives: Sequence[Searchable]
+) -> tuple[Goal, ...]:
+    """Return what the search is told about its objectives: a config's references over defaults."""
     return tuple(
         Goal(
             objective.name,
@@ -417,5 +442,5 @@ def _goals_of(config: Config, objectives: ObjectiveSet) -> tuple[Goal, ...]:
             section.at_least,
             section.at_most,
         )
-        for section, objective in zip(config.objective, objectives.searched, strict=True)
+        for section, objective in zip(sections, objectives, strict=True)
     )
