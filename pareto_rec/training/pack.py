@@ -23,7 +23,7 @@ from pareto_rec.models.scoring import (
     user_states,
 )
 from pareto_rec.models.trunk import TRUNKS
-from pareto_rec.tasks import is_task
+from pareto_rec.tasks import Task, is_task
 from pareto_rec.training.data import (
     Checkpoint,
     Fit,
@@ -59,6 +59,29 @@ def _below(part: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name[len(begin) :]: x for name, x in state.items() if name.startswith(begin)}
 
 
+def shape_of(spec: TrainSpec, n_items: int, feature_dim: int, tasks: Sequence[Task]) -> Shape:
+    """Return what the parameters of a fit are like.
+
+    Args:
+        spec: Its training variables.
+        n_items: Size of the catalogue.
+        feature_dim: Width of what it reads of an item.
+        tasks: Those that it is trained on.
+    """
+    return Shape(
+        spec.model,
+        n_items,
+        feature_dim,
+        spec.width,
+        spec.history,
+        spec.layers,
+        spec.heads,
+        spec.trunk,
+        spec.trunk_experts,
+        tuple(task.name for task in tasks),
+    )
+
+
 class Pack:
     """The state of one pack in training."""
 
@@ -79,7 +102,8 @@ class Pack:
         if common.tuned_layers:
             self.live = data.source.live(specs, [child_seed(seed, "backbone") for seed in seeds])
         self.tasks = TaskHeads(common, data.labels)
-        self.shape = self._shape()
+        n_items, feature_dim = self.features.shape
+        self.shape = shape_of(common, n_items, feature_dim, self.tasks.own)
         self.losses = losses_of(common, data.labels)
         self.needs = frozenset(need for loss in self.losses for need in loss.needs)
         self.examples = Examples(common, horizons, seeds, data, self.tasks, self.needs)
@@ -104,22 +128,6 @@ class Pack:
             BestCheckpoint(self._copy(index), common.patience) for index in range(len(specs))
         ]
         self.step = 0
-
-    def _shape(self) -> Shape:
-        """Return what the parameters of every candidate are like."""
-        common, (n_items, feature_dim) = self.common, self.features.shape
-        return Shape(
-            common.model,
-            n_items,
-            feature_dim,
-            common.width,
-            common.history,
-            common.layers,
-            common.heads,
-            common.trunk,
-            common.trunk_experts,
-            tuple(task.name for task in self.tasks.own),
-        )
 
     def _descent(self) -> LossAggregation:
         """Return each candidate's loss aggregation, with its preference."""
