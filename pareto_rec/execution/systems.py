@@ -20,9 +20,10 @@ from pareto_rec.execution.workers.cluster import check_address
 from pareto_rec.execution.workers.evaluation import EvaluatorPool
 from pareto_rec.experiment.config import SystemsConfig
 from pareto_rec.experiment.config.systems import BASELINES
+from pareto_rec.runs.directory import RunDirectory
 from pareto_rec.runs.record_store import RECORDS
 from pareto_rec.search import Progress, Searcher, run_search
-from pareto_rec.systems.base import AT
+from pareto_rec.systems.base import AT, of_system, without_system
 from pareto_rec.systems.evaluator import SystemsEvaluator
 from pareto_rec.systems.experiment import SystemsExperiment
 from pareto_rec.systems.sharing import sharing
@@ -50,15 +51,8 @@ def search_systems(
         check_address(backend)
     code = experiment.code_key
     with opened_run(config, out, code, resume=resume) as (run, before), run.living():
-        callback.on_stage("reading data")
-        accounts = {system.name: dict(system.account) for system in experiment.systems}
-        searcher = Searcher(
-            experiment.space, experiment.goals, experiment.settings, seed=config.seed
-        )
-        callback.on_stage("encoding texts")
+        info = _prepared(experiment, callback)
         evaluator = experiment.evaluator()
-        info = first_info(experiment, None, experiment.hashes, str(evaluator.device))
-        info["systems"] = {name: {"data": account} for name, account in accounts.items()}
         pool = EvaluatorPool[CandidateEvaluator](
             workers, config, cache, evaluator, systems_evaluator, backend
         )
@@ -68,37 +62,50 @@ def search_systems(
             callback.on_start(config, out)
             with journal.closing():
                 journal.begin(tomli_w.dumps(config.model_dump(exclude_none=True)))
-                callback.on_stage("measuring baselines")
-                found = measured_baselines(experiment)
-                journal.add_info(systems=_with_sharing(info["systems"], found, {}))
-                journal.set_baselines(best_of_each(experiment, found))
-                callback.on_stage("searching")
-                replay = StoredRecords(run.stored.records, run.path / RECORDS)
-                replayed_first(run, callback, journal)
-                answers = TrialRunner(
-                    replay,
-                    pool,
-                    journal,
-                    1,
-                    lambda records: callback.on_records(records, journal.counts),
-                )
-
-                def on_generation(progress: Progress) -> None:
-                    journal.end_generation(progress, replayed=answers.replayed)
-                    callback.on_generation(progress, replayed=answers.replayed)
-
-                generations = config.search.generations
-                run_search(searcher, answers, generations, on_generation=on_generation)
-                apart = sharing(
-                    journal.records,
-                    experiment.goals,
-                    experiment.space,
-                    experiment.fixed,
-                    config.names,
-                )
-                journal.add_info(systems=_with_sharing(info["systems"], found, apart))
+                _search(experiment, pool, journal, run, callback, info["systems"])
     callback.on_end(out)
     return out
+
+
+def _prepared(experiment: SystemsExperiment, callback: SearchCallback) -> dict[str, Any]:
+    """Read the data and encode the texts; what run.json says from the beginning."""
+    callback.on_stage("reading data")
+    accounts = {system.name: {"data": dict(system.account)} for system in experiment.systems}
+    callback.on_stage("encoding texts")
+    device = str(experiment.evaluator().device)
+    return {**first_info(experiment, None, experiment.hashes, device), "systems": accounts}
+
+
+def _search(
+    experiment: SystemsExperiment,
+    pool: EvaluatorPool[CandidateEvaluator],
+    journal: RunWriter,
+    run: RunDirectory,
+    callback: SearchCallback,
+    systems: Mapping[str, Any],
+) -> None:
+    """Measure the baselines, search, and say what sharing gives; all of it is journaled."""
+    config = experiment.config
+    callback.on_stage("measuring baselines")
+    baselines = measured_baselines(experiment)
+    journal.add_info(systems=_with_sharing(systems, baselines, {}))
+    journal.set_baselines(best_of_each(experiment, baselines))
+    callback.on_stage("searching")
+    replay = StoredRecords(run.stored.records, run.path / RECORDS)
+    replayed_first(run, callback, journal)
+    answers = TrialRunner(
+        replay, pool, journal, 1, lambda records: callback.on_records(records, journal.counts)
+    )
+
+    def on_generation(progress: Progress) -> None:
+        journal.end_generation(progress, replayed=answers.replayed)
+        callback.on_generation(progress, replayed=answers.replayed)
+
+    goals, space = experiment.goals, experiment.space
+    searcher = Searcher(space, goals, experiment.settings, seed=config.seed)
+    run_search(searcher, answers, config.search.generations, on_generation=on_generation)
+    apart = sharing(journal.records, goals, space, experiment.fixed, config.names)
+    journal.add_info(systems=_with_sharing(systems, baselines, apart))
 
 
 def systems_evaluator(config_json: str, cache: Path) -> SystemsEvaluator:
@@ -114,11 +121,10 @@ def measured_baselines(experiment: SystemsExperiment) -> Baselines:
     """Measure the simple opponents of every system on validation data."""
     found: dict[str, dict[str, dict[str, float]]] = {}
     for system in experiment.systems:
-        end = f"{AT}{system.name}"
-        names = [one.name for one in experiment.objectives.all if one.name.endswith(end)]
-        measured = system.baselines([name.removesuffix(end) for name in names])
+        names = of_system((one.name for one in experiment.objectives.all), system.name)
+        measured = system.baselines([without_system(name) for name in names])
         found[system.name] = {
-            baseline: {f"{name}{end}": value for name, value in values.items()}
+            baseline: {f"{name}{AT}{system.name}": value for name, value in values.items()}
             for baseline, values in measured.items()
         }
     return found
@@ -132,14 +138,19 @@ def best_of_each(experiment: SystemsExperiment, baselines: Baselines) -> list[di
     """
     row: dict[str, Any] = {"expert": BASELINES, "id": BASELINES}
     for system in experiment.systems:
-        goals = [one for one in experiment.goals if one.name.endswith(f"{AT}{system.name}")]
-        options = baselines.get(system.name, {})
-        if not goals:
+        named = of_system((goal.name for goal in experiment.goals), system.name)
+        if not named:
             continue
+        [first] = [goal for goal in experiment.goals if goal.name == named[0]]
+        options = {
+            name: values
+            for name, values in baselines.get(system.name, {}).items()
+            if set(named) <= values.keys()
+        }
         if not options:
             return []
-        sign = 1.0 if goals[0].maximise else -1.0
-        best = max(options, key=lambda name: sign * options[name][goals[0].name])
+        sign = 1.0 if first.maximise else -1.0
+        best = max(options, key=lambda name: sign * options[name][first.name])
         row |= {**options[best], f"baseline of {system.name}": best}
     return [row]
 

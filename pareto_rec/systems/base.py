@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -39,6 +39,24 @@ class SystemObjective:
     unit: str
     reference: float
     recorded: bool = True
+
+
+@dataclass(frozen=True)
+class SystemsObjectives:
+    """Objectives of an experiment.
+
+    Attributes:
+        searched: Those that the search sees.
+        reported: Those that are only written down.
+    """
+
+    searched: tuple[SystemObjective, ...]
+    reported: tuple[SystemObjective, ...]
+
+    @property
+    def all(self) -> tuple[SystemObjective, ...]:
+        """Both."""
+        return (*self.searched, *self.reported)
 
 
 class Learner(ABC):
@@ -142,7 +160,8 @@ class System(ABC):
             wanted: Objectives, without the system's name.
 
         Returns:
-            Values by objective, of each setting; not finite where one cannot be measured.
+            Values by objective, of each setting; absent, or not finite, where one cannot be
+            measured.
         """
 
     @abstractmethod
@@ -168,6 +187,30 @@ def initial(shapes: Mapping[str, tuple[int, ...]], seed: int, device: torch.devi
             value = torch.zeros(shape)
         drawn[name] = value.unsqueeze(0).to(device).requires_grad_()
     return drawn
+
+
+def dropped(vectors: Tensor, share: float, noise: torch.Generator) -> Tensor:
+    """Drop coordinates of vectors at random, the rest scaled up (inverted dropout).
+
+    Args:
+        vectors: Any shape.
+        share: How many are dropped; 0: none, and nothing is drawn.
+        noise: Source of the draws, on the CPU so that they do not depend on the device.
+    """
+    if not share:
+        return vectors
+    keep = torch.rand(vectors.shape, generator=noise) >= share
+    return vectors * keep.to(vectors) / (1 - share)
+
+
+def of_system(names: Iterable[str], system: str) -> list[str]:
+    """Return the names of objectives that are of a system."""
+    return [name for name in names if name.rpartition(AT)[2] == system]
+
+
+def without_system(name: str) -> str:
+    """Return the name of an objective as its system knows it."""
+    return name.rpartition(AT)[0]
 
 
 def refuse(system: str, what: str, name: str, known: Sequence[str]) -> BadRequestError:

@@ -17,7 +17,7 @@ from pareto_rec.runs.record import Record
 from pareto_rec.search import Trial
 from pareto_rec.search.space import SearchSpace, Value
 from pareto_rec.search.variables import named_values
-from pareto_rec.systems.base import AT, System, SystemObjective
+from pareto_rec.systems.base import System, SystemsObjectives, of_system, without_system
 from pareto_rec.systems.fit import TRUNK, JointFit, JointStore
 from pareto_rec.systems.spec import JointSpec, joint_spec
 from pareto_rec.systems.training import JointTraining
@@ -39,7 +39,7 @@ class SystemsEvaluator:
         features: Mapping[str, Tensor],
         space: SearchSpace,
         fixed: Mapping[str, Any],
-        objectives: Sequence[SystemObjective],
+        objectives: SystemsObjectives,
         *,
         store: JointStore,
         seed: int,
@@ -52,7 +52,7 @@ class SystemsEvaluator:
             features: System -> backbone features of its texts ``[texts, F]``, on the device.
             space: Decision variables.
             fixed: Training variables that are not searched, those of a system as ``NAME.variable``.
-            objectives: Searched ones first; a record needs a finite value of these.
+            objectives: A record needs a finite value of those that are searched.
             store: Where fits are kept.
             seed: Of the fits.
             device: Where tensors live.
@@ -136,15 +136,15 @@ class SystemsEvaluator:
         return records
 
     def _lacking(self, values: Mapping[str, float]) -> str | None:
-        """Say which objectives have no finite value; None where all have one."""
-        names = [one.name for one in self.objectives]
-        lacking = [name for name in names if not math.isfinite(values.get(name, math.nan))]
+        """Say which searched objectives have no value; None where all have one."""
+        names = [one.name for one in self.objectives.searched]
+        lacking = [name for name in names if name not in values]
         return f"{', '.join(lacking)} could not be measured" if lacking else None
 
     def measured(
         self, fit: JointFit, settings: Sequence[Mapping[str, Value]]
     ) -> list[dict[str, float]]:
-        """Measure a fit at some serving settings: objective -> value, of each.
+        """Measure a fit at some serving settings: objective -> value, of each, where there is one.
 
         Args:
             fit: The fit.
@@ -153,8 +153,7 @@ class SystemsEvaluator:
         found = [dict[str, float]() for _ in settings]
         trunk = self._placed(fit, TRUNK)
         for system in self.systems:
-            end = f"{AT}{system.name}"
-            wanted = [one.name for one in self.objectives if one.name.endswith(end)]
+            wanted = of_system((one.name for one in self.objectives.all), system.name)
             if not wanted:
                 continue
             serve = [by_system(one).get(system.name, {}) for one in settings]
@@ -167,11 +166,12 @@ class SystemsEvaluator:
                 fit.own.get(system.name, {}),
                 texts,
                 distinct,
-                [name.removesuffix(end) for name in wanted],
+                [without_system(name) for name in wanted],
             )
             for place, setting in enumerate(serve):
                 values = measured[distinct.index(setting)]
-                found[place] |= {f"{name}{end}": value for name, value in values.items()}
+                known = {name: values.get(without_system(name), math.nan) for name in wanted}
+                found[place] |= {name: x for name, x in known.items() if math.isfinite(x)}
         return found
 
     def _placed(self, fit: JointFit, owner: str) -> Params:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ from pareto_rec.experiment.config.systems import (
     RecommendSystem,
     SystemsConfig,
 )
+from pareto_rec.experiment.experiment import goals_of, settings_of
 from pareto_rec.experiment.limits import check_table
 from pareto_rec.search import Goal, Settings
 from pareto_rec.search.space import SearchSpace
-from pareto_rec.systems.base import AT, System, SystemObjective
+from pareto_rec.systems.base import AT, System, SystemObjective, SystemsObjectives
 from pareto_rec.systems.evaluator import SystemsEvaluator, by_system
 from pareto_rec.systems.fit import JointStore
 from pareto_rec.systems.rank import Search
@@ -39,24 +40,6 @@ from pareto_rec.systems.recommend import Recommendation
 from pareto_rec.systems.score import Scores
 from pareto_rec.systems.spec import joint_limits
 from pareto_rec.training.item_features import Projection
-
-
-@dataclass(frozen=True)
-class SystemsObjectives:
-    """Objectives of an experiment.
-
-    Attributes:
-        searched: Those that the search sees.
-        reported: Those that are only written down.
-    """
-
-    searched: tuple[SystemObjective, ...]
-    reported: tuple[SystemObjective, ...]
-
-    @property
-    def all(self) -> tuple[SystemObjective, ...]:
-        """Both."""
-        return (*self.searched, *self.reported)
 
 
 @dataclass(frozen=True)
@@ -91,9 +74,7 @@ class SystemsExperiment:
             BadRequestError: If a variable, system or algorithm is not known.
         """
         space = config.space.build()
-        names = {one.name for one in fields(Settings)} & type(config.search).model_fields.keys()
-        settings = Settings(**{name: getattr(config.search, name) for name in names})
-        experiment = cls(config, space, settings, cache)
+        experiment = cls(config, space, settings_of(config.search), cache)
         experiment._check_variables()
         for name in (*(one.name for one in config.objective), *config.reported):
             experiment._owner(name)
@@ -208,17 +189,7 @@ class SystemsExperiment:
     @cached_property
     def goals(self) -> tuple[Goal, ...]:
         """What the search is told about its objectives."""
-        pairs = zip(self.config.objective, self.objectives.searched, strict=True)
-        return tuple(
-            Goal(
-                one.name,
-                one.maximise,
-                one.reference if section.reference is None else section.reference,
-                section.at_least,
-                section.at_most,
-            )
-            for section, one in pairs
-        )
+        return goals_of(self.config.objective, self.objectives.searched)
 
     @cached_property
     def fixed(self) -> dict[str, Any]:
@@ -299,7 +270,7 @@ class SystemsExperiment:
             self.features,
             self.space,
             self.fixed,
-            self.objectives.all,
+            self.objectives,
             store=JointStore(self.cache / "fits", self.data_key),
             seed=child_seed(self.config.seed, "fit"),
             device=resolve_device(self.config.train.device),

@@ -31,6 +31,7 @@ from pareto_rec.systems.base import (
     Read,
     System,
     SystemObjective,
+    dropped,
     initial,
     refuse,
 )
@@ -261,7 +262,7 @@ class Search(System):
         """Return ``ndcg@k``."""
         if not _NDCG.fullmatch(name):
             raise refuse(self.name, "objective", name, ["ndcg@k"])
-        return SystemObjective(f"{name}{AT}{self.name}", True, "share of the best order", 0.0)
+        return SystemObjective(f"{name}{AT}{self.name}", True, "1", 0.0)
 
     @cached_property
     def features(self) -> NDArray[np.float32]:
@@ -392,7 +393,7 @@ class _SearchLearner(Learner):
         query = torch.from_numpy(pairs.query[rows[:, 0]])
         items = torch.from_numpy(pairs.item[rows] + len(pairs.queries))
         texts, where = torch.unique(torch.cat([query, items.reshape(-1)]), return_inverse=True)
-        vectors = self._dropped(read(texts.to(device)))
+        vectors = dropped(read(texts.to(device)), self.own.dropout, self.noise)
         asked = vectors[where[: len(query)].to(device)]
         shown = vectors[where[len(query) :].view(items.shape).to(device)]
         cross = torch.from_numpy(self.system.features[rows]).to(device)
@@ -406,14 +407,6 @@ class _SearchLearner(Learner):
         if self.unit is None:
             self.unit = max(float(loss.detach()), 1e-6)
         return loss / self.unit
-
-    def _dropped(self, vectors: Tensor) -> Tensor:
-        """Drop coordinates of vectors at random, by draws of its own."""
-        drop = self.own.dropout
-        if not drop:
-            return vectors
-        keep = torch.rand(vectors.shape, generator=self.noise) >= drop
-        return vectors * keep.to(vectors) / (1 - drop)
 
     def watch(self, vectors: Tensor) -> float:
         """Compute NDCG@10 of the validation queries."""

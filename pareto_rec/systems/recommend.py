@@ -23,20 +23,22 @@ from pareto_rec.core.errors import BadRequestError
 from pareto_rec.core.seeds import child_seed
 from pareto_rec.data.history_length import check_truth
 from pareto_rec.evaluation.evaluator import Evaluator
-from pareto_rec.evaluation.measurement import ObjectiveSet
+from pareto_rec.evaluation.measurement import ObjectiveEvaluator, ObjectiveSet
 from pareto_rec.experiment.config import Config
 from pareto_rec.experiment.config.sections import SpaceConfig
 from pareto_rec.experiment.config.systems import RecommendSystem
 from pareto_rec.experiment.experiment import Experiment
 from pareto_rec.models.base import Params
 from pareto_rec.objectives import parse
+from pareto_rec.objectives.cost import CostObjective
 from pareto_rec.ranking import NETWORK
 from pareto_rec.search.space import Value
 from pareto_rec.search.variables import named_values
 from pareto_rec.systems.base import AT, Learner, Read, System, SystemObjective
 from pareto_rec.systems.spec import Shared
-from pareto_rec.training.data import Fit, TrainData
-from pareto_rec.training.pack import Pack
+from pareto_rec.tasks import trained
+from pareto_rec.training.data import Fit, TrainData, check_losses
+from pareto_rec.training.pack import Pack, shape_of
 from pareto_rec.training.spec import TrainSpec, train_spec
 
 LEFT_TO_ALL = (
@@ -134,8 +136,15 @@ class Recommendation(System):
         }
 
     def objective(self, name: str) -> SystemObjective:
-        """Return any objective of an experiment on one system."""
+        """Return any objective of an experiment on one system but costs.
+
+        What a fit costs is what the whole model costs: the system's part alone would mislead.
+        """
         one = parse(name)
+        if isinstance(one, CostObjective):
+            raise BadRequestError(
+                f'system "{self.name}": {name} is a cost of the whole model and not of one system'
+            )
         return SystemObjective(
             f"{name}{AT}{self.name}", one.maximise, one.unit, one.reference, one.recorded
         )
@@ -176,12 +185,12 @@ class Recommendation(System):
         read with weights of zero: for items of the catalogue the scores are the same.
         """
         spec, features = self.spec(shared, own), self.evaluator.data.features
-        pack = Pack([spec], [0], self.data(shared.width))
         params = {name: value.detach()[0].clone() for name, value in head.items()}
         text = vectors @ params["item.project"]
         params["item.embed"] = params["item.embed"] + text
         params["item.project"] = torch.zeros(features.shape[1], shared.width).to(text)
-        shape = replace(pack.shape, feature_dim=features.shape[1])
+        tasks = trained(self.evaluator.data.labels.tasks, spec.loss_weights)
+        shape = shape_of(spec, len(features), features.shape[1], tasks)
         return Fit(spec, shape, params, ((spec.steps, float("nan")),), spec.steps, 0.0)
 
     def measure(
@@ -197,22 +206,23 @@ class Recommendation(System):
         with torch.no_grad():
             fits = {NETWORK: self.fit(head, shared, own, vectors)}
         evaluator = self.evaluator
-        measures = ObjectiveSet(tuple(parse(name) for name in wanted), ())
-        measuring = replace(evaluator.measuring, measures=measures)
         settings = [evaluator.serving(one) for one in serve]
-        results = measuring.values(evaluator.with_fits(fits), settings, fits)
+        results = self._measuring(wanted).values(evaluator.with_fits(fits), settings, fits)
         return [dict(one.objectives) for one in results]
 
     def baselines(self, wanted: Sequence[str]) -> dict[str, dict[str, float]]:
         """Measure every baseline of the config alone, as a list of it alone is served."""
-        evaluator, found = self.evaluator, {}
-        measures = ObjectiveSet(tuple(parse(name) for name in wanted), ())
-        measuring = replace(evaluator.measuring, measures=measures)
-        for name in self.config.baselines:
-            setting = evaluator.serving({"fusion": {name: 1.0}})
-            [result] = measuring.values(evaluator.scorers, [setting])
-            found[name] = dict(result.objectives)
-        return found
+        names, evaluator = self.config.baselines, self.evaluator
+        if not names:
+            return {}
+        settings = [evaluator.serving({"fusion": {name: 1.0}}) for name in names]
+        results = self._measuring(wanted).values(evaluator.scorers, settings)
+        return {name: dict(one.objectives) for name, one in zip(names, results, strict=True)}
+
+    def _measuring(self, wanted: Sequence[str]) -> ObjectiveEvaluator:
+        """Return what measures some objectives, each by itself: one that has no value is absent."""
+        measures = ObjectiveSet((), tuple(parse(name) for name in wanted))
+        return replace(self.evaluator.measuring, measures=measures)
 
 
 class _RecommendationLearner(Learner):
@@ -222,7 +232,9 @@ class _RecommendationLearner(Learner):
         self, system: Recommendation, shared: Shared, own: Mapping[str, Any], seed: int
     ) -> None:
         spec = system.spec(shared, own)
-        self.pack = Pack([spec], [child_seed(seed, "fit")], system.data(shared.width))
+        data = system.data(shared.width)
+        check_losses(spec, data)
+        self.pack = Pack([spec], [child_seed(seed, "fit")], data)
         self.params = self.pack.params
         self.monitor = system.evaluator.monitor()
         self.weights = torch.tensor(list(spec.loss_weights.values())).to(shared.device)

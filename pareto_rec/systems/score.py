@@ -33,6 +33,7 @@ from pareto_rec.systems.base import (
     Read,
     System,
     SystemObjective,
+    dropped,
     initial,
     refuse,
 )
@@ -75,10 +76,10 @@ def calibration_error(label: Floats, chance: Floats) -> float:
 
 
 METRICS: Mapping[str, tuple[Callable[[Floats, Floats], float], bool, str, float]] = {
-    "auc": (_auc, True, "chance that a yes scores higher than a no", 0.5),
-    "average_precision": (_average_precision, True, "mean precision", 0.0),
-    "log_loss": (_log_loss, False, "nats a row", math.log(2)),
-    "calibration_error": (calibration_error, False, "gap of probabilities", 0.5),
+    "auc": (_auc, True, "1", 0.5),
+    "average_precision": (_average_precision, True, "1", 0.0),
+    "log_loss": (_log_loss, False, "nat", math.log(2)),
+    "calibration_error": (calibration_error, False, "1", 0.5),
 }
 """Objective -> how it is computed, whether more is better, its unit and its default reference."""
 
@@ -235,10 +236,13 @@ class Scores(System):
     def baselines(self, wanted: Sequence[str]) -> dict[str, dict[str, float]]:
         """Measure logistic regression on words, and boosted trees on their leading components."""
         rows = self.parts.validation
-        return {
-            name: self._values(rows, learn(self, rows), wanted)
-            for name, learn in (("logistic_regression", _logistic), ("boosted_trees", _trees))
+        train, asked = _words(self, rows)
+        label = self.label[self.parts.train]
+        chances = {
+            "logistic_regression": _logistic(train, label, asked),
+            "boosted_trees": _trees(train, label, asked),
         }
+        return {name: self._values(rows, chance, wanted) for name, chance in chances.items()}
 
 
 def _words(system: Scores, rows: IntArray) -> tuple[Any, Any]:
@@ -258,33 +262,26 @@ def _words(system: Scores, rows: IntArray) -> tuple[Any, Any]:
     return parts[0], parts[1]
 
 
-def _logistic(system: Scores, rows: IntArray) -> Floats:
-    """Logistic regression on TF-IDF and columns; its penalty by cross-validation on training."""
+def _logistic(train: Any, label: Floats, measured: Any) -> Floats:
+    """Logistic regression on words and columns; its penalty by cross-validation on training."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV
 
-    train, asked = _words(system, rows)
     plain = LogisticRegression(max_iter=500)
     model = GridSearchCV(plain, {"C": np.logspace(-2, 4, 7)}, cv=5, scoring="neg_log_loss")
-    model.fit(train, system.label[system.parts.train])
-    return np.asarray(model.predict_proba(asked)[:, 1])
+    model.fit(train, label)
+    return np.asarray(model.predict_proba(measured)[:, 1])
 
 
-def _trees(system: Scores, rows: IntArray) -> Floats:
-    """Histogram gradient boosting on 50 components of TF-IDF and the columns."""
+def _trees(train: Any, label: Floats, measured: Any) -> Floats:
+    """Histogram gradient boosting on 50 components of words and columns."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    train, asked = _words(system, rows)
-    width = min(50, train.shape[1] - 1)
-    components = TruncatedSVD(width, random_state=0).fit(train)
-    own = [
-        np.hstack([components.transform(of), system.columns[n]])
-        for of, n in ((train, system.parts.train), (asked, rows))
-    ]
+    components = TruncatedSVD(min(50, train.shape[1] - 1), random_state=0).fit(train)
     model = HistGradientBoostingClassifier(random_state=0, early_stopping=True)
-    model.fit(own[0], system.label[system.parts.train])
-    return np.asarray(model.predict_proba(own[1])[:, 1])
+    model.fit(components.transform(train), label)
+    return np.asarray(model.predict_proba(components.transform(measured))[:, 1])
 
 
 def log_odds(head: Params, vectors: Tensor, columns: Tensor) -> Tensor:
@@ -337,9 +334,7 @@ class _ScoresLearner(Learner):
         """Compute the weighted cross-entropy, in shares of log 2."""
         rows, device = self.batches[offset], self.shared.device
         vectors = read(torch.from_numpy(rows).to(device))
-        if self.drop:
-            keep = torch.rand(vectors.shape, generator=self.noise) >= self.drop
-            vectors = vectors * keep.to(vectors) / (1 - self.drop)
+        vectors = dropped(vectors, self.drop, self.noise)
         odds = log_odds(
             self.params, vectors, torch.from_numpy(self.system.columns[rows]).to(device)
         )

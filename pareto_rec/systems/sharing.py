@@ -9,7 +9,7 @@ from pareto_rec.runs.record import Record
 from pareto_rec.search import Goal
 from pareto_rec.search.space import SearchSpace
 from pareto_rec.search.variables import named_values
-from pareto_rec.systems.base import AT
+from pareto_rec.systems.base import of_system
 from pareto_rec.systems.evaluator import by_system
 from pareto_rec.systems.spec import joint_spec
 
@@ -72,7 +72,8 @@ def sharing(
     trained = {record.fit: _trained(record, space, fixed, systems) for record in usable}
     found: dict[str, dict[str, object]] = {}
     for name in systems:
-        own = [goal for goal in goals if goal.name.endswith(f"{AT}{name}")]
+        named = of_system((goal.name for goal in goals), name)
+        own = [goal for goal in goals if goal.name in named]
         if own:
             alone = [record for record in usable if trained[record.fit] == {name}]
             shared = [r for r in usable if name in trained[r.fit] and len(trained[r.fit]) > 1]

@@ -19,6 +19,7 @@ from pareto_rec.systems.base import Learner, Read, System
 from pareto_rec.systems.fit import TRUNK, JointFit
 from pareto_rec.systems.spec import JointSpec
 from pareto_rec.systems.trunk import initial_trunk, vectors
+from pareto_rec.training.early_stopping import BestCheckpoint
 from pareto_rec.training.optimizer import StackedAdamW, schedule
 
 Own = Mapping[str, Mapping[str, Any]]
@@ -95,34 +96,41 @@ class JointTraining:
     def run(self) -> JointFit:
         """Train until the last step, or until looks have long brought nothing."""
         began, spec = time.perf_counter(), self.spec
-        curve: list[tuple[int, float]] = []
-        best, best_step, kept, since = -math.inf, 0, self._copy(), 0
+        kept = BestCheckpoint(self._copy(), spec.patience)
         step, learnt = 0, self._learnt()
-        ideal = np.zeros_like(self.weights)
-        while step < spec.steps and since < spec.patience:
+        while step < spec.steps and kept.running:
             count = min(spec.check_every, spec.steps - step)
             for system in self.trained:
                 self.learners[system.name].draw(step)
             for offset in range(count):
-                losses = [
-                    self.learners[one.name].loss(offset, self.read(one.name))
-                    for one in self.trained
-                ]
-                together = torch.stack(losses).unsqueeze(0)
-                finite = self.descent.backward(step + offset, together, ideal, learnt)
-                if not finite.all():
-                    return self._failed(f"loss is not finite at step {step + offset}", curve, began)
-                self.optimiser.step(schedule(step + offset, spec.steps))
-            step += count
-            value = self._look()
-            if not math.isfinite(value):
-                return self._failed(f"scores are not finite after step {step}", curve, began)
-            curve.append((step, value))
-            since = 0 if value > best else since + 1
-            if value > best:
-                best, best_step, kept = value, step, self._copy()
+                if not self._step(step + offset, offset, learnt):
+                    kept.fail(f"loss is not finite at step {step + offset}")
+                    break
+            else:
+                step += count
+                value = self._look()
+                if not math.isfinite(value):
+                    kept.fail(f"scores are not finite after step {step}")
+                elif kept.improved(step, value):
+                    kept.params = self._copy()
+        best = max(kept.curve, key=lambda look: look[1])[0] if kept.curve else 0
+        params = {} if kept.reason else kept.params
         seconds = time.perf_counter() - began
-        return JointFit(spec, self.own, kept, tuple(curve), best_step, seconds)
+        return JointFit(spec, self.own, params, tuple(kept.curve), best, seconds, kept.reason)
+
+    def _step(self, step: int, offset: int, learnt: Mapping[str, Tensor]) -> bool:
+        """Make one step; return whether its losses are finite.
+
+        Args:
+            step: Its number.
+            offset: Its number since the examples were drawn.
+            learnt: Parameters that it moves.
+        """
+        losses = [self.learners[one.name].loss(offset, self.read(one.name)) for one in self.trained]
+        together = torch.stack(losses).unsqueeze(0)
+        finite = self.descent.backward(step, together, np.zeros_like(self.weights), learnt)
+        self.optimiser.step(schedule(step, self.spec.steps))
+        return bool(finite.all())
 
     @torch.no_grad()
     def _look(self) -> float:
@@ -135,7 +143,3 @@ class JointTraining:
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: value.detach()[0].clone() for name, value in self.params.items()}
-
-    def _failed(self, reason: str, curve: list[tuple[int, float]], began: float) -> JointFit:
-        seconds = time.perf_counter() - began
-        return JointFit(self.spec, self.own, {}, tuple(curve), 0, seconds, reason)

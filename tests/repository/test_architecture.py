@@ -53,7 +53,7 @@ ALLOWED: dict[str, str] = {
     "losses models objectives runs search tasks training training.adapt",
     # several systems on one model, each with data, a head and measures of its own
     "systems": "backbone core data evaluation experiment experiment.config experiment.limits "
-    "losses models objectives ranking runs search training",
+    "losses models objectives ranking runs search tasks training",
     # from a config to a run directory
     "execution.workers": "core evaluation experiment experiment.config runs search",
     "execution": "core data evaluation execution.workers experiment experiment.config objectives "

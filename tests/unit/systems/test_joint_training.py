@@ -146,6 +146,21 @@ def test_records_hold_every_objective_and_serving_changes_its_own_system_alone(
     assert one.fit == two.fit == evaluator.fit_id(trial)
 
 
+def test_a_reported_objective_without_a_value_is_left_out_and_fails_nothing(
+    systems_folder: Path, tmp_path: Path
+) -> None:
+    """Every item is bought in training, so that nothing can be said of cold ones."""
+    config = systems_config(systems_folder, 'reported.0="cold_ndcg@10@shop"')
+    experiment = SystemsExperiment.of(config, tmp_path)
+    train = experiment.space.middle({}).train
+    [record] = experiment.evaluator().evaluate([Trial(0, 0, 0, (Candidate(train, {}),))])
+    assert record.status == "ok"
+    assert record.objectives.keys() == {
+        *(goal.name for goal in experiment.goals),
+        "log_loss@comments",
+    }
+
+
 def test_variables_belong_to_a_system_or_to_all() -> None:
     assert by_system({"width": 8, "shop.mmr": 0.1, "shop.boost.tail": 1.0}) == {
         "": {"width": 8},
@@ -167,6 +182,7 @@ def test_variables_belong_to_a_system_or_to_all() -> None:
         ('objective.0.name="ndcg@10@ads"', "does not say which system it is of"),
         ('objective.1.name="auc@search"', 'system "search" has no objective "auc"; it has ndcg@k'),
         ('objective.2.name="ndcg@10@comments"', 'system "comments" has no objective "ndcg@10"'),
+        ('reported.0="train_seconds@shop"', "train_seconds is a cost of the whole model"),
         ("system.0.fixed.width=8", "width is one value for all systems"),
         ("system.1.fixed.dropout=2", "system.1.fixed.dropout"),
         ("search.serving={settings=10}", "search.serving is for experiments on one system"),
