@@ -81,7 +81,7 @@ def notes(view: RunView) -> list[str]:
 
 def given(view: RunView) -> str:
     """Describe the search's and the baselines' budgets in one sentence; empty without any."""
-    if view.baselines.empty:
+    if view.baselines.empty or view.info.get("systems"):  # of several systems: one point, no sweep
         return ""
     counts = view.baselines["expert"].value_counts().tolist()
     low, high = int(min(counts)), int(max(counts))
