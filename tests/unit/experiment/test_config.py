@@ -12,7 +12,14 @@ import tomli_w
 from pydantic import BaseModel
 
 from pareto_rec.core.errors import BadRequestError
-from pareto_rec.experiment.config import Config, load_config, parse_config, whole
+from pareto_rec.core.paths import cache_dir
+from pareto_rec.experiment.config import (
+    Config,
+    load_any_config,
+    load_config,
+    parse_config,
+    whole,
+)
 from pareto_rec.experiment.config import sections as parts
 from pareto_rec.search.space import Choice, Integer, Real, Simplex
 
@@ -46,10 +53,14 @@ def written(folder: Path, table: dict[str, Any]) -> Path:
 @pytest.mark.parametrize("smoke", [False, True])
 def test_experiments_of_the_repository_are_valid(path: Path, smoke: bool) -> None:
     from pareto_rec.experiment.experiment import Experiment
+    from pareto_rec.systems.experiment import SystemsExperiment
 
-    config = load_config(path.parent, smoke=smoke)
+    config = load_any_config(path.parent, smoke=smoke)
     assert config.name == path.parent.name
-    Experiment.of(config)
+    if isinstance(config, Config):
+        Experiment.of(config)
+    else:
+        SystemsExperiment.of(config, cache_dir())
 
 
 def test_an_experiment_is_a_file_or_its_folder(tmp_path: Path) -> None:
